@@ -1,0 +1,1 @@
+"""Noise models of cameras: from raw files to a fitted density, its samples and its scores."""

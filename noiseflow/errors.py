@@ -1,0 +1,39 @@
+"""The package's one family of exceptions.
+
+Everything that is the fault of a file, an argument or the world derives from
+`NoiseflowError`; its message names what was found, what was expected and what
+to do.  The command line prints that one line and exits with status 1.
+"""
+
+__all__ = [
+    "DataError",
+    "ExtrapolationWarning",
+    "ModelError",
+    "NoiseflowError",
+    "RawError",
+    "StoreError",
+]
+
+
+class NoiseflowError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class RawError(NoiseflowError):
+    """A raw file cannot be read, is not supported, or contradicts itself."""
+
+
+class StoreError(NoiseflowError):
+    """A patch store is missing, unfinished, of another schema, or damaged."""
+
+
+class DataError(NoiseflowError):
+    """Values that no model can use: NaN, wrong shape, no patches, wrong units."""
+
+
+class ModelError(NoiseflowError):
+    """A model, its spec or its run folder is unknown, damaged or unfit for the request."""
+
+
+class ExtrapolationWarning(UserWarning):
+    """A model is asked for an ISO outside the range it was fitted on."""

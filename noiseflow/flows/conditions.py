@@ -1,0 +1,97 @@
+"""What a camera's noise depends on: the clean signal, the ISO, the camera."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from noiseflow.errors import DataError, ModelError
+
+__all__ = ["Conditions"]
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """Conditions of a batch; every element has its own camera and ISO.
+
+    Parameters
+    ----------
+    clean : Tensor, shape (B, C, H, W)
+        Clean signal, normalised: (DN − black) / (white − black).
+    iso : Tensor of shape (B,), or float
+        ISO speed, the same for all elements if a number.
+    camera : Tensor of long, shape (B,), or int, str, or sequence of str
+        Camera indices of a model, or camera names.
+
+    Examples
+    --------
+    >>> cond = Conditions(torch.zeros(2, 4, 8, 8), iso=800.0, camera="S6").resolve(("GP", "S6"))
+    >>> cond.iso, cond.camera
+    (tensor([800., 800.]), tensor([1, 1]))
+    """
+
+    clean: Tensor
+    iso: Tensor | float
+    camera: Tensor | int | str | Sequence[str] = 0
+
+    def resolve(self, cameras: Sequence[str]) -> "Conditions":
+        """The same conditions with `iso` and `camera` as tensors of shape (B,).
+
+        Parameters
+        ----------
+        cameras : sequence of str
+            The names that a model knows, in the order of its indices.
+
+        Raises
+        ------
+        ModelError
+            A camera that is not in `cameras`.
+        DataError
+            A shape that does not fit, an ISO that is not positive, a clean signal that
+            is not finite.
+        """
+        clean = self.clean
+        if clean.ndim != 4:
+            raise DataError(f"clean: expected shape (B, C, H, W); got {tuple(clean.shape)}")
+        if not torch.isfinite(clean).all():
+            raise DataError("clean: holds NaN or infinite values; mask or drop those patches first")
+        batch, device = clean.shape[0], clean.device
+        iso = torch.as_tensor(self.iso, dtype=clean.dtype, device=device)
+        camera = torch.as_tensor(_indices(self.camera, cameras), dtype=torch.long, device=device)
+        for name, value in (("iso", iso), ("camera", camera)):
+            if value.ndim > 1 or (value.ndim == 1 and value.shape[0] != batch):
+                raise DataError(
+                    f"{name}: expected one value or {batch}, one for each element; got {tuple(value.shape)}"
+                )
+        if not (torch.isfinite(iso) & (iso > 0)).all():
+            raise DataError(f"iso: expected positive numbers; got {iso.tolist()}")
+        if ((camera < 0) | (camera >= len(cameras))).any():
+            raise ModelError(f"camera index {camera.tolist()} is outside 0…{len(cameras) - 1} ({', '.join(cameras)})")
+        return replace(self, iso=iso.expand(batch), camera=camera.expand(batch))
+
+    @property
+    def isos(self) -> Tensor:
+        """ISO per element, shape (B,); only after `resolve`."""
+        assert isinstance(self.iso, Tensor)
+        return self.iso
+
+    @property
+    def camera_indices(self) -> Tensor:
+        """Camera index per element, shape (B,); only after `resolve`."""
+        assert isinstance(self.camera, Tensor)
+        return self.camera
+
+
+def _indices(camera: Tensor | int | str | Sequence[str], cameras: Sequence[str]) -> Tensor | int | list[int]:
+    if isinstance(camera, (Tensor, int)):
+        return camera
+    if isinstance(camera, str):
+        return _index(camera, cameras)
+    return [_index(name, cameras) for name in camera]
+
+
+def _index(name: str, cameras: Sequence[str]) -> int:
+    if name not in cameras:
+        raise ModelError(f"camera {name!r} is not one this model was fitted for; it knows {', '.join(cameras)}")
+    return list(cameras).index(name)

@@ -1,0 +1,72 @@
+"""A chain of transforms over a base distribution."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.transform import Transform, sum_per_sample
+
+__all__ = ["Flow", "StandardNormal"]
+
+
+class StandardNormal(nn.Module):
+    """Independent standard normal per pixel: log p(z) = −½ Σ (z² + log 2π)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density in nats, shape (B,)."""
+        return sum_per_sample(-0.5 * (z.square() + math.log(2 * math.pi)))
+
+    def sample(self, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A draw with the shape, dtype and device of `like`."""
+        return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+class Flow(nn.Module):
+    """Normalizing flow: z = fₙ(… f₁(x)), log p(x) = log p_base(z) + Σ log|det dfᵢ/dfᵢ₋₁|.
+
+    Parameters
+    ----------
+    transforms : iterable of Transform
+        In the order data → latent.
+    base : nn.Module, optional
+        With ``log_prob(z)`` and ``sample(like, generator)``; standard normal by default.
+
+    References
+    ----------
+    Rezende, Mohamed: Variational inference with normalizing flows, ICML 2015, eq. 5–7.
+    """
+
+    def __init__(self, transforms: Iterable[Transform], base: StandardNormal | None = None) -> None:
+        super().__init__()
+        self.transforms = nn.ModuleList(transforms)
+        self.base = base or StandardNormal()
+
+    @property
+    def reach(self) -> int:
+        """Receptive radius of the whole chain, in pixels of a plane."""
+        return sum(transform.reach for transform in self._chain())
+
+    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """Data to latent: z and the summed log-det, shape (B,)."""
+        log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
+        for transform in self._chain():
+            x, term = transform(x, cond)
+            log_det = log_det + term
+        return x, log_det
+
+    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+        """Latent to data."""
+        for transform in reversed(self._chain()):
+            z = transform.inverse(z, cond)
+        return z
+
+    def log_prob(self, x: Tensor, cond: Conditions) -> Tensor:
+        """Log-density of x in nats, shape (B,)."""
+        z, log_det = self(x, cond)
+        return self.base.log_prob(z) + log_det
+
+    def _chain(self) -> list[Transform]:
+        return [transform for transform in self.transforms if isinstance(transform, Transform)]

@@ -1,0 +1,7 @@
+"""Noise models: a condition in, a distribution of noise out."""
+
+from noiseflow.models.model import MODELS, NoiseModel, build, register
+from noiseflow.models.spec import ModelSpec
+from noiseflow.models.statistics import NoiseStatistics
+
+__all__ = ["MODELS", "ModelSpec", "NoiseModel", "NoiseStatistics", "build", "register"]

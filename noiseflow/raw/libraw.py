@@ -1,0 +1,108 @@
+"""Any file that LibRaw decodes, through rawpy; make and model from exifread."""
+
+from pathlib import Path
+from typing import Any
+
+import exifread
+import numpy as np
+import rawpy
+
+from noiseflow.errors import RawError
+from noiseflow.raw.bayer import MONO, offsets
+from noiseflow.raw.image import RawImage
+
+__all__ = ["SUFFIXES", "read"]
+
+SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf "
+    ".srw .x3f".split()
+)
+
+NOISE_PROFILE_TAG = 0xC761
+
+
+def read(path: Path) -> RawImage:
+    """Read the visible area of a raw file.
+
+    Parameters
+    ----------
+    path : Path
+        Any raw file that LibRaw knows.
+
+    Returns
+    -------
+    RawImage
+        Mosaic as stored; the CFA phase is that of the visible area's first pixel.
+
+    Raises
+    ------
+    RawError
+        The file is damaged or no raw file, or its pattern is not 2×2 Bayer or monochrome.
+    """
+    try:
+        with rawpy.imread(str(path)) as raw:
+            mosaic = np.array(raw.raw_image_visible, copy=True)
+            if mosaic.ndim != 2:
+                raise RawError(
+                    f"{path}: holds {mosaic.ndim}-D pixels (linear or sensor-stacked colour); expected a mosaic"
+                )
+            cfa = _cfa(raw, path)
+            black = _black_levels(raw, cfa)
+            white = float(raw.white_level)
+            iso, exposure = raw.other.iso_speed, raw.other.shutter_speed
+    except rawpy.LibRawError as error:
+        reason = error.args[0] if error.args else type(error).__name__
+        if isinstance(reason, bytes):
+            reason = reason.decode(errors="replace")
+        raise RawError(f"{path}: LibRaw cannot decode it ({reason}); is the file whole and a raw file?") from error
+    tags = _exif(path)
+    return RawImage(
+        mosaic=mosaic,
+        cfa=cfa,
+        black=black,
+        white=white,
+        iso=float(iso) or None,
+        exposure_s=float(exposure) or None,
+        make=str(tags.get("Image Make", "")).strip(),
+        model=str(tags.get("Image Model", "")).strip(),
+        source=str(path),
+        noise_profile=_noise_profile(tags),
+    )
+
+
+def _cfa(raw: Any, path: Path) -> str:
+    pattern = raw.raw_pattern
+    if pattern is None:
+        return MONO
+    letters = raw.color_desc.decode()
+    colours = np.array([[letters[index] for index in row] for row in pattern])
+    if colours.shape != (2, 2):
+        kind = "X-Trans" if colours.shape == (6, 6) else "colour filter array"
+        rows = "/".join("".join(row) for row in colours)
+        raise RawError(
+            f"{path}: {colours.shape[0]}×{colours.shape[1]} {kind} pattern {rows} is not supported; expected 2×2 Bayer"
+        )
+    return "".join(colours.ravel())
+
+
+def _black_levels(raw: Any, cfa: str) -> tuple[float, ...]:
+    levels = [float(level) for level in raw.black_level_per_channel]
+    if cfa == MONO:
+        return (levels[0],)
+    # LibRaw lists levels by its colour index (R, G, B, G2), and which green is "G2"
+    # depends on the phase: look each plane's index up in the pattern.
+    by_offset = {(row, column): levels[raw.raw_pattern[row, column]] for row in (0, 1) for column in (0, 1)}
+    return tuple(by_offset[offset] for offset in offsets(cfa))
+
+
+def _exif(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return dict(exifread.process_file(file, details=False))
+
+
+def _noise_profile(tags: dict[str, Any]) -> tuple[tuple[float, float], ...]:
+    tag = tags.get("Image NoiseProfile") or tags.get(f"Image Tag 0x{NOISE_PROFILE_TAG:04X}")
+    if tag is None:
+        return ()
+    values = [float(value) for value in tag.values]
+    return tuple(zip(values[::2], values[1::2], strict=True))

@@ -1,0 +1,9 @@
+"""Units that are written into files, so that numbers of another unit are refused."""
+
+__all__ = ["NLL_UNIT", "SIGNAL_UNIT"]
+
+SIGNAL_UNIT = "(DN - black) / (white - black)"
+"""Normalised signal, per colour plane, not clipped."""
+
+NLL_UNIT = "nats of the normalised signal"
+"""Natural log of a density over `SIGNAL_UNIT`."""
