@@ -65,7 +65,7 @@ class Flow(nn.Module):
 
     def log_prob(self, x: Tensor, cond: Conditions) -> Tensor:
         """Log-density of x in nats, shape (B,)."""
-        z, log_det = self(x, cond)
+        z, log_det = self.forward(x, cond)
         return self.base.log_prob(z) + log_det
 
     def _chain(self) -> list[Transform]:

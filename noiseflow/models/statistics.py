@@ -1,8 +1,7 @@
 """Sufficient statistics of a data set for models with a Gaussian heart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 __all__ = ["NoiseStatistics", "signal_bins"]
@@ -43,8 +42,15 @@ class NoiseStatistics:
     def of(self, camera: int, iso_index: int) -> "NoiseStatistics":
         """Only the cells of one camera at one ISO; may be empty."""
         rows = (self.camera == camera) & (self.iso_index == iso_index)
-        parts = (self.camera, self.iso_index, self.count, self.clean, self.mean, self.square)
-        return NoiseStatistics(*(part[rows] for part in parts), self.cameras, self.isos)
+        return replace(
+            self,
+            camera=self.camera[rows],
+            iso_index=self.iso_index[rows],
+            count=self.count[rows],
+            clean=self.clean[rows],
+            mean=self.mean[rows],
+            square=self.square[rows],
+        )
 
 
 def signal_bins(clean: Tensor, bins: int) -> Tensor:

@@ -198,7 +198,7 @@ class PatchStore:
         if not np.isfinite(noise).all():
             bad = rows[~np.isfinite(noise).all((1, 2, 3))]
             raise DataError(
-                f"{self.path}: NaN or infinite values in the clean signal of patches {bad[:5].tolist()}; ingest the files again"
+                f"{self.path}: NaN or infinite values in the clean signal of patches {bad[:5].tolist()}; ingest again"
             )
         return PatchBatch(
             noise=torch.from_numpy(noise).to(dtype),

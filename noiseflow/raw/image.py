@@ -108,7 +108,8 @@ class RawImage:
     def normalised(self, layout: str | None = None) -> NDArray[np.float64]:
         """Planes as (DN − black) / (white − black), float64, not clipped."""
         black, white = self.levels(layout)
-        return (self.planes(layout) - black) / (white - black)
+        signal: NDArray[np.float64] = (self.planes(layout) - black) / (white - black)
+        return signal
 
     def with_signal(self, signal: NDArray[Any]) -> "RawImage":
         """The same frame with other content, quantised as a converter does.

@@ -1,0 +1,55 @@
+"""The published conditioner of Noise Flow's couplings, which knows where the border is."""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["BorderAwareNet"]
+
+
+class BorderAwareNet(nn.Module):
+    """conv 3×3 → norm → ReLU → conv 1×1 → norm → ReLU → border mask → conv 3×3 · exp(3·logs).
+
+    The first convolution pads with zeros.  Before the last one the features are padded by
+    one pixel and get a channel that is 1 on that padding and 0 inside.  The norm is batch
+    normalisation without scale and shift (ε = 1e-4): batch statistics in training,
+    running ones in evaluation.  The last convolution starts at zero, so that a coupling
+    starts as the identity.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Planes in and out.
+    width : int
+        Hidden planes.
+    generator : torch.Generator, optional
+        Draws the starting weights, normal with σ = 0.05.
+
+    References
+    ----------
+    Abdelhamed, Brubaker, Brown: Noise Flow, ICCV 2019, section 4 and the authors' code.
+    """
+
+    reach = 2
+
+    def __init__(self, inputs: int, outputs: int, width: int = 4, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(width, eps=1e-4, affine=False)
+        self.conv2 = nn.Conv2d(width, width, 1)
+        self.norm2 = nn.BatchNorm2d(width, eps=1e-4, affine=False)
+        self.conv3 = nn.Conv2d(width + 1, outputs, 3)
+        self.logs = nn.Parameter(torch.zeros(outputs))
+        for conv in (self.conv1, self.conv2):
+            nn.init.normal_(conv.weight, std=0.05, generator=generator)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.conv3.weight)
+        nn.init.zeros_(self.conv3.bias)  # type: ignore[arg-type]
+
+    def forward(self, a: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        hidden = self.norm1(self.conv1(a)).relu()
+        hidden = self.norm2(self.conv2(hidden)).relu()
+        border = nn.functional.pad(a.new_zeros(a.shape[0], 1, *a.shape[2:]), (1, 1, 1, 1), value=1.0)
+        hidden = torch.cat([nn.functional.pad(hidden, (1, 1, 1, 1)), border], 1)
+        out: Tensor = self.conv3(hidden)
+        return out * (3 * self.logs).exp()[:, None, None]

@@ -1,0 +1,39 @@
+"""One scale for everything: the published `gain4` layer."""
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.transform import Transform
+
+__all__ = ["Gain"]
+
+
+class Gain(Transform):
+    """Divide by one learned positive number.
+
+    z = x / g;  log|det dz/dx| = −C·H·W · log g.
+
+    Parameters
+    ----------
+    log_gain : float
+        Where log g starts.
+
+    References
+    ----------
+    Abdelhamed, Brubaker, Brown: Noise Flow, ICCV 2019, section 4 (gain layer), with
+    the gain as one scalar, as in the authors' layer ``gain4``.
+    """
+
+    def __init__(self, log_gain: float = 0.0) -> None:
+        super().__init__()
+        self.log_gain = nn.Parameter(torch.tensor(float(log_gain)))
+
+    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """Data to latent."""
+        log_det = -self.log_gain * x[0].numel()
+        return x * (-self.log_gain).exp(), log_det.expand(x.shape[0])
+
+    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+        """Latent to data."""
+        return z * self.log_gain.exp()

@@ -1,0 +1,125 @@
+"""The camera noise level function: a heteroscedastic Gaussian."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.errors import DataError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.iso import at_iso
+from noiseflow.models.gaussian import gaussian_log_prob
+from noiseflow.models.model import NoiseModel, register
+from noiseflow.models.spec import ModelSpec
+from noiseflow.models.statistics import NoiseStatistics
+
+__all__ = ["NoiseLevelFunction", "fit_line"]
+
+FLOOR = 0.1
+"""Least variance as a part of β₂, for clean estimates below black."""
+
+
+@register("nlf")
+class NoiseLevelFunction(NoiseModel):
+    """N(0, β₁·clean + β₂) with β₁, β₂ per camera and ISO.
+
+    β₁ = K / (white − black) for a conversion gain K in DN/e⁻, and β₂ the read-noise
+    variance, both of the normalised signal.  Between the fitted ISOs log β is linear in
+    log ISO.
+
+    References
+    ----------
+    Foi, Trimeche, Katkovnik, Egiazarian: Practical Poissonian-Gaussian noise modeling and
+    fitting for single-image raw-data, IEEE TIP 2008; DNG specification, NoiseProfile.
+    """
+
+    closed_form = True
+    log_isos: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        shape = (len(spec.cameras), len(spec.isos))
+        self.log_beta1 = nn.Parameter(torch.full(shape, math.log(1e-3)))
+        self.log_beta2 = nn.Parameter(torch.full(shape, math.log(1e-6)))
+        self.register_buffer("log_isos", torch.tensor(spec.isos, dtype=torch.float64).log(), persistent=False)
+
+    def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """β₁ and β₂ per element, each (B, 1, 1, 1)."""
+        camera, knots = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype)
+        tables = (self.log_beta1[camera], self.log_beta2[camera])
+        beta1, beta2 = (at_iso(table, knots, cond.isos).exp()[:, None, None, None] for table in tables)
+        return beta1, beta2
+
+    def variance(self, cond: Conditions) -> Tensor:
+        """Noise variance, shape (B, C, H, W)."""
+        beta1, beta2 = self.betas(cond)
+        return torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return gaussian_log_prob(noise, self.variance(cond).log())
+
+    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+        clean = cond.clean
+        white = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
+        return white * (temperature * self.variance(cond).sqrt())
+
+    def start_from(self, statistics: NoiseStatistics) -> None:
+        """Maximum likelihood, for each camera at each of its ISOs.
+
+        A camera that the data does not show at some ISO of the table gets there what its
+        own ISOs say, in log ISO.
+        """
+        index_of = {iso: index for index, iso in enumerate(statistics.isos)}
+        for camera, name in enumerate(self.cameras):
+            source = statistics.cameras.index(name)
+            knots, betas = [], []
+            for iso in self.spec.isos:
+                cells = statistics.of(source, index_of[iso])
+                if len(cells.count):
+                    knots.append(math.log(iso))
+                    betas.append(fit_line(cells).log())
+            if not knots:
+                raise DataError(f"camera {name!r}: the training data has no patch of it")
+            filled = torch.stack(betas, 1).to(torch.float64)
+            isos = torch.tensor(self.spec.isos, dtype=torch.float64)
+            log_knots = torch.tensor(knots, dtype=torch.float64)
+            with torch.no_grad():
+                self.log_beta1[camera] = at_iso(filled[0], log_knots, isos).to(self.log_beta1.dtype)
+                self.log_beta2[camera] = at_iso(filled[1], log_knots, isos).to(self.log_beta2.dtype)
+
+
+def fit_line(cells: NoiseStatistics, iterations: int = 50) -> Tensor:
+    """Maximum-likelihood β₁, β₂ of zero-mean Gaussian noise with variance β₁·clean + β₂.
+
+    The score equations Σ nᵢ (qᵢ − vᵢ)/vᵢ² · (yᵢ, 1) = 0, with qᵢ the mean squared noise in
+    cell i, are those of a least-squares line through q with weights n/v²: iterate it.
+
+    Parameters
+    ----------
+    cells : NoiseStatistics
+        Of one camera at one ISO.
+
+    Returns
+    -------
+    Tensor, shape (2,), float64
+        β₁ and β₂, each at least 1e-12, about a hundredth of a 16-bit step squared.
+    """
+    count, signal, square = cells.count, cells.clean, cells.square
+    total = (count * square).sum() / count.sum()
+    variance = total.expand_as(square).clone()
+    betas = torch.stack([total * 0, total])
+    design = torch.stack([signal, torch.ones_like(signal)], 1)
+    for _ in range(iterations):
+        weight = (count / variance.square()).sqrt()
+        previous = betas
+        betas = torch.linalg.lstsq(design * weight[:, None], (square * weight)[:, None], driver="gelsd").solution[:, 0]
+        if (betas <= 0).any():
+            # On the boundary the other parameter alone is the maximum-likelihood fit.
+            precision = count / variance.square()
+            only = (precision * square) @ design / (precision @ design.square())
+            betas = only * only.new_tensor([1.0, 0.0] if betas[1] <= 0 else [0.0, 1.0])
+        betas = betas.clamp(min=1e-12)
+        variance = torch.maximum(design @ betas, FLOOR * betas[1])
+        if torch.allclose(betas, previous, rtol=1e-9, atol=0):
+            break
+    return betas

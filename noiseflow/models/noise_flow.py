@@ -1,0 +1,119 @@
+"""Noise Flow, layer for layer as published, with camera and ISO per sample."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from noiseflow.errors import ModelError
+from noiseflow.flows.border_net import BorderAwareNet
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.coupling import AffineCoupling
+from noiseflow.flows.flow import Flow
+from noiseflow.flows.gain import Gain
+from noiseflow.flows.signal_dependent import SignalDependentScale
+from noiseflow.flows.transform import Transform
+from noiseflow.models.model import NoiseModel, register
+from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.spec import ModelSpec
+from noiseflow.models.statistics import NoiseStatistics
+
+__all__ = ["ARCHITECTURE", "LAYERS", "NoiseFlow", "parse_architecture"]
+
+ARCHITECTURE = "sdn5|unc|unc|unc|unc|gain4|unc|unc|unc|unc"
+"""S-Ax4-G-Ax4-CAM, the published model."""
+
+Layer = Callable[[ModelSpec, torch.Generator], Sequence[Transform]]
+
+
+def _unconditional(spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+    if spec.planes < 2:
+        raise ModelError(
+            f"noise_flow: a coupling needs 2 planes; layout {spec.layout!r} has {spec.planes}: use mono2x2"
+        )
+    first = spec.planes // 2
+    net = BorderAwareNet(first, 2 * (spec.planes - first), generator=generator)
+    return InvertibleConv1x1(spec.planes, generator), AffineCoupling(spec.planes, net, reach=net.reach)
+
+
+LAYERS: dict[str, Layer] = {
+    "sdn5": lambda spec, generator: [SignalDependentScale(len(spec.cameras), spec.isos)],
+    "gain4": lambda spec, generator: [Gain()],
+    "unc": _unconditional,
+}
+"""Words of the published architecture string → the transforms they stand for."""
+
+
+def parse_architecture(text: str) -> list[str]:
+    """Split an architecture string into its words.
+
+    >>> parse_architecture("sdn5|unc|gain4")
+    ['sdn5', 'unc', 'gain4']
+    """
+    words = [word.strip() for word in text.split("|")]
+    for word in words:
+        if word not in LAYERS:
+            raise ModelError(f"architecture {text!r}: layer {word!r} is not known; expected one of {', '.join(LAYERS)}")
+    return words
+
+
+@register("noise_flow")
+class NoiseFlow(NoiseModel):
+    """Noise Flow (S-Ax4-G-Ax4-CAM).
+
+    Options of the spec: ``architecture``, the published string (`ARCHITECTURE` by default),
+    and ``seed`` of the starting weights (0 by default).
+
+    References
+    ----------
+    Abdelhamed, Brubaker, Brown: Noise Flow: Noise Modeling with Conditional Normalizing
+    Flows, ICCV 2019.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        words = parse_architecture(str(spec.options.get("architecture", ARCHITECTURE)))
+        generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
+        self.flow = Flow(transform for word in words for transform in LAYERS[word](spec, generator))
+
+    @property
+    def reach(self) -> int:
+        """Receptive radius in pixels of a plane."""
+        return self.flow.reach
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return self.flow.log_prob(noise, cond)
+
+    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+        return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
+
+    def start_from(self, statistics: NoiseStatistics) -> None:
+        """Start as near to the maximum-likelihood noise level function as `sdn5` can come.
+
+        The layer has one β₂ per camera where the noise level function has one per camera and
+        ISO: it starts at the geometric mean.  All else starts as a rotation, so the flow's
+        likelihood starts at that of its signal-dependent layer.
+        """
+        layers = [layer for layer in self.flow.transforms if isinstance(layer, SignalDependentScale)]
+        if not layers:
+            return
+        nlf = NoiseLevelFunction(self.spec)
+        nlf.start_from(statistics)
+        _start_signal_dependent(layers[0], nlf.log_beta1.detach().double(), nlf.log_beta2.detach().double())
+
+
+@torch.no_grad()
+def _start_signal_dependent(layer: SignalDependentScale, log_beta1: Tensor, log_beta2: Tensor) -> None:
+    """Solve b₁c₁ₘ − g(v) = log β₁ + log v and b₂c₂ₘ = log β₂ with c₃ = 1, b < 0 and c > 0."""
+    target = log_beta1 + layer.log_isos
+    of_camera = target.mean(1)
+    margin = of_camera.max() + 1
+    slope = of_camera - margin
+    read = log_beta2.mean(1).clamp(max=-1e-3)
+    layer.beta1.copy_(slope.mean())
+    layer.beta2.copy_(read.mean())
+    layer.cam_params[0] = (slope / slope.mean()).log()
+    layer.cam_params[1] = (read / read.mean()).log()
+    layer.cam_params[2] = 0.0
+    layer.gain_params.copy_(-margin - (target - of_camera[:, None]).mean(0))
