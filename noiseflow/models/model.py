@@ -121,8 +121,9 @@ class NoiseModel(nn.Module, ABC):
         low, high = self.iso_range
         if not self._warned_of_iso and ((cond.isos < 0.99 * low) | (cond.isos > 1.01 * high)).any():
             self._warned_of_iso = True
+            asked = sorted({f"{iso:g}" for iso in cond.isos.tolist() if not 0.99 * low <= iso <= 1.01 * high})
             warnings.warn(
-                f"ISO {cond.isos.min():g}…{cond.isos.max():g} is outside {low:g}…{high:g}, at which this "
+                f"ISO {', '.join(asked[:3])} is outside {low:g}…{high:g}, at which this "
                 f"{self.spec.model} was fitted; its parameters are extrapolated in log ISO",
                 ExtrapolationWarning,
                 stacklevel=3,

@@ -8,7 +8,7 @@ A store of schema 1 holds N patches of C planes, h×w pixels:
 ``table``      (N,) compound         `fields`: camera, ISO, levels, split, position …
 ``cameras``    strings               names that ``table["camera"]`` points into
 ``scenes``     strings               likewise
-``sources``    strings               files, likewise
+``sources``    strings               files, likewise; ``source_sha256`` beside them
 attributes                           schema, layout, pairing, unit, provenance, truth
                                      (of simulated data), finished
 =============  ====================  ====================================================
@@ -182,10 +182,11 @@ class PatchStore:
                 f"{self.path}: holds single frames without a clean signal; ingest a clean twin or a burst of each scene"
             )
         rows = np.asarray(rows)
-        order = np.argsort(rows, kind="stable")
-        back = np.argsort(order, kind="stable")
         try:
-            noisy, clean = (self._file[name][rows[order]][back].astype(np.float64) for name in ("noisy", "clean"))
+            # One read a patch: h5py is eight times slower with a list of rows.
+            noisy, clean = (
+                np.stack([self._file[name][row] for row in rows]).astype(np.float64) for name in ("noisy", "clean")
+            )
         except OSError as error:
             raise StoreError(
                 f"{self.path}: cannot read patches {rows.min()}…{rows.max()} ({error}); ingest again"
@@ -285,6 +286,7 @@ class StoreWriter:
         self._planes = len(plane_names(layout))
         shape = (self._planes, patch_size, patch_size)
         self._labels: dict[str, dict[str, int]] = {label: {} for label in LABELS}
+        self._checksums: dict[str, str] = {}
         self._count = 0
         self._digest = hashlib.sha256()
         self._file = h5py.File(self._partial, "w", libver="latest")
@@ -307,6 +309,11 @@ class StoreWriter:
     def label(self, kind: str, name: str) -> int:
         """Index of a name in one of the lists ``cameras``, ``scenes``, ``sources``."""
         return self._labels[kind].setdefault(name, len(self._labels[kind]))
+
+    def source(self, name: str, checksum: str) -> int:
+        """Index of a source file; its SHA-256 is stored beside its name."""
+        self._checksums[name] = checksum
+        return self.label("sources", name)
 
     def append(self, noisy: NDArray[Any], clean: NDArray[Any], table: NDArray[Any]) -> None:
         """Add patches.
@@ -348,6 +355,8 @@ class StoreWriter:
     def _finish(self) -> None:
         for label, names in self._labels.items():
             self._file[label] = np.array(list(names), dtype=h5py.string_dtype())
+        checksums = [self._checksums.get(name, "") for name in self._labels["sources"]]
+        self._file["source_sha256"] = np.array(checksums, dtype=h5py.string_dtype())
         self._file.attrs["fingerprint"] = self._digest.hexdigest()
         self._file.attrs["finished"] = True
         self._file.close()

@@ -101,7 +101,7 @@ class RawImage:
         if (layout == "bayer") != (self.cfa != MONO):
             raise RawError(f"{self.source}: a {self.cfa} mosaic cannot be packed as {layout!r}")
         if layout == "mono":
-            return self.mosaic[None].copy()
+            return np.array(self.mosaic[None])
         height, width = (size - size % 2 for size in self.mosaic.shape)
         return pack(self.mosaic[:height, :width], self.cfa)
 
@@ -111,18 +111,21 @@ class RawImage:
         signal: NDArray[np.float64] = (self.planes(layout) - black) / (white - black)
         return signal
 
-    def with_signal(self, signal: NDArray[Any]) -> "RawImage":
+    def with_signal(self, signal: NDArray[Any], *, iso: float | None = None) -> "RawImage":
         """The same frame with other content, quantised as a converter does.
 
         Parameters
         ----------
         signal : ndarray, shape (C, h, w)
-            Normalised planes in this image's default layout.  Rounded to whole DN and
+            Normalised planes, C = 1 for ``"mono"`` and else 4.  Rounded to whole DN and
             clipped to [0, white]; an odd last row or column keeps its codes.
+        iso : float, optional
+            Another ISO to say.
         """
-        black, white = self.levels()
-        codes = np.clip(np.rint(signal * (white - black) + black), 0, white)
+        layout = "mono" if len(signal) == 1 else self.layout
+        black, white = self.levels(layout)
+        codes = np.clip(np.rint(signal * (white - black) + black), 0, white).astype(self.mosaic.dtype)
+        whole = codes[0] if layout == "mono" else unpack(codes, self.cfa)
         mosaic = self.mosaic.copy()
-        even = unpack(codes.astype(mosaic.dtype), self.cfa)
-        mosaic[: even.shape[0], : even.shape[1]] = even
-        return replace(self, mosaic=mosaic)
+        mosaic[: whole.shape[0], : whole.shape[1]] = whole
+        return replace(self, mosaic=mosaic, iso=iso or self.iso)

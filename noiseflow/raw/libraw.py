@@ -19,6 +19,7 @@ SUFFIXES = frozenset(
 )
 
 NOISE_PROFILE_TAG = 0xC761
+ISO_SATURATED = 65535
 
 
 def read(path: Path) -> RawImage:
@@ -56,10 +57,13 @@ def read(path: Path) -> RawImage:
             reason = reason.decode(errors="replace")
         raise RawError(f"{path}: LibRaw cannot decode it ({reason}); is the file whole and a raw file?") from error
     tags = _exif(path)
+    if iso == ISO_SATURATED:
+        # Exif 2.3: the 32-bit tag tells an ISO that 16 bits cannot; LibRaw follows it for some makes only.
+        iso = float(str(tags.get("EXIF RecommendedExposureIndex", iso)))
     return RawImage(
         mosaic=mosaic,
         cfa=cfa,
-        black=black,
+        black=_with_fractions(black, tags, cfa),
         white=white,
         iso=float(iso) or None,
         exposure_s=float(exposure) or None,
@@ -72,7 +76,7 @@ def read(path: Path) -> RawImage:
 
 def _cfa(raw: Any, path: Path) -> str:
     pattern = raw.raw_pattern
-    if pattern is None:
+    if pattern is None or raw.num_colors == 1:
         return MONO
     letters = raw.color_desc.decode()
     colours = np.array([[letters[index] for index in row] for row in pattern])
@@ -95,6 +99,16 @@ def _black_levels(raw: Any, cfa: str) -> tuple[float, ...]:
     return tuple(by_offset[offset] for offset in offsets(cfa))
 
 
+def _with_fractions(black: tuple[float, ...], tags: dict[str, Any], cfa: str) -> tuple[float, ...]:
+    # A DNG's black levels may be fractions, which LibRaw cuts off.
+    tag = tags.get("Image BlackLevel")
+    raster = [float(level) for level in tag.values] if tag else []
+    if len(raster) == 4 and len(black) == 4:
+        raster = [raster[2 * row + column] for row, column in offsets(cfa)]
+    exact = tuple(raster) * (len(black) if len(raster) == 1 else 1)
+    return exact if tuple(float(int(level)) for level in exact) == black else black
+
+
 def _exif(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return dict(exifread.process_file(file, details=False))
@@ -104,5 +118,5 @@ def _noise_profile(tags: dict[str, Any]) -> tuple[tuple[float, float], ...]:
     tag = tags.get("Image NoiseProfile") or tags.get(f"Image Tag 0x{NOISE_PROFILE_TAG:04X}")
     if tag is None:
         return ()
-    values = [float(value) for value in tag.values]
+    values = np.asarray(tag.values, np.float64).ravel().tolist()
     return tuple(zip(values[::2], values[1::2], strict=True))

@@ -1,0 +1,70 @@
+"""The command line: parse, call one library function, print."""
+
+import importlib
+import warnings
+from typing import Any
+
+import click
+
+from noiseflow._version import __version__
+from noiseflow.errors import NoiseflowError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = ("demo", "simulate", "ingest", "fit", "sample", "evaluate", "import", "info")
+"""Command names in the order of the work; each is a module of this package with a click
+command of its own name (`import_` for ``import``)."""
+
+
+class Commands(click.Group):
+    """Imports a command's module when it is called, and turns our errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        name = f"{cmd_name}_" if cmd_name == "import" else cmd_name
+        command: click.Command = getattr(importlib.import_module(f"noiseflow.cli.{name}"), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error of ours or of the file system is one line and status 1."""
+        warnings.showwarning = _show_warning
+        try:
+            return super().invoke(ctx)
+        except (NoiseflowError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"noiseflow: {_one_line(error)}", err=True)
+            ctx.exit(1)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return " ".join(str(error).split())
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"noiseflow: warning: {message}", err=True)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="noiseflow")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Model the noise of a camera: from raw files to a fitted density, its samples and its scores.
+
+    \b
+    The path, without any data of your own:
+        noiseflow demo demo/
+    With raw files (a folder is a static burst of one scene, or frames with clean twins):
+        noiseflow ingest raws/ --out patches.h5
+        noiseflow fit patches.h5 --model noise_flow --out run/
+        noiseflow evaluate run/ patches.h5 --out report/
+        noiseflow sample run/ clean.dng --iso 800 --out noisy.dng
+    """  # noqa: D301

@@ -1,0 +1,84 @@
+"""``noiseflow fit``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.progress import shown
+from noiseflow.errors import NoiseflowError
+
+__all__ = ["fit"]
+
+
+@click.command()
+@click.argument("store", type=PATH)
+@click.option(
+    "--model",
+    default="noise_flow",
+    show_default=True,
+    metavar="NAME",
+    help="gaussian, nlf, noise_flow, or a published architecture string such as 'sdn5|unc|gain4|unc'.",
+)
+@out_option("Run folder to write.")
+@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At the most.")
+@click.option("--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="At the most.")
+@click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Patches a step.")
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Stop after so many epochs without a lower held-out NLL.",
+)
+@click.option("--max-minutes", type=float, help="Stop after the epoch in which this is reached.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--resume", is_flag=True, help="Go on with the fit in the run folder.")
+@seed_option
+@overwrite_option
+def fit(
+    store: Path,
+    model: str,
+    out: Path,
+    epochs: int,
+    steps_per_epoch: int,
+    batch: int,
+    learning_rate: float,
+    patience: int,
+    max_minutes: float | None,
+    device: str,
+    resume: bool,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Fit a noise model to the patch store STORE by maximum likelihood.
+
+    \b
+    noiseflow fit patches.h5 --model noise_flow --out run/
+    """  # noqa: D301
+    from noiseflow.fit import FitSettings, spec_for
+    from noiseflow.fit import fit as run
+    from noiseflow.patches import PatchStore
+
+    settings = FitSettings(
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+        patience=patience,
+        max_minutes=max_minutes,
+        steps_per_epoch=steps_per_epoch,
+        seed=seed,
+        device=device,
+    )
+    try:
+        with PatchStore(store) as patches, shown(f"fit {model}", "steps") as progress:
+            result = run(
+                patches, spec_for(patches, model), out, settings, resume=resume, overwrite=overwrite, progress=progress
+            )
+    except KeyboardInterrupt as stop:
+        raise NoiseflowError(
+            f"{out}: stopped; go on with the last whole epoch by the same command with --resume"
+        ) from stop
+    click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
+    click.echo(f"{out}: {model}, fitted in {result.seconds:.0f} s")

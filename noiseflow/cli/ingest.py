@@ -1,0 +1,79 @@
+"""``noiseflow ingest``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.progress import shown
+
+__all__ = ["ingest"]
+
+
+@click.command()
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
+@out_option("Patch store to write, an HDF5 file.")
+@click.option(
+    "--pairing",
+    type=click.Choice(["auto", "gt", "burst", "none"]),
+    default="auto",
+    show_default=True,
+    help="Clean signal from a clean twin, from the other frames of a static burst, or none.",
+)
+@click.option(
+    "--split-by",
+    type=click.Choice(["auto", "scene", "frame"]),
+    default="auto",
+    show_default=True,
+    help="What goes into one split whole; auto: frames for bursts, scenes otherwise.",
+)
+@click.option("--patch-size", type=click.IntRange(min=1), default=32, show_default=True, help="In pixels of a plane.")
+@click.option("--patches-per-frame", type=click.IntRange(min=1), help="Draw so many of each frame; all if not given.")
+@click.option(
+    "--max-clipped",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Leave out patches with a larger part of pixels at code 0 or at the white level.",
+)
+@click.option("--iso", type=float, help="ISO of files that do not say it.")
+@seed_option
+@overwrite_option
+def ingest(
+    sources: tuple[Path, ...],
+    out: Path,
+    pairing: str,
+    split_by: str,
+    patch_size: int,
+    patches_per_frame: int | None,
+    max_clipped: float,
+    iso: float | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Make a patch store of raw files, folders of them, or known data sets.
+
+    A folder is one static scene: its frames are paired with the mean of the others.
+
+    \b
+    noiseflow ingest raws/ --out patches.h5
+    """  # noqa: D301
+    from noiseflow.patches import IngestOptions
+    from noiseflow.patches import ingest as run
+
+    options = IngestOptions(
+        patch_size=patch_size,
+        patches_per_frame=patches_per_frame,
+        pairing=pairing,
+        split_by=split_by,
+        max_clipped=max_clipped,
+        iso=iso,
+        seed=seed,
+    )
+    with shown("ingest", "frames") as progress:
+        result = run(sources, out, options, overwrite=overwrite, progress=progress)
+    splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
+    click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
+    click.echo(f"{result.frames} frames; {result.clipped} patches left out as clipped")
+    if result.pairing == "none":
+        click.echo("No clean signal: single frames without a twin or a burst. A model cannot be fitted to this store.")

@@ -1,0 +1,58 @@
+"""``noiseflow simulate``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH, overwrite_option, seed_option
+from noiseflow.cli.progress import shown
+
+__all__ = ["simulate"]
+
+
+@click.command()
+@click.argument("out", type=PATH)
+@click.option("--camera", required=True, metavar="NAME", help="A camera of known physics; 'list' prints their names.")
+@click.option(
+    "--iso", "isos", type=float, multiple=True, help="ISO; may be given several times. All of the camera's if none."
+)
+@click.option("--scenes", type=click.IntRange(min=1), default=8, show_default=True, help="Number of scenes.")
+@click.option("--frames", type=click.IntRange(min=1), default=1, show_default=True, help="Noisy frames of each scene.")
+@click.option("--size", type=(int, int), default=(512, 768), show_default=True, help="Height and width in pixels.")
+@seed_option
+@overwrite_option
+def simulate(
+    out: Path,
+    camera: str,
+    isos: tuple[float, ...],
+    scenes: int,
+    frames: int,
+    size: tuple[int, int],
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Let a camera of known physics write DNG files and their clean twins to the folder OUT.
+
+    \b
+    noiseflow simulate raws/ --camera "Sony A7S2" --iso 800 --iso 3200
+    """  # noqa: D301
+    from noiseflow.simulate import camera_names
+    from noiseflow.simulate import simulate as run
+
+    if camera == "list":
+        for name in camera_names():
+            click.echo(name)
+        return
+    with shown("simulate", "frames") as progress:
+        manifest = run(
+            out,
+            camera,
+            isos or None,
+            scenes=scenes,
+            size=size,
+            seed=seed,
+            frames=frames,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    click.echo(f"{out}: {len(manifest['scenes'])} scenes of {camera}, with clean twins")

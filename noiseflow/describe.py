@@ -1,0 +1,122 @@
+"""What is this? A short description of anything the toolkit reads or writes.
+
+To describe another kind of thing, write a function and give it a line in `KINDS`.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from noiseflow.errors import NoiseflowError
+from noiseflow.models.files import SPEC, load
+from noiseflow.patches.scenes import collect
+from noiseflow.patches.store import SPLITS, PatchStore
+from noiseflow.raw.reading import is_raw, read_raw
+
+__all__ = ["KINDS", "describe"]
+
+Description = dict[str, str]
+
+
+def describe(path: str | Path) -> Description:
+    """Describe a raw file, a patch store, a run folder or a folder of raw files.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict of str
+        Label → text, in the order to be read.
+
+    Raises
+    ------
+    NoiseflowError
+        If nothing is there, or nothing that we know.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise NoiseflowError(f"{path}: no such file or folder")
+    for recognises, tell in KINDS:
+        if recognises(path):
+            return tell(path)
+    raise NoiseflowError(f"{path}: neither a raw file, a patch store, a run folder nor a folder of raw files")
+
+
+def _run(path: Path) -> Description:
+    model = load(path)
+    low, high = model.iso_range
+    return {
+        "kind": "run folder",
+        "model": model.spec.model,
+        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        "planes": f"{model.planes} ({model.spec.layout})",
+        "cameras": ", ".join(model.cameras),
+        "ISO": f"{low:g} to {high:g}",
+        "density": model.spec.unit,
+    }
+
+
+def _store(path: Path) -> Description:
+    with PatchStore(path) as store:
+        counts = {split: int((store.table["split"] == index).sum()) for index, split in enumerate(SPLITS)}
+        planes, height, width = store.patch_shape
+        return {
+            "kind": "patch store",
+            "patches": f"{len(store):,} of {planes}×{height}×{width} ({store.layout})",
+            "splits": ", ".join(f"{count:,} {split}" for split, count in counts.items()),
+            "pairing": store.pairing,
+            "cameras": ", ".join(store.cameras),
+            "ISO": ", ".join(f"{iso:g}" for iso in store.isos),
+            "sources": f"{len(store.sources)} files, {len(store.scenes)} scenes",
+            "made by": str(store.provenance.get("tool", "unknown")),
+            "fingerprint": store.fingerprint[:16],
+        }
+
+
+def _raw(path: Path) -> Description:
+    image = read_raw(path)
+    height, width = image.mosaic.shape
+    described = {
+        "kind": "raw file",
+        "camera": image.camera or "not said",
+        "size": f"{width}×{height} pixels",
+        "CFA": image.cfa,
+        "ISO": f"{image.iso:g}" if image.iso else "not said",
+        "exposure": f"{image.exposure_s:.6g} s" if image.exposure_s else "not said",
+        "black level": ", ".join(f"{level:g}" for level in image.black) + " DN",
+        "white level": f"{image.white:g} DN",
+        "codes": f"{image.mosaic.min()} to {image.mosaic.max()}, median {np.median(image.mosaic):g} DN",
+    }
+    if image.noise_profile:
+        described["noise profile"] = "; ".join(
+            f"S {slope:.4g}, O {offset:.4g}" for slope, offset in image.noise_profile
+        )
+    return described
+
+
+def _folder(path: Path) -> Description:
+    collection = collect(path)
+    scenes = collection.scenes
+    sizes = Counter(len(scene.frames) for scene in scenes)
+    counted = ", ".join(f"{count} of {frames} frame(s)" for frames, count in sizes.items())
+    first = scenes[0].frames[0].read()
+    return {
+        "kind": "folder of raw files",
+        "scenes": f"{len(scenes)} ({counted})",
+        "clean twins": str(sum(scene.clean is not None for scene in scenes)),
+        "first frame": f"{first.source}: {first.camera}, {first.cfa}, ISO {first.iso or 0:g}",
+        "simulated": "yes, the truth is known" if collection.truth else "no",
+    }
+
+
+KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Description]], ...] = (
+    (lambda path: (path / SPEC).is_file(), _run),
+    (lambda path: path.is_file() and path.suffix.lower() in (".h5", ".hdf5", ".partial"), _store),
+    (lambda path: path.is_file() and is_raw(path), _raw),
+    (Path.is_dir, _folder),
+)
+"""Tests of a path and what describes it; the first that fits is taken."""

@@ -1,0 +1,240 @@
+"""Write a mosaic as an uncompressed DNG that LibRaw reads back to the same numbers.
+
+The file is laid out here rather than by a TIFF library because LibRaw takes the ISO
+from the Exif directory alone, which the libraries at hand do not write.
+"""
+
+import os
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.errors import RawError
+from noiseflow.raw.bayer import MONO, offsets
+from noiseflow.raw.image import RawImage
+
+__all__ = ["SMALLEST", "write_dng"]
+
+SMALLEST = 22
+"""Rows and columns below which LibRaw takes a file for a thumbnail."""
+
+SHORT_MAX, LONG_MAX = 2**16 - 1, 2**32 - 1
+
+Entry = tuple[int, str, Any]
+"""A directory entry: tag, type, values."""
+
+TYPES = {
+    "byte": (1, "B"),
+    "ascii": (2, "s"),
+    "short": (3, "H"),
+    "long": (4, "I"),
+    "rational": (5, "II"),
+    "undefined": (7, "B"),
+    "srational": (10, "ii"),
+    "double": (12, "d"),
+}
+"""TIFF types that are used: code, and `struct` format of one value."""
+
+XYZ_TO_SRGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+"""IEC 61966-2-1, D65."""
+
+
+def write_dng(
+    path: str | Path,
+    image: RawImage,
+    *,
+    noise_profile: Sequence[tuple[float, float]] | None = None,
+    neutral: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    overwrite: bool = False,
+) -> None:
+    """Write one raw frame as a 16-bit DNG.
+
+    Parameters
+    ----------
+    path : path
+        Takes its final name only when the file is whole.
+    image : RawImage
+        Bayer or monochrome, codes and white level within 16 bits.  The ISO is rounded to
+        a whole number.
+    noise_profile : sequence of (float, float), optional
+        (S, O) once for all colours or for R, G, B: var = S·signal + O of the normalised
+        signal.  The image's own if left out.
+    neutral : tuple of float
+        What a white surface gives in R, G, B, at most 1; for AsShotNeutral.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    RawError
+        The file exists, cannot be written, or the image does not fit into a DNG.
+
+    References
+    ----------
+    Adobe: Digital Negative (DNG) Specification 1.4, chapters 2, 4, 5; Exif 2.3, 4.6.5.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise RawError(f"{path}: exists; choose another name or ask to overwrite it")
+    profile = image.noise_profile if noise_profile is None else tuple(noise_profile)
+    content = _file(path, image, profile, neutral)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        raise RawError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _file(
+    path: Path, image: RawImage, profile: tuple[tuple[float, float], ...], neutral: tuple[float, float, float]
+) -> bytes:
+    pixels = _pixels(path, image)
+    exif = _exif_entries(path, image)
+    entries = [
+        *_image_entries(image, pixels),
+        *_level_entries(path, image),
+        *_camera_entries(image, neutral),
+        *_noise_entries(path, profile),
+    ]
+    # Directories come before the pixels: their size does not depend on what the offsets are.
+    strip, exif_at = (0x0111, "long", [0]), (0x8769, "long", [0])
+    first = len(_directory([*entries, strip, exif_at], 8))
+    second = len(_directory(exif, 8 + first))
+    strip, exif_at = (0x0111, "long", [8 + first + second]), (0x8769, "long", [8 + first])
+    return b"".join(
+        (
+            struct.pack("<2sHI", b"II", 42, 8),
+            _directory([*entries, strip, exif_at], 8),
+            _directory(exif, 8 + first),
+            pixels.tobytes(),
+        )
+    )
+
+
+def _pixels(path: Path, image: RawImage) -> NDArray[np.uint16]:
+    mosaic = image.mosaic
+    if min(mosaic.shape) < SMALLEST:
+        raise RawError(
+            f"{path}: {mosaic.shape[0]}×{mosaic.shape[1]} pixels; LibRaw reads no DNG below {SMALLEST} a side"
+        )
+    if not np.issubdtype(mosaic.dtype, np.integer) or mosaic.min() < 0 or mosaic.max() > SHORT_MAX:
+        raise RawError(f"{path}: a DNG holds integers 0…{SHORT_MAX}; got {mosaic.dtype} {mosaic.min()}…{mosaic.max()}")
+    return mosaic.astype("<u2")
+
+
+def _image_entries(image: RawImage, pixels: NDArray[np.uint16]) -> list[Entry]:
+    height, width = pixels.shape
+    mono = image.cfa == MONO
+    entries: list[Entry] = [
+        (0x00FE, "long", [0]),
+        (0x0100, "long", [width]),
+        (0x0101, "long", [height]),
+        (0x0102, "short", [16]),
+        (0x0103, "short", [1]),
+        (0x0106, "short", [34892 if mono else 32803]),
+        (0x0112, "short", [1]),
+        (0x0115, "short", [1]),
+        (0x0116, "long", [height]),
+        (0x0117, "long", [pixels.nbytes]),
+        (0x011C, "short", [1]),
+    ]
+    if not mono:
+        entries += [
+            (0x828D, "short", [2, 2]),
+            (0x828E, "byte", ["RGB".index(colour) for colour in image.cfa]),
+            (0xC616, "byte", [0, 1, 2]),
+            (0xC617, "short", [1]),
+        ]
+    return entries
+
+
+def _level_entries(path: Path, image: RawImage) -> list[Entry]:
+    if image.white != int(image.white) or image.white > SHORT_MAX:
+        raise RawError(f"{path}: a DNG's white level is a whole number up to {SHORT_MAX}; got {image.white:g}")
+    if min(image.black) < 0:
+        raise RawError(f"{path}: a DNG's black levels are not negative; got {image.black}")
+    # Planes are in the order R, G1, G2, B; the file lists the cell in raster order.
+    side = 1 if image.cfa == MONO else 2
+    where = offsets(image.cfa)[: side * side]
+    raster = [level for _, level in sorted(zip(where, image.black, strict=True))]
+    return [
+        (0xC619, "short", [side, side]),
+        (0xC61A, "rational", [_ratio(level) for level in raster]),
+        (0xC61D, "long", [int(image.white)]),
+    ]
+
+
+def _camera_entries(image: RawImage, neutral: tuple[float, float, float]) -> list[Entry]:
+    entries: list[Entry] = [
+        (0x0131, "ascii", "noiseflow"),
+        (0xC612, "byte", [1, 4, 0, 0]),
+        (0xC613, "byte", [1, 1, 0, 0]),
+        (0xC614, "ascii", image.camera),
+    ]
+    entries += [(tag, "ascii", text) for tag, text in ((0x010F, image.make), (0x0110, image.model)) if text]
+    if image.cfa != MONO:
+        # Sensor colours are taken as the sRGB primaries times the neutral point.
+        matrix = np.diag(neutral) @ XYZ_TO_SRGB
+        entries += [
+            (0xC621, "srational", [(round(10_000 * value), 10_000) for value in matrix.ravel()]),
+            (0xC628, "rational", [_ratio(value) for value in neutral]),
+            (0xC65A, "short", [21]),
+        ]
+    return entries
+
+
+def _noise_entries(path: Path, profile: tuple[tuple[float, float], ...]) -> list[Entry]:
+    if not profile:
+        return []
+    if len(profile) not in (1, 3):
+        raise RawError(
+            f"{path}: a DNG NoiseProfile has one (S, O) for all colours or one each for R, G, B; got {profile}"
+        )
+    return [(0xC761, "double", [value for pair in profile for value in pair])]
+
+
+def _exif_entries(path: Path, image: RawImage) -> list[Entry]:
+    entries: list[Entry] = [(0x9000, "undefined", b"0230")]
+    if image.iso is not None:
+        iso = round(image.iso)
+        if not 1 <= iso <= LONG_MAX:
+            raise RawError(f"{path}: ISO {image.iso:g} cannot be stored; expected 1…{LONG_MAX}")
+        # Exif 2.3, 4.6.5: the 16-bit tag saturates, the 32-bit one then tells the ISO.
+        entries += [(0x8827, "short", [min(iso, SHORT_MAX)]), (0x8830, "short", [2]), (0x8832, "long", [iso])]
+    if image.exposure_s is not None:
+        entries.append((0x829A, "rational", [_ratio(image.exposure_s)]))
+    return entries
+
+
+def _ratio(value: float) -> tuple[int, int]:
+    fraction = Fraction(value).limit_denominator(int(LONG_MAX / max(1.0, value)))
+    return fraction.numerator, fraction.denominator
+
+
+def _directory(entries: list[Entry], start: int) -> bytes:
+    """A TIFF directory that begins at byte `start`, with the values that do not fit into it."""
+    values_at = start + 2 + 12 * len(entries) + 4
+    table, values = [struct.pack("<H", len(entries))], b""
+    for tag, kind, content in sorted(entries, key=lambda entry: entry[0]):
+        code, form = TYPES[kind]
+        if kind == "ascii":
+            data = content.encode() + b"\0"
+            count = len(data)
+        else:
+            data = np.asarray(content if kind != "undefined" else list(content)).ravel().tolist()
+            data = struct.pack("<" + form[0] * len(data), *data)
+            count = len(data) // struct.calcsize("<" + form)
+        if len(data) <= 4:
+            table.append(struct.pack("<HHI4s", tag, code, count, data))
+        else:
+            table.append(struct.pack("<HHII", tag, code, count, values_at + len(values)))
+            values += data + b"\0" * (len(data) % 2)
+    return b"".join((*table, struct.pack("<I", 0), values))
