@@ -1,7 +1,18 @@
 """Noise models: a condition in, a distribution of noise out."""
 
+from noiseflow.models import gaussian, nlf, noise_flow
 from noiseflow.models.model import MODELS, NoiseModel, build, register
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 
-__all__ = ["MODELS", "ModelSpec", "NoiseModel", "NoiseStatistics", "build", "register"]
+__all__ = [
+    "MODELS",
+    "ModelSpec",
+    "NoiseModel",
+    "NoiseStatistics",
+    "build",
+    "gaussian",
+    "nlf",
+    "noise_flow",
+    "register",
+]
