@@ -1,0 +1,83 @@
+"""The table of transforms that the contract walks: a new transform is one new line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.flows import Conditions
+from noiseflow.flows.border_net import BorderAwareNet
+from noiseflow.flows.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.coupling import AffineCoupling
+from noiseflow.flows.gain import Gain
+from noiseflow.flows.signal_dependent import SignalDependentScale
+from noiseflow.flows.transform import Transform
+
+CAMERAS = 3
+ISOS = (100.0, 400.0, 1600.0)
+PLANES = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to make a transform, and what it is fit for.
+
+    `make` gets a generator for starting weights; `spread` is the standard deviation of what is
+    added to every parameter, so that no test is about an identity; `sizes` are H×W to try.
+    """
+
+    make: Callable[[torch.Generator], Transform]
+    planes: int = PLANES
+    spread: float = 0.3
+    sizes: tuple[tuple[int, int], ...] = ((3, 2), (1, 1), (1, 5), (7, 4))
+
+
+TRANSFORMS: dict[str, Case] = {
+    "gain": Case(lambda g: Gain(0.3)),
+    "signal_dependent": Case(lambda g: SignalDependentScale(CAMERAS, ISOS)),
+    "conv1x1": Case(lambda g: InvertibleConv1x1(PLANES, g)),
+    "conv1x1_one_plane": Case(lambda g: InvertibleConv1x1(1, g), planes=1),
+    "coupling": Case(lambda g: AffineCoupling(PLANES, BorderAwareNet(2, 4, generator=g), reach=2)),
+    "coupling_three_planes": Case(lambda g: AffineCoupling(3, BorderAwareNet(1, 4, generator=g), reach=2), planes=3),
+}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def randomised(module: nn.Module, spread: float, seed: int = 1) -> nn.Module:
+    """The module in float64 and evaluation mode, its parameters moved by N(0, spread²)."""
+    module = module.double().eval()
+    draw = generator(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += spread * torch.randn(parameter.shape, generator=draw, dtype=parameter.dtype)
+    return module
+
+
+def made(case: Case, seed: int = 1) -> Transform:
+    transform = randomised(case.make(generator(seed)), case.spread, seed)
+    assert isinstance(transform, Transform)
+    return transform
+
+
+def conditions(batch: int, planes: int, height: int, width: int, seed: int = 2) -> Conditions:
+    """Every element of another camera, at another ISO (between knots, and beyond them), in another light."""
+    clean = torch.rand(batch, planes, height, width, generator=generator(seed), dtype=torch.float64)
+    iso = torch.tensor([100.0, 3000.0, 320.0, 60.0, 400.0], dtype=torch.float64)[:batch]
+    camera = torch.tensor([1, 0, 2, 1, 0])[:batch]
+    return Conditions(clean, iso, camera)
+
+
+def noise_like(cond: Conditions, seed: int = 3, scale: float = 1.0) -> Tensor:
+    return scale * torch.randn(cond.clean.shape, generator=generator(seed), dtype=cond.clean.dtype)
+
+
+def single(cond: Conditions, row: int) -> Conditions:
+    return Conditions(cond.clean[row : row + 1], cond.isos[row : row + 1], cond.camera_indices[row : row + 1])
+
+
+def as_dtype(cond: Conditions, dtype: torch.dtype) -> Conditions:
+    return Conditions(cond.clean.to(dtype), cond.isos.to(dtype), cond.camera_indices)
