@@ -148,6 +148,11 @@ class PatchStore:
         return tuple(float(iso) for iso in np.unique(self.table["iso"]))
 
     @property
+    def source_checksums(self) -> tuple[str, ...]:
+        """SHA-256 of each source file when it was read."""
+        return tuple(checksum.decode() for checksum in self._file["source_sha256"][:])
+
+    @property
     def fingerprint(self) -> str:
         """Checksum of the content, made when the store was written."""
         return str(self._file.attrs["fingerprint"])

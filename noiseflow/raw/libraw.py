@@ -10,6 +10,7 @@ import rawpy
 from noiseflow.errors import RawError
 from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.truncation import refuse_truncated
 
 __all__ = ["SUFFIXES", "read"]
 
@@ -38,8 +39,9 @@ def read(path: Path) -> RawImage:
     Raises
     ------
     RawError
-        The file is damaged or no raw file, or its pattern is not 2×2 Bayer or monochrome.
+        The file is damaged, truncated or no raw file, or its pattern is not 2×2 Bayer or monochrome.
     """
+    refuse_truncated(path)
     try:
         with rawpy.imread(str(path)) as raw:
             mosaic = np.array(raw.raw_image_visible, copy=True)

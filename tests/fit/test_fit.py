@@ -1,0 +1,114 @@
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from builders import gaussian_store
+
+from noiseflow.errors import DataError, ModelError
+from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.models import load
+from noiseflow.patches import PatchStore
+
+SMALL = FitSettings(epochs=4, batch=32, steps_per_epoch=6, patience=10)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> PatchStore:
+    return gaussian_store(tmp_path_factory.mktemp("store") / "s.h5", patches=400, isos=(400.0, 1600.0))
+
+
+def test_it_improves_on_its_start_and_keeps_the_best(store: PatchStore, tmp_path: Path) -> None:
+    settings = FitSettings(epochs=6, batch=64, steps_per_epoch=20)
+    result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", settings)
+    assert result.best_nll < result.start_nll
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert len(rows) == 2 + result.epochs
+    assert min(float(row.split(",")[2]) for row in rows[1:]) == result.best_nll
+    record = json.loads((tmp_path / "run" / "fit.json").read_text())
+    assert record["data"] == store.fingerprint
+    assert record["held_out_nll_nats_per_dim"] == result.best_nll
+
+
+def test_the_same_seed_gives_the_same_weights(store: PatchStore, tmp_path: Path) -> None:
+    for name in "ab":
+        fit(store, spec_for(store, "noise_flow"), tmp_path / name, SMALL)
+    a, b = (load(tmp_path / name).state_dict() for name in "ab")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("step", [3, 6, 13, 20])
+def test_a_resumed_fit_is_the_fit_that_was_never_stopped(store: PatchStore, tmp_path: Path, step: int) -> None:
+    def kill(done: int, total: int, note: str = "") -> None:
+        if note.startswith("epoch") and done == step:
+            raise Killed
+
+    whole = fit(store, spec_for(store, "noise_flow"), tmp_path / "whole", SMALL)
+    with pytest.raises(Killed):
+        fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, progress=kill)
+    with pytest.raises(ModelError, match=r"no spec\.json|no finished model"):
+        load(tmp_path / "run")
+    if step <= 6:  # before the first whole epoch there is nothing to go on from
+        with pytest.raises(ModelError, match="holds no state"):
+            fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, resume=True)
+        return
+    resumed = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, resume=True)
+    expected, got = whole.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    assert (whole.best_nll, whole.epochs) == (resumed.best_nll, resumed.epochs)
+
+
+def test_going_on_with_other_settings_or_data_is_refused(store: PatchStore, tmp_path: Path) -> None:
+    fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
+    other = FitSettings(epochs=4, batch=16, steps_per_epoch=6, patience=10)
+    with pytest.raises(ModelError, match="had other batch"):
+        fit(store, spec_for(store, "noise_flow"), tmp_path / "run", other, resume=True)
+    with pytest.raises(ModelError, match="pass --overwrite"):
+        fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    with pytest.raises(ModelError, match="is no run folder"):
+        fit(store, spec_for(store, "nlf"), tmp_path / "mine", SMALL, overwrite=True)
+    assert (tmp_path / "mine" / "notes.txt").exists()
+
+
+def test_early_stop_waits_for_patience(store: PatchStore, tmp_path: Path) -> None:
+    settings = FitSettings(epochs=50, batch=8, steps_per_epoch=2, patience=2, learning_rate=0.3)
+    result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", settings)
+    assert result.epochs == result.best_epoch + 2
+
+
+def test_closed_form_models_are_done_at_once(store: PatchStore, tmp_path: Path) -> None:
+    result = fit(store, spec_for(store, "nlf"), tmp_path / "run")
+    assert result.epochs == 0
+    assert result.best_nll == result.start_nll
+    assert load(tmp_path / "run").spec.model == "nlf"
+
+
+def test_a_published_architecture_string_names_a_model(store: PatchStore) -> None:
+    spec = spec_for(store, "sdn5|unc|gain4")
+    assert (spec.model, spec.options["architecture"]) == ("noise_flow", "sdn5|unc|gain4")
+
+
+def test_settings_out_of_range(store: PatchStore, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="batch: expected 1 or more"):
+        fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(batch=0))
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="sees no GPU"):
+            fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(device="cuda"))
+
+
+def test_ctrl_c_leaves_a_state_to_go_on_from(store: PatchStore, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int, note: str = "") -> None:
+        if note.startswith("epoch 2"):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, progress=interrupt)
+    assert (tmp_path / "run" / "state" / "state.json").exists()
+    assert not list(tmp_path.rglob("*.partial"))

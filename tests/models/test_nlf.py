@@ -1,0 +1,101 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import gaussian_store
+from scipy import optimize, stats
+
+from noiseflow.fit.statistics import gather
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.flow import Flow
+from noiseflow.flows.signal_dependent import SignalDependentScale
+from noiseflow.models import ModelSpec, build
+from noiseflow.models.nlf import NoiseLevelFunction, fit_line
+from noiseflow.models.statistics import NoiseStatistics
+
+
+def cells(clean: np.ndarray, square: np.ndarray, count: np.ndarray) -> NoiseStatistics:
+    parts = [torch.from_numpy(part).double() for part in (count, clean, square)]
+    index = torch.zeros(len(clean), dtype=torch.long)
+    return NoiseStatistics(index, index, parts[0], parts[1], parts[1] * 0, parts[2], ("One",), (400.0,))
+
+
+def test_density_is_scipy_s_normal() -> None:
+    model = build(ModelSpec("nlf"))
+    assert isinstance(model, NoiseLevelFunction)
+    clean = torch.rand(3, 4, 5, 6, dtype=torch.float64)
+    noise = torch.randn(3, 4, 5, 6, dtype=torch.float64) * 0.03
+    expected = stats.norm.logpdf(noise.numpy(), scale=np.sqrt(1e-3 * clean.numpy() + 1e-6)).sum((1, 2, 3))
+    assert np.allclose(model.double().log_prob(noise, Conditions(clean, 100.0)).detach().numpy(), expected, rtol=1e-6)
+
+
+def test_a_flow_of_only_the_signal_dependent_scale_is_the_noise_level_function() -> None:
+    spec = ModelSpec("nlf", cameras=("A", "B"), isos=(100.0, 800.0))
+    nlf = build(spec).double()
+    scale = SignalDependentScale(2, spec.isos).double()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in scale.parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3)
+    clean = torch.rand(4, 4, 6, 6, dtype=torch.float64, generator=generator)
+    noise = torch.randn(clean.shape, dtype=torch.float64, generator=generator)
+    cond = Conditions(clean, torch.tensor([100.0, 800.0, 100.0, 800.0]), torch.tensor([0, 0, 1, 1])).resolve(
+        spec.cameras
+    )
+    assert isinstance(nlf, NoiseLevelFunction)
+    with torch.no_grad():
+        shot, read = scale.log_betas(cond)
+        nlf.log_beta1.copy_(shot.reshape(2, 2))
+        nlf.log_beta2.copy_(read.reshape(2, 2))
+    assert torch.allclose(Flow([scale]).log_prob(noise, cond), nlf.log_prob(noise, cond), rtol=1e-10)
+
+
+def test_the_line_is_where_scipy_finds_the_maximum() -> None:
+    rng = np.random.default_rng(0)
+    clean, count = np.linspace(0, 1, 40), rng.uniform(50, 500, 40)
+    square = (2e-3 * clean + 1e-5) * rng.chisquare(200, 40) / 200
+
+    def negative_log_likelihood(log_betas: np.ndarray) -> float:
+        variance = np.exp(log_betas[0]) * clean + np.exp(log_betas[1])
+        return float((count * (np.log(variance) + square / variance)).sum())
+
+    best = optimize.minimize(
+        negative_log_likelihood, [-6, -11], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
+    )
+    assert fit_line(cells(clean, square, count)).log().numpy() == pytest.approx(best.x, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["no read noise", "no shot noise"])
+def test_the_line_stays_on_its_boundary(kind: str) -> None:
+    clean = np.linspace(0.1, 1, 20)
+    square = 1e-3 * clean**1.5 if kind == "no read noise" else 1e-3 * (1.2 - clean)
+    betas = fit_line(cells(clean, square, np.full(20, 100.0)))
+    assert (betas > 0).all()
+    assert betas[1 if kind == "no read noise" else 0] == pytest.approx(1e-12)
+    # Where one parameter stands on the boundary, the other makes the mean of q/v one.
+    variance = betas[0] * torch.from_numpy(clean) + betas[1]
+    assert float((torch.from_numpy(square) / variance).mean()) == pytest.approx(1, rel=1e-3)
+
+
+def test_the_fit_finds_what_made_the_data(tmp_path: Path) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=2000, isos=(400.0, 1600.0), cameras=("One", "Two")) as store:
+        model = build(ModelSpec("nlf", "bayer", store.cameras, store.isos))
+        model.start_from(gather(store))
+    assert isinstance(model, NoiseLevelFunction)
+    beta1, beta2 = model.log_beta1.exp().detach(), model.log_beta2.exp().detach()
+    # A camera has one of the two ISOs; 204,800 values in each cell of the table that has data:
+    # standard error of β₁ 0.5 %, of β₂ 1.5 % or less; four of them (false alarms: 1 in 4,000).
+    assert beta1[0, 0] == pytest.approx(0.8 / 10_000, rel=0.02)
+    assert beta1[1, 1] == pytest.approx(4 * 0.8 / 10_000, rel=0.02)
+    assert beta2[0, 0] == pytest.approx((900 + 1 / 12) / 1e8, rel=0.06)
+    # At an ISO that it was not shot at, a camera keeps what its only ISO says.
+    assert beta1[0, 1] == pytest.approx(float(beta1[0, 0]))
+
+
+def test_between_fitted_isos_the_parameters_are_geometric_means() -> None:
+    model = build(ModelSpec("nlf", isos=(100.0, 400.0)))
+    assert isinstance(model, NoiseLevelFunction)
+    model.log_beta1.data = torch.tensor([[-8.0, -6.0]])
+    cond = Conditions(torch.zeros(3, 4, 2, 2), torch.tensor([100.0, 200.0, 400.0])).resolve(model.cameras)
+    assert model.betas(cond)[0].flatten().tolist() == pytest.approx([math.exp(-8), math.exp(-7), math.exp(-6)])

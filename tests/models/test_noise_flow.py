@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import pytest
+import torch
+from builders import gaussian_store
+
+from noiseflow.errors import DataError, ExtrapolationWarning, ModelError
+from noiseflow.fit.statistics import gather
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models import ModelSpec, NoiseModel, build, load, save
+from noiseflow.models.noise_flow import parse_architecture
+
+
+@pytest.fixture
+def model() -> NoiseModel:
+    return build(ModelSpec("noise_flow", cameras=("A", "B"), isos=(100.0, 800.0))).eval()
+
+
+def test_it_starts_at_the_noise_level_function_s_likelihood(tmp_path: Path) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=400) as store:
+        statistics = gather(store)
+        batch = store.read(store.indices("val"))
+        models = [build(ModelSpec(name, "bayer", store.cameras, store.isos)).eval() for name in ("nlf", "noise_flow")]
+    for each in models:
+        each.start_from(statistics)
+    nlf, flow = (each.log_prob(batch.noise, Conditions(batch.clean, batch.iso, batch.camera)) for each in models)
+    assert torch.allclose(nlf, flow, rtol=1e-5)
+
+
+def test_cameras_and_isos_that_need_more_than_sdn5_has_start_near_the_noise_level_function(tmp_path: Path) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=800, isos=(400.0, 1600.0)) as store:
+        statistics, batch = gather(store), store.read(store.indices("val"))
+        models = [
+            build(ModelSpec(name, "bayer", store.cameras, store.isos)).eval()
+            for name in ("gaussian", "nlf", "noise_flow")
+        ]
+    for each in models:
+        each.start_from(statistics)
+    cond = Conditions(batch.clean, batch.iso, batch.camera)
+    gaussian, nlf, flow = (float(each.log_prob(batch.noise, cond).detach().mean()) for each in models)
+    assert nlf - flow < 0.1 * (nlf - gaussian)
+
+
+def test_a_camera_by_name_or_index_and_an_unknown_one(model: NoiseModel) -> None:
+    clean = torch.full((2, 4, 8, 8), 0.3)
+    noise = 0.01 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    by_name = model.log_prob(noise, Conditions(clean, 100.0, ["A", "B"]))
+    assert torch.equal(by_name, model.log_prob(noise, Conditions(clean, 100.0, torch.tensor([0, 1]))))
+    with pytest.raises(ModelError, match=r"'C' is not one this model was fitted for; it knows A, B"):
+        model.log_prob(noise, Conditions(clean, 100.0, "C"))
+    with pytest.raises(ModelError, match="outside 0…1"):
+        model.log_prob(noise, Conditions(clean, 100.0, 2))
+
+
+def test_an_iso_outside_the_range_warns_once(model: NoiseModel) -> None:
+    cond = Conditions(torch.full((1, 4, 8, 8), 0.3), 6400.0, "A")
+    with pytest.warns(ExtrapolationWarning, match="ISO 6400 is outside 100…800"):
+        model.sample(cond)
+    model.sample(cond)
+
+
+@pytest.mark.parametrize(
+    ("clean", "noise", "message"),
+    [
+        (torch.full((1, 4, 8, 8), float("nan")), torch.zeros(1, 4, 8, 8), "clean: holds NaN"),
+        (torch.zeros(1, 4, 8, 8), torch.full((1, 4, 8, 8), float("inf")), "noise: holds NaN or infinite"),
+        (torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), r"expected 4 plane\(s\)"),
+        (torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 9), "expected the shape of clean"),
+        (torch.zeros(4, 8, 8), torch.zeros(4, 8, 8), r"expected shape \(B, C, H, W\)"),
+    ],
+)
+def test_values_that_no_model_can_use(
+    model: NoiseModel, clean: torch.Tensor, noise: torch.Tensor, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        model.log_prob(noise, Conditions(clean, 100.0))
+
+
+def test_architecture_strings() -> None:
+    assert parse_architecture("sdn5 | unc|gain4") == ["sdn5", "unc", "gain4"]
+    with pytest.raises(ModelError, match="layer 'glow' is not known; expected one of sdn5"):
+        parse_architecture("sdn5|glow")
+    with pytest.raises(ModelError, match="use mono2x2"):
+        build(ModelSpec("noise_flow", layout="mono"))
+
+
+def test_damaged_run_folders(model: NoiseModel, tmp_path: Path) -> None:
+    save(model, tmp_path / "run")
+    weights = tmp_path / "run" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="does not fit spec.json or is damaged"):
+        load(tmp_path / "run")
+    spec = tmp_path / "run" / "spec.json"
+    spec.write_text("{}")
+    with pytest.raises(ModelError, match="is no model spec"):
+        load(tmp_path / "run")
+    weights.unlink()
+    with pytest.raises(ModelError, match="no finished model"):
+        load(tmp_path / "run")
+    with pytest.raises(ModelError, match="no spec.json"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "unknown"}, "is not known; expected one of gaussian"),
+        ({"unit": "bits"}, "cannot be mixed"),
+        ({"isos": (800.0, 100.0)}, "rising positive ISOs"),
+        ({"cameras": ("A", "A")}, "no name twice"),
+    ],
+)
+def test_specs_that_no_model_can_be_built_from(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        build(ModelSpec(**{"model": "nlf", **change}))  # type: ignore[arg-type]
+
+
+def test_a_spec_survives_json() -> None:
+    spec = ModelSpec("noise_flow", "mono2x2", ("Ä", "B"), (100.0, 6400.0), {"architecture": "sdn5|unc"})
+    assert ModelSpec.from_json(spec.to_json()) == spec

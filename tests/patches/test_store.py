@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from builders import gaussian_store
+
+from noiseflow.errors import DataError, StoreError
+from noiseflow.patches.store import PARTIAL, PatchStore, StoreWriter, fields
+
+
+def write(path: Path, *, clean: float = 110.0, noisy: int = 140, variance: float = 0.0, **options: object) -> None:
+    known = {"layout": "bayer", "patch_size": 2, "pairing": "gt", "provenance": {"tool": "test"}, **options}
+    with StoreWriter(path, **known) as writer:  # type: ignore[arg-type]
+        table = np.zeros(1, fields(4))
+        table["camera"] = writer.label("cameras", "One")
+        table["iso"], table["black"], table["white"], table["clean_variance"] = (
+            100,
+            [[100, 100, 100, 60]],
+            1100,
+            variance,
+        )
+        writer.append(np.full((1, 4, 2, 2), noisy), np.full((1, 4, 2, 2), clean), table)
+
+
+def test_values_are_normalised_per_plane_and_the_clean_variance_taken_out(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5", variance=0.25)
+    with PatchStore(tmp_path / "s.h5") as store:
+        batch = store.read(np.array([0, 0]))
+    assert batch.noise[1, :, 0, 0].tolist() == pytest.approx([30 / 1000 / 1.25**0.5] * 3 + [30 / 1040 / 1.25**0.5])
+    assert batch.clean[0, :, 0, 0].tolist() == pytest.approx([0.01] * 3 + [50 / 1040])
+
+
+def test_order_and_repeats_of_rows_are_kept(tmp_path: Path) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=20) as store:
+        rows = np.array([7, 3, 3, 19])
+        together = store.read(rows)
+        for place, row in enumerate(rows):
+            assert torch.equal(together.noise[place], store.read(np.array([row])).noise[0])
+
+
+def test_a_store_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    with (
+        pytest.raises(RuntimeError, match="stopped"),
+        StoreWriter(path, layout="bayer", patch_size=2, pairing="gt", provenance={}) as writer,
+    ):
+        writer.append(np.ones((1, 4, 2, 2)), np.ones((1, 4, 2, 2)), np.zeros(1, fields(4)))
+        assert not path.exists()
+        raise RuntimeError("stopped")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_ingest_leaves_is_refused(tmp_path: Path) -> None:
+    partial = tmp_path / f"s.h5{PARTIAL}"
+    file = h5py.File(partial, "w")
+    file.attrs["schema"], file.attrs["finished"] = 1, False
+    file.close()
+    with pytest.raises(StoreError, match="unfinished"):
+        PatchStore(partial)
+    with pytest.raises(StoreError, match="an ingest that was stopped left"):
+        PatchStore(tmp_path / "s.h5")
+    partial.write_bytes(partial.read_bytes()[:200])
+    with pytest.raises(StoreError, match="left by an ingest that was stopped"):
+        PatchStore(partial)
+
+
+def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
+    h5py.File(tmp_path / "other.h5", "w").close()
+    (tmp_path / "text.h5").write_text("no HDF5")
+    write(tmp_path / "old.h5")
+    with h5py.File(tmp_path / "old.h5", "a") as file:
+        file.attrs["schema"] = 99
+    for name, message in (("other.h5", "no patch store"), ("text.h5", "not a readable HDF5"), ("old.h5", "schema 99")):
+        with pytest.raises(StoreError, match=message):
+            PatchStore(tmp_path / name)
+
+
+def test_a_damaged_patch_is_noticed(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5", noisy=0x5A5A)
+    content = bytearray((tmp_path / "s.h5").read_bytes())
+    content[content.index(b"\x5a\x5a" * 16)] ^= 1
+    (tmp_path / "s.h5").write_bytes(content)
+    with PatchStore(tmp_path / "s.h5") as store, pytest.raises(StoreError, match="cannot read patches 0…0"):
+        store.read(np.array([0]))
+
+
+def test_nan_and_missing_clean_signals_are_errors(tmp_path: Path) -> None:
+    write(tmp_path / "nan.h5", clean=np.nan)
+    write(tmp_path / "none.h5", clean=np.nan, pairing="none")
+    with PatchStore(tmp_path / "nan.h5") as store, pytest.raises(DataError, match=r"nan\.h5: NaN .* patches \[0\]"):
+        store.read(np.array([0]))
+    with PatchStore(tmp_path / "none.h5") as store, pytest.raises(DataError, match="without a clean signal"):
+        store.read(np.array([0]))
+
+
+def test_overwriting_is_asked_for_and_empty_stores_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "s.h5")
+    with pytest.raises(StoreError, match="--overwrite"):
+        write(tmp_path / "s.h5")
+    write(tmp_path / "s.h5", overwrite=True)
+    with (
+        pytest.raises(StoreError, match="not one patch"),
+        StoreWriter(tmp_path / "t.h5", layout="bayer", patch_size=2, pairing="gt", provenance={}),
+    ):
+        pass
+    with PatchStore(tmp_path / "s.h5") as store, pytest.raises(StoreError, match="no patch in the split 'val'"):
+        store.indices("val")
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+    for name, noisy in (("a", 1), ("b", 1), ("c", 2)):
+        write(tmp_path / name, noisy=noisy)
+    prints = [PatchStore(tmp_path / name).fingerprint for name in "abc"]
+    assert prints[0] == prints[1] != prints[2]

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from noiseflow.errors import RawError
+from noiseflow.raw.reading import read_raw
+
+
+def test_the_real_arw(shared_data: Path) -> None:
+    image = read_raw(shared_data / "raw" / "_DSC2164.ARW")
+    assert image.mosaic.shape == (3464, 5184)
+    assert (image.cfa, image.iso, image.black, image.white) == ("RGGB", 3200.0, (512.0,) * 4, 16383.0)
+    assert (image.make, image.model) == ("SONY", "ILCE-7RM3")
+    assert image.exposure_s == pytest.approx(1 / 640, rel=1e-3)
+    # The two greens agree and the others do not: the phase is right.
+    red, green1, green2, blue = image.normalised().mean((1, 2))
+    assert abs(green1 / green2 - 1) < 0.01
+    assert min(abs(red / green1 - 1), abs(blue / green1 - 1)) > 0.2
+
+
+def test_a_truncated_arw_is_refused_by_name(shared_data: Path, tmp_path: Path) -> None:
+    whole = (shared_data / "raw" / "_DSC2164.ARW").read_bytes()
+    short = tmp_path / "short.ARW"
+    short.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(RawError, match=r"short\.ARW: truncated"):
+        read_raw(short)
+
+
+def test_a_text_file_named_dng_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "notes.dng"
+    text.write_text("not a raw file")
+    with pytest.raises(RawError, match=r"notes\.dng: LibRaw cannot decode it"):
+        read_raw(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("gone.dng", "no such file"), ("photo.jpg", r"\.jpg is not a raw format")]
+)
+def test_what_is_no_raw_file(tmp_path: Path, name: str, message: str) -> None:
+    if name.startswith("photo"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(RawError, match=message):
+        read_raw(tmp_path / name)
