@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import tifffile  # noqa: F401  (the DNG writer needs it: fail here, clearly, if it is missing)
 
 from noiseflow.patches.store import PatchStore, StoreWriter, fields
 from noiseflow.raw.dng import write_dng

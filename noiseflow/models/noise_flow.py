@@ -1,5 +1,6 @@
 """Noise Flow, layer for layer as published, with camera and ISO per sample."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -89,11 +90,11 @@ class NoiseFlow(NoiseModel):
         return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Start as near to the maximum-likelihood noise level function as `sdn5` can come.
+        """Start with `sdn5` at its own maximum likelihood and all else as a rotation.
 
-        The layer has one β₂ per camera where the noise level function has one per camera and
-        ISO: it starts at the geometric mean.  All else starts as a rotation, so the flow's
-        likelihood starts at that of its signal-dependent layer.
+        With one camera and one ISO that is the noise level function exactly.  The layer has
+        one β₂ per camera where the noise level function has one per camera and ISO, so with
+        several ISOs it starts somewhat below.
         """
         layers = [layer for layer in self.flow.transforms if isinstance(layer, SignalDependentScale)]
         if not layers:
@@ -101,6 +102,29 @@ class NoiseFlow(NoiseModel):
         nlf = NoiseLevelFunction(self.spec)
         nlf.start_from(statistics)
         _start_signal_dependent(layers[0], nlf.log_beta1.detach().double(), nlf.log_beta2.detach().double())
+        _climb(layers[0], statistics, self.cameras)
+
+
+def _climb(layer: SignalDependentScale, statistics: NoiseStatistics, cameras: Sequence[str]) -> None:
+    """Bring the layer to its maximum likelihood on cells of the data, by L-BFGS in float64."""
+    index = torch.tensor([cameras.index(name) for name in statistics.cameras])
+    isos = torch.tensor(statistics.isos, dtype=torch.float64)[statistics.iso_index]
+    cells = Conditions(statistics.clean[:, None, None, None], isos, index[statistics.camera])
+    weight = statistics.count / statistics.count.sum()
+    fine = copy.deepcopy(layer).double()
+    optimiser = torch.optim.LBFGS(
+        fine.parameters(), max_iter=200, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        variance = fine.variance(cells)[:, 0, 0, 0]
+        value = 0.5 * (weight * (variance.log() + statistics.square / variance)).sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    layer.load_state_dict(fine.state_dict())
 
 
 @torch.no_grad()

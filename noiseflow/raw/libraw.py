@@ -15,8 +15,8 @@ from noiseflow.raw.truncation import refuse_truncated
 __all__ = ["SUFFIXES", "read"]
 
 SUFFIXES = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf "
-    ".srw .x3f".split()
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl "
+    ".sr2 .srf .srw .x3f".split()
 )
 
 NOISE_PROFILE_TAG = 0xC761

@@ -42,13 +42,15 @@ def test_order_and_repeats_of_rows_are_kept(tmp_path: Path) -> None:
 
 def test_a_store_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "s.h5"
-    with (
-        pytest.raises(RuntimeError, match="stopped"),
-        StoreWriter(path, layout="bayer", patch_size=2, pairing="gt", provenance={}) as writer,
-    ):
-        writer.append(np.ones((1, 4, 2, 2)), np.ones((1, 4, 2, 2)), np.zeros(1, fields(4)))
-        assert not path.exists()
-        raise RuntimeError("stopped")
+
+    def stopped_half_way() -> None:
+        with StoreWriter(path, layout="bayer", patch_size=2, pairing="gt", provenance={}) as writer:
+            writer.append(np.ones((1, 4, 2, 2)), np.ones((1, 4, 2, 2)), np.zeros(1, fields(4)))
+            assert [file.name for file in tmp_path.iterdir()] == [f"s.h5{PARTIAL}"]
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        stopped_half_way()
     assert list(tmp_path.iterdir()) == []
 
 
