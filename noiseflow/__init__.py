@@ -9,20 +9,51 @@
 torch.Size([2])
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from noiseflow._version import __version__
 from noiseflow.errors import NoiseflowError
-from noiseflow.flows.conditions import Conditions
-from noiseflow.models import ModelSpec, NoiseModel, build, load
-from noiseflow.raw import RawImage, read_raw
+
+if TYPE_CHECKING:
+    from noiseflow.augment import sample_frame
+    from noiseflow.evaluate import write_report
+    from noiseflow.flows import Conditions
+    from noiseflow.models import ModelSpec, NoiseModel, build, load
+    from noiseflow.patches import PatchStore
+    from noiseflow.raw import RawImage, read_raw
 
 __all__ = [
     "Conditions",
     "ModelSpec",
     "NoiseModel",
     "NoiseflowError",
+    "PatchStore",
     "RawImage",
     "__version__",
     "build",
     "load",
     "read_raw",
+    "sample_frame",
+    "write_report",
 ]
+
+_HOME = {
+    "Conditions": "flows",
+    "ModelSpec": "models",
+    "NoiseModel": "models",
+    "PatchStore": "patches",
+    "RawImage": "raw",
+    "build": "models",
+    "load": "models",
+    "read_raw": "raw",
+    "sample_frame": "augment",
+    "write_report": "evaluate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Torch is loaded with the first name that needs it, so that `noiseflow --help` is quick.
+    if name not in _HOME:
+        raise AttributeError(f"module 'noiseflow' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"noiseflow.{_HOME[name]}"), name)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from noiseflow._version import __version__
-from noiseflow.errors import NoiseflowError
+from noiseflow.errors import ExtrapolationWarning, NoiseflowError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -33,9 +33,11 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of ours or of the file system is one line and status 1."""
-        warnings.showwarning = _show_warning
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", ExtrapolationWarning)
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except (NoiseflowError, OSError) as error:
             if ctx.params.get("debug"):
                 raise

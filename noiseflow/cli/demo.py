@@ -1,0 +1,38 @@
+"""``noiseflow demo``."""
+
+import time
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH, overwrite_option, seed_option
+from noiseflow.cli.progress import shown
+
+__all__ = ["demo"]
+
+
+@click.command()
+@click.argument("out", type=PATH)
+@seed_option
+@overwrite_option
+def demo(out: Path, seed: int, overwrite: bool) -> None:
+    """Run the whole path on a simulated camera, into the folder OUT: no data needed.
+
+    Simulate raw files, ingest them, fit a Noise Flow, sample a frame, evaluate, write the
+    report.
+
+    \b
+    noiseflow demo demo/
+    """  # noqa: D301
+    from noiseflow.cli.table import print_scores
+    from noiseflow.demo import demo as run
+
+    began = time.monotonic()
+    result = run(out, seed=seed, overwrite=overwrite, stage=shown)
+    print_scores(result.evaluation)
+    click.echo(f"raw files  {result.raws}")
+    click.echo(f"patches    {result.store}")
+    click.echo(f"model      {result.run}")
+    click.echo(f"sampled    {result.sample}")
+    click.echo(f"report     {result.report / 'index.html'}")
+    click.echo(f"done in {time.monotonic() - began:.0f} s")

@@ -1,0 +1,45 @@
+"""``noiseflow evaluate``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.progress import shown
+
+__all__ = ["evaluate"]
+
+
+@click.command()
+@click.argument("runs", type=PATH, nargs=-1, required=True, metavar="RUN...")
+@click.argument("store", type=PATH)
+@out_option("Report folder to write.")
+@click.option("--split", default="test", show_default=True, help="Which patches to score: train, val or test.")
+@click.option("--max-patches", type=click.IntRange(min=1), help="Score so many at the most.")
+@seed_option
+@overwrite_option
+def evaluate(
+    runs: tuple[Path, ...], store: Path, out: Path, split: str, max_patches: int | None, seed: int, overwrite: bool
+) -> None:
+    """Score the models in RUN... on the held-out patches of STORE, beside nlf, gaussian and the oracle.
+
+    The baselines nlf and gaussian are fitted to the training patches of STORE on the way;
+    the oracle is there for simulated data whose density is known. The first RUN is the one
+    that the report's words are about.
+
+    \b
+    noiseflow evaluate run/ patches.h5 --out report/
+    """  # noqa: D301
+    from noiseflow.cli.table import print_scores
+    from noiseflow.evaluate import evaluate as run
+    from noiseflow.evaluate import write_report
+    from noiseflow.evaluate.baselines import baselines, load_runs
+    from noiseflow.patches import PatchStore
+
+    models = load_runs(list(runs))
+    with PatchStore(store) as patches, shown("evaluate", "patches") as progress:
+        models |= baselines(patches, models, progress)
+        result = run(models, patches, split=split, seed=seed, max_patches=max_patches, progress=progress)
+    write_report(result, out, overwrite=overwrite)
+    print_scores(result)
+    click.echo(f"report: {out / 'index.html'}")

@@ -1,0 +1,92 @@
+"""The whole path on made data: simulate → ingest → fit → sample → evaluate → report."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from noiseflow.augment import sample_frame, write_frame
+from noiseflow.errors import NoiseflowError
+from noiseflow.evaluate import Evaluation, evaluate, write_report
+from noiseflow.evaluate.baselines import baselines
+from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.progress import Progress, silent
+from noiseflow.raw import read_raw
+from noiseflow.simulate import simulate
+
+__all__ = ["CAMERA", "DemoResult", "demo"]
+
+CAMERA = "PG-12"
+"""A made-up camera of Poisson–Gaussian noise: its density is known, so the gap to the truth is."""
+
+Stage = Callable[[str, str], AbstractContextManager[Progress]]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Scores of the fitted model and where everything is."""
+
+    evaluation: Evaluation
+    raws: Path
+    store: Path
+    run: Path
+    sample: Path
+    report: Path
+
+
+def _quiet(title: str, unit: str) -> AbstractContextManager[Progress]:
+    return nullcontext(silent)
+
+
+def demo(
+    out: str | Path, *, camera: str = CAMERA, seed: int = 0, overwrite: bool = False, stage: Stage = _quiet
+) -> DemoResult:
+    """Run the main job end to end, with no data of your own.
+
+    Parameters
+    ----------
+    out : path
+        Folder for all of it: raw files, patch store, run folder, a sampled frame, report.
+    camera : str
+        Camera to simulate; see `noiseflow.simulate.camera_names`.
+    seed : int
+        Of all randomness.
+    overwrite : bool
+        Whether a demo in `out` may be replaced.
+    stage : callable
+        Called with the title and the unit of each stage; a context manager that gives the
+        stage's progress.
+
+    Raises
+    ------
+    NoiseflowError
+        If `out` is not empty and may not be replaced.
+    """
+    out = Path(out)
+    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+        raise NoiseflowError(f"{out}: is not empty; pass --overwrite or choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    raws, store, run, sample, report = (out / name for name in ("raws", "patches.h5", "run", "noisy.dng", "report"))
+    with stage("simulate", "frames") as progress:
+        manifest = simulate(
+            raws, camera, None, scenes=10, size=(512, 768), seed=seed, overwrite=overwrite, progress=progress
+        )
+    with stage("ingest", "frames") as progress:
+        ingest([raws], store, IngestOptions(seed=seed), overwrite=overwrite, progress=progress)
+    with PatchStore(store) as patches:
+        with stage("fit", "steps") as progress:
+            settings = FitSettings(epochs=6, steps_per_epoch=40, seed=seed)
+            result = fit(
+                patches, spec_for(patches, "noise_flow"), run, settings, overwrite=overwrite, progress=progress
+            )
+        held_out = patches.scenes[int(patches.table["scene"][patches.indices("test")[0]])]
+        scene = next(each for each in manifest["scenes"] if f"{each['name']}_ISO{float(each['iso']):g}" == held_out)
+        clean = read_raw(raws / scene["clean"])
+        write_frame(sample, sample_frame(result.model, clean, seed=seed), overwrite=overwrite)
+        with stage("evaluate", "patches") as progress:
+            models = {"noise_flow": result.model}
+            models |= baselines(patches, models)
+            evaluation = evaluate(models, patches, seed=seed, progress=progress)
+    write_report(evaluation, report, overwrite=overwrite)
+    return DemoResult(evaluation, raws, store, run, sample, report)
