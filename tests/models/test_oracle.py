@@ -37,7 +37,7 @@ def test_it_is_the_sum_over_all_counts_and_adds_up_to_one(rate: float, gain: flo
 @pytest.mark.parametrize("signal", [0.0, 40.0, 900.0])
 def test_simulated_codes_have_these_probabilities(signal: float) -> None:
     drawn = expose(np.full((500, 500), signal), load_camera("PG-12"), 1600, np.random.default_rng(0)).ravel()
-    log_prob = oracle_log_prob(CODES, np.full(4096, signal), gain=4.0, read_sigma=8.0, **LEVELS)
+    log_prob = oracle_log_prob(CODES, np.full(4096, signal), gain=4.0, read_sigma=3.0, **LEVELS)
     expected = drawn.size * np.exp(log_prob)
     often = expected > 20
     observed = np.bincount(drawn, minlength=4096)
@@ -65,7 +65,7 @@ def test_behind_the_contract_it_scores_and_samples_the_simulation() -> None:
     cond = Conditions(clean, torch.tensor([100.0, 1600.0]), next(iter(truth)))
     noise = oracle.sample(cond, torch.Generator().manual_seed(0))
     span = physics.white_dn - physics.black_dn
-    for row, (gain, sigma) in enumerate(((0.25, 2.0), (4.0, 8.0))):
+    for row, (gain, sigma) in enumerate(((0.25, 3.0), (4.0, 3.0))):
         # 16,384 values: standard error of the variance 1.1 %; four of them.
         expected = gain * 0.1 * span + sigma**2 + 1 / 12
         assert float(noise[row].double().var()) * span**2 == pytest.approx(expected, rel=0.045)
