@@ -27,7 +27,7 @@ $(VENV)/develop.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 	touch $@ $(VENV)/package.stamp
 
 demo: $(VENV)/package.stamp
-	$(BIN)/noiseflow demo demo
+	$(BIN)/noiseflow demo demo --overwrite
 
 test: $(VENV)/develop.stamp
 	$(BIN)/python -m pytest

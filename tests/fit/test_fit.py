@@ -83,6 +83,18 @@ def test_early_stop_waits_for_patience(store: PatchStore, tmp_path: Path) -> Non
     assert result.epochs == result.best_epoch + 2
 
 
+def test_tensorboard_finds_the_numbers_of_each_epoch(store: PatchStore, tmp_path: Path) -> None:
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="the extra [train] is not installed"
+    )
+    result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
+    accumulated = reader.EventAccumulator(str(tmp_path / "run"))
+    accumulated.Reload()
+    logged = [(event.step, event.value) for event in accumulated.Scalars("fit/held_out_nll")]
+    assert len(logged) == result.epochs
+    assert min(value for _, value in logged) == pytest.approx(result.best_nll)
+
+
 def test_closed_form_models_are_done_at_once(store: PatchStore, tmp_path: Path) -> None:
     result = fit(store, spec_for(store, "nlf"), tmp_path / "run")
     assert result.epochs == 0
