@@ -233,7 +233,8 @@ def light(store: PatchStore, nlf: NoiseModel) -> Iterator[str]:
             for part, values in enumerate((np.ones_like(gap), gap, gap**2)):
                 sums[:, part] += np.bincount(cell.ravel(), values.ravel(), len(sums))
     yield "\nGap of the fitted `nlf` to the oracle by light; the read noise of 3 DN is 12, 3, 0.75 e⁻ at"
-    yield "ISO 100, 400, 1600. Required is 0.002 nats/dim from 100 e⁻ on. In the dark the Gaussian shape itself is wrong:"
+    yield "ISO 100, 400, 1600. Required is 0.002 nats/dim from 100 e⁻ on. In the dark the Gaussian shape itself"
+    yield "is wrong:"
     lines: list[tuple[object, ...]] = [("photo-electrons", "pixels", "gap, nats/dim")]
     for low, high, (count, gap, square, _) in zip(ELECTRONS, ELECTRONS[1:], sums, strict=False):
         if count:

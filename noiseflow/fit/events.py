@@ -29,12 +29,12 @@ def events(folder: Path) -> Iterator[Events]:
     except ImportError:
         yield lambda epoch, row: None
         return
-    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(folder)) as writer:
 
         def write(epoch: int, row: Mapping[str, float]) -> None:
             for name, value in row.items():
                 if name != "epoch":
-                    writer.add_scalar(f"fit/{name}", value, epoch)  # type: ignore[no-untyped-call]
-            writer.flush()  # type: ignore[no-untyped-call]
+                    writer.add_scalar(f"fit/{name}", value, epoch)
+            writer.flush()
 
         yield write
