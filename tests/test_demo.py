@@ -14,7 +14,7 @@ def test_the_whole_path_small(tmp_path: Path) -> None:
     page = (result.report / "index.html").read_text(encoding="utf-8")
     assert "noise_flow" in page
     assert "http" + "://" not in page.replace("http://www.w3.org/", "")
-    assert read_raw(result.sample).camera == "noiseflow PG-12"
+    assert read_raw(result.sample).camera == "Simulated PG-12"
     with pytest.raises(NoiseflowError, match="pass --overwrite"):
         demo(tmp_path / "demo")
     (tmp_path / "mine").mkdir()

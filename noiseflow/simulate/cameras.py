@@ -41,5 +41,5 @@ def load_camera(name: str) -> CameraPhysics:
     entry = _table()[name]
     columns = (entry[key] for key in ("gain_dn_per_e", "read_scale_dn", "read_lambda", "row_sigma_dn"))
     isos = {float(iso): IsoPhysics(*values) for iso, *values in zip(entry["isos"], *columns, strict=True)}
-    kept = {key: entry[key] for key in ("make", "model", "cfa", "black_dn", "white_dn", "read_shape", "source")}
+    kept = {key: entry[key] for key in ("cfa", "black_dn", "white_dn", "read_shape", "source")}
     return CameraPhysics(name=name, isos=isos, **kept)

@@ -41,8 +41,6 @@ class CameraPhysics:
     Parameters
     ----------
     name : str
-    make, model : str
-        As its raw files say.
     cfa : str
         Bayer phase.
     black_dn, white_dn : float
@@ -54,8 +52,6 @@ class CameraPhysics:
     """
 
     name: str
-    make: str
-    model: str
     cfa: str
     black_dn: float
     white_dn: float

@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,12 @@ from noiseflow.simulate.scenes import WHITE_BALANCE, render, scene_names
 __all__ = ["MANIFEST", "simulate", "truth_of"]
 
 MANIFEST = "simulation.json"
+MAKE = "Simulated"
+"""Make of every simulated camera, so that its files never pass for those of the real one."""
+
+OURS = re.compile(r"\d{3}_\w+_ISO[\d.]+_(CLEAN|NOISY_\d{3})\.dng(\.partial)?|simulation\.json(\.partial)?")
+"""Names of the files that a simulation writes."""
+
 EXPOSURE_S = 0.01
 
 
@@ -88,9 +94,10 @@ def simulate(
     entries: list[dict[str, Any]] = []
     total = scenes * len(chosen) * frames
     for index, name in enumerate(names):
-        scene_seed, *iso_seeds = np.random.SeedSequence((seed, index)).spawn(1 + len(chosen))
-        levels = render(name, size, np.random.default_rng(scene_seed))
-        for iso, iso_seed in zip(chosen, iso_seeds, strict=True):
+        levels = render(name, size, np.random.default_rng((seed, index)))
+        for iso in chosen:
+            # By the ISO itself, so that its frames are the same whatever other ISOs there are.
+            iso_seed = np.random.SeedSequence((seed, index, round(iso)))
             clean = _clean_twin(levels, physics, iso)
             clean_name = f"{name}_ISO{iso:g}_CLEAN.dng"
             profile = [physics.noise_profile(iso)]
@@ -141,13 +148,17 @@ def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
 
 
 def _claim(out: Path, *, overwrite: bool) -> None:
-    if (out / MANIFEST).exists():
-        if not overwrite:
-            raise RawError(f"{out}: holds a simulation already; pass --overwrite to replace it")
-        shutil.rmtree(out)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RawError(f"{out}: exists and is no simulation; choose another folder")
+    if out.exists() and not out.is_dir():
+        raise RawError(f"{out}: is a file; choose another name for the folder")
     out.mkdir(parents=True, exist_ok=True)
+    files = list(out.iterdir())
+    others = [file.name for file in files if not OURS.fullmatch(file.name)]
+    if others:
+        raise RawError(f"{out}: holds what is no simulation ({others[0]}); choose another folder")
+    if files and not overwrite:
+        raise RawError(f"{out}: holds a simulation already; pass --overwrite to replace it")
+    for file in files:
+        file.unlink()
 
 
 def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float) -> RawImage:
@@ -167,7 +178,7 @@ def _image(mosaic: NDArray[np.uint16], physics: CameraPhysics, iso: float, black
         white=float(white),
         iso=iso,
         exposure_s=EXPOSURE_S,
-        make=physics.make,
-        model=physics.model,
+        make=MAKE,
+        model=physics.name,
         source=f"simulated {physics.name}",
     )

@@ -9,7 +9,7 @@ from noiseflow.simulate.physics import tukey_lambda, tukey_lambda_variance
 
 def camera(shape: str = "gaussian", **at: float) -> CameraPhysics:
     known = {"gain_dn_per_e": 0.8, "read_scale_dn": 3.0, **at}
-    return CameraPhysics("Made", "Maker", "Made", "RGGB", 512, 16383, shape, {100.0: IsoPhysics(**known)})
+    return CameraPhysics("Made", "RGGB", 512, 16383, shape, {100.0: IsoPhysics(**known)})
 
 
 @pytest.mark.parametrize("signal", [0.0, 5.0, 800.0])

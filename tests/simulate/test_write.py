@@ -46,7 +46,9 @@ def test_the_seed_decides_and_frames_differ(tmp_path: Path) -> None:
 def test_one_scene_s_frames_do_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
     for name, scenes in (("a", 1), ("b", 3)):
         simulate(tmp_path / name, "PG-12", [100], scenes=scenes, size=(64, 96))
+    simulate(tmp_path / "c", "PG-12", [400, 100], scenes=1, size=(64, 96))
     files = sorted(file.name for file in (tmp_path / "a").glob("*.dng"))
+    assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "c" / file).read_bytes() for file in files)
     assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
 
 
@@ -74,13 +76,15 @@ def test_two_simulations_go_into_one_store_with_the_truth_of_both(tmp_path: Path
         assert len(store.scenes) == 6
 
 
-def test_a_stopped_simulation_has_no_manifest(tmp_path: Path) -> None:
+def test_a_stopped_simulation_has_no_manifest_and_can_be_redone(tmp_path: Path) -> None:
     def stop(done: int, total: int, note: str = "") -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         simulate(tmp_path / "raws", "PG-12", [100], progress=stop, **SMALL)  # type: ignore[arg-type]
     assert not (tmp_path / "raws" / MANIFEST).exists()
+    simulate(tmp_path / "raws", "PG-12", [100], overwrite=True, **SMALL)  # type: ignore[arg-type]
+    assert (tmp_path / "raws" / MANIFEST).exists()
 
 
 def test_what_is_in_the_way_is_kept(tmp_path: Path) -> None:
@@ -88,6 +92,7 @@ def test_what_is_in_the_way_is_kept(tmp_path: Path) -> None:
     (tmp_path / "mine" / "photo.dng").write_text("x")
     with pytest.raises(RawError, match="is no simulation"):
         simulate(tmp_path / "mine", "PG-12", overwrite=True)
+    assert (tmp_path / "mine" / "photo.dng").exists()
     simulate(tmp_path / "raws", "PG-12", [100], **SMALL)  # type: ignore[arg-type]
     with pytest.raises(RawError, match="--overwrite"):
         simulate(tmp_path / "raws", "PG-12", [100], **SMALL)  # type: ignore[arg-type]
