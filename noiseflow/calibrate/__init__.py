@@ -1,0 +1,1 @@
+"""Calibration: from flats, darks and bursts to a physics profile with error bars."""
