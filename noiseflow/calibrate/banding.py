@@ -47,8 +47,8 @@ def banding_spectrum(profiles: NDArray[np.float64], pixel_variance: float, acros
     n, length = profiles.shape
     centred = profiles - profiles.mean(0)
     centred = centred - centred.mean(1, keepdims=True)
-    power = (np.abs(np.fft.rfft(centred, axis=1)) ** 2).sum(0)[1:] / (length * max(n - 1, 1))
-    frequency = np.fft.rfftfreq(length)[1:]
+    power: NDArray[np.float64] = (np.abs(np.fft.rfft(centred, axis=1)) ** 2).sum(0)[1:] / (length * max(n - 1, 1))
+    frequency: NDArray[np.float64] = np.fft.rfftfreq(length)[1:].astype(np.float64)
     lines: list[float] = []
     if len(power) >= 32:
         half = 12

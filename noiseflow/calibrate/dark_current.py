@@ -83,7 +83,7 @@ def _line(x: Array, y: Array, error: Array) -> tuple[Array, Array, float]:
     known = bool(np.isfinite(error).all() and (error > 0).all())
     deviation = error if known else np.ones_like(y)
     design = np.stack([np.ones_like(x), x], 1) / deviation[:, None]
-    parameters = np.linalg.lstsq(design, y / deviation, rcond=None)[0]
+    parameters: Array = np.linalg.lstsq(design, y / deviation, rcond=None)[0].astype(np.float64)
     # The exposures may be microseconds: scale before inverting.
     scale = np.array([1.0, float(np.abs(x).max()) or 1.0])
     covariance = np.linalg.inv((design / scale).T @ (design / scale)) / np.outer(scale, scale)

@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from noiseflow.calibrate.estimate import Estimate, from_error, root
 from noiseflow.errors import DataError
 
-__all__ = ["Curve", "PhotonTransfer", "QUANTISATION", "emva_gain", "likelihood_gain", "linear_range", "line_gain"]
+__all__ = ["QUANTISATION", "Curve", "PhotonTransfer", "emva_gain", "likelihood_gain", "line_gain", "linear_range"]
 
 Array = NDArray[np.float64]
 
@@ -117,9 +117,9 @@ def linear_range(curve: Curve, part: float = 0.7) -> tuple[NDArray[np.bool_], in
     """
     order = np.argsort(curve.signal, kind="stable")
     peak = int(order[np.argmax(curve.variance[order])])
-    reached = (
-        peak != order[-1] and curve.clipped[order[-1]] > 0 or curve.variance[order[-1]] < 0.8 * curve.variance[peak]
-    )
+    reached = (peak != order[-1] and curve.clipped[order[-1]] > 0) or curve.variance[order[-1]] < 0.8 * curve.variance[
+        peak
+    ]
     top = part * curve.signal[peak] if reached else math.inf
     chosen = (curve.signal <= top) & (curve.clipped < 1e-3)
     return chosen, peak if reached else None

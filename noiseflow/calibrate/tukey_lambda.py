@@ -77,12 +77,12 @@ def fit_tukey_lambda(noise: NDArray[np.floating], blur: float = 0.0) -> tuple[fl
     Technometrics 17, 1975; Wei, Fu, Yang, Huang: A physics-based noise formation model for
     extreme low-light raw denoising, CVPR 2020, 3.2.
     """
-    values = np.sort(np.asarray(noise, np.float64), axis=None)
+    values: Array = np.sort(np.asarray(noise, np.float64), axis=None)
     n = values.size
     if n < 100 or values[0] == values[-1]:
         raise DataError(f"Tukey-lambda fit: expected 100 varying values or more; got {n}")
     # Median ranks (i − 0.3175)/(n + 0.365); both ends by 0.5^(1/n).
-    p = (np.arange(1, n + 1) - 0.3175) / (n + 0.365)
+    p: Array = (np.arange(1, n + 1) - 0.3175) / np.float64(n + 0.365)
     p[-1] = 0.5 ** (1 / n)
     p[0] = 1 - p[-1]
     values, p, weights = _grouped(values, p)
