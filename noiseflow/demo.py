@@ -70,13 +70,13 @@ def demo(
     raws, store, run, sample, report = (out / name for name in ("raws", "patches.h5", "run", "noisy.dng", "report"))
     with stage("simulate", "frames") as progress:
         manifest = simulate(
-            raws, camera, None, scenes=10, size=(512, 768), seed=seed, overwrite=overwrite, progress=progress
+            raws, camera, None, scenes=30, size=(256, 384), seed=seed, overwrite=overwrite, progress=progress
         )
     with stage("ingest", "frames") as progress:
         ingest([raws], store, IngestOptions(seed=seed), overwrite=overwrite, progress=progress)
     with PatchStore(store) as patches:
         with stage("fit", "steps") as progress:
-            settings = FitSettings(epochs=6, steps_per_epoch=40, seed=seed)
+            settings = FitSettings(epochs=8, seed=seed)
             result = fit(
                 patches, spec_for(patches, "noise_flow"), run, settings, overwrite=overwrite, progress=progress
             )

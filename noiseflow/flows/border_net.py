@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows.conv1x1 import mix_planes
+
 __all__ = ["BorderAwareNet"]
 
 
@@ -48,7 +50,8 @@ class BorderAwareNet(nn.Module):
     def forward(self, a: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W)."""
         hidden = self.norm1(self.conv1(a)).relu()
-        hidden = self.norm2(self.conv2(hidden)).relu()
+        hidden = mix_planes(hidden, self.conv2.weight[:, :, 0, 0]) + self.conv2.bias[:, None, None]  # type: ignore[index]
+        hidden = self.norm2(hidden).relu()
         border = nn.functional.pad(a.new_zeros(a.shape[0], 1, *a.shape[2:]), (1, 1, 1, 1), value=1.0)
         hidden = torch.cat([nn.functional.pad(hidden, (1, 1, 1, 1)), border], 1)
         out: Tensor = self.conv3(hidden)

@@ -1,0 +1,44 @@
+# make demo   install, then the whole path on simulated data: simulate, ingest, fit, sample, evaluate, report
+# make test   install, then the tests
+# make lint   ruff and mypy
+# make docs   the documentation, into site/
+# make clean  remove what these made, the environment included
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint docs clean
+.DELETE_ON_ERROR:
+
+# The stamps make the second call quick; the install is editable, so that a change of code needs none.
+$(VENV)/torch.stamp: constraints.txt tools/install_torch.sh
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 13) and f"Python 3.10 to 3.13 is needed; {sys.executable} is {v[0]}.{v[1]}. Say which: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	tools/install_torch.sh $(BIN)/python
+	touch $@
+
+$(VENV)/package.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
+	$(PIP_INSTALL) --editable .
+	touch $@
+
+$(VENV)/develop.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
+	$(PIP_INSTALL) --editable '.[dev,train,docs]'
+	touch $@ $(VENV)/package.stamp
+
+demo: $(VENV)/package.stamp
+	$(BIN)/noiseflow demo demo
+
+test: $(VENV)/develop.stamp
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/develop.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/develop.stamp
+	$(BIN)/mkdocs build --strict --quiet
+
+clean:
+	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

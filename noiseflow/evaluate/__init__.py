@@ -1,0 +1,7 @@
+"""Score noise models: likelihood, divergence, mean and variance, structure; and the report."""
+
+from noiseflow.evaluate.evaluation import Data, Evaluation, evaluate
+from noiseflow.evaluate.metrics import METRICS
+from noiseflow.evaluate.report import write_report
+
+__all__ = ["METRICS", "Data", "Evaluation", "evaluate", "write_report"]

@@ -1,0 +1,269 @@
+"""Likelihood of the real noise, and paired differences between models."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, plate
+from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
+from noiseflow.evaluate.metric import DATA, ORACLE, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
+from noiseflow.evaluate.words import cell_name, count, plus_minus
+
+__all__ = ["ORACLE_MARGIN", "CellLikelihood", "Likelihood", "LikelihoodMetric"]
+
+ORACLE_MARGIN = 0.002
+"""Gap to the true density, nats/dim, that passes as none."""
+
+MOST_CELLS_DRAWN = 12
+
+
+@dataclass(frozen=True)
+class CellLikelihood:
+    """Likelihood over one camera at one ISO, or over all.
+
+    Parameters
+    ----------
+    camera, iso
+        None for all of the data.
+    patches, groups : int
+    nats_per_dim : mapping of str to Estimate
+        NLL of the normalised noise, per model.
+    nats_per_pixel_dn : mapping of str to Estimate
+        NLL of the noise in DN.
+    behind : mapping of str to Estimate
+        NLL of each other model minus that of the one under test, nats/dim (and nats/pixel:
+        the unit cancels); above 0 the one under test is better.
+    """
+
+    camera: str | None
+    iso: float | None
+    patches: int
+    groups: int
+    nats_per_dim: Mapping[str, Estimate]
+    nats_per_pixel_dn: Mapping[str, Estimate]
+    behind: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Likelihood(Score):
+    """Negative log-likelihood of the real noise.
+
+    Parameters
+    ----------
+    density : str
+        ``"continuous"``: the integers are taken as points of a density.
+    cells : tuple of CellLikelihood
+        All of the data, then each camera at each ISO if there are several.
+    """
+
+    title: ClassVar[str] = "Likelihood"
+    method: ClassVar[str] = (
+        "NLL is −log density of the real noise, natural log, of a continuous density: exact for every model. Nats/dim "
+        "is of the normalised signal, (DN − black) / (white − black); nats/pixel in DN adds the mean over planes of "
+        "log(white − black). Where the clean signal is an estimate, the noise is first divided by √(1 + v), v its "
+        "variance as a part of the noise’s. Differences are paired on the same pixels. Intervals are "
+        f"{LEVEL:.0%}, from the spread between frames (scene and frame at one camera and ISO) with Student’s t. "
+        f"Better or worse is said when the interval excludes 0; at the oracle, when it lies within {ORACLE_MARGIN} "
+        "nats/dim."
+    )
+
+    density: str
+    cells: tuple[CellLikelihood, ...]
+
+    def findings(self, tested: str) -> Sequence[Finding]:
+        """Better or worse than each other model; how near to the oracle."""
+        return [
+            self._gap(tested, difference) if other == ORACLE else self._against(tested, other, difference)
+            for other, difference in self.cells[0].behind.items()
+        ]
+
+    def _against(self, tested: str, other: str, difference: Estimate) -> Finding:
+        by = f"{plus_minus(difference)} nats/dim"
+        if difference.low is None:
+            return Finding("open", "nll", f"{tested} against {other}: {by}, from one frame, so without an interval.")
+        frames = f"{LEVEL:.0%} interval over {count(difference.groups, 'frame')}"
+        if difference.above(0):
+            return Finding("good", "nll", f"{tested} is better than {other} by {by} ({frames}).")
+        if difference.below(0):
+            return Finding(
+                "bad", "nll", f"{tested} is worse than {other} by {plus_minus(-difference)} nats/dim ({frames})."
+            )
+        return Finding("open", "nll", f"{tested} and {other} cannot be told apart by likelihood: {by} ({frames}).")
+
+    def _gap(self, tested: str, difference: Estimate) -> Finding:
+        gap = -difference
+        by = f"{plus_minus(gap, 5)} nats/dim"
+        if gap.below(ORACLE_MARGIN) and gap.above(-ORACLE_MARGIN):
+            return Finding("good", "oracle", f"{tested} is at the oracle: {by} from the true density.")
+        if gap.above(0):
+            small = f"; within {ORACLE_MARGIN} would be none to speak of"
+            return Finding("bad", "oracle", f"{tested} is {by} behind the oracle, the true density{small}.")
+        if gap.below(0):
+            text = f"{tested} scores {plus_minus(difference, 5)} nats/dim better than the oracle, which cannot be: "
+            return Finding("bad", "oracle", text + "does the oracle’s camera match this data?")
+        return Finding("open", "oracle", f"The gap of {tested} to the oracle is not settled: {by}.")
+
+    def table(self) -> Sequence[TableRow]:
+        """NLL in both units, and the differences."""
+        whole = self.cells[0]
+        tested = next(name for name in whole.nats_per_dim if name not in whole.behind)
+        rows = [
+            TableRow("NLL", "nats/dim, normalised", "lower", _each(whole.nats_per_dim)),
+            TableRow("NLL", "nats/pixel, DN", "lower", _each(whole.nats_per_pixel_dn)),
+        ]
+        if whole.behind:
+            behind = {tested: "0", **{name: plus_minus(value) for name, value in whole.behind.items()}}
+            rows.append(TableRow(f"NLL − that of {tested}", "nats/dim, paired", f"above 0: {tested} is better", behind))
+        return rows
+
+    def records(self) -> Sequence[Record]:
+        """All likelihoods and differences."""
+        kinds = (
+            ("nll", "nats/dim", "nats_per_dim"),
+            ("nll_dn", "nats/pixel", "nats_per_pixel_dn"),
+            ("nll_behind", "nats/dim", "behind"),
+        )
+        return [
+            Record.of(value, measure, unit, model, cell.camera, cell.iso, "")
+            for cell in self.cells
+            for measure, unit, name in kinds
+            for model, value in getattr(cell, name).items()
+        ]
+
+    def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
+        """NLL against ISO, and the paired differences."""
+        drawn = [self._against_iso(camera, pens) for camera in self._cameras_of_several_isos()]
+        if self.cells[0].behind:
+            drawn.append(self._differences(pens))
+        return drawn
+
+    def _cameras_of_several_isos(self) -> list[str]:
+        cameras = [cell.camera for cell in self.cells if cell.camera is not None]
+        return [camera for camera in dict.fromkeys(cameras) if cameras.count(camera) > 1][:4]
+
+    def _against_iso(self, camera: str, pens: Mapping[str, Pen]) -> Plate:
+        cells = [cell for cell in self.cells if cell.camera == camera]
+        isos = [cell.iso for cell in cells if cell.iso is not None]
+        with canvas() as figure:
+            ax = axes(figure, "ISO", "NLL, nats/pixel in DN")
+            for name in cells[0].nats_per_pixel_dn:
+                values = [cell.nats_per_pixel_dn[name] for cell in cells]
+                pen = pens[name]
+                ax.errorbar(
+                    isos,
+                    [value.value for value in values],
+                    [value.half_width or 0.0 for value in values],
+                    color=pen.colour,
+                    marker=pen.marker,
+                    linestyle=pen.dash,
+                    markersize=4,
+                    linewidth=1.3,
+                    label=name,
+                )
+            ax.set_xscale("log", base=2)
+            ax.set_xticks(isos, [f"{iso:g}" for iso in isos], rotation=45 if len(isos) > 6 else 0)
+            ax.minorticks_off()
+            ax.legend()
+            return plate(
+                figure,
+                title=f"NLL by ISO, {camera}",
+                alt=f"NLL in nats per pixel in DN against ISO for {camera}, one line per model",
+                caption="NLL of the held-out noise in DN at each ISO; lower is better. It rises with the gain, since "
+                f"noise spreads over more codes. Bars: {LEVEL:.0%} intervals over frames.",
+            )
+
+    def _differences(self, pens: Mapping[str, Pen]) -> Plate:
+        shown = [self.cells[index] for index in evenly(range(len(self.cells)), MOST_CELLS_DRAWN)]
+        others = list(shown[0].behind)
+        largest = max(abs(value.value) for cell in shown for value in cell.behind.values())
+        with canvas(height=1.3 + 0.18 * len(shown) * len(others)) as figure:
+            ax = axes(figure, "NLL − that of the model under test, nats/dim", "")
+            for place, cell in enumerate(shown):
+                for index, name in enumerate(others):
+                    value, pen = cell.behind[name], pens[name]
+                    ax.errorbar(
+                        value.value,
+                        place + 0.7 * ((index + 0.5) / len(others) - 0.5),
+                        xerr=value.half_width,
+                        color=pen.colour,
+                        marker=pen.marker,
+                        linestyle="none",
+                        markersize=4.5,
+                        capsize=2,
+                        label=name if place == 0 else None,
+                    )
+            ax.axvline(0, color="#57606a", linewidth=1)
+            if largest > 0.1:
+                ax.set_xscale("symlog", linthresh=0.01)
+                ax.set_xticks(_decades(ax.get_xlim()))
+            ax.set_yticks(range(len(shown)), [cell_name(cell.camera, cell.iso) for cell in shown])
+            ax.invert_yaxis()
+            ax.grid(False, axis="y")
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(others), 4))
+            left_out = len(self.cells) - len(shown)
+            return plate(
+                figure,
+                title="Likelihood against the model under test",
+                alt="Difference in NLL of each other model to the model under test, with intervals",
+                caption="Paired difference in NLL, nats/dim. Right of 0 the model under test is better; a bar that "
+                f"crosses 0 decides nothing. Bars: {LEVEL:.0%} intervals over frames."
+                + (f" {left_out} more in metrics.csv." if left_out else ""),
+            )
+
+
+class LikelihoodMetric(Metric):
+    """Sums of NLL per frame and model."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        groups = setup.survey.groups
+        self.nll = {name: np.zeros(groups) for name in setup.models}
+        self.dims, self.log_scale, self.patches = np.zeros(groups), np.zeros(groups), np.zeros(groups)
+
+    def update(self, batch: ScoredBatch) -> None:
+        """Add a batch."""
+        dims = math.prod(batch.clean.shape[1:])
+        np.add.at(self.patches, batch.group, 1)
+        np.add.at(self.dims, batch.group, dims)
+        np.add.at(self.log_scale, batch.group, dims * np.log(batch.scale_dn).mean(1))
+        for name, nll in batch.nll.items():
+            np.add.at(self.nll[name], batch.group, nll)
+
+    def score(self) -> Likelihood:
+        """NLL and differences over all, and per camera and ISO."""
+        cells = []
+        for cell, groups in self.setup.survey.scopes():
+            cells.append(
+                CellLikelihood(
+                    camera=cell.camera,
+                    iso=cell.iso,
+                    patches=int(self.patches[groups].sum()),
+                    groups=int(groups.sum()),
+                    nats_per_dim={name: self._mean(nll, groups) for name, nll in self.nll.items()},
+                    nats_per_pixel_dn={
+                        name: self._mean(nll + self.log_scale, groups) for name, nll in self.nll.items()
+                    },
+                    behind={
+                        name: self._mean(self.nll[name] - self.nll[self.setup.models[0]], groups)
+                        for name in self.setup.models[1:]
+                    },
+                )
+            )
+        return Likelihood("continuous", tuple(cells))
+
+    def _mean(self, sums: NDArray[np.float64], groups: NDArray[np.bool_]) -> Estimate:
+        return ratio_of_sums(numerator=sums[groups], denominator=self.dims[groups], level=LEVEL)
+
+
+def _each(values: Mapping[str, Estimate]) -> dict[str, str]:
+    return {DATA: "", **{name: plus_minus(value) for name, value in values.items()}}
+
+
+def _decades(limits: tuple[float, float]) -> list[float]:
+    steps = [0.01 * 10.0**power for power in range(6)]
+    ticks = [-step for step in reversed(steps)] + [0.0] + steps
+    return [tick for tick in ticks if limits[0] <= tick <= limits[1]]

@@ -1,0 +1,381 @@
+"""The marginal distribution of the noise: divergence with its floor, and moments."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noiseflow.evaluate.divergence import halves, kl_divergence
+from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, plate
+from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
+from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
+from noiseflow.evaluate.survey import Cell
+from noiseflow.evaluate.words import cell_name, number, plus_minus
+
+__all__ = ["VARIANCE_MARGIN", "CellMarginal", "Histogram", "Marginal", "MarginalMetric"]
+
+BINS_PER_SIGMA = 10
+MOST_BINS = 2000
+PSEUDO_COUNT = 0.5
+PARTS = 8
+"""Parts of the rows, of which each half is four."""
+
+FLOOR_SPREADS = 2.0
+"""Standard deviations of the floor, over the ways to halve the data, that belong to it."""
+
+VARIANCE_MARGIN = 0.02
+MOST_CELLS_DRAWN = 4
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts in bins of equal width; the outermost two are open.
+
+    Parameters
+    ----------
+    low_dn, width_dn : float
+        Lower edge of the first bin and width of each, noise in DN.
+    counts : mapping of str to tuple of int
+        Per source.
+    """
+
+    low_dn: float
+    width_dn: float
+    counts: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class CellMarginal:
+    """Marginal distribution over one camera at one ISO, or over all.
+
+    Parameters
+    ----------
+    camera, iso
+        None for all of the data.
+    values : int
+        Values in each half of the data: the sample size of every divergence here.
+    floor, floor_high : float or None
+        KL of one half of the data to the other, nats: mean over the ways to halve it, and
+        that plus `FLOOR_SPREADS` standard deviations.  None if the data cannot be halved.
+    kl : mapping of str to (float or None)
+        KL of one half of the data to the samples for the other half, per model.
+    mean_dn, variance_dn2, skewness : mapping of str to Estimate
+        Per source.
+    variance_ratio : mapping of str to Estimate
+        Sampled over real variance, per model.
+    histogram : Histogram
+    """
+
+    camera: str | None
+    iso: float | None
+    values: int
+    floor: float | None
+    floor_high: float | None
+    kl: Mapping[str, float | None]
+    mean_dn: Mapping[str, Estimate]
+    variance_dn2: Mapping[str, Estimate]
+    skewness: Mapping[str, Estimate]
+    variance_ratio: Mapping[str, Estimate]
+    histogram: Histogram
+
+
+@dataclass(frozen=True)
+class Marginal(Score):
+    """Marginal divergence and moments.
+
+    Parameters
+    ----------
+    cells : tuple of CellMarginal
+        All of the data, then each camera at each ISO if there are several.
+    pseudo_count : float
+        Added to every bin.
+    """
+
+    title: ClassVar[str] = "Distribution of the noise"
+    method: ClassVar[str] = (
+        f"KL(real ‖ sampled) in nats, over bins of σ/{BINS_PER_SIGMA} (σ of the real noise; at most {MOST_BINS} bins) "
+        "from the smallest to the largest real value, the two outermost open, so that nothing is dropped; "
+        f"{PSEUDO_COUNT} is added to every bin. Real and sampled noise are both blurred by a uniform ±½ code first, "
+        "so that the steps of the integers are not held against a continuous density. "
+        f"The floor is what the same estimator gives for the data against itself: pixel rows of each frame are dealt to "
+        f"{PARTS} parts in turn, one half of the parts is compared with the other, averaged over all ways to halve; "
+        "the reported KL compares one half of the data with the samples for the other half, so sizes and conditions "
+        "are the floor’s. What is common to a whole frame is not in the floor. "
+        f"Above the floor means above its mean plus {FLOOR_SPREADS:g} standard deviations over the ways to halve. "
+        f"The variance agrees if the {LEVEL:.0%} interval of sampled/real lies within 1 ± {VARIANCE_MARGIN:g}, and is "
+        "off if it lies outside. The sign of the skewness is judged if the intervals of both exclude 0."
+    )
+
+    cells: tuple[CellMarginal, ...]
+    pseudo_count: float
+
+    def findings(self, tested: str) -> Sequence[Finding]:
+        """Divergence against its floor, variance, and the sign of the skewness."""
+        whole, found = self.cells[0], []
+        kl, high = whole.kl[tested], whole.floor_high
+        if kl is None or high is None or whole.floor is None:
+            found.append(Finding("open", "kl", "The marginal KL has no floor: the patches are too few to halve."))
+        else:
+            numbers = f"KL {_kl(kl)} nats, floor {_kl(whole.floor)} (up to {_kl(high)})"
+            off = [cell for cell in self.cells[1:] if _above_floor(cell, tested)]
+            inside = f" In {len(off)} of {len(self.cells) - 1} camera–ISO pairs it is above its floor" if off else ""
+            worst = max(off, key=lambda cell: (cell.kl[tested] or 0) / (cell.floor or 1), default=None)
+            if worst is not None:
+                inside += f", most at {cell_name(worst.camera, worst.iso)}: {_kl(worst.kl[tested])}."
+            if kl > high:
+                text = f"The histogram of the samples differs from the data’s: {numbers}, {kl / whole.floor:.3g} × it."
+                found.append(Finding("bad", "kl", text + inside))
+            elif off:
+                found.append(Finding("bad", "kl", f"Over all data the histograms agree: {numbers}." + inside))
+            else:
+                found.append(Finding("good", "kl", f"The histogram of the samples is the data’s: {numbers}."))
+        found.append(self._variance(tested))
+        found.extend(self._skewness(tested))
+        return found
+
+    def _variance(self, tested: str) -> Finding:
+        whole = self.cells[0]
+        ratio = whole.variance_ratio[tested]
+        percent = f"{plus_minus(_percent(ratio), 1)} %"
+        off = [cell for cell in self.cells[1:] if _outside(cell.variance_ratio[tested], VARIANCE_MARGIN)]
+        worst = max(off, key=lambda cell: abs(math.log(cell.variance_ratio[tested].value or 1e-9)), default=None)
+        where = ""
+        if worst is not None:
+            where = (
+                f" It is off in {len(off)} of {len(self.cells) - 1} camera–ISO pairs, most at "
+                f"{cell_name(worst.camera, worst.iso)}: {plus_minus(_percent(worst.variance_ratio[tested]), 1)} %."
+            )
+        if _outside(ratio, VARIANCE_MARGIN):
+            size = "large" if ratio.value > 1 else "small"
+            return Finding(
+                "bad", "variance", f"The variance of the samples is too {size}: {percent} of the data’s.{where}"
+            )
+        text = f"The variance of the samples is {percent} of the data’s."
+        if worst is not None:
+            return Finding("bad", "variance", text + where)
+        if ratio.above(1 - VARIANCE_MARGIN) and ratio.below(1 + VARIANCE_MARGIN):
+            return Finding("good", "variance", text + f" That is within {VARIANCE_MARGIN:.0%}.")
+        return Finding("open", "variance", text + f" Whether that is within {VARIANCE_MARGIN:.0%} is not settled.")
+
+    def _skewness(self, tested: str) -> Sequence[Finding]:
+        real, sampled = self.cells[0].skewness[DATA], self.cells[0].skewness[tested]
+        if (real.above(0) and sampled.below(0)) or (real.below(0) and sampled.above(0)):
+            text = (
+                f"The skewness of the samples has the wrong sign: {plus_minus(sampled, 2)} against {plus_minus(real, 2)} "
+                "in the data. Is the noise mirrored (clean − noisy)?"
+            )
+            return [Finding("bad", "skewness", text)]
+        return []
+
+    def table(self) -> Sequence[TableRow]:
+        """KL beside its floor, and the variance ratio."""
+        whole = self.cells[0]
+        floor = "–" if whole.floor is None else f"floor {_kl(whole.floor)} (≤ {_kl(whole.floor_high)})"
+        ratios = {name: plus_minus(value, 3) for name, value in whole.variance_ratio.items()}
+        skewness = {name: plus_minus(value, 2) for name, value in whole.skewness.items()}
+        return [
+            TableRow("KL (real ‖ sampled)", "nats, marginal", "at the floor", {DATA: floor, **_kls(whole.kl)}),
+            TableRow("Variance, sampled / real", "ratio", "1", {DATA: "1", **ratios}),
+            TableRow("Skewness", "–", "as in the data", skewness),
+        ]
+
+    def records(self) -> Sequence[Record]:
+        """Divergences, floors and moments."""
+        records = []
+        for cell in self.cells:
+            where = (cell.camera, cell.iso, "")
+            if cell.floor is not None:
+                records.append(Record("kl_floor", "nats", DATA, *where, cell.floor, high=cell.floor_high))
+            records += [
+                Record("kl", "nats", name, *where, value) for name, value in cell.kl.items() if value is not None
+            ]
+            for measure, unit, values in (
+                ("mean", "DN", cell.mean_dn),
+                ("variance", "DN²", cell.variance_dn2),
+                ("skewness", "1", cell.skewness),
+                ("variance_ratio", "1", cell.variance_ratio),
+            ):
+                records += [Record.of(value, measure, unit, name, *where) for name, value in values.items()]
+        return records
+
+    def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
+        """Histograms with a log axis: all of the data, or some of the cells."""
+        cells = self.cells[1:] or self.cells
+        return [_draw(cells[index], pens) for index in evenly(range(len(cells)), MOST_CELLS_DRAWN)]
+
+
+class MarginalMetric(Metric):
+    """Counts per bin, part of the rows, scope and source; power sums per frame."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.scopes = setup.survey.scopes()
+        self.bins = [_bins(cell) for cell, _ in self.scopes]
+        self.counts = [{name: np.zeros((PARTS, bins), np.int64) for name in setup.sources} for _, _, bins in self.bins]
+        self.sums = {name: np.zeros((3, setup.survey.groups)) for name in setup.sources}
+        self.values = np.zeros(setup.survey.groups)
+        self.generator = torch.Generator().manual_seed(setup.seed)
+
+    def update(self, batch: ScoredBatch) -> None:
+        """Add a batch."""
+        _, planes, height, width = batch.clean.shape
+        np.add.at(self.values, batch.group, planes * height * width)
+        # A whole row of a frame goes to one part: row noise then does not pass from half to half.
+        rows = batch.row[:, None] + np.arange(height) + batch.group[:, None]
+        part = torch.from_numpy(rows % PARTS)[:, None, :, None]
+        code = torch.from_numpy(batch.code)[:, :, None, None].float()
+        for name, noise in batch.noise.items():
+            for power, sums in enumerate(self.sums[name], start=1):
+                np.add.at(sums, batch.group, noise.double().pow(power).sum((1, 2, 3)).numpy())
+            blurred = noise + code * (torch.rand(noise.shape, generator=self.generator) - 0.5)
+            self._count(name, blurred, part, batch.cell)
+
+    def _count(self, name: str, noise: Tensor, part: Tensor, cell: NDArray[np.int64]) -> None:
+        for scope, (low, width, bins) in enumerate(self.bins):
+            if scope == 0:
+                chosen, parts = noise, part
+            else:
+                inside = torch.from_numpy(cell == scope - 1)
+                if not inside.any():
+                    continue
+                chosen, parts = noise[inside], part[inside]
+            index = ((chosen - low) / width).floor().clamp(0, bins - 1).long() + parts * bins
+            counted = torch.bincount(index.flatten(), minlength=PARTS * bins)
+            self.counts[scope][name] += counted.reshape(PARTS, bins).numpy()
+
+    def score(self) -> Marginal:
+        """Divergences, floors and moments of each scope."""
+        cells = []
+        for (cell, groups), bins, counts in zip(self.scopes, self.bins, self.counts, strict=True):
+            values, floor, floor_high, kl = _divergences(counts, self.setup.models)
+            mean, variance, skewness, ratio = self._moments(cell, groups)
+            cells.append(
+                CellMarginal(
+                    camera=cell.camera,
+                    iso=cell.iso,
+                    values=values,
+                    floor=floor,
+                    floor_high=floor_high,
+                    kl=kl,
+                    mean_dn=mean,
+                    variance_dn2=variance,
+                    skewness=skewness,
+                    variance_ratio=ratio,
+                    histogram=Histogram(
+                        low_dn=bins[0] * cell.scale_dn,
+                        width_dn=bins[1] * cell.scale_dn,
+                        counts={name: tuple(count.sum(0).tolist()) for name, count in counts.items()},
+                    ),
+                )
+            )
+        return Marginal(tuple(cells), PSEUDO_COUNT)
+
+    def _moments(self, cell: Cell, groups: NDArray[np.bool_]) -> tuple[dict[str, Estimate], ...]:
+        mean, variance, skewness, ratio = {}, {}, {}, {}
+        n, second = self.values[groups], {}
+        for name, sums in self.sums.items():
+            s1, s2, s3 = sums[:, groups]
+            m = s1.sum() / n.sum()
+            second[name] = s2 - 2 * m * s1 + m**2 * n
+            third = s3 - 3 * m * s2 + 3 * m**2 * s1 - m**3 * n
+            of = {
+                name: ratio_of_sums(numerator=x, denominator=n, level=LEVEL)
+                for name, x in (("1", s1), ("2", second[name]), ("3", third))
+            }
+            mean[name] = of["1"].scaled(cell.scale_dn)
+            variance[name] = of["2"].scaled(cell.scale_dn**2)
+            deviation = math.sqrt(of["2"].value) if of["2"].value > 0 else math.nan
+            skewness[name] = of["3"].scaled(deviation**-3)
+        for name in self.setup.models:
+            ratio[name] = ratio_of_sums(numerator=second[name], denominator=second[DATA], level=LEVEL)
+        return mean, variance, skewness, ratio
+
+
+def _bins(cell: Cell) -> tuple[float, float, int]:
+    """Lower edge, width and number of bins."""
+    spread = cell.noise_high - cell.noise_low
+    if not spread > 0:
+        return cell.noise_low - 0.5, 1.0, 1
+    width = max(cell.noise_deviation / BINS_PER_SIGMA, spread / MOST_BINS)
+    return cell.noise_low, width, math.ceil(spread / width)
+
+
+def _divergences(
+    counts: Mapping[str, NDArray[np.int64]], models: Sequence[str]
+) -> tuple[int, float | None, float | None, dict[str, float | None]]:
+    half = halves(PARTS)
+    one = {name: half @ parts.astype(np.float64) for name, parts in counts.items()}
+    other = {name: ~half @ parts.astype(np.float64) for name, parts in counts.items()}
+    usable = (one[DATA].sum(1) > 0) & (other[DATA].sum(1) > 0)
+    values = int(counts[DATA].sum()) // 2
+    if not usable.any():
+        return values, None, None, dict.fromkeys(models)
+
+    def mean_kl(name: str) -> NDArray[np.float64]:
+        return kl_divergence(p=one[DATA][usable], q=other[name][usable], pseudo_count=PSEUDO_COUNT)
+
+    floor = mean_kl(DATA)
+    high = float(floor.mean() + FLOOR_SPREADS * floor.std())
+    return values, float(floor.mean()), high, {name: float(mean_kl(name).mean()) for name in models}
+
+
+def _above_floor(cell: CellMarginal, name: str) -> bool:
+    kl = cell.kl[name]
+    return kl is not None and cell.floor_high is not None and kl > cell.floor_high
+
+
+def _outside(ratio: Estimate, margin: float) -> bool:
+    return ratio.above(1 + margin) or ratio.below(1 - margin)
+
+
+def _percent(ratio: Estimate) -> Estimate:
+    return ratio.scaled(100.0)
+
+
+def _kl(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return number(value, 4) if value >= 0.01 or value <= 0 else f"{value:.2g}".replace("e-0", "e−")
+
+
+def _kls(values: Mapping[str, float | None]) -> dict[str, str]:
+    return {name: _kl(value) for name, value in values.items()}
+
+
+def _draw(cell: CellMarginal, pens: Mapping[str, Pen]) -> Plate:
+    histogram = cell.histogram
+    bins = len(next(iter(histogram.counts.values())))
+    edges = histogram.low_dn + histogram.width_dn * np.arange(bins + 1)
+    with canvas() as figure:
+        ax = axes(figure, "noise, DN", "density, 1/DN")
+        smallest = math.inf
+        for name, counts in histogram.counts.items():
+            density = np.array(counts, np.float64) / (sum(counts) * histogram.width_dn)
+            smallest = min(smallest, 1 / (sum(counts) * histogram.width_dn))
+            pen = pens[name]
+            if name == DATA:
+                ax.stairs(density, edges, fill=True, color="#d0d7de", label="data")
+            ax.stairs(
+                density,
+                edges,
+                color=pen.colour,
+                linestyle=pen.dash,
+                linewidth=1.0 if name == DATA else 1.3,
+                label=None if name == DATA else name,
+            )
+        ax.set_yscale("log")
+        ax.set_ylim(bottom=0.5 * smallest)
+        ax.legend(loc="upper right")
+        name = "" if cell.camera is None else f", {cell_name(cell.camera, cell.iso)}"
+        return plate(
+            figure,
+            title=f"Histogram of the noise{name}",
+            alt=f"Histogram of real and sampled noise in DN, log axis{name}",
+            caption=f"Density of the noise, log axis, bins of {histogram.width_dn:.3g} DN. Good: the lines follow the "
+            "grey area into both tails. The outermost bins also hold all beyond them.",
+        )

@@ -1,0 +1,183 @@
+"""What a metric is: sums over batches, then a score that can speak for itself."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noiseflow.evaluate.drawing import Pen, Plate
+from noiseflow.evaluate.estimate import Estimate
+from noiseflow.evaluate.survey import Survey
+
+__all__ = ["DATA", "ORACLE", "Finding", "Metric", "Record", "Score", "ScoredBatch", "Setup", "TableRow", "as_json"]
+
+DATA = "data"
+"""Name of the real data where it stands beside the models."""
+
+ORACLE = "oracle"
+"""Name of the model that is the simulated data's own density."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What a metric knows before the first batch.
+
+    Parameters
+    ----------
+    survey : Survey
+    models : tuple of str
+        The first is under test.
+    seed : int
+    """
+
+    survey: Survey
+    models: tuple[str, ...]
+    seed: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The data, then the models."""
+        return (DATA, *self.models)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredBatch:
+    """A batch of real noise with what the models say of it.
+
+    Parameters
+    ----------
+    noise : mapping of str to Tensor, shape (B, C, h, w)
+        Normalised noise: real under `DATA`, sampled under each model's name.
+    nll : mapping of str to ndarray, shape (B,)
+        −log density of the real noise, nats summed over dimensions, per model.
+    clean : Tensor, shape (B, C, h, w)
+        Normalised clean signal.
+    group, cell : ndarray of int, shape (B,)
+        Frame, and camera and ISO: see `Survey`.
+    row : ndarray of int, shape (B,)
+        Topmost pixel of each patch in its plane.
+    scale_dn : ndarray, shape (B, C)
+        White − black, DN.
+    code : ndarray, shape (B, C)
+        Height of one code in the unit of `noise`.
+    """
+
+    noise: Mapping[str, Tensor]
+    nll: Mapping[str, NDArray[np.float64]]
+    clean: Tensor
+    group: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    row: NDArray[np.int64]
+    scale_dn: NDArray[np.float64]
+    code: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence of the verdict, and whether it is good news.
+
+    ``"open"`` means that the data does not decide.
+    """
+
+    level: Literal["good", "bad", "open"]
+    measure: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One measure in the table of results: a text per source, and what good looks like."""
+
+    measure: str
+    unit: str
+    good: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One number of ``metrics.csv``."""
+
+    measure: str
+    unit: str
+    model: str
+    camera: str | None
+    iso: float | None
+    part: str
+    value: float
+    standard_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(
+        cls, estimate: Estimate, measure: str, unit: str, model: str, camera: str | None, iso: float | None, part: str
+    ) -> "Record":
+        """An estimate with its interval."""
+        ends = (estimate.standard_error, estimate.low, estimate.high)
+        return cls(measure, unit, model, camera, iso, part, estimate.value, *ends)
+
+
+class Score(ABC):
+    """Result of a metric; a frozen dataclass of plain values, so that it can be written as JSON."""
+
+    title: ClassVar[str]
+    """Heading of its section."""
+
+    method: ClassVar[str]
+    """How it is measured, in a few sentences, with every constant that it depends on."""
+
+    @abstractmethod
+    def findings(self, tested: str) -> Sequence[Finding]:
+        """What it says of the model under test, each sentence by a threshold that `method` states."""
+
+    @abstractmethod
+    def table(self) -> Sequence[TableRow]:
+        """Rows of the table of results."""
+
+    @abstractmethod
+    def records(self) -> Sequence[Record]:
+        """All its numbers, flat."""
+
+    @abstractmethod
+    def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
+        """Its figures."""
+
+
+class Metric(ABC):
+    """Sums over batches in memory that does not grow with the number of patches.
+
+    Parameters
+    ----------
+    setup : Setup
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+
+    @abstractmethod
+    def update(self, batch: ScoredBatch) -> None:
+        """Add a batch."""
+
+    @abstractmethod
+    def score(self) -> Score:
+        """The result over all batches."""
+
+
+def as_json(value: Any) -> Any:
+    """Dataclasses, mappings, sequences and numbers as JSON values; NaN and infinity become null."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): as_json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [as_json(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

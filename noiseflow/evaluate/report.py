@@ -1,0 +1,129 @@
+"""The report folder: one self-contained page, and the numbers behind it."""
+
+import csv
+import io
+import shutil
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from noiseflow._version import __version__
+from noiseflow.errors import DataError
+from noiseflow.evaluate.drawing import pens_for
+from noiseflow.evaluate.evaluation import Evaluation
+from noiseflow.evaluate.examples import draw
+from noiseflow.evaluate.metric import DATA, Record, as_json
+from noiseflow.evaluate.words import count
+
+__all__ = ["FILES", "page", "write_report"]
+
+FILES = ("index.html", "metrics.csv", "metrics.json")
+MARKS = {"good": ("✓", "good"), "bad": ("✗", "fault"), "open": ("?", "not settled")}
+
+
+def write_report(evaluation: Evaluation, out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a report folder: ``index.html``, ``metrics.json`` and ``metrics.csv``.
+
+    It is written beside its final name and then moved, so that what stands there is whole.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    out : path
+        Folder to make.
+    overwrite : bool
+        Whether a report in `out` may be replaced.
+
+    Returns
+    -------
+    Path
+        Of ``index.html``.
+
+    Raises
+    ------
+    DataError
+        `out` exists, is not a report, or its parent does not exist.
+    """
+    out = Path(out)
+    _claim(out, overwrite=overwrite)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        contents = (page(evaluation), _csv(evaluation.records()), evaluation.to_json())
+        for name, text in zip(FILES, contents, strict=True):
+            (partial / name).write_text(text, encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return out / "index.html"
+
+
+def _claim(out: Path, *, overwrite: bool) -> None:
+    if not out.parent.is_dir():
+        raise DataError(f"{out.parent}: no such folder to write the report {out.name} into")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise DataError(f"{out}: is a file; expected the name of a report folder")
+    holds = sorted(entry.name for entry in out.iterdir())
+    foreign = [name for name in holds if name not in FILES]
+    if foreign:
+        raise DataError(f"{out}: holds {foreign[0]}, which is no part of a report; name another folder")
+    if holds and not overwrite:
+        raise DataError(f"{out}: holds a report already; pass --overwrite to replace it")
+
+
+def page(evaluation: Evaluation) -> str:
+    """The report as one HTML page that needs nothing else."""
+    pens = pens_for(DATA, evaluation.models)
+    data = evaluation.data
+    sections = [
+        {"title": score.title, "method": score.method, "plates": score.plates(pens)}
+        for score in evaluation.scores.values()
+    ]
+    environment = Environment(
+        loader=PackageLoader("noiseflow.evaluate"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    facts = {
+        "Data": Path(data.store).name,
+        "Split": f"{data.split}, {count(data.patches, 'patch').replace('patchs', 'patches')}"
+        + (f" of {data.patches_in_split:,}, drawn at random" if data.patches < data.patches_in_split else ""),
+        "Patch": f"{data.patch_shape[0]} × {data.patch_shape[1]} × {data.patch_shape[2]}, {data.layout}",
+        "Frames": f"{data.frames:,}",
+        "Cameras": ", ".join(data.cameras),
+        "ISO": ", ".join(f"{iso:g}" for iso in data.isos),
+        "Clean signal": CLEAN.get(data.pairing, data.pairing),
+        "Seed": str(evaluation.seed),
+        "Checksum": data.fingerprint[:12],
+        "Made by": f"noiseflow {__version__}",
+    }
+    return environment.get_template("report.html.j2").render(
+        evaluation=evaluation,
+        facts=facts,
+        marks=MARKS,
+        columns=(DATA, *evaluation.models),
+        colours={name: pen.colour for name, pen in pens.items()},
+        table=evaluation.table(),
+        examples=draw(evaluation.examples, evaluation.tested),
+        sections=sections,
+    )
+
+
+CLEAN = {"gt": "clean twin", "burst": "mean of the scene’s other frames"}
+
+
+def _csv(records: tuple[Record, ...]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Record)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(as_json(asdict(record)) for record in records)
+    return text.getvalue()

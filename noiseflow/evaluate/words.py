@@ -1,0 +1,55 @@
+"""Numbers in words: as many digits as the interval carries."""
+
+import math
+
+from noiseflow.evaluate.estimate import Estimate
+
+__all__ = ["cell_name", "count", "join", "number", "plus_minus", "times"]
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A number with fixed decimals and a true minus sign; ``–`` where there is none.
+
+    >>> number(-1.25, 1)
+    '−1.2'
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "−")
+
+
+def plus_minus(estimate: Estimate, decimals: int = 4) -> str:
+    """Value ± half interval, to two digits of the latter; to `decimals` where there is none.
+
+    >>> plus_minus(Estimate(0.41234, 0.01, 0.39234, 0.43234, 9))
+    '0.412 ± 0.020'
+    """
+    half = estimate.half_width
+    if half is None or not math.isfinite(half):
+        return number(estimate.value, decimals)
+    if half > 0:
+        decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
+    return f"{number(estimate.value, decimals)} ± {number(half, decimals)}"
+
+
+def times(value: float) -> str:
+    """A factor to three digits: ``1.86 ×``."""
+    return f"{value:.3g} ×" if math.isfinite(value) else "–"
+
+
+def count(number_of: int, thing: str) -> str:
+    """``1 frame``, ``20,000 frames``."""
+    return f"{number_of:,} {thing}{'' if number_of == 1 else 's'}"
+
+
+def join(names: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def cell_name(camera: str | None, iso: float | None) -> str:
+    """``S6 · ISO 800``; ``all`` for both None."""
+    return "all" if camera is None or iso is None else f"{camera} · ISO {iso:g}"

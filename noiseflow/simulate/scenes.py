@@ -1,0 +1,95 @@
+"""Clean scenes: pictures that come with scikit-image, taken back to linear light, and a step wedge."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage import data, transform
+
+from noiseflow.raw.bayer import unpack
+
+__all__ = ["PICTURES", "WEDGE", "render", "scene_names"]
+
+PICTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
+    "astronaut": data.astronaut,
+    "coffee": data.coffee,
+    "chelsea": data.chelsea,
+    "motorcycle": lambda: data.stereo_motorcycle()[0],
+    "camera": data.camera,
+    "rocket": data.rocket,
+    "brick": data.brick,
+    "grass": data.grass,
+}
+"""Pictures in the scikit-image wheel itself: none is downloaded."""
+
+WEDGE = "wedge"
+"""Steps and a ramp from black to white."""
+
+WHITE_BALANCE = (0.5, 1.0, 0.65)
+"""What a white surface gives in R, G, B: daylight on a typical sensor."""
+
+
+def scene_names(count: int) -> tuple[str, ...]:
+    """Names of scenes: the wedge, then the pictures, again with other crops and exposures."""
+    subjects = (WEDGE, *PICTURES)
+    return tuple(f"{index:03d}_{subjects[index % len(subjects)]}" for index in range(count))
+
+
+def render(name: str, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Linear signal of a scene, as fraction of full scale, on an RGGB mosaic.
+
+    Parameters
+    ----------
+    name : str
+        From `scene_names`.
+    size : tuple of int
+        (H, W) of the mosaic, even.
+    rng : numpy Generator
+        Of crop, flip and exposure.
+
+    Returns
+    -------
+    ndarray, shape (H, W)
+        From 0 to about 1; bright parts may go above.
+    """
+    subject = name.split("_", 1)[1]
+    planes = (size[0] // 2, size[1] // 2)
+    if subject == WEDGE:
+        colour = _wedge(planes)
+    else:
+        picture = np.asarray(PICTURES[subject]())
+        colour = _photograph(picture, planes, rng) * np.exp(rng.uniform(np.log(0.15), np.log(1.0)))
+    red, green, blue = (colour[..., channel] * gain for channel, gain in enumerate(WHITE_BALANCE))
+    return unpack(np.stack([red, green, green, blue]), "RGGB")
+
+
+def _photograph(picture: NDArray[np.uint8], planes: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    rgb = np.repeat(picture[..., None], 3, -1) if picture.ndim == 2 else picture[..., :3]
+    linear = _linear(rgb / 255.0)
+    # The picture's own noise and JPEG blocks are averaged away before it is brought to size.
+    small = transform.downscale_local_mean(linear, (2, 2, 1))
+    crop = rng.uniform(0.7, 1.0)
+    height, width = (int(crop * length) for length in small.shape[:2])
+    top, left = (
+        int(rng.integers(0, whole - part + 1)) for whole, part in zip(small.shape[:2], (height, width), strict=True)
+    )
+    part = small[top : top + height, left : left + width]
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    resized: NDArray[np.float64] = transform.resize(part, planes, order=1, anti_aliasing=True)
+    return np.clip(resized, 0, 1)
+
+
+def _linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inverse of the sRGB transfer function (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _wedge(planes: tuple[int, int]) -> NDArray[np.float64]:
+    """Upper half sixteen steps, lower half a ramp, both even in the root of the signal."""
+    height, width = planes
+    ramp = np.linspace(0, 0.95, width) ** 2
+    steps = (np.floor(np.linspace(0, 16, width, endpoint=False)) / 16 * 0.95) ** 2
+    grey = np.where((np.arange(height) < height // 2)[:, None], steps[None], ramp[None])
+    # Divided by what a white surface gives, so that all four planes see the same levels.
+    return np.asarray(grey[..., None] / np.array(WHITE_BALANCE))

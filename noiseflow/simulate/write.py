@@ -1,0 +1,173 @@
+"""A folder of raw files with clean twins, as a camera of known physics would have written it."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow._version import __version__
+from noiseflow.errors import RawError
+from noiseflow.progress import Progress, silent
+from noiseflow.raw.bayer import pack, unpack
+from noiseflow.raw.dng import SMALLEST, write_dng
+from noiseflow.raw.image import RawImage
+from noiseflow.simulate.cameras import load_camera
+from noiseflow.simulate.physics import CameraPhysics, expose
+from noiseflow.simulate.scenes import WHITE_BALANCE, render, scene_names
+
+__all__ = ["MANIFEST", "simulate", "truth_of"]
+
+MANIFEST = "simulation.json"
+EXPOSURE_S = 0.01
+
+
+def simulate(
+    out: str | Path,
+    camera: str,
+    isos: Sequence[float] | None = None,
+    *,
+    scenes: int = 8,
+    size: tuple[int, int] = (512, 768),
+    seed: int = 0,
+    frames: int = 1,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Write noisy DNG files and their clean twins.
+
+    The clean twin is a 16-bit DNG with black and white level scaled by a power of two.
+    The expected signal *is* its codes, so that the twin has no error of its own; the ISO
+    brightens the picture only through the noise, the exposure being taken as set for it.
+
+    Parameters
+    ----------
+    out : path
+        Folder; ``simulation.json`` in it is written last, and lists scenes, files and the
+        physics.
+    camera : str
+        See `noiseflow.simulate.camera_names`.
+    isos : sequence of float, optional
+        All that are known of the camera if None.
+    scenes : int
+    size : tuple of int
+        (H, W) of the mosaic, even.
+    seed : int
+        Each frame draws from its own child of it.
+    frames : int
+        Noisy frames of each scene at each ISO.
+    overwrite : bool
+        Whether a simulation in `out` may be replaced.
+    progress : Progress
+        Told of frames written.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    RawError
+        Unknown camera or ISO, odd size, or `out` in the way.
+    """
+    physics = load_camera(camera)
+    chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
+    for iso in chosen:
+        physics.at(iso)
+    if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
+        raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
+    out = Path(out)
+    _claim(out, overwrite=overwrite)
+    names = scene_names(scenes)
+    entries: list[dict[str, Any]] = []
+    total = scenes * len(chosen) * frames
+    for index, name in enumerate(names):
+        scene_seed, *iso_seeds = np.random.SeedSequence((seed, index)).spawn(1 + len(chosen))
+        levels = render(name, size, np.random.default_rng(scene_seed))
+        for iso, iso_seed in zip(chosen, iso_seeds, strict=True):
+            clean = _clean_twin(levels, physics, iso)
+            clean_name = f"{name}_ISO{iso:g}_CLEAN.dng"
+            profile = [physics.noise_profile(iso)]
+            write_dng(out / clean_name, clean, neutral=WHITE_BALANCE)
+            black, white = clean.levels()
+            signal_dn = unpack((clean.planes() - black) / (white - black), clean.cfa)
+            signal_dn = np.maximum(signal_dn, 0) * (physics.white_dn - physics.black_dn)
+            noisy_names = []
+            for number, child in enumerate(iso_seed.spawn(frames)):
+                mosaic = expose(signal_dn, physics, iso, np.random.default_rng(child))
+                noisy_names.append(f"{name}_ISO{iso:g}_NOISY_{number:03d}.dng")
+                image = _image(mosaic, physics, iso, physics.black_dn, physics.white_dn)
+                write_dng(out / noisy_names[-1], image, noise_profile=profile, neutral=WHITE_BALANCE)
+                progress(len(entries) * frames + number + 1, total, noisy_names[-1])
+            entries.append({"name": name, "iso": iso, "clean": clean_name, "noisy": noisy_names})
+    manifest = {
+        "schema": 1,
+        "tool": f"noiseflow {__version__}",
+        "camera": camera,
+        "physics": asdict(physics),
+        "seed": seed,
+        "size": list(size),
+        "truth": truth_of(physics, chosen),
+        "scenes": entries,
+    }
+    partial = out / f"{MANIFEST}.partial"
+    partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    os.replace(partial, out / MANIFEST)
+    return manifest
+
+
+def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
+    """What the noise of simulated files is drawn from, by the camera's name in them."""
+    name = _image(np.zeros((2, 2), np.uint16), physics, isos[0], physics.black_dn, physics.white_dn).camera
+    at = [physics.at(iso) for iso in isos]
+    return {
+        name: {
+            "isos": list(isos),
+            "gain_dn_per_e": [each.gain_dn_per_e for each in at],
+            "read_shape": physics.read_shape,
+            "read_scale_dn": [each.read_scale_dn for each in at],
+            "read_lambda": [each.read_lambda for each in at],
+            "row_sigma_dn": [each.row_sigma_dn for each in at],
+            "black_dn": physics.black_dn,
+            "white_dn": physics.white_dn,
+        }
+    }
+
+
+def _claim(out: Path, *, overwrite: bool) -> None:
+    if (out / MANIFEST).exists():
+        if not overwrite:
+            raise RawError(f"{out}: holds a simulation already; pass --overwrite to replace it")
+        shutil.rmtree(out)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RawError(f"{out}: exists and is no simulation; choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float) -> RawImage:
+    """The expected signal, on the finest grid of 16-bit codes that is a power of two finer."""
+    factor = 2 ** int(np.floor(np.log2((2**16 - 1) / physics.white_dn)))
+    black, white = physics.black_dn * factor, physics.white_dn * factor
+    mosaic = unpack(pack(levels, "RGGB"), physics.cfa)
+    codes = np.clip(np.rint(black + mosaic * (white - black)), black, white).astype(np.uint16)
+    return _image(codes, physics, iso, black, white)
+
+
+def _image(mosaic: NDArray[np.uint16], physics: CameraPhysics, iso: float, black: float, white: float) -> RawImage:
+    return RawImage(
+        mosaic=mosaic,
+        cfa=physics.cfa,
+        black=(float(black),) * 4,
+        white=float(white),
+        iso=iso,
+        exposure_s=EXPOSURE_S,
+        make=physics.make,
+        model=physics.model,
+        source=f"simulated {physics.name}",
+    )

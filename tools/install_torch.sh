@@ -1,0 +1,32 @@
+#!/bin/sh
+# Install the torch that constraints.txt pins into the environment of a Python.
+#
+#   tools/install_torch.sh .venv/bin/python
+#
+# On Linux and Windows the plain wheel of the package index brings several gigabytes of CUDA
+# libraries.  Without an NVIDIA GPU they are of no use: take the CPU build, from the configured
+# index if it has one, else from PyTorch's own.  On macOS the plain wheel is the CPU build.
+set -eu
+python=$1
+root=$(cd "$(dirname "$0")/.." && pwd)
+version=$(sed -n 's/^torch==//p' "$root/constraints.txt")
+
+install() { "$python" -m pip install --disable-pip-version-check --constraint "$root/constraints.txt" "$@"; }
+
+installed=$("$python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)
+if [ "${installed%%+*}" = "$version" ]; then
+    echo "torch $installed is installed"
+elif command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1; then
+    echo "An NVIDIA GPU is here: torch $version with its CUDA libraries (several GB)."
+    install "torch==$version"
+elif [ "$(uname -s)" = Darwin ]; then
+    install "torch==$version"
+elif install "torch==$version+cpu"; then
+    :
+elif install "torch==$version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu; then
+    :
+else
+    echo "NOTICE: no CPU build of torch $version could be had; installing the plain wheel," >&2
+    echo "NOTICE: which on Linux downloads several GB of CUDA libraries. Ctrl-C to stop." >&2
+    install "torch==$version"
+fi
