@@ -14,8 +14,9 @@ __all__ = ["calibrate"]
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
 @out_option("The profile to write (JSON).")
 @click.option("--camera", help="Name of the camera; else what the files say.")
+@click.option("--report", type=PATH, help="Also write a page with the figures (HTML).")
 @overwrite_option
-def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, overwrite: bool) -> None:
+def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: Path | None, overwrite: bool) -> None:
     """Measure a camera from flats and darks, a burst, one frame, or a photon-transfer table.
 
     \b
@@ -28,7 +29,8 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, overwrit
     if out.exists() and not overwrite:
         raise DataError(f"{out}: exists already; pass --overwrite to replace it or choose another name")
     with shown("calibrate", "frames") as progress:
-        profile = run(sources, out, camera=camera, progress=progress).profile
+        calibration = run(sources, out, camera=camera, progress=progress)
+    profile = calibration.profile
     click.echo(f"{out}: {profile.camera}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:
         click.echo(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
@@ -37,6 +39,11 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, overwrit
             click.echo(f"  {name:26} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}")
         for name, value in setting.facts.items():
             click.echo(f"  {name:26} {value}")
+    if report is not None:
+        from noiseflow.calibrate.report import write_page
+
+        write_page(calibration, report)
+        click.echo(f"{report}: the page")
     for setting in profile.settings:
         for caution in setting.cautions:
             click.echo(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {caution}", err=True)
