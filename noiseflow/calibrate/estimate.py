@@ -89,7 +89,8 @@ def root(square: float, standard_error: float, unit: str, degrees_of_freedom: fl
     """
     half = quantile(degrees_of_freedom) * standard_error
     value = math.sqrt(max(square, 0.0))
-    low, high = (math.sqrt(max(square + sign * half, 0.0)) for sign in (-1, 1))
+    # A variance that chance made negative leaves as much room above zero as one that is zero.
+    low, high = math.sqrt(max(square - half, 0.0)), math.sqrt(max(square, 0.0) + half)
     error = standard_error / (2 * value) if value > high / 3 else high / 2
     return Estimate(value, error, (low, max(high, value)), unit)
 
