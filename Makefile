@@ -13,21 +13,23 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 # The stamps make the second call quick; the install is editable, so that a change of code needs none.
 $(VENV)/torch.stamp: constraints.txt tools/install_torch.sh
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 13) and f"Python 3.10 to 3.13 is needed; {sys.executable} is {v[0]}.{v[1]}. Say which: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 13) and f"Python 3.10 to 3.13 is needed; {sys.executable} is {v[0]}.{v[1]}. Say which: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	tools/install_torch.sh $(BIN)/python
 	touch $@
 
 $(VENV)/package.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
+	@echo 'Installing noiseflow into $(VENV)'
 	$(PIP_INSTALL) --editable .
 	touch $@
 
 $(VENV)/develop.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
+	@echo 'Installing noiseflow and its development tools into $(VENV)'
 	$(PIP_INSTALL) --editable '.[dev,train,docs]'
 	touch $@ $(VENV)/package.stamp
 
 demo: $(VENV)/package.stamp
-	$(BIN)/noiseflow demo demo
+	$(BIN)/noiseflow demo demo --overwrite
 
 test: $(VENV)/develop.stamp
 	$(BIN)/python -m pytest

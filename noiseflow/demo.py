@@ -40,7 +40,15 @@ def _quiet(title: str, unit: str) -> AbstractContextManager[Progress]:
 
 
 def demo(
-    out: str | Path, *, camera: str = CAMERA, seed: int = 0, overwrite: bool = False, stage: Stage = _quiet
+    out: str | Path,
+    *,
+    camera: str = CAMERA,
+    scenes: int = 30,
+    size: tuple[int, int] = (256, 384),
+    epochs: int = 8,
+    seed: int = 0,
+    overwrite: bool = False,
+    stage: Stage = _quiet,
 ) -> DemoResult:
     """Run the main job end to end, with no data of your own.
 
@@ -50,6 +58,12 @@ def demo(
         Folder for all of it: raw files, patch store, run folder, a sampled frame, report.
     camera : str
         Camera to simulate; see `noiseflow.simulate.camera_names`.
+    scenes : int
+        To simulate, each at every ISO of the camera.
+    size : tuple of int
+        (H, W) of a frame.
+    epochs : int
+        Of the fit, at the most.
     seed : int
         Of all randomness.
     overwrite : bool
@@ -70,13 +84,13 @@ def demo(
     raws, store, run, sample, report = (out / name for name in ("raws", "patches.h5", "run", "noisy.dng", "report"))
     with stage("simulate", "frames") as progress:
         manifest = simulate(
-            raws, camera, None, scenes=30, size=(256, 384), seed=seed, overwrite=overwrite, progress=progress
+            raws, camera, None, scenes=scenes, size=size, seed=seed, overwrite=overwrite, progress=progress
         )
     with stage("ingest", "frames") as progress:
         ingest([raws], store, IngestOptions(seed=seed), overwrite=overwrite, progress=progress)
     with PatchStore(store) as patches:
         with stage("fit", "steps") as progress:
-            settings = FitSettings(epochs=8, seed=seed)
+            settings = FitSettings(epochs=epochs, seed=seed)
             result = fit(
                 patches, spec_for(patches, "noise_flow"), run, settings, overwrite=overwrite, progress=progress
             )

@@ -42,8 +42,12 @@ def gaussian_store(
     seed: int = 0,
     isos: tuple[float, ...] = (400.0,),
     cameras: tuple[str, ...] = ("One",),
+    correlation: float = 0.0,
 ) -> PatchStore:
-    """A store of exactly heteroscedastic Gaussian noise: β₁, β₂ = GAIN, READ² in DN, times ISO/400."""
+    """A store of heteroscedastic Gaussian noise: β₁, β₂ = GAIN, (10·READ)² in DN, times ISO/400.
+
+    `correlation` is that between the second plane and the first.
+    """
     rng = np.random.default_rng(seed)
     with StoreWriter(path, layout="bayer", patch_size=8, pairing="gt", provenance={}) as writer:
         for number in range(patches):
@@ -54,10 +58,11 @@ def gaussian_store(
             table["scene"] = writer.label("scenes", f"scene {number % 10}")
             table["source"] = writer.source("made", "0")
             table["split"] = (0, 0, 0, 0, 0, 0, 0, 0, 1, 2)[number % 10]
-            table["black"], table["white"] = 0, 10_000
             clean = rng.uniform(0, 3000, (1, 4, 1, 1)) + np.linspace(0, 500, 64).reshape(8, 8)
             sigma = np.sqrt(iso / 400 * (GAIN * clean + READ**2 * 100))
-            noisy = 1000 + clean + sigma * rng.normal(size=clean.shape)
+            white = rng.normal(size=clean.shape)
+            white[:, 1] = correlation * white[:, 0] + np.sqrt(1 - correlation**2) * white[:, 1]
+            noisy = 1000 + clean + sigma * white
             table["black"] = 1000
             table["white"] = 11_000
             writer.append(np.rint(noisy), 1000 + clean, table)

@@ -23,7 +23,7 @@ elif [ "$(uname -s)" = Darwin ]; then
     install "torch==$version"
 elif install "torch==$version+cpu"; then
     :
-elif install "torch==$version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu; then
+elif echo "The configured index has no CPU build; asking PyTorch's own." && install "torch==$version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu; then
     :
 else
     echo "NOTICE: no CPU build of torch $version could be had; installing the plain wheel," >&2

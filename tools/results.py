@@ -85,12 +85,11 @@ def parity(data: Path) -> Iterator[str]:
                 worst[name] = max(worst[name], float((a - b).abs().max() / b.abs().max()))
     yield "\n## Parity with the authors' code"
     yield ""
-    yield "`noiseflow import` of the published weights against the golden outputs of the authors' TensorFlow code, 13 cases"
-    yield "of camera and ISO; largest difference over the largest value, float32."
+    yield "`noiseflow import` of the published weights against the golden outputs of the authors' TensorFlow code,"
+    yield "13 cases of camera and ISO; largest difference over the largest value, float32."
     limits = {"z": "1e-4", "log-det": "1e-4", "NLL": "1e-4", "sample": "1e-5", "round trip": "1e-5"}
-    yield from table(
-        ("quantity", "largest relative difference", "required"), *((k, f"{v:.1e}", limits[k]) for k, v in worst.items())
-    )
+    lines = [(name, f"{value:.1e}", limits[name]) for name, value in worst.items()]
+    yield from table(("quantity", "largest relative difference", "required"), *lines)
 
 
 def emva(data: Path, work: Path, epochs: int) -> Iterator[str]:
@@ -142,9 +141,9 @@ def measured_camera(work: Path, epochs: int) -> Iterator[str]:
     yield from commands("Sony A7S2", (100, 800, 6400), epochs)
     models, seconds = fitted(store, work / "a7s2_run", epochs)
     yield from likelihoods(store, models)
-    yield f"\nSplit by scene; fit of `noise_flow`: {seconds:.0f} s. No oracle: the density has no closed form. The published"
-    yield "`noise_flow` has one read noise per camera for all ISOs; where the read noise grows with the ISO that costs it"
-    yield "likelihood, as the table shows."
+    yield f"\nSplit by scene; fit of `noise_flow`: {seconds:.0f} s. No oracle: the density has no closed form."
+    yield "The published `noise_flow` has one read noise per camera for all ISOs; where the read noise grows with"
+    yield "the ISO that costs it likelihood, as the table shows."
     store.close()
 
 
@@ -233,8 +232,9 @@ def light(store: PatchStore, nlf: NoiseModel) -> Iterator[str]:
             gap = truth - gaussian[chosen]
             for part, values in enumerate((np.ones_like(gap), gap, gap**2)):
                 sums[:, part] += np.bincount(cell.ravel(), values.ravel(), len(sums))
-    yield "\nGap of the fitted `nlf` to the oracle by light; the read noise of 3 DN is 12, 3, 0.75 e⁻ at ISO 100, 400, 1600."
-    yield "Required is 0.002 nats/dim from 100 e⁻ on. In the dark the Gaussian shape itself is wrong:"
+    yield "\nGap of the fitted `nlf` to the oracle by light; the read noise of 3 DN is 12, 3, 0.75 e⁻ at"
+    yield "ISO 100, 400, 1600. Required is 0.002 nats/dim from 100 e⁻ on. In the dark the Gaussian shape itself"
+    yield "is wrong:"
     lines: list[tuple[object, ...]] = [("photo-electrons", "pixels", "gap, nats/dim")]
     for low, high, (count, gap, square, _) in zip(ELECTRONS, ELECTRONS[1:], sums, strict=False):
         if count:
@@ -274,8 +274,8 @@ def variances(store: PatchStore, models: dict[str, NoiseModel], draws: int = 8) 
             for index in np.flatnonzero(count >= 10_000):
                 ratio = sampled[name][index] / truth[index]
                 worst[name].append((ratio, f"ISO {iso:g}, signal {edges[index]:.3f} to {edges[index + 1]:.3f}"))
-    yield "\nSamples at temperature 1 over the true variance, in intensity bins (16 an ISO, even in the root of the signal)"
-    yield f"with at least 10,000 held-out pixels, {draws} draws each; required within 2 %:"
+    yield "\nSamples at temperature 1 over the true variance, in intensity bins (16 an ISO, even in the root of the"
+    yield f"signal) with at least 10,000 held-out pixels, {draws} draws each; required within 2 %:"
     lines: list[tuple[object, ...]] = [("model", "bins", "lowest", "highest", "bins within 2 %")]
     for name in names:
         (low, where_low), (high, where_high) = min(worst[name]), max(worst[name])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from noiseflow._version import __version__
 from noiseflow.errors import DataError, ModelError
+from noiseflow.fit.events import Events, events
 from noiseflow.fit.state import FitState, read_state, write_state
 from noiseflow.fit.statistics import gather
 from noiseflow.flows.conditions import Conditions
@@ -159,9 +160,10 @@ def fit(
     if model.closed_form:
         state = FitState(0, 0, start, [{"epoch": 0, "train_nll": math.nan, "held_out_nll": start}])
     else:
-        state = _descend(
-            model, store, validation, out, settings, start, resume=resume, device=device, progress=progress
-        )
+        with events(out) as log:
+            state = _descend(
+                model, store, validation, out, settings, start, resume=resume, device=device, progress=progress, log=log
+            )
     model.cpu().eval()
     seconds = time.monotonic() - began
     save(model, out)
@@ -226,6 +228,7 @@ def _descend(
     resume: bool,
     device: torch.device,
     progress: Progress,
+    log: Events,
 ) -> FitState:
     began = time.monotonic()
     rows = store.indices("train")
@@ -273,6 +276,7 @@ def _descend(
         spent = earlier + time.monotonic() - began
         row = {"epoch": state.epoch, "train_nll": train / steps, "held_out_nll": held_out, "seconds": round(spent, 1)}
         state.history.append(row)
+        log(state.epoch, row)
         if held_out < state.best_nll:
             state.best_nll, state.best_epoch, best = held_out, state.epoch, _copy(model)
         write_state(out / STATE, state, model.state_dict(), best, optimiser)

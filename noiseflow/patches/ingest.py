@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,14 @@ def ingest(
     if not collections:
         raise RawError("no source given; expected raw files, folders or data sets")
     scenes = [scene for collection in collections for scene in collection.scenes]
-    truth = {camera: value for collection in collections for camera, value in collection.truth.items()}
+    if len(collections) > 1:
+        # Two folders may name a scene alike.
+        scenes = [
+            replace(scene, name=f"{source}/{scene.name}", subject=f"{source}/{scene.subject}")
+            for source, collection in zip(sources, collections, strict=True)
+            for scene in collection.scenes
+        ]
+    truth = _merged([collection.truth for collection in collections])
     pairing = choose_pairing(scenes, options.pairing)
     split_by = options.split_by
     if split_by == "auto":
@@ -139,6 +146,24 @@ def ingest(
                 progress(done, len(groups), f"{len(writer)} patches")
         frames = done
     return IngestResult(Path(out), dict(counts), clipped, frames, pairing, split_by)
+
+
+def _merged(truths: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One truth per camera, over the ISOs of all; none for a camera that they contradict each other about."""
+    merged: dict[str, Any] = {}
+    for camera in {camera for truth in truths for camera in truth}:
+        told = [truth[camera] for truth in truths if camera in truth]
+        columns = [name for name, value in told[0].items() if isinstance(value, list)]
+        fixed = [{name: value for name, value in each.items() if name not in columns} for each in told]
+        rows = {row[0]: row for each in told for row in zip(*(each[name] for name in columns), strict=True)}
+        agree = all(rows[row[0]] == row for each in told for row in zip(*(each[name] for name in columns), strict=True))
+        if agree and all(each == fixed[0] for each in fixed) and columns[0] == "isos":
+            by_column = zip(*(rows[iso] for iso in sorted(rows)), strict=True)
+            merged[camera] = {
+                **fixed[0],
+                **{name: list(values) for name, values in zip(columns, by_column, strict=True)},
+            }
+    return merged
 
 
 def _check(options: IngestOptions) -> None:

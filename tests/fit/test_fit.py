@@ -16,7 +16,9 @@ SMALL = FitSettings(epochs=4, batch=32, steps_per_epoch=6, patience=10)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> PatchStore:
-    return gaussian_store(tmp_path_factory.mktemp("store") / "s.h5", patches=400, isos=(400.0, 1600.0))
+    # Correlated planes: something for a flow to find that its start does not have.
+    path = tmp_path_factory.mktemp("store") / "s.h5"
+    return gaussian_store(path, patches=400, isos=(400.0, 1600.0), correlation=0.7)
 
 
 def test_it_improves_on_its_start_and_keeps_the_best(store: PatchStore, tmp_path: Path) -> None:
@@ -81,6 +83,19 @@ def test_early_stop_waits_for_patience(store: PatchStore, tmp_path: Path) -> Non
     settings = FitSettings(epochs=50, batch=8, steps_per_epoch=2, patience=2, learning_rate=0.3)
     result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", settings)
     assert result.epochs == result.best_epoch + 2
+
+
+def test_tensorboard_finds_the_numbers_of_each_epoch(store: PatchStore, tmp_path: Path) -> None:
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="the extra [train] is not installed"
+    )
+    result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
+    accumulated = reader.EventAccumulator(str(tmp_path / "run"))
+    accumulated.Reload()
+    logged = [(event.step, event.value) for event in accumulated.Scalars("fit/held_out_nll")]
+    assert [step for step, _ in logged] == list(range(1, result.epochs + 1))
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()[2:]
+    assert [value for _, value in logged] == pytest.approx([float(row.split(",")[2]) for row in rows], rel=1e-6)
 
 
 def test_closed_form_models_are_done_at_once(store: PatchStore, tmp_path: Path) -> None:

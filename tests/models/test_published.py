@@ -54,6 +54,15 @@ def test_samples_are_the_authors(published: NoiseFlow, golden: dict[str, np.ndar
     assert relative(x, nchw(golden["xout"][case])) < 1e-5
 
 
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_there_and_back_in_float32(published: NoiseFlow, golden: dict[str, np.ndarray], case: int) -> None:
+    cond = Conditions(nchw(golden["y"][case]), float(golden["iso"][case]), int(golden["cam"][case]))
+    cond = cond.resolve(published.cameras)
+    noise = nchw(golden["x"][case])
+    assert relative(published.flow.inverse(published.flow(noise, cond)[0], cond), noise) < 1e-5
+
+
 @torch.no_grad()
 def test_all_cases_in_one_batch_are_the_single_runs(published: NoiseFlow, golden: dict[str, np.ndarray]) -> None:
     noise, clean = (nchw(golden[name].reshape(-1, 32, 32, 4)) for name in "xy")

@@ -64,6 +64,16 @@ def test_ingest_takes_the_clean_twins_without_error_and_keeps_the_truth(tmp_path
     assert len(subjects) == len({subject for subject, _ in subjects})
 
 
+def test_two_simulations_go_into_one_store_with_the_truth_of_both(tmp_path: Path) -> None:
+    for name, iso in (("a", 100.0), ("b", 1600.0)):
+        simulate(tmp_path / name, "PG-12", [iso], scenes=3, size=(64, 64))
+    ingest([tmp_path / "a", tmp_path / "b"], tmp_path / "p.h5", IngestOptions(patch_size=16))
+    with PatchStore(tmp_path / "p.h5") as store:
+        (truth,) = store.truth.values()
+        assert (truth["isos"], truth["gain_dn_per_e"], truth["white_dn"]) == ([100.0, 1600.0], [0.25, 4.0], 4095)
+        assert len(store.scenes) == 6
+
+
 def test_a_stopped_simulation_has_no_manifest(tmp_path: Path) -> None:
     def stop(done: int, total: int, note: str = "") -> None:
         raise KeyboardInterrupt

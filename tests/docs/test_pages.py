@@ -1,0 +1,46 @@
+"""Every command of the pages is run, and every snippet of Python that can be."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from noiseflow.cli import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fenced_commands(page: Path) -> list[list[str]]:
+    """Lines of fenced blocks that call noiseflow, as words; indented blocks need data of one's own."""
+    blocks = re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("noiseflow ")]
+
+
+@pytest.mark.slow
+def test_the_page_of_commands_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = fenced_commands(ROOT / "docs" / "commands.md")
+    assert {words[0] for words in commands} == set(COMMANDS) - {"import"}
+    for words in commands:
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
+
+
+def test_the_commands_of_the_readme_are_commands_with_those_options() -> None:
+    commands = fenced_commands(ROOT / "README.md")
+    assert len(commands) >= 5
+    for words in commands:
+        command = main.commands.get(words[0]) or main.get_command(None, words[0])  # type: ignore[arg-type]
+        assert command is not None, words
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words[1:] if word.startswith("--")} <= known
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
