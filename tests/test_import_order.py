@@ -10,6 +10,7 @@ STREET = (
     ("errors", "units", "progress", "_version"),
     ("raw",),
     ("simulate",),
+    ("calibrate",),
     ("patches",),
     ("flows",),
     ("models",),

@@ -1,8 +1,9 @@
 """Noise models: a condition in, a distribution of noise out."""
 
-from noiseflow.models import gaussian, nlf, noise_flow
+from noiseflow.models import dark_frame, gaussian, nlf, noise_flow
 from noiseflow.models.files import load, save
 from noiseflow.models.model import MODELS, NoiseModel, build, register
+from noiseflow.models.physics import from_profile, spec_from_profile
 from noiseflow.models.published import import_published
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
@@ -13,6 +14,8 @@ __all__ = [
     "NoiseModel",
     "NoiseStatistics",
     "build",
+    "dark_frame",
+    "from_profile",
     "gaussian",
     "import_published",
     "load",
@@ -20,4 +23,5 @@ __all__ = [
     "noise_flow",
     "register",
     "save",
+    "spec_from_profile",
 ]

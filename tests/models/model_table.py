@@ -9,9 +9,12 @@ from noiseflow.raw.bayer import LAYOUTS
 CAMERAS = ("A", "B", "C")
 ISOS = (100.0, 400.0, 1600.0)
 NEEDS_TWO_PLANES = {"noise_flow"}
+NEEDS_PROFILE = {"poisson_gaussian", "poisson_gaussian_exact", "eld", "dark_frame"}
+"""Physics: built from a camera's profile, tested in test_physics."""
+TRAINED = sorted(set(MODELS) - NEEDS_PROFILE)
 
-MODEL_CASES = [(name, layout) for name in sorted(MODELS) for layout in LAYOUTS if layout != "mono"] + [
-    (name, "mono") for name in sorted(MODELS) if name not in NEEDS_TWO_PLANES
+MODEL_CASES = [(name, layout) for name in TRAINED for layout in LAYOUTS if layout != "mono"] + [
+    (name, "mono") for name in TRAINED if name not in NEEDS_TWO_PLANES
 ]
 
 

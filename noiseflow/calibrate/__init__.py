@@ -1,0 +1,21 @@
+"""Calibration: from flats, darks and bursts to a physics profile with error bars."""
+
+from noiseflow.calibrate.calibrate import Calibration, Evidence, calibrate
+from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.gain_law import GainLaw, conversion_steps, fit_gain_law
+from noiseflow.calibrate.profile import QUANTITIES, Profile, Setting, read_profile, write_profile
+
+__all__ = [
+    "QUANTITIES",
+    "Calibration",
+    "Estimate",
+    "Evidence",
+    "GainLaw",
+    "Profile",
+    "Setting",
+    "calibrate",
+    "conversion_steps",
+    "fit_gain_law",
+    "read_profile",
+    "write_profile",
+]

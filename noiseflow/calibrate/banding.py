@@ -1,0 +1,60 @@
+"""Spectrum of row and column noise."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+__all__ = ["Spectrum", "banding_spectrum"]
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Mean periodogram of row (or column) offsets over the frames.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (F,)
+        Cycles per pixel of the plane, above 0 to 0.5.
+    power : ndarray, shape (F,)
+        DN²; its mean is the variance of the offsets.
+    floor : float
+        DN²; what white pixel noise alone would give.
+    lines : tuple of float
+        Frequencies of narrow lines: above their neighbours by more than chance allows
+        (one in a thousand for the whole spectrum).
+    """
+
+    frequency: NDArray[np.float64]
+    power: NDArray[np.float64]
+    floor: float
+    lines: tuple[float, ...]
+
+
+def banding_spectrum(profiles: NDArray[np.float64], pixel_variance: float, across: int) -> Spectrum:
+    """Spectrum of the temporal part of line means.
+
+    Parameters
+    ----------
+    profiles : ndarray, shape (n, L)
+        Row means of n frames (for row noise), or column means, DN.
+    pixel_variance : float
+        DN², of the white part.
+    across : int
+        Pixels in one line.
+    """
+    n, length = profiles.shape
+    centred = profiles - profiles.mean(0)
+    centred = centred - centred.mean(1, keepdims=True)
+    power: NDArray[np.float64] = (np.abs(np.fft.rfft(centred, axis=1)) ** 2).sum(0)[1:] / (length * max(n - 1, 1))
+    frequency: NDArray[np.float64] = np.fft.rfftfreq(length)[1:].astype(np.float64)
+    lines: list[float] = []
+    if len(power) >= 32:
+        half = 12
+        padded = np.pad(power, half, mode="reflect")
+        around = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+        degrees = 2 * max(n - 1, 1)
+        limit = chi2.isf(1e-3 / len(power), degrees) / chi2.median(degrees)
+        lines = [float(f) for f, above in zip(frequency, power > 1.3 * limit * around, strict=True) if above]
+    return Spectrum(frequency, power, pixel_variance / across, tuple(lines))

@@ -1,0 +1,151 @@
+"""Shot and read noise from a static burst of any scene, by leave-one-out mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.calibrate.estimate import Estimate, from_error, root
+from noiseflow.errors import DataError
+
+__all__ = ["BurstNoise", "burst_noise"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class BurstNoise:
+    """Line of variance over signal of one plane.
+
+    Parameters
+    ----------
+    gain : Estimate
+        K, DN/e⁻.
+    read_noise : Estimate
+        DN, at the black level.
+    signal, variance : ndarray, shape (B,)
+        Cells of the scene's signal above black, DN, and temporal variance, DN².
+    covariance : ndarray, shape (2, 2)
+        Of K and the read variance.
+    edge_ratio : float
+        Variance where the scene is steep over that where it is flat, at the same signal;
+        1 for a scene that stood still.
+    brightness_drift : float
+        Relative standard deviation of the frames' mean signal.
+    cautions : tuple of str
+    """
+
+    gain: Estimate
+    read_noise: Estimate
+    signal: Array
+    variance: Array
+    covariance: Array
+    edge_ratio: float
+    brightness_drift: float
+    cautions: tuple[str, ...]
+
+
+def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cells: int = 40) -> BurstNoise:
+    """K and read noise from three or more frames of a scene that does not move.
+
+    For each frame t the others' mean m stands for the scene: d = x_t − g_t·m has variance
+    σ²(m)·n/(n − 1), and m is independent of x_t, so that sorting by m does not bias
+    it.  g_t takes up flicker of the whole frame.  The error bars are by jackknife over 16
+    blocks of the frame.
+
+    Parameters
+    ----------
+    frames : sequence of ndarray of integers, shape (H, W)
+        One plane, DN.
+    black, white : float
+        DN.
+
+    Raises
+    ------
+    DataError
+        Fewer than three frames, no range of signal, or a scene that moved.
+    """
+    n = len(frames)
+    if n < 3:
+        raise DataError(f"a burst needs three frames or more; got {n}")
+    stack = np.stack([np.asarray(frame, np.float32) - np.float32(black) for frame in frames])
+    top = 0.95 * (white - black)
+    total = stack.sum(0, dtype=np.float64)
+    mean = total / n
+    means = stack.mean((1, 2), dtype=np.float64)
+    drift = float(means.std(ddof=1) / max(abs(means.mean()), 1e-9))
+    height, width = mean.shape
+    good = (mean < top) & (stack.max(0) < white - black)
+    if good.sum() < 1000:
+        raise DataError("burst: fewer than 1000 unsaturated pixels; use a darker exposure")
+    edges = np.unique(np.quantile(mean[good], np.linspace(0, 1, cells + 1)))
+    if len(edges) < 4:
+        raise DataError("burst: the scene has one level of signal only; photograph something with light and shade")
+    block = (np.arange(height)[:, None] * 4 // height) * 4 + np.arange(width)[None] * 4 // width
+    gradient = np.hypot(*np.gradient(_smooth(mean)))
+    steep = gradient > np.quantile(gradient[good], 0.9)
+    flat = gradient < np.quantile(gradient[good], 0.5)
+    shape = (16, len(edges) - 1)
+    count, signal, square = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    by_slope = np.zeros((2, 2, shape[1]))
+    for frame in stack:
+        others = (total - frame) / (n - 1)
+        g = float((frame[good] @ others[good]) / (others[good] @ others[good]))
+        residual = frame - g * others
+        cell = np.clip(np.searchsorted(edges, others) - 1, 0, shape[1] - 1)
+        key = (block * shape[1] + cell)[good]
+        count += np.bincount(key, minlength=count.size).reshape(shape)
+        signal += np.bincount(key, others[good], minlength=count.size).reshape(shape)
+        square += np.bincount(key, residual[good] ** 2, minlength=count.size).reshape(shape)
+        for index, mask in enumerate((flat & good, steep & good)):
+            by_slope[index, 0] += np.bincount(cell[mask], residual[mask] ** 2, minlength=shape[1])
+            by_slope[index, 1] += np.bincount(cell[mask], minlength=shape[1])
+    shrink = (n - 1) / n
+
+    def line(blocks: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+        c, s, q = (values[blocks].sum(0) for values in (count, signal, square))
+        used = c > 50
+        x, y = s[used] / c[used], q[used] / c[used] * shrink
+        parameters = np.zeros(2)
+        fitted = y
+        for _ in range(20):
+            root_weight = np.sqrt(c[used]) / np.maximum(fitted, 0.1 * y)
+            design = np.stack([x, np.ones_like(x)], 1)
+            parameters = np.linalg.lstsq(design * root_weight[:, None], y * root_weight, rcond=None)[0]
+            fitted = design @ parameters
+        return parameters, x, y
+
+    present = count.sum(1) > 0
+    parameters, x, y = line(present)
+    names = np.flatnonzero(present)
+    jack = np.stack([line(present & (np.arange(16) != name))[0] for name in names])
+    m = len(names)
+    covariance = (m - 1) / m * (jack - jack.mean(0)).T @ (jack - jack.mean(0))
+    both = (by_slope[:, 1] > 200).all(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = (by_slope[1, 0] / by_slope[1, 1]) / (by_slope[0, 0] / by_slope[0, 1])
+    edge_ratio = float(np.median(ratios[both])) if both.any() else 1.0
+    cautions = []
+    if edge_ratio > 1.5:
+        raise DataError(
+            f"burst: the variance at edges is {edge_ratio:.2f} times that of flat parts at the same signal; "
+            "the camera or the scene moved. Use a tripod and a remote release, or drop the frames that moved"
+        )
+    if edge_ratio > 1.1:
+        cautions.append(f"the variance at edges is {edge_ratio:.2f} times that of flat parts: slight movement")
+    if drift > 0.01:
+        cautions.append(
+            f"the frames' brightness varies by {100 * drift:.1f} %: flickering light, taken out frame by frame"
+        )
+    gain = from_error(parameters[0], float(np.sqrt(covariance[0, 0])), "DN/e-", m - 1)
+    read = root(float(parameters[1]), float(np.sqrt(covariance[1, 1])), "DN", m - 1)
+    return BurstNoise(gain, read, x, y, covariance, edge_ratio, drift, tuple(cautions))
+
+
+def _smooth(mean: Array) -> Array:
+    from scipy.ndimage import uniform_filter
+
+    smooth: Array = uniform_filter(mean, 3, mode="reflect")
+    return smooth

@@ -1,0 +1,110 @@
+"""Fixed pattern of the dark: shading, hot pixels, drift of the black level."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from noiseflow.calibrate.estimate import Estimate, from_error
+from noiseflow.calibrate.stack import Stack
+
+__all__ = ["Drift", "HotPixels", "black_drift", "dark_shading", "hot_pixels"]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Black level from frame to frame.
+
+    Parameters
+    ----------
+    deviation_dn : float
+        Standard deviation of the frames' means, DN.
+    range_dn : float
+        Highest less lowest, DN.
+    per_frame : Estimate or None
+        Slope, DN a frame; None with fewer than three frames.
+    """
+
+    deviation_dn: float
+    range_dn: float
+    per_frame: Estimate | None
+
+
+@dataclass(frozen=True, eq=False)
+class HotPixels:
+    """Pixels far above their neighbours in the mean of dark frames.
+
+    Parameters
+    ----------
+    count : int
+    per_million : float
+    threshold_dn : float
+        Above the neighbours' median.
+    positions : ndarray, shape (k, 2)
+        Row and column of up to 1000, the hottest first.
+    """
+
+    count: int
+    per_million: float
+    threshold_dn: float
+    positions: NDArray[np.intp]
+
+
+def black_drift(frame_means: NDArray[np.float64]) -> Drift:
+    """Drift of the black level over the frames of one exposure, in the order taken."""
+    n = len(frame_means)
+    if n < 3:
+        return Drift(float(frame_means.std()), float(np.ptp(frame_means)), None)
+    time = np.arange(n) - (n - 1) / 2
+    slope = float(time @ frame_means) / float(time @ time)
+    rest = frame_means - frame_means.mean() - slope * time
+    error = float(np.sqrt(rest @ rest / (n - 2) / (time @ time)))
+    slope_estimate = from_error(slope, error, "DN/frame", n - 2)
+    return Drift(float(frame_means.std(ddof=1)), float(np.ptp(frame_means)), slope_estimate)
+
+
+def dark_shading(stack: Stack, blocks: int = 32) -> NDArray[np.float64]:
+    """Slow part of the dark's fixed pattern: block medians less the black level, DN.
+
+    Returns
+    -------
+    ndarray, shape (about `blocks`·H/W, `blocks`)
+    """
+    height, width = stack.mean.shape
+    side = max(1, width // blocks)
+    rows, columns = max(1, height // side), width // side
+    side_rows = min(side, height)
+    cut = stack.mean[: rows * side_rows, : columns * side]
+    tiles = cut.reshape(rows, side_rows, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
+    # The mean of the middle half: a median of integer codes has steps, a mean has hot pixels.
+    low, high = np.quantile(tiles, [0.25, 0.75], axis=2, keepdims=True)
+    inside = (tiles >= low) & (tiles <= high)
+    means = (tiles * inside).sum(2, dtype=np.float64) / inside.sum(2)
+    shading: NDArray[np.float64] = means - float(np.median(means))
+    return shading
+
+
+def hot_pixels(stack: Stack, sigmas: float = 8.0) -> HotPixels:
+    """Pixels of the mean dark frame above the median of their 5×5 neighbours by many σ.
+
+    σ is the robust spread (1.4826 × median absolute deviation) of that difference.
+    """
+    # In bands, so that a 24-megapixel plane does not need its float copies all at once.
+    height, _ = stack.mean.shape
+    found: list[NDArray[np.intp]] = []
+    heights: list[NDArray[np.float32]] = []
+    threshold = None
+    for start in range(0, height, 512):
+        top, bottom = max(0, start - 2), min(height, start + 514)
+        band = stack.mean[top:bottom]
+        above = (band - median_filter(band, 5, mode="reflect"))[start - top : start - top + 512]
+        if threshold is None:
+            threshold = sigmas * max(1.4826 * float(np.median(np.abs(above - np.median(above)))), 0.05)
+        rows, columns = np.nonzero(above > threshold)
+        found.append(np.stack([rows + start, columns], 1))
+        heights.append(above[rows, columns])
+    positions, excess = np.concatenate(found), np.concatenate(heights)
+    order = np.argsort(-excess, kind="stable")[:1000]
+    per_million = 1e6 * len(positions) / stack.mean.size
+    return HotPixels(len(positions), per_million, float(threshold or 0.0), positions[order])

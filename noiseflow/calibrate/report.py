@@ -1,0 +1,200 @@
+"""One self-contained HTML page per camera, in EMVA 1288's terms."""
+
+import base64
+import io
+import os
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from noiseflow.calibrate.calibrate import Calibration, Evidence
+from noiseflow.calibrate.gain_law import fit_gain_law
+from noiseflow.calibrate.profile import QUANTITIES, Profile, Setting
+from noiseflow.calibrate.tukey_lambda import tukey_quantile
+from noiseflow.raw import plane_names
+
+__all__ = ["write_page"]
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem;text-align:left}
+td.n{text-align:right;
+font-variant-numeric:tabular-nums}img{max-width:100%}.caution{background:#fff4d6;padding:.4rem .8rem}"""
+
+
+def write_page(calibration: Calibration, path: str | Path) -> None:
+    """Write the page of a calibration; the file takes its name when it is whole.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        With its evidence: what was not measured is not drawn.
+    path : path
+        The HTML file.
+    """
+    profile = calibration.profile
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(profile.camera)}</title>",
+        f"<style>{STYLE}</style><h1>{escape(profile.camera)}</h1>",
+        f"<p>Layout {profile.layout}, white level {profile.white_dn:g} DN. "
+        f"{escape(str(profile.provenance.get('method', '')))}; sources: "
+        f"{escape(', '.join(map(str, profile.provenance.get('sources', []))))}.</p>",
+        *(f"<p class='caution'>{escape(caution)}</p>" for caution in profile.cautions),
+    ]
+    if len(profile.isos) > 1:
+        parts.append("<h2>Gain versus ISO</h2>" + _gain_figure(profile))
+    for setting in profile.settings:
+        parts.append(f"<h2>ISO {setting.iso:g}, plane {setting.plane} ({setting.kind})</h2>")
+        parts += [f"<p class='caution'>{escape(caution)}</p>" for caution in setting.cautions]
+        parts.append(_table(setting))
+        shown = calibration.evidence.get((setting.iso, setting.plane))
+        if shown is not None:
+            parts += _figures(setting, shown)
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("\n".join(parts) + "</html>\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _table(setting: Setting) -> str:
+    rows = []
+    for name, estimate in setting.estimates.items():
+        low, high = estimate.interval
+        rows.append(
+            f"<tr><td>{escape(QUANTITIES[name].meaning)}</td><td class='n'>{estimate.value:.5g}</td>"
+            f"<td class='n'>{estimate.standard_error:.2g}</td><td class='n'>{low:.5g} … {high:.5g}</td>"
+            f"<td>{escape(estimate.unit)}</td></tr>"
+        )
+    facts = "".join(
+        f"<tr><td>{escape(name.replace('_', ' '))}</td><td class='n' colspan='4'>{escape(_short(value))}</td></tr>"
+        for name, value in setting.facts.items()
+    )
+    head = "<tr><th>quantity</th><th>value</th><th>standard error</th><th>95 % interval</th><th>unit</th></tr>"
+    return f"<table>{head}{''.join(rows)}{facts}</table>"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_short(item) for item in value) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _image(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    text = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f"<img alt='figure' src='data:image/png;base64,{text}'>"
+
+
+def _axes(count: int) -> tuple[Any, Any]:
+    # A figure without pyplot: no global state and no window system.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6 * count, 4), layout="constrained")
+    return figure, np.atleast_1d(figure.subplots(1, count))
+
+
+def _gain_figure(profile: Profile) -> str:
+    figure, (axes,) = _axes(1)
+    for plane in plane_names(profile.layout):
+        found = [s for s in profile.settings if s.plane == plane and "gain_dn_per_e" in s.estimates]
+        if len(found) < 2:
+            continue
+        isos = np.array([setting.iso for setting in found])
+        gains = [setting.estimates["gain_dn_per_e"] for setting in found]
+        values = np.array([gain.value for gain in gains])
+        law = fit_gain_law(isos, values, np.array([gain.standard_error for gain in gains]))
+        grid = np.geomspace(isos[0], isos[-1], 200)
+        at = [law.predict(float(iso)) for iso in grid]
+        axes.fill_between(grid, [e.interval[0] for e in at], [e.interval[1] for e in at], alpha=0.2)
+        axes.loglog(isos, values, "o", label=f"{plane}, flat from ISO {law.top_iso:g}")
+        axes.loglog(grid, [e.value for e in at], lw=1, color="grey")
+    axes.set(xlabel="ISO", ylabel="K (DN/e⁻)", title="Overall system gain, 95 % band of the law")
+    axes.legend()
+    return _image(figure)
+
+
+def _figures(setting: Setting, shown: Evidence) -> list[str]:
+    found = []
+    if shown.curve is not None and shown.fit is not None and shown.chosen is not None:
+        found.append(_photon_transfer(setting, shown))
+    if shown.noise is not None:
+        found.append(_read_noise(setting, shown))
+    if shown.rows is not None and shown.columns is not None and shown.shading is not None:
+        found.append(_patterns(shown))
+    return found
+
+
+def _photon_transfer(setting: Setting, shown: Evidence) -> str:
+    assert shown.curve is not None
+    assert shown.fit is not None
+    assert shown.chosen is not None
+    figure, (curve_axes, residual_axes) = _axes(2)
+    curve, chosen, fit = shown.curve, shown.chosen, shown.fit
+    dark = curve.dark_variance if np.isfinite(curve.dark_variance).all() else np.zeros_like(curve.variance)
+    y = curve.variance - dark
+    offset = 0.0 if dark.any() else fit.read_variance
+    curve_axes.plot(curve.signal[chosen], y[chosen], "o", label="used (0–70 % of saturation)")
+    curve_axes.plot(curve.signal[~chosen], y[~chosen], "x", color="grey", label="not used")
+    line = np.array([0.0, curve.signal.max()])
+    curve_axes.plot(line, fit.gain.value * line + offset, "k-", lw=1, label=f"K = {fit.gain}")
+    curve_axes.set(xlabel="μ_y − μ_y.dark (DN)", ylabel="σ²_y − σ²_y.dark (DN²)", title="Photon transfer")
+    curve_axes.set_ylim(0, 1.2 * float(y.max()))
+    curve_axes.legend()
+    residuals = y[chosen] - fit.gain.value * curve.signal[chosen] - offset
+    error = np.nan_to_num(2 * np.hypot(curve.variance_error, np.nan_to_num(curve.dark_error)))[chosen]
+    residual_axes.errorbar(curve.signal[chosen], residuals, error, fmt="o", ms=4)
+    residual_axes.axhline(0, color="k", lw=1)
+    residual_axes.set(xlabel="μ_y − μ_y.dark (DN)", ylabel="DN²", title="Residuals, bars 2σ of counting")
+    return _image(figure)
+
+
+def _read_noise(setting: Setting, shown: Evidence) -> str:
+    assert shown.noise is not None
+    figure, (histogram, qq) = _axes(2)
+    noise = np.sort(shown.noise.astype(np.float64))
+    sigma = float(noise.std())
+    histogram.hist(noise, bins=80, density=True, color="#9bc")
+    grid = np.linspace(noise[0], noise[-1], 400)
+    histogram.plot(
+        grid, np.exp(-0.5 * (grid / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi)), "k-", lw=1, label="Gaussian"
+    )
+    histogram.set(xlabel="DN", ylabel="density", yscale="log", title="Read noise", ylim=(1e-6, None))
+    histogram.legend()
+    p = ((np.arange(1, noise.size + 1) - 0.3175) / (noise.size + 0.365)).astype(np.float64)
+    step = max(1, noise.size // 4000)
+    kept = np.r_[0 : min(200, noise.size), 200 : noise.size : step, max(0, noise.size - 200) : noise.size]
+    qq.plot(sigma * ndtri(p[kept]), noise[kept], ".", ms=3, label="Gaussian quantiles")
+    shape, scale = setting.value("tukey_shape"), setting.value("tukey_scale_dn")
+    if shape is not None and scale is not None:
+        q = tukey_quantile(p[kept], shape)
+        qq.plot(
+            sigma * q / float(np.std(tukey_quantile(p, shape))),
+            noise[kept],
+            ".",
+            ms=3,
+            label=f"Tukey-lambda {shape:.3f}",
+        )
+    ends = [noise[0], noise[-1]]
+    qq.plot(ends, ends, "k-", lw=1)
+    qq.set(xlabel="quantile of the model (DN)", ylabel="read noise (DN)", title="QQ plot")
+    qq.legend()
+    return _image(figure)
+
+
+def _patterns(shown: Evidence) -> str:
+    assert shown.rows is not None
+    assert shown.columns is not None
+    assert shown.shading is not None
+    figure, (spectra, shading) = _axes(2)
+    for name, spectrum in (("rows", shown.rows), ("columns", shown.columns)):
+        spectra.semilogy(spectrum.frequency, spectrum.power, lw=1, label=name)
+        spectra.axhline(spectrum.floor, ls=":", lw=1, color="grey")
+    spectra.set(xlabel="cycles per pixel", ylabel="DN²", title="Spectra of row and column offsets; dots: white noise")
+    spectra.legend()
+    image = shading.imshow(shown.shading, aspect="auto", cmap="cividis")
+    figure.colorbar(image, ax=shading, label="DN")
+    shading.set(title="Dark shading (block means)", xticks=[], yticks=[])
+    return _image(figure)

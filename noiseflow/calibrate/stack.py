@@ -1,0 +1,272 @@
+"""One pass over frames of one setting: all sums that the estimators need."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.errors import DataError
+
+__all__ = ["Components", "Stack", "StackSums", "components", "effective_fraction", "stack_frames"]
+
+Array = NDArray[np.float64]
+
+SAMPLE = 65536
+"""Pixels of a frame that are kept as they are, for the shape of the distribution."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Sums over n frames of one plane; all in DN.
+
+    Parameters
+    ----------
+    mean : ndarray, shape (H, W), float32
+        Temporal mean of each pixel.
+    frame_means : ndarray, shape (n,)
+    row_means : ndarray, shape (n, H)
+    column_means : ndarray, shape (n, W)
+    sum_of_squares : float
+        Temporal: Σ over pixels and frames of (x − the pixel's mean)².
+    sample : ndarray, shape (n, m), float32
+        The same m pixels of every frame.
+    sample_index : ndarray, shape (m,)
+        Their flat positions.
+    clipped : float
+        Part of the pixels at the highest code, if `white` was given, or at 0.
+    highest : int
+        Highest code seen.
+    """
+
+    mean: NDArray[np.float32]
+    frame_means: Array
+    row_means: Array
+    column_means: Array
+    sum_of_squares: float
+    sample: NDArray[np.float32]
+    sample_index: NDArray[np.intp]
+    clipped: float
+    highest: int
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.frame_means)
+
+    @property
+    def level(self) -> float:
+        """Mean over everything."""
+        return float(self.frame_means.mean())
+
+
+@dataclass(frozen=True)
+class Components:
+    """Variances in DN² by where they come from, with the variances of these estimates.
+
+    `total` = `pixel` + `row` + `column`; a component may come out negative.
+
+    Parameters
+    ----------
+    total, pixel, row, column : float
+    total_error, row_error, column_error : float
+        Standard errors of the variances.
+    """
+
+    total: float
+    pixel: float
+    row: float
+    column: float
+    total_error: float
+    row_error: float
+    column_error: float
+
+
+class StackSums:
+    """Adds frames one at a time, holding one map and no frame.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W) of the plane.
+    white : float, optional
+        Code in DN at and above which a pixel counts as clipped.
+    """
+
+    def __init__(self, shape: tuple[int, int], white: float | None = None) -> None:
+        self.shape, self.white = shape, white
+        size = shape[0] * shape[1]
+        self.total = np.zeros(shape, np.uint32)
+        self.square, self.offset = 0.0, 0
+        self.clipped = self.highest = 0
+        self.rows: list[Array] = []
+        self.columns: list[Array] = []
+        self.means: list[float] = []
+        self.samples: list[NDArray[np.float32]] = []
+        # A step that shares no factor with the width walks through all rows and columns.
+        step = max(1, size // SAMPLE)
+        while step > 1 and np.gcd(step, shape[1]) > 1:
+            step += 1
+        self.index = np.arange(0, size, step)
+
+    def add(self, frame: NDArray[Any], source: str = "frame") -> None:
+        """Add one frame of codes, shape (H, W)."""
+        if frame.shape != self.shape:
+            raise DataError(
+                f"{source}: is {frame.shape[1]}×{frame.shape[0]} pixels where the others of its series are "
+                f"{self.shape[1]}×{self.shape[0]}; frames of two cameras or two crops?"
+            )
+        if not np.issubdtype(frame.dtype, np.integer) or frame.min() < 0:
+            raise DataError(f"{source}: expected integer codes of 0 or above; got {frame.dtype}")
+        if not self.means:
+            self.offset = round(float(frame.mean()))
+        self.total += frame.astype(np.uint32)
+        centred = frame.astype(np.float64)
+        centred -= self.offset
+        rows = centred.mean(1)
+        self.rows.append(rows + self.offset)
+        self.columns.append(centred.mean(0) + self.offset)
+        self.means.append(float(rows.mean()) + self.offset)
+        self.square += float(np.vdot(centred, centred))
+        self.samples.append(frame.ravel()[self.index].astype(np.float32))
+        top = int(frame.max())
+        self.highest = max(self.highest, top)
+        if self.white is not None and top >= self.white:
+            self.clipped += int((frame >= self.white).sum())
+
+    def finish(self) -> Stack:
+        """The sums as a `Stack`."""
+        n = len(self.means)
+        if n == 0:
+            raise DataError("no frames; expected at least one")
+        centred = self.total.astype(np.float64)
+        centred -= n * self.offset
+        square = max(self.square - float(np.vdot(centred, centred)) / n, 0.0)
+        mean = (self.total / np.float64(n)).astype(np.float32)
+        return Stack(
+            mean=mean,
+            frame_means=np.array(self.means),
+            row_means=np.stack(self.rows),
+            column_means=np.stack(self.columns),
+            sum_of_squares=square,
+            sample=np.stack(self.samples),
+            sample_index=self.index,
+            clipped=self.clipped / (n * self.total.size),
+            highest=self.highest,
+        )
+
+
+def stack_frames(frames: Iterable[NDArray[Any]], white: float | None = None) -> Stack:
+    """Sum frames of one plane, one at a time.
+
+    Parameters
+    ----------
+    frames : iterable of ndarray of integers, shape (H, W)
+    white : float, optional
+        Clipping code in DN.
+
+    Raises
+    ------
+    DataError
+        No frame, frames of two shapes, codes that are no integers.
+    """
+    sums: StackSums | None = None
+    for frame in frames:
+        if sums is None:
+            if frame.ndim != 2:
+                raise DataError(f"expected frames of shape (H, W); got {frame.shape}")
+            sums = StackSums((frame.shape[0], frame.shape[1]), white)
+        sums.add(frame)
+    if sums is None:
+        raise DataError("no frames; expected at least one")
+    return sums.finish()
+
+
+def components(stack: Stack, *, temporal_correlation: bool = True) -> Components:
+    """Temporal variance of a stack, split into pixel, row and column noise.
+
+    Two-way analysis of variance of every frame's departure from the stack's mean; the
+    frames' own means (drift of the black level, flicker of the lamp) are left out, as
+    EMVA 1288 release 3.1, eq. 12, leaves out (μ_A − μ_B)²:
+    E[MS_row] = σ_pixel²/W + σ_row²,  E[MS_column] = σ_pixel²/H + σ_column².
+
+    Parameters
+    ----------
+    stack : Stack
+        Of two frames or more.
+    temporal_correlation : bool
+        Whether neighbouring rows' offsets may be correlated, which widens the error bars.
+
+    Raises
+    ------
+    DataError
+        If there is only one frame, or the plane has only one row or column.
+    """
+    n, (height, width) = stack.frames, stack.mean.shape
+    if n < 2:
+        raise DataError("temporal noise needs two frames or more of one setting; got 1")
+    if height < 2 or width < 2:
+        raise DataError(f"temporal noise needs a plane of 2×2 pixels or more; got {width}×{height}")
+    size = height * width
+    frame = stack.frame_means - stack.frame_means.mean()
+    rows = stack.row_means - stack.row_means.mean(0) - frame[:, None]
+    columns = stack.column_means - stack.column_means.mean(0) - frame[:, None]
+    square = stack.sum_of_squares - size * float(frame @ frame)
+    square_rows, square_columns = float((rows**2).sum()), float((columns**2).sum())
+    free = n - 1
+    mean_rows = square_rows / (free * (height - 1))
+    mean_columns = square_columns / (free * (width - 1))
+    pixel = max(square - width * square_rows - height * square_columns, 0.0) / (free * (height - 1) * (width - 1))
+    row, column = mean_rows - pixel / width, mean_columns - pixel / height
+    spread = 2 + excess_kurtosis(stack.sample)
+    error_pixel = pixel**2 * spread / (free * size)
+    error_rows = 2 * mean_rows**2 / (free * (height - 1) * (effective_fraction(rows) if temporal_correlation else 1))
+    error_columns = (
+        2 * mean_columns**2 / (free * (width - 1) * (effective_fraction(columns) if temporal_correlation else 1))
+    )
+    return Components(
+        total=pixel + row + column,
+        pixel=pixel,
+        row=row,
+        column=column,
+        total_error=float(np.sqrt(error_pixel + error_rows + error_columns)),
+        row_error=float(np.sqrt(error_rows + error_pixel / width**2)),
+        column_error=float(np.sqrt(error_columns + error_pixel / height**2)),
+    )
+
+
+def excess_kurtosis(sample: NDArray[Any]) -> float:
+    """Excess kurtosis of the noise in a sample of pixels, shape (n, m).
+
+    From differences of neighbouring frames, whose excess is half of the noise's; rows and
+    shapes of fixed pattern drop out.
+    """
+    step = np.diff(sample[:2000], axis=0).astype(np.float64)
+    step -= step.mean(1, keepdims=True)
+    second = float((step**2).mean())
+    if second == 0:
+        return 0.0
+    excess = 2 * (float((step**4).mean()) / second**2 - 3)
+    return max(excess, -1.0)
+
+
+def effective_fraction(profiles: Array, lags: int = 32) -> float:
+    """Part of the degrees of freedom left in a variance when neighbours are correlated.
+
+    1 / (1 + 2 Σ ρ_k²) over lags k (Bartlett), less what ρ² comes to by chance.
+
+    Parameters
+    ----------
+    profiles : ndarray, shape (n, L)
+        Zero-mean profiles.
+    """
+    length = profiles.shape[1]
+    power = float((profiles**2).mean())
+    if power == 0 or length < 8:
+        return 1.0
+    total = 0.0
+    for lag in range(1, min(lags, length // 4) + 1):
+        correlation = float((profiles[:, lag:] * profiles[:, :-lag]).mean()) / power
+        total += correlation**2 - 1 / (profiles.shape[0] * (length - lag))
+    return 1 / (1 + 2 * max(total, 0.0))

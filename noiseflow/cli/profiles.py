@@ -1,0 +1,34 @@
+"""``noiseflow profiles``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH
+
+__all__ = ["profiles"]
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--out", type=PATH, help="Write the profile NAME to this JSON file.")
+def profiles(name: str | None, out: Path | None) -> None:
+    """List the camera profiles that ship with the package, or show one.
+
+    \b
+    noiseflow profiles
+    noiseflow profiles "Sony A7S2" --out a7s2.json
+    """  # noqa: D301
+    from noiseflow.calibrate.profile import write_profile
+    from noiseflow.calibrate.published import shipped_names, shipped_profile
+
+    for known in shipped_names() if name is None else (name,):
+        profile = shipped_profile(known)
+        isos = profile.isos
+        click.echo(f"{known}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {profile.provenance['source']}")
+        if name is not None:
+            for iso in isos:
+                setting = profile.at(iso, "G1")
+                click.echo(f"  ISO {iso:<6g} " + ", ".join(f"{k} {e.value:.4g}" for k, e in setting.estimates.items()))
+            if out is not None:
+                write_profile(profile, out)

@@ -1,0 +1,114 @@
+"""Real dark frames as read noise, with Poisson shot noise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noiseflow.calibrate.profile import Profile
+from noiseflow.errors import DataError, ModelError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.model import register
+from noiseflow.models.physics import _Counting, spec_from_profile
+from noiseflow.models.spec import ModelSpec
+
+__all__ = ["DarkFrame", "dark_frame_model"]
+
+
+def dark_frame_model(
+    profile: Profile, frames: Mapping[float, Sequence[NDArray[Any]]], layout: str | None = None
+) -> "DarkFrame":
+    """The model from a profile and dark frames.
+
+    Parameters
+    ----------
+    profile : Profile
+        For gain and black level.
+    frames : mapping of float to sequence of ndarray of integers, shape (C, H, W)
+        By ISO, packed planes in DN.
+
+    Raises
+    ------
+    DataError
+        No frames, or frames of several shapes.
+    """
+    spec = spec_from_profile("dark_frame", profile, layout)
+    stacks: dict[str, Tensor] = {}
+    for iso, of_iso in frames.items():
+        shapes = {frame.shape for frame in of_iso}
+        if len(shapes) != 1 or next(iter(shapes))[:1] != (spec.planes,):
+            raise DataError(
+                f"dark frames at ISO {iso:g}: expected one shape ({spec.planes}, H, W); got {shapes or 'none'}"
+            )
+        stacks[f"{iso:g}"] = torch.from_numpy(np.stack([np.asarray(frame, np.int32) for frame in of_iso]))
+    if not stacks:
+        raise DataError("no dark frames; expected some for each ISO")
+    options = {**spec.options, "dark_frames": {iso: list(stack.shape) for iso, stack in stacks.items()}}
+    model = DarkFrame(replace(spec, options=options))
+    for name, stack in stacks.items():
+        model.frames_at(float(name)).copy_(stack)
+    return model.eval()
+
+
+@register("dark_frame")
+class DarkFrame(_Counting):
+    """Poisson shot noise on crops of real dark frames: their rows, banding, hot pixels and tails; samples only.
+
+    Crops are of packed planes, so that they keep to the colour filter array; a crop is as
+    large as the clean signal, which a dark frame must therefore exceed or equal.  The
+    frames are stored with the weights.  There is no density: `log_prob` refuses.
+
+    References
+    ----------
+    Zhang, Qin, Tao, Zhang et al.: Rethinking noise synthesis and modeling in raw denoising, ICCV 2021.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        shapes = spec.options.get("dark_frames")
+        if not isinstance(shapes, Mapping) or not shapes:
+            raise ModelError("dark_frame: the spec names no dark frames; build it with dark_frame_model")
+        for iso, shape in shapes.items():
+            self.register_buffer(self._name(float(iso)), torch.zeros(*shape, dtype=torch.int32))
+
+    @staticmethod
+    def _name(iso: float) -> str:
+        return f"dark_{iso:g}".replace(".", "_")
+
+    def frames_at(self, iso: float) -> Tensor:
+        """Dark frames of an ISO, (n, C, H, W), DN.
+
+        Raises
+        ------
+        ModelError
+            None were taken at it.
+        """
+        for known in self.spec.options["dark_frames"]:
+            if abs(float(known) / iso - 1) < 0.01:
+                return self.get_buffer(self._name(float(known)))
+        isos = ", ".join(self.spec.options["dark_frames"])
+        raise ModelError(f"dark_frame: no dark frames at ISO {iso:g}; expected {isos}; they cannot be interpolated")
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        raise ModelError("dark_frame: has no density, samples only; use poisson_gaussian_exact for likelihoods")
+
+    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
+        height, width = cond.clean.shape[-2:]
+        crops = []
+        for iso in cond.isos.tolist():
+            frames = self.frames_at(iso)
+            n, _, rows, columns = frames.shape
+            if rows < height or columns < width:
+                raise ModelError(
+                    f"dark_frame: the dark frames at ISO {iso:g} have {columns}×{rows} pixels a plane, the clean "
+                    f"signal {width}×{height}; take whole dark frames or sample in tiles"
+                )
+            draw = [
+                int(torch.randint(m, (1,), generator=generator)) for m in (n, rows - height + 1, columns - width + 1)
+            ]
+            crops.append(frames[draw[0], :, draw[1] : draw[1] + height, draw[2] : draw[2] + width])
+        return torch.stack(crops).to(cond.clean) - self.physics(cond, "black")

@@ -1,0 +1,231 @@
+"""Noise models whose parameters are a camera's physics, from a profile; nothing is trained."""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noiseflow.calibrate.profile import Profile, Setting
+from noiseflow.errors import DataError, ModelError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.iso import at_iso
+from noiseflow.models.clipping import log_clipped
+from noiseflow.models.gaussian import gaussian_log_prob
+from noiseflow.models.model import NoiseModel, build, register
+from noiseflow.models.oracle import oracle_log_prob
+from noiseflow.models.spec import ModelSpec
+from noiseflow.raw.bayer import plane_names
+
+__all__ = ["Eld", "PhysicsModel", "PoissonGaussian", "PoissonGaussianExact", "from_profile", "spec_from_profile"]
+
+QUANTISATION = 1 / 12
+
+
+def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -> ModelSpec:
+    """The spec of a physics model: the profile's numbers as JSON tables of ISO by plane.
+
+    Parameters
+    ----------
+    model : str
+        ``"poisson_gaussian"``, ``"poisson_gaussian_exact"``, ``"eld"`` or ``"dark_frame"``.
+    profile : Profile
+    layout : str, optional
+        The profile's own by default; a profile of one plane serves any layout.
+
+    Raises
+    ------
+    ModelError
+        The profile has no gain or read noise, is only relative, or lacks a plane.
+    """
+    layout = layout or profile.layout
+    planes = plane_names(layout)
+    own = plane_names(profile.layout)
+    if len(own) > 1 and own != planes:
+        raise ModelError(f"{profile.camera}: a profile of planes {own} cannot serve layout {layout}")
+    tables: dict[str, list[list[float]]] = {name: [] for name in ("gain", "read", "row", "shape", "scale", "black")}
+    isos = []
+    for iso in profile.isos:
+        settings = [profile.at(iso, plane if len(own) > 1 else own[0]) for plane in planes]
+        rows = [_numbers(profile, setting) for setting in settings]
+        isos.append(iso)
+        for index, name in enumerate(tables):
+            tables[name].append([row[index] for row in rows])
+    options = {"profile": {profile.camera: {"isos": isos, "white": profile.white_dn, **tables}}}
+    return ModelSpec(model, layout, (profile.camera,), tuple(isos), options)
+
+
+def from_profile(model: str, profile: Profile, layout: str | None = None) -> NoiseModel:
+    """Build a physics model from a profile, in evaluation mode; see `spec_from_profile`."""
+    return build(spec_from_profile(model, profile, layout)).eval()
+
+
+def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...]:
+    where = f"{profile.camera}, ISO {setting.iso:g}, plane {setting.plane}"
+    if setting.kind == "relative":
+        raise ModelError(f"{where}: the profile's numbers are of an unknown scale; calibrate the camera")
+    gain, read, black = (setting.value(name) for name in ("gain_dn_per_e", "read_noise_dn", "black_dn"))
+    if gain is None or read is None:
+        raise ModelError(f"{where}: the profile has no gain or no read noise; calibrate with flats and darks")
+    row = setting.value("row_noise_dn") or 0.0
+    shape, scale = setting.value("tukey_shape"), setting.value("tukey_scale_dn")
+    # 0.1349 and σ/1.4638: the Tukey-lambda nearest to a Gaussian of the read noise without rows.
+    if shape is None or scale is None:
+        shape, scale = 0.1349, max(read**2 - row**2 - QUANTISATION, 1e-6) ** 0.5 / 1.4638
+    return gain, read, row, shape, scale, 0.0 if black is None else black
+
+
+class PhysicsModel(NoiseModel):
+    """Tables of physics per camera, plane and ISO, read at any ISO linearly in log ISO.
+
+    Gains and noises are interpolated as logarithms, black level and shape as they are.
+    """
+
+    closed_form = True
+    positive = ("gain", "read", "scale", "row")
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        try:
+            self._tables = [self._table(spec.options["profile"][camera]) for camera in spec.cameras]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{spec.model}: the spec holds no whole profile ({error!r}); use noiseflow.models.from_profile"
+            ) from error
+
+    def _table(self, profile: dict[str, Any]) -> dict[str, Tensor]:
+        table = {"log_isos": torch.tensor(profile["isos"], dtype=torch.float64).log()}
+        for name in ("gain", "read", "row", "shape", "scale", "black"):
+            table[name] = torch.tensor(profile[name], dtype=torch.float64)
+            if table[name].shape != (len(profile["isos"]), self.planes):
+                raise ValueError(f"{name} of shape {tuple(table[name].shape)}")
+        table["white"] = torch.tensor(float(profile["white"]), dtype=torch.float64)
+        return table
+
+    def physics(self, cond: Conditions, name: str) -> Tensor:
+        """One parameter for each element and plane, (B, C, 1, 1), in DN, of the clean signal's dtype."""
+        rows = []
+        for camera, iso in zip(cond.camera_indices.tolist(), cond.isos.double().cpu(), strict=True):
+            table = self._tables[camera]
+            if name == "white":
+                rows.append(table["white"].expand(self.planes))
+                continue
+            log = name in self.positive
+            values = table[name].clamp(min=1e-9).log() if log else table[name]
+            at = at_iso(values.T, table["log_isos"], iso.expand(self.planes))
+            rows.append(at.exp() if log else at)
+        return torch.stack(rows).to(cond.clean)[:, :, None, None]
+
+    def span(self, cond: Conditions) -> Tensor:
+        """White less black, DN, (B, C, 1, 1)."""
+        return self.physics(cond, "white") - self.physics(cond, "black")
+
+    @abstractmethod
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
+
+
+@register("poisson_gaussian")
+class PoissonGaussian(PhysicsModel):
+    """Heteroscedastic Gaussian: N(0, (K·s + σ_read²)/(white − black)²), s the signal in DN.
+
+    Shot noise by its variance only; the density is exact for what it is.
+    """
+
+    def variance(self, cond: Conditions) -> Tensor:
+        """Normalised variance, (B, C, H, W); signals below black have none of their own."""
+        span, read = self.span(cond), self.physics(cond, "read")
+        return self.physics(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return gaussian_log_prob(noise, self.variance(cond).log())
+
+    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+        return temperature * self.variance(cond).sqrt() * _normal(cond.clean, generator)
+
+
+class _Counting(PhysicsModel):
+    """Photons are counted, noise added, the sum rounded to whole codes and clipped to [0, white]."""
+
+    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+        if temperature != 1.0:
+            raise ModelError(f"{self.spec.model}: counts of photons have no temperature; expected 1, got {temperature}")
+        gain, black, white = (self.physics(cond, name) for name in ("gain", "black", "white"))
+        electrons = torch.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator=generator)
+        codes = black + gain * electrons + self._dark(cond, generator)
+        codes = torch.minimum(codes.round().clamp(min=0), white)
+        return (codes - black) / (white - black) - cond.clean
+
+    @abstractmethod
+    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
+        """Read noise in DN, (B, C, H, W)."""
+
+
+@register("poisson_gaussian_exact")
+class PoissonGaussianExact(_Counting):
+    """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for the integers.
+
+    `log_prob` is log P(code) + log(white − black) for each value, the density that is flat
+    over each code; noise that is not of whole codes is rounded to them first.
+    """
+
+    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
+        return self._read(cond) * _normal(cond.clean, generator)
+
+    def _read(self, cond: Conditions) -> Tensor:
+        # A measured read noise holds the rounding's variance, which rounding will add again.
+        return (self.physics(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        clean, noise = cond.clean.double().cpu().numpy(), noise.double().cpu()
+        names = ("gain", "black", "white")
+        exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
+        gain, black, white = (self.physics(exact, name).cpu().numpy() for name in names)
+        sigma = self._read(exact).cpu().numpy()
+        total = torch.zeros(len(clean), dtype=torch.float64, device=cond.clean.device)
+        for b, c in np.ndindex(clean.shape[:2]):
+            k, dark, top, read = (float(values[b, c, 0, 0]) for values in (gain, black, white, sigma))
+            signal = np.maximum(clean[b, c], 0.0) * (top - dark)
+            codes = np.clip(np.rint(dark + (clean[b, c] + noise[b, c].numpy()) * (top - dark)), 0, top)
+            logs = oracle_log_prob(codes, signal, gain=k, read_sigma=read, black=dark, white=top)
+            for end, edge, upper in ((codes <= 0, 0.5 - dark, False), (codes >= top, top - 0.5 - dark, True)):
+                logs[end] = log_clipped(signal[end] / k, gain=k, sigma=read, edge_dn=edge, upper=upper)
+            total[b] += float(logs.sum()) + logs.size * float(np.log(top - dark))
+        return total
+
+
+@register("eld")
+class Eld(_Counting):
+    """Poisson shot noise, Tukey-lambda read noise, Gaussian row noise, quantisation; samples only.
+
+    A row of the mosaic has one offset, shared by the two planes that it holds.  Row noise
+    couples the pixels of a row, so that `log_prob` has no closed form and refuses.
+
+    References
+    ----------
+    Wei, Fu, Yang, Huang: A physics-based noise formation model for extreme low-light raw
+    denoising, CVPR 2020.
+    """
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        raise ModelError("eld: has no density in closed form, samples only; use poisson_gaussian_exact for likelihoods")
+
+    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
+        clean = cond.clean
+        p = torch.rand(clean.shape, generator=generator, dtype=torch.float64, device=clean.device).clamp(
+            1e-15, 1 - 1e-15
+        )
+        shape = self.physics(cond, "shape").double()
+        shape = torch.where(shape.abs() < 1e-6, torch.full_like(shape, 1e-6), shape)
+        noise = ((shape * p.log()).expm1() - (shape * (-p).log1p()).expm1()) / shape
+        lines = clean.shape[1] if clean.shape[1] == 1 else 2
+        offsets = _normal(clean[:, :lines, :, :1], generator)
+        if clean.shape[1] == 4:
+            offsets = offsets.repeat_interleave(2, 1)
+        return (self.physics(cond, "scale") * noise).to(clean) + self.physics(cond, "row") * offsets
+
+
+def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    if not like.numel():
+        raise DataError(f"clean: expected pixels; got shape {tuple(like.shape)}")
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)

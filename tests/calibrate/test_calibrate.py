@@ -1,0 +1,123 @@
+"""The whole way from a source to a profile, on real data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noiseflow.calibrate import calibrate, fit_gain_law, read_profile
+from noiseflow.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def reference(shared_data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("emva") / "camera.json"
+    folder = shared_data / "emva1288" / "EMVA1288_ReferenceSet_001_CCD_12Bit"
+    return calibrate([folder], out), out
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "tolerance"),
+    [
+        ("gain_dn_per_e", 0.28077, 0.005),
+        ("read_noise_dn", 3.0734, 0.005),
+        ("saturation_e", 13973.0, 0.01),
+        ("row_noise_dn", 0.504, 0.03),
+        ("prnu_dn", 8.5, 0.03),
+    ],
+)
+def test_emva_reference_set(reference, name, published, tolerance):
+    estimate = reference[0].profile.settings[0].estimates[name]
+    assert estimate.value == pytest.approx(published, rel=tolerance)
+    assert estimate.covers(published)
+
+
+def test_error_bars_of_the_reference_set_are_no_excuse(reference):
+    # An interval that covers everything would pass the test above.
+    estimates = reference[0].profile.settings[0].estimates
+    assert estimates["gain_dn_per_e"].standard_error < 0.004 * 0.28
+    assert estimates["read_noise_dn"].standard_error < 0.002 * 3.07
+    assert estimates["row_noise_dn"].standard_error < 0.01 * 0.504
+
+
+def test_profile_round_trip(reference):
+    calibration, out = reference
+    assert read_profile(out) == calibration.profile
+
+
+def independent_slope(rows):
+    """Weighted line by numpy's polyfit: K and offset in one go, weights from the data."""
+    return np.polyfit(rows[:, 2], rows[:, 3] ** 2, 1, w=1 / rows[:, 3] ** 2)[0]
+
+
+@pytest.mark.parametrize("camera", ["D5100", "Z6_2"])
+def test_nikon_gain_against_an_independent_fit(shared_data, camera):
+    path = shared_data / "ptc" / f"Nikon_{camera}_flat.csv"
+    rows = np.loadtxt(path, delimiter=";")
+    profile = calibrate([path]).profile
+    assert len(profile.settings) >= 8
+    for setting in profile.settings:
+        expected = independent_slope(rows[rows[:, 0] == setting.iso])
+        assert setting.value("gain_dn_per_e") == pytest.approx(expected, rel=0.02)
+
+
+def gains(path):
+    settings = calibrate([path]).profile.settings
+    found = [setting.estimates["gain_dn_per_e"] for setting in settings]
+    return (
+        np.array([setting.iso for setting in settings]),
+        np.array([gain.value for gain in found]),
+        np.array([gain.standard_error for gain in found]),
+    )
+
+
+def test_d5100_is_flat_above_1600(shared_data):
+    law = fit_gain_law(*gains(shared_data / "ptc" / "Nikon_D5100_flat.csv"))
+    assert law.top_iso == 1600
+    assert law.is_flat(3200)
+    assert not law.is_flat(800)
+
+
+def test_z6_has_no_flat_part_and_predicts_a_left_out_iso(shared_data):
+    isos, values, errors = gains(shared_data / "ptc" / "Nikon_Z6_2_flat.csv")
+    assert np.isinf(fit_gain_law(isos, values, errors).top_iso)
+    for index in range(1, len(isos) - 1):
+        rest = np.arange(len(isos)) != index
+        predicted = fit_gain_law(isos[rest], values[rest], errors[rest]).predict(float(isos[index]))
+        assert predicted.value == pytest.approx(values[index], rel=0.05)
+        assert predicted.interval[0] < values[index] < predicted.interval[1]
+
+
+def test_single_frame_is_a_bound_around_the_known_line(shared_data):
+    profile = calibrate([shared_data / "raw" / "_DSC2164.ARW"]).profile
+    for plane in ("G1", "G2"):
+        setting = profile.at(3200, plane)
+        assert setting.kind == "bound"
+        assert "bound" in setting.cautions[0]
+        # var = 7.7 x + 74 DN², measured independently as a lower bound.
+        assert setting.estimates["gain_dn_per_e"].covers(7.7)
+        assert setting.estimates["read_noise_dn"].covers(74**0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("100;0.01;500\n", "line 1"),
+        ("100;0.01;500;abc\n", "line 1"),
+        ("", "empty"),
+        ("100;0.01;500;20\n100;0.02;900;28\n", "three levels"),
+    ],
+)
+def test_bad_tables_are_named(tmp_path: Path, text, message):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        calibrate([path])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 7}', '{"schema": "noiseflow camera profile 1"}'])
+def test_a_damaged_profile_is_named(tmp_path, text):
+    path = tmp_path / "camera.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"camera\.json"):
+        read_profile(path)

@@ -1,0 +1,131 @@
+"""Folders of DNG flats and darks of a known sensor, and what can be wrong with them."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from noiseflow.calibrate import calibrate, read_profile
+from noiseflow.calibrate.published import from_noise_profile, from_sidd_nlf, shipped_profile
+from noiseflow.cli.calibrate import calibrate as command
+from noiseflow.errors import DataError
+from noiseflow.raw import RawImage, read_raw
+from noiseflow.raw.dng import write_dng
+
+K, READ, BLACK, WHITE = 0.8, 5.0, 512.0, 4095.0
+SIZE = (96, 128)
+SECONDS = (0.01, 0.02, 0.04, 0.08, 0.12, 0.16)
+
+
+def frame(rng, signal, iso=100.0, exposure=0.01, model="Toy", size=SIZE, black=BLACK):
+    gain = K * iso / 100
+    dn = gain * rng.poisson(np.broadcast_to(signal, size) / gain) + READ * rng.standard_normal(size) + black
+    codes = np.clip(np.rint(dn), 0, WHITE).astype(np.uint16)
+    return RawImage(codes, "RGGB", (BLACK,) * 4, WHITE, iso, exposure, "Acme", model)
+
+
+def write(folder, name, image):
+    folder.mkdir(exist_ok=True)
+    write_dng(folder / f"{name}.dng", image)
+
+
+def series(folder, rng, iso=100.0, seconds=SECONDS, rate=20000.0, second=1.0):
+    for exposure in seconds:
+        for index in range(2):
+            light = rate * exposure * (second if index else 1)
+            write(folder / "flats", f"f{iso:g}_{exposure}_{index}", frame(rng, light, iso, exposure))
+    for index in range(4):
+        write(folder / "darks", f"d{iso:g}_{index}", frame(rng, 0.0, iso, 0.01))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("camera")
+    rng = np.random.default_rng(11)
+    for iso in (100.0, 200.0):
+        series(path, rng, iso)
+    return path
+
+
+def test_flats_and_darks_of_two_isos(folder):
+    profile = calibrate([folder]).profile
+    assert profile.isos == (100.0, 200.0)
+    for setting in profile.settings:
+        gain, read = setting.estimates["gain_dn_per_e"], setting.estimates["read_noise_dn"]
+        # 16 settings and quantities: four standard errors are a false alarm in a thousand.
+        assert abs(gain.value - K * setting.iso / 100) < 4 * gain.standard_error
+        assert abs(read.value - (READ**2 + 1 / 12) ** 0.5) < 4 * read.standard_error
+        assert setting.value("black_dn") == pytest.approx(BLACK, abs=0.3)
+
+
+def test_command_writes_the_profile_and_does_not_replace_it(folder, tmp_path):
+    out = tmp_path / "camera.json"
+    result = CliRunner().invoke(command, [str(folder), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "gain_dn_per_e" in result.output
+    assert read_profile(out).camera == "Acme Toy"
+    again = CliRunner().invoke(command, [str(folder), "--out", str(out)])
+    assert isinstance(again.exception, DataError)
+
+
+def test_frames_of_two_cameras_are_named(tmp_path):
+    rng = np.random.default_rng(0)
+    series(tmp_path, rng)
+    write(tmp_path / "flats", "zz", frame(rng, 100.0, model="Other"))
+    with pytest.raises(DataError, match="two cameras"):
+        calibrate([tmp_path])
+
+
+def test_saturated_flats_are_named(tmp_path):
+    series(tmp_path, np.random.default_rng(0), rate=1e7)
+    with pytest.raises(DataError, match="saturated"):
+        calibrate([tmp_path])
+
+
+def test_flicker_is_named_and_does_not_bias_the_gain(tmp_path):
+    series(tmp_path, np.random.default_rng(0), second=1.05)
+    profile = calibrate([tmp_path]).profile
+    for setting in profile.settings:
+        assert any("flicker" in caution for caution in setting.cautions)
+        gain = setting.estimates["gain_dn_per_e"]
+        assert abs(gain.value - K) < 5 * gain.standard_error
+
+
+def test_light_leak_in_a_dark_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    series(tmp_path, rng)
+    write(tmp_path / "darks", "leak", frame(rng, 200.0, exposure=0.5))
+    assert any("light leak" in caution for caution in calibrate([tmp_path]).profile.cautions)
+
+
+def test_one_exposure_warns_that_linearity_is_unknown(tmp_path):
+    series(tmp_path, np.random.default_rng(0), seconds=(0.05,))
+    for setting in calibrate([tmp_path]).profile.settings:
+        assert any("1 level" in caution for caution in setting.cautions)
+        assert setting.estimates["gain_dn_per_e"].standard_error > 0
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="no raw frames"):
+        calibrate([tmp_path])
+
+
+def test_noise_profile_tag_makes_a_profile(tmp_path):
+    rng = np.random.default_rng(0)
+    span = WHITE - BLACK
+    write_dng(tmp_path / "a.dng", frame(rng, 100.0), noise_profile=[(K / span, (READ / span) ** 2)])
+    profile = from_noise_profile([read_raw(tmp_path / "a.dng")])
+    for setting in profile.settings:
+        assert setting.value("gain_dn_per_e") == pytest.approx(K)
+        assert setting.value("read_noise_dn") == pytest.approx(READ)
+
+
+def test_sidd_table_makes_a_profile(shared_data):
+    profile = from_sidd_nlf(shared_data / "params" / "cam_iso_nlf.txt", "S6", 0.0, 1023.0)
+    assert profile.isos == (100.0, 400.0, 800.0, 1600.0, 3200.0)
+    assert profile.at(100.0, "R").value("gain_dn_per_e") == pytest.approx(0.000479 * 1023)
+
+
+def test_the_shipped_a7s2_has_28_isos():
+    profile = shipped_profile("Sony A7S2")
+    assert len(profile.isos) == 28
+    assert profile.at(100.0, "B").value("gain_dn_per_e") == 0.09563
