@@ -1,6 +1,6 @@
 """Noise models: a condition in, a distribution of noise out."""
 
-from noiseflow.models import gaussian, nlf, noise_flow
+from noiseflow.models import gaussian, nlf, noise_flow, physics_flow
 from noiseflow.models.model import MODELS, NoiseModel, build, register
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
@@ -14,5 +14,6 @@ __all__ = [
     "gaussian",
     "nlf",
     "noise_flow",
+    "physics_flow",
     "register",
 ]
