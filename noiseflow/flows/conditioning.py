@@ -17,7 +17,7 @@ ISO_SPAN = math.log(64.0)
 
 
 def soft_clamp(raw: Tensor, bound: float) -> Tensor:
-    """bound · tanh(raw / bound): the identity near 0, never beyond ±bound."""
+    """Bound · tanh(raw / bound): the identity near 0, never beyond ±bound."""
     return bound * (raw / bound).tanh()
 
 
@@ -82,7 +82,8 @@ class SpatialFilm(nn.Module):
     def forward(self, hidden: Tensor, features: Tensor) -> Tensor:
         """(B, width, …) and (B, features) to (B, width, …)."""
         gain, shift = self.linear(features).reshape(features.shape[0], -1, *[1] * (hidden.ndim - 2)).chunk(2, 1)
-        return hidden * (1 + gain) + shift
+        out: Tensor = hidden * (1 + gain) + shift
+        return out
 
 
 class ConditionalNet(nn.Module):

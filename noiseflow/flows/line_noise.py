@@ -67,7 +67,7 @@ class LineNoise(Transform):
         self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
 
     def variance(self, cond: Conditions) -> Tensor:
-        """r per element, (B, 1, 1, 1, 1)."""
+        """R per element, (B, 1, 1, 1, 1)."""
         knots = self.log_isos.to(self.log_variance.dtype)
         return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()[:, None, None, None, None]
 
@@ -79,6 +79,18 @@ class LineNoise(Transform):
         variance = self.variance(cond)
         projection = (d * x.reshape(split)).sum(self.along, keepdim=True)
         return d, projection, variance, variance * d.square().sum(self.along, keepdim=True)
+
+    @torch.no_grad()
+    def start_from(self, x: Tensor, cond: Conditions) -> None:
+        """Data-dependent start by moments, one r for all cameras and ISOs.
+
+        E(dᵀx)² = |d|² + r|d|⁴ on every line of x, which has unit variance per pixel; x is what
+        enters this transform, and r at least 1e-4.
+        """
+        d, projection, _, _ = self.parts(x, cond)
+        norm = d.expand(x.shape[0], *self.cells, *x.shape[2:]).square().sum(self.along, keepdim=True)
+        moment = (projection.square() - norm).sum() / norm.square().sum()
+        self.log_variance.fill_(float(moment.clamp(min=1e-4).log()))
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""

@@ -31,7 +31,7 @@ def knots_from(raw: Tensor, bins: int, box: float) -> Knots:
     box : float
         Outside ±box the map is the identity, with slope 1 at the joint.
     """
-    widths, heights, log_slopes = raw.split([bins, bins, bins - 1], -1)
+    widths, heights, log_slopes = torch.split(raw, [bins, bins, bins - 1], -1)
     edges = []
     for logits in (widths, heights):
         sizes = soft_clamp(logits, LOGIT_BOUND).softmax(-1)

@@ -50,13 +50,13 @@ class SinhArcsinh(Transform):
         self.register_buffer("polynomial", torch.tensor(_log_deviation(), dtype=torch.float64), persistent=False)
 
     def log_delta(self, x: Tensor, cond: Conditions) -> Tensor:
-        """log δ, broadcastable to x; 0 is the identity."""
+        """Log δ, broadcastable to x; 0 is the identity."""
         knots = self.log_isos.to(self.raw.dtype)
         strength = soft_clamp(at_iso(self.raw[cond.camera_indices], knots, cond.isos), BOUND)[:, None, None, None]
         return strength.expand_as(x) if self.weight is None else strength * self.weight(cond).clamp(max=1).square()
 
     def log_spread(self, log_delta: Tensor) -> Tensor:
-        """log c, by a polynomial that is 0 at δ = 1."""
+        """Log c, by a polynomial that is 0 at δ = 1."""
         value = torch.zeros_like(log_delta)
         for coefficient in self.polynomial.to(log_delta.dtype).flip(0):
             value = (value + coefficient) * log_delta

@@ -78,3 +78,12 @@ class PhysicsFlow(NoiseModel):
         with torch.no_grad():
             self.shot_read.log_beta1.copy_(nlf.log_beta1)
             self.shot_read.log_beta2.copy_(nlf.log_beta2)
+
+    @torch.no_grad()
+    def start_lines_from(self, noise: Tensor, cond: Conditions) -> None:
+        """After `start_from`: start row (and column) noise by the moments of a batch of training patches."""
+        cond = self.checked(cond)
+        scaled, _ = self.shot_read(noise, cond)
+        for transform in self.flow.transforms:
+            if isinstance(transform, LineNoise):
+                transform.start_from(scaled, cond)
