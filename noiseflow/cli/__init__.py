@@ -11,7 +11,7 @@ from noiseflow.errors import ExtrapolationWarning, NoiseflowError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("demo", "simulate", "ingest", "fit", "sample", "evaluate", "import", "info")
+COMMANDS = ("demo", "simulate", "ingest", "calibrate", "fit", "sample", "evaluate", "import", "profiles", "info")
 """Command names in the order of the work; each is a module of this package with a click
 command of its own name (`import_` for ``import``)."""
 

@@ -30,6 +30,10 @@ from noiseflow.progress import Progress, silent
 __all__ = ["FitResult", "FitSettings", "conditions_of", "fit", "spec_for"]
 
 
+START_PATCHES = 2048
+"""Patches that refine a model's start: row noise is then known to a few per cent."""
+
+
 @dataclass(frozen=True)
 class FitSettings:
     """How a model is fitted.
@@ -154,6 +158,7 @@ def fit(
     device = _device(settings.device)
     model = build(spec)
     model.start_from(gather(store, "train", progress))
+    _refine_start(model, store, settings)
     model.to(device)
     validation = _held_out(store, settings)
     start = _mean_nll(model, store, validation, device)
@@ -169,6 +174,13 @@ def fit(
     save(model, out)
     _write_record(out, store, spec, settings, state, start, seconds)
     return FitResult(out, model, start, state.best_nll, state.best_epoch, state.epoch, seconds)
+
+
+def _refine_start(model: NoiseModel, store: PatchStore, settings: FitSettings) -> None:
+    rows = store.indices("train")
+    some = np.random.default_rng(settings.seed).permutation(rows)[:START_PATCHES]
+    noise, cond = _to(store.read(some), torch.device("cpu"))
+    model.start_from_patches(noise, cond)
 
 
 def _check(settings: FitSettings) -> None:

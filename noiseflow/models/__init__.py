@@ -1,6 +1,6 @@
 """Noise models: a condition in, a distribution of noise out."""
 
-from noiseflow.models import dark_frame, gaussian, nlf, noise_flow
+from noiseflow.models import dark_frame, gaussian, nlf, noise_flow, physics_flow
 from noiseflow.models.files import load, save
 from noiseflow.models.model import MODELS, NoiseModel, build, register
 from noiseflow.models.physics import from_profile, spec_from_profile
@@ -21,6 +21,7 @@ __all__ = [
     "load",
     "nlf",
     "noise_flow",
+    "physics_flow",
     "register",
     "save",
     "spec_from_profile",

@@ -140,6 +140,9 @@ class NoiseModel(nn.Module, ABC):
         """Set the parameters from the training data's statistics: the fit, or where it starts."""
         raise ModelError(f"{self.spec.model}: cannot be fitted to a patch store")
 
+    def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:
+        """Refine the start by training patches, for what cell statistics do not tell; nothing by default."""
+
 
 MODELS: dict[str, Callable[[ModelSpec], NoiseModel]] = {}
 """Registry: name in a spec → constructor."""

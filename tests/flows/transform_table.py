@@ -6,12 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows import Conditions
+from noiseflow.flows import Conditions, masks
+from noiseflow.flows.actnorm import ActNorm
 from noiseflow.flows.border_net import BorderAwareNet
+from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.coupling import AffineCoupling
 from noiseflow.flows.gain import Gain
+from noiseflow.flows.householder import HouseholderConv1x1
+from noiseflow.flows.line_noise import LineNoise
+from noiseflow.flows.masked_coupling import MaskedAffineCoupling
+from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.signal_dependent import SignalDependentScale
+from noiseflow.flows.spline_coupling import PixelSpline, SplineCoupling, spline_outputs
+from noiseflow.flows.tails import SinhArcsinh
 from noiseflow.flows.transform import Transform
 
 CAMERAS = 3
@@ -33,6 +41,16 @@ class Case:
     sizes: tuple[tuple[int, int], ...] = ((3, 2), (1, 1), (1, 5), (7, 4))
 
 
+def net(inputs: int, outputs: int, g: torch.Generator, kernel: int = 3, planes: int = PLANES) -> ConditionalNet:
+    return ConditionalNet(inputs, outputs, planes, CAMERAS, 6, kernel, generator=g)
+
+
+def signal_share(cond: Conditions) -> Tensor:
+    return 1 / (1 + cond.clean)
+
+
+SPLINE = spline_outputs(PLANES, 5)
+
 TRANSFORMS: dict[str, Case] = {
     "gain": Case(lambda g: Gain(0.3)),
     "signal_dependent": Case(lambda g: SignalDependentScale(CAMERAS, ISOS)),
@@ -40,6 +58,19 @@ TRANSFORMS: dict[str, Case] = {
     "conv1x1_one_plane": Case(lambda g: InvertibleConv1x1(1, g), planes=1),
     "coupling": Case(lambda g: AffineCoupling(PLANES, BorderAwareNet(2, 4, generator=g), reach=2)),
     "coupling_three_planes": Case(lambda g: AffineCoupling(3, BorderAwareNet(1, 4, generator=g), reach=2), planes=3),
+    "actnorm": Case(lambda g: ActNorm(PLANES)),
+    "householder": Case(lambda g: HouseholderConv1x1(PLANES, generator=g)),
+    "shot_read": Case(lambda g: ShotReadScale(PLANES, CAMERAS, ISOS)),
+    "row_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, start=0.5)),
+    "row_noise_one_plane": Case(lambda g: LineNoise(1, CAMERAS, ISOS, "row", signal_share, 0.5), planes=1),
+    "column_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, "column", signal_share, 0.5)),
+    "tails": Case(lambda g: SinhArcsinh(CAMERAS, ISOS)),
+    "tails_by_share": Case(lambda g: SinhArcsinh(CAMERAS, ISOS, signal_share)),
+    "channel_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.channel())),
+    "checkerboard_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.checkerboard(True))),
+    "row_coupling": Case(lambda g: MaskedAffineCoupling(net(1, 2, g, planes=1), masks.rows(True)), planes=1),
+    "spline_coupling": Case(lambda g: SplineCoupling(net(4, SPLINE, g), masks.channel(True), 5)),
+    "pixel_spline": Case(lambda g: PixelSpline(net(0, SPLINE, g, kernel=1), 5)),
 }
 
 

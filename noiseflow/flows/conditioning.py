@@ -1,0 +1,145 @@
+"""What nets are told of the conditions: clean signal, ISO and camera, by inputs and FiLM."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.flows.conditions import Conditions
+
+__all__ = ["ConditionalNet", "SampleFeatures", "SpatialFilm", "signal_features", "soft_clamp"]
+
+DARK = 1e-3
+"""Normalised signal below which the logarithmic feature turns linear: a few DN of 12 bits."""
+
+ISO_SPAN = math.log(64.0)
+"""Log ISO is counted in units of six stops from ISO 800, and saturates softly beyond ±2 units."""
+
+
+def soft_clamp(raw: Tensor, bound: float) -> Tensor:
+    """Bound · tanh(raw / bound): the identity near 0, never beyond ±bound."""
+    return bound * (raw / bound).tanh()
+
+
+def signal_features(clean: Tensor) -> Tensor:
+    """Clean signal as nets see it: two planes for each, (B, C, H, W) to (B, 2C, H, W).
+
+    √y is what stabilises the variance of shot noise; log(1 + y/10⁻³) resolves the shadows,
+    where read noise takes over.  Both are about 0 to 1; signals below black count as black.
+    """
+    signal = clean.clamp(min=0)
+    return torch.cat([signal.sqrt(), (signal / DARK).log1p() / math.log1p(1 / DARK)], 1)
+
+
+class SampleFeatures(nn.Module):
+    """Log ISO and a learned embedding of the camera, (B, `count`).
+
+    Index `cameras` of the embedding is an unknown camera; in training it replaces a camera
+    with probability `dropout`, drawn from torch's generator as any dropout is.
+
+    Parameters
+    ----------
+    cameras : int
+    embedding : int
+        Length of the camera's vector.
+    dropout : float
+    generator : torch.Generator, optional
+        Draws the starting vectors.
+    """
+
+    def __init__(
+        self, cameras: int, embedding: int = 3, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.count = 1 + embedding
+        self.dropout = dropout
+        self.cameras = nn.Parameter(0.5 * torch.randn(cameras + 1, embedding, generator=generator))
+
+    def forward(self, cond: Conditions) -> Tensor:
+        """Features of each element."""
+        unknown = self.cameras.shape[0] - 1
+        index = cond.camera_indices
+        if self.training and self.dropout:
+            index = index.masked_fill(torch.rand(index.shape, device=index.device) < self.dropout, unknown)
+        stops = (cond.isos.log() - math.log(800.0)) / ISO_SPAN
+        return torch.cat([soft_clamp(stops, 2.0).to(self.cameras.dtype)[:, None], self.cameras[index]], 1)
+
+
+class SpatialFilm(nn.Module):
+    """Scale and shift of hidden planes by the features of the element: h·(1 + γ) + β.
+
+    References
+    ----------
+    Perez et al.: FiLM: visual reasoning with a general conditioning layer, AAAI 2018, eq. 1–2.
+    """
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 2 * width)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: Tensor, features: Tensor) -> Tensor:
+        """(B, width, …) and (B, features) to (B, width, …)."""
+        gain, shift = self.linear(features).reshape(features.shape[0], -1, *[1] * (hidden.ndim - 2)).chunk(2, 1)
+        out: Tensor = hidden * (1 + gain) + shift
+        return out
+
+
+class ConditionalNet(nn.Module):
+    """The conditioner of all new layers: conv → FiLM → tanh → conv 1×1 → FiLM → tanh → conv.
+
+    Its hidden values are bounded, so that an outlier in its input cannot grow without
+    limit; its last convolution starts at zero, so that a layer starts as the identity.
+
+    Parameters
+    ----------
+    inputs : int
+        Planes of the values that condition; 0 if it is told of the conditions alone.
+    outputs : int
+    planes, cameras : int
+        Of the conditions.
+    width : int
+        Hidden planes.
+    kernel : int
+        Size of the first and the last convolution, odd.
+    dropout : float
+        Chance in training that the camera counts as unknown.
+    generator : torch.Generator, optional
+        Draws the starting weights.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        planes: int,
+        cameras: int,
+        width: int = 16,
+        kernel: int = 3,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.reach = 2 * (kernel // 2)
+        self.features = SampleFeatures(cameras, dropout=dropout, generator=generator)
+        self.conv1 = nn.Conv2d(inputs + 2 * planes, width, kernel, padding="same")
+        self.film1 = SpatialFilm(self.features.count, width)
+        self.conv2 = nn.Conv2d(width, width, 1)
+        self.film2 = SpatialFilm(self.features.count, width)
+        self.conv3 = nn.Conv2d(width, outputs, kernel, padding="same")
+        for conv in (self.conv1, self.conv2):
+            nn.init.normal_(conv.weight, std=conv.weight[0].numel() ** -0.5, generator=generator)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.conv3.weight)
+        nn.init.zeros_(self.conv3.bias)  # type: ignore[arg-type]
+
+    def forward(self, values: Tensor | None, cond: Conditions) -> Tensor:
+        """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""
+        signal = signal_features(cond.clean)
+        hidden = signal if values is None else torch.cat([values, signal], 1)
+        features = self.features(cond)
+        hidden = self.film1(self.conv1(hidden), features).tanh()
+        hidden = self.film2(self.conv2(hidden), features).tanh()
+        out: Tensor = self.conv3(hidden)
+        return out.to(cond.clean.dtype)
