@@ -1,29 +1,50 @@
 import configparser
 import importlib.metadata
-from importlib import resources
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
 
 import noiseflow
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_version_is_said_once() -> None:
-    assert importlib.metadata.version("camera-noiseflow") == noiseflow.__version__
+def setup_cfg() -> configparser.ConfigParser:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
-    assert config["metadata"]["version"] == "attr: noiseflow._version.__version__"
+    return config
+
+
+def test_the_version_is_said_once() -> None:
+    assert importlib.metadata.version("camera-noiseflow") == noiseflow.__version__
+    assert setup_cfg()["metadata"]["version"] == "attr: noiseflow._version.__version__"
     assert f"version: {noiseflow.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
-def test_data_files_are_found_from_the_package() -> None:
-    for package, name in (
-        ("noiseflow", "py.typed"),
-        ("noiseflow.simulate", "cameras.json"),
-        ("noiseflow.evaluate", "templates"),
-    ):
-        assert (resources.files(package) / name).name == name
-        assert Path(str(resources.files(package) / name)).exists(), name
+def test_every_data_file_of_the_package_goes_into_a_wheel() -> None:
+    package = ROOT / "noiseflow"
+    patterns = setup_cfg()["options.package_data"]["noiseflow"].split()
+    shipped = {file for pattern in patterns for file in package.glob(pattern)}
+    data = {file for file in package.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert {package / "py.typed", package / "simulate" / "cameras.json"} <= shipped
+    assert data == shipped
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_constraints_pin_every_requirement_once_within_its_bounds(python: str) -> None:
+    pins: dict[str, list[str]] = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            if pin.marker is None or pin.marker.evaluate({"python_version": python}):
+                pins.setdefault(pin.name.lower(), []).append(str(pin.specifier).removeprefix("=="))
+    assert all(len(versions) == 1 for versions in pins.values()), pins
+    config = setup_cfg()
+    extras = (config["options.extras_require"][extra] for extra in ("train", "docs", "dev"))
+    for line in "\n".join([config["options"]["install_requires"], *extras]).split():
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(pins[requirement.name.lower()][0]), requirement
 
 
 def test_every_public_name_is_there() -> None:

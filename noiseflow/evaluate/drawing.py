@@ -5,13 +5,13 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "Pen", "Plate", "axes", "canvas", "evenly", "pens_for", "plate"]
+__all__ = ["INK", "Pen", "Plate", "axes", "canvas", "evenly", "legend", "pens_for", "plate"]
 
 INK = "#1f2328"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
@@ -20,7 +20,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 
-LOOK = {
+LOOK: Any = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
     "axes.edgecolor": "#8c959f",
@@ -85,6 +85,21 @@ def axes(figure: "Figure", xlabel: str, ylabel: str, grid: bool = True) -> "Axes
     if grid:
         ax.grid(True)
     return ax
+
+
+def legend(figure: "Figure") -> None:
+    """What belongs to which source, above the axes, where it hides nothing."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    columns = len(names) if len(names) <= 5 else 3
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper center",
+        ncols=columns,
+        columnspacing=1.2,
+        handlelength=1.8 if columns < 5 else 1.2,
+        handletextpad=0.5,
+    )
 
 
 def plate(figure: "Figure", *, title: str, alt: str, caption: str, pixels: bool = False) -> Plate:

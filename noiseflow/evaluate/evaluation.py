@@ -15,9 +15,20 @@ from torch import Tensor
 from noiseflow.errors import DataError, ModelError
 from noiseflow.evaluate.examples import Example, choose, crop
 from noiseflow.evaluate.likelihood import Likelihood
-from noiseflow.evaluate.metric import DATA, ORACLE, Finding, Record, Score, ScoredBatch, Setup, TableRow, as_json
+from noiseflow.evaluate.metric import (
+    DATA,
+    ORACLE,
+    Finding,
+    Record,
+    Score,
+    ScoredBatch,
+    Setup,
+    TableRow,
+    as_json,
+    seed_for,
+)
 from noiseflow.evaluate.metrics import METRICS
-from noiseflow.evaluate.survey import Survey, scale_dn, survey
+from noiseflow.evaluate.survey import Survey, scale_dn, signal_dn, survey
 from noiseflow.evaluate.words import join
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
@@ -326,7 +337,7 @@ def _score(
             read.clean.to(device, dtype), read.iso.to(device, dtype), camera_of[name][read.camera].to(device)
         )
         nll[name] = -model.log_prob(read.noise.to(device, dtype), cond).double().cpu().numpy()
-        generator = torch.Generator(device).manual_seed(_seed(seed, name, start))
+        generator = torch.Generator(device).manual_seed(seed_for(seed, "sample", name, start))
         noise[name] = model.sample(cond, generator).cpu().float()
         for what, finite in (
             ("log-density", np.isfinite(nll[name])),
@@ -342,18 +353,13 @@ def _score(
         noise=noise,
         nll=nll,
         clean=read.clean,
+        signal_dn=signal_dn(read),
         group=group,
         cell=found.cell_of_group[group],
         row=read.table["y"].astype(np.int64),
         scale_dn=scale,
         code=1 / (scale * spread[:, None]),
     )
-
-
-def _seed(seed: int, name: str, start: int) -> int:
-    """A seed of its own for each model and batch, whatever the other models are."""
-    words = np.random.SeedSequence([seed, start, *name.encode()]).generate_state(1, np.uint64)
-    return int(words[0] >> 1)
 
 
 def _examples(
@@ -372,6 +378,7 @@ def _examples(
                 iso=float(entry["iso"]),
                 scene=store.scenes[entry["scene"]],
                 plane=plane_names(store.layout)[plane],
+                clean_variance=float(entry["clean_variance"]),
                 clean=clean,
                 noise=noise,
             )

@@ -1,5 +1,6 @@
 """A few patches to look at: clean, real and sampled at the same place."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,10 +35,12 @@ class Example:
         Of the store.
     camera, scene, plane : str
     iso : float
+    clean_variance : float
+        Of the clean signal as an estimate, as a part of the noise's.
     clean : tuple of tuple of float
         Pixels, row by row.
     noise : mapping of str to tuple of tuple of float
-        Per source.
+        Per source; the real noise as models see it, divided by √(1 + clean_variance).
     """
 
     name: str
@@ -46,19 +49,21 @@ class Example:
     iso: float
     scene: str
     plane: str
+    clean_variance: float
     clean: Pixels
     noise: Mapping[str, Pixels]
 
 
 def choose(survey: Survey) -> dict[int, str]:
-    """Row of the store → name of the example: dark, mid and bright, each with much to see in it."""
+    """Row of the store → name of the example: dark, mid and bright, well known and with much to see."""
     order = np.argsort(survey.brightness, kind="stable")
     chosen: dict[int, str] = {}
     for name, quantile in BRIGHTNESS:
         reach = max(len(order) // 20, 1)
         start = min(max(round(quantile * (len(order) - 1)) - reach // 2, 0), len(order) - reach)
         near = order[start : start + reach]
-        chosen.setdefault(int(survey.rows[near[np.argmax(survey.texture[near])]]), name)
+        best = near[np.lexsort((-survey.texture[near], survey.clean_variance[near]))[0]]
+        chosen.setdefault(int(survey.rows[best]), name)
     return chosen
 
 
@@ -84,34 +89,33 @@ def draw(examples: Sequence[Example], tested: str) -> list[Plate]:
 def _draw(example: Example, tested: str) -> Plate:
     clean = np.array(example.clean)
     real, sampled = (np.array(example.noise[name]) for name in (DATA, tested))
-    low, high = np.quantile(np.concatenate([clean, clean + real]), (0.005, 0.995))
+    frame = clean + real * math.sqrt(1 + example.clean_variance)
+    low, high = np.quantile(np.concatenate([clean, frame]), (0.005, 0.995))
     reach = 3 * max(float(real.std()), 1e-6)
-    with canvas(height=4.1, width=4.8) as figure:
-        grid = figure.subplots(2, 3)
-        panels = (("clean", clean), ("real", clean + real), (f"{tested}", clean + sampled))
-        for ax, (title, image) in zip(grid[0], panels, strict=True):
+    with canvas(height=3.1, width=4.2) as figure:
+        (top, bottom) = figure.subplots(2, 3)
+        for ax, title, image in zip(top, ("clean", "real", "sampled"), (clean, frame, clean + sampled), strict=True):
             grey = ax.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="none")
             ax.set_title(title, fontsize=9)
-        for ax, (title, image) in zip(grid[1, 1:], (("real noise", real), ("sampled noise", sampled)), strict=True):
+        for ax, title, image in zip(bottom[1:], ("real noise", "sampled noise"), (real, sampled), strict=True):
             colour = ax.imshow(image, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="none")
             ax.set_title(title, fontsize=9)
-        for ax in grid.flat:
-            ax.set_xticks([])
-            ax.set_yticks([])
-            for spine in ax.spines.values():
-                spine.set_visible(False)
-        figure.colorbar(grey, ax=grid[0], shrink=0.9, aspect=14, pad=0.02).set_label("signal, DN")
-        figure.colorbar(colour, ax=grid[1], shrink=0.9, aspect=14, pad=0.02).set_label("noise, DN")
-        where = cell_name(example.camera, example.iso)
-        grid[1, 0].text(
-            0.0, 0.5, f"{where}\nplane {example.plane}\n{clean.mean():.0f} DN\nσ {real.std():.3g} DN",
-            transform=grid[1, 0].transAxes, va="center", fontsize=8, wrap=True,
-        )  # fmt: skip
+        for ax in (*top, *bottom):
+            ax.set_axis_off()
+        figure.colorbar(grey, ax=top, shrink=0.9, aspect=12, pad=0.02).set_label("signal, DN")
+        figure.colorbar(colour, ax=bottom, shrink=0.9, aspect=12, pad=0.02).set_label("noise, DN")
+        estimated = (
+            f"The clean signal is an estimate of {example.clean_variance:.2g} × the noise’s variance, which the "
+            "sampled picture has on top of its own: compare the noises below. "
+            if example.clean_variance > 0
+            else ""
+        )
+        where = f"{cell_name(example.camera, example.iso)}, scene {example.scene}, patch {example.row}"
         return plate(
             figure,
-            title=f"{example.name.capitalize()} patch",
+            title=f"{example.name.capitalize()}: {clean.mean():.0f} DN, σ {real.std():.3g} DN",
             alt=f"{example.name} patch: clean, real noisy and sampled noisy signal, and both noises alone",
-            caption=f"{where}, scene {example.scene}, patch {example.row}, plane {example.plane}; one grey scale above, one "
-            "colour scale below, DN above black. Good: nobody can tell real from sampled.",
+            caption=f"Plane {example.plane}, sampled by {tested}; one grey scale above, one colour scale below, DN "
+            f"above black. Good: nobody can tell real from sampled. {estimated}{where}.",
             pixels=True,
         )

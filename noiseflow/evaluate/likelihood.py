@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, plate
+from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
 from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, ORACLE, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.words import cell_name, count, plus_minus
+from noiseflow.evaluate.words import cell_labels, count, number, percent, plus_minus
 
 __all__ = ["ORACLE_MARGIN", "CellLikelihood", "Likelihood", "LikelihoodMetric"]
 
@@ -62,13 +62,13 @@ class Likelihood(Score):
 
     title: ClassVar[str] = "Likelihood"
     method: ClassVar[str] = (
-        "NLL is −log density of the real noise, natural log, of a continuous density: exact for every model. Nats/dim "
-        "is of the normalised signal, (DN − black) / (white − black); nats/pixel in DN adds the mean over planes of "
-        "log(white − black). Where the clean signal is an estimate, the noise is first divided by √(1 + v), v its "
-        "variance as a part of the noise’s. Differences are paired on the same pixels. Intervals are "
-        f"{LEVEL:.0%}, from the spread between frames (scene and frame at one camera and ISO) with Student’s t. "
-        f"Better or worse is said when the interval excludes 0; at the oracle, when it lies within {ORACLE_MARGIN} "
-        "nats/dim."
+        "NLL is −log density of the real noise, natural log, of a continuous density; the oracle’s is the exact "
+        "probability of each code, spread over the code. Nats/dim is of the normalised signal, "
+        "(DN − black) / (white − black); nats/pixel in DN adds the mean over planes of log(white − black). Where the "
+        "clean signal is an estimate, the noise is first divided by √(1 + v), v its variance as a part of the noise’s. "
+        f"Differences are paired on the same pixels. Intervals are {percent(LEVEL)}, from the spread between frames "
+        "(scene and frame at one camera and ISO) with Student’s t. Better or worse is said when the interval excludes "
+        f"0; at the oracle, when it lies within {ORACLE_MARGIN} nats/dim."
     )
 
     density: str
@@ -85,7 +85,7 @@ class Likelihood(Score):
         by = f"{plus_minus(difference)} nats/dim"
         if difference.low is None:
             return Finding("open", "nll", f"{tested} against {other}: {by}, from one frame, so without an interval.")
-        frames = f"{LEVEL:.0%} interval over {count(difference.groups, 'frame')}"
+        frames = f"{percent(LEVEL)} interval over {count(difference.groups, 'frame')}"
         if difference.above(0):
             return Finding("good", "nll", f"{tested} is better than {other} by {by} ({frames}).")
         if difference.below(0):
@@ -167,21 +167,22 @@ class Likelihood(Score):
             ax.set_xscale("log", base=2)
             ax.set_xticks(isos, [f"{iso:g}" for iso in isos], rotation=45 if len(isos) > 6 else 0)
             ax.minorticks_off()
-            ax.legend()
+            legend(figure)
             return plate(
                 figure,
                 title=f"NLL by ISO, {camera}",
                 alt=f"NLL in nats per pixel in DN against ISO for {camera}, one line per model",
                 caption="NLL of the held-out noise in DN at each ISO; lower is better. It rises with the gain, since "
-                f"noise spreads over more codes. Bars: {LEVEL:.0%} intervals over frames.",
+                f"noise spreads over more codes. Bars: {percent(LEVEL)} intervals over frames.",
             )
 
     def _differences(self, pens: Mapping[str, Pen]) -> Plate:
         shown = [self.cells[index] for index in evenly(range(len(self.cells)), MOST_CELLS_DRAWN)]
+        names = cell_labels([(cell.camera, cell.iso) for cell in shown]) if len(shown) > 1 else ["all"]
         others = list(shown[0].behind)
         largest = max(abs(value.value) for cell in shown for value in cell.behind.values())
-        with canvas(height=1.3 + 0.18 * len(shown) * len(others)) as figure:
-            ax = axes(figure, "NLL − that of the model under test, nats/dim", "")
+        with canvas(height=1.4 + 0.2 * len(shown) * len(others)) as figure:
+            ax = axes(figure, "difference in NLL, nats/dim", "")
             for place, cell in enumerate(shown):
                 for index, name in enumerate(others):
                     value, pen = cell.behind[name], pens[name]
@@ -198,19 +199,25 @@ class Likelihood(Score):
                     )
             ax.axvline(0, color="#57606a", linewidth=1)
             if largest > 0.1:
-                ax.set_xscale("symlog", linthresh=0.01)
-                ax.set_xticks(_decades(ax.get_xlim()))
-            ax.set_yticks(range(len(shown)), [cell_name(cell.camera, cell.iso) for cell in shown])
-            ax.invert_yaxis()
+                # From thousandths against a near model to whole nats against a far one.
+                ax.set_xscale("symlog", linthresh=0.01, linscale=0.7)
+                ends = [end for cell in shown for value in cell.behind.values() for end in (value.low, value.high)]
+                known = [end for end in ends if end is not None]
+                ax.set_xlim(2 * min([-0.005, *known]), 2 * max([0.005, *known]))
+                ticks = _decades(ax.get_xlim())
+                ax.set_xticks(ticks, [number(tick, 2 if abs(tick) < 0.1 else 1) for tick in ticks])
+                ax.minorticks_off()
+            ax.set_yticks(range(len(shown)), names)
+            ax.set_ylim(len(shown) - 0.4, -0.6)
             ax.grid(False, axis="y")
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(others), 4))
+            legend(figure)
             left_out = len(self.cells) - len(shown)
             return plate(
                 figure,
                 title="Likelihood against the model under test",
                 alt="Difference in NLL of each other model to the model under test, with intervals",
                 caption="Paired difference in NLL, nats/dim. Right of 0 the model under test is better; a bar that "
-                f"crosses 0 decides nothing. Bars: {LEVEL:.0%} intervals over frames."
+                f"crosses 0 decides nothing. Bars: {percent(LEVEL)} intervals over frames."
                 + (f" {left_out} more in metrics.csv." if left_out else ""),
             )
 
@@ -260,7 +267,8 @@ class LikelihoodMetric(Metric):
 
 
 def _each(values: Mapping[str, Estimate]) -> dict[str, str]:
-    return {DATA: "", **{name: plus_minus(value) for name, value in values.items()}}
+    # Without ±: what tells models apart is the paired difference, not the spread of levels between frames.
+    return {DATA: "", **{name: number(value.value, 4) for name, value in values.items()}}
 
 
 def _decades(limits: tuple[float, float]) -> list[float]:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.evaluate.divergence import halves, kl_divergence
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, plate
+from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
 from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
-from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
+from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow, seed_for
 from noiseflow.evaluate.survey import Cell
-from noiseflow.evaluate.words import cell_name, number, plus_minus
+from noiseflow.evaluate.words import cell_labels, cell_name, percent, plus_minus, significant
 
 __all__ = ["VARIANCE_MARGIN", "CellMarginal", "Histogram", "Marginal", "MarginalMetric"]
 
@@ -29,7 +29,7 @@ FLOOR_SPREADS = 2.0
 """Standard deviations of the floor, over the ways to halve the data, that belong to it."""
 
 VARIANCE_MARGIN = 0.02
-MOST_CELLS_DRAWN = 4
+MOST_CELLS_DRAWN = 3
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ class Marginal(Score):
         "from the smallest to the largest real value, the two outermost open, so that nothing is dropped; "
         f"{PSEUDO_COUNT} is added to every bin. Real and sampled noise are both blurred by a uniform ±½ code first, "
         "so that the steps of the integers are not held against a continuous density. "
-        f"The floor is what the same estimator gives for the data against itself: pixel rows of each frame are dealt to "
-        f"{PARTS} parts in turn, one half of the parts is compared with the other, averaged over all ways to halve; "
+        f"The floor is what the same estimator gives for the data against itself: pixel rows of each frame are dealt "
+        f"to {PARTS} parts in turn, one half of the parts is compared with the other, averaged over all ways to halve; "
         "the reported KL compares one half of the data with the samples for the other half, so sizes and conditions "
         "are the floor’s. What is common to a whole frame is not in the floor. "
         f"Above the floor means above its mean plus {FLOOR_SPREADS:g} standard deviations over the ways to halve. "
-        f"The variance agrees if the {LEVEL:.0%} interval of sampled/real lies within 1 ± {VARIANCE_MARGIN:g}, and is "
-        "off if it lies outside. The sign of the skewness is judged if the intervals of both exclude 0."
+        f"The variance agrees if the {percent(LEVEL)} interval of sampled/real lies within 1 ± {VARIANCE_MARGIN:g}, "
+        "and is off if it lies outside. The sign of the skewness is judged if the intervals of both exclude 0."
     )
 
     cells: tuple[CellMarginal, ...]
@@ -116,58 +116,55 @@ class Marginal(Score):
 
     def findings(self, tested: str) -> Sequence[Finding]:
         """Divergence against its floor, variance, and the sign of the skewness."""
-        whole, found = self.cells[0], []
-        kl, high = whole.kl[tested], whole.floor_high
-        if kl is None or high is None or whole.floor is None:
-            found.append(Finding("open", "kl", "The marginal KL has no floor: the patches are too few to halve."))
-        else:
-            numbers = f"KL {_kl(kl)} nats, floor {_kl(whole.floor)} (up to {_kl(high)})"
-            off = [cell for cell in self.cells[1:] if _above_floor(cell, tested)]
-            inside = f" In {len(off)} of {len(self.cells) - 1} camera–ISO pairs it is above its floor" if off else ""
-            worst = max(off, key=lambda cell: (cell.kl[tested] or 0) / (cell.floor or 1), default=None)
-            if worst is not None:
-                inside += f", most at {cell_name(worst.camera, worst.iso)}: {_kl(worst.kl[tested])}."
-            if kl > high:
-                text = f"The histogram of the samples differs from the data’s: {numbers}, {kl / whole.floor:.3g} × it."
-                found.append(Finding("bad", "kl", text + inside))
-            elif off:
-                found.append(Finding("bad", "kl", f"Over all data the histograms agree: {numbers}." + inside))
-            else:
-                found.append(Finding("good", "kl", f"The histogram of the samples is the data’s: {numbers}."))
-        found.append(self._variance(tested))
-        found.extend(self._skewness(tested))
-        return found
+        return [self._divergence(tested), self._variance(tested), *self._skewness(tested)]
+
+    def _divergence(self, tested: str) -> Finding:
+        whole = self.cells[0]
+        kl, floor, high = whole.kl[tested], whole.floor, whole.floor_high
+        if kl is None or floor is None or high is None:
+            return Finding("open", "kl", "The marginal KL has no floor: the patches are too few to halve.")
+        numbers = f"KL {significant(kl)} nats, floor {significant(floor)} (up to {significant(high)})"
+        off = [cell for cell in self.cells[1:] if _above_floor(cell, tested)]
+        where = ""
+        if off:
+            worst = max(off, key=lambda cell: (cell.kl[tested] or 0.0) / (cell.floor or 1.0))
+            where = (
+                f" It is above the floor in {len(off)} of {len(self.cells) - 1} camera–ISO pairs, most at "
+                f"{cell_name(worst.camera, worst.iso)}: {significant(worst.kl[tested])}."
+            )
+        if kl > high:
+            text = f"The histogram of the samples differs from the data’s: {numbers}, {kl / floor:.3g} × the floor."
+            return Finding("bad", "kl", text + where)
+        if off:
+            return Finding("bad", "kl", f"Over all data the histogram of the samples agrees: {numbers}." + where)
+        return Finding("good", "kl", f"The histogram of the samples agrees with the data’s: {numbers}.")
 
     def _variance(self, tested: str) -> Finding:
-        whole = self.cells[0]
-        ratio = whole.variance_ratio[tested]
-        percent = f"{plus_minus(_percent(ratio), 1)} %"
+        ratio = self.cells[0].variance_ratio[tested]
+        text = f"The variance of the samples is {_in_percent(ratio)} of the data’s"
         off = [cell for cell in self.cells[1:] if _outside(cell.variance_ratio[tested], VARIANCE_MARGIN)]
-        worst = max(off, key=lambda cell: abs(math.log(cell.variance_ratio[tested].value or 1e-9)), default=None)
         where = ""
-        if worst is not None:
+        if off:
+            worst = max(off, key=lambda cell: abs(math.log(max(cell.variance_ratio[tested].value, 1e-9))))
             where = (
                 f" It is off in {len(off)} of {len(self.cells) - 1} camera–ISO pairs, most at "
-                f"{cell_name(worst.camera, worst.iso)}: {plus_minus(_percent(worst.variance_ratio[tested]), 1)} %."
+                f"{cell_name(worst.camera, worst.iso)}: {_in_percent(worst.variance_ratio[tested])}."
             )
         if _outside(ratio, VARIANCE_MARGIN):
             size = "large" if ratio.value > 1 else "small"
-            return Finding(
-                "bad", "variance", f"The variance of the samples is too {size}: {percent} of the data’s.{where}"
-            )
-        text = f"The variance of the samples is {percent} of the data’s."
-        if worst is not None:
-            return Finding("bad", "variance", text + where)
+            return Finding("bad", "variance", f"{text}: too {size}.{where}")
+        if off:
+            return Finding("bad", "variance", f"{text} over all data.{where}")
         if ratio.above(1 - VARIANCE_MARGIN) and ratio.below(1 + VARIANCE_MARGIN):
-            return Finding("good", "variance", text + f" That is within {VARIANCE_MARGIN:.0%}.")
-        return Finding("open", "variance", text + f" Whether that is within {VARIANCE_MARGIN:.0%} is not settled.")
+            return Finding("good", "variance", f"{text}, within {percent(VARIANCE_MARGIN)}.")
+        return Finding("open", "variance", f"{text}. Whether that is within {percent(VARIANCE_MARGIN)} is not settled.")
 
     def _skewness(self, tested: str) -> Sequence[Finding]:
         real, sampled = self.cells[0].skewness[DATA], self.cells[0].skewness[tested]
         if (real.above(0) and sampled.below(0)) or (real.below(0) and sampled.above(0)):
             text = (
-                f"The skewness of the samples has the wrong sign: {plus_minus(sampled, 2)} against {plus_minus(real, 2)} "
-                "in the data. Is the noise mirrored (clean − noisy)?"
+                f"The skewness of the samples has the wrong sign: {plus_minus(sampled, 2)} against "
+                f"{plus_minus(real, 2)} in the data. Is the noise mirrored (clean − noisy)?"
             )
             return [Finding("bad", "skewness", text)]
         return []
@@ -175,13 +172,13 @@ class Marginal(Score):
     def table(self) -> Sequence[TableRow]:
         """KL beside its floor, and the variance ratio."""
         whole = self.cells[0]
-        floor = "–" if whole.floor is None else f"floor {_kl(whole.floor)} (≤ {_kl(whole.floor_high)})"
+        floor = "–" if whole.floor is None else f"floor {significant(whole.floor)}"
         ratios = {name: plus_minus(value, 3) for name, value in whole.variance_ratio.items()}
         skewness = {name: plus_minus(value, 2) for name, value in whole.skewness.items()}
         return [
             TableRow("KL (real ‖ sampled)", "nats, marginal", "at the floor", {DATA: floor, **_kls(whole.kl)}),
             TableRow("Variance, sampled / real", "ratio", "1", {DATA: "1", **ratios}),
-            TableRow("Skewness", "–", "as in the data", skewness),
+            TableRow("Skewness", "third moment / σ³", "as in the data", skewness),
         ]
 
     def records(self) -> Sequence[Record]:
@@ -206,7 +203,8 @@ class Marginal(Score):
     def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
         """Histograms with a log axis: all of the data, or some of the cells."""
         cells = self.cells[1:] or self.cells
-        return [_draw(cells[index], pens) for index in evenly(range(len(cells)), MOST_CELLS_DRAWN)]
+        names = cell_labels([(cell.camera, cell.iso) for cell in cells]) if len(cells) > 1 else [""]
+        return [_draw(cells[index], names[index], pens) for index in evenly(range(len(cells)), MOST_CELLS_DRAWN)]
 
 
 class MarginalMetric(Metric):
@@ -219,7 +217,9 @@ class MarginalMetric(Metric):
         self.counts = [{name: np.zeros((PARTS, bins), np.int64) for name in setup.sources} for _, _, bins in self.bins]
         self.sums = {name: np.zeros((3, setup.survey.groups)) for name in setup.sources}
         self.values = np.zeros(setup.survey.groups)
-        self.generator = torch.Generator().manual_seed(setup.seed)
+        self.generators = {
+            name: torch.Generator().manual_seed(seed_for(setup.seed, "blur", name)) for name in setup.sources
+        }
 
     def update(self, batch: ScoredBatch) -> None:
         """Add a batch."""
@@ -232,7 +232,7 @@ class MarginalMetric(Metric):
         for name, noise in batch.noise.items():
             for power, sums in enumerate(self.sums[name], start=1):
                 np.add.at(sums, batch.group, noise.double().pow(power).sum((1, 2, 3)).numpy())
-            blurred = noise + code * (torch.rand(noise.shape, generator=self.generator) - 0.5)
+            blurred = noise + code * (torch.rand(noise.shape, generator=self.generators[name]) - 0.5)
             self._count(name, blurred, part, batch.cell)
 
     def _count(self, name: str, noise: Tensor, part: Tensor, cell: NDArray[np.int64]) -> None:
@@ -316,12 +316,12 @@ def _divergences(
     if not usable.any():
         return values, None, None, dict.fromkeys(models)
 
-    def mean_kl(name: str) -> NDArray[np.float64]:
+    def meansignificant(name: str) -> NDArray[np.float64]:
         return kl_divergence(p=one[DATA][usable], q=other[name][usable], pseudo_count=PSEUDO_COUNT)
 
-    floor = mean_kl(DATA)
+    floor = meansignificant(DATA)
     high = float(floor.mean() + FLOOR_SPREADS * floor.std())
-    return values, float(floor.mean()), high, {name: float(mean_kl(name).mean()) for name in models}
+    return values, float(floor.mean()), high, {name: float(meansignificant(name).mean()) for name in models}
 
 
 def _above_floor(cell: CellMarginal, name: str) -> bool:
@@ -333,49 +333,42 @@ def _outside(ratio: Estimate, margin: float) -> bool:
     return ratio.above(1 + margin) or ratio.below(1 - margin)
 
 
-def _percent(ratio: Estimate) -> Estimate:
-    return ratio.scaled(100.0)
-
-
-def _kl(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return number(value, 4) if value >= 0.01 or value <= 0 else f"{value:.2g}".replace("e-0", "e−")
+def _in_percent(ratio: Estimate) -> str:
+    return f"{plus_minus(ratio.scaled(100.0), 1)} %"
 
 
 def _kls(values: Mapping[str, float | None]) -> dict[str, str]:
-    return {name: _kl(value) for name, value in values.items()}
+    return {name: significant(value) for name, value in values.items()}
 
 
-def _draw(cell: CellMarginal, pens: Mapping[str, Pen]) -> Plate:
+def _draw(cell: CellMarginal, name: str, pens: Mapping[str, Pen]) -> Plate:
     histogram = cell.histogram
     bins = len(next(iter(histogram.counts.values())))
     edges = histogram.low_dn + histogram.width_dn * np.arange(bins + 1)
     with canvas() as figure:
         ax = axes(figure, "noise, DN", "density, 1/DN")
         smallest = math.inf
-        for name, counts in histogram.counts.items():
+        for source, counts in histogram.counts.items():
             density = np.array(counts, np.float64) / (sum(counts) * histogram.width_dn)
             smallest = min(smallest, 1 / (sum(counts) * histogram.width_dn))
-            pen = pens[name]
-            if name == DATA:
+            pen = pens[source]
+            if source == DATA:
                 ax.stairs(density, edges, fill=True, color="#d0d7de", label="data")
             ax.stairs(
                 density,
                 edges,
                 color=pen.colour,
                 linestyle=pen.dash,
-                linewidth=1.0 if name == DATA else 1.3,
-                label=None if name == DATA else name,
+                linewidth=1.0 if source == DATA else 1.3,
+                label=None if source == DATA else source,
             )
         ax.set_yscale("log")
         ax.set_ylim(bottom=0.5 * smallest)
-        ax.legend(loc="upper right")
-        name = "" if cell.camera is None else f", {cell_name(cell.camera, cell.iso)}"
+        legend(figure)
         return plate(
             figure,
-            title=f"Histogram of the noise{name}",
-            alt=f"Histogram of real and sampled noise in DN, log axis{name}",
+            title="Histogram of the noise" + (f", {name}" if name else ""),
+            alt=f"Histogram of real and sampled noise in DN, log axis {name}",
             caption=f"Density of the noise, log axis, bins of {histogram.width_dn:.3g} DN. Good: the lines follow the "
             "grey area into both tails. The outermost bins also hold all beyond them.",
         )

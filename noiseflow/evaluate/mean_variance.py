@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, plate
+from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
 from noiseflow.evaluate.estimate import LEVEL
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
 from noiseflow.evaluate.survey import Cell
-from noiseflow.evaluate.words import cell_name, count, number
+from noiseflow.evaluate.words import cell_labels, cell_name, count, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ FEWEST = 10_000
 
 FEWEST_DRAWN = 100
 MARGIN = 0.02
-MOST_CELLS_DRAWN = 4
+MOST_CELLS_DRAWN = 3
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,13 @@ class MeanVariance(Score):
 
     title: ClassVar[str] = "Variance against signal"
     method: ClassVar[str] = (
-        f"Pixels are sorted into {BINS} bins of clean signal, even in its square root from the darkest to the brightest "
-        "of each camera and ISO, all planes together, in DN. Standard errors are as if pixels were independent, "
-        "√((kurtosis − 1)/n) of the variance. A bin of "
+        f"Pixels are sorted into {BINS} bins of clean signal, even in its square root from the darkest to the "
+        "brightest of each camera and ISO, all planes together, in DN. Where the clean signal is an estimate, a pixel "
+        "is sorted by the mean of its patch and plane: its own estimate errs, and sorting by that would change the "
+        "noise in each bin. Standard errors are as if pixels were "
+        "independent, √((kurtosis − 1)/n) of the variance. A bin of "
         f"{FEWEST:,} values or more is off if sampled/real is outside 1 ± {MARGIN:g} by more than its "
-        f"{LEVEL:.0%} interval, taken wider for the number of bins (Bonferroni)."
+        f"{percent(LEVEL)} interval, taken wider for the number of bins (Bonferroni)."
     )
 
     curves: tuple[Curve, ...]
@@ -130,8 +132,8 @@ class MeanVariance(Score):
         bins = f"{count(len(judged), 'intensity bin')} of at least {FEWEST:,} values"
         if not off:
             largest = max(abs(bin_.ratio(tested)[0] - 1) for _, bin_ in judged)
-            text = f"The sampled variance follows the signal in all {bins}: off by {100 * largest:.1f} % at most"
-            text += "." if largest <= MARGIN else f", which is within the bins’ errors of {MARGIN:.0%}."
+            text = f"The sampled variance follows the signal in all {bins}: off by {percent(largest, 1)} at most"
+            text += "." if largest <= MARGIN else ", no more than the bins’ own errors explain."
             return [Finding("good", "mean_variance", text)]
         curve, worst = max(off, key=lambda pair: abs(math.log(max(pair[1].ratio(tested)[0], 1e-9))))
         ratio, error = worst.ratio(tested)
@@ -149,7 +151,7 @@ class MeanVariance(Score):
             return []
         models = [name for name in judged[0][1].moments if name != DATA]
         off = {name: f"{len(self.off(name))} of {len(judged)}" for name in models}
-        return [TableRow("Intensity bins off", f"variance outside {MARGIN:.0%}", "none", {DATA: "", **off})]
+        return [TableRow("Intensity bins off", f"variance outside {percent(MARGIN)}", "none", {DATA: "", **off})]
 
     def records(self) -> Sequence[Record]:
         """Each bin of each curve."""
@@ -170,8 +172,11 @@ class MeanVariance(Score):
     def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
         """Photon-transfer curve and ratio of some of the cells."""
         drawn: list[Plate] = []
+        labels = cell_labels([(curve.camera, curve.iso) for curve in self.curves])
         for index in evenly(range(len(self.curves)), MOST_CELLS_DRAWN):
-            drawn += [_transfer(self.curves[index], pens), _ratios(self.curves[index], pens)]
+            curve = self.curves[index]
+            name = f", {labels[index]}" if len(self.curves) > 1 else ""
+            drawn += [_transfer(curve, name, pens), _ratios(curve, name, pens)]
         return drawn
 
 
@@ -188,7 +193,7 @@ class MeanVarianceMetric(Metric):
     def update(self, batch: ScoredBatch) -> None:
         """Add a batch."""
         scale = torch.from_numpy(batch.scale_dn)[:, :, None, None]
-        signal = batch.clean.double() * scale
+        signal = batch.signal_dn
         low, high = torch.from_numpy(self.roots[batch.cell]).T[:, :, None, None, None]
         step = ((high - low) / BINS).clamp(min=1e-12)
         index = ((signal.clamp(min=0).sqrt() - low) / step).floor().clamp(0, BINS - 1).long()
@@ -207,7 +212,7 @@ class MeanVarianceMetric(Metric):
         return MeanVariance(tuple(self._curve(index, cell) for index, cell in enumerate(self.setup.survey.cells)))
 
     def _curve(self, index: int, cell: Cell) -> Curve:
-        edges = np.linspace(*self.roots[index], BINS + 1) ** 2
+        edges = np.linspace(self.roots[index, 0], self.roots[index, 1], BINS + 1) ** 2
         bins = []
         for bin_ in range(BINS):
             place = index * BINS + bin_
@@ -241,11 +246,11 @@ def _excess(bin_: Bin, model: str) -> float:
 
 
 def _drawable(curve: Curve) -> list[Bin]:
-    return [bin_ for bin_ in curve.bins if bin_.count >= FEWEST_DRAWN and bin_.clean > 0] or list(curve.bins)
+    return [bin_ for bin_ in curve.bins if bin_.count >= FEWEST_DRAWN] or list(curve.bins)
 
 
-def _transfer(curve: Curve, pens: Mapping[str, Pen]) -> Plate:
-    bins, name = _drawable(curve), cell_name(curve.camera, curve.iso)
+def _transfer(curve: Curve, name: str, pens: Mapping[str, Pen]) -> Plate:
+    bins = _drawable(curve)
     clean = [bin_.clean for bin_ in bins]
     with canvas() as figure:
         ax = axes(figure, "signal above black, DN", "noise variance, DN²")
@@ -275,23 +280,23 @@ def _transfer(curve: Curve, pens: Mapping[str, Pen]) -> Plate:
             markerfacecolor="none",
             capsize=2,
             zorder=5,
-            label="data",
+            label=DATA,
         )
         _signal_axis(ax, clean)
         ax.set_yscale("log")
-        ax.legend()
+        legend(figure)
         return plate(
             figure,
-            title=f"Photon-transfer curve, {name}",
-            alt=f"Noise variance in DN squared against signal in DN, log-log, real and sampled, {name}",
+            title=f"Photon-transfer curve{name}",
+            alt=f"Noise variance in DN squared against signal in DN, log-log, real and sampled{name}",
             caption="Variance of the noise against the clean signal. Good: the lines run through the data’s circles, "
             f"flat in the dark (read noise), then of slope 1 (photons). Bars: 95 % of each bin; bins of at least "
             f"{FEWEST_DRAWN} values.",
         )
 
 
-def _ratios(curve: Curve, pens: Mapping[str, Pen]) -> Plate:
-    bins, name = _drawable(curve), cell_name(curve.camera, curve.iso)
+def _ratios(curve: Curve, name: str, pens: Mapping[str, Pen]) -> Plate:
+    bins = _drawable(curve)
     models = [source for source in bins[0].moments if source != DATA]
     with canvas() as figure:
         ax = axes(figure, "signal above black, DN", "variance, sampled / real")
@@ -303,7 +308,7 @@ def _ratios(curve: Curve, pens: Mapping[str, Pen]) -> Plate:
             ax.errorbar(
                 [bin_.clean for bin_ in bins],
                 [r for r, _ in ratios],
-                [1.96 * e for _, e in ratios],
+                [1.96 * e for _, e in ratios] if model == models[0] else None,
                 color=pen.colour,
                 marker=pen.marker,
                 linestyle=pen.dash,
@@ -317,16 +322,19 @@ def _ratios(curve: Curve, pens: Mapping[str, Pen]) -> Plate:
         shown = [r for r, _ in (bin_.ratio(models[0]) for bin_ in bins) if math.isfinite(r)]
         reach = max(0.1, 1.5 * max((abs(r - 1) for r in shown), default=0.0))
         ax.set_ylim(max(1 - reach, 0.0), 1 + reach)
-        ax.legend()
+        legend(figure)
         return plate(
             figure,
-            title=f"Sampled over real variance, {name}",
-            alt=f"Ratio of sampled to real variance against signal in DN, {name}",
-            caption=f"Good: within the grey band, 1 ± {MARGIN:g}. Bars: 95 % of each bin. The axis fits the model under "
-            "test; what is farther off is cut.",
+            title=f"Sampled over real variance{name}",
+            alt=f"Ratio of sampled to real variance against signal in DN{name}",
+            caption=f"Good: within the grey band, 1 ± {MARGIN:g}. Bars: 95 % of each bin, alike for all "
+            "models and drawn for the one under test; the axis fits that one, and what is farther off is cut.",
         )
 
 
 def _signal_axis(ax: "Axes", clean: Sequence[float]) -> None:
-    if min(clean) > 0:
+    """Log where it can be; down to black below one code."""
+    if min(clean) > 1:
         ax.set_xscale("log")
+    else:
+        ax.set_xscale("symlog", linthresh=1.0, linscale=0.5)

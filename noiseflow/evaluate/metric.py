@@ -13,7 +13,19 @@ from noiseflow.evaluate.drawing import Pen, Plate
 from noiseflow.evaluate.estimate import Estimate
 from noiseflow.evaluate.survey import Survey
 
-__all__ = ["DATA", "ORACLE", "Finding", "Metric", "Record", "Score", "ScoredBatch", "Setup", "TableRow", "as_json"]
+__all__ = [
+    "DATA",
+    "ORACLE",
+    "Finding",
+    "Metric",
+    "Record",
+    "Score",
+    "ScoredBatch",
+    "Setup",
+    "TableRow",
+    "as_json",
+    "seed_for",
+]
 
 DATA = "data"
 """Name of the real data where it stands beside the models."""
@@ -56,6 +68,8 @@ class ScoredBatch:
         −log density of the real noise, nats summed over dimensions, per model.
     clean : Tensor, shape (B, C, h, w)
         Normalised clean signal.
+    signal_dn : Tensor of float64, shape (B, C, h, w)
+        What pixels are sorted by: see `survey.signal_dn`.
     group, cell : ndarray of int, shape (B,)
         Frame, and camera and ISO: see `Survey`.
     row : ndarray of int, shape (B,)
@@ -69,6 +83,7 @@ class ScoredBatch:
     noise: Mapping[str, Tensor]
     nll: Mapping[str, NDArray[np.float64]]
     clean: Tensor
+    signal_dn: Tensor
     group: NDArray[np.int64]
     cell: NDArray[np.int64]
     row: NDArray[np.int64]
@@ -166,6 +181,12 @@ class Metric(ABC):
     @abstractmethod
     def score(self) -> Score:
         """The result over all batches."""
+
+
+def seed_for(seed: int, purpose: str, name: str, number: int = 0) -> int:
+    """A seed of its own for each use of randomness, whatever other models are scored."""
+    words = np.random.SeedSequence([seed, number, *f"{purpose} {name}".encode()]).generate_state(1, np.uint64)
+    return int(words[0] >> 1)
 
 
 def as_json(value: Any) -> Any:

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, plate
+from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
 from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.words import cell_name, plus_minus, times
+from noiseflow.evaluate.words import cell_labels, percent, plus_minus, times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,12 +69,12 @@ class RowNoise(Score):
     title: ClassVar[str] = "Row noise"
     method: ClassVar[str] = (
         "For each patch and plane: variance of the row means × width ÷ variance of the pixels, each about the patch’s "
-        "own mean, averaged over patches. It is 1 for independent pixels, whatever the signal, and "
-        "about 1 + width · (row variance ÷ pixel variance) with row noise: it grows with the width, so wider frames show "
-        f"more. Intensity bins: {SIGNAL_BINS}, even in the square root of the patch’s mean signal. Row noise is said to "
-        f"be in the data where the interval is above {1 + MARGIN:g}; the samples are off where the paired difference "
-        f"excludes 0 and is above {MARGIN:.0%} of the data’s. Intervals are {LEVEL:.0%} over frames, those of the intensity "
-        "bins wider for their number (Bonferroni)."
+        "own mean, averaged over patches. It is 1 for independent pixels, whatever the signal, and about 1 + width · "
+        "(row variance ÷ pixel variance) with row noise: it grows with the width, so wider frames show more. "
+        f"Intensity bins: {SIGNAL_BINS}, even in the square root of the patch’s mean signal. Row noise is said to be "
+        f"in the data where the interval is above {1 + MARGIN:g}; the samples are off where the paired difference "
+        f"excludes 0 and is above {percent(MARGIN)} of the data’s. Intervals are {percent(LEVEL)} over frames, those "
+        "of the intensity bins wider for their number (Bonferroni)."
     )
 
     width: int
@@ -93,8 +93,8 @@ class RowNoise(Score):
         real, sampled, missing = shown.ratio[DATA], shown.ratio[tested], shown.missing[tested]
         where = "" if shown is self.whole else f" at {shown.signal_dn:.0f} DN"
         numbers = (
-            f"row means vary {times(real.value)} as much as independent pixels would let them in the data{where}, "
-            f"{times(sampled.value)} in the samples ({self.width} pixels a row)"
+            f"the variance of row means is {times(real.value)} that of independent pixels in the data{where}, "
+            f"{times(sampled.value)} in the samples (rows of {self.width})"
         )
         if missing.low is None:
             return [Finding("open", "row_noise", f"Row noise is not judged, for want of frames: {numbers}.")]
@@ -132,7 +132,7 @@ class RowNoise(Score):
         """Ratio against signal, and per plane and cell."""
         caption = (
             "Variance of row means × width ÷ pixel variance: 1 for independent pixels. Good: the models at the data’s "
-            f"height. Bars: intervals over frames ({LEVEL:.0%}, wider for the number of bins)."
+            f"height. Bars: intervals over frames ({percent(LEVEL)}, wider for the number of bins)."
         )
         places = [ratio.signal_dn for ratio in self.signals]
         with canvas() as figure:
@@ -141,11 +141,12 @@ class RowNoise(Score):
             for name, pen in pens.items():
                 _draw(ax, places, [ratio.ratio[name] for ratio in self.signals], name, pen, line=True)
             _fit(ax, [ratio.ratio[name] for ratio in self.signals for name in pens])
-            ax.legend()
+            legend(figure)
             first = plate(
                 figure, title="Row noise against signal", alt="Row noise ratio against signal", caption=caption
             )
         parts = [*self.planes, *(cell for cell in self.cells if len(self.cells) > 1)][:16]
+        labels = cell_labels([(part.camera, part.iso) for part in parts])
         with canvas(height=max(2.4, 1.2 + 0.13 * len(parts) * len(pens))) as figure:
             ax = axes(figure, "row means’ variance, × independent", "")
             ax.axvline(1, color="#57606a", linewidth=0.8)
@@ -154,16 +155,16 @@ class RowNoise(Score):
                 _draw_across(
                     ax, [place + shift for place in range(len(parts))], [p.ratio[name] for p in parts], name, pen
                 )
-            ax.set_yticks(range(len(parts)), [part.part or cell_name(part.camera, part.iso) for part in parts])
-            ax.invert_yaxis()
+            ax.set_yticks(range(len(parts)), [part.part or label for part, label in zip(parts, labels, strict=True)])
+            ax.set_ylim(len(parts) - 0.4, -0.6)
             ax.grid(False, axis="y")
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(pens), 4))
+            legend(figure)
             second = plate(
                 figure,
                 title="Row noise by plane",
                 alt="Row noise ratio of each plane, real and sampled",
-                caption=f"The same over all signals, by plane{' and by camera and ISO' if len(self.cells) > 1 else ''}. "
-                "Good: the models level with the data.",
+                caption=f"The same over all signals, by plane{' and by camera and ISO' if len(self.cells) > 1 else ''}."
+                " Good: the models level with the data.",
             )
         return [first, second]
 

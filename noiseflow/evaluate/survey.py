@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from noiseflow.errors import DataError
 from noiseflow.patches.store import PatchBatch, PatchStore
 from noiseflow.progress import Progress
 from noiseflow.raw.bayer import plane_names
 
-__all__ = ["Cell", "Survey", "scale_dn", "survey"]
+__all__ = ["Cell", "Survey", "scale_dn", "signal_dn", "survey"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Cell:
     noise_low, noise_high, noise_deviation : float
         Of the normalised noise.
     signal_low, signal_high : float
-        Of the clean signal, in DN above black.
+        Of what pixels are sorted by (`signal_dn`), DN above black.
     scale_dn : float
         Mean of white − black over planes and patches.
     """
@@ -63,6 +64,8 @@ class Survey:
         All of it.
     brightness, texture : ndarray, shape (N,)
         Mean and standard deviation of each patch's clean signal, normalised.
+    clean_variance : ndarray, shape (N,)
+        Of each patch's clean signal as an estimate, as a part of the noise's.
     patch_shape : tuple of int
         (C, h, w).
     plane_names : tuple of str
@@ -75,6 +78,7 @@ class Survey:
     whole: Cell
     brightness: NDArray[np.float64]
     texture: NDArray[np.float64]
+    clean_variance: NDArray[np.float64]
     patch_shape: tuple[int, int, int]
     plane_names: tuple[str, ...]
 
@@ -95,6 +99,18 @@ def scale_dn(batch: PatchBatch) -> NDArray[np.float64]:
     """White − black in DN, per patch and plane, shape (B, C)."""
     scale: NDArray[np.float64] = batch.table["white"][:, None].astype(np.float64) - batch.table["black"]
     return scale
+
+
+def signal_dn(batch: PatchBatch) -> Tensor:
+    """Signal in DN above black, by which pixels can be sorted, shape (B, C, h, w), float64.
+
+    It is the clean signal; where that is an estimate, the mean of it over the patch and
+    plane.  A pixel's own estimate has an error, and sorting by it would sort by that error:
+    in a bin above the true signal the estimate is too high and the noise too low.
+    """
+    clean = batch.clean.double() * torch.from_numpy(scale_dn(batch))[:, :, None, None]
+    estimated = torch.from_numpy(batch.table["clean_variance"] > 0)[:, None, None, None]
+    return torch.where(estimated, clean.mean((2, 3), keepdim=True), clean)
 
 
 def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, progress: Progress) -> Survey:
@@ -127,7 +143,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, progress: 
         read = store.read(rows[part])
         flat, clean = read.noise.flatten(1), read.clean.flatten(1).double()
         scale = scale_dn(read)
-        signal = read.clean.double() * torch.from_numpy(scale)[:, :, None, None]
+        signal = signal_dn(read)
         brightness[part], texture[part] = clean.mean(1).numpy(), clean.std(1, correction=0).numpy()
         columns = (
             flat.amin(1),
@@ -153,7 +169,16 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, progress: 
     if len(cells) == 1:
         whole = cells[0]
     return Survey(
-        rows, group, cell_of_group, cells, whole, brightness, texture, store.patch_shape, plane_names(store.layout)
+        rows=rows,
+        group=group,
+        cell_of_group=cell_of_group,
+        cells=cells,
+        whole=whole,
+        brightness=brightness,
+        texture=texture,
+        clean_variance=table["clean_variance"].astype(np.float64),
+        patch_shape=store.patch_shape,
+        plane_names=plane_names(store.layout),
     )
 
 

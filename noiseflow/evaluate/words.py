@@ -1,10 +1,11 @@
 """Numbers in words: as many digits as the interval carries."""
 
 import math
+from collections.abc import Sequence
 
 from noiseflow.evaluate.estimate import Estimate
 
-__all__ = ["cell_name", "count", "join", "number", "plus_minus", "times"]
+__all__ = ["cell_labels", "cell_name", "count", "join", "number", "percent", "plus_minus", "significant", "times"]
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -35,6 +36,15 @@ def plus_minus(estimate: Estimate, decimals: int = 4) -> str:
     return f"{number(estimate.value, decimals)} ± {number(half, decimals)}"
 
 
+def percent(part: float, decimals: int = 0) -> str:
+    """A part of 1 as per cent.
+
+    >>> percent(0.95)
+    '95 %'
+    """
+    return f"{number(100 * part, decimals)} %"
+
+
 def times(value: float) -> str:
     """A factor to three digits: ``1.86 ×``."""
     return f"{value:.3g} ×" if math.isfinite(value) else "–"
@@ -50,6 +60,31 @@ def join(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def significant(value: float | None) -> str:
+    """Two digits, never as a power of ten.
+
+    >>> significant(0.0000521)
+    '0.000052'
+    """
+    if value is None or not math.isfinite(value) or value == 0:
+        return number(value, 4)
+    return number(value, max(1 - math.floor(math.log10(abs(value))), 0))
+
+
 def cell_name(camera: str | None, iso: float | None) -> str:
     """``S6 · ISO 800``; ``all`` for both None."""
     return "all" if camera is None or iso is None else f"{camera} · ISO {iso:g}"
+
+
+def cell_labels(cells: Sequence[tuple[str | None, float | None]]) -> list[str]:
+    """Names of cells for the axis of a figure: no camera where there is but one, a long one cut.
+
+    >>> cell_labels([(None, None), ("S6", 100.0), ("S6", 800.0)])
+    ['all', 'ISO 100', 'ISO 800']
+    """
+    several = len({camera for camera, _ in cells} - {None}) > 1
+    return [_label(camera, iso) if several else cell_name(camera, iso).split(" · ")[-1] for camera, iso in cells]
+
+
+def _label(camera: str | None, iso: float | None) -> str:
+    return cell_name(camera if camera is None or len(camera) <= 14 else camera[:13] + "…", iso)

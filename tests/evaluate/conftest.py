@@ -1,0 +1,147 @@
+"""A camera of exactly known noise, stores of it, and models of it with and without faults."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.model import NoiseModel
+from noiseflow.models.spec import ModelSpec
+from noiseflow.patches.store import SPLITS, PatchStore, StoreWriter, fields
+
+SIZE, WHITE = 16, 4200.0
+BLACK = (100.0, 150.0, 200.0, 250.0)
+GAIN, READ = 0.5, 8.0
+
+Noise = Callable[[tuple[int, ...], np.random.Generator], NDArray[np.float64]]
+
+
+def white(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Independent Gaussian pixels of unit variance."""
+    return rng.normal(size=shape)
+
+
+def with_rows(strength: float) -> Noise:
+    """White noise plus row noise of `strength` times its σ, brought to unit variance."""
+
+    def draw(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+        noise = rng.normal(size=shape) + strength * rng.normal(size=(*shape[:-1], 1))
+        return noise / np.sqrt(1 + strength**2)
+
+    return draw
+
+
+def skewed(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Gamma noise of shape 6, zero mean, unit variance: skewness 2/√6 = 0.82."""
+    return (rng.gamma(6.0, size=shape) - 6) / np.sqrt(6)
+
+
+def sigma_dn(signal: NDArray[np.float64], iso: float) -> NDArray[np.float64]:
+    """√(K·signal + σ²) in DN, all times √(ISO/100)."""
+    return np.sqrt(iso / 100 * (GAIN * np.maximum(signal, 0) + READ**2))
+
+
+class Camera(NoiseModel):
+    """The camera's own density, or one with a fault in its samples or its scale.
+
+    Options: ``factor`` on the variance of density and samples; ``sign`` of the samples.
+    """
+
+    noise: Noise = staticmethod(white)
+
+    @property
+    def factor(self) -> float:
+        return float(self.spec.options.get("factor", 1.0))
+
+    def sigma(self, cond: Conditions) -> Tensor:
+        scale = torch.tensor(WHITE - np.array(BLACK), dtype=torch.float64)[None, :, None, None]
+        variance = GAIN * cond.clean.double().clamp(min=0) * scale + READ**2
+        return (variance * self.factor * cond.isos.double()[:, None, None, None] / 100).sqrt() / scale
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return torch.distributions.Normal(0.0, self.sigma(cond)).log_prob(noise.double()).sum((1, 2, 3))
+
+    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+        assert generator is not None
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        drawn = torch.from_numpy(self.noise(tuple(cond.clean.shape), rng))
+        return self.sigma(cond) * temperature * float(self.spec.options.get("sign", 1.0)) * drawn
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Makes stores and models for a test."""
+
+    folder: Path
+    white = staticmethod(white)
+    skewed = staticmethod(skewed)
+    with_rows = staticmethod(with_rows)
+    sigma_dn = staticmethod(sigma_dn)
+    black, white_level, size = BLACK, WHITE, SIZE
+
+    def store(
+        self,
+        *,
+        noise: Noise = white,
+        patches: int = 400,
+        groups: int = 20,
+        seed: int = 0,
+        isos: tuple[float, ...] = (100.0,),
+        cameras: tuple[str, ...] = ("One",),
+        split: str = "test",
+        name: str = "patches.h5",
+        clean_variance: float = 0.0,
+        signal: tuple[float, float] = (30.0, 2500.0),
+    ) -> PatchStore:
+        """A store whose frame g holds the patches g, g + groups, …; ISO and camera go by frame."""
+        rng = np.random.default_rng(seed)
+        black = np.array(BLACK)[None, :, None, None]
+        with StoreWriter(self.folder / name, layout="bayer", patch_size=SIZE, pairing="gt", provenance={}) as writer:
+            for number in range(patches):
+                group = number % groups
+                iso, camera = isos[group % len(isos)], cameras[group % len(cameras)]
+                # A ramp, so that every bin of signal is in every frame.
+                level = np.linspace(*np.sqrt(signal), patches // groups)[number // groups] ** 2
+                clean = level * (1 + 0.1 * np.linspace(-1, 1, SIZE * SIZE)).reshape(1, 1, SIZE, SIZE).repeat(4, 1)
+                drawn = noise(clean.shape, rng) * sigma_dn(clean, iso) * np.sqrt(1 + clean_variance)
+                table = np.zeros(1, fields(4))
+                table["camera"] = writer.label("cameras", camera)
+                table["iso"], table["black"], table["white"] = iso, BLACK, WHITE
+                table["scene"] = writer.label("scenes", f"scene {group // 2}")
+                table["frame"], table["y"] = group % 2, SIZE * (number // groups)
+                table["source"] = writer.label("sources", f"frame {group}")
+                table["split"], table["clean_variance"] = SPLITS.index(split), clean_variance
+                writer.append(np.rint(np.maximum(clean + drawn + black, 0)), clean + black, table)
+        return PatchStore(self.folder / name)
+
+    @staticmethod
+    def model(
+        *,
+        noise: Noise = white,
+        cameras: tuple[str, ...] = ("One",),
+        isos: tuple[float, ...] = (100.0,),
+        layout: str = "bayer",
+        **options: float,
+    ) -> Camera:
+        """The camera's density; `noise` and `options` plant faults."""
+        model = Camera(ModelSpec("camera", layout, cameras, isos, options))
+        model.noise = noise  # type: ignore[method-assign]
+        return model
+
+
+@pytest.fixture(scope="session")
+def shared_workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Makes stores and models that several tests look at."""
+    return Workshop(tmp_path_factory.mktemp("evaluate"))
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    """Makes stores and models in the test's own folder."""
+    return Workshop(tmp_path)

@@ -1,0 +1,160 @@
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noiseflow.errors import DataError
+from noiseflow.evaluate import Evaluation, evaluate, report, write_report
+from noiseflow.evaluate.report import FILES
+
+ISOS = (100.0, 200.0, 400.0)
+
+
+@pytest.fixture(scope="module")
+def evaluation(shared_workshop: Any) -> Evaluation:
+    store = shared_workshop.store(isos=ISOS, patches=120)
+    right, wide = (shared_workshop.model(isos=ISOS, factor=factor) for factor in (1.0, 1.1))
+    return evaluate({"<b>mine</b>": right, "oracle": wide}, store)
+
+
+@pytest.fixture(scope="module")
+def html(evaluation: Evaluation) -> str:
+    return report.page(evaluation)
+
+
+@pytest.fixture
+def quick_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page without figures, for what is about files."""
+    monkeypatch.setattr(report, "page", lambda evaluation: evaluation.headline)
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag == "img":
+            self.images.append(dict(attrs))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.mark.usefixtures("quick_page")
+def test_folder_holds_the_page_and_the_numbers(evaluation: Evaluation, tmp_path: Path) -> None:
+    index = write_report(evaluation, tmp_path / "report")
+    assert index == tmp_path / "report" / "index.html"
+    assert sorted(path.name for path in index.parent.iterdir()) == sorted(FILES)
+    assert not (tmp_path / "report.partial").exists()
+    content = json.loads((index.parent / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
+    assert content["models"] == ["<b>mine</b>", "oracle"]
+    with (index.parent / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(evaluation.records())
+    assert not {"nan", "inf"} & {row["value"] for row in rows}
+    whole = next(row for row in rows if (row["measure"], row["model"], row["camera"]) == ("nll", "oracle", ""))
+    in_json = content["scores"]["likelihood"]["cells"][0]["nats_per_dim"]["oracle"]["value"]
+    assert float(whole["value"]) == in_json
+
+
+def test_page_needs_no_network_and_stays_small(html: str) -> None:
+    page = Page(html)
+    assert page.links
+    assert all(link.startswith("data:image/") for link in page.links)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert "url(" not in html
+    assert "@import" not in html
+    assert len(html.encode()) < 5e6
+
+
+def test_page_says_the_verdict_and_every_figure_has_its_words(evaluation: Evaluation, html: str) -> None:
+    page = Page(html)
+    text = " ".join(page.text)
+    assert evaluation.headline in text
+    for finding in evaluation.findings:
+        assert finding.text in text
+    for row in evaluation.table():
+        assert row.measure in text
+    assert len(page.images) == page.tags.count("figcaption") >= 3 + 2 + 3 + 6 + 2
+    assert all(image["alt"] for image in page.images)
+    for title in ("Dark", "Mid", "Bright"):
+        assert re.search(rf"{title}: \d+ DN", text)
+    # The name of a model is text, never markup.
+    assert "<b>mine</b>" in text
+    assert "b" not in page.tags
+
+
+def test_the_same_evaluation_gives_the_same_page(evaluation: Evaluation, html: str) -> None:
+    assert report.page(evaluation) == html
+
+
+@pytest.mark.usefixtures("quick_page")
+def test_a_report_is_not_replaced_unasked(evaluation: Evaluation, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    write_report(evaluation, out)
+    with pytest.raises(DataError, match="--overwrite"):
+        write_report(evaluation, out)
+    (out / "metrics.csv").write_text("old")
+    write_report(evaluation, out, overwrite=True)
+    assert (out / "metrics.csv").read_text("utf-8") != "old"
+
+
+def test_a_folder_with_anything_else_is_never_replaced(evaluation: Evaluation, tmp_path: Path) -> None:
+    out = tmp_path / "photos"
+    out.mkdir()
+    (out / "wedding.ARW").write_text("dear")
+    with pytest.raises(DataError, match=r"wedding\.ARW"):
+        write_report(evaluation, out, overwrite=True)
+    assert (out / "wedding.ARW").read_text() == "dear"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="is a file"):
+        write_report(evaluation, tmp_path / "file", overwrite=True)
+    with pytest.raises(DataError, match="no such folder"):
+        write_report(evaluation, tmp_path / "nowhere" / "report")
+
+
+@pytest.mark.usefixtures("quick_page")
+def test_nothing_half_written_stands_under_the_final_name(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report"
+    write_report(evaluation, out)
+    before = {name: (out / name).read_bytes() for name in FILES}
+
+    def fail(_: Evaluation) -> str:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(Evaluation, "to_json", fail)
+    for target in (out, tmp_path / "new"):
+        with pytest.raises(RuntimeError, match="full"):
+            write_report(evaluation, target, overwrite=True)
+    assert {name: (out / name).read_bytes() for name in FILES} == before
+    assert not list(tmp_path.glob("new*"))
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("patches", [1, 3])
+def test_a_store_of_a_patch_or_three_makes_a_page(workshop: Any, patches: int) -> None:
+    store = workshop.store(patches=patches, groups=1)
+    page = Page(report.page(evaluate({"m": workshop.model()}, store)))
+    assert "without a baseline" in " ".join(page.text)
+
+
+def test_a_still_cell_and_a_noisy_clean_signal_make_a_page(workshop: Any) -> None:
+    store = workshop.store(patches=40, groups=2, isos=(100.0, 400.0), clean_variance=1.0)
+    text = " ".join(Page(report.page(evaluate({"m": workshop.model(isos=(100.0, 400.0))}, store))).text)
+    assert "The clean signal is an estimate" in text
