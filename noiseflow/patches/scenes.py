@@ -15,10 +15,9 @@ from noiseflow.errors import RawError
 from noiseflow.raw.emva import is_emva, read_emva, read_frame
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import is_raw, read_raw
+from noiseflow.simulate.write import MANIFEST
 
-__all__ = ["MANIFEST", "SOURCES", "Collection", "Frame", "Scene", "collect"]
-
-MANIFEST = "simulation.json"
+__all__ = ["SOURCES", "Collection", "Frame", "Scene", "collect"]
 
 
 @dataclass(frozen=True)

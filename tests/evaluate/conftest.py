@@ -98,26 +98,32 @@ class Workshop:
         name: str = "patches.h5",
         clean_variance: float = 0.0,
         signal: tuple[float, float] = (30.0, 2500.0),
+        ramp: float = 0.1,
     ) -> PatchStore:
-        """A store whose frame g holds the patches g, g + groups, …; ISO and camera go by frame."""
+        """A store whose frame g holds the patches g, g + groups, …; ISO and camera go by frame.
+
+        Mean signals rise from patch to patch of a frame, so that every bin of signal is in
+        every frame; within a patch the signal rises by ± `ramp` of it.
+        """
         rng = np.random.default_rng(seed)
         black = np.array(BLACK)[None, :, None, None]
+        number = np.arange(patches)
+        group = number % groups
+        level = np.linspace(*np.sqrt(signal), max(patches // groups, 1))[number // groups] ** 2
+        within = 1 + ramp * np.linspace(-1, 1, SIZE * SIZE).reshape(SIZE, SIZE)
+        clean = level[:, None, None, None] * np.broadcast_to(within, (patches, 4, SIZE, SIZE))
+        iso = np.array(isos)[group % len(isos)]
+        sigma = np.stack([sigma_dn(*each) for each in zip(clean, iso, strict=True)])
+        drawn = noise(clean.shape, rng) * sigma * np.sqrt(1 + clean_variance)
         with StoreWriter(self.folder / name, layout="bayer", patch_size=SIZE, pairing="gt", provenance={}) as writer:
-            for number in range(patches):
-                group = number % groups
-                iso, camera = isos[group % len(isos)], cameras[group % len(cameras)]
-                # A ramp, so that every bin of signal is in every frame.
-                level = np.linspace(*np.sqrt(signal), patches // groups)[number // groups] ** 2
-                clean = level * (1 + 0.1 * np.linspace(-1, 1, SIZE * SIZE)).reshape(1, 1, SIZE, SIZE).repeat(4, 1)
-                drawn = noise(clean.shape, rng) * sigma_dn(clean, iso) * np.sqrt(1 + clean_variance)
-                table = np.zeros(1, fields(4))
-                table["camera"] = writer.label("cameras", camera)
-                table["iso"], table["black"], table["white"] = iso, BLACK, WHITE
-                table["scene"] = writer.label("scenes", f"scene {group // 2}")
-                table["frame"], table["y"] = group % 2, SIZE * (number // groups)
-                table["source"] = writer.label("sources", f"frame {group}")
-                table["split"], table["clean_variance"] = SPLITS.index(split), clean_variance
-                writer.append(np.rint(np.maximum(clean + drawn + black, 0)), clean + black, table)
+            table = np.zeros(patches, fields(4))
+            table["camera"] = [writer.label("cameras", cameras[index % len(cameras)]) for index in group]
+            table["iso"], table["black"], table["white"] = iso, BLACK, WHITE
+            table["scene"] = [writer.label("scenes", f"scene {index // 2}") for index in group]
+            table["frame"], table["y"] = group % 2, SIZE * (number // groups)
+            table["source"] = [writer.label("sources", f"frame {index}") for index in group]
+            table["split"], table["clean_variance"] = SPLITS.index(split), clean_variance
+            writer.append(np.rint(np.maximum(clean + drawn + black, 0)), clean + black, table)
         return PatchStore(self.folder / name)
 
     @staticmethod

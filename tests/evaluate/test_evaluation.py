@@ -8,6 +8,7 @@ import torch
 from noiseflow.errors import DataError, ModelError, StoreError
 from noiseflow.evaluate import evaluate
 from noiseflow.evaluate import evaluation as module
+from noiseflow.evaluate.report import page
 from noiseflow.evaluate.survey import signal_dn
 from noiseflow.patches.store import PatchStore, StoreWriter, fields
 
@@ -191,20 +192,19 @@ def test_json_has_no_nan_and_the_numbers_of_the_csv(workshop: Any) -> None:
 
 
 def test_an_iso_without_any_noise_is_null_and_does_not_stop_the_rest(workshop: Any) -> None:
-    def half_still(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        half_still.calls += 1  # type: ignore[attr-defined]
-        return rng.normal(size=shape) * (half_still.calls % 2)  # type: ignore[attr-defined]
+    def odd_patches_still(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        noise = rng.normal(size=shape)
+        noise[1::2] = 0
+        return noise
 
-    half_still.calls = 0  # type: ignore[attr-defined]
     isos = (100.0, 400.0)
     # One level of signal in whole codes, so that rounding makes no noise either.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(np, "linspace", lambda *ends, **_: np.full(ends[2], 20.0))
-        store = workshop.store(noise=half_still, isos=isos, patches=40)
+    store = workshop.store(noise=odd_patches_still, isos=isos, patches=40, signal=(25.0, 25.0), ramp=0.0)
     evaluation = evaluate({"m": workshop.model(isos=isos)}, store)
     content = json.loads(evaluation.to_json())
     ratios = [cell["variance_ratio"]["m"]["value"] for cell in content["scores"]["marginal"]["cells"]]
-    assert sum(ratio is None for ratio in ratios) == 1
+    assert [ratio is None for ratio in ratios] == [False, False, True]
+    page(evaluation)
 
 
 # Bad input ------------------------------------------------------------------------------------------------------
@@ -273,8 +273,6 @@ def test_a_model_that_gives_nan(
 
 
 def test_frames_that_do_not_vary(workshop: Any) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(np, "linspace", lambda *ends, **_: np.full(ends[2], 20.0))
-        store = workshop.store(noise=lambda shape, rng: np.zeros(shape), patches=40)
+    still = workshop.store(noise=lambda shape, rng: np.zeros(shape), patches=40, signal=(25.0, 25.0), ramp=0.0)
     with pytest.raises(DataError, match="clipped"):
-        evaluate({"m": workshop.model()}, store)
+        evaluate({"m": workshop.model()}, still)
