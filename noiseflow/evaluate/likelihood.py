@@ -18,7 +18,7 @@ __all__ = ["ORACLE_MARGIN", "CellLikelihood", "Likelihood", "LikelihoodMetric"]
 ORACLE_MARGIN = 0.002
 """Gap to the true density, nats/dim, that passes as none."""
 
-MOST_CELLS_DRAWN = 12
+MOST_CELLS_DRAWN = 8
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ def test_the_page_of_commands_runs_as_written(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     commands = fenced_commands(ROOT / "docs" / "commands.md")
     assert {words[0] for words in commands} == set(COMMANDS) - {"import", "calibrate"}
-    for words in commands:
+    # The demo has a test of its own, in a small form.
+    for words in (words for words in commands if words[0] != "demo"):
         result = CliRunner().invoke(main, words)
         assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
 
