@@ -41,15 +41,15 @@ class PhysicsFlow(NoiseModel):
         generator = torch.Generator().manual_seed(int(options.get("seed", 0)))
         planes, cameras, width = spec.planes, len(spec.cameras), int(options.get("width", 16))
         bins, dropout = int(options.get("bins", 8)), float(options.get("unknown_camera", 0.0))
-        self.shot_read = ShotReadScale(planes, cameras, spec.isos)
+        shot_read = ShotReadScale(planes, cameras, spec.isos)
 
         def dark_offset(cond: Conditions) -> Tensor:
-            return self.shot_read.read_share(cond).sqrt()
+            return shot_read.read_share(cond).sqrt()
 
-        transforms: list[Transform] = [self.shot_read]
+        transforms: list[Transform] = [shot_read]
         for axis in ("row", "column") if options.get("column_noise", False) else ("row",):
             transforms.append(LineNoise(planes, cameras, spec.isos, axis, dark_offset))
-        transforms.append(SinhArcsinh(cameras, spec.isos, self.shot_read.read_share))
+        transforms.append(SinhArcsinh(cameras, spec.isos, shot_read.read_share))
         net = ConditionalNet(0, spline_outputs(planes, bins), planes, cameras, width, 1, dropout, generator)
         transforms.append(PixelSpline(net, bins))
         kinds = (masks.channel, masks.checkerboard) if planes > 1 else (masks.checkerboard, masks.rows)
@@ -59,6 +59,13 @@ class PhysicsFlow(NoiseModel):
             net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator)
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
         self.flow = Flow(transforms)
+
+    @property
+    def shot_read(self) -> ShotReadScale:
+        """The physics head; a property, so that its weights are saved once."""
+        head = self.flow.transforms[0]
+        assert isinstance(head, ShotReadScale)
+        return head
 
     @property
     def reach(self) -> int:

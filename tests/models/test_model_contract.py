@@ -1,6 +1,7 @@
 """What every registered model promises, checked on every name of `MODELS`."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from model_table import CAMERAS, ISOS, MODEL_CASES, generator, randomised_model,
 
 from noiseflow.errors import DataError, ModelError
 from noiseflow.flows import Conditions, Flow
-from noiseflow.models import ModelSpec, NoiseModel, build
+from noiseflow.models import ModelSpec, NoiseModel, build, load, save
 
 each_model = pytest.mark.parametrize(("name", "layout"), MODEL_CASES)
 
@@ -192,3 +193,13 @@ def test_start_from_statistics_raises_the_likelihood(name: str, layout: str) -> 
     assert after > before
     # What the best Gaussian of one variance loses to the oracle here is 0.21 nats a dimension.
     assert after > oracle - 0.25
+
+
+@each_model
+def test_run_folder_keeps_the_model(name: str, layout: str, tmp_path: Path) -> None:
+    model = randomised_model(name, layout).float()
+    save(model, tmp_path / "run")
+    again = load(tmp_path / "run")
+    assert again.spec == model.spec
+    for key, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value), key
