@@ -2,7 +2,7 @@
 
 from noiseflow.calibrate.calibrate import Calibration, Evidence, calibrate
 from noiseflow.calibrate.estimate import Estimate
-from noiseflow.calibrate.gain_law import GainLaw, conversion_steps, fit_gain_law
+from noiseflow.calibrate.gain_law import GainLaw, fit_gain_law
 from noiseflow.calibrate.profile import QUANTITIES, Profile, Setting, read_profile, write_profile
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Profile",
     "Setting",
     "calibrate",
-    "conversion_steps",
     "fit_gain_law",
     "read_profile",
     "write_profile",

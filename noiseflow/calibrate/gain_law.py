@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from noiseflow.calibrate.estimate import Estimate, from_error
 from noiseflow.errors import DataError
 
-__all__ = ["GainLaw", "conversion_steps", "fit_gain_law"]
+__all__ = ["GainLaw", "fit_gain_law"]
 
 Array = NDArray[np.float64]
 
@@ -89,22 +89,6 @@ def fit_gain_law(isos: Array, gains: Array, errors: Array) -> GainLaw:
         left_out.append(math.log(gains[index] / value))
     scatter = float(np.sqrt(np.mean(np.square(left_out)))) if left_out else 0.1
     return GainLaw(isos, gains, errors, top, scatter)
-
-
-def conversion_steps(isos: Array, read_noise_e: Array, drop: float = 0.7) -> list[float]:
-    """ISOs at which dual conversion gain switches: the read noise in e⁻ falls below `drop` of the one before.
-
-    A steady rise of the analogue gain lowers it by little for each step of the dial; a
-    second conversion capacitance lowers it at once.  A step of more than one stop between the ISOs
-    is not judged.
-    """
-    order = np.argsort(isos)
-    isos, noise = np.asarray(isos)[order], np.asarray(read_noise_e)[order]
-    return [
-        float(isos[index])
-        for index in range(1, len(isos))
-        if noise[index] < drop * noise[index - 1] and isos[index] <= 2.01 * isos[index - 1]
-    ]
 
 
 def _base(isos: Array, top: float) -> Array:
