@@ -12,7 +12,8 @@ import numpy as np
 from noiseflow.errors import NoiseflowError
 from noiseflow.models.files import SPEC, load
 from noiseflow.patches.scenes import collect
-from noiseflow.patches.store import SPLITS, PatchStore
+from noiseflow.patches.schema import PARTIAL, SPLITS
+from noiseflow.patches.store import PatchStore
 from noiseflow.raw.reading import is_raw, read_raw
 
 __all__ = ["KINDS", "describe"]
@@ -113,10 +114,15 @@ def _folder(path: Path) -> Description:
     }
 
 
+def _stopped(path: Path) -> Description:
+    raise NoiseflowError(f"{path}: what an ingest that was stopped left; give its command again to go on with it")
+
+
 KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Description]], ...] = (
     (lambda path: (path / SPEC).is_file(), _run),
-    (lambda path: path.is_file() and path.suffix.lower() in (".h5", ".hdf5", ".partial"), _store),
+    (lambda path: path.is_file() and path.suffix.lower() in (".h5", ".hdf5"), _store),
     (lambda path: path.is_file() and is_raw(path), _raw),
+    (lambda path: path.is_dir() and path.suffix == PARTIAL, _stopped),
     (Path.is_dir, _folder),
 )
 """Tests of a path and what describes it; the first that fits is taken."""

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseflow.patches.store import PatchStore, StoreWriter, fields
+from noiseflow.patches.schema import fields
+from noiseflow.patches.store import PatchStore
+from noiseflow.patches.writer import StoreWriter
 from noiseflow.raw.dng import write_dng
 from noiseflow.raw.image import RawImage
 

@@ -12,7 +12,7 @@ __all__ = ["fit"]
 
 
 @click.command()
-@click.argument("store", type=PATH)
+@click.argument("stores", type=PATH, nargs=-1, required=True, metavar="STORE...")
 @click.option(
     "--model",
     default="noise_flow",
@@ -21,6 +21,12 @@ __all__ = ["fit"]
     help="gaussian, nlf, noise_flow, physics_flow, or a published architecture string such as 'sdn5|unc|gain4|unc'.",
 )
 @out_option("Run folder to write.")
+@click.option(
+    "--weight",
+    type=click.FloatRange(min=0),
+    multiple=True,
+    help="Share of each store in what is drawn, once for each; without it every patch comes once an epoch.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At the most.")
 @click.option("--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="At the most.")
 @click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Patches a step.")
@@ -38,7 +44,8 @@ __all__ = ["fit"]
 @seed_option
 @overwrite_option
 def fit(
-    store: Path,
+    stores: tuple[Path, ...],
+    weight: tuple[float, ...],
     model: str,
     out: Path,
     epochs: int,
@@ -52,14 +59,14 @@ def fit(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Fit a noise model to the patch store STORE by maximum likelihood.
+    """Fit a noise model to patch stores by maximum likelihood.
 
     \b
     noiseflow fit patches.h5 --model noise_flow --out run/
     """  # noqa: D301
     from noiseflow.fit import FitSettings, spec_for
     from noiseflow.fit import fit as run
-    from noiseflow.patches import PatchStore
+    from noiseflow.patches import PatchStore, StoreMix
 
     settings = FitSettings(
         epochs=epochs,
@@ -72,7 +79,9 @@ def fit(
         device=device,
     )
     try:
-        with PatchStore(store) as patches, shown(f"fit {model}", "steps") as progress:
+        opened = [PatchStore(store) for store in stores]
+        patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
+        with shown(f"fit {model}", "steps") as progress:
             result = run(
                 patches, spec_for(patches, model), out, settings, resume=resume, overwrite=overwrite, progress=progress
             )

@@ -5,13 +5,15 @@ from pathlib import Path
 import click
 
 from noiseflow.cli.options import PATH
+from noiseflow.cli.progress import shown
 
 __all__ = ["info"]
 
 
 @click.command()
 @click.argument("path", type=PATH, metavar="FILE_OR_FOLDER")
-def info(path: Path) -> None:
+@click.option("--verify", is_flag=True, help="Compare every patch of a store with its checksum.")
+def info(path: Path, verify: bool) -> None:
     """Say what a raw file, patch store, run folder or folder of raw files is.
 
     \b
@@ -22,3 +24,9 @@ def info(path: Path) -> None:
     click.echo(str(path))
     for label, text in describe(path).items():
         click.echo(f"  {label + ':':14} {text}")
+    if verify:
+        from noiseflow.patches import PatchStore
+
+        with PatchStore(path) as store, shown("verify", "patches") as progress:
+            store.verify(progress)
+            click.echo(f"  {'verified:':14} {len(store):,} patches are what was written")

@@ -36,7 +36,16 @@ __all__ = ["ingest"]
     show_default=True,
     help="Leave out patches with a larger part of pixels at code 0 or at the white level.",
 )
+@click.option(
+    "--max-masked",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Leave out patches with a larger part of pixels that are dead, hot or moving.",
+)
 @click.option("--iso", type=float, help="ISO of files that do not say it.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes; all processors, if there is enough to do.")
+@click.option("--scheduler", help="Work on the Dask cluster of this scheduler, such as tcp://host:8786.")
 @seed_option
 @overwrite_option
 def ingest(
@@ -47,13 +56,17 @@ def ingest(
     patch_size: int,
     patches_per_frame: int | None,
     max_clipped: float,
+    max_masked: float,
     iso: float | None,
+    jobs: int | None,
+    scheduler: str | None,
     seed: int,
     overwrite: bool,
 ) -> None:
     """Make a patch store of raw files, folders of them, or known data sets.
 
     A folder is one static scene: its frames are paired with the mean of the others.
+    When it was stopped, the same command goes on with what is done.
 
     \b
     noiseflow ingest raws/ --out patches.h5
@@ -67,13 +80,17 @@ def ingest(
         pairing=pairing,
         split_by=split_by,
         max_clipped=max_clipped,
+        max_masked=max_masked,
         iso=iso,
         seed=seed,
     )
     with shown("ingest", "frames") as progress:
-        result = run(sources, out, options, overwrite=overwrite, progress=progress)
+        result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
-    click.echo(f"{result.frames} frames; {result.clipped} patches left out as clipped")
+    left_out = f"{result.clipped} patches left out as clipped, {result.masked} as dead, hot or moving"
+    click.echo(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
+    for note in result.notes:
+        click.echo(note)
     if result.pairing == "none":
         click.echo("No clean signal: single frames without a twin or a burst. A model cannot be fitted to this store.")

@@ -24,7 +24,9 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.files import STATE, claim, save, write_text
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.store import PatchBatch, PatchStore
+from noiseflow.patches.drawing import epoch_order
+from noiseflow.patches.mix import Patches
+from noiseflow.patches.store import PatchBatch
 from noiseflow.progress import Progress, silent
 
 __all__ = ["FitResult", "FitSettings", "conditions_of", "fit", "spec_for"]
@@ -87,7 +89,7 @@ class FitResult:
     seconds: float
 
 
-def spec_for(store: PatchStore, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
+def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
     """The spec of a model for the planes, cameras and ISOs of a store.
 
     Parameters
@@ -111,7 +113,7 @@ def conditions_of(batch: PatchBatch) -> Conditions:
 
 
 def fit(
-    store: PatchStore,
+    store: Patches,
     spec: ModelSpec,
     out: str | Path,
     settings: FitSettings | None = None,
@@ -128,7 +130,7 @@ def fit(
 
     Parameters
     ----------
-    store : PatchStore
+    store : PatchStore or StoreMix
         With the splits ``train`` and ``val``.
     spec : ModelSpec
         Its cameras and ISOs are the store's: see `spec_for`.
@@ -176,7 +178,7 @@ def fit(
     return FitResult(out, model, start, state.best_nll, state.best_epoch, state.epoch, seconds)
 
 
-def _refine_start(model: NoiseModel, store: PatchStore, settings: FitSettings) -> None:
+def _refine_start(model: NoiseModel, store: Patches, settings: FitSettings) -> None:
     rows = store.indices("train")
     some = np.random.default_rng(settings.seed).permutation(rows)[:START_PATCHES]
     noise, cond = _to(store.read(some), torch.device("cpu"))
@@ -199,7 +201,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _held_out(store: PatchStore, settings: FitSettings) -> np.ndarray[Any, Any]:
+def _held_out(store: Patches, settings: FitSettings) -> np.ndarray[Any, Any]:
     rows = store.indices("val")
     if len(rows) > settings.held_out:
         rows = np.sort(np.random.default_rng(settings.seed).choice(rows, settings.held_out, replace=False))
@@ -212,7 +214,7 @@ def _to(batch: PatchBatch, device: torch.device) -> tuple[Tensor, Conditions]:
 
 
 @torch.no_grad()
-def _mean_nll(model: NoiseModel, store: PatchStore, rows: np.ndarray[Any, Any], device: torch.device) -> float:
+def _mean_nll(model: NoiseModel, store: Patches, rows: np.ndarray[Any, Any], device: torch.device) -> float:
     """NLL in nats/dim over the given patches."""
     model.eval()
     total = 0.0
@@ -222,16 +224,17 @@ def _mean_nll(model: NoiseModel, store: PatchStore, rows: np.ndarray[Any, Any], 
     return total / (len(rows) * math.prod(store.patch_shape))
 
 
-def _order(rows: np.ndarray[Any, Any], batch: int, seed: int, epoch: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Batches of one epoch; its shuffle is a function of seed and epoch alone."""
-    shuffled = np.random.default_rng((seed, epoch)).permutation(rows)
-    for start in range(0, len(shuffled), batch):
-        yield shuffled[start : start + batch]
+def _order(store: Patches, settings: FitSettings, epoch: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Batches of one epoch; their order is a function of seed and epoch alone."""
+    rows = store.indices("train")
+    shuffled = epoch_order(rows, settings.seed, epoch, store.weights(rows))
+    for start in range(0, len(shuffled), settings.batch):
+        yield shuffled[start : start + settings.batch]
 
 
 def _descend(
     model: NoiseModel,
-    store: PatchStore,
+    store: Patches,
     validation: np.ndarray[Any, Any],
     out: Path,
     settings: FitSettings,
@@ -243,8 +246,7 @@ def _descend(
     log: Events,
 ) -> FitState:
     began = time.monotonic()
-    rows = store.indices("train")
-    steps = math.ceil(len(rows) / settings.batch)
+    steps = math.ceil(len(store.indices("train")) / settings.batch)
     steps = min(steps, settings.steps_per_epoch or steps)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     arguments = _must_match(store, model.spec, settings)
@@ -266,7 +268,7 @@ def _descend(
         for group in optimiser.param_groups:
             group["lr"] = rate
         train = 0.0
-        for step, chosen in enumerate(_order(rows, settings.batch, settings.seed, state.epoch)):
+        for step, chosen in enumerate(_order(store, settings, state.epoch)):
             if step == steps:
                 break
             noise, cond = _to(store.read(chosen), device)
@@ -301,7 +303,7 @@ def _copy(model: NoiseModel) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def _must_match(store: PatchStore, spec: ModelSpec, settings: FitSettings) -> dict[str, Any]:
+def _must_match(store: Patches, spec: ModelSpec, settings: FitSettings) -> dict[str, Any]:
     kept = {
         name: value for name, value in asdict(settings).items() if name not in ("device", "max_minutes", "patience")
     }
@@ -317,7 +319,7 @@ def _write_history(out: Path, state: FitState) -> None:
 
 
 def _write_record(
-    out: Path, store: PatchStore, spec: ModelSpec, settings: FitSettings, state: FitState, start: float, seconds: float
+    out: Path, store: Patches, spec: ModelSpec, settings: FitSettings, state: FitState, start: float, seconds: float
 ) -> None:
     record = {
         "tool": f"noiseflow {__version__}",

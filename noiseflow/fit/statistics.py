@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.models.statistics import NoiseStatistics, signal_bins
-from noiseflow.patches.store import PatchStore
+from noiseflow.patches.mix import Patches
 from noiseflow.progress import Progress, silent
 
 __all__ = ["BINS", "gather"]
@@ -14,12 +14,12 @@ BINS = 512
 above black the first above black ends at 0.06 DN."""
 
 
-def gather(store: PatchStore, split: str = "train", progress: Progress = silent) -> NoiseStatistics:
+def gather(store: Patches, split: str = "train", progress: Progress = silent) -> NoiseStatistics:
     """Sum noise and signal over all patches of a split.
 
     Parameters
     ----------
-    store : PatchStore
+    store : PatchStore or StoreMix
     split : str
     progress : Progress
         Told of patches done.

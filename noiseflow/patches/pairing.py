@@ -1,7 +1,7 @@
-"""From a scene's frames to pairs of noisy and clean signal."""
+"""From a scene's frames to pairs of noisy and clean signal (stand-in until the pairings' package)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,85 +11,70 @@ from noiseflow.errors import RawError
 from noiseflow.patches.scenes import Frame, Scene
 from noiseflow.raw.image import RawImage
 
-__all__ = ["PAIRINGS", "Pair", "Pairing", "choose_pairing"]
+__all__ = ["PAIRINGS", "Pair", "Pairing", "Reference", "choose_pairing"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A noisy frame with its clean signal.
-
-    Parameters
-    ----------
-    frame : Frame
-    number : int
-        Of the frame in its scene.
-    noisy : RawImage
-    clean : ndarray of float64, shape (C, H/2, W/2)
-        In the noisy frame's DN; NaN where nothing is known.
-    clean_variance : float
-        Variance of `clean` as an estimate, as a fraction of the noise variance.
-    """
-
     frame: Frame
     number: int
     noisy: RawImage
     clean: NDArray[np.float64]
     clean_variance: float
+    valid: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """A way to pair, and which frames of a scene it makes pairs of."""
-
-    pairs: Callable[[Scene], Iterator[Pair]]
+    needs: str
+    allows: Callable[[Scene], bool]
     usable: Callable[[Scene], Sequence[int]]
+    prepare: Callable[[Scene], Reference]
+    pair: Callable[[Scene, int, Reference], Pair]
 
 
-def with_clean_twin(scene: Scene) -> Iterator[Pair]:
-    """Each frame with the scene's clean twin, brought to the frame's own DN."""
+def _nothing(scene: Scene) -> Reference:
+    return Reference()
+
+
+def _twin(scene: Scene, number: int, reference: Reference) -> Pair:
     assert scene.clean is not None
     twin = scene.clean.read()
-    signal = twin.normalised()
-    for number, frame in enumerate(scene.frames):
-        noisy = frame.read()
-        if (noisy.cfa, noisy.mosaic.shape) != (twin.cfa, twin.mosaic.shape):
-            raise RawError(
-                f"{noisy.source}: {noisy.cfa} {noisy.mosaic.shape} does not match its clean twin "
-                f"{twin.source}: {twin.cfa} {twin.mosaic.shape}"
-            )
-        black, white = noisy.levels()
-        yield Pair(frame, number, noisy, signal * (white - black) + black, 0.0)
+    noisy = scene.frames[number].read()
+    black, white = noisy.levels()
+    return Pair(scene.frames[number], number, noisy, twin.normalised() * (white - black) + black, 0.0)
 
 
-def with_other_frames(scene: Scene) -> Iterator[Pair]:
-    """Each frame with the mean of the scene's other frames, moved to the frame's own mean.
-
-    With n frames y, plane by plane, cᵢ = (Σ y − yᵢ)/(n − 1) + (mean yᵢ − mean of the same):
-    the offset takes out drift of the light or of the black level between frames.  Var cᵢ is
-    1/(n − 1) of the noise variance.  Two frames make one pair, since the second would be
-    the first with its sign turned.
-    """
-    total: NDArray[np.float64] | float = 0.0
-    first: RawImage | None = None
+def _total(scene: Scene) -> Reference:
+    total: Any = 0.0
+    first = None
     for frame in scene.frames:
         image = frame.read()
         first = first or image
         _same_setting(first, image)
         total = total + image.planes().astype(np.float64)
+    return Reference({"total": total})
+
+
+def _others(scene: Scene, number: int, reference: Reference) -> Pair:
     count = len(scene.frames)
-    for number in _distinct(scene):
-        noisy = scene.frames[number].read()
-        planes = noisy.planes().astype(np.float64)
-        others = (total - planes) / (count - 1)
-        others += (planes - others).mean((1, 2), keepdims=True)
-        yield Pair(scene.frames[number], number, noisy, others, 1 / (count - 1))
+    noisy = scene.frames[number].read()
+    planes = noisy.planes().astype(np.float64)
+    others = (reference.arrays["total"] - planes) / (count - 1)
+    others += (planes - others).mean((1, 2), keepdims=True)
+    return Pair(scene.frames[number], number, noisy, others, 1 / (count - 1))
 
 
-def without_clean(scene: Scene) -> Iterator[Pair]:
-    """Each frame alone; its clean signal is not known."""
-    for number, frame in enumerate(scene.frames):
-        noisy = frame.read()
-        yield Pair(frame, number, noisy, np.full(noisy.planes().shape, np.nan), 0.0)
+def _alone(scene: Scene, number: int, reference: Reference) -> Pair:
+    noisy = scene.frames[number].read()
+    return Pair(scene.frames[number], number, noisy, np.full(noisy.planes().shape, np.nan), 0.0)
 
 
 def _same_setting(first: RawImage, other: RawImage) -> None:
@@ -112,32 +97,21 @@ def _distinct(scene: Scene) -> Sequence[int]:
 
 
 PAIRINGS: dict[str, Pairing] = {
-    "gt": Pairing(with_clean_twin, _all),
-    "burst": Pairing(with_other_frames, _distinct),
-    "none": Pairing(without_clean, _all),
+    "gt": Pairing("a clean twin", lambda scene: scene.clean is not None, _all, _nothing, _twin),
+    "burst": Pairing("two frames or more", lambda scene: len(scene.frames) > 1, _distinct, _total, _others),
+    "none": Pairing("nothing", lambda scene: True, _all, _nothing, _alone),
 }
-"""Ways to pair: a clean twin, a static burst, or none."""
 
 
 def choose_pairing(scenes: Sequence[Scene], wanted: str = "auto") -> str:
-    """The pairing to use for scenes: the one wanted, if they allow it, or the best they allow.
-
-    Raises
-    ------
-    RawError
-        If a scene lacks what the wanted pairing needs, or the scenes need different ones.
-    """
-    allowed = {
-        "gt": [scene.clean is not None for scene in scenes],
-        "burst": [len(scene.frames) >= 2 for scene in scenes],
-        "none": [True for _ in scenes],
-    }
+    """The pairing."""
     if wanted != "auto":
-        if wanted not in allowed:
+        if wanted not in PAIRINGS:
             raise RawError(f"pairing {wanted!r} is not known; expected auto, {', '.join(PAIRINGS)}")
-        if not all(allowed[wanted]):
-            lacking = scenes[allowed[wanted].index(False)].name
-            need = "a clean twin" if wanted == "gt" else "two frames or more"
-            raise RawError(f"pairing {wanted!r} needs {need} for every scene; {lacking!r} has none")
+        for scene in scenes:
+            if not PAIRINGS[wanted].allows(scene):
+                raise RawError(
+                    f"pairing {wanted!r} needs {PAIRINGS[wanted].needs} for every scene; {scene.name!r} has none"
+                )
         return wanted
-    return next(name for name, each in allowed.items() if all(each))
+    return next(name for name, each in PAIRINGS.items() if all(map(each.allows, scenes)))

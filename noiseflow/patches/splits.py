@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from noiseflow.errors import DataError
-from noiseflow.patches.store import SPLITS
+from noiseflow.patches.schema import SPLITS
 
 __all__ = ["assign_splits"]
 

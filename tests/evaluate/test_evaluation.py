@@ -10,7 +10,9 @@ from noiseflow.evaluate import evaluate
 from noiseflow.evaluate import evaluation as module
 from noiseflow.evaluate.report import page
 from noiseflow.evaluate.survey import signal_dn
-from noiseflow.patches.store import PatchStore, StoreWriter, fields
+from noiseflow.patches.schema import fields
+from noiseflow.patches.store import PatchStore
+from noiseflow.patches.writer import StoreWriter
 
 
 def nll(evaluation: Any, name: str, cell: int = 0) -> Any:

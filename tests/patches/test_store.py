@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,9 @@ import torch
 from builders import gaussian_store
 
 from noiseflow.errors import DataError, StoreError
-from noiseflow.patches.store import PARTIAL, PatchStore, StoreWriter, fields
+from noiseflow.patches.schema import PARTIAL, fields
+from noiseflow.patches.store import PatchStore
+from noiseflow.patches.writer import StoreWriter
 
 
 def write(path: Path, *, clean: float = 110.0, noisy: int = 140, variance: float = 0.0, **options: object) -> None:
@@ -56,16 +59,19 @@ def test_a_store_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
 
 def test_what_a_killed_ingest_leaves_is_refused(tmp_path: Path) -> None:
     partial = tmp_path / f"s.h5{PARTIAL}"
-    file = h5py.File(partial, "w")
-    file.attrs["schema"], file.attrs["finished"] = 1, False
-    file.close()
-    with pytest.raises(StoreError, match="unfinished"):
-        PatchStore(partial)
-    with pytest.raises(StoreError, match="an ingest that was stopped left"):
+    partial.mkdir()
+    for path in (partial, tmp_path / "s.h5"):
+        with pytest.raises(StoreError, match="an ingest that was stopped left: ingest again to go on"):
+            PatchStore(path)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.99])
+def test_a_truncated_store_is_refused(tmp_path: Path, keep: float) -> None:
+    gaussian_store(tmp_path / "s.h5", patches=20).close()
+    content = (tmp_path / "s.h5").read_bytes()
+    (tmp_path / "s.h5").write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(StoreError, match="ingest again"):
         PatchStore(tmp_path / "s.h5")
-    partial.write_bytes(partial.read_bytes()[:200])
-    with pytest.raises(StoreError, match="left by an ingest that was stopped"):
-        PatchStore(partial)
 
 
 def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
@@ -84,8 +90,10 @@ def test_a_damaged_patch_is_noticed(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "s.h5").read_bytes())
     content[content.index(b"\x5a\x5a" * 16)] ^= 1
     (tmp_path / "s.h5").write_bytes(content)
-    with PatchStore(tmp_path / "s.h5") as store, pytest.raises(StoreError, match="cannot read patches 0…0"):
+    with PatchStore(tmp_path / "s.h5") as store, pytest.raises(StoreError, match="patch 0: its checksum differs"):
         store.read(np.array([0]))
+    with PatchStore(tmp_path / "s.h5") as store, pytest.raises(StoreError, match="patch 0: its checksum differs"):
+        store.verify()
 
 
 def test_nan_and_missing_clean_signals_are_errors(tmp_path: Path) -> None:
@@ -116,3 +124,27 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
         write(tmp_path / name, noisy=noisy)
     prints = [PatchStore(tmp_path / name).fingerprint for name in "abc"]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_float64_is_exact_and_float32_close(tmp_path: Path) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=30) as store:
+        rows = np.arange(30)
+        noisy, clean = store.codes(rows)
+        expected = (noisy.astype(float) - clean) / 10_000
+        exact, close = store.read(rows, torch.float64), store.read(rows)
+    assert np.allclose(exact.noise.numpy(), expected, rtol=1e-15, atol=0)
+    # One rounding of the scale and one of the product, each 2⁻²⁴.
+    assert np.allclose(close.noise.numpy(), expected, rtol=2e-7, atol=0)
+
+
+def test_a_store_goes_to_another_process_by_its_name(tmp_path: Path) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=5) as store:
+        again = pickle.loads(pickle.dumps(store))
+        assert torch.equal(again.read(np.arange(5)).noise, store.read(np.arange(5)).noise)
+
+
+def test_hdf5_itself_reads_the_patches(tmp_path: Path) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=12) as store, h5py.File(tmp_path / "s.h5") as file:
+        noisy, clean = store.codes(np.arange(12))
+        assert np.array_equal(file["noisy"][:], noisy)
+        assert np.array_equal(file["clean"][:], clean)

@@ -1,0 +1,91 @@
+"""Where the work of an ingest runs: here, in processes of this machine, or on a Dask cluster."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from noiseflow.errors import NoiseflowError
+
+__all__ = ["InThisProcess", "Pool", "executor", "processors"]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Something that runs calls, and how many at a time."""
+
+    executor: Executor
+    workers: int
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """Run a call of a function of a module, some time."""
+        return self.executor.submit(call, *arguments)
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+class InThisProcess(Executor):
+    """Runs each call when it is submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Call it now; its error is in the future, as with any executor."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
+    """An executor for the time of a block.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes; 1 is this one.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers reach the
+        sources and the store's folder under the same names.
+
+    Raises
+    ------
+    NoiseflowError
+        ``dask.distributed`` is not installed, or nothing answers at that address.
+    """
+    if scheduler is not None:
+        with _cluster(scheduler) as cluster:
+            yield cluster
+    elif jobs == 1:
+        yield Pool(InThisProcess(), 1)
+    else:
+        # A forked process would inherit the threads of torch and of HDF5 half-way through their work.
+        pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            yield Pool(pool, jobs)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Pool]:
+    try:
+        import distributed
+    except ImportError as error:
+        raise NoiseflowError("--scheduler needs dask.distributed: pip install 'camera-noiseflow[cluster]'") from error
+    try:
+        client: Any = distributed.Client(address, timeout=10, set_as_default=False)
+    except OSError as error:
+        raise NoiseflowError(f"{address}: no Dask scheduler answers ({error})") from error
+    try:
+        # The same part made twice is the same part: a lost worker's work is given to another.
+        yield Pool(client.get_executor(pure=False, retries=3), sum(client.ncores().values()) or 1)
+    finally:
+        client.close()

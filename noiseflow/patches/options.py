@@ -1,0 +1,93 @@
+"""How patches are taken."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from noiseflow.errors import DataError
+
+__all__ = ["IngestOptions", "IngestResult"]
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """How patches are taken.
+
+    Parameters
+    ----------
+    patch_size : int
+        Height and width in pixels of a plane.
+    patches_per_frame : int or None
+        Take so many, drawn without replacement from the frame's grid; all of them if None.
+    pairing : str
+        ``"auto"`` or a name in `noiseflow.patches.pairings.PAIRINGS`.
+    split_by : str
+        ``"auto"`` (frames for bursts, scenes otherwise), ``"scene"`` or ``"frame"``.
+    fractions : tuple of float
+        Of train, val, test.
+    max_clipped : float
+        A patch with a larger part of its pixels at code 0 or at the white level is left out.
+    max_masked : float
+        Likewise with pixels that are dead, hot or moving.
+    iso : float or None
+        ISO of frames whose file does not say it.
+    seed : int
+        Of the splits and the draw of patches.
+
+    Raises
+    ------
+    DataError
+        A value out of its range.
+    """
+
+    patch_size: int = 32
+    patches_per_frame: int | None = None
+    pairing: str = "auto"
+    split_by: str = "auto"
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    max_clipped: float = 0.0
+    max_masked: float = 0.0
+    iso: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.patch_size < 1:
+            raise DataError(f"patch size: expected 1 or more; got {self.patch_size}")
+        if self.patches_per_frame is not None and self.patches_per_frame < 1:
+            raise DataError(f"patches per frame: expected 1 or more; got {self.patches_per_frame}")
+        if self.split_by not in ("auto", "scene", "frame"):
+            raise DataError(f"split by: expected auto, scene or frame; got {self.split_by!r}")
+        for name, part in (("max clipped", self.max_clipped), ("max masked", self.max_masked)):
+            if not 0 <= part <= 1:
+                raise DataError(f"{name}: expected a part from 0 to 1; got {part}")
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What was stored.
+
+    Parameters
+    ----------
+    path : Path
+    patches : dict
+        Of each split.
+    clipped, masked : int
+        Patches left out.
+    frames : int
+        Frames that patches were taken from.
+    resumed : int
+        Of these, done by an ingest that was stopped.
+    pairing, split_by : str
+    notes : tuple of str
+        What else there is to say: duplicates, cautions, missing scenes.
+    """
+
+    path: Path
+    patches: dict[str, int]
+    clipped: int
+    masked: int
+    frames: int
+    resumed: int
+    pairing: str
+    split_by: str
+    notes: tuple[str, ...] = ()

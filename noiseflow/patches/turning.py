@@ -1,0 +1,96 @@
+"""Flips and quarter turns of mosaics that keep the phase of the colour filter array.
+
+A mosaic that is flipped begins with another colour.  It is cropped by a row or a column
+where that brings its phase back, so that every pixel keeps its colour and its neighbours;
+a crop of a row takes a whole row of cells in the end.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.errors import DataError
+from noiseflow.raw.bayer import MONO, pack, unpack
+
+__all__ = ["FLIPS", "TURNS", "turned"]
+
+FLIPS = ("none", "rows", "columns", "both")
+"""Turned upside down, mirrored left to right, both: what is along a row stays along a row."""
+
+TURNS = (*FLIPS, "transposed", "left", "right", "transposed both")
+"""All eight symmetries of the square; the last four make columns of rows, and so turn row noise into column noise."""
+
+
+def turned(planes: NDArray[Any], turn: str, cfa: str, size: tuple[int, int]) -> NDArray[Any]:
+    """Turn patches and crop them to a size.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (..., C, h, w)
+        R, G1, G2, B of one phase, or the planes of a monochrome sensor.
+    turn : str
+        One of `TURNS`.
+    cfa : str
+        Phase of the sensor, or ``"MONO"``.
+    size : (int, int)
+        Rows and columns of a plane to keep: those at the upper left after the turn.
+
+    Returns
+    -------
+    ndarray, shape (..., C, rows, columns)
+
+    Raises
+    ------
+    DataError
+        The turn is not known, or leaves fewer rows or columns than are asked for.
+
+    Examples
+    --------
+    >>> mosaic = np.arange(16).reshape(4, 4)
+    >>> turned(pack(mosaic, "RGGB"), "columns", "RGGB", (2, 1))[0].ravel()
+    array([ 2, 10])
+    """
+    if turn not in TURNS:
+        raise DataError(f"turn {turn!r} is not known; expected one of {', '.join(TURNS)}")
+    if planes.shape[-3] == 1:
+        return _cropped(_applied(planes, turn), size, (0, 0), turn)
+    mosaic = _applied(unpack(planes, cfa), turn)
+    row, column = (0, 0) if cfa == MONO else _shift(cfa, turn)
+    height, width = (length - 2 * shift for length, shift in zip(mosaic.shape[-2:], (row, column), strict=True))
+    mosaic = mosaic[..., row : row + height, column : column + width]
+    return _cropped(pack(mosaic, cfa), size, (row, column), turn)
+
+
+def _applied(image: NDArray[Any], turn: str) -> NDArray[Any]:
+    number = TURNS.index(turn)
+    if number >= 4:
+        image = image.swapaxes(-1, -2)
+    if number % 4 in (1, 3):
+        image = image[..., ::-1, :]
+    if number % 4 in (2, 3):
+        image = image[..., ::-1]
+    return image
+
+
+def _shift(cfa: str, turn: str) -> tuple[int, int]:
+    """Rows and columns to leave out so that the phase is what it was."""
+    cell = np.array(list(cfa * 1)).reshape(2, 2)
+    # The two greens are alike to the phase.
+    tiled = np.tile(_applied(cell, turn), (2, 2))
+    for row in (0, 1):
+        for column in (0, 1):
+            if (tiled[row : row + 2, column : column + 2] == cell).all():
+                return row, column
+    raise DataError(f"{cfa} has no place in itself after {turn!r}")
+
+
+def _cropped(planes: NDArray[Any], size: Sequence[int], shift: tuple[int, int], turn: str) -> NDArray[Any]:
+    height, width = planes.shape[-2:]
+    if size[0] > height or size[1] > width:
+        raise DataError(
+            f"turn {turn!r} leaves {height}×{width} pixels of a plane; {size[0]}×{size[1]} were asked for: crop at "
+            "least one row and column less than the patch"
+        )
+    return planes[..., : size[0], : size[1]]

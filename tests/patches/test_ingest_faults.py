@@ -1,0 +1,241 @@
+"""What can go wrong while patches are taken: killed, disk full, files that change, files that repeat."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import burst_folder, frame
+
+from noiseflow.errors import NoiseflowError, RawError, StoreError
+from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches.schema import PARTIAL
+
+ROUNDS = 20
+
+
+def run_script(body: str, *arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own, where it may fork and be killed."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(body), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+KILLED = """
+    import os, random, signal, sys, time
+    from pathlib import Path
+    from noiseflow.patches import ingest, IngestOptions
+
+    raws, folder, rounds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    options = IngestOptions(patch_size=8, patches_per_frame=300)
+    began = time.monotonic()
+    ingest([raws], folder / "whole.h5", options)
+    duration = time.monotonic() - began
+    whole = (folder / "whole.h5").read_bytes()
+    moments = random.Random(0)
+    stopped = gone_on = 0
+    for number in range(rounds):
+        out = folder / f"{number}.h5"
+        child = os.fork()
+        if child == 0:
+            ingest([raws], out, options)
+            os._exit(0)
+        time.sleep(moments.uniform(0, duration))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if out.exists():
+            assert out.read_bytes() == whole, "a store that was there was not whole"
+        else:
+            stopped += 1
+            gone_on += ingest([raws], out, options).resumed > 0
+            assert out.read_bytes() == whole, "the store differs"
+        assert sorted(path.name for path in folder.iterdir()) == sorted(
+            ["whole.h5", *(f"{k}.h5" for k in range(number + 1))]
+        )
+    print(stopped, gone_on)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=30, size=(256, 384), seed=0)
+    (tmp_path / "stores").mkdir()
+    found = run_script(KILLED, tmp_path / "raws", tmp_path / "stores", ROUNDS)
+    assert found.returncode == 0, found.stderr
+    stopped, gone_on = map(int, found.stdout.split())
+    # Moments are drawn over the whole time, most of it spent on frames: some must fall in it.
+    assert stopped >= ROUNDS // 4
+    assert gone_on >= 1
+
+
+def test_processes_make_the_same_store(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws" / "a", frames=5, size=(64, 96), seed=0)
+    burst_folder(tmp_path / "raws" / "b", frames=4, size=(64, 96), seed=1)
+    options = IngestOptions(patch_size=8)
+    for jobs in (1, 2):
+        ingest([tmp_path / "raws"], tmp_path / f"{jobs}.h5", options, jobs=jobs)
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
+
+
+def test_other_options_do_not_go_on_with_what_was_left(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    left = tmp_path / f"s.h5{PARTIAL}"
+    left.mkdir()
+    (left / "plan.json").write_text("of another")
+    with pytest.raises(StoreError, match=r"other sources or options.*--overwrite"):
+        ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+    ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), overwrite=True)
+    assert not left.exists()
+
+
+FILLED = """
+    import resource, sys
+    from pathlib import Path
+    from noiseflow.errors import NoiseflowError
+    from noiseflow.patches import ingest, IngestOptions
+
+    raws, out, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        ingest([raws], out, IngestOptions(patch_size=8))
+    except NoiseflowError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+def test_a_disk_that_is_full_keeps_what_is_done(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=6, size=(128, 128), seed=0)
+    ingest([tmp_path / "raws"], tmp_path / "whole.h5", IngestOptions(patch_size=8))
+    # Parts fit below this size of a file, the store does not.
+    found = run_script(FILLED, tmp_path / "raws", tmp_path / "s.h5", 300_000)
+    assert "cannot be written (" in found.stdout, found.stderr
+    assert "File too large" in found.stdout or "no space left" in found.stdout
+    assert "s.h5.partial" in found.stdout
+    assert not (tmp_path / "s.h5").exists()
+    assert ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8)).resumed == 6
+    assert (tmp_path / "s.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=False).returncode:
+        pytest.skip("no right to mount a small file system here")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_small_file_system(tmp_path: Path, small_disk: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=12, size=(256, 256), seed=0)
+    with pytest.raises(StoreError, match=r"cannot be written \(no space left\)"):
+        ingest([tmp_path / "raws"], small_disk / "s.h5")
+    assert [path.name for path in small_disk.iterdir()] == [f"s.h5{PARTIAL}"]
+
+
+def test_a_read_only_target(tmp_path: Path, small_disk: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=2, size=(64, 64), seed=0)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\)"):
+        ingest([tmp_path / "raws"], small_disk / "s.h5")
+
+
+def test_a_killed_process_is_told_and_its_work_done_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    burst_folder(tmp_path / "raws", frames=4, size=(64, 64), seed=0)
+    monkeypatch.setattr("noiseflow.patches.ingestion.prepare_scene", die)
+    with pytest.raises(NoiseflowError, match="a process of the ingest was killed"):
+        ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), jobs=2)
+    monkeypatch.undo()
+    assert ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8)).frames == 4
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    from noiseflow.patches import work
+
+    def touched(path: Path) -> str:
+        os.utime(path, ns=(1, 1))
+        return "checksum"
+
+    monkeypatch.setattr(work, "file_checksum", touched)
+    with pytest.raises(RawError, match=r"frame_00\.dng: changed while it was read"):
+        ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+    assert [path.name for path in tmp_path.iterdir()] == ["raws"]
+
+
+def test_a_file_that_changed_between_two_ingests_starts_anew(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=6, size=(128, 128), seed=0)
+    run_script(FILLED, tmp_path / "raws", tmp_path / "s.h5", 300_000)
+    os.utime(tmp_path / "raws" / "frame_03.dng", ns=(1, 1))
+    with pytest.raises(StoreError, match="other sources or options"):
+        ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+
+
+def test_a_file_that_repeats_another_is_left_out_and_said(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=4, size=(64, 64), seed=0)
+    shutil.copy(tmp_path / "raws" / "frame_01.dng", tmp_path / "raws" / "frame_07.dng")
+    result = ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+    assert result.frames == 4
+    assert "1 file(s) left out that repeat another" in result.notes[0]
+    assert "frame_07.dng" in result.notes[0]
+
+
+@pytest.mark.parametrize("name", ["with spaces", "nächtliche 夜", "-dash", "a'b\"c"])
+def test_names_of_any_kind(tmp_path: Path, name: str) -> None:
+    burst_folder(tmp_path / name, frames=2, size=(64, 64), seed=0)
+    ingest([tmp_path / name], tmp_path / f"{name}.h5", IngestOptions(patch_size=8))
+    with PatchStore(tmp_path / f"{name}.h5") as store:
+        assert store.sources[0] == str(tmp_path / name / "frame_00.dng")
+
+
+def test_codes_of_more_than_16_bits_are_refused(tmp_path: Path) -> None:
+    from noiseflow.patches.cut import cut
+    from noiseflow.patches.pairing import Pair
+    from noiseflow.patches.scenes import Frame
+
+    image = frame(np.full((16, 16), 70_000, np.uint32))
+    pair = Pair(Frame(tmp_path, lambda: image), 0, image, np.zeros((4, 8, 8)), 0.0)
+    with pytest.raises(RawError, match="whole numbers 0…65535"):
+        cut(pair, IngestOptions(patch_size=8), 0, 0)
+
+
+def test_a_folder_of_other_files(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.jpg", "c"):
+        (tmp_path / name).write_text("no raw")
+    with pytest.raises(RawError, match="no raw file in this folder"):
+        ingest([tmp_path], tmp_path / "s.h5")
+
+
+def test_masked_pixels_leave_their_patches_out(tmp_path: Path) -> None:
+    from noiseflow.patches.cut import cut
+    from noiseflow.patches.pairing import Pair
+    from noiseflow.patches.scenes import Frame
+
+    image = frame(np.full((32, 32), 500, np.uint16))
+    valid = np.ones((4, 16, 16), bool)
+    valid[2, 3, 12] = False
+    pair = Pair(Frame(tmp_path, lambda: image), 0, image, np.full((4, 16, 16), 500.0), 0.0, valid)
+    strict = cut(pair, IngestOptions(patch_size=8), 0, 0)
+    assert (len(strict.table), strict.masked, strict.clipped) == (3, 1, 0)
+    assert (0, 8) not in {(int(y), int(x)) for y, x in zip(strict.table["y"], strict.table["x"], strict=True)}
+    assert len(cut(pair, IngestOptions(patch_size=8, max_masked=0.01), 0, 0).table) == 4
