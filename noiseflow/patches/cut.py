@@ -1,5 +1,6 @@
 """Cut a pair of frames into patches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairing import Pair
 from noiseflow.patches.schema import CFAS, CLEAN_TYPE, NOISY_TYPE, fields
+from noiseflow.raw.bayer import offsets
 
 __all__ = ["Cut", "cut"]
 
@@ -59,25 +61,23 @@ def cut(pair: Pair, options: IngestOptions, split: int, draw: int) -> Cut:
     iso = image.iso or options.iso
     if iso is None:
         raise RawError(f"{image.source}: the file does not say its ISO; give it with --iso")
-    planes = image.planes()
-    _must_fit(planes, image.source)
-    corners = _corners(planes.shape[1:], size)
+    _must_fit(image.mosaic, image.source)
+    # Views of the mosaic: packing it to planes first would copy it once more.
+    height, width = (length // 2 for length in image.mosaic.shape)
+    planes = [image.mosaic[y : 2 * height : 2, x : 2 * width : 2] for y, x in offsets(image.cfa)]
+    corners = _corners((height, width), size)
     if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
         rng = np.random.default_rng((options.seed, draw))
         corners = corners[np.sort(rng.choice(len(corners), options.patches_per_frame, replace=False))]
-    noisy = _patches(planes.astype(NOISY_TYPE, copy=False), corners, size)
-    lowest, highest = noisy.min((1, 2, 3), initial=1), noisy.max((1, 2, 3), initial=0)
-    keep = (lowest > 0) & (highest < image.white)
-    if options.max_clipped:
-        at_end = (noisy <= 0) | (noisy >= image.white)
-        keep = at_end.mean((1, 2, 3)) <= options.max_clipped
-    clipped = len(keep) - int(keep.sum())
-    masked = 0
-    if pair.valid is not None:
-        invalid = 1 - _patches(pair.valid, corners, size).mean((1, 2, 3))
+    noisy = _patches(planes, corners, size, NOISY_TYPE)
+    keep = _clipped(noisy, image.white) <= options.max_clipped
+    clipped, masked = len(keep) - int(keep.sum()), 0
+    if pair.valid is not None and not pair.valid.all():
+        invalid = 1 - _patches(pair.valid, corners, size, np.dtype(bool)).mean((1, 2, 3))
         masked = int((keep & (invalid > options.max_masked)).sum())
         keep &= invalid <= options.max_masked
-    corners = corners[keep]
+    if not keep.all():
+        noisy, corners = noisy[keep], corners[keep]
     black, white = image.levels()
     table = np.zeros(len(corners), fields(len(planes)))
     table["iso"] = iso
@@ -89,21 +89,30 @@ def cut(pair: Pair, options: IngestOptions, split: int, draw: int) -> Cut:
     table["cfa"] = CFAS.index(image.cfa)
     table["clean_variance"] = pair.clean_variance
     clean = None
-    if not np.isnan(pair.clean[..., :1, :1]).all() or not np.isnan(pair.clean).all():
-        clean = _patches(pair.clean.astype(CLEAN_TYPE, copy=False), corners, size)
+    if pair.clean is not None:
+        clean = _patches(pair.clean, corners, size, CLEAN_TYPE)
         if not np.isfinite(clean.sum((1, 2, 3))).all():
             raise RawError(f"{image.source}: NaN or infinite values in its clean signal")
-    return Cut(noisy if keep.all() else noisy[keep], clean, table, clipped, masked)
+    return Cut(noisy, clean, table, clipped, masked)
 
 
-def _must_fit(planes: NDArray[Any], source: str) -> None:
-    if planes.dtype == NOISY_TYPE:
+def _clipped(noisy: NDArray[Any], white: float) -> NDArray[np.float64]:
+    """Part of each patch at code 0 or at the white level."""
+    found = np.zeros(len(noisy))
+    # Few are: the extremes tell of most patches that none of their pixels is.
+    some = np.flatnonzero((noisy.min((1, 2, 3), initial=1) == 0) | (noisy.max((1, 2, 3), initial=0) >= white))
+    found[some] = ((noisy[some] == 0) | (noisy[some] >= white)).mean((1, 2, 3))
+    return found
+
+
+def _must_fit(mosaic: NDArray[Any], source: str) -> None:
+    if mosaic.dtype == NOISY_TYPE:
         return
-    low, high = float(planes.min(initial=0)), float(planes.max(initial=0))
-    whole = np.issubdtype(planes.dtype, np.integer) or bool((planes == np.rint(planes)).all())
+    low, high = float(mosaic.min()), float(mosaic.max())
+    whole = np.issubdtype(mosaic.dtype, np.integer) or bool((mosaic == np.rint(mosaic)).all())
     if not (whole and low >= 0 and high < 2**16):
         raise RawError(
-            f"{source}: codes {low:g}…{high:g} of type {planes.dtype}; a store holds whole numbers 0…65535, as the "
+            f"{source}: codes {low:g}…{high:g} of type {mosaic.dtype}; a store holds whole numbers 0…65535, as the "
             "converter gave them"
         )
 
@@ -114,10 +123,20 @@ def _corners(shape: tuple[int, ...], size: int) -> NDArray[Any]:
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _patches(planes: NDArray[Any], corners: NDArray[Any], size: int) -> NDArray[Any]:
+def _patches(
+    planes: Sequence[NDArray[Any]] | NDArray[Any], corners: NDArray[Any], size: int, dtype: np.dtype[Any]
+) -> NDArray[Any]:
     """Patches of the grid at these corners, shape (n, C, size, size)."""
-    count, height, width = planes.shape
-    grid = planes[:, : height // size * size, : width // size * size]
-    grid = grid.reshape(count, height // size, size, width // size, size).transpose(1, 3, 0, 2, 4)
     rows, columns = corners.T // size
-    return np.ascontiguousarray(grid[rows, columns])
+    height, width = planes[0].shape
+    found: NDArray[Any] = np.empty((len(corners), len(planes), size, size), dtype)
+    whole = len(corners) == (height // size) * (width // size)
+    for plane, values in enumerate(planes):
+        grid = values[: height // size * size, : width // size * size]
+        grid = grid.reshape(height // size, size, width // size, size).swapaxes(1, 2)
+        if whole:
+            # One pass instead of two.
+            found.reshape(*grid.shape[:2], len(planes), size, size)[:, :, plane] = grid
+        else:
+            found[:, plane] = grid[rows, columns]
+    return found

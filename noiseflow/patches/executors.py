@@ -13,6 +13,10 @@ from noiseflow.errors import NoiseflowError
 __all__ = ["InThisProcess", "Pool", "executor", "processors"]
 
 
+SECONDS_TO_ANSWER = 10.0
+"""Of a Dask scheduler."""
+
+
 @dataclass(frozen=True)
 class Pool:
     """Something that runs calls, and how many at a time."""
@@ -81,7 +85,7 @@ def _cluster(address: str) -> Iterator[Pool]:
     except ImportError as error:
         raise NoiseflowError("--scheduler needs dask.distributed: pip install 'camera-noiseflow[cluster]'") from error
     try:
-        client: Any = distributed.Client(address, timeout=10, set_as_default=False)
+        client: Any = distributed.Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
     except OSError as error:
         raise NoiseflowError(f"{address}: no Dask scheduler answers ({error})") from error
     try:

@@ -153,14 +153,13 @@ class StoreMix:
         for start in range(0, len(rows), size):
             yield self.read(rows[start : start + size], dtype)
 
-    def _store_of(self, rows: NDArray[Any]) -> NDArray[np.intp]:
-        found: NDArray[np.intp] = np.searchsorted(self._ends, rows, side="right")
-        return found
+    def _store_of(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.searchsorted(self._ends, rows, side="right"))
 
 
 def _renamed(store: PatchStore, names: Sequence[tuple[str, ...]]) -> NDArray[Any]:
     """A store's table with indices into the lists of all stores."""
-    table = store.table.copy()
+    table: NDArray[Any] = store.table.copy()
     for column, label, known in zip(("camera", "scene", "source"), LABELS, names, strict=True):
         place = {name: index for index, name in enumerate(known)}
         own = np.array([place[name] for name in getattr(store, label)], np.int64)

@@ -26,7 +26,7 @@ class Pair:
     frame: Frame
     number: int
     noisy: RawImage
-    clean: NDArray[np.float64]
+    clean: NDArray[np.float64] | None
     clean_variance: float
     valid: NDArray[np.bool_] | None = None
 
@@ -74,7 +74,7 @@ def _others(scene: Scene, number: int, reference: Reference) -> Pair:
 
 def _alone(scene: Scene, number: int, reference: Reference) -> Pair:
     noisy = scene.frames[number].read()
-    return Pair(scene.frames[number], number, noisy, np.full(noisy.planes().shape, np.nan), 0.0)
+    return Pair(scene.frames[number], number, noisy, None, 0.0)
 
 
 def _same_setting(first: RawImage, other: RawImage) -> None:
