@@ -1,17 +1,22 @@
 """``noiseflow info``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH
+from noiseflow.cli.options import PATH, raw_options
+
+if TYPE_CHECKING:
+    from noiseflow.raw import RawSettings
 
 __all__ = ["info"]
 
 
 @click.command()
 @click.argument("path", type=PATH, metavar="FILE_OR_FOLDER")
-def info(path: Path) -> None:
+@raw_options()
+def info(path: Path, settings: "RawSettings") -> None:
     """Say what a raw file, patch store, run folder or folder of raw files is.
 
     \b
@@ -20,5 +25,5 @@ def info(path: Path) -> None:
     from noiseflow.describe import describe
 
     click.echo(str(path))
-    for label, text in describe(path).items():
+    for label, text in describe(path, settings).items():
         click.echo(f"  {label + ':':14} {text}")

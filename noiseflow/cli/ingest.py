@@ -1,11 +1,15 @@
 """``noiseflow ingest``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+
+if TYPE_CHECKING:
+    from noiseflow.raw import RawSettings
 
 __all__ = ["ingest"]
 
@@ -36,7 +40,7 @@ __all__ = ["ingest"]
     show_default=True,
     help="Leave out patches with a larger part of pixels at code 0 or at the white level.",
 )
-@click.option("--iso", type=float, help="ISO of files that do not say it.")
+@raw_options()
 @seed_option
 @overwrite_option
 def ingest(
@@ -47,7 +51,7 @@ def ingest(
     patch_size: int,
     patches_per_frame: int | None,
     max_clipped: float,
-    iso: float | None,
+    settings: "RawSettings",
     seed: int,
     overwrite: bool,
 ) -> None:
@@ -67,7 +71,7 @@ def ingest(
         pairing=pairing,
         split_by=split_by,
         max_clipped=max_clipped,
-        iso=iso,
+        settings=settings,
         seed=seed,
     )
     with shown("ingest", "frames") as progress:
@@ -75,5 +79,7 @@ def ingest(
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
     click.echo(f"{result.frames} frames; {result.clipped} patches left out as clipped")
+    for line in result.report:
+        click.echo(line)
     if result.pairing == "none":
         click.echo("No clean signal: single frames without a twin or a burst. A model cannot be fitted to this store.")

@@ -2,7 +2,7 @@
 
 from noiseflow.patches.ingest import IngestOptions, IngestResult, ingest
 from noiseflow.patches.pairing import PAIRINGS
-from noiseflow.patches.scenes import SOURCES, collect
+from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.patches.store import SPLITS, PatchBatch, PatchStore, StoreWriter
 
 __all__ = [

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from noiseflow._version import __version__
 from noiseflow.errors import DataError, RawError
 from noiseflow.patches.pairing import PAIRINGS, Pair, choose_pairing
-from noiseflow.patches.scenes import Scene, collect
+from noiseflow.patches.sources import Scene, collect
 from noiseflow.patches.splits import assign_splits
 from noiseflow.patches.store import SPLITS, StoreWriter, fields
 from noiseflow.progress import Progress, silent
+from noiseflow.raw.settings import RawSettings
 
 __all__ = ["IngestOptions", "IngestResult", "ingest"]
 
@@ -43,6 +44,8 @@ class IngestOptions:
         ISO of frames whose file does not say it.
     seed : int
         Of the splits and the draw of patches.
+    settings : RawSettings or None
+        What to take instead of what the raw files say.
     """
 
     patch_size: int = 32
@@ -53,6 +56,7 @@ class IngestOptions:
     max_clipped: float = 0.0
     iso: float | None = None
     seed: int = 0
+    settings: RawSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class IngestResult:
     frames: int
     pairing: str
     split_by: str
+    report: tuple[str, ...] = ()
 
 
 def ingest(
@@ -98,7 +103,7 @@ def ingest(
     """
     options = options or IngestOptions()
     _check(options)
-    collections = [collect(source) for source in sources]
+    collections = [collect(source, options.settings) for source in sources]
     if not collections:
         raise RawError("no source given; expected raw files, folders or data sets")
     scenes = [scene for collection in collections for scene in collection.scenes]
@@ -116,7 +121,8 @@ def ingest(
         split_by = "frame" if pairing == "burst" else "scene"
     usable = PAIRINGS[pairing].usable
     groups = {(scene.name, n): _group(scene, n, split_by) for scene in scenes for n in usable(scene)}
-    splits = assign_splits(list(groups.values()), options.fractions, options.seed)
+    published = {groups[scene.name, n]: scene.split for scene in scenes for n in usable(scene)}
+    splits = assign_splits(list(groups.values()), options.fractions, options.seed, published)
     layout = scenes[0].frames[0].read().layout
     provenance = {
         "tool": f"noiseflow {__version__}",
@@ -145,7 +151,8 @@ def ingest(
                 done += 1
                 progress(done, len(groups), f"{len(writer)} patches")
         frames = done
-    return IngestResult(Path(out), dict(counts), clipped, frames, pairing, split_by)
+    report = tuple(line for collection in collections for line in collection.report)
+    return IngestResult(Path(out), dict(counts), clipped, frames, pairing, split_by, report)
 
 
 def _merged(truths: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -191,11 +198,13 @@ def _append(
     iso = image.iso or options.iso
     if iso is None:
         raise RawError(f"{image.source}: the file does not say its ISO; give it with --iso")
+    if not image.whole:
+        raise RawError(f"{image.source}: holds fractions or codes beyond 16 bits; expected the converter's own codes")
     size = options.patch_size
     noisy = image.planes()
     if not np.isfinite(pair.clean).all() and not np.isnan(pair.clean).all():
         raise RawError(f"{image.source}: NaN or infinite values in its clean signal")
-    corners = _corners(noisy.shape[1:], size)
+    corners = (scene.grid or _corners)(noisy.shape[1:], size)
     if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
         draw = np.random.default_rng((options.seed, index))
         corners = corners[np.sort(draw.choice(len(corners), options.patches_per_frame, replace=False))]

@@ -121,8 +121,8 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
         except (KeyError, ValueError) as error:
             if "imagecodecs" in str(error):
                 raise RawError(
-                    f"{path}: {tifffile.COMPRESSION(page.compression).name} with predictor {page.predictor} needs another package to be "
-                    "decoded; install it with: pip install imagecodecs"
+                    f"{path}: its compression ({page.compression}, predictor {page.predictor}) needs another package "
+                    "to be decoded; install it with: pip install imagecodecs"
                 ) from error
             raise
         top, left, bottom, right = (int(value) for value in numbers(page, ACTIVE_AREA) or (0, 0, *pixels.shape))

@@ -28,11 +28,25 @@ from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
 from noiseflow.raw.tiff_pages import cfa_of
 
-__all__ = ["SUFFIXES", "SiddMetadata", "metadata_beside", "read", "read_metadata", "recognises", "restored"]
+__all__ = [
+    "NAME",
+    "SUFFIXES",
+    "SceneName",
+    "SiddMetadata",
+    "metadata_beside",
+    "read",
+    "read_metadata",
+    "recognises",
+    "restored",
+    "scene_of",
+    "signal_in_dn",
+]
 
 SUFFIXES = frozenset((".mat",))
 
 NAME = re.compile(r"(?P<number>\d{4}_)?(?P<kind>NOISY|GT)_RAW_(?P<frame>\d{3})\.MAT", re.IGNORECASE)
+
+SCENE = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])")
 
 CFA_PATTERN, NOISE_PROFILE = 33422, 51041
 
@@ -64,6 +78,54 @@ class SiddMetadata:
     make: str
     model: str
     noise_profile: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class SceneName:
+    """What the name of a scene instance's folder says, such as 0001_001_S6_00100_00060_3200_L.
+
+    Parameters
+    ----------
+    instance : int
+    scene : str
+        Number of what was pictured.
+    camera : str
+        Code: GP, IP, S6, N6 or G4.
+    iso : float
+    exposure_s : float
+        The name holds its inverse.
+    illuminant_k : float
+        Colour temperature in kelvin.
+    brightness : str
+        L, N or H: low, normal, high exposure.
+    """
+
+    instance: int
+    scene: str
+    camera: str
+    iso: float
+    exposure_s: float
+    illuminant_k: float
+    brightness: str
+
+    @classmethod
+    def parse(cls, name: str) -> "SceneName | None":
+        """The parts of a folder's name; None if it is not of this form.
+
+        >>> SceneName.parse("0052_002_S6_01600_01000_5500_N").exposure_s
+        0.001
+        """
+        match = SCENE.fullmatch(name)
+        if match is None or not int(match[5]):
+            return None
+        number, scene, camera, iso, shutter, kelvin, brightness = match.groups()
+        return cls(int(number), scene, camera, float(iso), 1 / int(shutter), float(kelvin), brightness)
+
+
+def scene_of(path: Path) -> SceneName | None:
+    """The scene instance that a file belongs to, by the folder that it is in, or the one above."""
+    names = (SceneName.parse(folder.name) for folder in list(path.absolute().parents)[:2])
+    return next((name for name in names if name is not None), None)
 
 
 def recognises(path: Path) -> bool:
@@ -100,10 +162,14 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         said["white"] = settings.white
     if "black" not in said or "white" not in said:
         raise RawError(
-            f"{path}: its metadata file is missing; expected {path.name.upper().replace('NOISY', 'METADATA').replace('GT', 'METADATA')} beside "
-            "it, or --cfa, --black and --white"
+            f"{path}: its metadata file is missing; expected one named …METADATA_RAW… beside it, or --cfa, --black "
+            "and --white"
         )
     black, white = said.pop("black"), said.pop("white")
+    scene = scene_of(path)
+    if scene is not None:
+        # Models of this data set know its cameras by their codes.
+        said.update(make="", model=scene.camera, iso=said.get("iso") or scene.iso)
     signal = read_signal(path)
     clean = "GT" in path.name.upper()
     mosaic = signal_in_dn(signal, black, white) if clean else restored(signal, black, white, str(path))
