@@ -76,7 +76,8 @@ class PageFacts:
             count = sum(each.size for each in values)
             if not count:
                 return None
-            levels.append(float(sum(each.sum(dtype=np.float64) for each in values) / count))
+            with np.errstate(invalid="ignore", over="ignore"):
+                levels.append(float(sum(each.sum(dtype=np.float64) for each in values) / count))
         return tuple(levels)
 
 
@@ -125,6 +126,8 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
                     "to be decoded; install it with: pip install imagecodecs"
                 ) from error
             raise
+        if pixels.ndim != 2:
+            raise RawError(f"{path}: its raw image has the shape {pixels.shape}; expected (H, W)")
         top, left, bottom, right = (int(value) for value in numbers(page, ACTIVE_AREA) or (0, 0, *pixels.shape))
         tag = page.tags.get(CFA_PATTERN)
         cfa = cfa_of(tag.value) if tag else MONO

@@ -67,7 +67,8 @@ def read(path: Path, settings: RawSettings) -> RawImage:
                 black = page.black_of(raw.raw_image, cfa, raw.sizes.top_margin, raw.sizes.left_margin) or black
             white = float(raw.white_level)
             said = _said(tags, raw.other.iso_speed, raw.other.shutter_speed)
-    except rawpy.LibRawError as error:
+    # rawpy refuses patterns that it cannot describe by NotImplementedError.
+    except (rawpy.LibRawError, NotImplementedError) as error:
         reason = error.args[0] if error.args else type(error).__name__
         if isinstance(reason, bytes):
             reason = reason.decode(errors="replace")
@@ -91,8 +92,15 @@ def _said(tags: dict[str, Any], iso: float = 0.0, exposure_s: float = 0.0) -> di
 
 
 def _number(tag: Any) -> float:
-    values = getattr(tag, "values", None) or [0.0]
-    return float(values[0])
+    return (_numbers(tag) or [0.0])[0]
+
+
+def _numbers(tag: Any) -> list[float]:
+    """Values of a tag; none if it is absent or damaged, such as a ratio to 0."""
+    try:
+        return [float(value) for value in np.ravel(np.asarray(getattr(tag, "values", []), dtype=object))]
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return []
 
 
 def _cfa(raw: Any, path: Path) -> str:
@@ -123,7 +131,7 @@ def _black_levels(raw: Any, cfa: str) -> tuple[float, ...]:
 def _with_fractions(black: tuple[float, ...], tags: dict[str, Any], cfa: str) -> tuple[float, ...]:
     # A DNG's black levels may be fractions, which LibRaw cuts off.
     tag = tags.get("Image BlackLevel")
-    raster = [float(level) for level in tag.values] if tag else []
+    raster = _numbers(tag)
     if len(raster) == 4 and len(black) == 4:
         raster = [raster[2 * row + column] for row, column in offsets(cfa)]
     exact = tuple(raster) * (len(black) if len(raster) == 1 else 1)
@@ -141,7 +149,5 @@ def _exif(path: Path) -> dict[str, Any]:
 
 def _noise_profile(tags: dict[str, Any]) -> tuple[tuple[float, float], ...]:
     tag = tags.get("Image NoiseProfile") or tags.get(f"Image Tag 0x{NOISE_PROFILE_TAG:04X}")
-    if tag is None:
-        return ()
-    values = np.asarray(tag.values, np.float64).ravel().tolist()
-    return tuple(zip(values[::2], values[1::2], strict=True))
+    values = _numbers(tag)
+    return tuple(zip(values[::2], values[1::2], strict=False))

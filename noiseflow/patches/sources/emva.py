@@ -23,5 +23,8 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             facts={"kind": series.kind, "exposure_s": series.exposure_ns * 1e-9, "photons": series.photons},
         )
         for number, series in enumerate(folder.series)
+        if series.files
     ]
-    return Collection(tuple(scenes))
+    empty = len(folder.series) - len(scenes)
+    report = (f"{path}: {empty} series without frames left out",) if empty else ()
+    return Collection(tuple(scenes), report=report)
