@@ -24,6 +24,7 @@ def info(path: Path, settings: "RawSettings") -> None:
     """  # noqa: D301
     from noiseflow.describe import describe
 
+    described = describe(path, settings)
     click.echo(str(path))
-    for label, text in describe(path, settings).items():
+    for label, text in described.items():
         click.echo(f"  {label + ':':14} {text}")

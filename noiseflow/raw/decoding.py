@@ -10,7 +10,7 @@ from noiseflow.errors import NoiseflowError, RawError
 
 __all__ = ["decoding"]
 
-TALKATIVE = ("tifffile", "exifread", "astropy")
+TALKATIVE = ("tifffile", "exifread")
 """Loggers of decoders that would add lines of their own to ours."""
 
 SILENT = logging.NullHandler()

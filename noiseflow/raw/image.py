@@ -76,7 +76,7 @@ class RawImage:
     @property
     def whole(self) -> bool:
         """Whether the mosaic holds whole codes of 16 bits, as a camera's converter gives them."""
-        return self.mosaic.dtype.kind in "ui" and self.mosaic.min() >= 0 and self.mosaic.max() < 2**16
+        return self.mosaic.dtype.kind in "ui" and bool(self.mosaic.min() >= 0 and self.mosaic.max() < 2**16)
 
     @property
     def camera(self) -> str:

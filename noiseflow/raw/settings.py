@@ -259,12 +259,13 @@ def _plain(pixels: NDArray[Any], source: str) -> NDArray[Any]:
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype.kind != "f" or not pixels.size:
         return pixels
+    pixels = pixels.astype(np.float64 if pixels.dtype.itemsize > 4 else np.float32, copy=False)
     if not np.isfinite(pixels).all():
         raise RawError(f"{source}: holds NaN or infinite values; expected codes in DN")
     if np.abs(pixels).max() < 2**31 and (np.rint(pixels) == pixels).all():
         fits = pixels.min() >= 0 and pixels.max() < 2**16
         return pixels.astype(np.uint16 if fits else np.int32)
-    return pixels.astype(np.float64 if pixels.dtype.itemsize > 4 else np.float32)
+    return pixels
 
 
 def _cut(pixels: NDArray[Any], area: Area, what: str, source: str) -> NDArray[Any]:
