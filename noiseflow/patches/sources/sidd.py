@@ -110,7 +110,7 @@ def _scenes(
         report.append(f"{folder}: no noisy raw frame; left out")
     told = settings.cfa is not None and settings.black is not None and settings.white is not None
     for file in noisy:
-        twin = clean.get(_frame(file)) or (next(iter(clean.values())) if len(clean) == 1 else None)
+        twin = clean.get(_frame(file))
         if clean and twin is None:
             report.append(f"{file}: its ground truth is missing; left out")
             continue
