@@ -11,22 +11,25 @@ import numpy as np
 
 from noiseflow.errors import NoiseflowError
 from noiseflow.models.files import SPEC, load
-from noiseflow.patches.scenes import collect
 from noiseflow.patches.schema import PARTIAL, SPLITS
+from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.patches.store import PatchStore
 from noiseflow.raw.reading import is_raw, read_raw
+from noiseflow.raw.settings import RawSettings
 
 __all__ = ["KINDS", "describe"]
 
 Description = dict[str, str]
 
 
-def describe(path: str | Path) -> Description:
+def describe(path: str | Path, settings: RawSettings | None = None) -> Description:
     """Describe a raw file, a patch store, a run folder or a folder of raw files.
 
     Parameters
     ----------
     path : path
+    settings : RawSettings, optional
+        What to take instead of what raw files say.
 
     Returns
     -------
@@ -43,11 +46,11 @@ def describe(path: str | Path) -> Description:
         raise NoiseflowError(f"{path}: no such file or folder")
     for recognises, tell in KINDS:
         if recognises(path):
-            return tell(path)
+            return tell(path, settings)
     raise NoiseflowError(f"{path}: neither a raw file, a patch store, a run folder nor a folder of raw files")
 
 
-def _run(path: Path) -> Description:
+def _run(path: Path, settings: RawSettings | None) -> Description:
     model = load(path)
     low, high = model.iso_range
     return {
@@ -61,7 +64,7 @@ def _run(path: Path) -> Description:
     }
 
 
-def _store(path: Path) -> Description:
+def _store(path: Path, settings: RawSettings | None) -> Description:
     with PatchStore(path) as store:
         counts = {split: int((store.table["split"] == index).sum()) for index, split in enumerate(SPLITS)}
         planes, height, width = store.patch_shape
@@ -78,8 +81,8 @@ def _store(path: Path) -> Description:
         }
 
 
-def _raw(path: Path) -> Description:
-    image = read_raw(path)
+def _raw(path: Path, settings: RawSettings | None) -> Description:
+    image = read_raw(path, settings)
     height, width = image.mosaic.shape
     described = {
         "kind": "raw file",
@@ -99,30 +102,33 @@ def _raw(path: Path) -> Description:
     return described
 
 
-def _folder(path: Path) -> Description:
-    collection = collect(path)
+def _folder(path: Path, settings: RawSettings | None) -> Description:
+    collection = collect(path, settings)
     scenes = collection.scenes
     sizes = Counter(len(scene.frames) for scene in scenes)
     counted = ", ".join(f"{count} of {frames} frame(s)" for frames, count in sizes.items())
     first = scenes[0].frames[0].read()
+    published = Counter(scene.split for scene in scenes if scene.split)
     return {
-        "kind": "folder of raw files",
+        "kind": next(source.kind for source in SOURCES if source.recognises(path)),
         "scenes": f"{len(scenes)} ({counted})",
         "clean twins": str(sum(scene.clean is not None for scene in scenes)),
         "first frame": f"{first.source}: {first.camera}, {first.cfa}, ISO {first.iso or 0:g}",
         "simulated": "yes, the truth is known" if collection.truth else "no",
+        **({"published split": ", ".join(f"{n} {split}" for split, n in published.items())} if published else {}),
+        **{f"note {number}": line for number, line in enumerate(collection.report, 1)},
     }
 
 
-def _stopped(path: Path) -> Description:
+def _stopped(path: Path, settings: RawSettings | None) -> Description:
     raise NoiseflowError(f"{path}: what an ingest that was stopped left; give its command again to go on with it")
 
 
-KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Description]], ...] = (
+KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path, RawSettings | None], Description]], ...] = (
     (lambda path: (path / SPEC).is_file(), _run),
+    (is_raw, _raw),
     (lambda path: path.is_file() and path.suffix.lower() in (".h5", ".hdf5"), _store),
-    (lambda path: path.is_file() and is_raw(path), _raw),
     (lambda path: path.is_dir() and path.suffix == PARTIAL, _stopped),
-    (Path.is_dir, _folder),
+    (lambda path: path.is_dir() or any(source.recognises(path) for source in SOURCES), _folder),
 )
 """Tests of a path and what describes it; the first that fits is taken."""

@@ -154,7 +154,7 @@ def main(raw: Path, frames: int, scratch: Path | None, json_out: Path | None) ->
         figures["reading"] = reading
         click.echo(
             f"reading batches of {BATCH} of 4×32×32: {reading['patches_s']:.0f} patches/s, {reading['ratio']:.2f} of "
-            f"memmap's {reading['memmap_patches_s']:.0f}; {reading['first_patches_s']:.0f} with checksums, the first time"
+            f"memmap's {reading['memmap_patches_s']:.0f}; {reading['first_patches_s']:.0f} with checksums (first time)"
         )
         figures["own_peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     if json_out is not None:

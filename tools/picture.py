@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from noiseflow.augment import sample_frame
 from noiseflow.models import load
 from noiseflow.patches import PatchStore
-from noiseflow.patches.scenes import collect
+from noiseflow.patches.sources import collect
 from noiseflow.raw import RawImage
 from noiseflow.simulate.scenes import WHITE_BALANCE
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noiseflow.calibrate.stack import Stack, StackSums
 from noiseflow.errors import DataError
 from noiseflow.progress import Progress, silent
-from noiseflow.raw import RawImage, is_raw, read_raw
+from noiseflow.raw import RawImage, raw_files, read_raw
 from noiseflow.raw.emva import EmvaFolder, is_emva, read_emva, read_frame
 
 __all__ = ["Frames", "Group", "Table", "read_frames", "read_tables"]
@@ -132,7 +132,8 @@ def _files(source: Path) -> Iterator[Path]:
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     if source.is_dir():
-        yield from (file for file in source.rglob("*") if file.is_file() and is_raw(file))
+        for folder in (source, *(entry for entry in source.rglob("*") if entry.is_dir())):
+            yield from raw_files(folder.iterdir())[0]
     else:
         yield source
 

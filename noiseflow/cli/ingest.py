@@ -1,11 +1,15 @@
 """``noiseflow ingest``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+
+if TYPE_CHECKING:
+    from noiseflow.raw import RawSettings
 
 __all__ = ["ingest"]
 
@@ -43,7 +47,7 @@ __all__ = ["ingest"]
     show_default=True,
     help="Leave out patches with a larger part of pixels that are dead, hot or moving.",
 )
-@click.option("--iso", type=float, help="ISO of files that do not say it.")
+@raw_options()
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; all processors, if there is enough to do.")
 @click.option("--scheduler", help="Work on the Dask cluster of this scheduler, such as tcp://host:8786.")
 @seed_option
@@ -57,7 +61,7 @@ def ingest(
     patches_per_frame: int | None,
     max_clipped: float,
     max_masked: float,
-    iso: float | None,
+    settings: "RawSettings",
     jobs: int | None,
     scheduler: str | None,
     seed: int,
@@ -81,7 +85,7 @@ def ingest(
         split_by=split_by,
         max_clipped=max_clipped,
         max_masked=max_masked,
-        iso=iso,
+        settings=settings,
         seed=seed,
     )
     with shown("ingest", "frames") as progress:

@@ -1,12 +1,13 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["PATH", "out_option", "overwrite_option", "seed_option"]
+__all__ = ["PATH", "out_option", "overwrite_option", "raw_options", "seed_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -21,3 +22,65 @@ seed_option = click.option(
 def out_option(what: str) -> Callable[[Command], Command]:
     """The required option ``--out`` of a command."""
     return click.option("--out", type=PATH, required=True, help=what)
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    parts = value.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise click.BadParameter(f"{value!r}: expected WIDTHxHEIGHT, such as 768x512")
+    return int(parts[0]), int(parts[1])
+
+
+def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        levels = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        levels = ()
+    if len(levels) not in (1, 4):
+        raise click.BadParameter(f"{value!r}: expected one level in DN, or four of R, G1, G2, B such as 64,64,65,64")
+    return levels
+
+
+RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cfa": (
+        "--cfa",
+        {"type": click.Choice(["RGGB", "GRBG", "GBRG", "BGGR", "MONO"], case_sensitive=False), "help": "Bayer phase."},
+    ),
+    "black": (
+        "--black",
+        {"callback": _levels, "metavar": "DN[,…]", "help": "Black level, or four of R, G1, G2, B."},
+    ),
+    "white": ("--white", {"type": float, "help": "White level in DN."}),
+    "iso": ("--iso", {"type": float, "help": "ISO."}),
+    "exposure_s": ("--exposure", {"type": float, "help": "Exposure time in seconds."}),
+    "camera": ("--camera", {"help": "Name of the camera."}),
+    "size": (
+        "--size",
+        {"callback": _size, "metavar": "WIDTHxHEIGHT", "help": "Pixels of a file without header."},
+    ),
+    "dtype": ("--dtype", {"metavar": "TYPE", "help": "Of a file without header: <u2, >u2, u1, …"}),
+}
+"""Fields of `RawSettings` and the flags that set them: said instead of what a file says."""
+
+
+def raw_options(leave_out: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """Flags that say what raw files do not, given to the command as one `RawSettings` named ``settings``."""
+    chosen = {field: option for field, option in RAW_OPTIONS.items() if field not in leave_out}
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_settings(**values: Any) -> Any:
+            from noiseflow.raw.settings import RawSettings
+
+            said = {field: values.pop(f"raw_{field}") for field in chosen}
+            return command(settings=RawSettings(**said), **values)
+
+        for field, (flag, how) in reversed(chosen.items()):
+            with_settings = click.option(flag, f"raw_{field}", **how)(with_settings)
+        return with_settings  # type: ignore[return-value]
+
+    return decorate

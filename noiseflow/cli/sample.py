@@ -1,10 +1,14 @@
 """``noiseflow sample``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
+
+if TYPE_CHECKING:
+    from noiseflow.raw import RawSettings
 
 __all__ = ["sample"]
 
@@ -15,6 +19,7 @@ __all__ = ["sample"]
 @click.option("--iso", type=float, help="The frame's own if not given.")
 @click.option("--camera", help="The frame's own, or the model's only one, if not given.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="1 is the fitted density.")
+@raw_options(leave_out=("iso", "camera"))
 @out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
 @seed_option
 @overwrite_option
@@ -24,6 +29,7 @@ def sample(
     iso: float | None,
     camera: str | None,
     temperature: float,
+    settings: "RawSettings",
     out: Path,
     seed: int,
     overwrite: bool,
@@ -37,7 +43,9 @@ def sample(
     from noiseflow.models import load
     from noiseflow.raw import read_raw
 
-    frame = sample_frame(load(run), read_raw(clean), iso=iso, camera=camera, seed=seed, temperature=temperature)
+    frame = sample_frame(
+        load(run), read_raw(clean, settings), iso=iso, camera=camera, seed=seed, temperature=temperature
+    )
     write_frame(out, frame, overwrite=overwrite)
     image = frame.image
     click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.cfa}, ISO {image.iso:g}")

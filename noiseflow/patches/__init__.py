@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from noiseflow.patches.mix import StoreMix
     from noiseflow.patches.options import IngestOptions, IngestResult
     from noiseflow.patches.pairing import PAIRINGS
-    from noiseflow.patches.scenes import SOURCES, collect
     from noiseflow.patches.schema import SPLITS
+    from noiseflow.patches.sources import SOURCES, collect
     from noiseflow.patches.store import PatchBatch, PatchStore
     from noiseflow.patches.writer import StoreWriter
 
@@ -37,14 +37,14 @@ _HOME = {
     "PatchStream": "dataset",
     "PatchDataset": "dataset",
     "PAIRINGS": "pairing",
-    "SOURCES": "scenes",
+    "SOURCES": "sources",
     "SPLITS": "schema",
     "IngestOptions": "options",
     "IngestResult": "options",
     "PatchBatch": "store",
     "PatchStore": "store",
     "StoreWriter": "writer",
-    "collect": "scenes",
+    "collect": "sources",
     "ingest": "ingestion",
 }
 

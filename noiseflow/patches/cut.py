@@ -1,6 +1,6 @@
 """Cut a pair of frames into patches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,10 @@ from noiseflow.patches.schema import CFAS, CLEAN_TYPE, NOISY_TYPE, fields
 from noiseflow.raw.bayer import offsets
 
 __all__ = ["Cut", "cut"]
+
+
+Grid = Callable[[tuple[int, ...], int], NDArray[Any]]
+"""(H, W) of the planes, patch size → corners (y, x), shape (n, 2)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +43,7 @@ class Cut:
     masked: int
 
 
-def cut(pair: Pair, options: IngestOptions, split: int, draw: int) -> Cut:
+def cut(pair: Pair, options: IngestOptions, split: int, draw: int, grid: Grid | None = None) -> Cut:
     """Take a pair's patches on a grid.
 
     Parameters
@@ -50,6 +54,8 @@ def cut(pair: Pair, options: IngestOptions, split: int, draw: int) -> Cut:
         Index in `SPLITS`.
     draw : int
         Beside the seed, which patches are drawn where not all are taken.
+    grid : callable, optional
+        Where the patches are, if the data set says so: see `Scene`.
 
     Raises
     ------
@@ -58,14 +64,18 @@ def cut(pair: Pair, options: IngestOptions, split: int, draw: int) -> Cut:
         NaN in some places.
     """
     image, size = pair.noisy, options.patch_size
-    iso = image.iso or options.iso
+    iso = image.iso
     if iso is None:
         raise RawError(f"{image.source}: the file does not say its ISO; give it with --iso")
-    _must_fit(image.mosaic, image.source)
+    if not image.whole:
+        raise RawError(
+            f"{image.source}: holds fractions or codes beyond 16 bits; a store holds the converter's own codes, "
+            "whole numbers 0…65535"
+        )
     # Views of the mosaic: packing it to planes first would copy it once more.
     height, width = (length // 2 for length in image.mosaic.shape)
     planes = [image.mosaic[y : 2 * height : 2, x : 2 * width : 2] for y, x in offsets(image.cfa)]
-    corners = _corners((height, width), size)
+    corners = (grid or _side_by_side)((height, width), size)
     if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
         rng = np.random.default_rng((options.seed, draw))
         corners = corners[np.sort(rng.choice(len(corners), options.patches_per_frame, replace=False))]
@@ -105,20 +115,8 @@ def _clipped(noisy: NDArray[Any], white: float) -> NDArray[np.float64]:
     return found
 
 
-def _must_fit(mosaic: NDArray[Any], source: str) -> None:
-    if mosaic.dtype == NOISY_TYPE:
-        return
-    low, high = float(mosaic.min()), float(mosaic.max())
-    whole = np.issubdtype(mosaic.dtype, np.integer) or bool((mosaic == np.rint(mosaic)).all())
-    if not (whole and low >= 0 and high < 2**16):
-        raise RawError(
-            f"{source}: codes {low:g}…{high:g} of type {mosaic.dtype}; a store holds whole numbers 0…65535, as the "
-            "converter gave them"
-        )
-
-
-def _corners(shape: tuple[int, ...], size: int) -> NDArray[Any]:
-    """Corners (y, x) of the grid of whole patches, shape (n, 2)."""
+def _side_by_side(shape: tuple[int, ...], size: int) -> NDArray[Any]:
+    """Corners of all patches that fit, row by row."""
     rows, columns = (np.arange(length // size) * size for length in shape)
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
 
@@ -126,17 +124,21 @@ def _corners(shape: tuple[int, ...], size: int) -> NDArray[Any]:
 def _patches(
     planes: Sequence[NDArray[Any]] | NDArray[Any], corners: NDArray[Any], size: int, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Patches of the grid at these corners, shape (n, C, size, size)."""
+    """Patches at these corners, shape (n, C, size, size)."""
     rows, columns = corners.T // size
     height, width = planes[0].shape
     found: NDArray[Any] = np.empty((len(corners), len(planes), size, size), dtype)
-    whole = len(corners) == (height // size) * (width // size)
+    aligned = not (corners % size).any()
+    whole = aligned and len(corners) == (height // size) * (width // size)
     for plane, values in enumerate(planes):
         grid = values[: height // size * size, : width // size * size]
         grid = grid.reshape(height // size, size, width // size, size).swapaxes(1, 2)
         if whole:
             # One pass instead of two.
             found.reshape(*grid.shape[:2], len(planes), size, size)[:, :, plane] = grid
-        else:
+        elif aligned:
             found[:, plane] = grid[rows, columns]
+        else:
+            for patch, (y, x) in zip(found, corners.tolist(), strict=True):
+                patch[plane] = values[y : y + size, x : x + size]
     return found

@@ -16,8 +16,8 @@ from noiseflow.patches.executors import Pool, executor, processors
 from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.parts import PartNote, read_note, write_whole
 from noiseflow.patches.plan import Plan, Task, make_plan
-from noiseflow.patches.scenes import collect
 from noiseflow.patches.schema import SPLITS
+from noiseflow.patches.sources import collect
 from noiseflow.patches.work import cut_frames, prepare_scene
 from noiseflow.patches.writer import StoreHeader, assemble, may_write, on_disk, partial_folder
 from noiseflow.progress import Progress, silent
@@ -75,7 +75,7 @@ def ingest(
     may_write(out, overwrite=overwrite)
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
-    plan = make_plan(sources, [collect(source) for source in sources], options)
+    plan = make_plan(sources, [collect(source, options.settings) for source in sources], options)
     first = plan.scenes[0].frames[0].read()
     layout = first.layout
     pixels = first.mosaic.size
@@ -98,10 +98,7 @@ def ingest(
         raise
     notes = [_known(folder, task) for task in plan.tasks]
     header = StoreHeader(layout, options.patch_size, plan.pairing, _provenance(sources, plan), plan.truth)
-    facts = {
-        scene.name: {**getattr(scene, "facts", {}), **each["facts"]}
-        for scene, each in zip(plan.scenes, told, strict=True)
-    }
+    facts = {scene.name: {**scene.facts, **each["facts"]} for scene, each in zip(plan.scenes, told, strict=True)}
     try:
         assemble(folder, len(notes), out, header, facts)
     except StoreError:

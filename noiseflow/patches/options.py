@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noiseflow.errors import DataError
+from noiseflow.raw.settings import RawSettings
 
 __all__ = ["IngestOptions", "IngestResult"]
 
@@ -28,10 +29,10 @@ class IngestOptions:
         A patch with a larger part of its pixels at code 0 or at the white level is left out.
     max_masked : float
         Likewise with pixels that are dead, hot or moving.
-    iso : float or None
-        ISO of frames whose file does not say it.
     seed : int
         Of the splits and the draw of patches.
+    settings : RawSettings or None
+        What to take instead of what the raw files say.
 
     Raises
     ------
@@ -46,8 +47,8 @@ class IngestOptions:
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     max_clipped: float = 0.0
     max_masked: float = 0.0
-    iso: float | None = None
     seed: int = 0
+    settings: RawSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

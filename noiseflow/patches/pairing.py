@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
-from noiseflow.patches.scenes import Frame, Scene
+from noiseflow.patches.sources import Frame, Scene
 from noiseflow.raw.image import RawImage
 
 __all__ = ["PAIRINGS", "Pair", "Pairing", "Reference", "choose_pairing"]

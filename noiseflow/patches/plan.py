@@ -11,7 +11,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches.duplicates import repeated
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairing import PAIRINGS, choose_pairing
-from noiseflow.patches.scenes import Collection, Scene
+from noiseflow.patches.sources import Collection, Scene
 from noiseflow.patches.splits import assign_splits
 from noiseflow.patches.truth import agreed_truth
 
@@ -121,7 +121,8 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
             for source, collection in zip(sources, collections, strict=True)
             for scene in collection.scenes
         ]
-    scenes, notes = _without_repeats(scenes)
+    scenes, repeats = _without_repeats(scenes)
+    notes = [line for collection in collections for line in collection.report] + repeats
     if not scenes:
         raise RawError("no source given; expected raw files, folders or data sets")
     pairing = choose_pairing(scenes, options.pairing)
@@ -131,7 +132,8 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
     usable = PAIRINGS[pairing].usable
     wanted = [(index, number) for index, scene in enumerate(scenes) for number in usable(scene)]
     groups = [_group(scenes[index], number, split_by) for index, number in wanted]
-    splits = assign_splits(groups, options.fractions, options.seed)
+    published = {group: scenes[index].split for (index, _), group in zip(wanted, groups, strict=True)}
+    splits = assign_splits(groups, options.fractions, options.seed, published)
     tasks = tuple(
         Task(part, index, number, splits[group])
         for part, ((index, number), group) in enumerate(zip(wanted, groups, strict=True))

@@ -19,7 +19,7 @@ from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairing import PAIRINGS, Reference
 from noiseflow.patches.parts import PartNote, write_part, write_whole
 from noiseflow.patches.plan import Task, stamp
-from noiseflow.patches.scenes import Scene
+from noiseflow.patches.sources import Scene
 
 __all__ = ["cut_frames", "prepare_scene", "read_facts"]
 
@@ -87,7 +87,7 @@ def cut_frames(
         pair = PAIRINGS[pairing].pair(scene, task.frame, reference)
         if pair.noisy.layout != layout:
             raise RawError(f"{path}: {pair.noisy.cfa} cannot go into one store with {layout!r} frames")
-        found = cut(pair, options, task.split, task.part)
+        found = cut(pair, options, task.split, task.part, scene.grid)
         note = PartNote(
             patches=len(found.table),
             scene=scene.name,

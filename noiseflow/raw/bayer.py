@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
 
-__all__ = ["BAYER_PHASES", "LAYOUTS", "MONO", "offsets", "pack", "plane_names", "unpack"]
+__all__ = ["BAYER_PHASES", "LAYOUTS", "MONO", "offsets", "pack", "plane_names", "shifted", "unpack"]
 
 MONO = "MONO"
 BAYER_PHASES = ("RGGB", "GRBG", "GBRG", "BGGR")
@@ -65,6 +65,17 @@ def offsets(cfa: str) -> tuple[tuple[int, int], ...]:
         )
     red, blue = divmod(cfa.index("R"), 2), divmod(cfa.index("B"), 2)
     return (red, (red[0], 1 - red[1]), (blue[0], 1 - blue[1]), blue)
+
+
+def shifted(cfa: str, rows: int, columns: int) -> str:
+    """The phase that is left at the first pixel when `rows` and `columns` are cut off before it.
+
+    >>> shifted("RGGB", 1, 0)
+    'GBRG'
+    """
+    if cfa == MONO:
+        return MONO
+    return "".join(cfa[2 * ((row + rows) % 2) + (column + columns) % 2] for row in (0, 1) for column in (0, 1))
 
 
 def pack(mosaic: NDArray[Any], cfa: str) -> NDArray[Any]:

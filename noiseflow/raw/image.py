@@ -19,7 +19,8 @@ class RawImage:
     Parameters
     ----------
     mosaic : ndarray of integers, shape (H, W)
-        Raw codes, in DN, as stored: no black level subtracted, nothing clipped.
+        Raw codes, in DN, as stored: no black level subtracted, nothing clipped.  Floats, in
+        DN all the same, where a file holds fractions of it, as a clean mean does.
     cfa : str
         Phase of the colour filter array at the first pixel: ``"RGGB"``, ``"GRBG"``,
         ``"GBRG"``, ``"BGGR"``, or ``"MONO"``.
@@ -73,6 +74,12 @@ class RawImage:
             raise RawError(f"{where}: white level {self.white} is not above the black level(s) {self.black}")
 
     @property
+    def whole(self) -> bool:
+        """Whether the mosaic holds whole codes of 16 bits, as a camera's converter gives them."""
+        fits = self.mosaic.dtype in (np.uint8, np.uint16)
+        return fits or (self.mosaic.dtype.kind in "ui" and bool(self.mosaic.min() >= 0 and self.mosaic.max() < 2**16))
+
+    @property
     def camera(self) -> str:
         """Make and model in one name, without the make said twice."""
         if self.model.lower().startswith(self.make.lower()):
@@ -118,14 +125,16 @@ class RawImage:
         ----------
         signal : ndarray, shape (C, h, w)
             Normalised planes, C = 1 for ``"mono"`` and else 4.  Rounded to whole DN and
-            clipped to [0, white]; an odd last row or column keeps its codes.
+            clipped to [0, white]; an odd last row or column keeps its codes, rounded.
         iso : float, optional
             Another ISO to say.
         """
         layout = "mono" if len(signal) == 1 else self.layout
         black, white = self.levels(layout)
-        codes = np.clip(np.rint(signal * (white - black) + black), 0, white).astype(self.mosaic.dtype)
+        fits = np.uint16 if white < 2**16 else np.uint32
+        kept = np.rint(self.mosaic).astype(fits) if self.mosaic.dtype.kind == "f" else self.mosaic
+        codes = np.clip(np.rint(signal * (white - black) + black), 0, white).astype(kept.dtype)
         whole = codes[0] if layout == "mono" else unpack(codes, self.cfa)
-        mosaic = self.mosaic.copy()
+        mosaic = kept.copy()
         mosaic[: whole.shape[0], : whole.shape[1]] = whole
         return replace(self, mosaic=mosaic, iso=iso or self.iso)

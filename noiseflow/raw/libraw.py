@@ -8,8 +8,12 @@ import numpy as np
 import rawpy
 
 from noiseflow.errors import RawError
+from noiseflow.raw import dng_pixels
 from noiseflow.raw.bayer import MONO, offsets
+from noiseflow.raw.decoding import decoding
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.limits import check_size
+from noiseflow.raw.settings import RawSettings
 from noiseflow.raw.truncation import refuse_truncated
 
 __all__ = ["SUFFIXES", "read"]
@@ -23,18 +27,21 @@ NOISE_PROFILE_TAG = 0xC761
 ISO_SATURATED = 65535
 
 
-def read(path: Path) -> RawImage:
+def read(path: Path, settings: RawSettings) -> RawImage:
     """Read the visible area of a raw file.
 
     Parameters
     ----------
     path : Path
         Any raw file that LibRaw knows.
+    settings : RawSettings
+        Their areas count from the visible area's first pixel.
 
     Returns
     -------
     RawImage
-        Mosaic as stored; the CFA phase is that of the visible area's first pixel.
+        Mosaic as stored; the CFA phase is that of the visible area's first pixel.  The
+        black level is the file's, or else the mean of each plane over its masked pixels.
 
     Raises
     ------
@@ -42,8 +49,13 @@ def read(path: Path) -> RawImage:
         The file is damaged, truncated or no raw file, or its pattern is not 2×2 Bayer or monochrome.
     """
     refuse_truncated(path)
+    tags = _exif(path)
+    page = dng_pixels.page_facts(path)
+    if page is not None and page.beyond_libraw:
+        return dng_pixels.read(path, settings, **_said(tags))
     try:
         with rawpy.imread(str(path)) as raw:
+            check_size(path, raw.sizes.raw_height, raw.sizes.raw_width)
             mosaic = np.array(raw.raw_image_visible, copy=True)
             if mosaic.ndim != 2:
                 raise RawError(
@@ -51,29 +63,44 @@ def read(path: Path) -> RawImage:
                 )
             cfa = _cfa(raw, path)
             black = _black_levels(raw, cfa)
+            if page is not None and page.masked:
+                black = page.black_of(raw.raw_image, cfa, raw.sizes.top_margin, raw.sizes.left_margin) or black
             white = float(raw.white_level)
-            iso, exposure = raw.other.iso_speed, raw.other.shutter_speed
-    except rawpy.LibRawError as error:
+            said = _said(tags, raw.other.iso_speed, raw.other.shutter_speed)
+    # rawpy refuses patterns that it cannot describe by NotImplementedError.
+    except (rawpy.LibRawError, NotImplementedError) as error:
         reason = error.args[0] if error.args else type(error).__name__
         if isinstance(reason, bytes):
             reason = reason.decode(errors="replace")
         raise RawError(f"{path}: LibRaw cannot decode it ({reason}); is the file whole and a raw file?") from error
-    tags = _exif(path)
+    return settings.image(mosaic, str(path), cfa=cfa, black=_with_fractions(black, tags, cfa), white=white, **said)
+
+
+def _said(tags: dict[str, Any], iso: float = 0.0, exposure_s: float = 0.0) -> dict[str, Any]:
+    """What the Exif tags say, after LibRaw where it says something."""
+    iso = iso or _number(tags.get("EXIF ISOSpeedRatings"))
     if iso == ISO_SATURATED:
         # Exif 2.3: the 32-bit tag tells an ISO that 16 bits cannot; LibRaw follows it for some makes only.
-        iso = float(str(tags.get("EXIF RecommendedExposureIndex", iso)))
-    return RawImage(
-        mosaic=mosaic,
-        cfa=cfa,
-        black=_with_fractions(black, tags, cfa),
-        white=white,
-        iso=float(iso) or None,
-        exposure_s=float(exposure) or None,
-        make=str(tags.get("Image Make", "")).strip(),
-        model=str(tags.get("Image Model", "")).strip(),
-        source=str(path),
-        noise_profile=_noise_profile(tags),
-    )
+        iso = _number(tags.get("EXIF RecommendedExposureIndex")) or iso
+    return {
+        "iso": float(iso) or None,
+        "exposure_s": float(exposure_s) or _number(tags.get("EXIF ExposureTime")) or None,
+        "make": str(tags.get("Image Make", "")).strip(),
+        "model": str(tags.get("Image Model", "")).strip(),
+        "noise_profile": _noise_profile(tags),
+    }
+
+
+def _number(tag: Any) -> float:
+    return (_numbers(tag) or [0.0])[0]
+
+
+def _numbers(tag: Any) -> list[float]:
+    """Values of a tag; none if it is absent or damaged, such as a ratio to 0."""
+    try:
+        return [float(value) for value in np.ravel(np.asarray(getattr(tag, "values", []), dtype=object))]
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return []
 
 
 def _cfa(raw: Any, path: Path) -> str:
@@ -104,7 +131,7 @@ def _black_levels(raw: Any, cfa: str) -> tuple[float, ...]:
 def _with_fractions(black: tuple[float, ...], tags: dict[str, Any], cfa: str) -> tuple[float, ...]:
     # A DNG's black levels may be fractions, which LibRaw cuts off.
     tag = tags.get("Image BlackLevel")
-    raster = [float(level) for level in tag.values] if tag else []
+    raster = _numbers(tag)
     if len(raster) == 4 and len(black) == 4:
         raster = [raster[2 * row + column] for row, column in offsets(cfa)]
     exact = tuple(raster) * (len(black) if len(raster) == 1 else 1)
@@ -112,13 +139,15 @@ def _with_fractions(black: tuple[float, ...], tags: dict[str, Any], cfa: str) ->
 
 
 def _exif(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return dict(exifread.process_file(file, details=False))
+    try:
+        with decoding(path, "Exif"), path.open("rb") as file:
+            return dict(exifread.process_file(file, details=False))
+    except RawError:
+        # Without its Exif a file may still be whole: LibRaw judges it.
+        return {}
 
 
 def _noise_profile(tags: dict[str, Any]) -> tuple[tuple[float, float], ...]:
     tag = tags.get("Image NoiseProfile") or tags.get(f"Image Tag 0x{NOISE_PROFILE_TAG:04X}")
-    if tag is None:
-        return ()
-    values = np.asarray(tag.values, np.float64).ravel().tolist()
-    return tuple(zip(values[::2], values[1::2], strict=True))
+    values = _numbers(tag)
+    return tuple(zip(values[::2], values[1::2], strict=False))

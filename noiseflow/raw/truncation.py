@@ -1,11 +1,12 @@
 """Truncated files: LibRaw decodes what is there and fills the rest with anything."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import tifffile
 
 from noiseflow.errors import RawError
+from noiseflow.raw.decoding import decoding
+from noiseflow.raw.tiff_pages import all_pages
 
 __all__ = ["refuse_truncated"]
 
@@ -20,22 +21,15 @@ def refuse_truncated(path: Path) -> None:
     RawError
         If a strip or tile lies beyond the end of the file.
     """
+    end = 0
     try:
-        with tifffile.TiffFile(path) as tiff:
-            end = max(_ends(tiff.pages), default=0)
-    except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError):
+        with decoding(path, "a TIFF file"), tifffile.TiffFile(path) as tiff:
+            for page in all_pages(tiff.pages):
+                spans = zip(page.dataoffsets, page.databytecounts, strict=False)
+                end = max(end, max((offset + count for offset, count in spans), default=0))
+    except RawError:
         # Not TIFF, or TIFF in a maker's own dialect: LibRaw judges it.
         return
     size = path.stat().st_size
     if end > size:
         raise RawError(f"{path}: truncated: its pixel data ends at byte {end:,}, the file at {size:,}; copy it again")
-
-
-def _ends(pages: tifffile.TiffPages) -> Iterator[int]:
-    for index in range(len(pages)):
-        page = pages[index]
-        if not isinstance(page, tifffile.TiffPage):
-            continue
-        yield from (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
-        if page.subifds and page.pages is not None:
-            yield from _ends(page.pages)

@@ -211,7 +211,7 @@ def test_names_of_any_kind(tmp_path: Path, name: str) -> None:
 def test_codes_of_more_than_16_bits_are_refused(tmp_path: Path) -> None:
     from noiseflow.patches.cut import cut
     from noiseflow.patches.pairing import Pair
-    from noiseflow.patches.scenes import Frame
+    from noiseflow.patches.sources import Frame
 
     image = frame(np.full((16, 16), 70_000, np.uint32))
     pair = Pair(Frame(tmp_path, lambda: image), 0, image, np.zeros((4, 8, 8)), 0.0)
@@ -229,7 +229,7 @@ def test_a_folder_of_other_files(tmp_path: Path) -> None:
 def test_masked_pixels_leave_their_patches_out(tmp_path: Path) -> None:
     from noiseflow.patches.cut import cut
     from noiseflow.patches.pairing import Pair
-    from noiseflow.patches.scenes import Frame
+    from noiseflow.patches.sources import Frame
 
     image = frame(np.full((32, 32), 500, np.uint16))
     valid = np.ones((4, 16, 16), bool)

@@ -1,0 +1,30 @@
+"""Folders of the EMVA 1288 reference data sets: each series is a scene."""
+
+from functools import partial
+from pathlib import Path
+
+from noiseflow.patches.sources.scene import Collection, Frame, Scene
+from noiseflow.raw.emva import is_emva, read_emva, read_frame
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["gather", "recognises"]
+
+recognises = is_emva
+
+
+def gather(path: Path, settings: RawSettings) -> Collection:
+    """Sort the series of a listing into scenes; the listing says all that `settings` could."""
+    folder = read_emva(path)
+    scenes = [
+        Scene(
+            name=f"{series.name}_{number:03d}",
+            frames=tuple(Frame(file, partial(read_frame, folder, series, file)) for file in series.files),
+            subject=f"{series.name}_{number:03d}",
+            facts={"kind": series.kind, "exposure_s": series.exposure_ns * 1e-9, "photons": series.photons},
+        )
+        for number, series in enumerate(folder.series)
+        if series.files
+    ]
+    empty = len(folder.series) - len(scenes)
+    report = (f"{path}: {empty} series without frames left out",) if empty else ()
+    return Collection(tuple(scenes), report=report)

@@ -1,0 +1,89 @@
+"""Frames, scenes and collections of them: what every source gathers.
+
+All of it can be pickled, to be sent to worker processes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from noiseflow.raw.image import RawImage
+from noiseflow.raw.reading import read_raw
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["Collection", "Frame", "Scene", "file_frame"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame that can be read when it is wanted.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages, checksums and provenance.
+    read : callable
+        Reads it; a module's function or a `functools.partial` of one.
+    """
+
+    path: Path
+    read: Callable[[], RawImage]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Frames of one static scene at one setting of the camera.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its collection.
+    frames : tuple of Frame
+        Noisy frames.
+    clean : Frame or None
+        The clean twin, if there is one.
+    subject : str
+        What was pictured: scenes of one subject stay in one split.
+    split : str or None
+        ``"train"``, ``"val"`` or ``"test"`` where the data set publishes it; None to be drawn.
+    facts : mapping
+        JSON-able: what the data set says of the scene beside its pixels.
+    grid : callable or None
+        ((H, W) of the planes, patch size) to corners (y, x), shape (n, 2), of the patches
+        that the data set publishes; None for all that fit side by side.
+    """
+
+    name: str
+    frames: tuple[Frame, ...]
+    clean: Frame | None = None
+    subject: str = ""
+    split: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    grid: Callable[[tuple[int, ...], int], NDArray[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Scenes found in one place.
+
+    Parameters
+    ----------
+    scenes : tuple of Scene
+    truth : mapping
+        About the cameras, by name, if they are simulated.
+    report : tuple of str
+        Lines to be said aloud: what is missing, left out or unreadable.
+    """
+
+    scenes: tuple[Scene, ...]
+    truth: Mapping[str, Any] = field(default_factory=dict)
+    report: tuple[str, ...] = ()
+
+
+def file_frame(path: Path, settings: RawSettings) -> Frame:
+    """A raw file as a frame."""
+    return Frame(path, partial(read_raw, path, settings))

@@ -1,0 +1,157 @@
+"""SIDD's folder trees: Small, Medium and Full, raw-RGB.
+
+Medium holds ``Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_RAW_010.MAT`` with
+``…GT_RAW…`` and ``…METADATA_RAW…`` beside it; Full has folders ``0001_NOISY_RAW`` and so on
+in between.  Each noisy frame has a ground truth of its own, so it is a scene of its own too;
+the frames of one instance stay in one split.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from noiseflow.errors import RawError
+from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.patches.sources.sidd_published import facts_of, published, published_grid
+from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.sidd import NAME, SceneName, metadata_beside, read_metadata
+
+__all__ = ["gather", "recognises"]
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder is a scene instance, or holds some, itself or in ``Data``."""
+    return path.is_dir() and any(True for _ in _instances(path))
+
+
+def gather(path: Path, settings: RawSettings) -> Collection:
+    """Sort the frames of the instances found into scenes with the published split.
+
+    Instances in neither published list are left out, unless none of those found is in one; then
+    all are taken and no split is given.  What is missing, left out, or not in the data set as
+    published is reported.
+
+    Raises
+    ------
+    RawError
+        No raw frame is there at all.
+    """
+    found = dict(_instances(path))
+    listed = {folder: name for folder, name in found.items() if name.instance in published().split}
+    report = _compared(path, found.values()) if listed and path not in found else []
+    if listed and len(listed) < len(found):
+        report.append(
+            f"{path}: {len(found) - len(listed)} scene(s) in neither the published training nor test list left out"
+        )
+    scenes: list[Scene] = []
+    for folder, name in (listed or found).items():
+        scenes += _scenes(folder, name, settings, report, split=published().split.get(name.instance))
+    if not scenes:
+        raise RawError(
+            f"{path}: {len(found)} SIDD scene folder(s), but no raw frame that can be read in them: "
+            f"{report[-1] if report else 'expected …NOISY_RAW….MAT files, the raw-RGB version of the data set'}"
+        )
+    if any(scene.split for scene in scenes):
+        count = published().patches_per_frame
+        report.append(
+            f"published split and patches ({count:,} of 32×32 a frame); --max-clipped 1 keeps clipped ones too"
+        )
+    return Collection(tuple(scenes), report=tuple(report))
+
+
+def _instances(path: Path) -> Iterator[tuple[Path, SceneName]]:
+    itself = SceneName.parse(path.absolute().name)
+    if itself is not None:
+        yield path, itself
+        return
+    for place in (path / "Data", path):
+        if place.is_dir():
+            named = [(entry, SceneName.parse(entry.name)) for entry in sorted(place.iterdir()) if entry.is_dir()]
+            instances = [(entry, name) for entry, name in named if name is not None]
+            if instances:
+                yield from instances
+                return
+
+
+def _compared(path: Path, found: Iterable[SceneName]) -> list[str]:
+    """Lines on what is missing from the published lists, or unknown to them."""
+    numbers = {name.instance for name in found}
+    report = []
+    for split in ("train", "test"):
+        wanted = {number for number, its in published().split.items() if its == split}
+        missing = sorted(wanted - numbers)
+        if missing:
+            report.append(
+                f"{path}: {len(missing)} of {len(wanted)} published {split} scenes missing: {_short(missing)}"
+            )
+    known = {int(name[:4]) for name in published().scenes + published().blocks}
+    extra = sorted(numbers - known)
+    if extra:
+        report.append(f"{path}: {len(extra)} scene(s) that the data set does not have: {_short(extra)}")
+    return report
+
+
+def _short(numbers: list[int]) -> str:
+    shown = ", ".join(f"{number:04d}" for number in numbers[:8])
+    return shown + (", …" if len(numbers) > 8 else "")
+
+
+def _scenes(
+    folder: Path, name: SceneName, settings: RawSettings, report: list[str], split: str | None
+) -> Iterator[Scene]:
+    try:
+        files = sorted(file for file in (*folder.iterdir(), *folder.glob("*/*")) if NAME.fullmatch(file.name))
+    except OSError as error:
+        report.append(f"{folder}: cannot be opened ({error.strerror}); left out")
+        return
+    noisy = [file for file in files if "NOISY" in file.name.upper()]
+    clean = {_frame(file): file for file in files if file not in noisy}
+    if not noisy:
+        report.append(f"{folder}: no noisy raw frame; left out")
+    told = settings.cfa is not None and settings.black is not None and settings.white is not None
+    for file in noisy:
+        twin = clean.get(_frame(file))
+        if clean and twin is None:
+            report.append(f"{file}: its ground truth is missing; left out")
+            continue
+        try:
+            facts = _with_metadata(facts_of(name), file)
+        except RawError as error:
+            if not told:
+                report.append(f"{error}; left out")
+                continue
+            facts = facts_of(name)
+        if facts.get("cfa", published().cfa.get(name.camera)) != published().cfa.get(name.camera):
+            report.append(f"{file}: its metadata says {facts['cfa']}; the {name.camera} is known as otherwise")
+        yield Scene(
+            name=f"{folder.name}/{_frame(file)}",
+            frames=(file_frame(file, settings),),
+            clean=file_frame(twin, settings) if twin else None,
+            # Without a published split, instances of one pictured scene stay together.
+            subject=folder.name if split else f"scene {name.scene}",
+            split=split,
+            facts=facts,
+            grid=published_grid if split else None,
+        )
+
+
+def _frame(file: Path) -> str:
+    match = NAME.fullmatch(file.name)
+    return match["frame"] if match else ""
+
+
+def _with_metadata(facts: dict[str, Any], file: Path) -> dict[str, Any]:
+    beside = metadata_beside(file)
+    if beside is None:
+        raise RawError(f"{file}: its metadata file is missing")
+    metadata = read_metadata(beside)
+    return {
+        **facts,
+        "iso": metadata.iso or facts["iso"],
+        "cfa": metadata.cfa,
+        "black_dn": metadata.black,
+        "white_dn": metadata.white,
+        "make": metadata.make,
+        "model": metadata.model,
+        "nlf": [list(pair) for pair in metadata.noise_profile],
+    }

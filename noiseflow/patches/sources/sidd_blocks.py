@@ -1,0 +1,156 @@
+"""SIDD's Validation and Benchmark block files: 40 instances of 32 blocks of 256×256 in one array.
+
+``ValidationNoisyBlocksRaw.mat`` with ``ValidationGtBlocksRaw.mat``, MATLAB version 5;
+``BenchmarkNoisyBlocksRaw.mat`` has no ground truth.  Each block is a scene.  The files hold the
+signal in [0, 1] and not the levels: the number of codes between black and white is found from
+the spacing of the values of an instance, black is taken as 0.
+"""
+
+import tempfile
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+
+from noiseflow.errors import RawError
+from noiseflow.patches.sources.scene import Collection, Frame, Scene
+from noiseflow.patches.sources.sidd_published import facts_of, published
+from noiseflow.raw.decoding import decoding
+from noiseflow.raw.image import RawImage
+from noiseflow.raw.limits import MAX_PIXELS
+from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.sidd import SceneName, restored, signal_in_dn
+
+__all__ = ["gather", "read_block", "recognises"]
+
+SETS = {"Validation": "val", "Benchmark": "test"}
+"""First word of a file's name, and the split that it is made for."""
+
+MANY_CODES = 2**16 - 1
+"""Codes of a signal whose spacing is not found: fine enough to lose nothing."""
+
+
+def recognises(path: Path) -> bool:
+    """Whether a path is a file of noisy blocks, or a folder that holds one."""
+    return bool(_files(path))
+
+
+def gather(path: Path, settings: RawSettings) -> Collection:
+    """Sort the blocks of each file into scenes."""
+    scenes: list[Scene] = []
+    report: list[str] = []
+    for noisy in _files(path):
+        which = noisy.name.removesuffix("NoisyBlocksRaw.mat")
+        clean = noisy.with_name(f"{which}GtBlocksRaw.mat")
+        instances, blocks = _shape(noisy)
+        if clean.is_file() and _shape(clean) != (instances, blocks):
+            raise RawError(f"{clean}: holds other blocks than {noisy.name}")
+        if not clean.is_file():
+            report.append(f"{noisy}: {clean.name} is missing; its blocks have no clean signal")
+        names = published().blocks
+        if instances != len(names):
+            report.append(f"{noisy}: {instances} instances; expected {len(names)}, named in that order")
+        for index, name in list(enumerate(names))[:instances]:
+            parsed = SceneName.parse(name)
+            assert parsed is not None
+            scenes += [
+                Scene(
+                    name=f"{which}/{name}/{block:02d}",
+                    frames=(Frame(noisy, partial(read_block, noisy, noisy, index, block, settings)),),
+                    clean=Frame(clean, partial(read_block, clean, noisy, index, block, settings))
+                    if clean.is_file()
+                    else None,
+                    subject=f"{which}/{name}",
+                    split=SETS[which],
+                    facts={**facts_of(parsed), "block": block},
+                )
+                for block in range(blocks)
+            ]
+    return Collection(tuple(scenes), report=tuple(report))
+
+
+def read_block(path: Path, noisy: Path, index: int, block: int, settings: RawSettings) -> RawImage:
+    """Read one block, in codes if `path` is `noisy` and in DN with fractions if it is the ground truth.
+
+    Parameters
+    ----------
+    path : Path
+    noisy : Path
+        The file that tells the number of codes.
+    index, block : int
+        Of the instance, and of the block in it.
+    settings : RawSettings
+
+    Raises
+    ------
+    RawError
+        The file is damaged, or of another shape.
+    """
+    name = SceneName.parse(published().blocks[index])
+    assert name is not None
+    black = (settings.black or (0.0,))[0]
+    white = settings.white or black + _codes(noisy, noisy.stat().st_mtime_ns, index)
+    signal = np.nan_to_num(_blocks(path, path.stat().st_mtime_ns)[index, block])
+    mosaic = restored(signal, black, white, str(path)) if path == noisy else signal_in_dn(signal, black, white)
+    return settings.image(
+        mosaic,
+        f"{path} ({published().blocks[index]}, block {block})",
+        cfa=published().cfa[name.camera],
+        black=(black,),
+        white=white,
+        iso=name.iso,
+        exposure_s=name.exposure_s,
+        model=name.camera,
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    names = {f"{which}NoisyBlocksRaw.mat" for which in SETS}
+    if path.is_dir():
+        return sorted(path / name for name in names if (path / name).is_file())
+    return [path] if path.is_file() and path.name in names else []
+
+
+def _shape(path: Path) -> tuple[int, int]:
+    """Instances and blocks in a file."""
+    with decoding(path, "a MAT file of version 5"):
+        shape = tuple(int(length) for length in _array_of(path)[1])
+    if len(shape) != 4 or np.prod(shape, dtype=np.float64) > MAX_PIXELS:
+        raise RawError(f"{path}: holds an array of shape {shape}; expected 40×32 blocks of 256×256")
+    return shape[0], shape[1]
+
+
+def _array_of(path: Path) -> tuple[str, tuple[int, ...]]:
+    for name, shape, _ in scipy.io.whosmat(path):
+        if name == path.stem:
+            return name, shape
+    raise RawError(f"{path}: holds no array {path.stem!r}")
+
+
+@lru_cache(maxsize=2)
+def _blocks(path: Path, modified_ns: int) -> NDArray[Any]:
+    """All blocks of a file, spooled to disk so that they are not kept in memory; shape (40, 32, 256, 256)."""
+    with decoding(path, "a MAT file of version 5"):
+        name, shape = _array_of(path)
+        array = scipy.io.loadmat(path, variable_names=[name])[name]
+        with tempfile.TemporaryFile() as file:
+            spooled: NDArray[Any] = np.memmap(file, np.float32, "w+", shape=shape)
+        spooled[:] = array
+    return spooled
+
+
+@lru_cache(maxsize=64)
+def _codes(path: Path, modified_ns: int, index: int) -> float:
+    """Codes between black and white: one over the least spacing of an instance's values, if all are multiples of it."""
+    values = np.unique(np.asarray(_blocks(path, modified_ns)[index], np.float64))
+    values = values[np.isfinite(values)]
+    steps = np.diff(values)
+    steps = steps[steps > 1 / MANY_CODES]
+    if not steps.size:
+        return float(MANY_CODES)
+    codes = float(np.rint(1 / steps.min()))
+    whole = np.abs(values * codes - np.rint(values * codes)).max() < 0.01
+    return codes if whole else float(MANY_CODES)

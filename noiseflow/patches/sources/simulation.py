@@ -1,0 +1,41 @@
+"""Folders that ``noiseflow simulate`` wrote: noisy frames with clean twins, and the truth."""
+
+import json
+from pathlib import Path
+
+from noiseflow.errors import RawError
+from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.raw.settings import RawSettings
+from noiseflow.simulate.write import MANIFEST
+
+__all__ = ["gather", "recognises"]
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder holds the manifest of a simulation."""
+    return (path / MANIFEST).is_file()
+
+
+def gather(path: Path, settings: RawSettings) -> Collection:
+    """Sort the frames of a simulation into scenes, as its manifest lists them.
+
+    Raises
+    ------
+    RawError
+        The manifest cannot be understood.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        scenes = tuple(
+            Scene(
+                name=f"{scene['name']}_ISO{float(scene['iso']):g}",
+                frames=tuple(file_frame(path / name, settings) for name in scene["noisy"]),
+                clean=file_frame(path / scene["clean"], settings),
+                subject=scene["name"],
+            )
+            for scene in manifest["scenes"]
+        )
+        truth = dict(manifest["truth"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RawError(f"{path / MANIFEST}: cannot understand it ({error!r}); simulate again") from error
+    return Collection(scenes, truth)

@@ -1,0 +1,40 @@
+"""What array files (NPZ, HDF5) may say of a mosaic beside its pixels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from noiseflow.errors import RawError
+
+__all__ = ["FIELDS", "said_by"]
+
+TEXTS = frozenset(("cfa", "make", "model"))
+NUMBERS = frozenset(("white", "iso", "exposure_s"))
+FIELDS = TEXTS | NUMBERS | {"black"}
+"""Names, as those of `RawImage`."""
+
+
+def said_by(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The fields among `values`, as `RawImage` takes them.
+
+    Raises
+    ------
+    RawError
+        A value of a wrong type.
+    """
+    said: dict[str, Any] = {}
+    for name in FIELDS & values.keys():
+        value = values[name]
+        try:
+            if name in TEXTS:
+                item = np.asarray(value).item()
+                said[name] = item.decode() if isinstance(item, bytes) else str(item)
+            else:
+                levels = tuple(float(level) for level in np.ravel(value))
+                said[name] = levels if name == "black" else levels[0]
+        except (TypeError, ValueError, IndexError) as error:
+            raise RawError(f"{source}: {name}: cannot understand {value!r}") from error
+    if len(said.get("black", (0,))) not in (1, 4):
+        raise RawError(f"{source}: black: expected one level, or four of R, G1, G2, B; got {said['black']}")
+    return said

@@ -1,0 +1,270 @@
+"""The MAT files of SIDD: mosaics (v7.3, which is HDF5) and their metadata (v5 structs).
+
+The authors' normalisation is undone: signal = clip((DN − b) / (w − b), 0, 1) in single
+precision, with b the *first* black level that the DNG lists and w its white level, whole
+frame, row by row as stored; MATLAB's HDF5 files hold it transposed.
+
+References
+----------
+Abdelhamed, Lin, Brown: A High-Quality Denoising Dataset for Smartphone Cameras, CVPR 2018;
+the authors' ``run_pipeline.m`` and ``LoadRawImages.m`` (AbdoKamel/sidd-ground-truth-image-estimation).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+
+from noiseflow.errors import RawError
+from noiseflow.raw.decoding import decoding
+from noiseflow.raw.hdf5 import plain_dataset
+from noiseflow.raw.image import RawImage
+from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.tiff_pages import cfa_of
+
+__all__ = [
+    "NAME",
+    "SUFFIXES",
+    "SceneName",
+    "SiddMetadata",
+    "metadata_beside",
+    "read",
+    "read_metadata",
+    "recognises",
+    "restored",
+    "scene_of",
+    "signal_in_dn",
+]
+
+SUFFIXES = frozenset((".mat",))
+
+NAME = re.compile(r"(?P<number>\d{4}_)?(?P<kind>NOISY|GT)_RAW_(?P<frame>\d{3})\.MAT", re.IGNORECASE)
+
+SCENE = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])")
+
+CFA_PATTERN, NOISE_PROFILE = 33422, 51041
+
+LARGEST_RESIDUE_DN = 0.05
+"""Codes restored with the right levels are whole to single precision, about 0.0005 DN; with wrong ones the
+median distance from whole codes is 0.25 DN."""
+
+
+@dataclass(frozen=True)
+class SiddMetadata:
+    """What a metadata file says of its frame.
+
+    Parameters
+    ----------
+    cfa : str
+    black, white : float
+        DN; `black` the first that the DNG lists, which normalised all planes.
+    iso, exposure_s : float or None
+    make, model : str
+    noise_profile : tuple of (float, float)
+        (S, O) of each colour, var = S·signal + O, from DNG tag 51041; empty if absent.
+    """
+
+    cfa: str
+    black: float
+    white: float
+    iso: float | None
+    exposure_s: float | None
+    make: str
+    model: str
+    noise_profile: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class SceneName:
+    """What the name of a scene instance's folder says, such as 0001_001_S6_00100_00060_3200_L.
+
+    Parameters
+    ----------
+    instance : int
+    scene : str
+        Number of what was pictured.
+    camera : str
+        Code: GP, IP, S6, N6 or G4.
+    iso : float
+    exposure_s : float
+        The name holds its inverse.
+    illuminant_k : float
+        Colour temperature in kelvin.
+    brightness : str
+        L, N or H: low, normal, high exposure.
+    """
+
+    instance: int
+    scene: str
+    camera: str
+    iso: float
+    exposure_s: float
+    illuminant_k: float
+    brightness: str
+
+    @classmethod
+    def parse(cls, name: str) -> "SceneName | None":
+        """The parts of a folder's name; None if it is not of this form.
+
+        >>> SceneName.parse("0052_002_S6_01600_01000_5500_N").exposure_s
+        0.001
+        """
+        match = SCENE.fullmatch(name)
+        if match is None or not int(match[5]):
+            return None
+        number, scene, camera, iso, shutter, kelvin, brightness = match.groups()
+        return cls(int(number), scene, camera, float(iso), 1 / int(shutter), float(kelvin), brightness)
+
+
+def scene_of(path: Path) -> SceneName | None:
+    """The scene instance that a file belongs to, by the folder that it is in, or the one above."""
+    names = (SceneName.parse(folder.name) for folder in list(path.absolute().parents)[:2])
+    return next((name for name in names if name is not None), None)
+
+
+def recognises(path: Path) -> bool:
+    """Whether a MAT file is named as SIDD names its mosaics."""
+    return NAME.fullmatch(path.name) is not None
+
+
+def metadata_beside(path: Path) -> Path | None:
+    """The metadata file of a mosaic: beside it (Medium), or in a folder beside its folder (Full); None if missing."""
+    match = NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    start, frame = match["number"] or "", match["frame"]
+    name = f"{start}METADATA_RAW_{frame}{path.suffix}"
+    for folder in (path.parent, path.parent.parent / f"{start}METADATA_RAW"):
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def read(path: Path, settings: RawSettings) -> RawImage:
+    """Read a noisy frame as the camera's codes, or a ground truth as DN with fractions.
+
+    Raises
+    ------
+    RawError
+        The file is damaged, or neither its metadata nor the settings say its levels.
+    """
+    beside = metadata_beside(path)
+    said = asdict(read_metadata(beside)) if beside else {}
+    if settings.black is not None:
+        said["black"] = settings.black[0]
+    if settings.white is not None:
+        said["white"] = settings.white
+    if "black" not in said or "white" not in said:
+        raise RawError(
+            f"{path}: its metadata file is missing; expected one named …METADATA_RAW… beside it, or --cfa, --black "
+            "and --white"
+        )
+    black, white = said.pop("black"), said.pop("white")
+    scene = scene_of(path)
+    if scene is not None:
+        # Models of this data set know its cameras by their codes.
+        said.update(make="", model=scene.camera, iso=said.get("iso") or scene.iso)
+    signal = read_signal(path)
+    clean = "GT" in path.name.upper()
+    mosaic = signal_in_dn(signal, black, white) if clean else restored(signal, black, white, str(path))
+    return settings.image(mosaic, str(path), black=(black,), white=white, **said)
+
+
+def read_signal(path: Path) -> NDArray[np.float32]:
+    """The signal in [0, 1] that a MAT file holds, shape (H, W), NaN taken as 0 as the reference code does."""
+    with decoding(path, "a MAT file of version 7.3"), h5py.File(path, "r") as file:
+        name = next((name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim == 2), None)
+        if name is None:
+            raise RawError(f"{path}: holds no 2-D array; expected the mosaic 'x'")
+        stored = np.asarray(plain_dataset(path, file[name])[()], np.float32)
+    signal: NDArray[np.float32] = np.nan_to_num(stored.T, nan=0.0, posinf=1.0, neginf=0.0)
+    return signal
+
+
+def signal_in_dn(signal: NDArray[Any], black: float, white: float) -> NDArray[np.float32]:
+    """A signal in [0, 1] in DN, fractions kept."""
+    return np.asarray(signal * np.float32(white - black) + np.float32(black), np.float32)
+
+
+def restored(signal: NDArray[Any], black: float, white: float, source: str) -> NDArray[np.uint16]:
+    """The whole codes that a signal was made of.
+
+    Raises
+    ------
+    RawError
+        The levels do not give whole codes.
+    """
+    dn = signal_in_dn(signal, black, white)
+    codes = np.rint(dn)
+    sample = (slice(None, None, 5), slice(None, None, 7))
+    residue = float(np.median(np.abs(dn[sample] - codes[sample])))
+    if residue > LARGEST_RESIDUE_DN:
+        raise RawError(
+            f"{source}: black {black:g} and white {white:g} do not give whole codes (median {residue:.2f} DN off); "
+            "give the right ones with --black and --white"
+        )
+    return np.clip(codes, 0, 2**16 - 1).astype(np.uint16)
+
+
+def read_metadata(path: Path) -> SiddMetadata:
+    """Read a metadata file: MATLAB's own description of the DNG, of which sub-directories count too.
+
+    Raises
+    ------
+    RawError
+        The file is damaged, or does not say the levels or the colour filter array.
+    """
+    with decoding(path, "a MAT file of version 5"):
+        loaded = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=["metadata"])
+        if "metadata" not in loaded:
+            raise RawError(f"{path}: holds no struct 'metadata'; expected the metadata of a SIDD frame")
+        places = list(_structs(loaded["metadata"]))
+        tags = {
+            int(tag.ID): np.ravel(tag.Value)
+            for place in places
+            for tag in np.ravel(getattr(place, "UnknownTags", []))
+            if hasattr(tag, "ID") and hasattr(tag, "Value")
+        }
+        black, white = _first(places, "BlackLevel"), _first(places, "WhiteLevel")
+        cfa = cfa_of(tags[CFA_PATTERN]) if CFA_PATTERN in tags else None
+        if black is None or white is None or cfa is None:
+            raise RawError(f"{path}: does not say the frame's black level, white level or 2×2 Bayer pattern")
+        profile = [float(value) for value in tags.get(NOISE_PROFILE, ())]
+        return SiddMetadata(
+            cfa=cfa,
+            black=black,
+            white=white,
+            iso=_first(places, "ISOSpeedRatings"),
+            exposure_s=_first(places, "ExposureTime"),
+            make=_text(places, "Make"),
+            model=_text(places, "Model"),
+            noise_profile=tuple(zip(profile[::2], profile[1::2], strict=False)),
+        )
+
+
+def _structs(place: Any, depth: int = 0) -> Iterator[Any]:
+    """The main directory and those in ``SubIFDs`` and ``DigitalCamera``, structs all."""
+    if not hasattr(place, "_fieldnames") or depth > 3:
+        return
+    yield place
+    for name in ("SubIFDs", "DigitalCamera"):
+        for inner in np.ravel(np.asarray(getattr(place, name, []), dtype=object)):
+            yield from _structs(inner, depth + 1)
+
+
+def _first(places: list[Any], name: str) -> float | None:
+    for place in places:
+        values = np.ravel(getattr(place, name, []))
+        if values.size and values.dtype.kind in "uif" and np.isfinite(float(values[0])):
+            return float(values[0])
+    return None
+
+
+def _text(places: list[Any], name: str) -> str:
+    return next((text.strip() for place in places if isinstance(text := getattr(place, name, None), str)), "")

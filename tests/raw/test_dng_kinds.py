@@ -1,0 +1,115 @@
+"""DNGs as others write them: compressed, tiled, of floats, with masked borders."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from lossless_jpeg import encode
+
+from noiseflow.errors import RawError
+from noiseflow.raw.bayer import BAYER_PHASES, offsets, shifted
+from noiseflow.raw.reading import read_raw
+
+RNG = np.random.default_rng(0)
+CODES = RNG.integers(0, 4000, (64, 96)).astype(np.uint16)
+
+
+def tags(cfa: str = "RGGB", *more: tuple[object, ...]) -> list[tuple[object, ...]]:
+    pattern = bytes("RGB".index(colour) for colour in cfa)
+    return [
+        (33421, "H", 2, (2, 2), True),
+        (33422, "B", 4, pattern, True),
+        (50706, "B", 4, bytes((1, 4, 0, 0)), True),
+        (271, "s", 0, "Maker", True),
+        (272, "s", 0, "One", True),
+        *more,
+    ]
+
+
+def write(path: Path, pixels: np.ndarray, *more: tuple[object, ...], cfa: str = "RGGB", **how: object) -> Path:
+    tifffile.imwrite(path, pixels, photometric=32803, extratags=tags(cfa, *more), metadata=None, **how)
+    return path
+
+
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+def test_lossless_jpeg(tmp_path: Path, cfa: str) -> None:
+    path = write(tmp_path / "a.dng", np.zeros_like(CODES), cfa=cfa)
+    data, jpeg = bytearray(path.read_bytes()), encode(CODES)
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        changes = {259: 7, 273: len(data), 279: len(jpeg)}
+        places = {tag: page.tags[tag] for tag in changes}
+        for tag, value in changes.items():
+            form = {3: "<H", 4: "<I"}[int(places[tag].dtype)]
+            struct.pack_into(form, data, places[tag].valueoffset, value)
+    path.write_bytes(bytes(data) + jpeg)
+    image = read_raw(path)
+    assert image.cfa == cfa
+    assert np.array_equal(image.mosaic, CODES)
+
+
+@pytest.mark.parametrize("how", [{}, {"tile": (32, 32)}, {"rowsperstrip": 8, "predictor": True}, {"byteorder": ">"}])
+def test_deflated_integers(tmp_path: Path, how: dict[str, object]) -> None:
+    image = read_raw(write(tmp_path / "a.dng", CODES, (50714, "H", 1, 60, True), compression="zlib", **how))
+    assert np.array_equal(image.mosaic, CODES)
+    assert (image.cfa, image.black, image.white, image.camera) == ("RGGB", (60.0,) * 4, 65535.0, "Maker One")
+
+
+@pytest.mark.parametrize(("dtype", "how"), [("f4", {}), ("f2", {}), ("f4", {"compression": "zlib"})])
+def test_floats_stay_floats(tmp_path: Path, dtype: str, how: dict[str, object]) -> None:
+    pixels = RNG.uniform(0, 1, (64, 96)).astype(dtype)
+    image = read_raw(write(tmp_path / "a.dng", pixels, **how))
+    assert image.mosaic.dtype.kind == "f"
+    assert not image.whole
+    assert np.array_equal(image.mosaic, pixels.astype(np.float32))
+    assert image.white == 1.0
+
+
+def test_a_compression_that_cannot_be_decoded_says_what_to_do(tmp_path: Path) -> None:
+    try:
+        import imagecodecs  # noqa: F401
+    except ImportError:
+        pass
+    else:
+        pytest.skip("imagecodecs is installed: all is decoded")
+    path = write(tmp_path / "a.dng", CODES.astype(np.float32) / 4000, compression="zlib")
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        compression = tiff.pages[0].tags[259]
+        struct.pack_into("<H", data, compression.valueoffset, 34712)
+    path.write_bytes(bytes(data))
+    with pytest.raises(RawError, match=r"a\.dng: .*imagecodecs"):
+        read_raw(path)
+
+
+@given(st.sampled_from(BAYER_PHASES), st.integers(0, 5), st.integers(2, 7))
+def test_masked_pixels_tell_the_black_level_where_no_tag_does(
+    tmp_path_factory: pytest.TempPathFactory, cfa: str, top: int, left: int
+) -> None:
+    pixels = CODES.copy()
+    height, width = pixels.shape
+    # LibRaw begins at an even row and column, one further than an odd active area does.
+    visible = pixels[top + top % 2 :, left + left % 2 :]
+    masked = (50830, "H", 4, (0, 0, height, left), True)
+    area = (50829, "H", 4, (top, left, height, width), True)
+    folder = tmp_path_factory.mktemp("masked")
+    image = read_raw(write(folder / "a.dng", pixels, area, masked, cfa=cfa))
+    assert (image.cfa, image.mosaic.shape) == (shifted(cfa, top, left), visible.shape)
+    assert np.array_equal(image.mosaic, visible)
+    # Colour of each stored pixel, from the phase at the active area's corner.
+    colours = np.array(list(shifted(cfa, top, left))).reshape(2, 2)
+    for plane, (row, column) in enumerate(offsets(cfa)):
+        stored = ((row + top) % 2, (column + left) % 2)
+        assert colours[stored] == "RGGB"[plane]
+        assert image.black[plane] == pytest.approx(pixels[stored[0] :: 2, :left][:, stored[1] :: 2].mean())
+
+
+def test_the_tag_wins_over_masked_pixels(tmp_path: Path) -> None:
+    area, masked = (50829, "H", 4, (4, 8, 64, 96), True), (50830, "H", 4, (0, 0, 64, 8), True)
+    levels = [(50713, "H", 2, (2, 2), True), (50714, "H", 4, (10, 11, 12, 13), True)]
+    image = read_raw(write(tmp_path / "a.dng", CODES, area, masked, *levels, cfa="BGGR"))
+    assert image.black == (13.0, 12.0, 11.0, 10.0)

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noiseflow.errors import RawError
+from noiseflow.raw import RawSettings, read_raw
+from noiseflow.raw.bayer import BAYER_PHASES, offsets
+from noiseflow.raw.settings import settings_for
+
+SIZE = 'size = [8, 6]\ncfa = "RGGB"\nblack = 2\nwhite = 500\n'
+
+
+def headerless(folder: Path, seed: int = 0) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 400, (6, 8)).astype("<u2")
+    path = folder / "a.raw"
+    path.write_bytes(pixels.tobytes())
+    return path
+
+
+def test_flags_win_over_the_side_car_of_the_file_over_that_of_the_folder(tmp_path: Path) -> None:
+    path = headerless(tmp_path)
+    (tmp_path / "noiseflow.toml").write_text(SIZE + 'iso = 100\ncamera = "Folder"\n')
+    (tmp_path / "a.toml").write_text("iso = 200\nexposure_s = 0.5\n")
+    image = read_raw(path, RawSettings(exposure_s=0.25))
+    assert (image.iso, image.exposure_s, image.camera, image.white) == (200.0, 0.25, "Folder", 500.0)
+
+
+def test_settings_win_over_the_file(tmp_path: Path) -> None:
+    from builders import burst_folder
+
+    burst_folder(tmp_path, frames=1, size=(32, 32), seed=0)
+    said = RawSettings(cfa="BGGR", black=(1.0, 2.0, 3.0, 4.0), white=999.0, iso=50.0, camera="Mine")
+    image = read_raw(tmp_path / "frame_00.dng", said)
+    assert (image.cfa, image.black, image.white) == ("BGGR", (1.0, 2.0, 3.0, 4.0), 999.0)
+    assert (image.iso, image.camera, image.exposure_s) == (50.0, "Mine", pytest.approx(0.01))
+
+
+@given(st.sampled_from(BAYER_PHASES), st.integers(0, 2), st.integers(0, 3), st.integers(1, 4), st.integers(1, 5))
+def test_a_crop_keeps_every_pixel_s_colour(
+    tmp_path_factory: pytest.TempPathFactory, cfa: str, top: int, left: int, height: int, width: int
+) -> None:
+    path = tmp_path_factory.mktemp("crop") / "a.npy"
+    colours = np.array([ord(colour) for colour in cfa], np.uint16).reshape(2, 2)
+    np.save(path, np.tile(colours, (3, 4)))
+    image = read_raw(path, RawSettings(cfa=cfa, black=(0.0,), white=200.0, crop=(top, left, height, width)))
+    assert image.mosaic.shape == (height, width)
+    seen = [chr(image.mosaic[row, column]) for row, column in np.ndindex(min(height, 2), min(width, 2))]
+    expected = np.array(list(image.cfa)).reshape(2, 2)[: min(height, 2), : min(width, 2)].ravel().tolist()
+    assert seen == expected
+
+
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+def test_the_masked_area_is_the_black_level_of_each_plane(tmp_path: Path, cfa: str) -> None:
+    cell = np.array([[10, 20], [30, 40]], np.uint16)
+    np.save(tmp_path / "a.npy", np.tile(cell, (4, 4)))
+    image = read_raw(tmp_path / "a.npy", RawSettings(cfa=cfa, white=99.0, masked=(1, 1, 5, 4), crop=(1, 0, 6, 8)))
+    # The crop begins one row down: what is row 1 of the cell is row 0 of the image.
+    expected = tuple(float(cell[(row + 1) % 2, column]) for row, column in offsets(image.cfa))
+    assert image.black == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour = 1\n", r"a\.toml: unknown key 'colour'; expected cfa, black, white"),
+        ('white = "high"\n', r"a\.toml: white: expected a number; got 'high'"),
+        ("iso = true\n", r"a\.toml: iso: expected a number; got True"),
+        ("iso = [100, 200]\n", r"a\.toml: iso: expected a number"),
+        ("black = [1, 2]\n", r"a\.toml: black: expected a number or a list of four"),
+        ("size = [8]\n", r"a\.toml: size: expected a list of width and height"),
+        ('size = ["8", "6"]\n', r"a\.toml: size: expected a list of width and height"),
+        ('cfa = "XTRANS"\n', r"a\.toml: cfa: expected RGGB"),
+        ('dtype = "O"\n', r"a\.toml: dtype: expected integers or floats"),
+        ('dtype = "what"\n', r"a\.toml: dtype: expected a numpy type"),
+        ("white = -1\n", r"a\.toml: white: expected a number above 0"),
+        ("white = nan\n", r"a\.toml: white: expected a number above 0"),
+        ("crop = [0, 0, 99, 99]\n", "crop 99×99 at row 0, column 0 is not within its 6×8 pixels"),
+        ("crop = [0, 0, 0, 2]\n", r"a\.toml: crop: expected top, left, height, width"),
+        ("white =\n", r"a\.toml: cannot be read as TOML"),
+    ],
+)
+def test_a_bad_side_car_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    path = headerless(tmp_path)
+    (tmp_path / "noiseflow.toml").write_text(SIZE)
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(RawError, match=message) as caught:
+        read_raw(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_known_is_asked_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 2)))
+    with pytest.raises(RawError, match=r"does not say its cfa, white; give --cfa --white or .* in a\.toml"):
+        read_raw(tmp_path / "a.npy", RawSettings(black=(0.0,)))
+
+
+def test_no_side_car_changes_nothing(tmp_path: Path) -> None:
+    given_ = RawSettings(iso=100.0)
+    assert settings_for(tmp_path / "a.raw", given_) == given_
