@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -28,6 +29,21 @@ def test_the_page_of_commands_runs_as_written(tmp_path: Path, monkeypatch: pytes
     for words in (words for words in commands if words[0] != "demo"):
         result = CliRunner().invoke(main, words)
         assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
+
+
+def test_the_page_of_data_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "data.md"
+    commands = fenced_commands(page)
+    assert [words[0] for words in commands] == ["simulate", "ingest", "info"]
+    for words in commands:
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    found: dict[str, Any] = {}
+    exec(snippet, found)
+    assert found["batch"]["noise"].shape == (16, 4, 24, 24)
+    assert len(found["mixed"]) == 2 * len(found["store"])
 
 
 def test_the_commands_of_the_readme_are_commands_with_those_options() -> None:
