@@ -15,10 +15,11 @@ __all__ = ["ingest"]
 @out_option("Patch store to write, an HDF5 file.")
 @click.option(
     "--pairing",
-    type=click.Choice(["auto", "gt", "burst", "none"]),
+    type=click.Choice(["auto", "gt", "burst", "flat", "dark", "noisy-pair", "none"]),
     default="auto",
     show_default=True,
-    help="Clean signal from a clean twin, from the other frames of a static burst, or none.",
+    help="Clean signal from a clean twin, from the other frames of a static burst, of flats or of darks, "
+    "the next noisy frame in its place, or none.",
 )
 @click.option(
     "--split-by",
@@ -36,6 +37,13 @@ __all__ = ["ingest"]
     show_default=True,
     help="Leave out patches with a larger part of pixels at code 0 or at the white level.",
 )
+@click.option(
+    "--max-masked",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Leave out patches with more pixels that are defective or where the scene moves.",
+)
 @click.option("--iso", type=float, help="ISO of files that do not say it.")
 @seed_option
 @overwrite_option
@@ -47,6 +55,7 @@ def ingest(
     patch_size: int,
     patches_per_frame: int | None,
     max_clipped: float,
+    max_masked: int,
     iso: float | None,
     seed: int,
     overwrite: bool,
@@ -67,6 +76,7 @@ def ingest(
         pairing=pairing,
         split_by=split_by,
         max_clipped=max_clipped,
+        max_masked=max_masked,
         iso=iso,
         seed=seed,
     )
@@ -74,6 +84,9 @@ def ingest(
         result = run(sources, out, options, overwrite=overwrite, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
-    click.echo(f"{result.frames} frames; {result.clipped} patches left out as clipped")
+    click.echo(f"Why {result.pairing!r}: {result.reason}")
+    click.echo(f"{result.frames} frames; {result.clipped} patches left out as clipped, {result.masked} as masked")
+    for caution in result.cautions:
+        click.echo(f"Caution: {caution}", err=True)
     if result.pairing == "none":
         click.echo("No clean signal: single frames without a twin or a burst. A model cannot be fitted to this store.")

@@ -1,7 +1,7 @@
 """Pairs of noisy and clean patches, and the HDF5 store that holds them."""
 
 from noiseflow.patches.ingest import IngestOptions, IngestResult, ingest
-from noiseflow.patches.pairing import PAIRINGS
+from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.scenes import SOURCES, collect
 from noiseflow.patches.store import SPLITS, PatchBatch, PatchStore, StoreWriter
 

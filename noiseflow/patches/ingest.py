@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from noiseflow._version import __version__
 from noiseflow.errors import DataError, RawError
-from noiseflow.patches.pairing import PAIRINGS, Pair, choose_pairing
+from noiseflow.patches.pairings import PAIRINGS, Pair, choose_pairing
 from noiseflow.patches.scenes import Scene, collect
 from noiseflow.patches.splits import assign_splits
 from noiseflow.patches.store import SPLITS, StoreWriter, fields
@@ -32,13 +32,15 @@ class IngestOptions:
     patches_per_frame : int or None
         Take so many, drawn without replacement from the frame's grid; all of them if None.
     pairing : str
-        ``"auto"`` or a name in `noiseflow.patches.pairing.PAIRINGS`.
+        ``"auto"`` or a name in `noiseflow.patches.pairings.PAIRINGS`.
     split_by : str
         ``"auto"`` (frames for bursts, scenes otherwise), ``"scene"`` or ``"frame"``.
     fractions : tuple of float
         Of train, val, test.
     max_clipped : float
         A patch with a larger part of its pixels at code 0 or at the white level is left out.
+    max_masked : int
+        A patch with more pixels that are defective, or where the scene moves, is left out.
     iso : float or None
         ISO of frames whose file does not say it.
     seed : int
@@ -51,13 +53,14 @@ class IngestOptions:
     split_by: str = "auto"
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     max_clipped: float = 0.0
+    max_masked: int = 0
     iso: float | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What was stored: where, patches per split, patches left out as clipped, pairing."""
+    """What was stored: where, patches per split, patches left out as clipped or masked, pairing and why."""
 
     path: Path
     patches: dict[str, int]
@@ -65,6 +68,9 @@ class IngestResult:
     frames: int
     pairing: str
     split_by: str
+    masked: int = 0
+    reason: str = ""
+    cautions: tuple[str, ...] = ()
 
 
 def ingest(
@@ -110,10 +116,12 @@ def ingest(
             for scene in collection.scenes
         ]
     truth = _merged([collection.truth for collection in collections])
-    pairing = choose_pairing(scenes, options.pairing)
+    choice = choose_pairing(scenes, options.pairing)
+    scenes, pairing = list(choice.scenes), choice.pairing
+    cautions: list[str] = []
     split_by = options.split_by
     if split_by == "auto":
-        split_by = "frame" if pairing == "burst" else "scene"
+        split_by = "scene" if pairing in ("gt", "none") else "frame"
     usable = PAIRINGS[pairing].usable
     groups = {(scene.name, n): _group(scene, n, split_by) for scene in scenes for n in usable(scene)}
     splits = assign_splits(list(groups.values()), options.fractions, options.seed)
@@ -125,7 +133,7 @@ def ingest(
         "split_by": split_by,
     }
     counts: Counter[str] = Counter()
-    clipped = 0
+    clipped = masked = 0
     with StoreWriter(
         out,
         layout=layout,
@@ -137,15 +145,21 @@ def ingest(
     ) as writer:
         done = 0
         for scene in scenes:
-            for pair in PAIRINGS[pairing].pairs(scene):
+            reference = PAIRINGS[pairing].prepare(scene)
+            cautions += reference.cautions
+            for number in usable(scene):
+                pair = PAIRINGS[pairing].pair(scene, number, reference)
                 split = splits[groups[scene.name, pair.number]]
-                kept, dropped = _append(writer, scene, pair, split, layout, options, index=done)
+                kept, ended, invalid = _append(writer, scene, pair, split, layout, options, index=done)
                 counts[SPLITS[split]] += kept
-                clipped += dropped
+                clipped += ended
+                masked += invalid
                 done += 1
                 progress(done, len(groups), f"{len(writer)} patches")
         frames = done
-    return IngestResult(Path(out), dict(counts), clipped, frames, pairing, split_by)
+    return IngestResult(
+        Path(out), dict(counts), clipped, frames, pairing, split_by, masked, choice.reason, tuple(cautions)
+    )
 
 
 def _merged(truths: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -183,8 +197,8 @@ def _group(scene: Scene, number: int, split_by: str) -> str:
 
 def _append(
     writer: StoreWriter, scene: Scene, pair: Pair, split: int, layout: str, options: IngestOptions, index: int
-) -> tuple[int, int]:
-    """Store a pair's patches; how many were kept and how many left out as clipped."""
+) -> tuple[int, int, int]:
+    """Store a pair's patches; how many were kept and how many left out as clipped, as masked."""
     image = pair.noisy
     if image.layout != layout:
         raise RawError(f"{image.source}: {image.cfa} cannot go into one store with {layout!r} frames")
@@ -200,11 +214,15 @@ def _append(
         draw = np.random.default_rng((options.seed, index))
         corners = corners[np.sort(draw.choice(len(corners), options.patches_per_frame, replace=False))]
     if not len(corners):
-        return 0, 0
+        return 0, 0, 0
     noisy_patches = np.stack([noisy[:, y : y + size, x : x + size] for y, x in corners])
     clean_patches = np.stack([pair.clean[:, y : y + size, x : x + size] for y, x in corners])
     at_end = (noisy_patches <= 0) | (noisy_patches >= image.white)
-    keep = at_end.mean((1, 2, 3)) <= options.max_clipped
+    unclipped = at_end.mean((1, 2, 3)) <= options.max_clipped
+    keep = unclipped
+    if pair.valid is not None:
+        valid = np.stack([pair.valid[:, y : y + size, x : x + size] for y, x in corners])
+        keep = unclipped & ((~valid).sum((1, 2, 3)) <= options.max_masked)
     if keep.any():
         black, white = image.levels()
         table = np.zeros(int(keep.sum()), fields(noisy.shape[0]))
@@ -219,7 +237,7 @@ def _append(
         table["white"] = white
         table["clean_variance"] = pair.clean_variance
         writer.append(noisy_patches[keep], clean_patches[keep], table)
-    return int(keep.sum()), int((~keep).sum())
+    return int(keep.sum()), int((~unclipped).sum()), int((unclipped & ~keep).sum())
 
 
 def _corners(shape: tuple[int, ...], size: int) -> NDArray[Any]:

@@ -5,6 +5,7 @@ it a line in `SOURCES`.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,12 +51,15 @@ class Scene:
         The clean twin, if there is one.
     subject : str
         What was pictured: scenes of one subject stay in one split.
+    kind : str
+        ``"dark"`` or ``"flat"`` where a listing or the folder's name says so; else empty.
     """
 
     name: str
     frames: tuple[Frame, ...]
     clean: Frame | None = None
     subject: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def _emva(path: Path) -> Collection:
             name=f"{series.name}_{number:03d}",
             frames=tuple(Frame(file, partial(read_frame, folder, series, file)) for file in series.files),
             subject=f"{series.name}_{number:03d}",
+            kind={"b": "flat", "d": "dark"}[series.kind],
         )
         for number, series in enumerate(folder.series)
     ]
@@ -123,8 +128,25 @@ def _folder(path: Path) -> Collection:
         files = sorted(file for file in folder.iterdir() if file.is_file() and is_raw(file))
         if files:
             name = str(folder.relative_to(path)) if folder != path else path.name
-            scenes.append(Scene(name, tuple(_file(file) for file in files), subject=name))
+            scenes.append(Scene(name, tuple(_file(file) for file in files), subject=name, kind=kind_of(folder.name)))
     return Collection(tuple(scenes))
+
+
+KINDS = {
+    "dark": {"dark", "darks", "darkframe", "darkframes", "bias", "biases"},
+    "flat": {"flat", "flats", "flatfield", "flatfields", "flatframes"},
+}
+"""Words in a folder's name that say what its frames are."""
+
+
+def kind_of(name: str) -> str:
+    """Kind that a folder's name says: ``"dark"``, ``"flat"`` or none.
+
+    >>> kind_of("ISO100_darks"), kind_of("darkroom")
+    ('dark', '')
+    """
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    return next((kind for kind, names in KINDS.items() if words & names), "")
 
 
 def _single(path: Path) -> Collection:

@@ -262,7 +262,7 @@ class StoreWriter:
     patch_size : int
         Height and width of a patch, in pixels of a plane.
     pairing : str
-        ``"gt"``, ``"burst"`` or ``"none"``.
+        ``"gt"``, ``"burst"``, ``"flat"``, ``"dark"``, ``"noisy-pair"`` or ``"none"``.
     provenance : mapping
         JSON-able: tool version, arguments, checksums.
     truth : mapping, optional

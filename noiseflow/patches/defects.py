@@ -1,0 +1,196 @@
+"""Hot, dead, stuck and unsteady pixels, told from their neighbours of the same plane."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from noiseflow.patches.blocks import Blocks
+
+__all__ = ["KINDS", "Defects", "find_defects"]
+
+KINDS = ("hot", "dead", "stuck", "unsteady")
+"""Far above its neighbours; far below; never changing; of far more temporal variance."""
+
+SIGMAS = 8.0
+"""Of the spread of the same block's pixels about their neighbours' mean: normal noise passes it
+less than once in 10¹⁰ pixels, the 7 % by which the block's own spread is uncertain counted in."""
+SCENE_SIGMAS = 35.0
+"""The same in a scene with structure, so that `SHARED` of it stands out of the other planes' noise."""
+SHARED = 0.1
+"""Part of its height that light on a pixel gives its neighbours of other planes, or more: 0.12 for
+a star of a Gaussian σ of half a pixel of the mosaic, sharper than lenses are."""
+AMPLITUDE = 5.0
+"""Least departure in σ of one frame's temporal noise: a smaller one is fixed pattern."""
+UNLIKELY = 1e-10
+"""Chance of a normal pixel being called stuck, or unsteady before `ALLOWANCE`."""
+ALLOWANCE = 1.5
+"""The variance of heavy-tailed read noise scatters more than χ² says."""
+LISTED = 1000
+"""Most positions that are listed."""
+FLOOR_DN = 0.05
+"""Least spread of a temporal mean: codes are whole numbers."""
+
+NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Defects:
+    """Defective pixels of a frame.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (C, h, w)
+        True where a pixel is defective.
+    counts : mapping of str to int
+        By kind; a pixel counts once.
+    listed : tuple of (plane, y, x, kind)
+        Up to 1000.
+    """
+
+    mask: NDArray[np.bool_]
+    counts: Mapping[str, int]
+    listed: tuple[tuple[int, int, int, str], ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Counts and positions, JSON-able."""
+        return {"counts": dict(self.counts), "pixels": [list(each) for each in self.listed]}
+
+
+def find_defects(
+    mean: list[NDArray[np.float32]], variance: list[NDArray[np.float32]] | None, frames: int, *, structured: bool
+) -> Defects:
+    """Compare each pixel with its eight neighbours of the same plane.
+
+    *hot*, *dead*: the temporal mean departs from the neighbours' by more than 8 robust σ of
+    that departure in the pixel's block, and by more than 5σ of the neighbours' temporal
+    noise.  In a scene with structure it takes 35 of these σ, and 8 times the neighbours' own
+    standard deviation, which no edge, corner or end of a line reaches; and no other plane
+    may depart the same way by a tenth as much at that place, as they do at a star or a
+    glint: light falls on more than one pixel.
+    *stuck*: no change over all frames where noise of the neighbours' variance would have
+    left none with a chance below 10⁻¹⁰: for noise of a few DN that takes 15 frames or more.
+    *unsteady*: temporal variance above 1.5 times the 10⁻¹⁰ point of χ² with n − 1 degrees of
+    freedom, scaled by the block's or the neighbours' variance, whichever is larger.
+
+    Parameters
+    ----------
+    mean : list of ndarray, shape (h, w)
+        Temporal mean of each plane, DN.
+    variance : list of ndarray, shape (h, w), or None
+        Temporal variance of each plane, DN²; None if it is not known.
+    frames : int
+        How many; 2 or more for a variance.
+    structured : bool
+        Whether the frames show a scene; darks and flats do not.
+    """
+    shape = mean[0].shape
+    mask = np.zeros((len(mean), *shape), bool)
+    found: list[tuple[int, int, int, str]] = []
+    counts = dict.fromkeys(KINDS, 0)
+    if min(shape) < 3:
+        return Defects(mask, counts, ())
+    departures = [_departure(plane) for plane in mean] if structured else []
+    for index, plane in enumerate(mean):
+        departure = departures[index] if structured else _departure(plane)
+        kinds = _extreme(plane, departure, variance[index] if variance else None, frames, structured)
+        if structured:
+            kinds = {kind: _alone(at, index, departures) for kind, at in kinds.items()}
+        if variance is not None:
+            kinds |= _variable(variance[index], frames)
+        for kind in KINDS:
+            at = kinds.get(kind, np.empty((0, 2), np.intp))
+            at = at[~mask[index][tuple(at.T)]]
+            mask[index][tuple(at.T)] = True
+            counts[kind] += len(at)
+            found += [(index, int(y), int(x), kind) for y, x in at[: LISTED - len(found)]]
+    return Defects(mask, counts, tuple(found))
+
+
+def _departure(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each pixel less the mean of its neighbours, the plane mirrored at its edges."""
+    return np.asarray(plane - _around(plane), np.float32)
+
+
+def _around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of the eight neighbours."""
+    padded = np.pad(plane, 1, mode="reflect")
+    rows = padded[:-2] + padded[1:-1]
+    rows += padded[2:]
+    total = rows[:, :-2] + rows[:, 1:-1]
+    total += rows[:, 2:]
+    total -= plane
+    total /= np.float32(8)
+    return np.asarray(total, np.float32)
+
+
+def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The eight neighbours of some pixels, shape (k, 8), mirrored at the edges."""
+    height, width = plane.shape
+    steps = np.array(NEIGHBOURS)
+    y, x = np.abs(at[:, 0, None] + steps[:, 0]), np.abs(at[:, 1, None] + steps[:, 1])
+    return plane[np.where(y >= height, 2 * height - 2 - y, y), np.where(x >= width, 2 * width - 2 - x, x)]
+
+
+def _extreme(
+    plane: NDArray[np.float32],
+    departure: NDArray[np.float32],
+    variance: NDArray[np.float32] | None,
+    frames: int,
+    structured: bool,
+) -> dict[str, NDArray[np.intp]]:
+    """Pixels whose mean is far above or below their neighbours'."""
+    blocks = Blocks((plane.shape[0], plane.shape[1]))
+    spread = np.maximum(1.4826 * blocks.medians(np.abs(departure)), FLOOR_DN)
+    limit = (SCENE_SIGMAS if structured else SIGMAS) * spread
+    if variance is not None:
+        free = max(frames - 1, 1)
+        temporal = np.sqrt(blocks.medians(variance) * free / chi2.median(free))
+        limit = np.maximum(limit, AMPLITUDE * temporal)
+    limit = blocks.spread(limit.astype(np.float32))
+    at = np.argwhere(np.abs(departure) > limit)
+    around = _neighbours(plane, at)
+    middle = around.mean(1) if structured else np.median(around, axis=1)
+    above = plane[tuple(at.T)] - middle
+    far = np.abs(above) > limit[tuple(at.T)]
+    if structured:
+        far &= np.abs(above) > SIGMAS * around.std(1)
+    return {"hot": at[far & (above > 0)], "dead": at[far & (above < 0)]}
+
+
+def _alone(at: NDArray[np.intp], index: int, departures: list[NDArray[np.float32]]) -> NDArray[np.intp]:
+    """Of some pixels those beside which no other plane departs from its neighbours the same way.
+
+    The same cell and the eight around it hold all pixels of the mosaic that touch the pixel.
+    """
+    if not len(at) or len(departures) == 1:
+        return at
+    own = departures[index][tuple(at.T)]
+    alone = np.ones(len(at), bool)
+    for other, departure in enumerate(departures):
+        if other == index:
+            continue
+        near = np.concatenate([departure[tuple(at.T)][:, None], _neighbours(departure, at)], 1)
+        alone &= (near * np.sign(own)[:, None]).max(1) < SHARED * np.abs(own)
+    return at[alone]
+
+
+def _variable(variance: NDArray[np.float32], frames: int) -> dict[str, NDArray[np.intp]]:
+    """Pixels whose temporal variance is none, or far above that around them."""
+    free = max(frames - 1, 1)
+    blocks = Blocks((variance.shape[0], variance.shape[1]))
+    typical = blocks.medians(variance) * free / chi2.median(free)
+    high = ALLOWANCE * float(chi2.isf(UNLIKELY, free)) / free
+    local = blocks.spread(np.maximum(typical, 1 / 12).astype(np.float32))
+    at = np.argwhere(variance > high * local)
+    around = _neighbours(variance, at).mean(1)
+    unsteady = at[variance[tuple(at.T)] > high * around]
+    # The likeliest code of rounded normal noise has at most the chance 1/√(2πσ²).
+    likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
+    could = blocks.spread((frames - 1) * np.log(likeliest) < np.log(UNLIKELY))
+    stuck = np.argwhere((variance == 0) & could)
+    return {"stuck": stuck, "unsteady": unsteady}

@@ -1,0 +1,181 @@
+"""Each flat frame with its level times the photo response of its pixels."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.errors import RawError
+from noiseflow.patches.defects import find_defects
+from noiseflow.patches.pairings.burst import distinct
+from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, same_setting
+from noiseflow.patches.scenes import Scene
+from noiseflow.raw.image import RawImage
+
+__all__ = ["FLAT"]
+
+Array = NDArray[np.float64]
+
+LEVELS_APART = 1.5
+"""Highest over lowest level from which on a pixel's offset is told from its response."""
+CLIPPED = 1e-3
+"""Part of the pixels at the white level from which on a frame's level is not known."""
+DARK_PART = 0.005
+"""A level within this part of the range from black is no light."""
+
+
+def prepare(scene: Scene) -> Reference:
+    """Sum each pixel's departures from its frame's level; find dead and hot pixels.
+
+    A pixel's departure from the level L of frame j is q_j = f + L_j·p + noise: fixed pattern
+    f in DN and response p, PRNU and shading of the light in one.  Kept are A = Σ w q and
+    B = Σ w L q, w = 1/(the frame's noise variance): what weighted least squares needs,
+    and what frame n can be taken out of again.  Exposures may differ; frames with more than 1 ‰ at
+    the white level are left out.
+    """
+    first: RawImage | None = None
+    levels: list[Array] = []
+    variances: list[Array] = []
+    clipped: list[bool] = []
+    a = b = np.empty(0, np.float32)
+    for frame in scene.frames:
+        image = frame.read()
+        if first is None:
+            first = image
+            a = np.zeros((4, *(length // 2 for length in image.mosaic.shape)), np.float32)
+            b = np.zeros_like(a)
+        same_setting(first, image, exposure=False)
+        planes, black = image.planes(), image.levels()[0].ravel()
+        level = planes.mean((1, 2)) - black
+        variance = np.array([_noise_variance(plane) for plane in planes])
+        lost = float((planes >= image.white).mean()) > CLIPPED
+        weight = np.zeros(4) if lost else 1 / variance
+        for index, plane in enumerate(planes):
+            q = plane - np.float32(black[index] + level[index])
+            q *= np.float32(weight[index])
+            a[index] += q
+            q *= np.float32(level[index])
+            b[index] += q
+        levels.append(level)
+        variances.append(variance)
+        clipped.append(lost)
+        del image, planes
+    if first is None or sum(clipped) > len(clipped) - 2:
+        raise RawError(
+            f"{scene.name}: {sum(clipped)} of {len(clipped)} flats have more than 1 ‰ of their pixels at the white level; "
+            "expected two that have not: take shorter exposures"
+        )
+    facts: dict[str, Any] = {
+        "frames": len(levels),
+        "frame_levels_dn": np.array(levels).tolist(),
+        "frame_variances_dn2": np.array(variances).tolist(),
+        "clipped": clipped,
+        "drift_dn": float(np.mean(levels, 1).std(ddof=1)),
+    }
+    response = [_response(facts, index, a[index], b[index]) for index in range(4)]
+    facts["levels_apart"] = _apart(facts)
+    facts["response_sigma"] = [float(plane.std()) for plane in response]
+    light = np.mean([level.mean() for level, lost in zip(levels, clipped, strict=True) if not lost])
+    noise = np.mean(variances, 0) / np.mean(levels, 0) ** 2
+    defects = find_defects(
+        [plane / np.float32(np.sqrt(relative)) for plane, relative in zip(response, noise, strict=True)],
+        None,
+        sum(not lost for lost in clipped),
+        structured=False,
+    )
+    facts |= {"masked_pixels": int(defects.mask.sum()), "defects": defects.facts}
+    cautions = []
+    if light < DARK_PART * float((first.white - first.levels()[0]).mean()):
+        cautions.append(f"{scene.name}: taken for a flat, but its level is {light:.3g} DN above black: dark frames?")
+    if any(clipped):
+        cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
+    return Reference({"a": a, "b": b, "valid": ~defects.mask}, facts, tuple(cautions))
+
+
+def pair(scene: Scene, number: int, reference: Reference) -> Pair:
+    """Frame n with c = black + L_n + f + L_n·p, f and p from the other frames alone.
+
+    At one level f and p are one: p is fitted, f is 0.  Where levels differ by half or more both
+    are.  The variance of c is that of the prediction by least squares, xᵀ(XᵀWX)⁻¹x with
+    x = (1, L_n) over the other frames: 1/(n − 1) of the noise variance for n frames of one
+    level, less for a low level beside high ones, and the mean over the planes is told.  The
+    level is the frame's own mean, whatever the light did.
+    """
+    noisy = scene.frames[number].read()
+    facts = reference.facts
+    planes, black = noisy.planes(), noisy.levels()[0].ravel()
+    clean = np.empty(planes.shape, np.float32)
+    valid = reference.arrays["valid"]
+    shares = []
+    for index, out in enumerate(clean):
+        level, variance = facts["frame_levels_dn"][number][index], facts["frame_variances_dn2"][number][index]
+        weight = 0.0 if facts["clipped"][number] else 1 / variance
+        along, share = _prediction(facts, index, number)
+        q = planes[index] - np.float32(black[index] + level)
+        np.multiply(reference.arrays["a"][index], np.float32(along[0]), out=out)
+        out += reference.arrays["b"][index] * np.float32(along[1])
+        q *= np.float32(weight * (along[0] + along[1] * level))
+        out -= q
+        out += np.float32(black[index] + level)
+        shares.append(share)
+    if facts["clipped"][number]:
+        valid = np.zeros_like(valid)
+    return Pair(scene.frames[number], number, noisy, clean, float(np.mean(shares)), valid)
+
+
+def _apart(facts: dict[str, Any]) -> bool:
+    """Whether the levels that count differ enough to tell offset from response."""
+    levels = np.mean(facts["frame_levels_dn"], 1)[~np.array(facts["clipped"])]
+    return bool(levels.max() > LEVELS_APART * max(levels.min(), 1e-9))
+
+
+def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, float]:
+    """How A and B of the other frames make the departure at frame n's level, and its variance.
+
+    Returns
+    -------
+    along : ndarray, shape (2,)
+        Factors of A and B.
+    share : float
+        Variance over that of the frame's noise.
+    """
+    levels = np.array(facts["frame_levels_dn"])[:, plane]
+    variances = np.array(facts["frame_variances_dn2"])[:, plane]
+    weights = np.where(facts["clipped"], 0.0, 1 / variances)
+    at = 1.0 if number is None else levels[number]
+    if number is not None:
+        weights[number] = 0.0
+    moments = [float(weights @ levels**power) for power in range(3)]
+    x = np.array([0.0 if number is None else 1.0, at])
+    normal = np.array([[moments[0], moments[1]], [moments[1], moments[2]]])
+    # Once a frame is out, the others may all be of one level.
+    spread = moments[2] * moments[0] / moments[1] ** 2 - 1 if moments[1] else 0.0
+    if _apart(facts) and spread > (LEVELS_APART - 1) ** 2 / len(levels):
+        along: Array = np.linalg.solve(normal, x)
+        share = float(x @ along)
+    else:
+        along = np.array([0.0, at / moments[2]])
+        share = at**2 / moments[2]
+    return along, share / (variances[number] if number is not None else 1.0)
+
+
+def _response(facts: Any, plane: int, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Response p of each pixel, relative to the plane's mean, from all frames."""
+    along, _ = _prediction(facts, plane, None)
+    return np.asarray(a * np.float32(along[0]) + b * np.float32(along[1]), np.float32)
+
+
+def _noise_variance(plane: NDArray[Any]) -> float:
+    """Variance of neighbours' differences, halved, wild ones clipped; a weight needs no more."""
+    step = np.diff(plane[::4].astype(np.float32), axis=1)
+    bound = 5 * max(1.4826 * float(np.median(np.abs(step))), 1.0)
+    return max(float(np.mean(np.clip(step, -bound, bound) ** 2, dtype=np.float64)) / 2, 1 / 12)
+
+
+FLAT = Pairing(
+    "two illuminated frames or more",
+    lambda scene: scene.kind != "dark" and len(scene.frames) >= 2,
+    distinct,
+    prepare,
+    pair,
+)
