@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from noiseflow.patches.blocks import Blocks
 
-__all__ = ["KINDS", "Defects", "find_defects"]
+__all__ = ["KINDS", "NO_DEFECTS", "Defects", "find_defects"]
 
 KINDS = ("hot", "dead", "stuck", "unsteady")
 """Far above its neighbours; far below; never changing; of far more temporal variance."""
@@ -59,6 +59,10 @@ class Defects:
     def facts(self) -> dict[str, Any]:
         """Counts and positions, JSON-able."""
         return {"counts": dict(self.counts), "pixels": [list(each) for each in self.listed]}
+
+
+NO_DEFECTS = Defects(np.zeros((0, 0, 0), bool), dict.fromkeys(KINDS, 0), ())
+"""Nothing looked at, nothing found."""
 
 
 def find_defects(
@@ -133,7 +137,10 @@ def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.
     height, width = plane.shape
     steps = np.array(NEIGHBOURS)
     y, x = np.abs(at[:, 0, None] + steps[:, 0]), np.abs(at[:, 1, None] + steps[:, 1])
-    return plane[np.where(y >= height, 2 * height - 2 - y, y), np.where(x >= width, 2 * width - 2 - x, x)]
+    around: NDArray[np.float32] = plane[
+        np.where(y >= height, 2 * height - 2 - y, y), np.where(x >= width, 2 * width - 2 - x, x)
+    ]
+    return around
 
 
 def _extreme(

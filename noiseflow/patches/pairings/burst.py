@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.patches.defects import find_defects
 from noiseflow.patches.blocks import MIDDLE
+from noiseflow.patches.defects import find_defects
 from noiseflow.patches.pairings.drift import Drift, fit_drift
 from noiseflow.patches.pairings.motion import FALSE_ALARM, Motion, find_motion
 from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference
@@ -67,9 +67,7 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     """
     noisy = scene.frames[number].read()
     facts = reference.facts
-    drift = Drift(
-        np.array(facts["frame_offsets_dn"]), np.array(facts["frame_gains"]), facts["flicker"], np.empty(0)
-    )
+    drift = Drift(np.array(facts["frame_offsets_dn"]), np.array(facts["frame_gains"]), facts["flicker"], np.empty(0))
     count = facts["frames"]
     clean = mean_of_others(reference.arrays["total"], noisy.planes(), count)
     black, _ = noisy.levels()
@@ -113,9 +111,7 @@ def _typical(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> NDAr
     return typical
 
 
-def _cautions(
-    scene: Scene, sums: FrameSums, signal: NDArray[np.float64], motion: Motion
-) -> tuple[str, ...]:
+def _cautions(scene: Scene, sums: FrameSums, signal: NDArray[np.float64], motion: Motion) -> tuple[str, ...]:
     cautions = []
     names = ", ".join(scene.frames[n].path.name for n in motion.frames[:5])
     if motion.whole:
@@ -126,7 +122,11 @@ def _cautions(
     elif motion.part:
         cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves (most in {names}) and is masked")
     span = float((sums.white - sums.black).mean())
-    if not scene.kind and float(np.abs(signal).mean()) < DARK_PART * span and float(signal.std()) < DARK_PART * span / 10:
+    if (
+        not scene.kind
+        and float(np.abs(signal).mean()) < DARK_PART * span
+        and float(signal.std()) < DARK_PART * span / 10
+    ):
         cautions.append(
             f"{scene.name}: looks dark ({float(signal.mean()):.3g} DN above black); "
             "if these are dark frames, ingest them with --pairing dark"

@@ -50,7 +50,9 @@ def choose(scenes: Sequence[Scene], wanted: str, pairings: Mapping[str, Pairing]
         return _found(scenes, pairings)
     if wanted not in pairings:
         raise RawError(f"pairing {wanted!r} is not known; expected auto, {', '.join(pairings)}")
-    taken = [scene for scene in scenes if scene.kind == wanted] or list(scenes) if wanted in SELECTIVE else list(scenes)
+    taken = list(scenes)
+    if wanted in SELECTIVE:
+        taken = [scene for scene in scenes if scene.kind == wanted] or taken
     pairing = pairings[wanted]
     lacking = [scene.name for scene in taken if not pairing.allows(scene)]
     if lacking and wanted in SELECTIVE:
@@ -65,7 +67,7 @@ def choose(scenes: Sequence[Scene], wanted: str, pairings: Mapping[str, Pairing]
     left_out = tuple(scene.name for scene in scenes if scene.name not in names)
     reason = f"as asked, for {_count(taken)}"
     if left_out:
-        reason += f"; left out {len(left_out)} of {len(scenes)} scenes, which are not {pairing.needs}: {_listed(left_out)}"
+        reason += f"; left out {len(left_out)} of {len(scenes)} scenes, not {wanted} or of one frame only: {_listed(left_out)}"
     return Choice(wanted, reason, tuple(taken), left_out)
 
 

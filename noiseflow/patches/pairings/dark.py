@@ -40,7 +40,7 @@ def prepare(scene: Scene) -> Reference:
         "defects": defects.facts,
     }
     above = float(np.mean(facts["above_black_dn"]))
-    cautions = ()
+    cautions: tuple[str, ...] = ()
     if abs(above) > LIGHT_PART * float((sums.white - sums.black).mean()):
         cautions = (
             f"{scene.name}: taken for dark, but its mean is {above:.4g} DN above black: light, or another black level?",

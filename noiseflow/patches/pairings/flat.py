@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
-from noiseflow.patches.defects import find_defects
+from noiseflow.patches.defects import NO_DEFECTS, find_defects
 from noiseflow.patches.pairings.burst import distinct
 from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, same_setting
 from noiseflow.patches.scenes import Scene
@@ -20,8 +20,8 @@ LEVELS_APART = 1.5
 """Highest over lowest level from which on a pixel's offset is told from its response."""
 CLIPPED = 1e-3
 """Part of the pixels at the white level from which on a frame's level is not known."""
-DARK_PART = 0.005
-"""A level within this part of the range from black is no light."""
+LIT_SIGMAS = 3.0
+"""A level of fewer σ of a pixel's noise above black is said to be no light."""
 
 
 def prepare(scene: Scene) -> Reference:
@@ -60,11 +60,8 @@ def prepare(scene: Scene) -> Reference:
         variances.append(variance)
         clipped.append(lost)
         del image, planes
-    if first is None or sum(clipped) > len(clipped) - 2:
-        raise RawError(
-            f"{scene.name}: {sum(clipped)} of {len(clipped)} flats have more than 1 ‰ of their pixels at the white level; "
-            "expected two that have not: take shorter exposures"
-        )
+    if first is None:
+        raise RawError(f"{scene.name}: no frame")
     facts: dict[str, Any] = {
         "frames": len(levels),
         "frame_levels_dn": np.array(levels).tolist(),
@@ -72,6 +69,13 @@ def prepare(scene: Scene) -> Reference:
         "clipped": clipped,
         "drift_dn": float(np.mean(levels, 1).std(ddof=1)),
     }
+    if sum(not lost for lost in clipped) < 2:
+        facts |= {"levels_apart": False, "masked_pixels": int(a.size), "defects": NO_DEFECTS.facts}
+        caution = (
+            f"{scene.name}: {sum(clipped)} of {len(clipped)} flats have more than 1 ‰ of their pixels at the white "
+            "level: all of it is masked. Take shorter exposures"
+        )
+        return Reference({"a": a, "b": b, "valid": np.zeros(a.shape, bool)}, facts, (caution,))
     response = [_response(facts, index, a[index], b[index]) for index in range(4)]
     facts["levels_apart"] = _apart(facts)
     facts["response_sigma"] = [float(plane.std()) for plane in response]
@@ -85,7 +89,7 @@ def prepare(scene: Scene) -> Reference:
     )
     facts |= {"masked_pixels": int(defects.mask.sum()), "defects": defects.facts}
     cautions = []
-    if light < DARK_PART * float((first.white - first.levels()[0]).mean()):
+    if light < LIT_SIGMAS * np.sqrt(np.mean(variances)):
         cautions.append(f"{scene.name}: taken for a flat, but its level is {light:.3g} DN above black: dark frames?")
     if any(clipped):
         cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
@@ -96,10 +100,10 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     """Frame n with c = black + L_n + f + L_n·p, f and p from the other frames alone.
 
     At one level f and p are one: p is fitted, f is 0.  Where levels differ by half or more both
-    are.  The variance of c is that of the prediction by least squares, xᵀ(XᵀWX)⁻¹x with
-    x = (1, L_n) over the other frames: 1/(n − 1) of the noise variance for n frames of one
-    level, less for a low level beside high ones, and the mean over the planes is told.  The
-    level is the frame's own mean, whatever the light did.
+    are.  c is linear in the other frames, c = Σ a_j q_j + …, so that its variance is Σ a_j² v_j
+    of the frames' v_j: 1/(n − 1) of the noise variance for n frames of one level, less for a
+    low level beside high ones; the mean over the planes is told.  The level is the frame's own
+    mean, whatever the light did.
     """
     noisy = scene.frames[number].read()
     facts = reference.facts
@@ -130,33 +134,40 @@ def _apart(facts: dict[str, Any]) -> bool:
 
 
 def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, float]:
-    """How A and B of the other frames make the departure at frame n's level, and its variance.
+    """How A and B make the departure at frame n's level, by the other frames alone.
+
+    Parameters
+    ----------
+    facts : mapping
+        Of the reference.
+    plane : int
+    number : int or None
+        If None, all frames count, and the response p is predicted itself.
 
     Returns
     -------
     along : ndarray, shape (2,)
         Factors of A and B.
     share : float
-        Variance over that of the frame's noise.
+        The prediction's variance over that of the frame's noise.
     """
     levels = np.array(facts["frame_levels_dn"])[:, plane]
     variances = np.array(facts["frame_variances_dn2"])[:, plane]
     weights = np.where(facts["clipped"], 0.0, 1 / variances)
-    at = 1.0 if number is None else levels[number]
+    apart = _apart(facts)
     if number is not None:
         weights[number] = 0.0
+    x = np.array([0.0, 1.0] if number is None else [1.0, levels[number]])
     moments = [float(weights @ levels**power) for power in range(3)]
-    x = np.array([0.0 if number is None else 1.0, at])
-    normal = np.array([[moments[0], moments[1]], [moments[1], moments[2]]])
     # Once a frame is out, the others may all be of one level.
-    spread = moments[2] * moments[0] / moments[1] ** 2 - 1 if moments[1] else 0.0
-    if _apart(facts) and spread > (LEVELS_APART - 1) ** 2 / len(levels):
-        along: Array = np.linalg.solve(normal, x)
-        share = float(x @ along)
+    if apart and moments[2] * moments[0] > (1 + (LEVELS_APART - 1) ** 2 / len(levels)) * moments[1] ** 2:
+        along: Array = np.linalg.solve([moments[:2], moments[1:]], x)
     else:
-        along = np.array([0.0, at / moments[2]])
-        share = at**2 / moments[2]
-    return along, share / (variances[number] if number is not None else 1.0)
+        along = np.array([0.0, x[1] / moments[2]])
+    # Frames of one level have one variance; what is measured differs by chance.
+    noise = variances if apart else np.ones_like(variances)
+    share = float((weights * (along[0] + along[1] * levels)) ** 2 @ noise)
+    return along, share / float(noise[number or 0])
 
 
 def _response(facts: Any, plane: int, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

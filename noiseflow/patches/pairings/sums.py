@@ -73,7 +73,9 @@ class FrameSums:
             # Welford's update, each frame brought to the first one's level: float32 would lose a
             # sum of squares of the codes themselves.
             shifts = np.sum(self.levels, 0) - n * self.levels[0]
-            before = np.mean([each - moved[:, None, None] for each, moved in zip(self.middles, self._shifts(), strict=True)], 0)
+            before = np.mean(
+                [each - moved[:, None, None] for each, moved in zip(self.middles, self._shifts(), strict=True)], 0
+            )
             for index, plane in enumerate(planes):
                 step = self.total[index] * np.float32(1 / n)
                 np.subtract(plane, step, out=step)
@@ -96,7 +98,8 @@ class FrameSums:
 
     def variance(self, plane: int) -> NDArray[np.float32]:
         """Temporal variance of a plane's pixels about the frames' means, DN², shape (h, w)."""
-        return self._squares[plane] / np.float32(max(self.count - 1, 1))
+        variance: NDArray[np.float32] = self._squares[plane] / np.float32(max(self.count - 1, 1))
+        return variance
 
     def block_signal(self) -> NDArray[np.float64]:
         """Mean signal above black of each block, DN, shape (C, *grid)."""
@@ -111,7 +114,8 @@ class FrameSums:
         """
         free = max(self.count - 1, 1)
         medians = np.stack([self.blocks.medians(self.variance(index)) for index in range(len(self.total))])
-        return np.maximum(medians * free / chi2.median(free), 1 / 12)
+        variance: NDArray[np.float64] = np.maximum(medians * free / chi2.median(free), 1 / 12)
+        return variance
 
 
 def sum_frames(scene: Scene) -> FrameSums:
