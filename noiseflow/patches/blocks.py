@@ -60,6 +60,18 @@ class Blocks:
         middle: NDArray[np.float64] = np.median(quarters, axis=2)
         return middle
 
+    def means(self, plane: NDArray[Any]) -> NDArray[np.float64]:
+        """Mean of each block's pixels, shape `grid`."""
+        sums = np.add.reduceat(plane, self.edges(1)[:-1], axis=1, dtype=np.float64)
+        means: NDArray[np.float64] = np.add.reduceat(sums, self.edges(0)[:-1], axis=0) / self.pixels
+        return means
+
+    def maxima(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """Largest value in each block, shape `grid`."""
+        across = np.maximum.reduceat(plane, self.edges(1)[:-1], axis=1)
+        maxima: NDArray[Any] = np.maximum.reduceat(across, self.edges(0)[:-1], axis=0)
+        return maxima
+
     def medians(self, plane: NDArray[Any]) -> NDArray[np.float64]:
         """Median of each block's pixels, shape `grid`."""
         rows, columns = self.edges(0), self.edges(1)

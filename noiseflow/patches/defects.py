@@ -31,6 +31,7 @@ ALLOWANCE = 1.5
 """The variance of heavy-tailed read noise scatters more than χ² says."""
 LISTED = 1000
 """Most positions that are listed."""
+SATURATED = 0.9
 FLOOR_DN = 0.05
 """Least spread of a temporal mean: codes are whole numbers."""
 
@@ -66,7 +67,12 @@ NO_DEFECTS = Defects(np.zeros((0, 0, 0), bool), dict.fromkeys(KINDS, 0), ())
 
 
 def find_defects(
-    mean: list[NDArray[np.float32]], variance: list[NDArray[np.float32]] | None, frames: int, *, structured: bool
+    mean: list[NDArray[np.float32]],
+    variance: list[NDArray[np.float32]] | None,
+    frames: int,
+    *,
+    white: float,
+    structured: bool,
 ) -> Defects:
     """Compare each pixel with its eight neighbours of the same plane.
 
@@ -89,6 +95,8 @@ def find_defects(
         Temporal variance of each plane, DN²; None if it is not known.
     frames : int
         How many; 2 or more for a variance.
+    white : float
+        DN; blocks whose median is above 90 % of it are not judged.
     structured : bool
         Whether the frames show a scene; darks and flats do not.
     """
@@ -106,9 +114,11 @@ def find_defects(
             kinds = {kind: _alone(at, index, departures) for kind, at in kinds.items()}
         if variance is not None:
             kinds |= _variable(variance[index], frames)
+        blocks = Blocks((plane.shape[0], plane.shape[1]))
+        judged = blocks.spread(blocks.medians(plane) < SATURATED * white)
         for kind in KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp))
-            at = at[~mask[index][tuple(at.T)]]
+            at = at[judged[tuple(at.T)] & ~mask[index][tuple(at.T)]]
             mask[index][tuple(at.T)] = True
             counts[kind] += len(at)
             found += [(index, int(y), int(x), kind) for y, x in at[: LISTED - len(found)]]

@@ -29,13 +29,16 @@ def prepare(scene: Scene) -> Reference:
     sums = sum_frames(scene)
     signal, pixel_variance = sums.block_signal(), sums.block_variance()
     variance = MIDDLE * np.minimum(pixel_variance, _typical(signal, pixel_variance)) / sums.blocks.pixels
+    # A saturated block follows no flicker; its patches are left out as clipped.
+    variance[sums.block_saturated()] = np.inf
     drift = fit_drift(np.stack(sums.middles), signal, variance)
-    motion = find_motion(drift.residuals, variance)
+    motion = find_motion(drift.residuals, variance, sums.flows)
     planes = range(len(sums.total))
     defects = find_defects(
         [sums.mean(plane) for plane in planes],
         [sums.variance(plane) for plane in planes],
         sums.count,
+        white=sums.white,
         structured=True,
     )
     valid = ~defects.mask
@@ -48,6 +51,7 @@ def prepare(scene: Scene) -> Reference:
             "false_alarm": FALSE_ALARM,
             "moving_part": motion.part,
             "moves_as_a_whole": motion.whole,
+            "largest_shift_pixels": motion.shift,
             "moving_frames": list(motion.frames),
         },
         "masked_pixels": int((~valid).sum()),
@@ -102,12 +106,17 @@ def distinct(scene: Scene) -> Sequence[int]:
 
 
 def _typical(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The median variance of blocks of like signal, plane by plane: what moves raises its own."""
+    """Variance of blocks of like signal, plane by plane: what moves raises its own, but not theirs.
+
+    Medians over up to 16 groups of rising signal, interpolated; beyond the brightest group in
+    proportion to the signal, which photon noise does not exceed.
+    """
     typical = np.empty_like(variance)
     for plane, (s, v) in enumerate(zip(signal, variance, strict=True)):
-        order = np.argsort(s, axis=None)
-        for group in np.array_split(order, max(1, min(16, order.size // 16))):
-            typical[plane].ravel()[group] = np.median(v.ravel()[group])
+        groups = np.array_split(np.argsort(s, axis=None), max(1, min(16, s.size // 16)))
+        at = np.array([np.median(s.ravel()[group]) for group in groups])
+        middle = np.array([np.median(v.ravel()[group]) for group in groups])
+        typical[plane] = np.interp(s, at, middle) * np.maximum(s / max(at[-1], 1.0), 1.0)
     return typical
 
 
@@ -116,8 +125,9 @@ def _cautions(scene: Scene, sums: FrameSums, signal: NDArray[np.float64], motion
     names = ", ".join(scene.frames[n].path.name for n in motion.frames[:5])
     if motion.whole:
         cautions.append(
-            f"{scene.name}: no static burst, {100 * motion.part:.0f} % of it moves (most in {names}): all of it is "
-            "masked. Drop the frames that moved, or shoot again from a tripod"
+            f"{scene.name}: no static burst: {100 * motion.part:.0f} % of it moves, whole frames by up to "
+            f"{2 * motion.shift:.2g} pixels (most in {names}); all of it is masked. "
+            "Drop what moved, or shoot again from a tripod"
         )
     elif motion.part:
         cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves (most in {names}) and is masked")

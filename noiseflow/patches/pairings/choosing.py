@@ -67,7 +67,9 @@ def choose(scenes: Sequence[Scene], wanted: str, pairings: Mapping[str, Pairing]
     left_out = tuple(scene.name for scene in scenes if scene.name not in names)
     reason = f"as asked, for {_count(taken)}"
     if left_out:
-        reason += f"; left out {len(left_out)} of {len(scenes)} scenes, not {wanted} or of one frame only: {_listed(left_out)}"
+        reason += (
+            f"; left out {len(left_out)} of {len(scenes)} scenes, not {wanted} or single frames: {_listed(left_out)}"
+        )
     return Choice(wanted, reason, tuple(taken), left_out)
 
 

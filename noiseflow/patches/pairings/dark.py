@@ -29,6 +29,7 @@ def prepare(scene: Scene) -> Reference:
         [sums.mean(plane) for plane in planes],
         [sums.variance(plane) for plane in planes],
         sums.count,
+        white=sums.white,
         structured=False,
     )
     facts: dict[str, Any] = {

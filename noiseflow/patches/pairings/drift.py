@@ -80,7 +80,7 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
     signal : ndarray, shape (C, *grid)
         Of the scene above black, DN.
     variance : ndarray, shape (C, *grid)
-        Of a block mean, DN².
+        Of a block mean, DN²; infinite for blocks that do not count.
     """
     n, planes = middles.shape[:2]
     steps = (middles - np.median(middles, axis=0)).reshape(n, planes, -1).astype(np.float64)
@@ -105,7 +105,9 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
 def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, float]:
     """Offset, slope and the slope's standard error; the offset alone if x is None or constant."""
     kept = np.ones(len(y), bool)
-    offset, slope, error = float(np.median(y)), 0.0, np.inf
+    offset, slope, error, scale = 0.0, 0.0, np.inf, 1.0
+    if not weights.any():
+        return offset, slope, error
     for _ in range(10):
         w = weights * kept
         mean_y = float(w @ y / w.sum())

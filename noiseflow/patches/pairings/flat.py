@@ -76,8 +76,8 @@ def prepare(scene: Scene) -> Reference:
             "level: all of it is masked. Take shorter exposures"
         )
         return Reference({"a": a, "b": b, "valid": np.zeros(a.shape, bool)}, facts, (caution,))
-    response = [_response(facts, index, a[index], b[index]) for index in range(4)]
     facts["levels_apart"] = _apart(facts)
+    response = [_response(facts, index, a[index], b[index]) for index in range(4)]
     facts["response_sigma"] = [float(plane.std()) for plane in response]
     light = np.mean([level.mean() for level, lost in zip(levels, clipped, strict=True) if not lost])
     noise = np.mean(variances, 0) / np.mean(levels, 0) ** 2
@@ -85,6 +85,7 @@ def prepare(scene: Scene) -> Reference:
         [plane / np.float32(np.sqrt(relative)) for plane, relative in zip(response, noise, strict=True)],
         None,
         sum(not lost for lost in clipped),
+        white=np.inf,
         structured=False,
     )
     facts |= {"masked_pixels": int(defects.mask.sum()), "defects": defects.facts}
@@ -154,7 +155,7 @@ def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, floa
     levels = np.array(facts["frame_levels_dn"])[:, plane]
     variances = np.array(facts["frame_variances_dn2"])[:, plane]
     weights = np.where(facts["clipped"], 0.0, 1 / variances)
-    apart = _apart(facts)
+    apart = facts["levels_apart"]
     if number is not None:
         weights[number] = 0.0
     x = np.array([0.0, 1.0] if number is None else [1.0, levels[number]])
@@ -162,6 +163,8 @@ def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, floa
     # Once a frame is out, the others may all be of one level.
     if apart and moments[2] * moments[0] > (1 + (LEVELS_APART - 1) ** 2 / len(levels)) * moments[1] ** 2:
         along: Array = np.linalg.solve([moments[:2], moments[1:]], x)
+    elif not moments[2]:
+        along = np.zeros(2)
     else:
         along = np.array([0.0, x[1] / moments[2]])
     # Frames of one level have one variance; what is measured differs by chance.

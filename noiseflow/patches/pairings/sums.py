@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from noiseflow.errors import RawError
 from noiseflow.patches.blocks import Blocks
 from noiseflow.patches.pairings.pairing import same_setting
+from noiseflow.patches.pairings.shift import Shift, frame_shift
 from noiseflow.patches.scenes import Scene
 from noiseflow.raw.image import RawImage
 
@@ -16,6 +16,10 @@ __all__ = ["FrameSums", "sum_frames"]
 
 MOST_FRAMES = 2**16
 """A sum of so many 16-bit frames is still exact in 32 bits."""
+
+
+SATURATED = 0.95
+"""Part of the white level above which noise reaches it."""
 
 
 class FrameSums:
@@ -34,6 +38,8 @@ class FrameSums:
         Mean of each frame's planes, DN.
     middles : list of ndarray of float32, shape (C, *grid)
         Block means (`Blocks.middles`) of each frame less those of the first, DN.
+    flows : list of list of Shift
+        Of each frame's planes against the mean of the frames before it; none for the first.
     """
 
     def __init__(self, first: RawImage) -> None:
@@ -46,6 +52,7 @@ class FrameSums:
         self._squares = np.zeros(shape, np.float32)
         self.levels: list[NDArray[np.float64]] = []
         self.middles: list[NDArray[np.float32]] = []
+        self.flows: list[list[Shift]] = []
 
     @property
     def count(self) -> int:
@@ -69,6 +76,7 @@ class FrameSums:
         level = planes.mean((1, 2))
         shift = level - self.levels[0] if n else np.zeros(len(planes))
         middles = np.zeros((len(planes), *self.blocks.grid), np.float32)
+        flows: list[Shift] = []
         if n:
             # Welford's update, each frame brought to the first one's level: float32 would lose a
             # sum of squares of the codes themselves.
@@ -77,9 +85,11 @@ class FrameSums:
                 [each - moved[:, None, None] for each, moved in zip(self.middles, self._shifts(), strict=True)], 0
             )
             for index, plane in enumerate(planes):
-                step = self.total[index] * np.float32(1 / n)
-                np.subtract(plane, step, out=step)
+                mean = self.total[index] * np.float32(1 / n)
+                step = plane - mean
                 step -= np.float32(shift[index] - shifts[index] / n)
+                flows.append(frame_shift(step, mean))
+                del mean
                 middles[index] = self.blocks.middles(step) + before[index] + shift[index]
                 step *= step
                 step *= np.float32(n / (n + 1))
@@ -87,6 +97,7 @@ class FrameSums:
         self.total += planes
         self.levels.append(level)
         self.middles.append(middles)
+        self.flows.append(flows)
 
     def _shifts(self) -> list[NDArray[np.float64]]:
         return [level - self.levels[0] for level in self.levels]
@@ -103,18 +114,18 @@ class FrameSums:
 
     def block_signal(self) -> NDArray[np.float64]:
         """Mean signal above black of each block, DN, shape (C, *grid)."""
-        signal = np.stack([self.blocks.middles(plane) for plane in self.total]) / self.count
+        signal = np.stack([self.blocks.means(plane) for plane in self.total]) / self.count
         return np.asarray(signal - self.black)
 
-    def block_variance(self) -> NDArray[np.float64]:
-        """Temporal variance of a typical pixel of each block, DN², shape (C, *grid).
+    def block_saturated(self) -> NDArray[np.bool_]:
+        """Blocks with a pixel whose mean is within 5 % of the white level, shape (C, *grid)."""
+        highest = np.stack([self.blocks.maxima(plane) for plane in self.total]) / self.count
+        return np.asarray(highest > SATURATED * self.white)
 
-        The median over the block's pixels over that of χ² with n − 1 degrees of freedom: few
-        wild pixels do not matter.  At least that of rounding, 1/12.
-        """
-        free = max(self.count - 1, 1)
-        medians = np.stack([self.blocks.medians(self.variance(index)) for index in range(len(self.total))])
-        variance: NDArray[np.float64] = np.maximum(medians * free / chi2.median(free), 1 / 12)
+    def block_variance(self) -> NDArray[np.float64]:
+        """Mean temporal variance of each block's pixels, at least that of rounding; DN², shape (C, *grid)."""
+        means = np.stack([self.blocks.means(self.variance(index)) for index in range(len(self.total))])
+        variance: NDArray[np.float64] = np.maximum(means, 1 / 12)
         return variance
 
 
