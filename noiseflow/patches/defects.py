@@ -1,6 +1,6 @@
 """Hot, dead, stuck and unsteady pixels, told from their neighbours of the same plane."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ UNLIKELY = 1e-10
 """Chance of a normal pixel being called stuck, or unsteady before `ALLOWANCE`."""
 ALLOWANCE = 1.5
 """The variance of heavy-tailed read noise scatters more than χ² says."""
+PLANES = 4
 LISTED = 1000
 """Most positions that are listed."""
 SATURATED = 0.9
@@ -67,8 +68,8 @@ NO_DEFECTS = Defects(np.zeros((0, 0, 0), bool), dict.fromkeys(KINDS, 0), ())
 
 
 def find_defects(
-    mean: list[NDArray[np.float32]],
-    variance: list[NDArray[np.float32]] | None,
+    mean: Callable[[int], NDArray[np.float32]],
+    variance: Callable[[int], NDArray[np.float32]] | None,
     frames: int,
     *,
     white: float,
@@ -89,10 +90,10 @@ def find_defects(
 
     Parameters
     ----------
-    mean : list of ndarray, shape (h, w)
-        Temporal mean of each plane, DN.
-    variance : list of ndarray, shape (h, w), or None
-        Temporal variance of each plane, DN²; None if it is not known.
+    mean : callable
+        Temporal mean of one of the four planes, DN, shape (h, w); asked for when it is needed.
+    variance : callable or None
+        Temporal variance likewise, DN²; None if it is not known.
     frames : int
         How many; 2 or more for a variance.
     white : float
@@ -100,29 +101,30 @@ def find_defects(
     structured : bool
         Whether the frames show a scene; darks and flats do not.
     """
-    shape = mean[0].shape
-    mask = np.zeros((len(mean), *shape), bool)
     found: list[tuple[int, int, int, str]] = []
     counts = dict.fromkeys(KINDS, 0)
-    if min(shape) < 3:
-        return Defects(mask, counts, ())
-    departures = [_departure(plane) for plane in mean] if structured else []
-    for index, plane in enumerate(mean):
-        departure = departures[index] if structured else _departure(plane)
-        kinds = _extreme(plane, departure, variance[index] if variance else None, frames, structured)
+    masks = []
+    for index in range(PLANES):
+        plane = mean(index)
+        mask = np.zeros(plane.shape, bool)
+        masks.append(mask)
+        if min(plane.shape) < 3:
+            continue
+        spread = variance(index) if variance else None
+        kinds = _extreme(plane, spread, frames, structured)
         if structured:
-            kinds = {kind: _alone(at, index, departures) for kind, at in kinds.items()}
-        if variance is not None:
-            kinds |= _variable(variance[index], frames)
+            kinds = {kind: _alone(at, index, plane, mean) for kind, at in kinds.items()}
+        if spread is not None:
+            kinds |= _variable(spread, plane, frames, structured)
         blocks = Blocks((plane.shape[0], plane.shape[1]))
         judged = blocks.spread(blocks.medians(plane) < SATURATED * white)
         for kind in KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp))
-            at = at[judged[tuple(at.T)] & ~mask[index][tuple(at.T)]]
-            mask[index][tuple(at.T)] = True
+            at = at[judged[tuple(at.T)] & ~mask[tuple(at.T)]]
+            mask[tuple(at.T)] = True
             counts[kind] += len(at)
             found += [(index, int(y), int(x), kind) for y, x in at[: LISTED - len(found)]]
-    return Defects(mask, counts, tuple(found))
+    return Defects(np.stack(masks), counts, tuple(found))
 
 
 def _departure(plane: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,22 +156,19 @@ def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.
 
 
 def _extreme(
-    plane: NDArray[np.float32],
-    departure: NDArray[np.float32],
-    variance: NDArray[np.float32] | None,
-    frames: int,
-    structured: bool,
+    plane: NDArray[np.float32], variance: NDArray[np.float32] | None, frames: int, structured: bool
 ) -> dict[str, NDArray[np.intp]]:
     """Pixels whose mean is far above or below their neighbours'."""
     blocks = Blocks((plane.shape[0], plane.shape[1]))
-    spread = np.maximum(1.4826 * blocks.medians(np.abs(departure)), FLOOR_DN)
+    departure = np.abs(_departure(plane))
+    spread = np.maximum(1.4826 * blocks.medians(departure), FLOOR_DN)
     limit = (SCENE_SIGMAS if structured else SIGMAS) * spread
     if variance is not None:
         free = max(frames - 1, 1)
         temporal = np.sqrt(blocks.medians(variance) * free / chi2.median(free))
         limit = np.maximum(limit, AMPLITUDE * temporal)
     limit = blocks.spread(limit.astype(np.float32))
-    at = np.argwhere(np.abs(departure) > limit)
+    at = np.argwhere(departure > limit)
     around = _neighbours(plane, at)
     middle = around.mean(1) if structured else np.median(around, axis=1)
     above = plane[tuple(at.T)] - middle
@@ -179,24 +178,27 @@ def _extreme(
     return {"hot": at[far & (above > 0)], "dead": at[far & (above < 0)]}
 
 
-def _alone(at: NDArray[np.intp], index: int, departures: list[NDArray[np.float32]]) -> NDArray[np.intp]:
+def _alone(
+    at: NDArray[np.intp], index: int, plane: NDArray[np.float32], mean: Callable[[int], NDArray[np.float32]]
+) -> NDArray[np.intp]:
     """Of some pixels those beside which no other plane departs from its neighbours the same way.
 
     The same cell and the eight around it hold all pixels of the mosaic that touch the pixel.
     """
-    if not len(at) or len(departures) == 1:
+    if not len(at):
         return at
-    own = departures[index][tuple(at.T)]
+    own = _departure(plane)[tuple(at.T)]
     alone = np.ones(len(at), bool)
-    for other, departure in enumerate(departures):
-        if other == index:
-            continue
+    for other in set(range(PLANES)) - {index}:
+        departure = _departure(mean(other))
         near = np.concatenate([departure[tuple(at.T)][:, None], _neighbours(departure, at)], 1)
         alone &= (near * np.sign(own)[:, None]).max(1) < SHARED * np.abs(own)
     return at[alone]
 
 
-def _variable(variance: NDArray[np.float32], frames: int) -> dict[str, NDArray[np.intp]]:
+def _variable(
+    variance: NDArray[np.float32], plane: NDArray[np.float32], frames: int, structured: bool
+) -> dict[str, NDArray[np.intp]]:
     """Pixels whose temporal variance is none, or far above that around them."""
     free = max(frames - 1, 1)
     blocks = Blocks((variance.shape[0], variance.shape[1]))
@@ -205,9 +207,13 @@ def _variable(variance: NDArray[np.float32], frames: int) -> dict[str, NDArray[n
     local = blocks.spread(np.maximum(typical, 1 / 12).astype(np.float32))
     at = np.argwhere(variance > high * local)
     around = _neighbours(variance, at).mean(1)
-    unsteady = at[variance[tuple(at.T)] > high * around]
+    unsteady = variance[tuple(at.T)] > high * around
+    if structured:
+        # A glint has the photon noise of its own light, not of its neighbours'.
+        beside = _neighbours(plane, at)
+        unsteady &= plane[tuple(at.T)] <= beside.max(1) + 5 * np.sqrt(around) + beside.std(1)
     # The likeliest code of rounded normal noise has at most the chance 1/√(2πσ²).
     likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
     could = blocks.spread((frames - 1) * np.log(likeliest) < np.log(UNLIKELY))
     stuck = np.argwhere((variance == 0) & could)
-    return {"stuck": stuck, "unsteady": unsteady}
+    return {"stuck": stuck, "unsteady": at[unsteady]}

@@ -33,10 +33,9 @@ def prepare(scene: Scene) -> Reference:
     variance[sums.block_saturated()] = np.inf
     drift = fit_drift(np.stack(sums.middles), signal, variance)
     motion = find_motion(drift.residuals, variance, sums.flows)
-    planes = range(len(sums.total))
     defects = find_defects(
-        [sums.mean(plane) for plane in planes],
-        [sums.variance(plane) for plane in planes],
+        sums.mean,
+        sums.variance,
         sums.count,
         white=sums.white,
         structured=True,

@@ -24,10 +24,9 @@ def prepare(scene: Scene) -> Reference:
     """
     sums = sum_frames(scene)
     levels = np.array(sums.levels)
-    planes = range(len(sums.total))
     defects = find_defects(
-        [sums.mean(plane) for plane in planes],
-        [sums.variance(plane) for plane in planes],
+        sums.mean,
+        sums.variance,
         sums.count,
         white=sums.white,
         structured=False,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from noiseflow.errors import RawError
 from noiseflow.patches.defects import NO_DEFECTS, find_defects
 from noiseflow.patches.pairings.burst import distinct
-from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, same_setting
+from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, same_setting, without_pixels
 from noiseflow.patches.scenes import Scene
 from noiseflow.raw.image import RawImage
 
@@ -41,7 +41,7 @@ def prepare(scene: Scene) -> Reference:
     for frame in scene.frames:
         image = frame.read()
         if first is None:
-            first = image
+            first = without_pixels(image)
             a = np.zeros((4, *(length // 2 for length in image.mosaic.shape)), np.float32)
             b = np.zeros_like(a)
         same_setting(first, image, exposure=False)
@@ -77,12 +77,15 @@ def prepare(scene: Scene) -> Reference:
         )
         return Reference({"a": a, "b": b, "valid": np.zeros(a.shape, bool)}, facts, (caution,))
     facts["levels_apart"] = _apart(facts)
-    response = [_response(facts, index, a[index], b[index]) for index in range(4)]
-    facts["response_sigma"] = [float(plane.std()) for plane in response]
+
+    def response(plane: int) -> NDArray[np.float32]:
+        return _response(facts, plane, a[plane], b[plane])
+
+    facts["response_sigma"] = [float(response(plane).std()) for plane in range(4)]
     light = np.mean([level.mean() for level, lost in zip(levels, clipped, strict=True) if not lost])
     noise = np.mean(variances, 0) / np.mean(levels, 0) ** 2
     defects = find_defects(
-        [plane / np.float32(np.sqrt(relative)) for plane, relative in zip(response, noise, strict=True)],
+        lambda plane: response(plane) / np.float32(np.sqrt(noise[plane])),
         None,
         sum(not lost for lost in clipped),
         white=np.inf,

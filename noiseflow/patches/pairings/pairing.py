@@ -1,7 +1,7 @@
 """What a pairing is: pairs of noisy and clean signal, and what they rest on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches.scenes import Frame, Scene
 from noiseflow.raw.image import RawImage
 
-__all__ = ["Pair", "Pairing", "Reference", "all_frames", "plain_reference", "same_setting"]
+__all__ = ["Pair", "Pairing", "Reference", "all_frames", "plain_reference", "same_setting", "without_pixels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,11 @@ def all_frames(scene: Scene) -> Sequence[int]:
 def plain_reference(scene: Scene) -> Reference:
     """Nothing: for pairings whose pairs stand alone."""
     return Reference()
+
+
+def without_pixels(image: RawImage) -> RawImage:
+    """A frame's setting and shape, without the memory of its pixels."""
+    return replace(image, mosaic=np.broadcast_to(image.mosaic.dtype.type(0), image.mosaic.shape))
 
 
 def same_setting(first: RawImage, other: RawImage, *, exposure: bool = True) -> None:

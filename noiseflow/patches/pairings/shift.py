@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Shift", "frame_shift"]
 
-ROWS = 256
+ROWS = 64
 """Rows of a plane that are looked at, evenly spread."""
 WILD = 6.0
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
 from noiseflow.patches.blocks import Blocks
-from noiseflow.patches.pairings.pairing import same_setting
+from noiseflow.patches.pairings.pairing import same_setting, without_pixels
 from noiseflow.patches.pairings.shift import Shift, frame_shift
 from noiseflow.patches.scenes import Scene
 from noiseflow.raw.image import RawImage
@@ -44,7 +44,7 @@ class FrameSums:
 
     def __init__(self, first: RawImage) -> None:
         self.black, self.white = first.levels()
-        self._first = first
+        self._first = without_pixels(first)
         height, width = (length // 2 for length in first.mosaic.shape)
         self.blocks = Blocks((height, width))
         shape = (4, height, width)
