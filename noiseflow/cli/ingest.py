@@ -19,10 +19,11 @@ __all__ = ["ingest"]
 @out_option("Patch store to write, an HDF5 file.")
 @click.option(
     "--pairing",
-    type=click.Choice(["auto", "gt", "burst", "none"]),
+    type=click.Choice(["auto", "gt", "burst", "flat", "dark", "noisy-pair", "none"]),
     default="auto",
     show_default=True,
-    help="Clean signal from a clean twin, from the other frames of a static burst, or none.",
+    help="Clean signal from a clean twin, from the other frames of a static burst, of flats or of darks, "
+    "the next noisy frame in its place, or none.",
 )
 @click.option(
     "--split-by",
@@ -92,6 +93,7 @@ def ingest(
         result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
+    click.echo(f"Why {result.pairing!r}: {result.reason}")
     left_out = f"{result.clipped} patches left out as clipped, {result.masked} as dead, hot or moving"
     click.echo(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
     for note in result.notes:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from noiseflow.patches.ingestion import ingest
     from noiseflow.patches.mix import StoreMix
     from noiseflow.patches.options import IngestOptions, IngestResult
-    from noiseflow.patches.pairing import PAIRINGS
+    from noiseflow.patches.pairings import PAIRINGS
     from noiseflow.patches.schema import SPLITS
     from noiseflow.patches.sources import SOURCES, collect
     from noiseflow.patches.store import PatchBatch, PatchStore
@@ -36,7 +36,7 @@ _HOME = {
     "StoreMix": "mix",
     "PatchStream": "dataset",
     "PatchDataset": "dataset",
-    "PAIRINGS": "pairing",
+    "PAIRINGS": "pairings",
     "SOURCES": "sources",
     "SPLITS": "schema",
     "IngestOptions": "options",

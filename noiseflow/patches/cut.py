@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairing import Pair
+from noiseflow.patches.pairings import Pair
 from noiseflow.patches.schema import CFAS, CLEAN_TYPE, NOISY_TYPE, fields
 from noiseflow.raw.bayer import offsets
 

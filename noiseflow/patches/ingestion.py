@@ -118,6 +118,7 @@ def ingest(
         resumed=resumed,
         pairing=plan.pairing,
         split_by=plan.split_by,
+        reason=plan.reason,
         notes=(*plan.notes, *dict.fromkeys(caution for each in told for caution in each["cautions"])),
     )
 

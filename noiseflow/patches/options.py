@@ -79,6 +79,8 @@ class IngestResult:
     resumed : int
         Of these, done by an ingest that was stopped.
     pairing, split_by : str
+    reason : str
+        Why that pairing.
     notes : tuple of str
         What else there is to say: duplicates, cautions, missing scenes.
     """
@@ -91,4 +93,5 @@ class IngestResult:
     resumed: int
     pairing: str
     split_by: str
+    reason: str = ""
     notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from noiseflow._version import __version__
 from noiseflow.errors import RawError
 from noiseflow.patches.duplicates import repeated
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairing import PAIRINGS, choose_pairing
+from noiseflow.patches.pairings import PAIRINGS, choose_pairing
 from noiseflow.patches.sources import Collection, Scene
 from noiseflow.patches.splits import assign_splits
 from noiseflow.patches.truth import agreed_truth
@@ -52,6 +52,8 @@ class Plan:
     pairing, split_by : str
     options : IngestOptions
     truth : mapping
+    reason : str
+        Why that pairing.
     notes : tuple of str
     """
 
@@ -61,6 +63,7 @@ class Plan:
     split_by: str
     options: IngestOptions
     truth: Mapping[str, Any]
+    reason: str
     notes: tuple[str, ...]
 
     def identity(self) -> str:
@@ -125,10 +128,11 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
     notes = [line for collection in collections for line in collection.report] + repeats
     if not scenes:
         raise RawError("no source given; expected raw files, folders or data sets")
-    pairing = choose_pairing(scenes, options.pairing)
+    choice = choose_pairing(scenes, options.pairing)
+    pairing, scenes = choice.pairing, list(choice.scenes)
     split_by = options.split_by
     if split_by == "auto":
-        split_by = "frame" if pairing == "burst" else "scene"
+        split_by = "scene" if pairing in ("gt", "none") else "frame"
     usable = PAIRINGS[pairing].usable
     wanted = [(index, number) for index, scene in enumerate(scenes) for number in usable(scene)]
     groups = [_group(scenes[index], number, split_by) for index, number in wanted]
@@ -139,7 +143,7 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
         for part, ((index, number), group) in enumerate(zip(wanted, groups, strict=True))
     )
     truth = agreed_truth([collection.truth for collection in collections])
-    return Plan(tuple(scenes), tasks, pairing, split_by, options, truth, tuple(notes))
+    return Plan(tuple(scenes), tasks, pairing, split_by, options, truth, choice.reason, tuple(notes))
 
 
 def _group(scene: Scene, number: int, split_by: str) -> str:

@@ -16,7 +16,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches.cut import cut
 from noiseflow.patches.duplicates import file_checksum
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairing import PAIRINGS, Reference
+from noiseflow.patches.pairings import PAIRINGS, Reference
 from noiseflow.patches.parts import PartNote, write_part, write_whole
 from noiseflow.patches.plan import Task, stamp
 from noiseflow.patches.sources import Scene

@@ -68,7 +68,7 @@ KILLED = """
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    burst_folder(tmp_path / "raws", frames=30, size=(256, 384), seed=0)
+    burst_folder(tmp_path / "raws", frames=12, size=(128, 128), seed=0)
     (tmp_path / "stores").mkdir()
     found = run_script(KILLED, tmp_path / "raws", tmp_path / "stores", ROUNDS)
     assert found.returncode == 0, found.stderr
@@ -210,7 +210,7 @@ def test_names_of_any_kind(tmp_path: Path, name: str) -> None:
 
 def test_codes_of_more_than_16_bits_are_refused(tmp_path: Path) -> None:
     from noiseflow.patches.cut import cut
-    from noiseflow.patches.pairing import Pair
+    from noiseflow.patches.pairings import Pair
     from noiseflow.patches.sources import Frame
 
     image = frame(np.full((16, 16), 70_000, np.uint32))
@@ -228,7 +228,7 @@ def test_a_folder_of_other_files(tmp_path: Path) -> None:
 
 def test_masked_pixels_leave_their_patches_out(tmp_path: Path) -> None:
     from noiseflow.patches.cut import cut
-    from noiseflow.patches.pairing import Pair
+    from noiseflow.patches.pairings import Pair
     from noiseflow.patches.sources import Frame
 
     image = frame(np.full((32, 32), 500, np.uint16))

@@ -20,6 +20,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             name=f"{series.name}_{number:03d}",
             frames=tuple(Frame(file, partial(read_frame, folder, series, file)) for file in series.files),
             subject=f"{series.name}_{number:03d}",
+            kind={"b": "flat", "d": "dark"}[series.kind],
             facts={"kind": series.kind, "exposure_s": series.exposure_ns * 1e-9, "photons": series.photons},
         )
         for number, series in enumerate(folder.series)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from noiseflow.errors import RawError
+from noiseflow.patches.sources.kinds import kind_of
 from noiseflow.patches.sources.scene import Collection, Scene, file_frame
 from noiseflow.raw.reading import is_raw, raw_files
 from noiseflow.raw.settings import RawSettings
@@ -32,7 +33,8 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             name = str(folder.relative_to(path))
             if folder == path and not (path / path.name).is_dir():
                 name = path.name
-            scenes.append(Scene(name, tuple(file_frame(file, settings) for file in files), subject=name))
+            frames = tuple(file_frame(file, settings) for file in files)
+            scenes.append(Scene(name, frames, subject=name, kind=kind_of(folder.name)))
         if others:
             suffixes = ", ".join(sorted({file.suffix for file in others}))
             report.append(f"{folder}: {len(others)} {suffixes} file(s) left out beside {files[0].suffix} files")

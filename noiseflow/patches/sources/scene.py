@@ -48,6 +48,8 @@ class Scene:
         The clean twin, if there is one.
     subject : str
         What was pictured: scenes of one subject stay in one split.
+    kind : str
+        ``"dark"`` or ``"flat"`` where a listing or the folder's name says so; else empty.
     split : str or None
         ``"train"``, ``"val"`` or ``"test"`` where the data set publishes it; None to be drawn.
     facts : mapping
@@ -61,6 +63,7 @@ class Scene:
     frames: tuple[Frame, ...]
     clean: Frame | None = None
     subject: str = ""
+    kind: str = ""
     split: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     grid: Callable[[tuple[int, ...], int], NDArray[Any]] | None = None

@@ -1,0 +1,219 @@
+"""Hot, dead, stuck and unsteady pixels, told from their neighbours of the same plane."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from noiseflow.patches.blocks import Blocks
+
+__all__ = ["KINDS", "NO_DEFECTS", "Defects", "find_defects"]
+
+KINDS = ("hot", "dead", "stuck", "unsteady")
+"""Far above its neighbours; far below; never changing; of far more temporal variance."""
+
+SIGMAS = 8.0
+"""Of the spread of the same block's pixels about their neighbours' mean: normal noise passes it
+less than once in 10¹⁰ pixels, the 7 % by which the block's own spread is uncertain counted in."""
+SCENE_SIGMAS = 35.0
+"""The same in a scene with structure, so that `SHARED` of it stands out of the other planes' noise."""
+SHARED = 0.1
+"""Part of its height that light on a pixel gives its neighbours of other planes, or more: 0.12 for
+a star of a Gaussian σ of half a pixel of the mosaic, sharper than lenses are."""
+AMPLITUDE = 5.0
+"""Least departure in σ of one frame's temporal noise: a smaller one is fixed pattern."""
+UNLIKELY = 1e-10
+"""Chance of a normal pixel being called stuck, or unsteady before `ALLOWANCE`."""
+ALLOWANCE = 1.5
+"""The variance of heavy-tailed read noise scatters more than χ² says."""
+PLANES = 4
+LISTED = 1000
+"""Most positions that are listed."""
+SATURATED = 0.9
+FLOOR_DN = 0.05
+"""Least spread of a temporal mean: codes are whole numbers."""
+
+NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Defects:
+    """Defective pixels of a frame.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (C, h, w)
+        True where a pixel is defective.
+    counts : mapping of str to int
+        By kind; a pixel counts once.
+    listed : tuple of (plane, y, x, kind)
+        Up to 1000.
+    """
+
+    mask: NDArray[np.bool_]
+    counts: Mapping[str, int]
+    listed: tuple[tuple[int, int, int, str], ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Counts and positions, JSON-able."""
+        return {"counts": dict(self.counts), "pixels": [list(each) for each in self.listed]}
+
+
+NO_DEFECTS = Defects(np.zeros((0, 0, 0), bool), dict.fromkeys(KINDS, 0), ())
+"""Nothing looked at, nothing found."""
+
+
+def find_defects(
+    mean: Callable[[int], NDArray[np.float32]],
+    variance: Callable[[int], NDArray[np.float32]] | None,
+    frames: int,
+    *,
+    white: float,
+    structured: bool,
+) -> Defects:
+    """Compare each pixel with its eight neighbours of the same plane.
+
+    *hot*, *dead*: the temporal mean departs from the neighbours' by more than 8 robust σ of
+    that departure in the pixel's block, and by more than 5σ of the neighbours' temporal
+    noise.  In a scene with structure it takes 35 of these σ, and 8 times the neighbours' own
+    standard deviation, which no edge, corner or end of a line reaches; and no other plane
+    may depart the same way by a tenth as much at that place, as they do at a star or a
+    glint: light falls on more than one pixel.
+    *stuck*: no change over all frames where noise of the neighbours' variance would have
+    left none with a chance below 10⁻¹⁰: for noise of a few DN that takes 15 frames or more.
+    *unsteady*: temporal variance above 1.5 times the 10⁻¹⁰ point of χ² with n − 1 degrees of
+    freedom, scaled by the block's or the neighbours' variance, whichever is larger.
+
+    Parameters
+    ----------
+    mean : callable
+        Temporal mean of one of the four planes, DN, shape (h, w); asked for when it is needed.
+    variance : callable or None
+        Temporal variance likewise, DN²; None if it is not known.
+    frames : int
+        How many; 2 or more for a variance.
+    white : float
+        DN; blocks whose median is above 90 % of it are not judged.
+    structured : bool
+        Whether the frames show a scene; darks and flats do not.
+    """
+    found: list[tuple[int, int, int, str]] = []
+    counts = dict.fromkeys(KINDS, 0)
+    masks = []
+    for index in range(PLANES):
+        plane = mean(index)
+        mask = np.zeros(plane.shape, bool)
+        masks.append(mask)
+        if min(plane.shape) < 3:
+            continue
+        spread = variance(index) if variance else None
+        kinds = _extreme(plane, spread, frames, structured)
+        if structured:
+            kinds = {kind: _alone(at, index, plane, mean) for kind, at in kinds.items()}
+        if spread is not None:
+            kinds |= _variable(spread, plane, frames, structured)
+        blocks = Blocks((plane.shape[0], plane.shape[1]))
+        judged = blocks.spread(blocks.medians(plane) < SATURATED * white)
+        for kind in KINDS:
+            at = kinds.get(kind, np.empty((0, 2), np.intp))
+            at = at[judged[tuple(at.T)] & ~mask[tuple(at.T)]]
+            mask[tuple(at.T)] = True
+            counts[kind] += len(at)
+            found += [(index, int(y), int(x), kind) for y, x in at[: LISTED - len(found)]]
+    return Defects(np.stack(masks), counts, tuple(found))
+
+
+def _departure(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each pixel less the mean of its neighbours, the plane mirrored at its edges."""
+    return np.asarray(plane - _around(plane), np.float32)
+
+
+def _around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of the eight neighbours."""
+    padded = np.pad(plane, 1, mode="reflect")
+    rows = padded[:-2] + padded[1:-1]
+    rows += padded[2:]
+    total = rows[:, :-2] + rows[:, 1:-1]
+    total += rows[:, 2:]
+    total -= plane
+    total /= np.float32(8)
+    return np.asarray(total, np.float32)
+
+
+def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The eight neighbours of some pixels, shape (k, 8), mirrored at the edges."""
+    height, width = plane.shape
+    steps = np.array(NEIGHBOURS)
+    y, x = np.abs(at[:, 0, None] + steps[:, 0]), np.abs(at[:, 1, None] + steps[:, 1])
+    around: NDArray[np.float32] = plane[
+        np.where(y >= height, 2 * height - 2 - y, y), np.where(x >= width, 2 * width - 2 - x, x)
+    ]
+    return around
+
+
+def _extreme(
+    plane: NDArray[np.float32], variance: NDArray[np.float32] | None, frames: int, structured: bool
+) -> dict[str, NDArray[np.intp]]:
+    """Pixels whose mean is far above or below their neighbours'."""
+    blocks = Blocks((plane.shape[0], plane.shape[1]))
+    departure = np.abs(_departure(plane))
+    spread = np.maximum(1.4826 * blocks.medians(departure), FLOOR_DN)
+    limit = (SCENE_SIGMAS if structured else SIGMAS) * spread
+    if variance is not None:
+        free = max(frames - 1, 1)
+        temporal = np.sqrt(blocks.medians(variance) * free / chi2.median(free))
+        limit = np.maximum(limit, AMPLITUDE * temporal)
+    limit = blocks.spread(limit.astype(np.float32))
+    at = np.argwhere(departure > limit)
+    around = _neighbours(plane, at)
+    middle = around.mean(1) if structured else np.median(around, axis=1)
+    above = plane[tuple(at.T)] - middle
+    far = np.abs(above) > limit[tuple(at.T)]
+    if structured:
+        far &= np.abs(above) > SIGMAS * around.std(1)
+    return {"hot": at[far & (above > 0)], "dead": at[far & (above < 0)]}
+
+
+def _alone(
+    at: NDArray[np.intp], index: int, plane: NDArray[np.float32], mean: Callable[[int], NDArray[np.float32]]
+) -> NDArray[np.intp]:
+    """Of some pixels those beside which no other plane departs from its neighbours the same way.
+
+    The same cell and the eight around it hold all pixels of the mosaic that touch the pixel.
+    """
+    if not len(at):
+        return at
+    own = _departure(plane)[tuple(at.T)]
+    alone = np.ones(len(at), bool)
+    for other in set(range(PLANES)) - {index}:
+        departure = _departure(mean(other))
+        near = np.concatenate([departure[tuple(at.T)][:, None], _neighbours(departure, at)], 1)
+        alone &= (near * np.sign(own)[:, None]).max(1) < SHARED * np.abs(own)
+    return at[alone]
+
+
+def _variable(
+    variance: NDArray[np.float32], plane: NDArray[np.float32], frames: int, structured: bool
+) -> dict[str, NDArray[np.intp]]:
+    """Pixels whose temporal variance is none, or far above that around them."""
+    free = max(frames - 1, 1)
+    blocks = Blocks((variance.shape[0], variance.shape[1]))
+    typical = blocks.medians(variance) * free / chi2.median(free)
+    high = ALLOWANCE * float(chi2.isf(UNLIKELY, free)) / free
+    local = blocks.spread(np.maximum(typical, 1 / 12).astype(np.float32))
+    at = np.argwhere(variance > high * local)
+    around = _neighbours(variance, at).mean(1)
+    unsteady = variance[tuple(at.T)] > high * around
+    if structured:
+        # A glint has the photon noise of its own light, not of its neighbours'.
+        beside = _neighbours(plane, at)
+        unsteady &= plane[tuple(at.T)] <= beside.max(1) + 5 * np.sqrt(around) + beside.std(1)
+    # The likeliest code of rounded normal noise has at most the chance 1/√(2πσ²).
+    likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
+    could = blocks.spread((frames - 1) * np.log(likeliest) < np.log(UNLIKELY))
+    stuck = np.argwhere((variance == 0) & could)
+    return {"stuck": stuck, "unsteady": at[unsteady]}

@@ -1,0 +1,198 @@
+"""Each flat frame with its level times the photo response of its pixels."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.errors import RawError
+from noiseflow.patches.defects import NO_DEFECTS, find_defects
+from noiseflow.patches.pairings.burst import distinct
+from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, same_setting, without_pixels
+from noiseflow.patches.sources.scene import Scene
+from noiseflow.raw.image import RawImage
+
+__all__ = ["FLAT"]
+
+Array = NDArray[np.float64]
+
+LEVELS_APART = 1.5
+"""Highest over lowest level from which on a pixel's offset is told from its response."""
+CLIPPED = 1e-3
+"""Part of the pixels at the white level from which on a frame's level is not known."""
+LIT_SIGMAS = 3.0
+"""A level of fewer σ of a pixel's noise above black is said to be no light."""
+
+
+def prepare(scene: Scene) -> Reference:
+    """Sum each pixel's departures from its frame's level; find dead and hot pixels.
+
+    A pixel's departure from the level L of frame j is q_j = f + L_j·p + noise: fixed pattern
+    f in DN and response p, PRNU and shading of the light in one.  Kept are A = Σ w q and
+    B = Σ w L q, w = 1/(the frame's noise variance): what weighted least squares needs,
+    and what frame n can be taken out of again.  Exposures may differ; frames with more than 1 ‰ at
+    the white level are left out.
+    """
+    first: RawImage | None = None
+    levels: list[Array] = []
+    variances: list[Array] = []
+    clipped: list[bool] = []
+    a = b = np.empty(0, np.float32)
+    for frame in scene.frames:
+        image = frame.read()
+        if first is None:
+            first = without_pixels(image)
+            a = np.zeros((4, *(length // 2 for length in image.mosaic.shape)), np.float32)
+            b = np.zeros_like(a)
+        same_setting(first, image, exposure=False)
+        planes, black = image.planes(), image.levels()[0].ravel()
+        level = planes.mean((1, 2)) - black
+        variance = np.array([_noise_variance(plane) for plane in planes])
+        lost = float((planes >= image.white).mean()) > CLIPPED
+        weight = np.zeros(4) if lost else 1 / variance
+        for index, plane in enumerate(planes):
+            q = plane - np.float32(black[index] + level[index])
+            q *= np.float32(weight[index])
+            a[index] += q
+            q *= np.float32(level[index])
+            b[index] += q
+        levels.append(level)
+        variances.append(variance)
+        clipped.append(lost)
+        del image, planes
+    if first is None:
+        raise RawError(f"{scene.name}: no frame")
+    facts: dict[str, Any] = {
+        "frames": len(levels),
+        "frame_levels_dn": np.array(levels).tolist(),
+        "frame_variances_dn2": np.array(variances).tolist(),
+        "clipped": clipped,
+        "drift_dn": float(np.mean(levels, 1).std(ddof=1)),
+    }
+    if sum(not lost for lost in clipped) < 2:
+        facts |= {"levels_apart": False, "masked_pixels": int(a.size), "defects": NO_DEFECTS.facts}
+        caution = (
+            f"{scene.name}: {sum(clipped)} of {len(clipped)} flats have more than 1 ‰ of their pixels at the white "
+            "level: all of it is masked. Take shorter exposures"
+        )
+        return Reference({"a": a, "b": b, "valid": np.zeros(a.shape, bool)}, facts, (caution,))
+    facts["levels_apart"] = _apart(facts)
+
+    def response(plane: int) -> NDArray[np.float32]:
+        return _response(facts, plane, a[plane], b[plane])
+
+    facts["response_sigma"] = [float(response(plane).std()) for plane in range(4)]
+    light = np.mean([level.mean() for level, lost in zip(levels, clipped, strict=True) if not lost])
+    noise = np.mean(variances, 0) / np.mean(levels, 0) ** 2
+    defects = find_defects(
+        lambda plane: response(plane) / np.float32(np.sqrt(noise[plane])),
+        None,
+        sum(not lost for lost in clipped),
+        white=np.inf,
+        structured=False,
+    )
+    facts |= {"masked_pixels": int(defects.mask.sum()), "defects": defects.facts}
+    cautions = []
+    if light < LIT_SIGMAS * np.sqrt(np.mean(variances)):
+        cautions.append(f"{scene.name}: taken for a flat, but its level is {light:.3g} DN above black: dark frames?")
+    if any(clipped):
+        cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
+    return Reference({"a": a, "b": b, "valid": ~defects.mask}, facts, tuple(cautions))
+
+
+def pair(scene: Scene, number: int, reference: Reference) -> Pair:
+    """Frame n with c = black + L_n + f + L_n·p, f and p from the other frames alone.
+
+    At one level f and p are one: p is fitted, f is 0.  Where levels differ by half or more both
+    are.  c is linear in the other frames, c = Σ a_j q_j + …, so that its variance is Σ a_j² v_j
+    of the frames' v_j: 1/(n − 1) of the noise variance for n frames of one level, less for a
+    low level beside high ones; the mean over the planes is told.  The level is the frame's own
+    mean, whatever the light did.
+    """
+    noisy = scene.frames[number].read()
+    facts = reference.facts
+    planes, black = noisy.planes(), noisy.levels()[0].ravel()
+    clean = np.empty(planes.shape, np.float32)
+    valid = reference.arrays["valid"]
+    shares = []
+    for index, out in enumerate(clean):
+        level, variance = facts["frame_levels_dn"][number][index], facts["frame_variances_dn2"][number][index]
+        weight = 0.0 if facts["clipped"][number] else 1 / variance
+        along, share = _prediction(facts, index, number)
+        q = planes[index] - np.float32(black[index] + level)
+        np.multiply(reference.arrays["a"][index], np.float32(along[0]), out=out)
+        out += reference.arrays["b"][index] * np.float32(along[1])
+        q *= np.float32(weight * (along[0] + along[1] * level))
+        out -= q
+        out += np.float32(black[index] + level)
+        shares.append(share)
+    if facts["clipped"][number]:
+        valid = np.zeros_like(valid)
+    return Pair(scene.frames[number], number, noisy, clean, float(np.mean(shares)), valid)
+
+
+def _apart(facts: dict[str, Any]) -> bool:
+    """Whether the levels that count differ enough to tell offset from response."""
+    levels = np.mean(facts["frame_levels_dn"], 1)[~np.array(facts["clipped"])]
+    return bool(levels.max() > LEVELS_APART * max(levels.min(), 1e-9))
+
+
+def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, float]:
+    """How A and B make the departure at frame n's level, by the other frames alone.
+
+    Parameters
+    ----------
+    facts : mapping
+        Of the reference.
+    plane : int
+    number : int or None
+        If None, all frames count, and the response p is predicted itself.
+
+    Returns
+    -------
+    along : ndarray, shape (2,)
+        Factors of A and B.
+    share : float
+        The prediction's variance over that of the frame's noise.
+    """
+    levels = np.array(facts["frame_levels_dn"])[:, plane]
+    variances = np.array(facts["frame_variances_dn2"])[:, plane]
+    weights = np.where(facts["clipped"], 0.0, 1 / variances)
+    apart = facts["levels_apart"]
+    if number is not None:
+        weights[number] = 0.0
+    x = np.array([0.0, 1.0] if number is None else [1.0, levels[number]])
+    moments = [float(weights @ levels**power) for power in range(3)]
+    # Once a frame is out, the others may all be of one level.
+    if apart and moments[2] * moments[0] > (1 + (LEVELS_APART - 1) ** 2 / len(levels)) * moments[1] ** 2:
+        along: Array = np.linalg.solve([moments[:2], moments[1:]], x)
+    elif not moments[2]:
+        along = np.zeros(2)
+    else:
+        along = np.array([0.0, x[1] / moments[2]])
+    # Frames of one level have one variance; what is measured differs by chance.
+    noise = variances if apart else np.ones_like(variances)
+    share = float((weights * (along[0] + along[1] * levels)) ** 2 @ noise)
+    return along, share / float(noise[number or 0])
+
+
+def _response(facts: Any, plane: int, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Response p of each pixel, relative to the plane's mean, from all frames."""
+    along, _ = _prediction(facts, plane, None)
+    return np.asarray(a * np.float32(along[0]) + b * np.float32(along[1]), np.float32)
+
+
+def _noise_variance(plane: NDArray[Any]) -> float:
+    """Variance of neighbours' differences, halved, wild ones clipped; a weight needs no more."""
+    step = np.diff(plane[::4].astype(np.float32), axis=1)
+    bound = 5 * max(1.4826 * float(np.median(np.abs(step))), 1.0)
+    return max(float(np.mean(np.clip(step, -bound, bound) ** 2, dtype=np.float64)) / 2, 1 / 12)
+
+
+FLAT = Pairing(
+    "two illuminated frames or more",
+    lambda scene: scene.kind != "dark" and len(scene.frames) >= 2,
+    distinct,
+    prepare,
+    pair,
+)

@@ -1,0 +1,108 @@
+"""Whether the scene of a burst really is static, and where it is not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
+from scipy.stats import chi2, norm
+
+from noiseflow.patches.pairings.shift import Shift
+
+__all__ = ["FALSE_ALARM", "Motion", "find_motion"]
+
+FALSE_ALARM = 1e-3
+"""Chance that a static scene of white noise shows one moving block or more."""
+MOST = 0.25
+"""Part of one frame's blocks beyond which the whole scene, or the camera, is said to move; twice
+as much of all frames' together."""
+EXPLAINED = 0.01
+"""Part of a frame's difference from the mean that a shift must explain to matter."""
+LINES = 8
+"""Blocks that a row or column of blocks needs for its median to be taken off."""
+MARGIN = 1.25
+"""The threshold is wider by this than white noise of the measured variance needs."""
+UNCLEAR = 2.0
+"""Largest spread of the residuals over that of white noise that is taken for noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Where a burst moves.
+
+    Parameters
+    ----------
+    blocks : ndarray of bool, shape `grid`
+        Blocks that move in any frame, with their neighbours; all of them if the scene moves
+        as a whole.
+    whole : bool
+        Whether it moves as a whole.
+    part : float
+        Part of the blocks that were seen to move, neighbours not counted.
+    frames : tuple of int
+        Frames in which most of the moving was seen.
+    shift : float
+        Largest shift of a whole frame that is sure, pixels of a plane.
+    chi2 : float
+        Mean square of the block means' residuals over what white noise allows; about 1.
+    """
+
+    blocks: NDArray[np.bool_]
+    whole: bool
+    part: float
+    frames: tuple[int, ...]
+    shift: float
+    chi2: float
+
+
+def find_motion(
+    residuals: NDArray[np.float64], variance: NDArray[np.float64], flows: Sequence[Sequence[Shift]]
+) -> Motion:
+    """Test the block means of frames that offset and gain were taken off.
+
+    A block's residual is normal, its variance known from the temporal variance of its own
+    pixels or of others of the same signal, whichever is less: a block that moves as a whole
+    has residuals of up to √N = 16 times what its pixels' own variance predicts.  Row and
+    column noise and lamp bands of a rolling shutter are common to a row or column of blocks,
+    and drop out with its median.  Noise that is still correlated widens all residuals; a
+    robust spread of up to twice that of white noise is taken for noise and divided by.  The
+    threshold is Bonferroni's over all blocks, planes and frames.
+
+    A small shift of the whole frame raises all blocks' variances alike and hides in them: it
+    is seen as optical flow, one sum over the frame, and counts where it is sure (Bonferroni
+    again) and explains 1 % or more of the difference.
+
+    Parameters
+    ----------
+    residuals : ndarray, shape (n, C, *grid)
+        DN, from `fit_drift`.
+    variance : ndarray, shape (C, *grid)
+        Of a block mean of one frame, DN²; infinite for blocks that are not judged.
+    flows : sequence of sequence of Shift
+        Frame by frame, plane by plane; empty for the first frame.
+    """
+    n = len(residuals)
+    # Around the middle of two frames half of the variance is left; the median of more adds its own.
+    factor = 0.5 if n == 2 else 1 + np.pi / (2 * n)
+    z = residuals / np.sqrt(factor * variance)
+    if z.shape[3] >= LINES:
+        z = z - np.median(z, axis=3, keepdims=True)
+    if z.shape[2] >= LINES:
+        z = z - np.median(z, axis=2, keepdims=True)
+    spread = 1.4826 * float(np.median(np.abs(z[:, np.isfinite(variance)]))) if np.isfinite(variance).any() else 0.0
+    threshold = MARGIN * float(norm.isf(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
+    moved = (np.abs(z) > threshold).any(1)
+    seen = moved.any(0)
+    per_frame = moved.mean((1, 2))
+    tests = max(sum(len(flow) for flow in flows), 1)
+    sure = float(chi2.isf(FALSE_ALARM / tests, 2))
+    shifts = [
+        max((each.size for each in flow if each.chi2 > sure and each.part > EXPLAINED), default=0.0) for flow in flows
+    ]
+    worst = (np.array(shifts) > 0) | (per_frame > max(0.5 * float(per_frame.max()), 0.01))
+    part = float(seen.mean())
+    whole = float(per_frame.max()) > MOST or part > 2 * MOST or max(shifts) > 0
+    blocks = np.ones_like(seen) if whole else binary_dilation(seen, np.ones((3, 3), bool))
+    frames = tuple(int(f) for f in np.flatnonzero(worst))
+    return Motion(blocks, whole, part, frames, max(shifts), float((z**2).mean()))
