@@ -95,6 +95,8 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
         "white level": f"{image.white:g} DN",
         "codes": f"{image.mosaic.min()} to {image.mosaic.max()}, median {np.median(image.mosaic):g} DN",
     }
+    if not image.whole:
+        described["values"] = "fractions of a DN, or codes beyond 16 bits: a clean signal, no noisy frame"
     if image.noise_profile:
         described["noise profile"] = "; ".join(
             f"S {slope:.4g}, O {offset:.4g}" for slope, offset in image.noise_profile

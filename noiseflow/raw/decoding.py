@@ -48,4 +48,7 @@ def decoding(path: Path, what: str) -> Iterator[None]:
         reason = error.args[0] if error.args else type(error).__name__
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+        if "imagecodecs" in line:
+            hint = "install it with: pip install imagecodecs"
+            raise RawError(f"{path}: cannot be decoded as {what} ({line}); {hint}") from error
         raise RawError(f"{path}: cannot be read as {what} ({line}); is the file whole?") from error

@@ -117,15 +117,7 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
         if page.is_tiled:
             check_size(path, page.tilelength, page.tilewidth)
         facts = _facts(page)
-        try:
-            pixels = np.asarray(page.asarray())
-        except (KeyError, ValueError) as error:
-            if "imagecodecs" in str(error):
-                raise RawError(
-                    f"{path}: its compression ({page.compression}, predictor {page.predictor}) needs another package "
-                    "to be decoded; install it with: pip install imagecodecs"
-                ) from error
-            raise
+        pixels = np.asarray(page.asarray())
         if pixels.ndim != 2:
             raise RawError(f"{path}: its raw image has the shape {pixels.shape}; expected (H, W)")
         top, left, bottom, right = (int(value) for value in numbers(page, ACTIVE_AREA) or (0, 0, *pixels.shape))

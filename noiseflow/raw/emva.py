@@ -16,7 +16,9 @@ from skimage import io
 
 from noiseflow.errors import RawError
 from noiseflow.raw.bayer import MONO
+from noiseflow.raw.decoding import decoding
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.settings import RawSettings
 
 __all__ = ["LISTING", "NOMINAL_ISO", "EmvaFolder", "Series", "is_emva", "read_emva", "read_frame"]
 
@@ -124,10 +126,11 @@ def read_emva(path: str | Path) -> EmvaFolder:
     return EmvaFolder(path, size[0], size[1:], tuple(series), black)
 
 
-def read_frame(folder: EmvaFolder, series: Series, file: Path) -> RawImage:
-    """Read one frame of a folder."""
-    return RawImage(
-        mosaic=_pixels(file, folder.shape),
+def read_frame(folder: EmvaFolder, series: Series, file: Path, settings: RawSettings | None = None) -> RawImage:
+    """Read one frame of a folder; `settings` win over the listing."""
+    return (settings or RawSettings()).image(
+        _pixels(file, folder.shape),
+        str(file),
         cfa=MONO,
         black=(folder.black,),
         white=float(2**folder.bits - 1),
@@ -135,15 +138,12 @@ def read_frame(folder: EmvaFolder, series: Series, file: Path) -> RawImage:
         exposure_s=series.exposure_ns * 1e-9,
         make="EMVA1288",
         model=folder.path.name.removeprefix("EMVA1288_"),
-        source=str(file),
     )
 
 
 def _pixels(file: Path, shape: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
-    try:
+    with decoding(file, "an image"):
         pixels = np.asarray(io.imread(file))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise RawError(f"{file}: cannot decode the image ({error})") from error
     if pixels.shape != shape:
         raise RawError(f"{file}: expected {shape[1]}×{shape[0]} pixels of one channel; got an array of {pixels.shape}")
     return pixels.astype(np.uint16)

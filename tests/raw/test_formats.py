@@ -205,6 +205,7 @@ def test_previews_beside_raws_are_left_out(tmp_path: Path) -> None:
     assert [path.name for path in left_out] == ["palette.png", "rgb.png", "rgb.tiff"]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["f4", "f8"]), st.booleans())
 def test_floats_that_are_whole_become_codes(tmp_path_factory: pytest.TempPathFactory, dtype: str, whole: bool) -> None:
     path = tmp_path_factory.mktemp("floats") / "a.npy"

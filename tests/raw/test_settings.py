@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noiseflow.errors import RawError
@@ -38,6 +38,7 @@ def test_settings_win_over_the_file(tmp_path: Path) -> None:
     assert (image.iso, image.camera, image.exposure_s) == (50.0, "Mine", pytest.approx(0.01))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(BAYER_PHASES), st.integers(0, 2), st.integers(0, 3), st.integers(1, 4), st.integers(1, 5))
 def test_a_crop_keeps_every_pixel_s_colour(
     tmp_path_factory: pytest.TempPathFactory, cfa: str, top: int, left: int, height: int, width: int

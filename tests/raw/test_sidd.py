@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noiseflow.errors import RawError
@@ -65,6 +65,7 @@ def test_made_mosaics_have_matlab_s_header_and_layout(tmp_path: Path) -> None:
         scipy.io.loadmat(tmp_path / "a.MAT")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4096), st.integers(1, 2**14 - 1), st.integers(0, 2**32 - 1))
 def test_codes_come_back_exactly(black: int, span: int, seed: int) -> None:
     white = black + span

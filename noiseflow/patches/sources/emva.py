@@ -13,12 +13,12 @@ recognises = is_emva
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the series of a listing into scenes; the listing says all that `settings` could."""
+    """Sort the series of a listing into scenes."""
     folder = read_emva(path)
     scenes = [
         Scene(
             name=f"{series.name}_{number:03d}",
-            frames=tuple(Frame(file, partial(read_frame, folder, series, file)) for file in series.files),
+            frames=tuple(Frame(file, partial(read_frame, folder, series, file, settings)) for file in series.files),
             subject=f"{series.name}_{number:03d}",
             kind={"b": "flat", "d": "dark"}[series.kind],
             facts={"kind": series.kind, "exposure_s": series.exposure_ns * 1e-9, "photons": series.photons},

@@ -51,11 +51,12 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             f"{path}: {len(found)} SIDD scene folder(s), but no raw frame that can be read in them: "
             f"{report[-1] if report else 'expected …NOISY_RAW….MAT files, the raw-RGB version of the data set'}"
         )
-    if any(scene.split for scene in scenes):
-        count = published().patches_per_frame
-        report.append(
-            f"published split and patches ({count:,} of 32×32 a frame); --max-clipped 1 keeps clipped ones too"
-        )
+    if listed:
+        count, size = published().patches_per_frame, published().patch_size
+        report += [
+            f"published split; of patches of {size}×{size} the published {count:,} a frame; --max-clipped 1 keeps all",
+            "no validation split is published; ValidationNoisyBlocksRaw.mat as a second source makes one",
+        ]
     return Collection(tuple(scenes), report=tuple(report))
 
 

@@ -132,14 +132,16 @@ def _array_of(path: Path) -> tuple[str, tuple[int, ...]]:
 
 @lru_cache(maxsize=2)
 def _blocks(path: Path, modified_ns: int) -> NDArray[Any]:
-    """All blocks of a file, spooled to disk so that they are not kept in memory; shape (40, 32, 256, 256)."""
+    """All blocks of a file, shape (40, 32, 256, 256), spooled to disk: in memory only while they are decoded."""
     with decoding(path, "a MAT file of version 5"):
         name, shape = _array_of(path)
         array = scipy.io.loadmat(path, variable_names=[name])[name]
-        with tempfile.TemporaryFile() as file:
-            spooled: NDArray[Any] = np.memmap(file, np.float32, "w+", shape=shape)
-        spooled[:] = array
-    return spooled
+    with tempfile.TemporaryFile() as file:
+        # MATLAB's order scatters a block over the whole array: turned once, instance by instance.
+        for instance in array:
+            file.write(np.ascontiguousarray(instance, np.float32).tobytes())
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=shape)
 
 
 @lru_cache(maxsize=64)
