@@ -40,7 +40,7 @@ def baselines(store: PatchStore, known: Mapping[str, NoiseModel], progress: Prog
     wanted = [name for name in BASELINES if name not in known]
     fitted: dict[str, NoiseModel] = {}
     if wanted:
-        statistics = gather(store, "train", progress)
+        statistics = gather(store, store.indices("train"), progress)
         for name in wanted:
             fitted[name] = build(spec_for(store, name)).eval()
             fitted[name].start_from(statistics)

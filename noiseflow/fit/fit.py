@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow._version import __version__
 from noiseflow.errors import DataError, ModelError
 from noiseflow.fit.events import Events, events
+from noiseflow.fit.held_out import train_and_held_out
 from noiseflow.fit.state import FitState, read_state, write_state
 from noiseflow.fit.statistics import gather
 from noiseflow.flows.conditions import Conditions
@@ -131,7 +133,7 @@ def fit(
     Parameters
     ----------
     store : PatchStore or StoreMix
-        With the splits ``train`` and ``val``.
+        With the split ``train``; see `train_and_held_out` for what is held out.
     spec : ModelSpec
         Its cameras and ISOs are the store's: see `spec_for`.
     out : path
@@ -159,17 +161,27 @@ def fit(
     began = time.monotonic()
     device = _device(settings.device)
     model = build(spec)
-    model.start_from(gather(store, "train", progress))
-    _refine_start(model, store, settings)
+    train, validation = train_and_held_out(store, settings.held_out, settings.seed)
+    model.start_from(gather(store, train, progress))
+    _refine_start(model, store, train, settings)
     model.to(device)
-    validation = _held_out(store, settings)
     start = _mean_nll(model, store, validation, device)
     if model.closed_form:
         state = FitState(0, 0, start, [{"epoch": 0, "train_nll": math.nan, "held_out_nll": start}])
     else:
         with events(out) as log:
             state = _descend(
-                model, store, validation, out, settings, start, resume=resume, device=device, progress=progress, log=log
+                model,
+                store,
+                train,
+                validation,
+                out,
+                settings,
+                start,
+                resume=resume,
+                device=device,
+                progress=progress,
+                log=log,
             )
     model.cpu().eval()
     seconds = time.monotonic() - began
@@ -178,9 +190,8 @@ def fit(
     return FitResult(out, model, start, state.best_nll, state.best_epoch, state.epoch, seconds)
 
 
-def _refine_start(model: NoiseModel, store: Patches, settings: FitSettings) -> None:
-    rows = store.indices("train")
-    some = np.random.default_rng(settings.seed).permutation(rows)[:START_PATCHES]
+def _refine_start(model: NoiseModel, store: Patches, train: NDArray[np.int64], settings: FitSettings) -> None:
+    some = np.random.default_rng(settings.seed).permutation(train)[:START_PATCHES]
     noise, cond = _to(store.read(some), torch.device("cpu"))
     model.start_from_patches(noise, cond)
 
@@ -201,20 +212,13 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _held_out(store: Patches, settings: FitSettings) -> np.ndarray[Any, Any]:
-    rows = store.indices("val")
-    if len(rows) > settings.held_out:
-        rows = np.sort(np.random.default_rng(settings.seed).choice(rows, settings.held_out, replace=False))
-    return rows
-
-
 def _to(batch: PatchBatch, device: torch.device) -> tuple[Tensor, Conditions]:
     cond = Conditions(batch.clean.to(device), batch.iso.to(device), batch.camera.to(device))
     return batch.noise.to(device), cond
 
 
 @torch.no_grad()
-def _mean_nll(model: NoiseModel, store: Patches, rows: np.ndarray[Any, Any], device: torch.device) -> float:
+def _mean_nll(model: NoiseModel, store: Patches, rows: NDArray[np.int64], device: torch.device) -> float:
     """NLL in nats/dim over the given patches."""
     model.eval()
     total = 0.0
@@ -224,9 +228,8 @@ def _mean_nll(model: NoiseModel, store: Patches, rows: np.ndarray[Any, Any], dev
     return total / (len(rows) * math.prod(store.patch_shape))
 
 
-def _order(store: Patches, settings: FitSettings, epoch: int) -> Iterator[np.ndarray[Any, Any]]:
+def _order(store: Patches, rows: NDArray[np.int64], settings: FitSettings, epoch: int) -> Iterator[NDArray[np.int64]]:
     """Batches of one epoch; their order is a function of seed and epoch alone."""
-    rows = store.indices("train")
     shuffled = epoch_order(rows, settings.seed, epoch, store.weights(rows))
     for start in range(0, len(shuffled), settings.batch):
         yield shuffled[start : start + settings.batch]
@@ -235,7 +238,8 @@ def _order(store: Patches, settings: FitSettings, epoch: int) -> Iterator[np.nda
 def _descend(
     model: NoiseModel,
     store: Patches,
-    validation: np.ndarray[Any, Any],
+    train: NDArray[np.int64],
+    validation: NDArray[np.int64],
     out: Path,
     settings: FitSettings,
     start: float,
@@ -246,7 +250,7 @@ def _descend(
     log: Events,
 ) -> FitState:
     began = time.monotonic()
-    steps = math.ceil(len(store.indices("train")) / settings.batch)
+    steps = math.ceil(len(train) / settings.batch)
     steps = min(steps, settings.steps_per_epoch or steps)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     arguments = _must_match(store, model.spec, settings)
@@ -267,8 +271,8 @@ def _descend(
         rate = 0.5 * settings.learning_rate * (1 + math.cos(math.pi * state.epoch / settings.epochs))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        train = 0.0
-        for step, chosen in enumerate(_order(store, settings, state.epoch)):
+        total = 0.0
+        for step, chosen in enumerate(_order(store, train, settings, state.epoch)):
             if step == steps:
                 break
             noise, cond = _to(store.read(chosen), device)
@@ -282,13 +286,13 @@ def _descend(
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             optimiser.step()
-            train += float(loss.detach())
+            total += float(loss.detach())
             note = f"epoch {state.epoch + 1}, held-out NLL {state.best_nll:.4f} nats/dim"
             progress(state.epoch * steps + step + 1, settings.epochs * steps, note)
         held_out = _mean_nll(model, store, validation, device)
         state.epoch += 1
         spent = earlier + time.monotonic() - began
-        row = {"epoch": state.epoch, "train_nll": train / steps, "held_out_nll": held_out, "seconds": round(spent, 1)}
+        row = {"epoch": state.epoch, "train_nll": total / steps, "held_out_nll": held_out, "seconds": round(spent, 1)}
         state.history.append(row)
         log(state.epoch, row)
         if held_out < state.best_nll:

@@ -1,6 +1,9 @@
 """Gather a store's sufficient statistics in one pass."""
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.models.statistics import NoiseStatistics, signal_bins
@@ -9,18 +12,20 @@ from noiseflow.progress import Progress, silent
 
 __all__ = ["BINS", "gather"]
 
+BATCH = 256
 BINS = 512
 """Signal cells per camera and ISO, even in the root of the signal: with white at 16383 DN
 above black the first above black ends at 0.06 DN."""
 
 
-def gather(store: Patches, split: str = "train", progress: Progress = silent) -> NoiseStatistics:
-    """Sum noise and signal over all patches of a split.
+def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress = silent) -> NoiseStatistics:
+    """Sum noise and signal over patches.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
-    split : str
+    rows : ndarray of int, optional
+        Which patches; those of the split ``train`` if None.
     progress : Progress
         Told of patches done.
 
@@ -32,8 +37,9 @@ def gather(store: Patches, split: str = "train", progress: Progress = silent) ->
     isos = torch.tensor(store.isos, dtype=torch.float64)
     cells = len(store.cameras) * len(isos) * BINS
     sums = torch.zeros(4, cells, dtype=torch.float64)
-    total, done = len(store.indices(split)), 0
-    for batch in store.batches(split, dtype=torch.float64):
+    rows, done = store.indices("train") if rows is None else rows, 0
+    for start in range(0, len(rows), BATCH):
+        batch = store.read(rows[start : start + BATCH], torch.float64)
         iso_index = torch.searchsorted(isos, batch.iso)
         group = (batch.camera * len(isos) + iso_index)[:, None, None, None]
         cell = (group * BINS + signal_bins(batch.clean, BINS)).flatten()
@@ -41,7 +47,7 @@ def gather(store: Patches, split: str = "train", progress: Progress = silent) ->
         for row, values in zip(sums, _moments(noise, clean), strict=True):
             row.index_add_(0, cell, values)
         done += len(batch.camera)
-        progress(done, total, "statistics")
+        progress(done, len(rows), "statistics")
     index = torch.nonzero(sums[0])[:, 0]
     count = sums[0, index]
     camera, rest = index // (len(isos) * BINS), index % (len(isos) * BINS)

@@ -9,8 +9,8 @@ same files.
 import json
 import os
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +30,23 @@ class PartNote:
     Parameters
     ----------
     patches : int
-    scene : str
-    camera, source, source_sha256 : str
-        Of the frame; empty where no patch was kept.
+    cameras, scenes, sources : sequence of str
+        Names that the part's own table points into.
+    source_sha256 : sequence of str
+        Of each source.
     split : int
     clipped, masked : int
         Patches left out.
-    facts : mapping
-        Of the frame, JSON-able.
     """
 
     patches: int
-    scene: str = ""
-    camera: str = ""
-    source: str = ""
-    source_sha256: str = ""
+    cameras: Sequence[str] = ()
+    scenes: Sequence[str] = ()
+    sources: Sequence[str] = ()
+    source_sha256: Sequence[str] = ()
     split: int = 0
     clipped: int = 0
     masked: int = 0
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def part_file(folder: Path, number: int, kind: str) -> Path:
@@ -75,7 +73,7 @@ def write_part(
     clean : ndarray of float32, shape (n, C, h, w), or None
         None where no clean signal is known.
     table : structured ndarray of `noiseflow.patches.schema.fields`, shape (n,)
-        Its names and ``crc32`` are filled in when the store is put together.
+        ``crc32`` is filled in here.
     """
     if noisy is not None and table is not None and note.patches:
         noisy = np.ascontiguousarray(noisy, NOISY_TYPE)

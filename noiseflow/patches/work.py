@@ -90,10 +90,10 @@ def cut_frames(
         found = cut(pair, options, task.split, task.part, scene.grid)
         note = PartNote(
             patches=len(found.table),
-            scene=scene.name,
-            camera=pair.noisy.camera,
-            source=str(path),
-            source_sha256=file_checksum(path),
+            cameras=[pair.noisy.camera],
+            scenes=[scene.name],
+            sources=[str(path)],
+            source_sha256=[file_checksum(path)],
             split=task.split,
             clipped=found.clipped,
             masked=found.masked,

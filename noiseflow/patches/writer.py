@@ -103,7 +103,7 @@ def assemble(
     table = np.concatenate(
         [_labelled(folder, number, note, labels, header) for number, note in enumerate(notes) if note.patches]
     )
-    sources = {note.source: note.source_sha256 for note in notes}
+    sources = {name: sha for note in notes for name, sha in zip(note.sources, note.source_sha256, strict=True)}
     whole = folder / "store.h5"
     facts = {name: dict((scene_facts or {}).get(name, {})) for name in labels["scenes"]}
     known_clean = part_file(folder, _first(notes), "clean").exists()
@@ -173,10 +173,9 @@ def _labelled(
             f"{part_file(folder, number, 'table')}: {len(table)} rows; expected {note.patches}: damaged, "
             f"delete the folder {folder.name} and ingest again"
         )
-    for column, label, name in zip(
-        ("camera", "scene", "source"), LABELS, (note.camera, note.scene, note.source), strict=True
-    ):
-        table[column] = labels[label].setdefault(name, len(labels[label]))
+    for column, label in zip(("camera", "scene", "source"), LABELS, strict=True):
+        own = [labels[label].setdefault(name, len(labels[label])) for name in getattr(note, label)] or [0]
+        table[column] = np.array(own)[table[column]]
     return table
 
 
@@ -322,22 +321,13 @@ class StoreWriter:
         noisy, clean : ndarray, shape (n, C, h, w)
             DN; `noisy` whole numbers.
         table : structured ndarray of `fields`, shape (n,)
-            With one camera, scene and source throughout.
         """
-        camera, scene, source = (
-            self._name(label, table[column])
-            for column, label in (("camera", "cameras"), ("scene", "scenes"), ("source", "sources"))
-        )
-        note = PartNote(len(table), scene, camera, source, self._checksums.get(source, ""))
+        cameras, scenes, sources = (list(self._labels[label]) for label in LABELS)
+        checksums = [self._checksums.get(name, "") for name in sources]
+        note = PartNote(len(table), cameras, scenes, sources, checksums)
         write_part(self._folder, self._parts, note, noisy, clean, table.copy())
         self._parts += 1
         self._count += len(table)
-
-    def _name(self, label: str, index: NDArray[Any]) -> str:
-        names = list(self._labels[label]) or [""]
-        if len(set(index.tolist())) != 1:
-            raise StoreError(f"{self.path}: patches of several {label} appended at once; append them one by one")
-        return names[int(index[0])]
 
     def __len__(self) -> int:
         return self._count

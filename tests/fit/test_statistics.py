@@ -9,7 +9,7 @@ from noiseflow.fit.statistics import gather
 
 def test_sums_are_those_of_numpy(tmp_path: Path) -> None:
     with gaussian_store(tmp_path / "s.h5", patches=200, isos=(400.0, 1600.0), cameras=("One", "Two", "Three")) as store:
-        cells = gather(store, "train")
+        cells = gather(store, store.indices("train"))
         batch = store.read(store.indices("train"))
     for camera in range(3):
         for index, iso in enumerate((400.0, 1600.0)):
