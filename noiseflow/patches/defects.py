@@ -17,7 +17,7 @@ KINDS = ("hot", "dead", "stuck", "unsteady")
 
 SIGMAS = 8.0
 """Of the spread of the same block's pixels about their neighbours' mean: normal noise passes it
-less than once in 10¹⁰ pixels, the 7 % by which the block's own spread is uncertain counted in."""
+less than once in 10¹⁰ pixels, the 10 % by which the block's own spread is uncertain counted in."""
 SCENE_SIGMAS = 35.0
 """The same in a scene with structure, so that `SHARED` of it stands out of the other planes' noise."""
 SHARED = 0.1
@@ -97,7 +97,7 @@ def find_defects(
     frames : int
         How many; 2 or more for a variance.
     white : float
-        DN; blocks whose median is above 90 % of it are not judged.
+        DN; blocks whose mean is above 90 % of it are not judged.
     structured : bool
         Whether the frames show a scene; darks and flats do not.
     """
@@ -111,13 +111,15 @@ def find_defects(
         if min(plane.shape) < 3:
             continue
         spread = variance(index) if variance else None
-        kinds = _extreme(plane, spread, frames, structured)
+        blocks = Blocks((plane.shape[0], plane.shape[1]))
+        free = max(frames - 1, 1)
+        typical = None if spread is None else blocks.medians(spread) * free / float(chi2.median(free))
+        kinds = _extreme(plane, typical, structured)
         if structured:
             kinds = {kind: _alone(at, index, plane, mean) for kind, at in kinds.items()}
-        if spread is not None:
-            kinds |= _variable(spread, plane, frames, structured)
-        blocks = Blocks((plane.shape[0], plane.shape[1]))
-        judged = blocks.spread(blocks.medians(plane) < SATURATED * white)
+        if spread is not None and typical is not None:
+            kinds |= _variable(spread, typical, plane, frames, structured)
+        judged = blocks.spread(blocks.means(plane) < SATURATED * white)
         for kind in KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp))
             at = at[judged[tuple(at.T)] & ~mask[tuple(at.T)]]
@@ -156,17 +158,15 @@ def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.
 
 
 def _extreme(
-    plane: NDArray[np.float32], variance: NDArray[np.float32] | None, frames: int, structured: bool
+    plane: NDArray[np.float32], typical: NDArray[np.float64] | None, structured: bool
 ) -> dict[str, NDArray[np.intp]]:
     """Pixels whose mean is far above or below their neighbours'."""
     blocks = Blocks((plane.shape[0], plane.shape[1]))
     departure = np.abs(_departure(plane))
     spread = np.maximum(1.4826 * blocks.medians(departure), FLOOR_DN)
     limit = (SCENE_SIGMAS if structured else SIGMAS) * spread
-    if variance is not None:
-        free = max(frames - 1, 1)
-        temporal = np.sqrt(blocks.medians(variance) * free / chi2.median(free))
-        limit = np.maximum(limit, AMPLITUDE * temporal)
+    if typical is not None:
+        limit = np.maximum(limit, AMPLITUDE * np.sqrt(typical))
     limit = blocks.spread(limit.astype(np.float32))
     at = np.argwhere(departure > limit)
     around = _neighbours(plane, at)
@@ -197,12 +197,15 @@ def _alone(
 
 
 def _variable(
-    variance: NDArray[np.float32], plane: NDArray[np.float32], frames: int, structured: bool
+    variance: NDArray[np.float32],
+    typical: NDArray[np.float64],
+    plane: NDArray[np.float32],
+    frames: int,
+    structured: bool,
 ) -> dict[str, NDArray[np.intp]]:
     """Pixels whose temporal variance is none, or far above that around them."""
     free = max(frames - 1, 1)
     blocks = Blocks((variance.shape[0], variance.shape[1]))
-    typical = blocks.medians(variance) * free / chi2.median(free)
     high = ALLOWANCE * float(chi2.isf(UNLIKELY, free)) / free
     local = blocks.spread(np.maximum(typical, 1 / 12).astype(np.float32))
     at = np.argwhere(variance > high * local)
