@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.stats import chi2, f
 
 from noiseflow.patches.blocks import Blocks
 
@@ -72,7 +72,8 @@ def find_defects(
     variance: Callable[[int], NDArray[np.float32]] | None,
     frames: int,
     *,
-    white: float,
+    levels: tuple[NDArray[np.float64], float],
+    drift_variance: NDArray[np.float64] | None = None,
     structured: bool,
 ) -> Defects:
     """Compare each pixel with its eight neighbours of the same plane.
@@ -83,10 +84,12 @@ def find_defects(
     standard deviation, which no edge, corner or end of a line reaches; and no other plane
     may depart the same way by a tenth as much at that place, as they do at a star or a
     glint: light falls on more than one pixel.
-    *stuck*: no change over all frames where noise of the neighbours' variance would have
-    left none with a chance below 10⁻¹⁰: for noise of a few DN that takes 15 frames or more.
+    *stuck*: no change over all frames, where the frames' drift is small and noise of the
+    neighbours' variance would have left none with a chance below 10⁻¹⁰: for noise of a few DN
+    that takes 15 frames or more.
     *unsteady*: temporal variance above 1.5 times the 10⁻¹⁰ point of χ² with n − 1 degrees of
-    freedom, scaled by the block's or the neighbours' variance, whichever is larger.
+    freedom, scaled by the block's; in a scene also above that of F over the neighbours'
+    variance, times how much brighter the pixel is than they.  Two frames hardly tell.
 
     Parameters
     ----------
@@ -96,11 +99,15 @@ def find_defects(
         Temporal variance likewise, DN²; None if it is not known.
     frames : int
         How many; 2 or more for a variance.
-    white : float
-        DN; blocks whose mean is above 90 % of it are not judged.
+    levels : tuple
+        Black levels, shape (4, 1, 1), and white level, DN, as of `RawImage.levels`.  Blocks
+        whose mean is above 90 % of white are not judged.
+    drift_variance : ndarray, shape (4,), optional
+        Variance of the frames' means, DN², which a pixel that never changes has about them.
     structured : bool
         Whether the frames show a scene; darks and flats do not.
     """
+    black, white = levels[0].astype(np.float32), levels[1]
     found: list[tuple[int, int, int, str]] = []
     counts = dict.fromkeys(KINDS, 0)
     masks = []
@@ -118,7 +125,9 @@ def find_defects(
         if structured:
             kinds = {kind: _alone(at, index, plane, mean) for kind, at in kinds.items()}
         if spread is not None and typical is not None:
-            kinds |= _variable(spread, typical, plane, frames, structured)
+            kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames)
+            if drift_variance is not None:
+                kinds |= _stuck(spread, typical, float(drift_variance[index]), frames)
         judged = blocks.spread(blocks.means(plane) < SATURATED * white)
         for kind in KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp))
@@ -196,27 +205,30 @@ def _alone(
     return at[alone]
 
 
-def _variable(
-    variance: NDArray[np.float32],
-    typical: NDArray[np.float64],
-    plane: NDArray[np.float32],
-    frames: int,
-    structured: bool,
+def _unsteady(
+    variance: NDArray[np.float32], typical: NDArray[np.float64], signal: NDArray[np.float32] | None, frames: int
 ) -> dict[str, NDArray[np.intp]]:
-    """Pixels whose temporal variance is none, or far above that around them."""
+    """Pixels whose temporal variance is far above that around them; `signal` of a scene, above black."""
     free = max(frames - 1, 1)
-    blocks = Blocks((variance.shape[0], variance.shape[1]))
     high = ALLOWANCE * float(chi2.isf(UNLIKELY, free)) / free
+    blocks = Blocks((variance.shape[0], variance.shape[1]))
     local = blocks.spread(np.maximum(typical, 1 / 12).astype(np.float32))
     at = np.argwhere(variance > high * local)
-    around = _neighbours(variance, at).mean(1)
-    unsteady = variance[tuple(at.T)] > high * around
-    if structured:
-        # A glint has the photon noise of its own light, not of its neighbours'.
-        beside = _neighbours(plane, at)
-        unsteady &= plane[tuple(at.T)] <= beside.max(1) + 5 * np.sqrt(around) + beside.std(1)
+    if signal is not None and len(at):
+        around = _neighbours(variance, at).mean(1)
+        # A glint has the photon noise of its own light: at most so many times its neighbours'.
+        beside = np.maximum(_neighbours(signal, at).mean(1), 1.0)
+        around *= np.maximum(signal[tuple(at.T)] / beside, 1.0)
+        at = at[variance[tuple(at.T)] > ALLOWANCE * float(f.isf(UNLIKELY, free, 8 * free)) * around]
+    return {"unsteady": at}
+
+
+def _stuck(
+    variance: NDArray[np.float32], typical: NDArray[np.float64], drift_variance: float, frames: int
+) -> dict[str, NDArray[np.intp]]:
+    """Pixels that never change, in blocks of noise that is far above the frames' drift."""
     # The likeliest code of rounded normal noise has at most the chance 1/√(2πσ²).
     likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
-    could = blocks.spread((frames - 1) * np.log(likeliest) < np.log(UNLIKELY))
-    stuck = np.argwhere((variance == 0) & could)
-    return {"stuck": stuck, "unsteady": at[unsteady]}
+    could = ((frames - 1) * np.log(likeliest) < np.log(UNLIKELY)) & (drift_variance < 0.01 * typical)
+    blocks = Blocks((variance.shape[0], variance.shape[1]))
+    return {"stuck": np.argwhere((variance <= 1.02 * drift_variance + 1e-4) & blocks.spread(could))}

@@ -10,7 +10,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, collect, ingest
 from noiseflow.patches.pairings import PAIRINGS, choose_pairing
 from noiseflow.patches.scenes import Frame, Scene, kind_of
-from noiseflow.raw.bayer import unpack
+from noiseflow.raw.bayer import pack, unpack
 from noiseflow.raw.dng import write_dng
 
 EMVA = "emva1288/EMVA1288_ReferenceSet_001_CCD_12Bit"
@@ -270,5 +270,6 @@ def test_real_pairs_of_two_frames(shared_data: Path, kind: str, name: str) -> No
         reference, (pair,) = pairs(name, of)
         assert reference.facts["masked_pixels"] == 0
         first, second = (frame.read().mosaic.astype(np.float64) for frame in of.frames)
-        emva = ((first - second).var() / 2) ** 0.5
-        assert np.mean(noise(pair) ** 2) ** 0.5 == pytest.approx(emva, rel=0.005)
+        # Plane by plane: from frame to frame even rows of this camera drift against odd ones.
+        emva = np.mean(pack(first - second, "MONO").var((1, 2)) / 2) ** 0.5
+        assert np.mean(noise(pair) ** 2) ** 0.5 == pytest.approx(emva, rel=0.001)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 from simulated_scenes import pairs, scene, shoot
 
 from noiseflow.patches.pairings import PAIRINGS
@@ -58,7 +59,9 @@ def test_what_moves_is_masked_and_the_rest_is_not(name: str, count: int) -> None
     assert not reference.facts["static_test"]["moves_as_a_whole"]
     # What is always lit by the square does not change; the blocks around a move cover the rest.
     assert valid[cells].mean() < 0.02
-    assert valid.mean() > 0.75
+    # The blocks that hold it, their neighbours, and no more.
+    assert valid[~binary_dilation(cells, np.ones((3, 3), bool), iterations=32)].all()
+    assert valid.mean() > 0.6
     assert "moves" in reference.cautions[0]
 
 
