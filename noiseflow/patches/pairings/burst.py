@@ -32,7 +32,9 @@ def prepare(scene: Scene) -> Reference:
     # A saturated block follows no flicker; its patches are left out as clipped.
     variance[sums.block_saturated()] = np.inf
     drift = fit_drift(np.stack(sums.middles), signal, variance)
-    motion = find_motion(drift.residuals, variance, sums.flows)
+    # Flicker moves the quarters of a block apart, so that their median is not that of the block's mean.
+    flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.block_contrast()
+    motion = find_motion(drift.residuals, variance + flicker**2, sums.flows)
     defects = find_defects(
         sums.mean,
         sums.variance,

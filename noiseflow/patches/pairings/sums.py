@@ -121,6 +121,10 @@ class FrameSums:
         signal = np.stack([self.blocks.means(plane) for plane in self.total]) / self.count
         return np.asarray(signal - self.black)
 
+    def block_contrast(self) -> NDArray[np.float64]:
+        """Standard deviation of the signal over each block's quarters, DN, shape (C, *grid)."""
+        return np.stack([self.blocks.quarters(plane).std(2) for plane in self.total]) / self.count
+
     def block_saturated(self) -> NDArray[np.bool_]:
         """Blocks with a pixel whose mean is within 10 % of the white level, shape (C, *grid)."""
         highest = np.stack([self.blocks.maxima(plane) for plane in self.total]) / self.count
