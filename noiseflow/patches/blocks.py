@@ -45,20 +45,24 @@ class Blocks:
         rows, columns = (np.diff(self.edges(axis)).astype(np.float64) for axis in (0, 1))
         return rows[:, None] * columns
 
+    def quarters(self, plane: NDArray[Any]) -> NDArray[np.float64]:
+        """Means of each block's quarters, shape (*grid, 4); fewer in planes one pixel high or wide."""
+        (down, across), (high, wide) = self.grid, self.halves
+        rows, columns = self.edges(0, high), self.edges(1, wide)
+        sums = np.add.reduceat(plane, columns[:-1], axis=1, dtype=np.float64)
+        sums = np.add.reduceat(sums, rows[:-1], axis=0)
+        means = sums / (np.diff(rows)[:, None] * np.diff(columns))
+        quarters: NDArray[np.float64] = means.reshape(down, high, across, wide).transpose(0, 2, 1, 3)
+        return quarters.reshape(down, across, high * wide)
+
     def middles(self, plane: NDArray[Any]) -> NDArray[np.float64]:
         """Median over the means of each block's quarters, shape `grid`.
 
         A wild pixel spoils one quarter only.  Of white noise of variance σ² it has variance
         `MIDDLE` σ²/N, N pixels in the block.
         """
-        (down, across), (high, wide) = self.grid, self.halves
-        rows, columns = self.edges(0, high), self.edges(1, wide)
-        sums = np.add.reduceat(plane, columns[:-1], axis=1, dtype=np.float64)
-        sums = np.add.reduceat(sums, rows[:-1], axis=0)
-        means = sums / (np.diff(rows)[:, None] * np.diff(columns))
-        quarters = means.reshape(down, high, across, wide).transpose(0, 2, 1, 3).reshape(down, across, high * wide)
-        middle: NDArray[np.float64] = np.median(quarters, axis=2)
-        return middle
+        middles: NDArray[np.float64] = np.median(self.quarters(plane), axis=2)
+        return middles
 
     def means(self, plane: NDArray[Any]) -> NDArray[np.float64]:
         """Mean of each block's pixels, shape `grid`."""
@@ -73,7 +77,7 @@ class Blocks:
         return maxima
 
     def medians(self, plane: NDArray[Any]) -> NDArray[np.float64]:
-        """Median of each block's pixels, shape `grid`."""
+        """Median of every second row of each block's pixels, shape `grid`."""
         rows, columns = self.edges(0), self.edges(1)
         medians = np.empty(self.grid)
         height = int(np.diff(rows).min())
@@ -81,7 +85,7 @@ class Blocks:
         across = columns[:-1, None] + np.arange(width)
         for block, top in enumerate(rows[:-1]):
             # The same number of pixels of every block, so that one call takes the row of blocks.
-            strip = plane[top : top + height][:, across]
+            strip = plane[top : top + height : 2][:, across]
             medians[block] = np.median(strip.transpose(1, 0, 2).reshape(len(across), -1), axis=1)
         return medians
 

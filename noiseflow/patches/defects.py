@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.stats import chi2, f
 
 from noiseflow.patches.blocks import Blocks
 
@@ -17,7 +17,7 @@ KINDS = ("hot", "dead", "stuck", "unsteady")
 
 SIGMAS = 8.0
 """Of the spread of the same block's pixels about their neighbours' mean: normal noise passes it
-less than once in 10¹⁰ pixels, the 7 % by which the block's own spread is uncertain counted in."""
+less than once in 10¹⁰ pixels, the 10 % by which the block's own spread is uncertain counted in."""
 SCENE_SIGMAS = 35.0
 """The same in a scene with structure, so that `SHARED` of it stands out of the other planes' noise."""
 SHARED = 0.1
@@ -72,7 +72,8 @@ def find_defects(
     variance: Callable[[int], NDArray[np.float32]] | None,
     frames: int,
     *,
-    white: float,
+    levels: tuple[NDArray[np.float64], float],
+    drift_variance: NDArray[np.float64] | None = None,
     structured: bool,
 ) -> Defects:
     """Compare each pixel with its eight neighbours of the same plane.
@@ -83,10 +84,12 @@ def find_defects(
     standard deviation, which no edge, corner or end of a line reaches; and no other plane
     may depart the same way by a tenth as much at that place, as they do at a star or a
     glint: light falls on more than one pixel.
-    *stuck*: no change over all frames where noise of the neighbours' variance would have
-    left none with a chance below 10⁻¹⁰: for noise of a few DN that takes 15 frames or more.
+    *stuck*: no change over all frames, where the frames' drift is small and noise of the
+    neighbours' variance would have left none with a chance below 10⁻¹⁰: for noise of a few DN
+    that takes 15 frames or more.
     *unsteady*: temporal variance above 1.5 times the 10⁻¹⁰ point of χ² with n − 1 degrees of
-    freedom, scaled by the block's or the neighbours' variance, whichever is larger.
+    freedom, scaled by the block's; in a scene also above that of F over the neighbours'
+    variance, times how much brighter the pixel is than they.  Two frames hardly tell.
 
     Parameters
     ----------
@@ -96,11 +99,15 @@ def find_defects(
         Temporal variance likewise, DN²; None if it is not known.
     frames : int
         How many; 2 or more for a variance.
-    white : float
-        DN; blocks whose median is above 90 % of it are not judged.
+    levels : tuple
+        Black levels, shape (4, 1, 1), and white level, DN, as of `RawImage.levels`.  Blocks
+        whose mean is above 90 % of white are not judged.
+    drift_variance : ndarray, shape (4,), optional
+        Variance of the frames' means, DN², which a pixel that never changes has about them.
     structured : bool
         Whether the frames show a scene; darks and flats do not.
     """
+    black, white = levels[0].astype(np.float32), levels[1]
     found: list[tuple[int, int, int, str]] = []
     counts = dict.fromkeys(KINDS, 0)
     masks = []
@@ -111,13 +118,17 @@ def find_defects(
         if min(plane.shape) < 3:
             continue
         spread = variance(index) if variance else None
-        kinds = _extreme(plane, spread, frames, structured)
+        blocks = Blocks((plane.shape[0], plane.shape[1]))
+        free = max(frames - 1, 1)
+        typical = None if spread is None else blocks.medians(spread) * free / float(chi2.median(free))
+        kinds = _extreme(plane, typical, structured)
         if structured:
             kinds = {kind: _alone(at, index, plane, mean) for kind, at in kinds.items()}
-        if spread is not None:
-            kinds |= _variable(spread, plane, frames, structured)
-        blocks = Blocks((plane.shape[0], plane.shape[1]))
-        judged = blocks.spread(blocks.medians(plane) < SATURATED * white)
+        if spread is not None and typical is not None:
+            kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames)
+            if drift_variance is not None:
+                kinds |= _stuck(spread, typical, float(drift_variance[index]), frames)
+        judged = blocks.spread(blocks.means(plane) < SATURATED * white)
         for kind in KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp))
             at = at[judged[tuple(at.T)] & ~mask[tuple(at.T)]]
@@ -156,17 +167,15 @@ def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.
 
 
 def _extreme(
-    plane: NDArray[np.float32], variance: NDArray[np.float32] | None, frames: int, structured: bool
+    plane: NDArray[np.float32], typical: NDArray[np.float64] | None, structured: bool
 ) -> dict[str, NDArray[np.intp]]:
     """Pixels whose mean is far above or below their neighbours'."""
     blocks = Blocks((plane.shape[0], plane.shape[1]))
     departure = np.abs(_departure(plane))
     spread = np.maximum(1.4826 * blocks.medians(departure), FLOOR_DN)
     limit = (SCENE_SIGMAS if structured else SIGMAS) * spread
-    if variance is not None:
-        free = max(frames - 1, 1)
-        temporal = np.sqrt(blocks.medians(variance) * free / chi2.median(free))
-        limit = np.maximum(limit, AMPLITUDE * temporal)
+    if typical is not None:
+        limit = np.maximum(limit, AMPLITUDE * np.sqrt(typical))
     limit = blocks.spread(limit.astype(np.float32))
     at = np.argwhere(departure > limit)
     around = _neighbours(plane, at)
@@ -196,24 +205,30 @@ def _alone(
     return at[alone]
 
 
-def _variable(
-    variance: NDArray[np.float32], plane: NDArray[np.float32], frames: int, structured: bool
+def _unsteady(
+    variance: NDArray[np.float32], typical: NDArray[np.float64], signal: NDArray[np.float32] | None, frames: int
 ) -> dict[str, NDArray[np.intp]]:
-    """Pixels whose temporal variance is none, or far above that around them."""
+    """Pixels whose temporal variance is far above that around them; `signal` of a scene, above black."""
     free = max(frames - 1, 1)
-    blocks = Blocks((variance.shape[0], variance.shape[1]))
-    typical = blocks.medians(variance) * free / chi2.median(free)
     high = ALLOWANCE * float(chi2.isf(UNLIKELY, free)) / free
+    blocks = Blocks((variance.shape[0], variance.shape[1]))
     local = blocks.spread(np.maximum(typical, 1 / 12).astype(np.float32))
     at = np.argwhere(variance > high * local)
-    around = _neighbours(variance, at).mean(1)
-    unsteady = variance[tuple(at.T)] > high * around
-    if structured:
-        # A glint has the photon noise of its own light, not of its neighbours'.
-        beside = _neighbours(plane, at)
-        unsteady &= plane[tuple(at.T)] <= beside.max(1) + 5 * np.sqrt(around) + beside.std(1)
+    if signal is not None and len(at):
+        around = _neighbours(variance, at).mean(1)
+        # A glint has the photon noise of its own light: at most so many times its neighbours'.
+        beside = np.maximum(_neighbours(signal, at).mean(1), 1.0)
+        around *= np.maximum(signal[tuple(at.T)] / beside, 1.0)
+        at = at[variance[tuple(at.T)] > ALLOWANCE * float(f.isf(UNLIKELY, free, 8 * free)) * around]
+    return {"unsteady": at}
+
+
+def _stuck(
+    variance: NDArray[np.float32], typical: NDArray[np.float64], drift_variance: float, frames: int
+) -> dict[str, NDArray[np.intp]]:
+    """Pixels that never change, in blocks of noise that is far above the frames' drift."""
     # The likeliest code of rounded normal noise has at most the chance 1/√(2πσ²).
     likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
-    could = blocks.spread((frames - 1) * np.log(likeliest) < np.log(UNLIKELY))
-    stuck = np.argwhere((variance == 0) & could)
-    return {"stuck": stuck, "unsteady": at[unsteady]}
+    could = ((frames - 1) * np.log(likeliest) < np.log(UNLIKELY)) & (drift_variance < 0.01 * typical)
+    blocks = Blocks((variance.shape[0], variance.shape[1]))
+    return {"stuck": np.argwhere((variance <= 1.02 * drift_variance + 1e-4) & blocks.spread(could))}

@@ -32,12 +32,15 @@ def prepare(scene: Scene) -> Reference:
     # A saturated block follows no flicker; its patches are left out as clipped.
     variance[sums.block_saturated()] = np.inf
     drift = fit_drift(np.stack(sums.middles), signal, variance)
-    motion = find_motion(drift.residuals, variance, sums.flows)
+    # Flicker moves the quarters of a block apart, so that their median is not that of the block's mean.
+    flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.block_contrast()
+    motion = find_motion(drift.residuals, variance + flicker**2, sums.flows)
     defects = find_defects(
         sums.mean,
         sums.variance,
         sums.count,
-        white=sums.white,
+        levels=(sums.black, sums.white),
+        drift_variance=sums.drift_variance(),
         structured=True,
     )
     valid = ~defects.mask
@@ -62,11 +65,12 @@ def prepare(scene: Scene) -> Reference:
 def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     """Frame n with the others' mean, at the frame's own offset and gain.
 
-    Of n frames the mean has 1/(n − 1) of the noise variance.  It is independent of frame n's
-    noise, but not of its own: pixels sorted by it are sorted by its noise too, so that in
-    each bin of `clean` the noise has a mean of −(departure of the clean estimate), as large
-    as a part 1/n of what scatters there.  Where the scene's signal varies much more than
-    σ/√(n − 1) that is nothing; in a flat patch of two frames it is half of all.
+    Of n frames the mean has 1/(n − 1) of the noise variance, times g/ḡ where light flickers.
+    It is independent of frame n's noise, but not of its own: pixels sorted by it are sorted
+    by its noise too, so that in each bin of `clean` the noise has a mean of −(departure of
+    the clean estimate), as large as a part 1/n of what scatters there.  Where the scene's signal
+    varies much more than σ/√(n − 1) that is nothing; in a flat patch of two frames it is half
+    of all.
     """
     noisy = scene.frames[number].read()
     facts = reference.facts
@@ -76,7 +80,9 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     black, _ = noisy.levels()
     for plane, others in enumerate(clean):
         drift.bring(number, plane, others, float(black[plane, 0, 0]))
-    return Pair(scene.frames[number], number, noisy, clean, 1 / (count - 1), reference.arrays["valid"])
+    # Photon noise goes with the light: that of the others, brought to this frame, is g/ḡ times its own.
+    share = float(np.mean([drift.ratio(number, plane) for plane in range(len(clean))])) / (count - 1)
+    return Pair(scene.frames[number], number, noisy, clean, share, reference.arrays["valid"])
 
 
 def mean_of_others(total: NDArray[Any], frame: NDArray[Any], count: int) -> NDArray[np.float32]:

@@ -28,7 +28,8 @@ def prepare(scene: Scene) -> Reference:
         sums.mean,
         sums.variance,
         sums.count,
-        white=sums.white,
+        levels=(sums.black, sums.white),
+        drift_variance=sums.drift_variance(),
         structured=False,
     )
     facts: dict[str, Any] = {

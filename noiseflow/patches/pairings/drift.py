@@ -40,6 +40,11 @@ class Drift:
     flicker: bool
     residuals: Array
 
+    def ratio(self, number: int, plane: int) -> float:
+        """A frame's gain over the mean of the others'."""
+        rest = np.arange(len(self.gains)) != number
+        return float(self.gains[number, plane] / self.gains[rest, plane].mean())
+
     def bring(self, number: int, plane: int, others: NDArray[np.float32], black: float) -> None:
         """Bring the other frames' mean to a frame's own offset and gain, in place.
 
@@ -54,9 +59,8 @@ class Drift:
             DN.
         """
         rest = np.arange(len(self.gains)) != number
-        ratio = self.gains[number, plane] / self.gains[rest, plane].mean()
         others -= np.float32(black + self.offsets[rest, plane].mean())
-        others *= np.float32(ratio)
+        others *= np.float32(self.ratio(number, plane))
         others += np.float32(black + self.offsets[number, plane])
 
 

@@ -88,7 +88,7 @@ def prepare(scene: Scene) -> Reference:
         lambda plane: response(plane) / np.float32(np.sqrt(noise[plane])),
         None,
         sum(not lost for lost in clipped),
-        white=np.inf,
+        levels=(np.zeros((4, 1, 1)), np.inf),
         structured=False,
     )
     facts |= {"masked_pixels": int(defects.mask.sum()), "defects": defects.facts}

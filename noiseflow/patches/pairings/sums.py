@@ -18,8 +18,8 @@ MOST_FRAMES = 2**16
 """A sum of so many 16-bit frames is still exact in 32 bits."""
 
 
-SATURATED = 0.95
-"""Part of the white level above which noise reaches it."""
+SATURATED = 0.9
+"""Part of the white level above which noise and flicker may reach it."""
 
 
 class FrameSums:
@@ -112,13 +112,21 @@ class FrameSums:
         variance: NDArray[np.float32] = self._squares[plane] / np.float32(max(self.count - 1, 1))
         return variance
 
+    def drift_variance(self) -> NDArray[np.float64]:
+        """Variance of the frames' means, DN², shape (C,)."""
+        return np.asarray(np.var(self.levels, axis=0, ddof=1) if self.count > 1 else np.zeros(len(self.total)))
+
     def block_signal(self) -> NDArray[np.float64]:
         """Mean signal above black of each block, DN, shape (C, *grid)."""
         signal = np.stack([self.blocks.means(plane) for plane in self.total]) / self.count
         return np.asarray(signal - self.black)
 
+    def block_contrast(self) -> NDArray[np.float64]:
+        """Standard deviation of the signal over each block's quarters, DN, shape (C, *grid)."""
+        return np.stack([self.blocks.quarters(plane).std(2) for plane in self.total]) / self.count
+
     def block_saturated(self) -> NDArray[np.bool_]:
-        """Blocks with a pixel whose mean is within 5 % of the white level, shape (C, *grid)."""
+        """Blocks with a pixel whose mean is within 10 % of the white level, shape (C, *grid)."""
         highest = np.stack([self.blocks.maxima(plane) for plane in self.total]) / self.count
         return np.asarray(highest > SATURATED * self.white)
 

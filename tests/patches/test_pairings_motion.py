@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation
+from simulated_scenes import pairs, scene, shoot
+
+from noiseflow.patches.pairings import PAIRINGS
+from noiseflow.simulate.scenes import render
+
+SIZE = (256, 384)
+PICTURES = ("000_wedge", "001_astronaut", "003_chelsea", "008_grass")
+
+
+def picture(name: str) -> np.ndarray:
+    return np.clip(2500 * render(name, SIZE, np.random.default_rng(1)), 0, 3900)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_is_static_is_said_to_be(name: str) -> None:
+    """Five bursts of each picture, with row noise and flicker: 40 scenes at one false alarm in a thousand each."""
+    signal = picture(name)
+    for seed in range(5):
+        for count in (2, 6):
+            gains = 1 + 0.01 * np.random.default_rng(seed).normal(size=count)
+            reference = PAIRINGS["burst"].prepare(scene(shoot([g * signal for g in gains], seed, row_sigma=1.0)))
+            test = reference.facts["static_test"]
+            assert (test["moving_part"], test["moves_as_a_whole"]) == (0, False)
+            assert reference.facts["masked_pixels"] == 0
+            assert reference.cautions == ()
+
+
+@pytest.mark.parametrize("count", [2, 6])
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_tripod_that_moves_is_found_out(name: str, count: int) -> None:
+    """One frame shifted by two pixels of the mosaic, one of a plane."""
+    signal = picture(name)
+    moved = [np.roll(signal, 2 * (n == 1), 1) for n in range(count)]
+    reference, made = pairs("burst", scene(shoot(moved, 4)))
+    assert reference.facts["static_test"]["moves_as_a_whole"]
+    assert 1 in reference.facts["static_test"]["moving_frames"]
+    assert "all of it is masked" in reference.cautions[0]
+    assert not any(pair.valid.any() for pair in made)
+
+
+@pytest.mark.parametrize("count", [2, 6])
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_moves_is_masked_and_the_rest_is_not(name: str, count: int) -> None:
+    """A square of 40×40 pixels, 80 DN brighter, that wanders."""
+    signal, frames, touched = picture(name), [], np.zeros(SIZE, bool)
+    for n in range(count):
+        frame = signal.copy()
+        at = np.s_[100:140, 60 + 20 * n : 100 + 20 * n]
+        frame[at] += 80
+        touched[at] = True
+        frames.append(frame)
+    touched[100:140, 60 + 20 * (count - 1) : 80] = False
+    reference, made = pairs("burst", scene(shoot(frames, 6)))
+    valid = made[0].valid.all(0)
+    cells = touched[::2, ::2]
+    assert not reference.facts["static_test"]["moves_as_a_whole"]
+    # What is always lit by the square does not change; the blocks around a move cover the rest.
+    assert valid[cells].mean() < 0.02
+    # The blocks that hold it, their neighbours, and no more.
+    assert valid[~binary_dilation(cells, np.ones((3, 3), bool), iterations=32)].all()
+    assert valid.mean() > 0.6
+    assert "moves" in reference.cautions[0]
+
+
+def test_a_wild_pixel_is_no_motion() -> None:
+    mosaics = shoot([picture("003_chelsea")] * 6, 2)
+    mosaics[3][100, 100] = 4000
+    reference = PAIRINGS["burst"].prepare(scene(mosaics))
+    assert reference.facts["static_test"]["moving_part"] == 0
+    assert reference.facts["defects"]["counts"]["unsteady"] == 1
+    assert reference.facts["masked_pixels"] == 1
