@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from noiseflow.patches.pairings import PAIRINGS, Pair, Reference
-from noiseflow.patches.scenes import Frame, Scene
+from noiseflow.patches.sources import Frame, Scene
 from noiseflow.raw.image import RawImage
 from noiseflow.simulate.physics import CameraPhysics, IsoPhysics, expose
 

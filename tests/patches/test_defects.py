@@ -75,8 +75,8 @@ def test_dead_pixels_of_flats_are_found_and_no_others() -> None:
     assert defects["counts"]["dead"] == 50
 
 
-def test_nothing_is_found_in_ten_million_good_pixels() -> None:
-    """One false alarm in 10¹⁰ is stated for hot and dead; Gaussian noise, 8 frames."""
+def test_nothing_is_found_in_three_million_good_pixels() -> None:
+    """One false alarm in 10¹⁰ is stated for hot and dead; Gaussian noise, 3 frames each."""
     found = 0
     for seed in range(3):
         rng = np.random.default_rng(seed)
