@@ -48,7 +48,8 @@ class Squeezed(Transform):
     """Run transforms on the squeezed tensor, whose pixels are 2×2 cells; the latent has the data's shape.
 
     z = unsqueeze(f(squeeze(x)));  log|det dz/dx| is that of f.  The transforms see the clean
-    signal squeezed too.  Of an odd height or width the last row or column stays as it is.
+    signal squeezed too.  Of an odd height or width the last row or column stays as it is,
+    and so does a single row or column.
 
     Parameters
     ----------
@@ -69,11 +70,15 @@ class Squeezed(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
+        if min(x.shape[-2:]) < 2:
+            return x, x.new_zeros(x.shape[0])
         z, log_det = self.inner(squeeze(even_part(x)), _squeezed(cond))
         return _with_rest_of(x, unsqueeze(z)), log_det
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
+        if min(z.shape[-2:]) < 2:
+            return z
         return _with_rest_of(z, unsqueeze(self.inner.inverse(squeeze(even_part(z)), _squeezed(cond))))
 
 
