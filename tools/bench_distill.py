@@ -87,7 +87,9 @@ def main(
     click.echo(f"NLL on the test patches: student {student_nll:.4f}, teacher {teacher_nll:.4f} nats/dim")
     one_pass = full_passes(taught.model)
     click.echo(f"sampling 128×128×4 on {threads} threads: teacher {result.teacher_seconds * 1e3:.1f} ms front by front")
-    click.echo(f"         ({one_pass:.0f} s by a whole pass for each value), student {result.student_seconds * 1e3:.2f} ms")
+    click.echo(
+        f"         ({one_pass:.0f} s by a whole pass for each value), student {result.student_seconds * 1e3:.2f} ms"
+    )
     click.echo(f"speed-up: {result.speed_up:.0f}× ({one_pass / result.student_seconds:.3g}× against whole passes)")
     done = result.speed_up >= LEAST_SPEED_UP and result.kl < MOST_KL and large[0] < MOST_KL
     click.echo("done" if done else f"not done: {LEAST_SPEED_UP:g}× and {MOST_KL:g} nats/dim are asked for")

@@ -184,9 +184,7 @@ def sampling_seconds(model: NoiseModel, height: int = 128, width: int = 128, rep
     return min(times)
 
 
-def _log_ratio(
-    student: ResidualFlow, teacher: NoiseModel, cond: Conditions, generator: torch.Generator
-) -> Tensor:
+def _log_ratio(student: ResidualFlow, teacher: NoiseModel, cond: Conditions, generator: torch.Generator) -> Tensor:
     """Log q(x) − log p(x) in nats/dim for a sample x of the student, shape (B,)."""
     cond = student.checked(cond)
     z = student.flow.base.sample(cond.clean, generator)
@@ -234,9 +232,10 @@ def _descend(
     rng, generator = np.random.default_rng((settings.seed, 1)), torch.Generator().manual_seed(settings.seed)
     optimiser = torch.optim.Adam(student.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    look = max(settings.steps // 20, 1)
+    look = math.ceil(settings.steps / 20)
     start, _ = divergence(student, teacher, held_out, settings.held_out, settings.seed)
-    history, recent = [{"step": 0.0, "train_kl": math.nan, "held_out_kl": start}], 0.0
+    history = [{"step": 0.0, "train_kl": math.nan, "held_out_kl": start}]
+    recent: list[float] = []
     student.train()
     for step in range(1, settings.steps + 1):
         loss = _log_ratio(student, teacher, train(rng, settings.batch), generator).mean()
@@ -247,13 +246,13 @@ def _descend(
         torch.nn.utils.clip_grad_norm_(student.parameters(), settings.clip)
         optimiser.step()
         schedule.step()
-        recent += float(loss.detach())
+        recent.append(float(loss.detach()))
         if step % look == 0 or step == settings.steps:
             student.eval()
             left, _ = divergence(student, teacher, held_out, settings.held_out, settings.seed)
             student.train()
-            history.append({"step": float(step), "train_kl": recent / look, "held_out_kl": left})
-            recent = 0.0
+            history.append({"step": float(step), "train_kl": sum(recent) / len(recent), "held_out_kl": left})
+            recent.clear()
         progress(step, settings.steps, f"KL {history[-1]['held_out_kl']:.4f} nats/dim")
     student.eval()
     return history

@@ -60,7 +60,8 @@ class MaskedAutoregressive(Transform):
     def _step(self, x: Tensor, z: Tensor, cond: Conditions) -> Tensor:
         """The map of which x = f⁻¹(z) is the fixed point."""
         shift, raw = self.net(x, cond)
-        return (z - shift) * (-soft_clamp(raw, self.bound)).exp()
+        x = (z - shift) * (-soft_clamp(raw, self.bound)).exp()
+        return x
 
     def _with_gradient(self, x: Tensor, z: Tensor, cond: Conditions) -> Tensor:
         """X as a function of z and the weights: dx = (I − N)⁻¹ (∂step/∂z dz + ∂step/∂w dw), N = ∂step/∂x.
@@ -84,5 +85,5 @@ class MaskedAutoregressive(Transform):
                     break
             return total
 
-        out.register_hook(solve_adjoint)
+        out.register_hook(solve_adjoint)  # type: ignore[no-untyped-call]
         return out

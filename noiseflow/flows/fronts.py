@@ -133,7 +133,10 @@ class _Layers:
         self.own = [own[:, :plane, group] for plane, group in enumerate(self.groups)]
         self.inner = [(inner[:, : group.stop, group], inner_bias[:, :, group]) for group in self.groups]
         self.last = [
-            (last[: group.stop, plane::planes].expand(batch, -1, -1), net.output.bias[plane::planes].expand(batch, 1, -1))
+            (
+                last[: group.stop, plane::planes].expand(batch, -1, -1),
+                net.output.bias[plane::planes].expand(batch, 1, -1),
+            )
             for plane, group in enumerate(self.groups)
         ]
 

@@ -32,7 +32,7 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
         return table[:, 0]
     log_iso = iso.to(table.dtype).log()
     # Counted, not searched: a table has few knots, and ONNX has no searchsorted.
-    right = (log_iso.detach()[:, None] > log_knots).sum(1).clamp(1, knots - 1)
+    right = torch.sum(log_iso.detach()[:, None] > log_knots, 1).clamp(1, knots - 1)
     left = right - 1
     weight = (log_iso - log_knots[left]) / (log_knots[right] - log_knots[left])
     low, high = table.gather(1, left[:, None])[:, 0], table.gather(1, right[:, None])[:, 0]

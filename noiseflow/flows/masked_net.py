@@ -93,7 +93,7 @@ class MaskedNet(nn.Module):
         )
 
     def forward(self, values: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
-        """Values (B, C, H, W) and conditions to shift and raw log scale, each (B, C, H, W), in the dtype of the values."""
+        """Values (B, C, H, W) and conditions to shift and raw log scale, both in shape and dtype of the values."""
         window, hidden_weight, output_weight = self.weights()
         padded = nn.functional.pad(values, (self.beside, self.beside, self.above, 0))
         features = self.features(cond)

@@ -35,7 +35,8 @@ class MaskedAutoregressiveFlow(ResidualFlow):
     def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Blocks."""
         return [
-            Reversed(block) if index % 2 else block for index, block in enumerate(autoregressive_blocks(spec, generator, 2))
+            Reversed(block) if index % 2 else block
+            for index, block in enumerate(autoregressive_blocks(spec, generator, 2))
         ]
 
 
