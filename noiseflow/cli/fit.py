@@ -18,7 +18,8 @@ __all__ = ["fit"]
     default="noise_flow",
     show_default=True,
     metavar="NAME",
-    help="gaussian, nlf, noise_flow, physics_flow, or a published architecture string such as 'sdn5|unc|gain4|unc'.",
+    help="gaussian, nlf, noise_flow, physics_flow, realnvp, glow, maf, iaf, or a published architecture string such "
+    "as 'sdn5|unc|gain4|unc'.",
 )
 @out_option("Run folder to write.")
 @click.option(

@@ -81,9 +81,13 @@ class SpatialFilm(nn.Module):
 
     def forward(self, hidden: Tensor, features: Tensor) -> Tensor:
         """(B, width, …) and (B, features) to (B, width, …)."""
-        gain, shift = self.linear(features).reshape(features.shape[0], -1, *[1] * (hidden.ndim - 2)).chunk(2, 1)
-        out: Tensor = hidden * (1 + gain) + shift
-        return out
+        gain, shift = (each.reshape(*each.shape, *[1] * (hidden.ndim - 2)) for each in self.gain_and_shift(features))
+        return hidden * gain + shift
+
+    def gain_and_shift(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """1 + γ and β of each element, (B, width) each."""
+        gain, shift = self.linear(features).chunk(2, 1)
+        return 1 + gain, shift
 
 
 class ConditionalNet(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.transform import Transform
+from noiseflow.flows.transform import Transform, full_precision
 
 __all__ = ["InvertibleConv1x1", "mix_planes"]
 
@@ -53,17 +53,19 @@ class InvertibleConv1x1(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        lower, upper = self.factors()
-        weight = self.permutation @ lower @ upper
-        return mix_planes(x, weight.T), (self.log_scale.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
+        with full_precision(x):
+            lower, upper = self.factors()
+            z = mix_planes(x, (self.permutation @ lower @ upper).T)
+        return z, (self.log_scale.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data: Uᵀ a = z, Lᵀ b = a, x = P b."""
-        lower, upper = self.factors()
-        flat = z.transpose(0, 1).flatten(1)
-        flat = torch.linalg.solve_triangular(upper.T, flat, upper=False)
-        flat = torch.linalg.solve_triangular(lower.T, flat, upper=True, unitriangular=True)
-        flat = torch.matmul(self.permutation, flat)
+        with full_precision(z):
+            lower, upper = self.factors()
+            flat = z.transpose(0, 1).flatten(1)
+            flat = torch.linalg.solve_triangular(upper.T, flat, upper=False)
+            flat = torch.linalg.solve_triangular(lower.T, flat, upper=True, unitriangular=True)
+            flat = torch.matmul(self.permutation, flat)
         return flat.reshape(z.shape[1], z.shape[0], *z.shape[2:]).transpose(0, 1)
 
 

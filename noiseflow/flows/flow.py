@@ -49,6 +49,11 @@ class Flow(nn.Module):
         """Receptive radius of the whole chain, in pixels of a plane."""
         return sum(transform.reach for transform in self._chain())
 
+    @property
+    def sampling_reach(self) -> int:
+        """Receptive radius of `inverse` alone, in pixels of a plane."""
+        return sum(transform.sampling_reach for transform in self._chain())
+
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent: z and the summed log-det, shape (B,)."""
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
@@ -62,6 +67,14 @@ class Flow(nn.Module):
         for transform in reversed(self._chain()):
             z = transform.inverse(z, cond)
         return z
+
+    def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """Latent to data, with log|det dx/dz| in nats, shape (B,)."""
+        log_det = z.new_zeros(z.shape[0], dtype=torch.promote_types(z.dtype, torch.float32))
+        for transform in reversed(self._chain()):
+            z, term = transform.inverse_and_log_det(z, cond)
+            log_det = log_det + term
+        return z, log_det
 
     def log_prob(self, x: Tensor, cond: Conditions) -> Tensor:
         """Log-density of x in nats, shape (B,)."""

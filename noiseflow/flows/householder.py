@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.transform import Transform
+from noiseflow.flows.transform import Transform, full_precision
 
 __all__ = ["HouseholderConv1x1"]
 
@@ -44,8 +44,10 @@ class HouseholderConv1x1(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        return nn.functional.conv2d(x, self.matrix()[:, :, None, None]), x.new_zeros(x.shape[0])
+        with full_precision(x):
+            return nn.functional.conv2d(x, self.matrix()[:, :, None, None]), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        return nn.functional.conv2d(z, self.matrix().T[:, :, None, None])
+        with full_precision(z):
+            return nn.functional.conv2d(z, self.matrix().T[:, :, None, None])

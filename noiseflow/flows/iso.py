@@ -31,7 +31,8 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
     if knots == 1:
         return table[:, 0]
     log_iso = iso.to(table.dtype).log()
-    right = torch.searchsorted(log_knots, log_iso.detach()).clamp(1, knots - 1)
+    # Counted, not searched: a table has few knots, and ONNX has no searchsorted.
+    right = torch.sum(log_iso.detach()[:, None] > log_knots, 1).clamp(1, knots - 1)
     left = right - 1
     weight = (log_iso - log_knots[left]) / (log_knots[right] - log_knots[left])
     low, high = table.gather(1, left[:, None])[:, 0], table.gather(1, right[:, None])[:, 0]

@@ -8,12 +8,9 @@ from torch import Tensor, nn
 from noiseflow.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso import at_iso
-from noiseflow.flows.transform import Transform
+from noiseflow.flows.transform import WHOLE_FRAME, Transform
 
-__all__ = ["WHOLE_FRAME", "LineNoise"]
-
-WHOLE_FRAME = 1 << 30
-"""Reach of a transform whose output depends on the whole frame; it cannot be cut into strips."""
+__all__ = ["LineNoise"]
 
 
 class LineNoise(Transform):

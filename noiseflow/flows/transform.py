@@ -1,13 +1,17 @@
 """The contract of a transform: data to latent with its log-det, and back."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 
-__all__ = ["Transform", "sum_per_sample"]
+__all__ = ["WHOLE_FRAME", "Transform", "full_precision", "sum_per_sample"]
+
+WHOLE_FRAME = 1 << 30
+"""Reach of a transform whose output depends on the whole frame; it cannot be cut into tiles."""
 
 
 class Transform(nn.Module, ABC):
@@ -16,9 +20,20 @@ class Transform(nn.Module, ABC):
     Every transform takes the conditions whether it uses them or not, so that a chain
     has no branches.  `reach` is its receptive radius: how many pixels away an input can
     change an output, in either direction; a frame cut into tiles needs a halo of the sum.
+    `forward_reach` and `sampling_reach` are the radii of one direction alone.
     """
 
     reach: int = 0
+
+    @property
+    def forward_reach(self) -> int:
+        """Receptive radius of `forward`, in pixels of a plane."""
+        return self.reach
+
+    @property
+    def sampling_reach(self) -> int:
+        """Receptive radius of `inverse`, in pixels of a plane."""
+        return self.reach
 
     @abstractmethod
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
@@ -40,6 +55,16 @@ class Transform(nn.Module, ABC):
     @abstractmethod
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data: the x for which ``forward(x, cond)`` gives z."""
+
+    def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """Latent to data with log|det dx/dz|, shape (B,); here by a pass each way."""
+        x = self.inverse(z, cond)
+        return x, -self(x, cond)[1]
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Keep what is computed on `like` in its own dtype, whatever autocast is on: for values, not for nets."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def sum_per_sample(values: Tensor) -> Tensor:

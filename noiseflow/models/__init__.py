@@ -1,6 +1,6 @@
 """Noise models: a condition in, a distribution of noise out."""
 
-from noiseflow.models import dark_frame, gaussian, nlf, noise_flow, physics_flow
+from noiseflow.models import dark_frame, gaussian, glow, iaf, maf, nlf, noise_flow, physics_flow, realnvp
 from noiseflow.models.files import load, save
 from noiseflow.models.model import MODELS, NoiseModel, build, register
 from noiseflow.models.physics import from_profile, spec_from_profile
@@ -17,11 +17,15 @@ __all__ = [
     "dark_frame",
     "from_profile",
     "gaussian",
+    "glow",
+    "iaf",
     "import_published",
     "load",
+    "maf",
     "nlf",
     "noise_flow",
     "physics_flow",
+    "realnvp",
     "register",
     "save",
     "spec_from_profile",

@@ -8,17 +8,23 @@ from torch import Tensor, nn
 
 from noiseflow.flows import Conditions, masks
 from noiseflow.flows.actnorm import ActNorm
+from noiseflow.flows.autoregressive import MaskedAutoregressive
 from noiseflow.flows.border_net import BorderAwareNet
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.coupling import AffineCoupling
 from noiseflow.flows.gain import Gain
 from noiseflow.flows.householder import HouseholderConv1x1
+from noiseflow.flows.inverse import Inverse
 from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
+from noiseflow.flows.masked_net import MaskedNet
+from noiseflow.flows.reversed import Reversed
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.flows.spline_coupling import PixelSpline, SplineCoupling, spline_outputs
+from noiseflow.flows.split import Split
+from noiseflow.flows.squeeze import Squeezed
 from noiseflow.flows.tails import SinhArcsinh
 from noiseflow.flows.transform import Transform
 
@@ -43,6 +49,16 @@ class Case:
 
 def net(inputs: int, outputs: int, g: torch.Generator, kernel: int = 3, planes: int = PLANES) -> ConditionalNet:
     return ConditionalNet(inputs, outputs, planes, CAMERAS, 6, kernel, generator=g)
+
+
+def autoregressive(g: torch.Generator, planes: int = PLANES, above: int = 1, beside: int = 2) -> MaskedAutoregressive:
+    return MaskedAutoregressive(MaskedNet(planes, CAMERAS, 2 * planes, above, beside, generator=g))
+
+
+def squeezed_coupling(planes: int, inputs: int, g: torch.Generator) -> Squeezed:
+    """On `inputs` of `planes` planes, as a multi-scale flow has it."""
+    coupler = ConditionalNet(4 * inputs, 8 * inputs, 4 * planes, CAMERAS, 6, generator=g)
+    return Squeezed([InvertibleConv1x1(4 * inputs, g), MaskedAffineCoupling(coupler, masks.channel())])
 
 
 def signal_share(cond: Conditions) -> Tensor:
@@ -70,6 +86,15 @@ TRANSFORMS: dict[str, Case] = {
     "checkerboard_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.checkerboard(True))),
     "row_coupling": Case(lambda g: MaskedAffineCoupling(net(1, 2, g, planes=1), masks.rows(True)), planes=1),
     "spline_coupling": Case(lambda g: SplineCoupling(net(4, SPLINE, g), masks.channel(True), 5)),
+    "squeezed": Case(lambda g: squeezed_coupling(PLANES, PLANES, g), sizes=((4, 2), (3, 3), (2, 5), (7, 4))),
+    "squeezed_one_plane": Case(lambda g: squeezed_coupling(1, 1, g), planes=1, sizes=((4, 2), (3, 3), (6, 5))),
+    "split": Case(lambda g: Split([squeezed_coupling(PLANES, 2, g)]), sizes=((4, 2), (3, 3), (6, 5))),
+    "autoregressive": Case(autoregressive, spread=0.1),
+    "autoregressive_one_plane": Case(lambda g: autoregressive(g, 1), planes=1, spread=0.1),
+    "autoregressive_in_rows": Case(lambda g: autoregressive(g, above=0, beside=3), spread=0.1),
+    "reversed_autoregressive": Case(lambda g: Reversed(autoregressive(g)), spread=0.1),
+    "inverse_autoregressive": Case(lambda g: Inverse(autoregressive(g)), spread=0.1),
+    "inverse_coupling": Case(lambda g: Inverse(MaskedAffineCoupling(net(4, 8, g), masks.channel()))),
     "pixel_spline": Case(lambda g: PixelSpline(net(0, SPLINE, g, kernel=1), 5)),
 }
 

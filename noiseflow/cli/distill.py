@@ -1,0 +1,78 @@
+"""``noiseflow distill``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.progress import shown
+from noiseflow.errors import DataError
+
+__all__ = ["distill"]
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@out_option("Run folder to write.")
+@click.option("--store", type=PATH, help="Take the clean signals of this patch store.")
+@click.option("--frames", type=PATH, help="Take the clean raw frames in this folder; pictures of ours if neither.")
+@click.option("--steps", type=click.IntRange(min=1), default=1500, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Clean patches a step.")
+@click.option("--learning-rate", type=float, default=4e-3, show_default=True)
+@click.option("--blocks", type=click.IntRange(min=1), default=1, show_default=True, help="Of the student.")
+@click.option("--width", type=click.IntRange(min=1), default=16, show_default=True, help="Hidden planes a block.")
+@seed_option
+@overwrite_option
+def distill(
+    run: Path,
+    out: Path,
+    store: Path | None,
+    frames: Path | None,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    blocks: int,
+    width: int,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Train a one-pass sampler on the density of the model in RUN, which samples slowly (maf).
+
+    Only clean signals are needed, no noise. Says what is left of the KL divergence between
+    student and teacher, and how much faster the student samples.
+
+    \b
+    noiseflow distill run-teacher/ --store patches.h5 --out run-student/
+    """  # noqa: D301
+    from contextlib import ExitStack
+
+    from noiseflow.fit.clean import clean_frames, clean_patches, clean_pictures
+    from noiseflow.fit.distill import DistillSettings
+    from noiseflow.fit.distill import distill as train
+    from noiseflow.models import load
+    from noiseflow.patches import PatchStore
+
+    if store and frames:
+        raise DataError("give the clean signals by --store or by --frames, not both")
+    teacher = load(run)
+    settings = DistillSettings(
+        steps=steps, batch=batch, learning_rate=learning_rate, blocks=blocks, width=width, seed=seed
+    )
+    with ExitStack() as stack:
+        held_out = None
+        if store:
+            patches = stack.enter_context(PatchStore(store))
+            clean = clean_patches(patches, teacher.spec)
+            held_out = clean_patches(patches, teacher.spec, "val")
+        elif frames:
+            clean = clean_frames(frames, teacher.spec)
+        else:
+            clean = clean_pictures(teacher.spec)
+        progress = stack.enter_context(shown("distil", "steps"))
+        result = train(teacher, clean, out, settings, held_out=held_out, overwrite=overwrite, progress=progress)
+    click.echo(f"KL left {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
+    click.echo(
+        f"128×128 pixels of each plane: teacher {result.teacher_seconds * 1e3:.0f} ms, "
+        f"student {result.student_seconds * 1e3:.1f} ms, {result.speed_up:.0f}× faster"
+    )
+    click.echo(f"{out}: iaf, distilled in {result.seconds:.0f} s")

@@ -1,0 +1,30 @@
+"""``noiseflow export``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH, overwrite_option
+
+__all__ = ["export"]
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("out", type=PATH, metavar="OUT.onnx")
+@overwrite_option
+def export(run: Path, out: Path, overwrite: bool) -> None:
+    """Write the sampling pass of the model in RUN as an ONNX graph, for any height and width.
+
+    Inputs: clean, iso, camera (an index) and z, standard normal numbers; output: noise. Needs
+    the extra [export]. A maf cannot be exported: distil it first.
+
+    \b
+    noiseflow export run/ sampler.onnx
+    """  # noqa: D301
+    from noiseflow.models import load
+    from noiseflow.models.export import INPUTS, export_sampler
+
+    model = load(run)
+    export_sampler(model, out, overwrite=overwrite)
+    click.echo(f"{out}: {', '.join(INPUTS)} → noise; cameras {', '.join(model.cameras)}")

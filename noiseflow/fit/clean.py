@@ -1,0 +1,93 @@
+"""Clean signals to sample noise on: from a patch store, from clean frames, or from bundled pictures."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noiseflow.errors import DataError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.spec import ModelSpec
+from noiseflow.patches.store import PatchStore
+from noiseflow.raw.bayer import pack
+from noiseflow.raw.reading import is_raw, read_raw
+from noiseflow.simulate.scenes import render, scene_names
+
+__all__ = ["CleanSource", "clean_frames", "clean_patches", "clean_pictures"]
+
+CleanSource = Callable[[np.random.Generator, int], Conditions]
+"""Draws so many clean patches, each with an ISO and a camera index of the model."""
+
+SIDE = 32
+"""Height and width of a patch cut from a frame, in pixels of a plane."""
+
+
+def clean_patches(store: PatchStore, spec: ModelSpec, split: str = "train") -> CleanSource:
+    """The clean signals of a store's patches, at their own camera and ISO.
+
+    Raises
+    ------
+    DataError
+        If the store's planes are not the model's, or the model knows none of its cameras.
+    """
+    if store.layout != spec.layout:
+        raise DataError(f"{store.path}: holds {store.layout!r} planes; the model was fitted on {spec.layout!r}")
+    known = np.array([name in spec.cameras for name in store.cameras])
+    rows = store.indices(split)
+    rows = rows[known[store.table["camera"][rows]]]
+    if not rows.size:
+        raise DataError(f"{store.path}: holds none of the model's cameras, {', '.join(spec.cameras)}")
+
+    def draw(rng: np.random.Generator, count: int) -> Conditions:
+        batch = store.read(rng.choice(rows, count))
+        return Conditions(batch.clean, batch.iso, [store.cameras[index] for index in batch.camera.tolist()])
+
+    return draw
+
+
+def clean_frames(folder: str | Path, spec: ModelSpec) -> CleanSource:
+    """Patches of the raw frames in a folder, at every camera and ISO of the model.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no raw frame, or one that is smaller than a patch.
+    """
+    folder = Path(folder)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and is_raw(path))
+    if not paths:
+        raise DataError(f"{folder}: holds no raw frame; expected clean frames to sample noise on")
+    frames = []
+    for path in paths:
+        image = read_raw(path)
+        if (image.layout == "bayer") != (spec.layout == "bayer"):
+            raise DataError(f"{path}: a {image.cfa} frame, but the model was fitted on {spec.layout!r} planes")
+        frames.append(image.normalised(spec.layout))
+        if min(frames[-1].shape[1:]) < SIDE:
+            raise DataError(f"{path}: planes of {frames[-1].shape[1:]}; expected {SIDE}×{SIDE} or more")
+    return _crops(frames, spec)
+
+
+def clean_pictures(spec: ModelSpec, count: int = 9, seed: int = 0) -> CleanSource:
+    """Patches of the pictures that come with the package, at every camera and ISO of the model."""
+    rng = np.random.default_rng(seed)
+    mosaics = (np.clip(render(name, (256, 384), rng), 0, 1) for name in scene_names(count))
+    return _crops([mosaic[None] if spec.layout == "mono" else pack(mosaic, "RGGB") for mosaic in mosaics], spec)
+
+
+def _crops(frames: Sequence[NDArray[Any]], spec: ModelSpec) -> CleanSource:
+    low, high = np.log(spec.isos[0]), np.log(spec.isos[-1])
+
+    def draw(rng: np.random.Generator, count: int) -> Conditions:
+        crops = []
+        for frame in rng.integers(len(frames), size=count):
+            top, left = (int(rng.integers(size - SIDE + 1)) for size in frames[frame].shape[1:])
+            crops.append(frames[frame][:, top : top + SIDE, left : left + SIDE])
+        clean = torch.from_numpy(np.stack(crops)).to(torch.float32)
+        iso = torch.from_numpy(np.exp(rng.uniform(low, high, count))).to(torch.float32)
+        return Conditions(clean, iso, torch.from_numpy(rng.integers(len(spec.cameras), size=count)))
+
+    return draw

@@ -1,0 +1,105 @@
+"""The conditioner of autoregressive transforms: a net that sees what comes before, in raster order."""
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.errors import ModelError
+from noiseflow.flows.conditioning import SampleFeatures, SpatialFilm, signal_features
+from noiseflow.flows.conditions import Conditions
+
+__all__ = ["MaskedNet"]
+
+
+class MaskedNet(nn.Module):
+    """Masked conv → FiLM → tanh → masked 1×1 → FiLM → tanh → masked 1×1, told of the conditions.
+
+    The order is raster: row by row, pixel by pixel, plane by plane.  The outputs for a value
+    depend on the values before it alone: on the pixels of a window of `above` rows above and
+    `beside` columns to either side, on its own row to the left, and on earlier planes of its
+    own pixel; and on the clean signal there, the ISO and the camera.  In packed planes the
+    plane is the position modulo the CFA, and has weights of its own.  Hidden planes form a
+    group for each plane: group g knows all earlier pixels, and of its own the planes below g.
+
+    Hidden values are bounded, and the last layer starts at zero, as in `ConditionalNet`.
+
+    Parameters
+    ----------
+    planes, cameras : int
+    width : int
+        Hidden planes, a multiple of `planes`.
+    above, beside : int
+        Size of the window, in pixels of a plane.
+    dropout : float
+        Chance in training that the camera counts as unknown.
+    generator : torch.Generator, optional
+        Draws the starting weights.
+
+    References
+    ----------
+    van den Oord, Kalchbrenner, Kavukcuoglu: Pixel recurrent neural networks, ICML 2016, section 3.
+    Germain, Gregor, Murray, Larochelle: MADE, ICML 2015, eq. 12-14.
+    """
+
+    window_mask: Tensor
+    hidden_mask: Tensor
+    output_mask: Tensor
+
+    def __init__(
+        self,
+        planes: int,
+        cameras: int,
+        width: int = 16,
+        above: int = 2,
+        beside: int = 2,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if width < planes or width % planes or above < 0 or beside < 0:
+            raise ModelError(
+                f"masked net: expected a width that is a multiple of {planes} plane(s) and a window ≥ 0; "
+                f"got width {width}, window {above} above, {beside} beside"
+            )
+        self.planes, self.width, self.above, self.beside = planes, width, above, beside
+        self.features = SampleFeatures(cameras, dropout=dropout, generator=generator)
+        self.window = nn.Conv2d(planes, width, (above + 1, 2 * beside + 1), bias=False)
+        self.signal = nn.Conv2d(2 * planes, width, 1)
+        self.film1 = SpatialFilm(self.features.count, width)
+        self.hidden = nn.Conv2d(width, width, 1)
+        self.film2 = SpatialFilm(self.features.count, width)
+        self.output = nn.Conv2d(width, 2 * planes, 1)
+        group = torch.arange(width) // (width // planes)
+        window = torch.ones(self.window.weight.shape)
+        window[:, :, above, beside + 1 :] = 0
+        window[:, :, above, beside] = (torch.arange(planes) < group[:, None]).float()
+        plane = torch.arange(2 * planes) % planes
+        for name, mask in (
+            ("window_mask", window),
+            ("hidden_mask", (group <= group[:, None]).float()[:, :, None, None]),
+            ("output_mask", (group <= plane[:, None]).float()[:, :, None, None]),
+        ):
+            self.register_buffer(name, mask, persistent=False)
+        for conv in (self.window, self.signal, self.hidden):
+            nn.init.normal_(conv.weight, std=conv.weight[0].numel() ** -0.5, generator=generator)
+        for bias in (self.signal.bias, self.hidden.bias, self.output.bias, self.output.weight):
+            nn.init.zeros_(bias)  # type: ignore[arg-type]
+
+    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights of window, hidden and output layer, with zeros where the order forbids."""
+        return (
+            self.window.weight * self.window_mask,
+            self.hidden.weight * self.hidden_mask,
+            self.output.weight * self.output_mask,
+        )
+
+    def forward(self, values: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """Values (B, C, H, W) and conditions to shift and raw log scale, both in shape and dtype of the values."""
+        window, hidden_weight, output_weight = self.weights()
+        padded = nn.functional.pad(values, (self.beside, self.beside, self.above, 0))
+        features = self.features(cond)
+        hidden = nn.functional.conv2d(padded, window) + self.signal(signal_features(cond.clean))
+        hidden = self.film1(hidden, features).tanh()
+        hidden = nn.functional.conv2d(hidden, hidden_weight, self.hidden.bias)
+        hidden = self.film2(hidden, features).tanh()
+        shift, raw = nn.functional.conv2d(hidden, output_weight, self.output.bias).to(values.dtype).chunk(2, 1)
+        return shift, raw

@@ -1,0 +1,193 @@
+"""Export a model's sampling pass to ONNX."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.errors import ModelError
+from noiseflow.flows.autoregressive import MaskedAutoregressive
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conv1x1 import InvertibleConv1x1, mix_planes
+from noiseflow.flows.flow import Flow
+from noiseflow.flows.inverse import Inverse
+from noiseflow.flows.squeeze import Squeezed
+from noiseflow.flows.transform import Transform
+from noiseflow.models.gaussian import Gaussian
+from noiseflow.models.model import NoiseModel
+from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.residual_flow import ResidualFlow
+
+__all__ = ["INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
+
+INPUTS = ("clean", "iso", "camera", "z")
+"""Names of an exported sampler's inputs; its output is ``noise``."""
+
+OPSET = 18
+
+Sampler = Callable[[Tensor, Conditions], Tensor]
+"""From base noise z and resolved conditions to noise, both (B, C, H, W)."""
+
+
+def _gaussian(model: NoiseModel) -> Sampler:
+    assert isinstance(model, Gaussian)
+    return lambda z, cond: z * (0.5 * model.log_variance).exp()
+
+
+def _nlf(model: NoiseModel) -> Sampler:
+    assert isinstance(model, NoiseLevelFunction)
+    return lambda z, cond: z * model.variance(cond).sqrt()
+
+
+SAMPLERS: dict[type[NoiseModel], Callable[[NoiseModel], Sampler]] = {Gaussian: _gaussian, NoiseLevelFunction: _nlf}
+"""Models without a flow that sample by a function of standard normal noise."""
+
+
+def latent_sampler(model: NoiseModel) -> Sampler:
+    """The map from standard normal noise to noise that `model.sample` applies at temperature 1.
+
+    Raises
+    ------
+    ModelError
+        If the model samples by other random numbers, or front by front.
+    """
+    if type(model) in SAMPLERS:
+        return SAMPLERS[type(model)](model)
+    flow = getattr(model, "flow", None)
+    if not isinstance(flow, Flow):
+        raise ModelError(f"{model.spec.model}: does not sample by a map of normal random numbers; nothing to export")
+    if _is_sequential(flow, forwards=False):
+        raise ModelError(
+            f"{model.spec.model}: samples front by front, in as many steps as the frame is large, which is no ONNX "
+            "graph; distil it (noiseflow distill) and export the student"
+        )
+    return flow.inverse
+
+
+def _is_sequential(module: nn.Module, *, forwards: bool) -> bool:
+    """Whether a direction of what is in a module needs the inverse of a `MaskedAutoregressive`."""
+    if isinstance(module, MaskedAutoregressive):
+        return not forwards
+    turned = forwards != isinstance(module, Inverse)
+    return any(_is_sequential(child, forwards=turned) for child in module.children())
+
+
+class _FixedMix(Transform):
+    """The inverse of a 1×1 convolution as one matrix: ONNX has no triangular solve."""
+
+    matrix: Tensor
+
+    def __init__(self, transform: InvertibleConv1x1) -> None:
+        super().__init__()
+        unit = torch.eye(len(transform.log_scale), dtype=torch.float64)[None, :, :, None]
+        exact = copy.deepcopy(transform).double()
+        matrix = exact.inverse(unit.transpose(1, 2), Conditions(unit, 1.0))[0, :, :, 0]
+        self.register_buffer("matrix", matrix.detach().to(transform.log_scale.dtype))
+
+    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError  # only the sampling direction is exported
+
+    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+        return mix_planes(z, self.matrix)
+
+
+def _fix_mixing(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, InvertibleConv1x1):
+            setattr(module, name, _FixedMix(child))
+        else:
+            _fix_mixing(child)
+
+
+class _Exported(nn.Module):
+    def __init__(self, model: NoiseModel) -> None:
+        super().__init__()
+        self.model = model
+        self.sampler = latent_sampler(model)
+
+    def forward(self, clean: Tensor, iso: Tensor, camera: Tensor, z: Tensor) -> Tensor:
+        return self.sampler(z, Conditions(clean, iso, camera))
+
+
+def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write the sampling pass of a model as an ONNX graph, for any batch, height and width.
+
+    Inputs: ``clean`` (B, C, H, W), normalised; ``iso`` (B,); ``camera`` (B,) int64, the index in
+    ``model.cameras``; ``z`` (B, C, H, W), standard normal numbers, times the temperature if
+    it is not to be 1.  Output: ``noise`` (B, C, H, W), normalised.  All float32 but the camera.
+    The random numbers are an input, so that outputs can be compared.  The graph checks nothing.
+    Of ``glow``, height and width must be multiples of its period, which stands in the graph's
+    metadata beside the names of model, layout and cameras.
+
+    Parameters
+    ----------
+    model : NoiseModel
+    path : path
+    overwrite : bool
+        Whether an existing file of that name may be replaced.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be exported, `path` exists, or the extra ``[export]`` is missing.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise ModelError(f"{path}: exists; pass --overwrite to replace it or choose another name")
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ModelError(
+            f"export needs the extra [export]: pip install 'camera-noiseflow[export]' ({error})"
+        ) from error
+    exported = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
+    latent_sampler(exported)
+    _fix_mixing(exported)
+    period = model.period if isinstance(model, ResidualFlow) and _squeezes(model) else 1
+    clean = torch.full((2, model.planes, 8 * period, 9 * period), 0.1)
+    inputs = (clean, torch.full((2,), model.spec.isos[0]), torch.zeros(2, dtype=torch.long), torch.zeros_like(clean))
+    batch, height, width = (torch.export.Dim(name, min=2) for name in ("batch", "rows", "columns"))
+    frame = {0: batch, 2: period * height if period > 1 else height, 3: period * width if period > 1 else width}
+    shapes = {"clean": frame, "iso": {0: batch}, "camera": {0: batch}, "z": frame}
+    with _quiet():
+        program = torch.onnx.export(
+            _Exported(exported),
+            inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=shapes,
+            verbose=False,
+            input_names=list(INPUTS),
+            output_names=["noise"],
+        )
+    assert program is not None
+    graph = program.model_proto
+    about = {"model": model.spec.model, "layout": model.spec.layout, "cameras": "\n".join(model.cameras)}
+    onnx.helper.set_model_props(graph, {**about, "period": str(period)})
+    partial = path.with_name(path.name + ".partial")
+    onnx.save(graph, str(partial))
+    partial.replace(path)
+    return path
+
+
+def _squeezes(model: nn.Module) -> bool:
+    return any(isinstance(module, Squeezed) for module in model.modules())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the exporter and the libraries under it log and deprecate is theirs."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

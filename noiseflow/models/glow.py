@@ -1,0 +1,66 @@
+"""Glow: steps of actnorm, 1×1 convolution and coupling on several scales."""
+
+from collections.abc import Sequence
+
+import torch
+
+from noiseflow.flows import masks
+from noiseflow.flows.actnorm import ActNorm
+from noiseflow.flows.conditioning import ConditionalNet
+from noiseflow.flows.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.masked_coupling import MaskedAffineCoupling
+from noiseflow.flows.split import Split
+from noiseflow.flows.squeeze import Squeezed
+from noiseflow.flows.transform import Transform
+from noiseflow.models.model import register
+from noiseflow.models.residual_flow import ResidualFlow, count_option
+from noiseflow.models.spec import ModelSpec
+
+__all__ = ["Glow"]
+
+
+@register("glow")
+class Glow(ResidualFlow):
+    """Shot and read noise, then Glow's steps on the planes, and on half of them on coarser scales.
+
+    Data → latent: `ShotReadScale`; on each scale steps of `ActNorm`, `InvertibleConv1x1` and
+    a `MaskedAffineCoupling` by planes; then half of the planes are done (`Split`) and the rest
+    is squeezed (`Squeezed`) to the next scale.  A packed 2×2 cell is the first squeeze already;
+    a single plane is squeezed first.  Both directions are one pass.  |log scale| ≤ 1 a coupling.
+    On a frame whose height or width is no multiple of `period` the last rows or columns
+    stay out of the coarser scales.
+
+    Options of the spec: ``scales`` (2), ``steps`` on each (3), ``width``, ``unknown_camera``, ``seed``.
+
+    References
+    ----------
+    Kingma, Dhariwal: Glow: generative flow with invertible 1×1 convolutions, NeurIPS 2018.
+    """
+
+    @property
+    def period(self) -> int:  # type: ignore[override]
+        """Cells of the coarsest scale, in pixels of a plane."""
+        scales = count_option(self.spec, "scales", 2)
+        return int(2 ** (scales if self.planes == 1 else scales - 1))
+
+    def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+        """Scales, one within the other."""
+        cameras, steps = len(spec.cameras), count_option(spec, "steps", 3)
+        width, dropout = count_option(spec, "width", 16), float(spec.options.get("unknown_camera", 0.0))
+
+        def scale(planes: int, signal_planes: int, left: int) -> list[Transform]:
+            transforms: list[Transform] = []
+            for _ in range(steps):
+                net = ConditionalNet(planes, 2 * planes, signal_planes, cameras, width, 3, dropout, generator)
+                transforms += [
+                    ActNorm(planes),
+                    InvertibleConv1x1(planes, generator),
+                    MaskedAffineCoupling(net, masks.channel()),
+                ]
+            if left > 1:
+                rest = planes - planes // 2
+                transforms.append(Split([Squeezed(scale(4 * rest, 4 * signal_planes, left - 1))]))
+            return transforms
+
+        scales = count_option(spec, "scales", 2)
+        return [Squeezed(scale(4, 4, scales))] if spec.planes == 1 else scale(spec.planes, spec.planes, scales)

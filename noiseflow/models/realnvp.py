@@ -1,0 +1,47 @@
+"""RealNVP: masked affine couplings behind a shot-and-read head."""
+
+from collections.abc import Sequence
+
+import torch
+
+from noiseflow.flows import masks
+from noiseflow.flows.actnorm import ActNorm
+from noiseflow.flows.conditioning import ConditionalNet
+from noiseflow.flows.masked_coupling import MaskedAffineCoupling
+from noiseflow.flows.transform import Transform
+from noiseflow.models.model import register
+from noiseflow.models.residual_flow import ResidualFlow, count_option
+from noiseflow.models.spec import ModelSpec
+
+__all__ = ["RealNVP"]
+
+
+@register("realnvp")
+class RealNVP(ResidualFlow):
+    """Shot and read noise, then affine couplings by checkerboard and by plane, in turn.
+
+    Data → latent: `ShotReadScale`, then pairs of `MaskedAffineCoupling` under a mask and its
+    complement, each pair behind an `ActNorm` in the place of batch normalisation; of one
+    plane, checkerboard and rows.  Both directions are one pass.  |log scale| ≤ 1 a coupling.
+
+    Options of the spec: ``couplings`` (6), ``width``, ``unknown_camera``, ``seed``.
+
+    References
+    ----------
+    Dinh, Sohl-Dickstein, Bengio: Density estimation using Real NVP, ICLR 2017.
+    """
+
+    period = 2
+
+    def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+        """Couplings."""
+        planes, cameras = spec.planes, len(spec.cameras)
+        width, dropout = count_option(spec, "width", 16), float(spec.options.get("unknown_camera", 0.0))
+        kinds = (masks.checkerboard, masks.channel if planes > 1 else masks.rows)
+        transforms: list[Transform] = []
+        for index in range(count_option(spec, "couplings", 6)):
+            if index % 2 == 0:
+                transforms.append(ActNorm(planes))
+            net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator)
+            transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
+        return transforms

@@ -1,0 +1,97 @@
+"""What glow, realnvp, maf and iaf share: shot and read noise first, then a flow on what is left."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from noiseflow.errors import ModelError
+from noiseflow.flows.actnorm import ActNorm
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.flow import Flow
+from noiseflow.flows.shot_read import ShotReadScale
+from noiseflow.flows.transform import Transform
+from noiseflow.models.model import NoiseModel
+from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.spec import ModelSpec
+from noiseflow.models.statistics import NoiseStatistics
+
+__all__ = ["ResidualFlow", "count_option"]
+
+
+class ResidualFlow(NoiseModel):
+    """A flow behind a shot-and-read head, which starts as the noise level function.
+
+    A subclass writes `residual`: the transforms that follow, whose starting density on
+    standard normal noise is the standard normal one.
+
+    Options of the spec for all of them: ``width`` of the nets (16), ``unknown_camera``, the
+    chance in training that a net is not told the camera (0), ``seed`` of the starting
+    weights (0).
+    """
+
+    period: int = 1
+    """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
+        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos)
+        self.flow = Flow([head, *self.residual(spec, generator)])
+
+    @abstractmethod
+    def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+        """The transforms after the head, in the order data → latent."""
+
+    @property
+    def shot_read(self) -> ShotReadScale:
+        """The head; a property, so that its weights are saved once."""
+        head = self.flow.transforms[0]
+        assert isinstance(head, ShotReadScale)
+        return head
+
+    @property
+    def reach(self) -> int:
+        """Receptive radius of sampling in pixels of a plane, rounded up to the model's period."""
+        return -(-self.flow.sampling_reach // self.period) * self.period
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return self.flow.log_prob(noise, cond)
+
+    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+        return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
+
+    def start_from(self, statistics: NoiseStatistics) -> None:
+        """Start at the maximum-likelihood noise level function."""
+        nlf = NoiseLevelFunction(self.spec)
+        nlf.start_from(statistics)
+        with torch.no_grad():
+            self.shot_read.log_beta1.copy_(nlf.log_beta1)
+            self.shot_read.log_beta2.copy_(nlf.log_beta2)
+
+    @torch.no_grad()
+    def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:
+        """After `start_from`: every `ActNorm` whitens what a batch of training patches brings to it."""
+        norms = [module for module in self.flow.modules() if isinstance(module, ActNorm)]
+        hooks = [norm.register_forward_pre_hook(lambda norm, inputs: norm.start_from(inputs[0])) for norm in norms]
+        try:
+            if norms:
+                self.flow(noise, self.checked(cond))
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def count_option(spec: ModelSpec, name: str, default: int, least: int = 1) -> int:
+    """A whole number among the options of a spec.
+
+    Raises
+    ------
+    ModelError
+        If it is no whole number, or less than `least`.
+    """
+    value = spec.options.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ModelError(f"{spec.model}: option {name}: expected a whole number, {least} or more; got {value!r}")
+    return value

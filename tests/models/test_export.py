@@ -1,0 +1,78 @@
+"""An exported sampler gives the noise that the model gives for the same random numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from model_table import CAMERAS, TRAINED, generator, randomised_model, spec_of
+from torch import Tensor
+
+from noiseflow.errors import ModelError
+from noiseflow.flows import Conditions
+from noiseflow.flows.inverse import Inverse
+from noiseflow.models import ModelSpec, NoiseModel, build
+from noiseflow.models.export import export_sampler, latent_sampler
+
+SMALL = {"couplings": 2, "steps": 1, "bins": 4, "architecture": "sdn5|unc|gain4"}
+"""Fewer layers of each kind: the exporter takes a second for each."""
+
+SLOW = {"glow", "physics_flow"}
+EXPORTED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TRAINED if name != "maf"]
+
+
+def small_model(name: str, layout: str) -> NoiseModel:
+    spec = spec_of(name, layout)
+    model = build(ModelSpec(name, layout, spec.cameras, spec.isos, SMALL)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator(1))
+    return model
+
+
+def inputs(planes: int, batch: int, height: int, width: int) -> dict[str, Tensor]:
+    clean = torch.rand(batch, planes, height, width, generator=generator(1))
+    z = torch.randn(clean.shape, generator=generator(2))
+    iso, camera = torch.tensor([100.0, 333.0, 3000.0])[:batch], torch.tensor([1, 0, 2])[:batch]
+    return {"clean": clean, "iso": iso, "camera": camera, "z": z}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported_sampler_equals_the_model_at_any_size(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
+    model = small_model(name, "mono" if name == "glow" else "bayer")
+    path = export_sampler(model, tmp_path / "sampler.onnx")
+    session = runtime.InferenceSession(str(path))
+    assert session.get_modelmeta().custom_metadata_map["cameras"].split("\n") == list(CAMERAS)
+    for size in ((3, 16, 8), (1, 4, 20)):
+        given = inputs(model.planes, *size)
+        with torch.no_grad():
+            cond = Conditions(given["clean"], given["iso"], given["camera"])
+            expected = latent_sampler(model)(given["z"], cond)
+        (noise,) = session.run(None, {key: value.numpy() for key, value in given.items()})
+        torch.testing.assert_close(
+            torch.from_numpy(noise), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
+        )
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name != "maf"])
+def test_latent_sampler_is_what_sample_does(name: str) -> None:
+    model = randomised_model(name, "bayer").float()
+    given = inputs(4, 2, 6, 8)
+    cond = Conditions(given["clean"], torch.tensor([100.0, 333.0]), given["camera"])
+    z = torch.randn(given["clean"].shape, generator=generator(5))
+    with torch.no_grad():
+        torch.testing.assert_close(latent_sampler(model)(z, cond), model.sample(cond, generator(5)))
+
+
+def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"maf: samples front by front.*distil it"):
+        latent_sampler(build(spec_of("maf", "bayer")))
+    # An inverse of an inverse is what it was.
+    model = build(spec_of("iaf", "bayer"))
+    model.flow.transforms[1] = Inverse(model.flow.transforms[1])
+    with pytest.raises(ModelError, match="front by front"):
+        latent_sampler(model)
+    (tmp_path / "there.onnx").touch()
+    with pytest.raises(ModelError, match="exists; pass --overwrite"):
+        export_sampler(build(spec_of("gaussian", "bayer")), tmp_path / "there.onnx")
