@@ -95,7 +95,7 @@ def page(evaluation: Evaluation) -> str:
     )
     facts = {
         "Data": Path(data.store).name,
-        "Split": f"{data.split}, {count(data.patches, 'patch').replace('patchs', 'patches')}"
+        "Split": f"{data.split}, {count(data.patches, 'patch', 'patches')}"
         + (f" of {data.patches_in_split:,}, drawn at random" if data.patches < data.patches_in_split else ""),
         "Patch": f"{data.patch_shape[0]} × {data.patch_shape[1]} × {data.patch_shape[2]}, {data.layout}",
         "Frames": f"{data.frames:,}",

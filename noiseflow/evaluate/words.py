@@ -50,9 +50,9 @@ def times(value: float) -> str:
     return f"{value:.3g} ×" if math.isfinite(value) else "–"
 
 
-def count(number_of: int, thing: str) -> str:
+def count(number_of: int, thing: str, things: str | None = None) -> str:
     """``1 frame``, ``20,000 frames``."""
-    return f"{number_of:,} {thing}{'' if number_of == 1 else 's'}"
+    return f"{number_of:,} {thing if number_of == 1 else things or thing + 's'}"
 
 
 def join(names: list[str]) -> str:
