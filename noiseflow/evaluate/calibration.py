@@ -1,4 +1,4 @@
-"""Calibration of the density: is the latent that it makes of real noise a standard normal?"""
+"""Calibration of the density: whether the latent that it makes of real noise is standard normal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
+from noiseflow.evaluate.estimate import VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
 from noiseflow.evaluate.words import number, percent, plus_minus
 
@@ -70,12 +70,12 @@ class Calibration(Score):
 
     title: ClassVar[str] = "Calibration of the density"
     method: ClassVar[str] = (
-        "The latent z that a model makes of the real noise (a flow’s z; of a Gaussian, noise ÷ σ) is standard normal if "
-        "its density is right, and Φ(z) then uniform (probability integral transform). On about a million values, "
+        "The latent z that a model makes of the real noise (a flow’s z; of a Gaussian, noise ÷ σ) is standard normal "
+        "if its density is right, and Φ(z) then uniform (probability integral transform). On about a million values, "
         "evenly over the scenes. "
         f"The density is off where the part of the data below one of {len(LEVELS)} of its own quantiles differs from "
-        f"the quantile’s level by more than {percent(MARGIN)} and the {percent(LEVEL)} interval over scenes, wider for "
-        "their number, excludes it. Models that only sample, or whose latent is not to be had (the oracle), are left "
+        f"the quantile’s level by more than {percent(MARGIN)} and the {percent(VERDICT, 1)} interval over scenes, wider "
+        "for their number, excludes it. Models that only sample, or whose latent is not to be had (the oracle), are left "
         "out; conditional quantiles of their samples are under the distribution by intensity."
     )
 
@@ -89,7 +89,9 @@ class Calibration(Score):
         coverage = self.models[tested]
         shown = max(coverage.off or [coverage.worst], key=lambda i: abs(coverage.below[i].value - LEVELS[i]))
         level, below = LEVELS[shown], coverage.below[shown]
-        numbers = f"{plus_minus(below.scaled(100.0), 1)} % of the data is below the density’s {100 * level:g} % quantile"
+        numbers = (
+            f"{plus_minus(below.scaled(100.0), 1)} % of the data is below the density’s {100 * level:g} % quantile"
+        )
         if below.low is None:
             return [Finding("open", "calibration", f"Calibration is not judged, for want of scenes: {numbers}.")]
         if coverage.off:
@@ -165,7 +167,7 @@ class CalibrationMetric(Metric):
 
     def score(self) -> Calibration:
         """The histogram of each model, and its quantiles."""
-        strict = 1 - (1 - LEVEL) / len(LEVELS)
+        strict = 1 - (1 - VERDICT) / len(LEVELS)
         models = {}
         for name in self.setup.models:
             counts = self.counts.get(name)

@@ -10,19 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import LEVEL
 from noiseflow.evaluate.marginal import (
     BLOCKS,
     FLOOR_SPREADS,
     PARTS,
-    PSEUDO_COUNT,
     Divergence,
-    beside_floor,
     divergences,
     parts_and_blocks,
 )
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.words import percent, significant
+from noiseflow.evaluate.words import significant
 
 __all__ = ["Conditional", "ConditionalMetric", "SignalBin"]
 
@@ -160,7 +157,11 @@ class Conditional(Score):
         for number, bin_ in enumerate(self.bins):
             where = (None, None, f"intensity {number}")
             records.append(Record("conditional_bin_signal", "DN", DATA, *where, bin_.signal_dn))
-            for measure, unit, of in (("kl", "nats", bin_.kl), ("js", "nats", bin_.js), ("wasserstein", "σ", bin_.wasserstein)):
+            for measure, unit, of in (
+                ("kl", "nats", bin_.kl),
+                ("js", "nats", bin_.js),
+                ("wasserstein", "σ", bin_.wasserstein),
+            ):
                 if of.floor is not None:
                     records.append(Record(f"conditional_bin_{measure}_floor", unit, DATA, *where, of.floor))
                 for name, value in of.models.items():
@@ -202,8 +203,8 @@ class Conditional(Score):
                 figure,
                 title="Divergence by intensity",
                 alt="KL divergence of the residuals against signal, one line per model, and the floor",
-                caption="KL of the residuals (noise over the data’s σ at that signal) in each bin of signal, nats. Good: "
-                "in the grey area, where the data is from itself.",
+                caption="KL of the residuals (noise over the data’s σ at that signal) in each bin of signal, nats. "
+                "Good: in the grey area, where the data is from itself.",
             )
         tested = models[0]
         with canvas() as figure:
@@ -289,9 +290,7 @@ class ConditionalMetric(Metric):
             floor = float(np.average([of.floor or 0.0 for of in each], weights=weights))
             return {
                 DATA: floor,
-                **{
-                    name: float(np.average([of.models[name].value for of in each], weights=weights)) for name in models
-                },
+                **{name: float(np.average([of.models[name].value for of in each], weights=weights)) for name in models},
             }
 
         return Conditional(LEVELS, tuple(bins), averages("kl"), averages("js"), averages("wasserstein"))
@@ -303,9 +302,7 @@ def _is_off(kl: Divergence, model: str) -> bool:
     return estimate.value > high and (estimate.low is None or estimate.low > floor)
 
 
-def _below(
-    real: NDArray[np.int64], sampled: NDArray[np.int64], edges: NDArray[np.float64]
-) -> tuple[float, ...]:
+def _below(real: NDArray[np.int64], sampled: NDArray[np.int64], edges: NDArray[np.float64]) -> tuple[float, ...]:
     """Part of the real values below the sampled quantiles; within a bin linear."""
     parts = [np.concatenate([[0.0], np.cumsum(counts) / counts.sum()]) for counts in (real, sampled)]
     quantiles = np.interp(LEVELS, parts[1], edges)

@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-__all__ = ["LEVEL", "RESAMPLES", "Estimate", "bootstrap_ratio", "jackknife", "ratio_of_sums"]
+__all__ = ["LEVEL", "RESAMPLES", "VERDICT", "Estimate", "bootstrap_ratio", "jackknife", "ratio_of_sums"]
+
+VERDICT = 0.995
+"""Coverage of the intervals that flag a fault in the checks of structure, tails, calibration
+and the two-sample test: with ten of them a report on the right model is wrong once in 20."""
 
 RESAMPLES = 1999
 FEWEST_RESAMPLED, MOST_RESAMPLED = 5, 400

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from noiseflow.errors import DataError, ModelError
 from noiseflow.evaluate.density import has_latent, kind_of, latent, log_density, refusal
-from noiseflow.evaluate.examples import Example, choose, crop
+from noiseflow.evaluate.examples import Example, choose, crop, preview
 from noiseflow.evaluate.likelihood import Likelihood
 from noiseflow.evaluate.metric import (
     DATA,
@@ -29,7 +29,7 @@ from noiseflow.evaluate.metric import (
     seed_for,
 )
 from noiseflow.evaluate.metrics import LEGACY, METRICS
-from noiseflow.evaluate.survey import Survey, scale_dn, signal_dn, survey
+from noiseflow.evaluate.survey import scale_dn, signal_dn, survey
 from noiseflow.evaluate.words import count, join, percent
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
@@ -344,7 +344,7 @@ def _without_density(
     models: Mapping[str, NoiseModel], camera_of: Mapping[str, Tensor], store: PatchStore, rows: NDArray[np.int64]
 ) -> dict[str, str]:
     """Models that only sample, and why."""
-    read = store.read(rows[:1])
+    read = store.read(rows[:8])
     refused = {}
     for name, model in models.items():
         noise, cond = _as_wanted(model, read, camera_of[name])
@@ -360,8 +360,6 @@ def _as_wanted(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[
     device, dtype = like.device, like.dtype
     cond = Conditions(read.clean.to(device, dtype), read.iso.to(device, dtype), camera_of[read.camera].to(device))
     return read.noise.to(device, dtype), cond
-
-
 
 
 def _check(models: Mapping[str, NoiseModel], store: PatchStore, rows: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -490,6 +488,7 @@ def _examples(
                 clean_variance=float(entry["clean_variance"]),
                 clean=clean,
                 noise=noise,
+                srgb=preview(batch, int(index)) if store.layout == "bayer" else {},
             )
         )
     return examples

@@ -112,7 +112,9 @@ class Likelihood(Score):
     def _against(self, tested: str, other: str, difference: Estimate) -> Finding:
         by = f"{plus_minus(difference)} nats/dim"
         if difference.low is None:
-            return Finding("open", "nll", f"{tested} against {other}: {by}, from one {self.group_is}, so without an interval.")
+            return Finding(
+                "open", "nll", f"{tested} against {other}: {by}, from one {self.group_is}, so without an interval."
+            )
         frames = f"{percent(LEVEL)} interval over {count(difference.groups, self.group_is)}"
         if difference.above(0):
             return Finding("good", "nll", f"{tested} is better than {other} by {by} ({frames}).")

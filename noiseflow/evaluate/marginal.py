@@ -141,7 +141,8 @@ class Marginal(Score):
 
     title: ClassVar[str] = "Distribution of the noise"
     method: ClassVar[str] = (
-        f"KL(real ‖ sampled) and Jensen–Shannon in nats, Wasserstein-1 in the real noise’s σ, over bins of σ/{BINS_PER_SIGMA} (σ of the real noise; at most {MOST_BINS} bins) "
+        f"KL(real ‖ sampled) and Jensen–Shannon in nats, Wasserstein-1 in the real noise’s σ, over bins of "
+        f"σ/{BINS_PER_SIGMA} (σ of the real noise; at most {MOST_BINS} bins) "
         "from the smallest to the largest real value, the two outermost open, so that nothing is dropped; "
         f"{PSEUDO_COUNT} is added to every bin. Real and sampled noise are both blurred by a uniform ±½ code first, "
         "so that the steps of the integers are not held against a continuous density. "

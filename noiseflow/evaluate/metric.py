@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noiseflow.evaluate.density import Kind
 from noiseflow.evaluate.drawing import Pen, Plate
 from noiseflow.evaluate.estimate import Estimate
 from noiseflow.evaluate.survey import Survey
@@ -53,7 +54,7 @@ class Setup:
     survey: Survey
     models: tuple[str, ...]
     seed: int
-    densities: Mapping[str, str]
+    densities: Mapping[str, Kind]
     without_density: Mapping[str, str]
 
     @property

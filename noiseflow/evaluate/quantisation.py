@@ -78,8 +78,8 @@ class Quantisation(Score):
         worst = min(off, key=lambda cell: cell.sigma_dn / cell.step)
         where = f" ({cell_name(worst.camera, worst.iso)})" if len(self.cells) > 1 else ""
         numbers = (
-            f"{percent(worst.on_codes[DATA])} of the data and {percent(worst.on_codes[tested])} of the samples stand on "
-            f"codes, {worst.step} DN apart; σ is {number(worst.sigma_dn, 2)} DN in the dark{where}"
+            f"{percent(worst.on_codes[DATA])} of the data and {percent(worst.on_codes[tested])} of the samples stand "
+            f"on codes, {worst.step} DN apart; σ is {number(worst.sigma_dn, 2)} DN in the dark{where}"
         )
         if worst.coarse:
             text = f"Quantisation is missing: {numbers}. Round samples to codes (`noiseflow sample` does)."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
+from noiseflow.evaluate.estimate import LEVEL, VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
 from noiseflow.evaluate.row_noise import row_ratio
 from noiseflow.evaluate.survey import CLOSE_VALUES
@@ -69,7 +69,8 @@ class Structure(Score):
     lags : tuple of Compared
         Autocorrelation at the judged lags (rows, columns), rows' and columns' means removed.
     columns : Compared
-        Variance of column means × height ÷ pixel variance: 1 for independent pixels.
+        Variance of column means × height ÷ pixel variance, row means removed: 1 for independent
+        pixels.
     pairs : tuple of Compared
         Correlation between each two planes at the same place.
     planes : tuple of Compared
@@ -90,8 +91,8 @@ class Structure(Score):
         "removed, so that row noise does not pass for it, at lags of one and two pixels of a plane; spatial "
         f"correlation and that between planes are off where data and samples differ by more than {MARGIN:g}, a plane’s "
         f"share of the variance where it differs by more than {percent(PLANE_MARGIN)}, columns where the ratio of "
-        f"their means’ variance differs by more than {percent(COLUMN_MARGIN)}, and the {percent(LEVEL)} interval over "
-        "scenes, wider for the number of comparisons, excludes 0. Planes are said to be in the wrong order if the "
+        f"their means’ variance differs by more than {percent(COLUMN_MARGIN)}, and the {percent(VERDICT, 1)} interval "
+        "over scenes, wider for the number of comparisons, excludes 0. Planes are said to be in the wrong order if the "
         f"scenes’ variances by plane fit in another order with less than {percent(MATCH)} of the misfit (log variance, "
         "squared), the interval of the difference excluding 0."
     )
@@ -117,8 +118,8 @@ class Structure(Score):
         shown = max(off or self.lags, key=lambda lag: abs(lag.missing[tested].value))
         real, sampled = shown.of[DATA], shown.of[tested]
         numbers = (
-            f"pixels {shown.part} apart correlate by {plus_minus(real, 3)} in the data, {plus_minus(sampled, 3)} in the "
-            "samples"
+            f"pixels {shown.part} apart correlate by {plus_minus(real, 3)} in the data, {plus_minus(sampled, 3)} in "
+            "the samples"
         )
         if shown.missing[tested].low is None:
             return Finding("open", "correlation", f"Spatial correlation is not judged, for want of scenes: {numbers}.")
@@ -150,7 +151,9 @@ class Structure(Score):
             return [Finding("open", "planes", "The planes are not judged, for want of scenes.")]
         order = self.order[tested]
         if order is not None:
-            text = f"The planes are in the wrong order: by their variance the samples’ planes fit the data’s as {order}."
+            text = (
+                f"The planes are in the wrong order: by their variance the samples’ planes fit the data’s as {order}."
+            )
             return [Finding("bad", "planes", text)]
         shares = [plane for plane in self.planes if plane.off(tested, PLANE_MARGIN)]
         pairs = [pair for pair in self.pairs if pair.off(tested, MARGIN)]
@@ -226,9 +229,7 @@ class Structure(Score):
     def _maps(self, tested: str) -> Plate:
         maps = {name: np.array(self.autocorrelation[name]) for name in (DATA, tested)}
         reach = LARGEST_LAG + 0.5
-        largest = max(
-            0.02, *(float(np.abs(np.where(_not_centre(image), image, 0.0)).max()) for image in maps.values())
-        )
+        largest = max(0.02, *(float(np.abs(np.where(_not_centre(image), image, 0.0)).max()) for image in maps.values()))
         with canvas(height=2.9) as figure:
             left, right = figure.subplots(1, 2, sharey=True)
             for ax, (name, image) in zip((left, right), maps.items(), strict=True):
@@ -337,7 +338,8 @@ class StructureMetric(Metric):
         for name, residual in batch.residual.items():
             centred = residual[chosen]
             centred = centred - centred.mean((2, 3), keepdim=True)
-            columns[name] = row_ratio(centred.transpose(2, 3)).numpy().mean(1)
+            # Row noise would be a part of the pixels' variance, and make the columns look still.
+            columns[name] = row_ratio((centred - centred.mean(3, keepdim=True)).transpose(2, 3)).numpy().mean(1)
             np.add.at(self.planes[name], group, torch.einsum("bchw,bdhw->bcd", centred, centred).double().numpy())
             products = self._products(centred)
             for sums, product in zip(self.products[name], products, strict=True):
@@ -357,8 +359,14 @@ class StructureMetric(Metric):
             left, right = max(-dx, 0), max(dx, 0)
             one = inner[:, :, : self.height - dy, left : self.width - right]
             other = inner[:, :, dy:, right : self.width - left]
-            products.append((one * other).mean((1, 2, 3)).double().numpy())
+            product = (one * other).mean((1, 2, 3)).double().numpy()
+            products.append(product - self._of_white(dy, dx) * products[0])
         return products
+
+    def _of_white(self, dy: int, dx: int) -> float:
+        """What removing the means of rows and columns makes of no correlation."""
+        in_row, in_column = -1 / (self.width - 1), -1 / (self.height - 1)
+        return (in_row if dx else 1.0) * (in_column if dy else 1.0)
 
     def _autocovariance(self, centred: Tensor) -> NDArray[np.float64]:
         """Sum over patches of the mean product at each lag of the map."""
@@ -377,6 +385,8 @@ class StructureMetric(Metric):
         names, planes = self.setup.survey.plane_names, self.setup.survey.patch_shape[0]
         lags = [self._lag(index + 1, dy, dx) for index, (dy, dx) in enumerate(self.judged)]
         shares = {name: np.einsum("gcc->gc", sums) for name, sums in self.planes.items()}
+        # Of each plane, and of each two.
+        comparisons = planes * (planes + 1) // 2
         values = int(self.patches.sum()) * math.prod(self.setup.survey.patch_shape)
         power = {name: _normalised(total, self.width) for name, total in self.power.items()}
         return Structure(
@@ -392,7 +402,7 @@ class StructureMetric(Metric):
                         for name, sums in self.planes.items()
                     },
                     self.patches,
-                    planes * (planes - 1) // 2,
+                    comparisons,
                 )
                 for a, b in combinations(range(planes), 2)
             ),
@@ -401,7 +411,7 @@ class StructureMetric(Metric):
                     names[plane],
                     {name: share[:, plane] * _over_mean(share, self.patches) for name, share in shares.items()},
                     self.patches,
-                    planes,
+                    comparisons,
                 )
                 for plane in range(planes)
                 if planes > 1
@@ -425,7 +435,7 @@ class StructureMetric(Metric):
     def _compare(
         self, part: str, numerators: Mapping[str, NDArray[np.float64]], denominator: NDArray[np.float64], parts: int
     ) -> Compared:
-        strict = 1 - (1 - LEVEL) / max(parts, 1)
+        strict = 1 - (1 - VERDICT) / max(parts, 1)
         return Compared(
             part=part,
             of={
@@ -433,7 +443,9 @@ class StructureMetric(Metric):
                 for name, sums in numerators.items()
             },
             missing={
-                name: ratio_of_sums(numerator=numerators[DATA] - numerators[name], denominator=denominator, level=strict)
+                name: ratio_of_sums(
+                    numerator=numerators[DATA] - numerators[name], denominator=denominator, level=strict
+                )
                 for name in self.setup.models
             },
         )
@@ -449,7 +461,7 @@ class StructureMetric(Metric):
         misfit = np.array([np.square(log_real - log_sampled[:, order]).sum(1) for order in orders])
         best = int(misfit.sum(1).argmin())
         gain = misfit[0] - misfit[best]
-        strict = 1 - (1 - LEVEL) / max(len(orders) - 1, 1)
+        strict = 1 - (1 - VERDICT) / max(len(orders) - 1, 1)
         better = ratio_of_sums(numerator=gain, denominator=np.ones(len(gain)), level=strict)
         if best == 0 or not better.above(0) or misfit[best].sum() > MATCH * misfit[0].sum():
             return None

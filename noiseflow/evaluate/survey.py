@@ -190,9 +190,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     group_is = "scene" if len(np.unique(table["scene"])) >= FEWEST_SCENES else "frame"
     of_a_scene = ["camera", "iso", "scene"]
     frames = len(np.unique(table[[*of_a_scene, "frame"]]))
-    keys, group = np.unique(
-        table[of_a_scene if group_is == "scene" else [*of_a_scene, "frame"]], return_inverse=True
-    )
+    keys, group = np.unique(table[of_a_scene if group_is == "scene" else [*of_a_scene, "frame"]], return_inverse=True)
     cell_keys, cell_of_group = np.unique(keys[["camera", "iso"]], return_inverse=True)
     cell_of_row = cell_of_group[group]
     brightness, texture = np.empty(len(rows)), np.empty(len(rows))
@@ -334,7 +332,7 @@ def _pairs(table: NDArray[np.void]) -> NDArray[np.int64]:
     one, next_one = order[:-1], order[1:]
     same = np.logical_and.reduce([table[name][one] == table[name][next_one] for name in PLACE])
     successive = same & (table["frame"][next_one] == table["frame"][one] + 1)
-    pairs = np.stack([one, next_one], 1)[successive]
+    pairs: NDArray[np.int64] = np.stack([one, next_one], 1)[successive]
     if len(pairs) > MOST_PAIRS:
         pairs = pairs[np.linspace(0, len(pairs) - 1, MOST_PAIRS).round().astype(np.int64)]
     return pairs

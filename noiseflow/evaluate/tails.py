@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
+from noiseflow.evaluate.estimate import LEVEL, VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
 from noiseflow.evaluate.words import number, percent, plus_minus
 
@@ -29,7 +29,6 @@ FARTHEST = 1e-5
 
 WIDTH, REACH = 0.02, 300
 """Bins of asinh of the residual, and their number on each side: to sinh(6) = 202 σ."""
-
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,8 @@ class Tails(Score):
         "Residuals are the noise over the real noise’s σ at that signal. Counted are the pixels beyond "
         f"{', '.join(f'{threshold:g}' for threshold in THRESHOLDS)} σ, either way. The tails are judged at thresholds "
         f"with {FEWEST} pixels or more beyond: missing or too heavy if data and samples differ by more than "
-        f"{percent(MARGIN)} of the data’s part and the {percent(LEVEL)} interval of the difference (over scenes, wider "
-        "for the number of thresholds) excludes 0."
+        f"{percent(MARGIN)} of the data’s part and the {percent(VERDICT, 1)} interval of the difference (over scenes, "
+        "wider for the number of thresholds) excludes 0."
     )
 
     values: int
@@ -99,7 +98,11 @@ class Tails(Score):
             text = f"The tails are not judged: fewer than {FEWEST} pixels are beyond {THRESHOLDS[0]:g} σ."
             return [Finding("open", "tails", text)]
         if all(each.missing[tested].low is None for each in judged):
-            return [Finding("open", "tails", f"The tails are not judged, for want of scenes: {_numbers(judged[-1], tested)}.")]
+            return [
+                Finding(
+                    "open", "tails", f"The tails are not judged, for want of scenes: {_numbers(judged[-1], tested)}."
+                )
+            ]
         off = [each for each in judged if _off(each, tested)]
         if not off:
             text = f"The tails of the samples are the data’s as far as {judged[-1].threshold:g} σ: "
@@ -130,7 +133,9 @@ class Tails(Score):
         for each in self.beyond:
             part = f"beyond {each.threshold:g} σ"
             records += [Record.of(value, "tail_part", "1", name, *where, part) for name, value in each.part.items()]
-            records += [Record.of(value, "tail_missing", "1", name, *where, part) for name, value in each.missing.items()]
+            records += [
+                Record.of(value, "tail_missing", "1", name, *where, part) for name, value in each.missing.items()
+            ]
         for name, values in self.quantiles.items():
             records += [
                 Record("residual_quantile", "σ", name, *where, f"{level:g}", value)
@@ -205,7 +210,7 @@ class TailsMetric(Metric):
         """Kurtosis, parts beyond each threshold, quantiles."""
         edges = np.sinh(WIDTH * (np.arange(2 * REACH + 1) - REACH))
         levels = _levels()
-        strict = 1 - (1 - LEVEL) / len(THRESHOLDS)
+        strict = 1 - (1 - VERDICT) / len(THRESHOLDS)
         beyond = [
             Beyond(
                 threshold=threshold,
@@ -252,9 +257,7 @@ def _levels() -> NDArray[np.float64]:
     return levels
 
 
-def _quantiles(
-    counts: NDArray[np.int64], edges: NDArray[np.float64], levels: NDArray[np.float64]
-) -> tuple[float, ...]:
+def _quantiles(counts: NDArray[np.int64], edges: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[float, ...]:
     parts = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
     return tuple(float(value) for value in np.interp(levels, parts, edges))
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from noiseflow.evaluate.drawing import Pen, Plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
+from noiseflow.evaluate.estimate import VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
 from noiseflow.evaluate.survey import MOST_PAIRS
 from noiseflow.evaluate.words import percent, plus_minus
@@ -38,9 +38,9 @@ class Temporal(Score):
     method: ClassVar[str] = (
         f"On at most {MOST_PAIRS} places: correlation of the real noise (its patch’s mean removed) of two successive "
         "frames of a scene. Frames whose clean signal is the mean of the n − 1 others correlate by −1/(n − 1) though "
-        "independent; that is taken off. What is the same in all frames of a burst is in its clean signal and not seen. "
-        "Models draw each frame by itself; the data contradicts that where the correlation differs from 0 by more than "
-        f"{MARGIN:g} and the {percent(LEVEL)} interval over scenes excludes 0."
+        "independent; that is taken off. What is the same in all frames of a burst is in its clean signal and not "
+        "seen. Models draw each frame by itself; the data contradicts that where the correlation differs from 0 by more than "
+        f"{MARGIN:g} and the {percent(VERDICT, 1)} interval over scenes excludes 0."
     )
 
     pairs: int
@@ -114,5 +114,5 @@ class TemporalMetric(Metric):
         """The correlation over all pairs."""
         if not self.expected:
             return Temporal(0, None, math.nan)
-        excess = ratio_of_sums(numerator=self.products, denominator=self.squares, level=LEVEL)
+        excess = ratio_of_sums(numerator=self.products, denominator=self.squares, level=VERDICT)
         return Temporal(len(self.expected), excess, float(np.mean(self.expected)))

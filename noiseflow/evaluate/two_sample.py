@@ -1,6 +1,5 @@
-"""Two-sample test: can a small classifier tell real patches from sampled ones?"""
+"""Two-sample test: whether a small classifier can tell real patches from sampled ones."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, plate
-from noiseflow.evaluate.estimate import Estimate, ratio_of_sums
+from noiseflow.evaluate.estimate import VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
 from noiseflow.evaluate.row_noise import row_ratio
 from noiseflow.evaluate.survey import CLOSE_VALUES
@@ -19,7 +18,6 @@ from noiseflow.evaluate.words import percent, plus_minus
 
 __all__ = ["TwoSample", "TwoSampleMetric", "features", "held_out_hits"]
 
-LEVEL = 0.99
 SIZE = 16
 """Pixels a side of what is classified: larger patches are cut."""
 
@@ -53,10 +51,10 @@ class TwoSample(Score):
         f"On at most {CLOSE_VALUES:,} values of each source, cut to {SIZE} × {SIZE} pixels of all planes: residuals "
         "(noise over the real noise’s σ at that signal, ±½ code added). A linear discriminant (Fisher) is trained on "
         "moments, tails, neighbours’, rows’, columns’ and planes’ products and the responses of "
-        f"{FILTERS} random filters, each also times the signal, and tried on scenes that it has not seen ({FOLDS} "
+        f"{FILTERS} random filters, each also times the signal, and tried on scenes it has not seen ({FOLDS} "
         "folds of scenes; of patches where there are fewer scenes). 50 % right: it cannot tell. It can where the "
-        f"{percent(LEVEL)} interval over scenes is above 50 % and the accuracy above {percent(0.5 + MARGIN)}. Larger "
-        "pieces would be told more easily: compare accuracies at one size only."
+        f"{percent(VERDICT, 1)} interval over scenes is above 50 % and the accuracy above {percent(0.5 + MARGIN)}. "
+        "Larger pieces would be told more easily: compare accuracies at one size only."
     )
 
     pieces: int
@@ -73,7 +71,9 @@ class TwoSample(Score):
         size = " × ".join(map(str, self.shape[1:]))
         numbers = f"{plus_minus(accuracy.scaled(100.0), 1)} % right on held-out pieces of {size} pixels, 50 % is chance"
         if accuracy.low is None:
-            return [Finding("open", "two_sample", f"The two-sample test has no interval, for want of scenes: {numbers}.")]
+            return [
+                Finding("open", "two_sample", f"The two-sample test has no interval, for want of scenes: {numbers}.")
+            ]
         if accuracy.above(0.5) and accuracy.value > 0.5 + MARGIN:
             text = f"A small classifier tells real from sampled: {numbers}."
             return [Finding("bad", "two_sample", text)]
@@ -119,7 +119,7 @@ class TwoSample(Score):
                     title="Two-sample test",
                     alt="Held-out accuracy of a classifier of real against sampled pieces, per model",
                     caption="How often a small classifier is right whether a piece is real or sampled. Good: 50 %, "
-                    f"nobody can tell. Bars: {percent(LEVEL)} intervals over scenes.",
+                    f"nobody can tell. Bars: {percent(VERDICT, 1)} intervals over scenes.",
                 )
             ]
 
@@ -160,9 +160,9 @@ class TwoSampleMetric(Metric):
                 hits = held_out_hits(rows[DATA], rows[name], group)
                 groups = self.setup.survey.groups
                 accuracy[name] = ratio_of_sums(
-                    numerator=np.bincount(group, hits, groups),
-                    denominator=2.0 * np.bincount(group, minlength=groups),
-                    level=LEVEL,
+                    numerator=np.bincount(group, hits, groups).astype(np.float64),
+                    denominator=2 * np.bincount(group, minlength=groups).astype(np.float64),
+                    level=VERDICT,
                 )
         return TwoSample(len(group), self.shape, width, accuracy)
 
