@@ -74,9 +74,9 @@ class Calibration(Score):
         "if its density is right, and Φ(z) then uniform (probability integral transform). On about a million values, "
         "evenly over the scenes. "
         f"The density is off where the part of the data below one of {len(LEVELS)} of its own quantiles differs from "
-        f"the quantile’s level by more than {percent(MARGIN)} and the {percent(VERDICT, 1)} interval over scenes, wider "
-        "for their number, excludes it. Models that only sample, or whose latent is not to be had (the oracle), are left "
-        "out; conditional quantiles of their samples are under the distribution by intensity."
+        f"the quantile’s level by more than {percent(MARGIN)} and the {percent(VERDICT, 1)} interval over scenes, "
+        "wider for their number, excludes it. Models that only sample, or whose latent is not to be had (the oracle), "
+        "are left out; conditional quantiles of their samples are under the distribution by intensity."
     )
 
     levels: tuple[float, ...]

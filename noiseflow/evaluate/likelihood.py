@@ -189,7 +189,8 @@ class Likelihood(Score):
                 ax.errorbar(
                     isos,
                     [value.value for value in values],
-                    [value.half_width or 0.0 for value in values],
+                    # Of two or three scenes a bar would only say that nothing is known, and hide the rest.
+                    [(value.half_width or 0.0) if value.groups > 3 else 0.0 for value in values],
                     color=pen.colour,
                     marker=pen.marker,
                     linestyle=pen.dash,
@@ -206,7 +207,7 @@ class Likelihood(Score):
                 title=f"NLL by ISO, {camera}",
                 alt=f"NLL in nats per pixel in DN against ISO for {camera}, one line per model",
                 caption="NLL of the held-out noise in DN at each ISO; lower is better. It rises with the gain, since "
-                f"noise spreads over more codes. Bars: {percent(LEVEL)} intervals over {self.group_is}s.",
+                f"noise spreads over more codes. Bars: {percent(LEVEL)} intervals over {self.group_is}s, if more than 3.",
             )
 
     def _by_signal(self, pens: Mapping[str, Pen]) -> Plate:

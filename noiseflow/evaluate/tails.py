@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
 from noiseflow.evaluate.estimate import LEVEL, VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.words import number, percent, plus_minus
+from noiseflow.evaluate.words import percent, plus_minus
 
 __all__ = ["Beyond", "Tails", "TailsMetric"]
 
@@ -119,7 +119,7 @@ class Tails(Score):
     def table(self) -> Sequence[TableRow]:
         """Kurtosis, and the part beyond 4 σ."""
         beyond = next(each for each in self.beyond if each.threshold == 4.0)
-        parts = {name: number(1e6 * part.value, 0) for name, part in beyond.part.items()}
+        parts = {name: f"{1e6 * part.value:,.0f}" for name, part in beyond.part.items()}
         kurtosis = {name: plus_minus(value, 2) for name, value in self.kurtosis.items()}
         return [
             TableRow("Kurtosis", "of residuals; Gaussian: 3", "as in the data", kurtosis),

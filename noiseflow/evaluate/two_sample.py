@@ -27,6 +27,9 @@ RIDGE = 1e-3
 """Added to the diagonal of the pooled correlation matrix of the features."""
 
 MARGIN = 0.01
+MOST = 0.1
+"""How far above ½ the interval may reach where it is said that nobody can tell."""
+
 FEWEST = 200
 
 
@@ -77,6 +80,9 @@ class TwoSample(Score):
         if accuracy.above(0.5) and accuracy.value > 0.5 + MARGIN:
             text = f"A small classifier tells real from sampled: {numbers}."
             return [Finding("bad", "two_sample", text)]
+        if not accuracy.below(0.5 + MOST):
+            text = f"The scenes are too few to say whether real can be told from sampled: {numbers}."
+            return [Finding("open", "two_sample", text)]
         return [Finding("good", "two_sample", f"A small classifier cannot tell real from sampled: {numbers}.")]
 
     def table(self) -> Sequence[TableRow]:
