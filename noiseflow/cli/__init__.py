@@ -11,7 +11,20 @@ from noiseflow.errors import ExtrapolationWarning, NoiseflowError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("demo", "simulate", "ingest", "calibrate", "fit", "sample", "evaluate", "import", "profiles", "info")
+COMMANDS = (
+    "demo",
+    "simulate",
+    "ingest",
+    "calibrate",
+    "fit",
+    "sample",
+    "evaluate",
+    "compare",
+    "benchmark",
+    "import",
+    "profiles",
+    "info",
+)
 """Command names in the order of the work; each is a module of this package with a click
 command of its own name (`import_` for ``import``)."""
 

@@ -99,8 +99,8 @@ class LegacyKl(Score):
         "As in the published code, for comparison with papers only. Per patch: 64 bins of width 0.2/64 from −0.1 to "
         "0.1 and two open ones, bins that either histogram leaves empty dropped, forward KL, mean over patches (at "
         f"most {MOST_PATCHES}). Unit: 1,000 bins from 0 to 1, which see no negative noise. Warning: neither says what "
-        "it seems to. What differs most falls into empty bins and is dropped, and two samples of the same distribution do "
-        f"not score 0: the floor is that of two samples of one Gaussian, {FLOOR_VALUES:,} values each, "
+        "it seems to. What differs most falls into empty bins and is dropped, and two samples of the same distribution "
+        f"do not score 0: the floor is that of two samples of one Gaussian, {FLOOR_VALUES:,} values each, "
         f"σ = {FLOOR_SIGMA:g}, as in the published figure, and with this data’s own σ and size of patch."
     )
 

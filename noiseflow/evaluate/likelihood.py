@@ -69,6 +69,10 @@ class Likelihood(Score):
         Models that only sample, and what they say when asked.
     group_is : str
         What intervals rest on, ``"scene"`` or ``"frame"``.
+    group_dims : tuple of float
+        Dimensions in each group, for paired differences between reports.
+    group_nats : mapping of str to tuple of float
+        NLL summed over each group, nats, per model.
     cells : tuple of CellLikelihood
         All of the data, then each camera at each ISO if there are several.
     cameras : tuple of CellLikelihood
@@ -95,6 +99,8 @@ class Likelihood(Score):
     density: Mapping[str, str]
     without_density: Mapping[str, str]
     group_is: str
+    group_dims: tuple[float, ...]
+    group_nats: Mapping[str, tuple[float, ...]]
     cells: tuple[CellLikelihood, ...]
     cameras: tuple[CellLikelihood, ...]
     signals: tuple[CellLikelihood, ...]
@@ -207,7 +213,7 @@ class Likelihood(Score):
                 title=f"NLL by ISO, {camera}",
                 alt=f"NLL in nats per pixel in DN against ISO for {camera}, one line per model",
                 caption="NLL of the held-out noise in DN at each ISO; lower is better. It rises with the gain, since "
-                f"noise spreads over more codes. Bars: {percent(LEVEL)} intervals over {self.group_is}s, if more than 3.",
+                f"noise spreads over more codes. Bars: {percent(LEVEL)}, if over more than 3 {self.group_is}s.",
             )
 
     def _by_signal(self, pens: Mapping[str, Pen]) -> Plate:
@@ -321,6 +327,8 @@ class LikelihoodMetric(Metric):
             density={name: KINDS[kind] for name, kind in self.setup.densities.items()},
             without_density=self.setup.without_density,
             group_is=survey.group_is,
+            group_dims=tuple(self.dims.sum(0).tolist()),
+            group_nats={name: tuple(nll.sum(0).tolist()) for name, nll in self.nll.items()},
             cells=tuple(self._cell(cell.camera, cell.iso, "", bins, groups) for cell, groups in survey.scopes()),
             cameras=tuple(
                 self._cell(camera, None, "all ISOs", bins, camera_of == names.index(camera)) for camera in by_camera

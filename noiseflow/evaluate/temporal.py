@@ -39,8 +39,8 @@ class Temporal(Score):
         f"On at most {MOST_PAIRS} places: correlation of the real noise (its patch’s mean removed) of two successive "
         "frames of a scene. Frames whose clean signal is the mean of the n − 1 others correlate by −1/(n − 1) though "
         "independent; that is taken off. What is the same in all frames of a burst is in its clean signal and not "
-        "seen. Models draw each frame by itself; the data contradicts that where the correlation differs from 0 by more "
-        f"than {MARGIN:g} and the {percent(VERDICT, 1)} interval over scenes excludes 0."
+        "seen. Models draw each frame by itself; the data contradicts that where the correlation differs from 0 by "
+        f"more than {MARGIN:g} and the {percent(VERDICT, 1)} interval over scenes excludes 0."
     )
 
     pairs: int
