@@ -19,6 +19,7 @@ from noiseflow.evaluate.marginal import (
     parts_and_blocks,
 )
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
+from noiseflow.evaluate.residual_bins import fine_index, widening_edges, widening_index
 from noiseflow.evaluate.words import significant
 
 __all__ = ["Conditional", "ConditionalMetric", "SignalBin"]
@@ -26,9 +27,6 @@ __all__ = ["Conditional", "ConditionalMetric", "SignalBin"]
 SIGNAL_BINS = 8
 WIDTH = 0.1
 """Width of a bin of the residual at 0, in σ; farther out r it is `WIDTH` · √(1 + r²)."""
-
-REACH = 60
-"""Bins on each side: to sinh(6) = 202 σ, the outermost open."""
 
 FEWEST = 10_000
 """Values of a bin that is judged."""
@@ -241,7 +239,9 @@ class ConditionalMetric(Metric):
         super().__init__(setup)
         cells = setup.survey.cells
         self.roots = np.array([[math.sqrt(max(x, 0)) for x in (cell.signal_low, cell.signal_high)] for cell in cells])
-        self.bins = 2 * REACH
+        self.edges = widening_edges(WIDTH)
+        self.bin_of = widening_index(self.edges)
+        self.bins = len(self.edges) - 1
         shape = (SIGNAL_BINS, BLOCKS, PARTS, self.bins)
         self.counts = {name: np.zeros(shape, np.int64) for name in setup.sources}
         self.signal, self.values = np.zeros(SIGNAL_BINS), np.zeros(SIGNAL_BINS)
@@ -256,14 +256,13 @@ class ConditionalMetric(Metric):
         self.signal += torch.bincount(bin_.flatten(), signal.flatten(), minlength=SIGNAL_BINS).double().numpy()
         place = (bin_ * (BLOCKS * PARTS) + parts_and_blocks(batch)).mul_(self.bins)
         for name, residual in batch.residual.items():
-            index = residual.asinh().mul_(1 / WIDTH).add_(REACH).clamp_(0, self.bins - 1).to(torch.int32)
+            index = self.bin_of[fine_index(residual)]
             counts = self.counts[name]
             counts += torch.bincount(index.add_(place).flatten(), minlength=counts.size).reshape(counts.shape).numpy()
 
     def score(self) -> Conditional:
         """Divergences and quantiles of each bin, and their averages."""
-        edges = np.sinh(WIDTH * (np.arange(self.bins + 1) - REACH))
-        widths, bins, models = np.diff(edges), [], self.setup.models
+        widths, bins, models = np.diff(self.edges), [], self.setup.models
         for number in np.flatnonzero(self.values):
             counts = {name: count[number] for name, count in self.counts.items()}
             kl, js, wasserstein = divergences(counts, models, widths)
@@ -277,7 +276,7 @@ class ConditionalMetric(Metric):
                     kl=kl,
                     js=js,
                     wasserstein=wasserstein,
-                    below={name: _below(total[DATA], total[name], edges) for name in models},
+                    below={name: _below(total[DATA], total[name], self.edges) for name in models},
                 )
             )
         known = [bin_ for bin_ in bins if bin_.kl.floor is not None]

@@ -13,6 +13,7 @@ from scipy.special import ndtr, ndtri
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
 from noiseflow.evaluate.estimate import LEVEL, VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
+from noiseflow.evaluate.residual_bins import FINE_BINS, fine_edges, fine_index
 from noiseflow.evaluate.words import percent, plus_minus
 
 __all__ = ["Beyond", "Tails", "TailsMetric"]
@@ -26,9 +27,6 @@ FEWEST = 100
 MARGIN = 0.25
 FARTHEST = 1e-5
 """Level of the first quantile, and 1 minus that of the last."""
-
-WIDTH, REACH = 0.02, 300
-"""Bins of asinh of the residual, and their number on each side: to sinh(6) = 202 σ."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ class TailsMetric(Metric):
         groups = setup.survey.groups
         self.moments = {name: np.zeros((2, groups)) for name in setup.sources}
         self.beyond = {name: np.zeros((len(THRESHOLDS), groups)) for name in setup.sources}
-        self.counts = {name: np.zeros(2 * REACH, np.int64) for name in setup.sources}
+        self.counts = {name: np.zeros(FINE_BINS, np.int64) for name in setup.sources}
         self.values = np.zeros(groups)
 
     def update(self, batch: ScoredBatch) -> None:
@@ -203,13 +201,11 @@ class TailsMetric(Metric):
             patch, far = _far(square, THRESHOLDS[0] ** 2)
             for sums, threshold in zip(self.beyond[name], THRESHOLDS, strict=True):
                 np.add.at(sums, batch.group[patch[far > threshold**2]], 1)
-            index = residual.asinh().mul_(1 / WIDTH).add_(REACH).clamp_(0, 2 * REACH - 1).to(torch.int32)
-            self.counts[name] += torch.bincount(index.flatten(), minlength=2 * REACH).numpy()
+            self.counts[name] += torch.bincount(fine_index(residual).flatten(), minlength=FINE_BINS).numpy()
 
     def score(self) -> Tails:
         """Kurtosis, parts beyond each threshold, quantiles."""
-        edges = np.sinh(WIDTH * (np.arange(2 * REACH + 1) - REACH))
-        levels = _levels()
+        edges, levels = fine_edges(), _levels()
         strict = 1 - (1 - VERDICT) / len(THRESHOLDS)
         beyond = [
             Beyond(
