@@ -71,8 +71,8 @@ class Calibration(Score):
     title: ClassVar[str] = "Calibration of the density"
     method: ClassVar[str] = (
         "The latent z that a model makes of the real noise (a flow’s z; of a Gaussian, noise ÷ σ) is standard normal "
-        "if its density is right, and Φ(z) then uniform (probability integral transform). On about a million values, "
-        "evenly over the scenes. "
+        "if its density is right, and Φ(z) then uniform (probability integral transform). On a million values at "
+        "the most, ±½ code added, so that integers do not make a comb of it. "
         f"The density is off where the part of the data below one of {len(LEVELS)} of its own quantiles differs from "
         f"the quantile’s level by more than {percent(MARGIN)} and the {percent(VERDICT, 1)} interval over scenes, "
         "wider for their number, excludes it. Models that only sample, or whose latent is not to be had (the oracle), "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from noiseflow.errors import ModelError
@@ -47,7 +48,7 @@ def refusal(model: NoiseModel, noise: Tensor, cond: Conditions) -> str | None:
     try:
         log_density(model, noise, cond)
     except ModelError as error:
-        model.sample(cond)
+        model.sample(cond, torch.Generator(noise.device).manual_seed(0))
         return str(error)
     return None
 

@@ -418,6 +418,9 @@ def _score(
     group, close = found.group[number], found.close[number]
     cell = found.cell_of_group[group]
     chosen = np.flatnonzero(close)[:latent_left]
+    scale, clean_variance = scale_dn(read), read.table["clean_variance"].astype(np.float64)
+    code = 1 / (scale * np.sqrt(1.0 + clean_variance)[:, None])
+    blurred = _blurred(read.noise, code, setup.seed, DATA, start)
     noise, nll, latents = {DATA: read.noise}, {}, {}
     for name, model in models.items():
         real, cond = _as_wanted(model, read, camera_of[name])
@@ -436,17 +439,18 @@ def _score(
                 )
         if len(chosen) and has_latent(model):
             some = Conditions(cond.clean[chosen], cond.isos[chosen], cond.camera_indices[chosen])
-            latents[name] = latent(model, real[chosen], some).cpu().float()
-    scale, clean_variance = scale_dn(read), read.table["clean_variance"].astype(np.float64)
-    code = 1 / (scale * np.sqrt(1.0 + clean_variance)[:, None])
+            latents[name] = latent(model, blurred.to(real.device, real.dtype)[chosen], some).cpu().float()
     signal = signal_dn(read)
     sigma = found.curve.at(signal.float() / torch.from_numpy(scale).float()[:, :, None, None], cell)
-    blurred = {name: _blurred(values, code, setup.seed, name, start) for name, values in noise.items()}
+    all_blurred = {
+        name: blurred if name == DATA else _blurred(values, code, setup.seed, name, start)
+        for name, values in noise.items()
+    }
     return ScoredBatch(
         noise=noise,
         nll=nll,
-        blurred=blurred,
-        residual={name: values / sigma for name, values in blurred.items()},
+        blurred=all_blurred,
+        residual={name: values / sigma for name, values in all_blurred.items()},
         clean=read.clean,
         signal_dn=signal,
         number=number,

@@ -89,8 +89,8 @@ class ScoredBatch:
     close : ndarray of bool, shape (B,)
         The patches that expensive measures look at.
     latent : mapping of str to Tensor, shape (K, C, h, w)
-        What each model that has one makes of the real noise of the first K close patches;
-        standard normal if its density is right.
+        What each model that has one makes of the real `blurred` noise of the first K close
+        patches; standard normal if its density is right.
     latent_group : ndarray of int, shape (K,)
     row : ndarray of int, shape (B,)
         Topmost pixel of each patch in its plane.
