@@ -25,7 +25,7 @@ $(VENV)/package.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 
 $(VENV)/develop.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 	@echo 'Installing noiseflow and its development tools into $(VENV)'
-	$(PIP_INSTALL) --editable '.[dev,train,cluster,docs]'
+	$(PIP_INSTALL) --editable '.[dev,train,fits,cluster,export,docs]'
 	touch $@ $(VENV)/package.stamp
 
 demo: $(VENV)/package.stamp

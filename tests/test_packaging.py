@@ -41,8 +41,12 @@ def test_constraints_pin_every_requirement_once_within_its_bounds(python: str) -
                 pins.setdefault(pin.name.lower(), []).append(str(pin.specifier).removeprefix("=="))
     assert all(len(versions) == 1 for versions in pins.values()), pins
     config = setup_cfg()
-    extras = (config["options.extras_require"][extra] for extra in ("train", "fits", "docs", "dev"))
-    for line in "\n".join([config["options"]["install_requires"], *extras]).split():
+    extras = (
+        config["options.extras_require"][extra] for extra in ("train", "fits", "cluster", "export", "docs", "dev")
+    )
+    for line in "\n".join([config["options"]["install_requires"], *extras]).splitlines():
+        if not line.strip():
+            continue
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"python_version": python}):
             continue

@@ -1,9 +1,9 @@
-"""Make docs/results.md: every figure in it, by the commands and data that it names.
+"""Make docs/results.md: every figure in it, by the benchmark and data that it names.
 
-python -m tools.results docs/results.md --data ../shared/data
+python -m tools.results docs/results.md --data ../shared/data --work results --jobs 2
 """
 
-import tempfile
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,32 +15,58 @@ import torch
 from noiseflow._version import __version__
 from noiseflow.cli.progress import shown
 from noiseflow.evaluate.baselines import baselines
-from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.evaluate.benchmark import benchmark
+from noiseflow.evaluate.benchmark_page import markdown
+from noiseflow.evaluate.benchmark_spec import read_spec
 from noiseflow.flows import Conditions
-from noiseflow.models import NoiseModel, import_published
+from noiseflow.models import NoiseModel, import_published, load
 from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.oracle import oracle_log_prob
-from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.simulate import load_camera, simulate
+from noiseflow.patches import PatchStore
+from noiseflow.simulate import load_camera
 
-EMVA = "emva1288/EMVA1288_ReferenceSet_001_CCD_12Bit"
 PUBLISHED = "published/noise_flow_weights.npz"
 GOLDEN = "published/noise_flow_golden.npz"
 ELECTRONS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, np.inf)
+EMVA, KNOWN = "EMVA 1288 set 001", "PG-12"
+"""Data with figures of its own, where the spec has it."""
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--spec",
+    type=click.Path(path_type=Path, exists=True),
+    default=Path(__file__).with_name("results.toml"),
+    help="The benchmark.",
+)
 @click.option("--data", type=click.Path(path_type=Path, exists=True), default=Path("../shared/data"), show_default=True)
-@click.option("--epochs", type=int, default=8, show_default=True, help="Of the fits of noise_flow, at the most.")
-def main(out: Path, data: Path, epochs: int) -> None:
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the benchmark; what is finished in it is not run again.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True)
+def main(out: Path, spec: Path, data: Path, work: Path, jobs: int) -> None:
     """Write the page of results to OUT, with the real data in the folder --data."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        lines = [*header(), *parity(data), *emva(data, work, epochs)]
-        lines += [*poisson_gaussian(work, epochs), *measured_camera(work, epochs)]
-    lines += ["", f"All of this took {(time.monotonic() - began) / 60:.0f} minutes on two CPU cores."]
+    # Paths of real data in the spec are relative to the folder of real data.
+    wanted = dataclasses.replace(read_spec(spec), folder=data)
+    with shown("benchmark", "cells") as progress:
+        rows = benchmark(wanted, work, jobs=jobs, progress=progress)
+    lines = list(header())
+    if (data / GOLDEN).is_file():
+        lines += parity(data)
+    lines += ["", "## The benchmark", "", "```", f"noiseflow benchmark {spec.name} --out results", "```", ""]
+    lines += [markdown(wanted, rows)]
+    names = [each.name for each in wanted.data]
+    if EMVA in names:
+        lines += emva(work)
+    if KNOWN in names:
+        lines += poisson_gaussian(work)
+    lines += ["", f"This run took {(time.monotonic() - began) / 60:.0f} minutes with {jobs} cells at a time."]
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     click.echo(out)
 
@@ -92,116 +118,31 @@ def parity(data: Path) -> Iterator[str]:
     yield from table(("quantity", "largest relative difference", "required"), *lines)
 
 
-def emva(data: Path, work: Path, epochs: int) -> Iterator[str]:
-    """Real frames: fitted parameters and held-out likelihood."""
-    yield "\n## Real frames: EMVA 1288 set 001 (CCD, 12 bit)"
-    yield ""
-    yield "```"
-    yield f"noiseflow ingest {EMVA} --out emva.h5"
-    yield f"noiseflow fit emva.h5 --model noise_flow --out run --epochs {epochs}"
-    yield "noiseflow evaluate run emva.h5 --out report"
-    yield "```"
-    with shown("ingest EMVA", "frames") as progress:
-        ingest([data / EMVA], work / "emva.h5", progress=progress)
-    with PatchStore(work / "emva.h5") as store:
-        models, seconds = fitted(store, work / "emva_run", epochs)
-        nlf = models["nlf"]
+def emva(work: Path) -> Iterator[str]:
+    """Fitted parameters of real frames."""
+    with PatchStore(work / "data" / EMVA / "patches.h5") as store:
+        nlf = baselines(store, {})["nlf"]
         assert isinstance(nlf, NoiseLevelFunction)
         span = float(store.table["white"][0] - store.table["black"][0, 0])
-        gain = float(nlf.log_beta1.exp()) * span
-        dark = float(nlf.log_beta2.exp().sqrt()) * span
-        yield from table(
-            ("maximum likelihood of `nlf`", "fitted", "measured (EMVA)", "difference"),
-            ("conversion gain K, DN/e⁻", f"{gain:.4f}", "0.2801", f"{gain / 0.2801 - 1:+.2%}"),
-            ("dark σ, DN", f"{dark:.4f}", "3.0740", f"{dark / 3.074 - 1:+.2%}"),
-        )
-        yield from likelihoods(store, models)
-        yield ""
-        yield f"Split by frame; fit of `noise_flow`: {seconds:.0f} s. The ± is the standard error of the paired"
-        yield "difference over held-out frames."
+    gain = float(nlf.log_beta1.exp()) * span
+    dark = float(nlf.log_beta2.exp().sqrt()) * span
+    yield f"\n## {EMVA}: what `nlf` finds"
+    yield from table(
+        ("maximum likelihood of `nlf`", "fitted", "measured (EMVA)", "difference"),
+        ("conversion gain K, DN/e⁻", f"{gain:.4f}", "0.2801", f"{gain / 0.2801 - 1:+.2%}"),
+        ("dark σ, DN", f"{dark:.4f}", "3.0740", f"{dark / 3.074 - 1:+.2%}"),
+    )
 
 
-def poisson_gaussian(work: Path, epochs: int) -> Iterator[str]:
-    """A camera whose density is known."""
-    yield "\n## Simulated Poisson–Gaussian camera"
-    store = made(work, "PG-12", (100, 400, 1600))
-    yield from commands("PG-12", (100, 400, 1600), epochs)
-    models, seconds = fitted(store, work / "pg12_run", epochs)
-    yield from likelihoods(store, models)
-    yield f"\nSplit by scene; fit of `noise_flow`: {seconds:.0f} s."
-    yield from light(store, models["nlf"])
-    yield from variances(store, models)
-    store.close()
-
-
-def measured_camera(work: Path, epochs: int) -> Iterator[str]:
-    """A camera with measured tails, row noise and a read noise that grows with the ISO."""
-    yield "\n## Simulated Sony A7S2 (published physics: Tukey-lambda read noise, row noise)"
-    store = made(work, "Sony A7S2", (100, 800, 6400))
-    yield from commands("Sony A7S2", (100, 800, 6400), epochs)
-    models, seconds = fitted(store, work / "a7s2_run", epochs)
-    yield from likelihoods(store, models)
-    yield f"\nSplit by scene; fit of `noise_flow`: {seconds:.0f} s. No oracle: the density has no closed form."
-    yield "The published `noise_flow` has one read noise per camera for all ISOs; where the read noise grows with"
-    yield "the ISO that costs it likelihood, as the table shows."
-    store.close()
-
-
-def commands(camera: str, isos: tuple[int, ...], epochs: int) -> Iterator[str]:
-    """The commands that do the same."""
-    yield ""
-    yield "```"
-    yield f'noiseflow simulate raws --camera "{camera}" --scenes 18 ' + " ".join(f"--iso {iso}" for iso in isos)
-    yield "noiseflow ingest raws --out patches.h5"
-    yield f"noiseflow fit patches.h5 --model noise_flow --out run --epochs {epochs}"
-    yield "noiseflow evaluate run patches.h5 --out report"
-    yield "```"
-
-
-def made(work: Path, camera: str, isos: tuple[int, ...]) -> PatchStore:
-    """A store of simulated frames."""
-    raws, store = work / f"raws {camera}", work / f"{camera}.h5"
-    with shown(f"simulate {camera}", "frames") as progress:
-        simulate(raws, camera, isos, scenes=18, progress=progress)
-    with shown(f"ingest {camera}", "frames") as progress:
-        ingest([raws], store, IngestOptions(), progress=progress)
-    return PatchStore(store)
-
-
-def fitted(store: PatchStore, run: Path, epochs: int) -> tuple[dict[str, NoiseModel], float]:
-    """noise_flow and the baselines, and the seconds that its fit took."""
-    with shown("fit noise_flow", "steps") as progress:
-        result = fit(store, spec_for(store, "noise_flow"), run, FitSettings(epochs=epochs), progress=progress)
-    models: dict[str, NoiseModel] = {"noise_flow": result.model}
-    return models | baselines(store, models), result.seconds
-
-
-@torch.no_grad()
-def likelihoods(store: PatchStore, models: dict[str, NoiseModel]) -> Iterator[str]:
-    """Held-out NLL of each model, and its paired difference to nlf."""
-    rows = store.indices("test")
-    dimensions = int(np.prod(store.patch_shape))
-    nll: dict[str, list[np.ndarray]] = {name: [] for name in models}
-    for start in range(0, len(rows), 128):
-        batch = store.read(rows[start : start + 128])
-        cond = Conditions(batch.clean, batch.iso, batch.camera)
-        for name, model in models.items():
-            nll[name].append(-model.log_prob(batch.noise, cond).double().numpy() / dimensions)
-    each = {name: np.concatenate(parts) for name, parts in nll.items()}
-    held_out = store.table[rows]
-    _, group = np.unique(held_out[["scene", "frame"]], return_inverse=True)
-    span = held_out["white"][:, None].astype(float) - held_out["black"]
-    to_dn = float(np.log(span).mean())
-    lines: list[tuple[object, ...]] = [
-        ("model", "NLL, nats/dim", "NLL, nats/pixel in DN", "better than nlf by, nats/dim")
-    ]
-    for name in sorted(each, key=lambda name: each[name].mean()):
-        gain = each["nlf"] - each[name]
-        means = np.array([gain[group == g].mean() for g in range(group.max() + 1)])
-        error = means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.nan
-        better = "" if name == "nlf" else f"{gain.mean():+.5f} ± {error:.5f}"
-        lines.append((name, f"{each[name].mean():.4f}", f"{each[name].mean() + to_dn:.4f}", better))
-    yield from table(*lines)
+def poisson_gaussian(work: Path) -> Iterator[str]:
+    """A camera whose density is known: where in the light the models fall short of it."""
+    yield f"\n## {KNOWN}: against the truth, by light"
+    with PatchStore(work / "data" / KNOWN / "patches.h5") as store:
+        models = {"nlf": baselines(store, {})["nlf"]}
+        for run in sorted((work / "cells" / KNOWN).glob("*/run")):
+            models.setdefault(run.parent.name, load(run))
+        yield from light(store, models["nlf"])
+        yield from variances(store, models)
 
 
 @torch.no_grad()
@@ -250,7 +191,7 @@ def variances(store: PatchStore, models: dict[str, NoiseModel], draws: int = 8) 
     span = physics.white_dn - physics.black_dn
     edges = np.linspace(0, 1, 17) ** 2
     generator = torch.Generator().manual_seed(0)
-    names = ("noise_flow", "nlf")
+    names = tuple(name for name in ("physics_flow", "noise_flow", "nlf") if name in models)
     worst: dict[str, list[tuple[float, str]]] = {name: [] for name in names}
     for iso in store.isos:
         at = physics.at(iso)
@@ -277,7 +218,7 @@ def variances(store: PatchStore, models: dict[str, NoiseModel], draws: int = 8) 
     yield "\nSamples at temperature 1 over the true variance, in intensity bins (16 an ISO, even in the root of the"
     yield f"signal) with at least 10,000 held-out pixels, {draws} draws each; required within 2 %:"
     lines: list[tuple[object, ...]] = [("model", "bins", "lowest", "highest", "bins within 2 %")]
-    for name in names:
+    for name in (name for name in names if worst[name]):
         (low, where_low), (high, where_high) = min(worst[name]), max(worst[name])
         within = sum(abs(ratio - 1) <= 0.02 for ratio, _ in worst[name])
         ends = (f"{low:.4f} ({where_low})", f"{high:.4f} ({where_high})")

@@ -20,6 +20,8 @@ COMMANDS = (
     "distill",
     "sample",
     "evaluate",
+    "compare",
+    "benchmark",
     "export",
     "import",
     "profiles",

@@ -16,10 +16,18 @@ __all__ = ["evaluate"]
 @out_option("Report folder to write.")
 @click.option("--split", default="test", show_default=True, help="Which patches to score: train, val or test.")
 @click.option("--max-patches", type=click.IntRange(min=1), help="Score so many at the most.")
+@click.option("--legacy-kl", is_flag=True, help="Add the published KL estimators, with a warning and their floor.")
 @seed_option
 @overwrite_option
 def evaluate(
-    runs: tuple[Path, ...], store: Path, out: Path, split: str, max_patches: int | None, seed: int, overwrite: bool
+    runs: tuple[Path, ...],
+    store: Path,
+    out: Path,
+    split: str,
+    max_patches: int | None,
+    legacy_kl: bool,
+    seed: int,
+    overwrite: bool,
 ) -> None:
     """Score the models in RUN... on the held-out patches of STORE, beside nlf, gaussian and the oracle.
 
@@ -39,7 +47,18 @@ def evaluate(
     models = load_runs(list(runs))
     with PatchStore(store) as patches, shown("evaluate", "patches") as progress:
         models |= baselines(patches, models, progress)
-        result = run(models, patches, split=split, seed=seed, max_patches=max_patches, progress=progress)
+        result = run(
+            models,
+            patches,
+            split=split,
+            seed=seed,
+            max_patches=max_patches,
+            legacy_kl=legacy_kl,
+            progress=progress,
+        )
     write_report(result, out, overwrite=overwrite)
     print_scores(result)
+    if legacy_kl:
+        legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
+        click.echo(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}", err=True)
     click.echo(f"report: {out / 'index.html'}")

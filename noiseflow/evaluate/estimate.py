@@ -2,12 +2,22 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-__all__ = ["LEVEL", "Estimate", "ratio_of_sums"]
+__all__ = ["LEVEL", "RESAMPLES", "VERDICT", "Estimate", "bootstrap_ratio", "jackknife", "ratio_of_sums"]
+
+VERDICT = 0.995
+"""Coverage of the intervals that flag a fault in the checks of structure, tails, calibration
+and the two-sample test: with ten of them a report on the right model is wrong once in 20."""
+
+RESAMPLES = 1999
+FEWEST_RESAMPLED, MOST_RESAMPLED = 5, 400
+"""Groups between which the bootstrap is used: fewer cannot be resampled, and of more the
+mean is as good as Gaussian."""
 
 LEVEL = 0.95
 """Coverage of the intervals in a report, where nothing else is said."""
@@ -88,3 +98,76 @@ def ratio_of_sums(*, numerator: NDArray[np.float64], denominator: NDArray[np.flo
     error = math.sqrt(groups / (groups - 1) * float(np.square(a - ratio * b).sum())) / abs(total)
     half = float(stdtrit(groups - 1, (1 + level) / 2)) * error
     return Estimate(ratio, error, ratio - half, ratio + half, groups)
+
+
+def bootstrap_ratio(*, numerator: NDArray[np.float64], denominator: NDArray[np.float64], level: float) -> Estimate:
+    """Σ numerator / Σ denominator over groups, with a bootstrap-t interval over groups.
+
+    Whole groups are drawn with replacement, `RESAMPLES` times from a fixed seed; of each draw
+    t* = (r* − r)/SE*, SE as in `ratio_of_sums`; the interval is [r − t*₍₉₇.₅₎ SE, r − t*₍₂.₅₎ SE].
+    Unlike percentiles of r* it keeps its coverage with few groups and skewed ones.  With fewer
+    than 5 or more than 400 groups it is `ratio_of_sums`.
+
+    Parameters
+    ----------
+    numerator, denominator : ndarray, shape (G,)
+        Sums per group.  Groups with a denominator of 0 are left out.
+    level : float
+        Coverage of the interval.
+
+    References
+    ----------
+    Efron, Tibshirani: An Introduction to the Bootstrap, 1993, ch. 12.5.
+    """
+    plain = ratio_of_sums(numerator=numerator, denominator=denominator, level=level)
+    present = denominator != 0
+    a, b = numerator[present], denominator[present]
+    if plain.standard_error is None or not FEWEST_RESAMPLED <= len(b) <= MOST_RESAMPLED:
+        return plain
+    if not plain.standard_error > 0:
+        return plain
+    times = _draws(len(b))
+    total = times @ b
+    ratio = (times @ a) / total
+    square = times @ (a * a) - 2 * ratio * (times @ (a * b)) + ratio**2 * (times @ (b * b))
+    error = np.sqrt(np.maximum(len(b) / (len(b) - 1) * square, 0.0)) / np.abs(total)
+    # A draw of one group only, again and again, says nothing of the spread.
+    known = error > 1e-9 * plain.standard_error
+    t = (ratio[known] - plain.value) / error[known]
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
+    ends = (plain.value - float(high) * plain.standard_error, plain.value - float(low) * plain.standard_error)
+    return Estimate(plain.value, plain.standard_error, *ends, plain.groups)
+
+
+@lru_cache(maxsize=16)
+def _draws(groups: int) -> NDArray[np.float64]:
+    """How often each group is in each draw, shape (RESAMPLES, groups)."""
+    draws = np.random.default_rng(groups).multinomial(groups, np.full(groups, 1 / groups), RESAMPLES)
+    return draws.astype(np.float64)
+
+
+def jackknife(*, value: float, left_out: NDArray[np.float64], level: float) -> Estimate:
+    """A statistic with the interval that leaving out one block after the other gives.
+
+    SE² = (n − 1)/n Σ (θ₋ᵢ − mean θ₋)², interval value ± t(n − 1) · SE.
+
+    Parameters
+    ----------
+    value : float
+        Of all blocks.
+    left_out : ndarray, shape (n,)
+        The statistic without each of the blocks; NaN for a block without data.
+    level : float
+        Coverage of the interval.
+
+    References
+    ----------
+    Efron, Tibshirani: An Introduction to the Bootstrap, 1993, ch. 11.
+    """
+    known = left_out[np.isfinite(left_out)]
+    blocks = len(known)
+    if blocks < 2 or not math.isfinite(value):
+        return Estimate(value, None, None, None, blocks)
+    error = math.sqrt((blocks - 1) / blocks * float(np.square(known - known.mean()).sum()))
+    half = float(stdtrit(blocks - 1, (1 + level) / 2)) * error
+    return Estimate(value, error, value - half, value + half, blocks)

@@ -12,15 +12,19 @@ from noiseflow.evaluate.metric import DATA, ScoredBatch
 from noiseflow.evaluate.survey import Survey
 from noiseflow.evaluate.words import cell_name
 
-__all__ = ["Example", "choose", "crop", "draw"]
+__all__ = ["Example", "choose", "crop", "draw", "preview"]
 
 BRIGHTNESS = (("dark", 0.1), ("mid", 0.5), ("bright", 0.9))
 """Names of the examples, and the quantile of mean signal that each is taken near."""
+
+TITLES = ("clean", "real", "sampled")
+IN_COLOUR = "Top: all planes as sRGB, grey-world balance, brightness of the clean patch. "
 
 LARGEST = 64
 """Pixels a side of an example; of larger patches the middle is shown."""
 
 Pixels = tuple[tuple[float, ...], ...]
+Colours = tuple[tuple[tuple[int, int, int], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Example:
         Pixels, row by row.
     noise : mapping of str to tuple of tuple of float
         Per source; the real noise as models see it, divided by √(1 + clean_variance).
+    srgb : mapping of str to tuple of tuple of (int, int, int)
+        Preview in colour of the clean patch (``"clean"``), the real noisy and each sampled
+        one, 0…255; empty where there are no colours.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Example:
     clean_variance: float
     clean: Pixels
     noise: Mapping[str, Pixels]
+    srgb: Mapping[str, Colours]
 
 
 def choose(survey: Survey) -> dict[int, str]:
@@ -70,11 +78,48 @@ def choose(survey: Survey) -> dict[int, str]:
 def crop(batch: ScoredBatch, index: int, plane: int) -> tuple[Pixels, dict[str, Pixels]]:
     """Clean signal and noise of one plane of a patch, DN above black, to a thousandth."""
     scale = batch.scale_dn[index, plane]
-    height, width = batch.clean.shape[2:]
-    top, left = max(height - LARGEST, 0) // 2, max(width - LARGEST, 0) // 2
-    window = (index, plane, slice(top, top + LARGEST), slice(left, left + LARGEST))
+    window = (index, plane, *_middle(batch))
     clean, *noises = (_pixels(image[window].double().numpy() * scale) for image in (batch.clean, *batch.noise.values()))
     return clean, dict(zip(batch.noise, noises, strict=True))
+
+
+def _middle(batch: ScoredBatch) -> tuple[slice, slice]:
+    height, width = batch.clean.shape[2:]
+    top, left = max(height - LARGEST, 0) // 2, max(width - LARGEST, 0) // 2
+    return slice(top, top + LARGEST), slice(left, left + LARGEST)
+
+
+def preview(batch: ScoredBatch, index: int) -> dict[str, Colours]:
+    """A patch of planes R, G1, G2, B in colour: the clean one, the real and each sampled noisy one.
+
+    Grey-world balance and brightness are those of the clean patch; then the sRGB curve.
+    """
+    rows, columns = _middle(batch)
+    clean = batch.clean[index, :, rows, columns].double().numpy()
+    spread = math.sqrt(1 + batch.clean_variance[index])
+    noisy = {
+        name: clean + noise[index, :, rows, columns].double().numpy() * (spread if name == DATA else 1.0)
+        for name, noise in batch.noise.items()
+    }
+    linear = {name: _linear_rgb(planes) for name, planes in {"clean": clean, **noisy}.items()}
+    means = np.maximum(linear["clean"].mean((0, 1)), 1e-6)
+    balance = means[1] / means
+    exposure = 0.8 / max(float(np.quantile(linear["clean"] * balance, 0.99)), 1e-6)
+    return {name: _srgb(image * balance * exposure) for name, image in linear.items()}
+
+
+def _linear_rgb(planes: NDArray[np.float64]) -> NDArray[np.float64]:
+    red, green1, green2, blue = planes
+    return np.stack([red, (green1 + green2) / 2, blue], 2)
+
+
+def _srgb(linear: NDArray[np.float64]) -> Colours:
+    """IEC 61966-2-1, as bytes."""
+    linear = linear.clip(0.0, 1.0)
+    curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return tuple(
+        tuple((int(r), int(g), int(b)) for r, g, b in row) for row in (255 * curve).round().astype(int).tolist()
+    )
 
 
 def _pixels(image: NDArray[np.float64]) -> Pixels:
@@ -92,15 +137,21 @@ def _draw(example: Example, tested: str) -> Plate:
     frame = clean + real * math.sqrt(1 + example.clean_variance)
     low, high = np.quantile(np.concatenate([clean, frame]), (0.005, 0.995))
     reach = 3 * max(float(real.std()), 1e-6)
-    with canvas(height=3.1, width=4.2) as figure:
-        (top, bottom) = figure.subplots(2, 3)
-        for ax, title, image in zip(top, ("clean", "real", "sampled"), (clean, frame, clean + sampled), strict=True):
+    in_colour = bool(example.srgb)
+    with canvas(height=4.5 if in_colour else 3.1, width=4.2) as figure:
+        panels = figure.subplots(3 if in_colour else 2, 3)
+        if in_colour:
+            for ax, title, name in zip(panels[0], TITLES, ("clean", DATA, tested), strict=True):
+                ax.imshow(np.array(example.srgb[name], np.uint8), interpolation="none")
+                ax.set_title(f"{title}, sRGB" if title == "clean" else title, fontsize=9)
+        (top, bottom) = panels[-2:]
+        for ax, title, image in zip(top, TITLES, (clean, frame, clean + sampled), strict=True):
             grey = ax.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="none")
-            ax.set_title(title, fontsize=9)
+            ax.set_title(f"{title}, {example.plane}" if title == "clean" else title, fontsize=9)
         for ax, title, image in zip(bottom[1:], ("real noise", "sampled noise"), (real, sampled), strict=True):
             colour = ax.imshow(image, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="none")
             ax.set_title(title, fontsize=9)
-        for ax in (*top, *bottom):
+        for ax in panels.ravel():
             ax.set_axis_off()
         figure.colorbar(grey, ax=top, shrink=0.9, aspect=12, pad=0.02).set_label("signal, DN")
         figure.colorbar(colour, ax=bottom, shrink=0.9, aspect=12, pad=0.02).set_label("noise, DN")
@@ -115,7 +166,7 @@ def _draw(example: Example, tested: str) -> Plate:
             figure,
             title=f"{example.name.capitalize()}: {clean.mean():.0f} DN, σ {real.std():.3g} DN",
             alt=f"{example.name} patch: clean, real noisy and sampled noisy signal, and both noises alone",
-            caption=f"Plane {example.plane}, sampled by {tested}; one grey scale above, one colour scale below, DN "
-            f"above black. Good: nobody can tell real from sampled. {estimated}{where}.",
+            caption=f"Sampled by {tested}. {IN_COLOUR if in_colour else ''}Plane {example.plane} in grey, its noise "
+            f"below, DN above black, one scale each. Good: nobody can tell real from sampled. {estimated}{where}.",
             pixels=True,
         )

@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseflow.evaluate.density import KINDS
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
+from noiseflow.evaluate.estimate import LEVEL, RESAMPLES, Estimate, bootstrap_ratio
 from noiseflow.evaluate.metric import DATA, ORACLE, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
+from noiseflow.evaluate.survey import FEWEST_SCENES
 from noiseflow.evaluate.words import cell_labels, count, number, percent, plus_minus
 
 __all__ = ["ORACLE_MARGIN", "CellLikelihood", "Likelihood", "LikelihoodMetric"]
@@ -19,16 +21,21 @@ ORACLE_MARGIN = 0.002
 """Gap to the true density, nats/dim, that passes as none."""
 
 MOST_CELLS_DRAWN = 8
+SIGNAL_BINS = 6
 
 
 @dataclass(frozen=True)
 class CellLikelihood:
-    """Likelihood over one camera at one ISO, or over all.
+    """Likelihood over one camera at one ISO, or over more.
 
     Parameters
     ----------
     camera, iso
-        None for all of the data.
+        None where all are meant.
+    part : str
+        Which intensities; empty for all.
+    signal_dn : float
+        Mean clean signal of these patches, DN above black.
     patches, groups : int
     nats_per_dim : mapping of str to Estimate
         NLL of the normalised noise, per model.
@@ -41,6 +48,8 @@ class CellLikelihood:
 
     camera: str | None
     iso: float | None
+    part: str
+    signal_dn: float
     patches: int
     groups: int
     nats_per_dim: Mapping[str, Estimate]
@@ -54,28 +63,53 @@ class Likelihood(Score):
 
     Parameters
     ----------
-    density : str
-        ``"continuous"``: the integers are taken as points of a density.
+    density : mapping of str to str
+        What each model's likelihood is of: see `noiseflow.evaluate.density.KINDS`.
+    without_density : mapping of str to str
+        Models that only sample, and what they say when asked.
+    group_is : str
+        What intervals rest on, ``"scene"`` or ``"frame"``.
+    group_dims : tuple of float
+        Dimensions in each group, for paired differences between reports.
+    group_nats : mapping of str to tuple of float
+        NLL summed over each group, nats, per model.
     cells : tuple of CellLikelihood
         All of the data, then each camera at each ISO if there are several.
+    cameras : tuple of CellLikelihood
+        Each camera, all its ISOs together, if there are several of both.
+    signals : tuple of CellLikelihood
+        Patches sorted by their mean signal into bins, from dark to bright.
     """
 
     title: ClassVar[str] = "Likelihood"
     method: ClassVar[str] = (
-        "NLL is −log density of the real noise, natural log, of a continuous density; the oracle’s is the exact "
-        "probability of each code, spread over the code. Nats/dim is of the normalised signal, "
+        "NLL is −log density of the real noise, natural log. It is of a continuous density, the integers taken as "
+        "points of it, except where the exact probability of each code is known (the oracle): that is spread over the "
+        "code. Nats/dim is of the normalised signal, "
         "(DN − black) / (white − black); nats/pixel in DN adds the mean over planes of log(white − black). Where the "
         "clean signal is an estimate, the noise is first divided by √(1 + v), v its variance as a part of the noise’s. "
-        f"Differences are paired on the same pixels. Intervals are {percent(LEVEL)}, from the spread between frames "
-        "(scene and frame at one camera and ISO) with Student’s t. Better or worse is said when the interval excludes "
-        f"0; at the oracle, when it lies within {ORACLE_MARGIN} nats/dim."
+        f"Differences are paired on the same pixels. Intervals are {percent(LEVEL)}, by the bootstrap-t over whole "
+        f"scenes at one camera and ISO ({RESAMPLES:,} draws; over frames where there are fewer than {FEWEST_SCENES} "
+        "scenes; Student’s t where there are fewer than 5). Better or worse is said when the interval excludes "
+        f"0; at the oracle, when it lies within {ORACLE_MARGIN} nats/dim. By intensity: {SIGNAL_BINS} bins of a "
+        "patch’s mean signal, even in its square root. A joint density gives one number a patch and no share to a "
+        "plane: planes are told apart in the samples, below."
     )
 
-    density: str
+    density: Mapping[str, str]
+    without_density: Mapping[str, str]
+    group_is: str
+    group_dims: tuple[float, ...]
+    group_nats: Mapping[str, tuple[float, ...]]
     cells: tuple[CellLikelihood, ...]
+    cameras: tuple[CellLikelihood, ...]
+    signals: tuple[CellLikelihood, ...]
 
     def findings(self, tested: str) -> Sequence[Finding]:
         """Better or worse than each other model; how near to the oracle."""
+        if tested in self.without_density:
+            text = f"{tested} has no density, so no likelihood: it is judged by its samples alone."
+            return [Finding("open", "nll", text)]
         return [
             self._gap(tested, difference) if other == ORACLE else self._against(tested, other, difference)
             for other, difference in self.cells[0].behind.items()
@@ -84,8 +118,10 @@ class Likelihood(Score):
     def _against(self, tested: str, other: str, difference: Estimate) -> Finding:
         by = f"{plus_minus(difference)} nats/dim"
         if difference.low is None:
-            return Finding("open", "nll", f"{tested} against {other}: {by}, from one frame, so without an interval.")
-        frames = f"{percent(LEVEL)} interval over {count(difference.groups, 'frame')}"
+            return Finding(
+                "open", "nll", f"{tested} against {other}: {by}, from one {self.group_is}, so without an interval."
+            )
+        frames = f"{percent(LEVEL)} interval over {count(difference.groups, self.group_is)}"
         if difference.above(0):
             return Finding("good", "nll", f"{tested} is better than {other} by {by} ({frames}).")
         if difference.below(0):
@@ -110,7 +146,7 @@ class Likelihood(Score):
     def table(self) -> Sequence[TableRow]:
         """NLL in both units, and the differences."""
         whole = self.cells[0]
-        tested = next(name for name in whole.nats_per_dim if name not in whole.behind)
+        tested = next((name for name in whole.nats_per_dim if name not in whole.behind), "")
         rows = [
             TableRow("NLL", "nats/dim, normalised", "lower", _each(whole.nats_per_dim)),
             TableRow("NLL", "nats/pixel, DN", "lower", _each(whole.nats_per_pixel_dn)),
@@ -128,17 +164,20 @@ class Likelihood(Score):
             ("nll_behind", "nats/dim", "behind"),
         )
         return [
-            Record.of(value, measure, unit, model, cell.camera, cell.iso, "")
-            for cell in self.cells
+            Record.of(value, measure, unit, model, cell.camera, cell.iso, cell.part)
+            for cell in (*self.cells, *self.cameras, *self.signals)
             for measure, unit, name in kinds
             for model, value in getattr(cell, name).items()
         ]
 
     def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
         """NLL against ISO, and the paired differences."""
+        if not self.density:
+            return []
         drawn = [self._against_iso(camera, pens) for camera in self._cameras_of_several_isos()]
         if self.cells[0].behind:
             drawn.append(self._differences(pens))
+            drawn += [self._by_signal(pens)] if len(self.signals) > 1 else []
         return drawn
 
     def _cameras_of_several_isos(self) -> list[str]:
@@ -156,7 +195,8 @@ class Likelihood(Score):
                 ax.errorbar(
                     isos,
                     [value.value for value in values],
-                    [value.half_width or 0.0 for value in values],
+                    # Of two or three scenes a bar would only say that nothing is known, and hide the rest.
+                    [(value.half_width or 0.0) if value.groups > 3 else 0.0 for value in values],
                     color=pen.colour,
                     marker=pen.marker,
                     linestyle=pen.dash,
@@ -173,7 +213,37 @@ class Likelihood(Score):
                 title=f"NLL by ISO, {camera}",
                 alt=f"NLL in nats per pixel in DN against ISO for {camera}, one line per model",
                 caption="NLL of the held-out noise in DN at each ISO; lower is better. It rises with the gain, since "
-                f"noise spreads over more codes. Bars: {percent(LEVEL)} intervals over frames.",
+                f"noise spreads over more codes. Bars: {percent(LEVEL)}, if over more than 3 {self.group_is}s.",
+            )
+
+    def _by_signal(self, pens: Mapping[str, Pen]) -> Plate:
+        values = [value.value for part in self.signals for value in part.behind.values()]
+        with canvas() as figure:
+            ax = axes(figure, "mean signal of a patch, DN above black", "difference in NLL, nats/dim")
+            ax.axhline(0, color="#57606a", linewidth=0.8)
+            for name in self.signals[0].behind:
+                pen = pens[name]
+                ax.errorbar(
+                    [part.signal_dn for part in self.signals],
+                    [part.behind[name].value for part in self.signals],
+                    [part.behind[name].half_width or 0.0 for part in self.signals],
+                    color=pen.colour,
+                    marker=pen.marker,
+                    linestyle=pen.dash,
+                    markersize=4,
+                    linewidth=1.2,
+                    capsize=2,
+                    label=name,
+                )
+            if max(map(abs, values)) > 0.1:
+                ax.set_yscale("symlog", linthresh=0.01, linscale=0.7)
+            legend(figure)
+            return plate(
+                figure,
+                title="Likelihood by intensity",
+                alt="Difference in NLL of each other model to the model under test against mean signal",
+                caption="Paired difference in NLL, nats/dim, of patches sorted by their mean signal. Above 0 the model "
+                f"under test is better. Bars: {percent(LEVEL)} intervals over {self.group_is}s.",
             )
 
     def _differences(self, pens: Mapping[str, Pen]) -> Plate:
@@ -217,53 +287,83 @@ class Likelihood(Score):
                 title="Likelihood against the model under test",
                 alt="Difference in NLL of each other model to the model under test, with intervals",
                 caption="Paired difference in NLL, nats/dim. Right of 0 the model under test is better; a bar that "
-                f"crosses 0 decides nothing. Bars: {percent(LEVEL)} intervals over frames."
+                f"crosses 0 decides nothing. Bars: {percent(LEVEL)} intervals over {self.group_is}s."
                 + (f" {left_out} more in metrics.csv." if left_out else ""),
             )
 
 
 class LikelihoodMetric(Metric):
-    """Sums of NLL per frame and model."""
+    """Sums of NLL per intensity bin, group and model."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        groups = setup.survey.groups
-        self.nll = {name: np.zeros(groups) for name in setup.models}
-        self.dims, self.log_scale, self.patches = np.zeros(groups), np.zeros(groups), np.zeros(groups)
+        shape = (SIGNAL_BINS, setup.survey.groups)
+        self.models = [name for name in setup.models if name in setup.densities]
+        self.nll = {name: np.zeros(shape) for name in self.models}
+        self.dims, self.log_scale, self.patches, self.signal = (np.zeros(shape) for _ in range(4))
+        roots = np.sqrt(np.maximum(setup.survey.brightness, 0.0))
+        step = max(float(roots.max() - roots.min()) / SIGNAL_BINS, 1e-12)
+        self.bin = np.floor((roots - roots.min()) / step).clip(0, SIGNAL_BINS - 1).astype(np.int64)
 
     def update(self, batch: ScoredBatch) -> None:
         """Add a batch."""
         dims = math.prod(batch.clean.shape[1:])
-        np.add.at(self.patches, batch.group, 1)
-        np.add.at(self.dims, batch.group, dims)
-        np.add.at(self.log_scale, batch.group, dims * np.log(batch.scale_dn).mean(1))
+        place = (self.bin[batch.number], batch.group)
+        np.add.at(self.patches, place, 1)
+        np.add.at(self.dims, place, dims)
+        np.add.at(self.log_scale, place, dims * np.log(batch.scale_dn).mean(1))
+        np.add.at(self.signal, place, self.setup.survey.brightness[batch.number] * batch.scale_dn.mean(1))
         for name, nll in batch.nll.items():
-            np.add.at(self.nll[name], batch.group, nll)
+            np.add.at(self.nll[name], place, nll)
 
     def score(self) -> Likelihood:
-        """NLL and differences over all, and per camera and ISO."""
-        cells = []
-        for cell, groups in self.setup.survey.scopes():
-            cells.append(
-                CellLikelihood(
-                    camera=cell.camera,
-                    iso=cell.iso,
-                    patches=int(self.patches[groups].sum()),
-                    groups=int(groups.sum()),
-                    nats_per_dim={name: self._mean(nll, groups) for name, nll in self.nll.items()},
-                    nats_per_pixel_dn={
-                        name: self._mean(nll + self.log_scale, groups) for name, nll in self.nll.items()
-                    },
-                    behind={
-                        name: self._mean(self.nll[name] - self.nll[self.setup.models[0]], groups)
-                        for name in self.setup.models[1:]
-                    },
-                )
-            )
-        return Likelihood("continuous", tuple(cells))
+        """NLL and differences over all, per camera and ISO, per camera, and per intensity."""
+        survey = self.setup.survey
+        every, bins = np.ones(survey.groups, np.bool_), np.ones(SIGNAL_BINS, np.bool_)
+        names = list(dict.fromkeys(cell.camera for cell in survey.cells))
+        by_camera = names if 1 < len(names) < len(survey.cells) else []
+        camera_of = np.array([names.index(cell.camera) for cell in survey.cells])[survey.cell_of_group]
+        return Likelihood(
+            density={name: KINDS[kind] for name, kind in self.setup.densities.items()},
+            without_density=self.setup.without_density,
+            group_is=survey.group_is,
+            group_dims=tuple(self.dims.sum(0).tolist()),
+            group_nats={name: tuple(nll.sum(0).tolist()) for name, nll in self.nll.items()},
+            cells=tuple(self._cell(cell.camera, cell.iso, "", bins, groups) for cell, groups in survey.scopes()),
+            cameras=tuple(
+                self._cell(camera, None, "all ISOs", bins, camera_of == names.index(camera)) for camera in by_camera
+            ),
+            signals=tuple(
+                self._cell(None, None, f"intensity {bin_}", np.arange(SIGNAL_BINS) == bin_, every)
+                for bin_ in np.flatnonzero(self.patches.sum(1))
+            ),
+        )
 
-    def _mean(self, sums: NDArray[np.float64], groups: NDArray[np.bool_]) -> Estimate:
-        return ratio_of_sums(numerator=sums[groups], denominator=self.dims[groups], level=LEVEL)
+    def _cell(
+        self, camera: str | None, iso: float | None, part: str, bins: NDArray[np.bool_], groups: NDArray[np.bool_]
+    ) -> CellLikelihood:
+        def of(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+            chosen: NDArray[np.float64] = sums[bins][:, groups].sum(0)
+            return chosen
+
+        dims, log_scale, patches = of(self.dims), of(self.log_scale), of(self.patches)
+        nll = {name: of(sums) for name, sums in self.nll.items()}
+
+        def mean(sums: NDArray[np.float64]) -> Estimate:
+            return bootstrap_ratio(numerator=sums, denominator=dims, level=LEVEL)
+
+        tested = self.setup.models[0]
+        return CellLikelihood(
+            camera=camera,
+            iso=iso,
+            part=part,
+            signal_dn=float(of(self.signal).sum() / patches.sum()),
+            patches=int(patches.sum()),
+            groups=int((patches > 0).sum()),
+            nats_per_dim={name: mean(sums) for name, sums in nll.items()},
+            nats_per_pixel_dn={name: mean(sums + log_scale) for name, sums in nll.items()},
+            behind={name: mean(nll[name] - nll[tested]) for name in self.models if name != tested and tested in nll},
+        )
 
 
 def _each(values: Mapping[str, Estimate]) -> dict[str, str]:

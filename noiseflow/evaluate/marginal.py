@@ -10,20 +10,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.divergence import halves, kl_divergence
+from noiseflow.evaluate.divergence import halves, js_divergence, kl_divergence, wasserstein_1
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
-from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow, seed_for
+from noiseflow.evaluate.estimate import LEVEL, Estimate, jackknife, ratio_of_sums
+from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
 from noiseflow.evaluate.survey import Cell
 from noiseflow.evaluate.words import cell_labels, cell_name, percent, plus_minus, significant
 
-__all__ = ["VARIANCE_MARGIN", "CellMarginal", "Histogram", "Marginal", "MarginalMetric"]
+__all__ = [
+    "BLOCKS",
+    "FLOOR_SPREADS",
+    "PARTS",
+    "PSEUDO_COUNT",
+    "VARIANCE_MARGIN",
+    "CellMarginal",
+    "Divergence",
+    "Histogram",
+    "Marginal",
+    "MarginalMetric",
+    "beside_floor",
+    "divergences",
+    "parts_and_blocks",
+]
 
 BINS_PER_SIGMA = 10
 MOST_BINS = 2000
 PSEUDO_COUNT = 0.5
 PARTS = 8
 """Parts of the rows, of which each half is four."""
+
+BLOCKS = 16
+"""Blocks of scenes that the intervals of divergences leave out one by one."""
 
 FLOOR_SPREADS = 2.0
 """Standard deviations of the floor, over the ways to halve the data, that belong to it."""
@@ -50,6 +67,25 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """A divergence of the samples from the data, beside that of the data from itself.
+
+    Parameters
+    ----------
+    floor, floor_high : float or None
+        Of one half of the data from the other: mean over the ways to halve it, and that plus
+        `FLOOR_SPREADS` standard deviations.  None if the data cannot be halved.
+    models : mapping of str to Estimate
+        Of one half of the data from the samples for the other half, per model; the interval
+        is a jackknife over blocks of scenes.  Empty if the data cannot be halved.
+    """
+
+    floor: float | None
+    floor_high: float | None
+    models: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
 class CellMarginal:
     """Marginal distribution over one camera at one ISO, or over all.
 
@@ -64,6 +100,10 @@ class CellMarginal:
         that plus `FLOOR_SPREADS` standard deviations.  None if the data cannot be halved.
     kl : mapping of str to (float or None)
         KL of one half of the data to the samples for the other half, per model.
+    kl_interval : mapping of str to Estimate
+        The same with its interval.
+    js, wasserstein : Divergence
+        Jensen–Shannon, nats, and Wasserstein-1, in the real noise's σ.
     mean_dn, variance_dn2, skewness : mapping of str to Estimate
         Per source.
     variance_ratio : mapping of str to Estimate
@@ -77,6 +117,9 @@ class CellMarginal:
     floor: float | None
     floor_high: float | None
     kl: Mapping[str, float | None]
+    kl_interval: Mapping[str, Estimate]
+    js: Divergence
+    wasserstein: Divergence
     mean_dn: Mapping[str, Estimate]
     variance_dn2: Mapping[str, Estimate]
     skewness: Mapping[str, Estimate]
@@ -98,14 +141,16 @@ class Marginal(Score):
 
     title: ClassVar[str] = "Distribution of the noise"
     method: ClassVar[str] = (
-        f"KL(real ‖ sampled) in nats, over bins of σ/{BINS_PER_SIGMA} (σ of the real noise; at most {MOST_BINS} bins) "
+        f"KL(real ‖ sampled) and Jensen–Shannon in nats, Wasserstein-1 in the real noise’s σ, over bins of "
+        f"σ/{BINS_PER_SIGMA} (σ of the real noise; at most {MOST_BINS} bins) "
         "from the smallest to the largest real value, the two outermost open, so that nothing is dropped; "
         f"{PSEUDO_COUNT} is added to every bin. Real and sampled noise are both blurred by a uniform ±½ code first, "
         "so that the steps of the integers are not held against a continuous density. "
         f"The floor is what the same estimator gives for the data against itself: pixel rows of each frame are dealt "
         f"to {PARTS} parts in turn, one half of the parts is compared with the other, averaged over all ways to halve; "
         "the reported KL compares one half of the data with the samples for the other half, so sizes and conditions "
-        "are the floor’s. What is common to a whole frame is not in the floor. "
+        "are the floor’s. What is common to a whole frame is not in the floor. The ± of a divergence is from leaving "
+        f"out one of {BLOCKS} blocks of scenes after the other (jackknife, {percent(LEVEL)}). "
         f"Above the floor means above its mean plus {FLOOR_SPREADS:g} standard deviations over the ways to halve. "
         f"The variance agrees if the {percent(LEVEL)} interval of sampled/real lies within 1 ± {VARIANCE_MARGIN:g}, "
         "and is off if it lies outside. The sign of the skewness is judged if the intervals of both exclude 0."
@@ -172,11 +217,13 @@ class Marginal(Score):
     def table(self) -> Sequence[TableRow]:
         """KL beside its floor, and the variance ratio."""
         whole = self.cells[0]
-        floor = "–" if whole.floor is None else f"floor {significant(whole.floor)}"
         ratios = {name: plus_minus(value, 3) for name, value in whole.variance_ratio.items()}
         skewness = {name: plus_minus(value, 2) for name, value in whole.skewness.items()}
+        kl = Divergence(whole.floor, whole.floor_high, whole.kl_interval)
         return [
-            TableRow("KL (real ‖ sampled)", "nats, marginal", "at the floor", {DATA: floor, **_kls(whole.kl)}),
+            TableRow("KL (real ‖ sampled)", "nats, marginal", "at the floor", beside_floor(kl)),
+            TableRow("Jensen–Shannon", "nats, marginal", "at the floor", beside_floor(whole.js)),
+            TableRow("Wasserstein-1", "σ of the noise, marginal", "at the floor", beside_floor(whole.wasserstein)),
             TableRow("Variance, sampled / real", "ratio", "1", {DATA: "1", **ratios}),
             TableRow("Skewness", "third moment / σ³", "as in the data", skewness),
         ]
@@ -188,9 +235,11 @@ class Marginal(Score):
             where = (cell.camera, cell.iso, "")
             if cell.floor is not None:
                 records.append(Record("kl_floor", "nats", DATA, *where, cell.floor, high=cell.floor_high))
-            records += [
-                Record("kl", "nats", name, *where, value) for name, value in cell.kl.items() if value is not None
-            ]
+            records += [Record.of(value, "kl", "nats", name, *where) for name, value in cell.kl_interval.items()]
+            for measure, unit, of in (("js", "nats", cell.js), ("wasserstein", "σ", cell.wasserstein)):
+                if of.floor is not None:
+                    records.append(Record(f"{measure}_floor", unit, DATA, *where, of.floor, high=of.floor_high))
+                records += [Record.of(value, measure, unit, name, *where) for name, value in of.models.items()]
             for measure, unit, values in (
                 ("mean", "DN", cell.mean_dn),
                 ("variance", "DN²", cell.variance_dn2),
@@ -208,60 +257,63 @@ class Marginal(Score):
 
 
 class MarginalMetric(Metric):
-    """Counts per bin, part of the rows, scope and source; power sums per frame."""
+    """Counts per bin, part of the rows, block of scenes, scope and source; power sums per group."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.scopes = setup.survey.scopes()
         self.bins = [_bins(cell) for cell, _ in self.scopes]
-        self.counts = [{name: np.zeros((PARTS, bins), np.int64) for name in setup.sources} for _, _, bins in self.bins]
+        self.counts = [
+            {name: np.zeros((BLOCKS, PARTS, bins), np.int64) for name in setup.sources} for _, _, bins in self.bins
+        ]
         self.sums = {name: np.zeros((3, setup.survey.groups)) for name in setup.sources}
         self.values = np.zeros(setup.survey.groups)
-        self.generators = {
-            name: torch.Generator().manual_seed(seed_for(setup.seed, "blur", name)) for name in setup.sources
-        }
 
     def update(self, batch: ScoredBatch) -> None:
         """Add a batch."""
         _, planes, height, width = batch.clean.shape
         np.add.at(self.values, batch.group, planes * height * width)
-        # A whole row of a frame goes to one part: row noise then does not pass from half to half.
-        rows = batch.row[:, None] + np.arange(height) + batch.group[:, None]
-        part = torch.from_numpy(rows % PARTS)[:, None, :, None]
-        code = torch.from_numpy(batch.code)[:, :, None, None].float()
+        place = parts_and_blocks(batch)
         for name, noise in batch.noise.items():
-            for power, sums in enumerate(self.sums[name], start=1):
-                np.add.at(sums, batch.group, noise.double().pow(power).sum((1, 2, 3)).numpy())
-            blurred = noise + code * (torch.rand(noise.shape, generator=self.generators[name]) - 0.5)
-            self._count(name, blurred, part, batch.cell)
+            power = noise.double()
+            values = power
+            for sums in self.sums[name]:
+                np.add.at(sums, batch.group, values.sum((1, 2, 3)).numpy())
+                values = values * power
+        for name, blurred in batch.blurred.items():
+            self._count(name, blurred, place, batch.cell)
 
-    def _count(self, name: str, noise: Tensor, part: Tensor, cell: NDArray[np.int64]) -> None:
+    def _count(self, name: str, noise: Tensor, place: Tensor, cell: NDArray[np.int64]) -> None:
         for scope, (low, width, bins) in enumerate(self.bins):
             if scope == 0:
-                chosen, parts = noise, part
+                chosen, where = noise, place
             else:
                 inside = torch.from_numpy(cell == scope - 1)
                 if not inside.any():
                     continue
-                chosen, parts = noise[inside], part[inside]
-            index = ((chosen - low) / width).floor().clamp(0, bins - 1).long() + parts * bins
-            counted = torch.bincount(index.flatten(), minlength=PARTS * bins)
-            self.counts[scope][name] += counted.reshape(PARTS, bins).numpy()
+                chosen, where = noise[inside], place[inside]
+            index = ((chosen - low) / width).clamp_(0, bins - 1).to(torch.int32) + where * bins
+            counted = torch.bincount(index.flatten(), minlength=BLOCKS * PARTS * bins)
+            self.counts[scope][name] += counted.reshape(BLOCKS, PARTS, bins).numpy()
 
     def score(self) -> Marginal:
         """Divergences, floors and moments of each scope."""
         cells = []
         for (cell, groups), bins, counts in zip(self.scopes, self.bins, self.counts, strict=True):
-            values, floor, floor_high, kl = _divergences(counts, self.setup.models)
+            width = np.array(bins[1] / max(cell.noise_deviation, 1e-300))
+            kl, js, wasserstein = divergences(counts, self.setup.models, width)
             mean, variance, skewness, ratio = self._moments(cell, groups)
             cells.append(
                 CellMarginal(
                     camera=cell.camera,
                     iso=cell.iso,
-                    values=values,
-                    floor=floor,
-                    floor_high=floor_high,
-                    kl=kl,
+                    values=int(counts[DATA].sum()) // 2,
+                    floor=kl.floor,
+                    floor_high=kl.floor_high,
+                    kl={name: kl.models[name].value if name in kl.models else None for name in self.setup.models},
+                    kl_interval=kl.models,
+                    js=js,
+                    wasserstein=wasserstein,
                     mean_dn=mean,
                     variance_dn2=variance,
                     skewness=skewness,
@@ -269,7 +321,7 @@ class MarginalMetric(Metric):
                     histogram=Histogram(
                         low_dn=bins[0] * cell.scale_dn,
                         width_dn=bins[1] * cell.scale_dn,
-                        counts={name: tuple(count.sum(0).tolist()) for name, count in counts.items()},
+                        counts={name: tuple(count.sum((0, 1)).tolist()) for name, count in counts.items()},
                     ),
                 )
             )
@@ -305,23 +357,67 @@ def _bins(cell: Cell) -> tuple[float, float, int]:
     return cell.noise_low, width, math.ceil(spread / width)
 
 
-def _divergences(
-    counts: Mapping[str, NDArray[np.int64]], models: Sequence[str]
-) -> tuple[int, float | None, float | None, dict[str, float | None]]:
+def parts_and_blocks(batch: ScoredBatch) -> Tensor:
+    """Block · PARTS + part of each pixel, int32, (B, 1, h, 1)."""
+    # A whole row of a frame goes to one part: row noise then does not pass from half to half.
+    rows = batch.row[:, None] + np.arange(batch.clean.shape[2]) + batch.group[:, None]
+    place = (batch.group % BLOCKS)[:, None] * PARTS + rows % PARTS
+    return torch.from_numpy(place.astype(np.int32))[:, None, :, None]
+
+
+def divergences(
+    counts: Mapping[str, NDArray[np.int64]], models: Sequence[str], width: NDArray[np.float64]
+) -> tuple[Divergence, Divergence, Divergence]:
+    """KL, Jensen–Shannon and Wasserstein-1 of the samples from the data, with floors and intervals.
+
+    Parameters
+    ----------
+    counts : mapping of str to ndarray, shape (BLOCKS, PARTS, bins)
+        Per source.
+    models : sequence of str
+    width : ndarray, shape (bins,) or ()
+        Of the bins, for Wasserstein-1.
+    """
+    whole = {name: part.sum(0).astype(np.float64) for name, part in counts.items()}
+    filled = np.flatnonzero(counts[DATA].sum((1, 2)))
+    # Of the block that is left out the counts are taken from the whole: sums are done once.
+    without = {name: whole[name] - part[filled].astype(np.float64) for name, part in counts.items()}
     half = halves(PARTS)
-    one = {name: half @ parts.astype(np.float64) for name, parts in counts.items()}
-    other = {name: ~half @ parts.astype(np.float64) for name, parts in counts.items()}
-    usable = (one[DATA].sum(1) > 0) & (other[DATA].sum(1) > 0)
-    values = int(counts[DATA].sum()) // 2
-    if not usable.any():
-        return values, None, None, dict.fromkeys(models)
 
-    def meansignificant(name: str) -> NDArray[np.float64]:
-        return kl_divergence(p=one[DATA][usable], q=other[name][usable], pseudo_count=PSEUDO_COUNT)
+    def between(of: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
+        """The three divergences, each way to halve, shape (3, ways); none where a half is empty."""
+        one, other = half @ of[DATA], ~half @ of[name]
+        usable = (one.sum(-1) > 0) & (other.sum(-1) > 0)
+        p, q = one[usable], other[usable]
+        if not usable.any():
+            return np.full((3, 1), math.nan)
+        return np.stack(
+            [
+                kl_divergence(p=p, q=q, pseudo_count=PSEUDO_COUNT),
+                js_divergence(p=p, q=q, pseudo_count=PSEUDO_COUNT),
+                wasserstein_1(p=p, q=q, width=width),
+            ]
+        )
 
-    floor = meansignificant(DATA)
-    high = float(floor.mean() + FLOOR_SPREADS * floor.std())
-    return values, float(floor.mean()), high, {name: float(meansignificant(name).mean()) for name in models}
+    floor = between(whole, DATA)
+    if not np.isfinite(floor).all():
+        return (Divergence(None, None, {}),) * 3
+    of_models: list[dict[str, Estimate]] = [{}, {}, {}]
+    for name in models:
+        values = between(whole, name).mean(1)
+        left_out = np.array(
+            [
+                between({DATA: without[DATA][block], name: without[name][block]}, name).mean(1)
+                for block in range(len(filled))
+            ]
+        )
+        for kind, value in enumerate(values):
+            of_models[kind][name] = jackknife(value=float(value), left_out=left_out[:, kind], level=LEVEL)
+    kl, js, wasserstein = (
+        Divergence(float(each.mean()), float(each.mean() + FLOOR_SPREADS * each.std()), of)
+        for each, of in zip(floor, of_models, strict=True)
+    )
+    return kl, js, wasserstein
 
 
 def _above_floor(cell: CellMarginal, name: str) -> bool:
@@ -337,8 +433,10 @@ def _in_percent(ratio: Estimate) -> str:
     return f"{plus_minus(ratio.scaled(100.0), 1)} %"
 
 
-def _kls(values: Mapping[str, float | None]) -> dict[str, str]:
-    return {name: significant(value) for name, value in values.items()}
+def beside_floor(divergence: Divergence) -> dict[str, str]:
+    """The cells of a table: the floor in the data's column, each model's value with its ±."""
+    floor = "–" if divergence.floor is None else f"floor {significant(divergence.floor)}"
+    return {DATA: floor, **{name: plus_minus(value, 6) for name, value in divergence.models.items()}}
 
 
 def _draw(cell: CellMarginal, name: str, pens: Mapping[str, Pen]) -> Plate:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noiseflow.evaluate.density import Kind
 from noiseflow.evaluate.drawing import Pen, Plate
 from noiseflow.evaluate.estimate import Estimate
 from noiseflow.evaluate.survey import Survey
@@ -44,11 +45,17 @@ class Setup:
     models : tuple of str
         The first is under test.
     seed : int
+    densities : mapping of str to str
+        What kind of density each model's likelihood is: see `noiseflow.evaluate.density`.
+    without_density : mapping of str to str
+        Models that only sample, and what they say when asked for a density.
     """
 
     survey: Survey
     models: tuple[str, ...]
     seed: int
+    densities: Mapping[str, Kind]
+    without_density: Mapping[str, str]
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -65,29 +72,51 @@ class ScoredBatch:
     noise : mapping of str to Tensor, shape (B, C, h, w)
         Normalised noise: real under `DATA`, sampled under each model's name.
     nll : mapping of str to ndarray, shape (B,)
-        −log density of the real noise, nats summed over dimensions, per model.
+        −log density of the real noise, nats summed over dimensions, per model that has one.
+    blurred : mapping of str to Tensor, shape (B, C, h, w)
+        `noise`, real and sampled alike, with a uniform ±½ code added, so that the steps of the
+        integers are not held against a continuous density.
+    residual : mapping of str to Tensor, shape (B, C, h, w)
+        `blurred` over the real noise's own σ at that signal (`NoiseCurve`).
     clean : Tensor, shape (B, C, h, w)
         Normalised clean signal.
     signal_dn : Tensor of float64, shape (B, C, h, w)
         What pixels are sorted by: see `survey.signal_dn`.
+    number : ndarray of int, shape (B,)
+        Position of each patch in `Survey.rows`.
     group, cell : ndarray of int, shape (B,)
-        Frame, and camera and ISO: see `Survey`.
+        Scene or frame, and camera and ISO: see `Survey`.
+    close : ndarray of bool, shape (B,)
+        The patches that expensive measures look at.
+    latent : mapping of str to Tensor, shape (K, C, h, w)
+        What each model that has one makes of the real `blurred` noise of the first K close
+        patches; standard normal if its density is right.
+    latent_group : ndarray of int, shape (K,)
     row : ndarray of int, shape (B,)
         Topmost pixel of each patch in its plane.
-    scale_dn : ndarray, shape (B, C)
-        White − black, DN.
+    scale_dn, black_dn : ndarray, shape (B, C)
+        White − black, and black, DN.
+    clean_variance : ndarray, shape (B,)
     code : ndarray, shape (B, C)
         Height of one code in the unit of `noise`.
     """
 
     noise: Mapping[str, Tensor]
     nll: Mapping[str, NDArray[np.float64]]
+    blurred: Mapping[str, Tensor]
+    residual: Mapping[str, Tensor]
     clean: Tensor
     signal_dn: Tensor
+    number: NDArray[np.int64]
     group: NDArray[np.int64]
     cell: NDArray[np.int64]
+    close: NDArray[np.bool_]
+    latent: Mapping[str, Tensor]
+    latent_group: NDArray[np.int64]
     row: NDArray[np.int64]
     scale_dn: NDArray[np.float64]
+    black_dn: NDArray[np.float64]
+    clean_variance: NDArray[np.float64]
     code: NDArray[np.float64]
 
 

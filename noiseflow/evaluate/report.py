@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,8 +14,8 @@ from noiseflow.errors import DataError
 from noiseflow.evaluate.drawing import pens_for
 from noiseflow.evaluate.evaluation import Evaluation
 from noiseflow.evaluate.examples import draw
-from noiseflow.evaluate.metric import DATA, Record, as_json
-from noiseflow.evaluate.words import count
+from noiseflow.evaluate.metric import DATA, Finding, Record, as_json
+from noiseflow.evaluate.words import count, percent
 
 __all__ = ["FILES", "page", "write_report"]
 
@@ -95,10 +96,13 @@ def page(evaluation: Evaluation) -> str:
     )
     facts = {
         "Data": Path(data.store).name,
-        "Split": f"{data.split}, {count(data.patches, 'patch').replace('patchs', 'patches')}"
+        "Split": f"{data.split}, {count(data.patches, 'patch', 'patches')}"
         + (f" of {data.patches_in_split:,}, drawn at random" if data.patches < data.patches_in_split else ""),
         "Patch": f"{data.patch_shape[0]} × {data.patch_shape[1]} × {data.patch_shape[2]}, {data.layout}",
         "Frames": f"{data.frames:,}",
+        "Intervals over": f"{count(data.groups, data.group_is)} (of one camera and ISO)",
+        "Looked at closely": f"{data.close_values:,} of {data.patches * math.prod(data.patch_shape):,} values",
+        "Clipped": f"{percent(data.clipped, 2)} of the pixels",
         "Cameras": ", ".join(data.cameras),
         "ISO": ", ".join(f"{iso:g}" for iso in data.isos),
         "Clean signal": CLEAN.get(data.pairing, data.pairing),
@@ -110,6 +114,7 @@ def page(evaluation: Evaluation) -> str:
         evaluation=evaluation,
         facts=facts,
         marks=MARKS,
+        findings=_in_order(evaluation),
         columns=(DATA, *evaluation.models),
         colours={name: pen.colour for name, pen in pens.items()},
         table=evaluation.table(),
@@ -118,7 +123,21 @@ def page(evaluation: Evaluation) -> str:
     )
 
 
-CLEAN = {"gt": "clean twin", "burst": "mean of the scene’s other frames"}
+def _in_order(evaluation: Evaluation) -> list[Finding]:
+    """The verdict as it is read: likelihood, then faults, what is not settled, what is good."""
+    levels = ("bad", "open", "good")
+    return sorted(
+        evaluation.findings,
+        key=lambda finding: -1 if finding.measure in ("nll", "oracle") else levels.index(finding.level),
+    )
+
+
+CLEAN = {
+    "gt": "clean twin",
+    "burst": "mean of the scene’s other frames",
+    "flat": "level of each frame × pattern of the pixels’ sensitivities",
+    "dark": "mean of the other dark frames",
+}
 
 
 def _csv(records: tuple[Record, ...]) -> str:

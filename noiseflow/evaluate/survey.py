@@ -12,7 +12,39 @@ from noiseflow.patches.store import PatchBatch, PatchStore
 from noiseflow.progress import Progress
 from noiseflow.raw.bayer import plane_names
 
-__all__ = ["Cell", "Survey", "scale_dn", "signal_dn", "survey"]
+__all__ = ["CLOSE_VALUES", "FEWEST_SCENES", "Cell", "NoiseCurve", "Survey", "scale_dn", "signal_dn", "survey"]
+
+FEWEST_SCENES = 8
+"""Scenes from which on intervals rest on scenes; with fewer they rest on frames."""
+
+CLOSE_VALUES = 2**22
+"""Values of each source that the expensive measures look at."""
+
+MOST_PAIRS = 512
+PLACE = ("camera", "iso", "scene", "y", "x")
+KNOTS = 64
+LOOKUP = 2048
+FEWEST_AT_A_KNOT = 1000
+"""Values that the variance at one knot rests on, if there are so many in a cell."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseCurve:
+    """σ of the real noise against the clean signal, per camera and ISO: what residuals are divided by.
+
+    Parameters
+    ----------
+    sigma : Tensor of float32, shape (cells, LOOKUP)
+        Normalised, even in the square root of the normalised signal from 0 to 1.
+    """
+
+    sigma: Tensor
+
+    def at(self, signal: Tensor, cell: NDArray[np.int64]) -> Tensor:
+        """σ at a normalised signal (B, C, h, w), each patch of its own cell."""
+        place = signal.clamp(0.0, 1.0).sqrt().mul_(LOOKUP - 1).add_(0.5).to(torch.int32)
+        place += torch.from_numpy(cell * LOOKUP).to(torch.int32)[:, None, None, None]
+        return self.sigma.flatten()[place]
 
 
 @dataclass(frozen=True)
@@ -54,8 +86,12 @@ class Survey:
     rows : ndarray of int, shape (N,)
         Rows of the store, rising.
     group : ndarray of int, shape (N,)
-        Frame that each patch is of.  The groups are the distinct (camera, ISO, scene,
-        frame): patches of one share whatever is common to a frame.
+        Scene that each patch is of, at one camera and ISO: patches of one share whatever is
+        common to a scene.  With fewer than `FEWEST_SCENES` scenes, frame.
+    group_is : str
+        ``"scene"`` or ``"frame"``.
+    frames : int
+        Distinct frames.
     cell_of_group : ndarray of int, shape (G,)
         Index into `cells` of each group.
     cells : tuple of Cell
@@ -66,6 +102,16 @@ class Survey:
         Mean and standard deviation of each patch's clean signal, normalised.
     clean_variance : ndarray, shape (N,)
         Of each patch's clean signal as an estimate, as a part of the noise's.
+    clipped : float
+        Part of the pixels at code 0 or at the white level.
+    still : int
+        Patches whose noise does not vary, clipped throughout.
+    curve : NoiseCurve
+    close : ndarray of bool, shape (N,)
+        The patches that expensive measures look at: at most `CLOSE_VALUES` values.
+    pairs : ndarray of int, shape (P, 2)
+        Patches (as positions in `rows`) of the same place in two successive frames of a
+        scene, from all scenes evenly.
     patch_shape : tuple of int
         (C, h, w).
     plane_names : tuple of str
@@ -73,12 +119,19 @@ class Survey:
 
     rows: NDArray[np.int64]
     group: NDArray[np.int64]
+    group_is: str
+    frames: int
     cell_of_group: NDArray[np.int64]
     cells: tuple[Cell, ...]
     whole: Cell
     brightness: NDArray[np.float64]
     texture: NDArray[np.float64]
     clean_variance: NDArray[np.float64]
+    clipped: float
+    still: int
+    curve: NoiseCurve
+    close: NDArray[np.bool_]
+    pairs: NDArray[np.int64]
     patch_shape: tuple[int, int, int]
     plane_names: tuple[str, ...]
 
@@ -113,7 +166,7 @@ def signal_dn(batch: PatchBatch) -> Tensor:
     return torch.where(estimated, clean.mean((2, 3), keepdim=True), clean)
 
 
-def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, progress: Progress) -> Survey:
+def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int, progress: Progress) -> Survey:
     """Read the real data once.
 
     Parameters
@@ -123,6 +176,8 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, progress: 
         Rows to score.
     batch : int
         Patches read at a time.
+    seed : int
+        Of the choice of the patches to look at closely.
     progress : Progress
         Told of patches read.
 
@@ -132,12 +187,16 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, progress: 
         If the noise is the same everywhere, as in frames that are clipped throughout.
     """
     table = store.table[rows]
-    keys, group = np.unique(table[["camera", "iso", "scene", "frame"]], return_inverse=True)
+    group_is = "scene" if len(np.unique(table["scene"])) >= FEWEST_SCENES else "frame"
+    of_a_scene = ["camera", "iso", "scene"]
+    frames = len(np.unique(table[[*of_a_scene, "frame"]]))
+    keys, group = np.unique(table[of_a_scene if group_is == "scene" else [*of_a_scene, "frame"]], return_inverse=True)
     cell_keys, cell_of_group = np.unique(keys[["camera", "iso"]], return_inverse=True)
     cell_of_row = cell_of_group[group]
     brightness, texture = np.empty(len(rows)), np.empty(len(rows))
-    # Per patch: noise min, max, mean, mean square; signal min, max; scale.
-    facts = np.empty((len(rows), 7))
+    # Per patch: noise min, max, mean, mean square; signal min, max; scale; pixels that are clipped.
+    facts = np.empty((len(rows), 8))
+    knots = np.zeros((3, len(cell_keys) * KNOTS))
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
         read = store.read(rows[part])
@@ -153,7 +212,9 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, progress: 
             signal.amin((1, 2, 3)),
             signal.amax((1, 2, 3)),
             torch.from_numpy(scale.mean(1)),
+            _clipped(read),
         )
+        _add_to_knots(knots, read.noise, signal / torch.from_numpy(scale)[:, :, None, None], cell_of_row[part])
         facts[part] = torch.stack([column.double() for column in columns], 1).numpy()
         progress(min(start + batch, len(rows)), len(rows), "survey of the data")
     whole = _cell(None, None, facts)
@@ -171,12 +232,19 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, progress: 
     return Survey(
         rows=rows,
         group=group,
+        group_is=group_is,
+        frames=frames,
         cell_of_group=cell_of_group,
         cells=cells,
         whole=whole,
         brightness=brightness,
         texture=texture,
         clean_variance=table["clean_variance"].astype(np.float64),
+        clipped=float(facts[:, 7].mean()),
+        still=int((facts[:, 1] == facts[:, 0]).sum()),
+        curve=_curve(knots.reshape(3, len(cell_keys), KNOTS)),
+        close=_close(group, max(CLOSE_VALUES // int(np.prod(store.patch_shape)), 1), seed),
+        pairs=_pairs(table),
         patch_shape=store.patch_shape,
         plane_names=plane_names(store.layout),
     )
@@ -195,3 +263,76 @@ def _cell(camera: str | None, iso: float | None, facts: NDArray[np.float64]) -> 
         signal_high=float(facts[:, 5].max()),
         scale_dn=float(facts[:, 6].mean()),
     )
+
+
+def _clipped(read: PatchBatch) -> Tensor:
+    """Part of each patch's pixels at code 0 or at the white level."""
+    white = torch.from_numpy(read.table["white"].astype(np.float64))[:, None, None, None]
+    spread = torch.from_numpy(np.sqrt(1.0 + read.table["clean_variance"].astype(np.float64)))[:, None, None, None]
+    black = torch.from_numpy(read.table["black"].astype(np.float64))[:, :, None, None]
+    zero, one = (-black / (white - black)).float(), torch.ones_like(black).float()
+    noisy = read.noise * spread.float() + read.clean
+    # Half a code, for the rounding of float32.
+    half = (0.5 / (white - black)).float()
+    return ((noisy < zero + half) | (noisy > one - half)).double().mean((1, 2, 3))
+
+
+def _add_to_knots(knots: NDArray[np.float64], noise: Tensor, signal: Tensor, cell: NDArray[np.int64]) -> None:
+    """Count, sum of squares of the noise, and sum of the signal, at each knot of each cell."""
+    signal = signal.float().expand_as(noise)
+    place = signal.clamp(0.0, 1.0).sqrt().mul_(KNOTS).to(torch.int64).clamp_(max=KNOTS - 1)
+    place = (place + torch.from_numpy(cell * KNOTS)[:, None, None, None]).flatten()
+    size = knots.shape[1]
+    knots[0] += torch.bincount(place, minlength=size).double().numpy()
+    knots[1] += torch.bincount(place, noise.square().flatten(), minlength=size).double().numpy()
+    knots[2] += torch.bincount(place, signal.flatten(), minlength=size).double().numpy()
+
+
+def _curve(knots: NDArray[np.float64]) -> NoiseCurve:
+    """σ against signal: variance between knots linear in the signal, as photons make it."""
+    signal = np.linspace(0.0, 1.0, LOOKUP) ** 2
+    curves = []
+    for count, square, sum_of_signal in zip(*knots, strict=True):
+        where, variance = _merged(count, square, sum_of_signal)
+        curves.append(np.interp(signal, where, variance))
+    # Where nothing varies, as in frames that are clipped throughout, a residual is 0.
+    variance = np.maximum(np.array(curves), 1e-20)
+    return NoiseCurve(torch.from_numpy(np.sqrt(variance)).float())
+
+
+def _merged(
+    count: NDArray[np.float64], square: NDArray[np.float64], sum_of_signal: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean signal and variance at knots, neighbours put together until each has enough values."""
+    held = np.cumsum(count)
+    enough = min(float(FEWEST_AT_A_KNOT), float(held[-1]))
+    part, start = np.zeros(len(count), np.int64), 0.0
+    for index in range(1, len(count)):
+        full = held[index - 1] - start >= enough and held[-1] - held[index - 1] >= enough
+        part[index] = part[index - 1] + full
+        start = held[index - 1] if full else start
+    n, squares, signals = (np.bincount(part, values) for values in (count, square, sum_of_signal))
+    return signals / n, squares / n
+
+
+def _close(group: NDArray[np.int64], most: int, seed: int) -> NDArray[np.bool_]:
+    """At most so many patches, as many of each group as there are, in a random order within it."""
+    shuffled = np.random.default_rng(seed).permutation(len(group))
+    order = shuffled[np.argsort(group[shuffled], kind="stable")]
+    sizes = np.bincount(group)
+    rank_in_group = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    close = np.zeros(len(group), np.bool_)
+    close[order[np.argsort(rank_in_group, kind="stable")[:most]]] = True
+    return close
+
+
+def _pairs(table: NDArray[np.void]) -> NDArray[np.int64]:
+    """Pairs of patches at one place in successive frames of a scene."""
+    order = np.lexsort((table["frame"], table["x"], table["y"], table["scene"], table["iso"], table["camera"]))
+    one, next_one = order[:-1], order[1:]
+    same = np.logical_and.reduce([table[name][one] == table[name][next_one] for name in PLACE])
+    successive = same & (table["frame"][next_one] == table["frame"][one] + 1)
+    pairs: NDArray[np.int64] = np.stack([one, next_one], 1)[successive]
+    if len(pairs) > MOST_PAIRS:
+        pairs = pairs[np.linspace(0, len(pairs) - 1, MOST_PAIRS).round().astype(np.int64)]
+    return pairs

@@ -25,6 +25,8 @@ def number(value: float | None, decimals: int) -> str:
 def plus_minus(estimate: Estimate, decimals: int = 4) -> str:
     """Value ± half interval, to two digits of the latter; to `decimals` where there is none.
 
+    An interval that excludes 0 where value ± half does not, or the other way, is written out.
+
     >>> plus_minus(Estimate(0.41234, 0.01, 0.39234, 0.43234, 9))
     '0.412 ± 0.020'
     """
@@ -33,6 +35,10 @@ def plus_minus(estimate: Estimate, decimals: int = 4) -> str:
         return number(estimate.value, decimals)
     if half > 0:
         decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
+    low, high = estimate.low, estimate.high
+    if low is not None and high is not None and (low > 0 or high < 0) != (abs(estimate.value) > half):
+        # A lopsided interval, of which ± would tell another story.
+        return f"{number(estimate.value, decimals)} ({number(low, decimals)} to {number(high, decimals)})"
     return f"{number(estimate.value, decimals)} ± {number(half, decimals)}"
 
 
@@ -50,9 +56,9 @@ def times(value: float) -> str:
     return f"{value:.3g} ×" if math.isfinite(value) else "–"
 
 
-def count(number_of: int, thing: str) -> str:
+def count(number_of: int, thing: str, things: str | None = None) -> str:
     """``1 frame``, ``20,000 frames``."""
-    return f"{number_of:,} {thing}{'' if number_of == 1 else 's'}"
+    return f"{number_of:,} {thing if number_of == 1 else things or thing + 's'}"
 
 
 def join(names: list[str]) -> str:

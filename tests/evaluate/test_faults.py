@@ -26,7 +26,68 @@ def test_the_right_model_passes_every_check(workshop: Any, seed: int) -> None:
     cell = evaluation.scores["marginal"].cells[0]  # type: ignore[attr-defined]
     assert cell.kl["right"] < cell.floor_high
     assert cell.kl["right"] == pytest.approx(cell.floor, rel=0.3)
-    assert "pass all 4 checks" in evaluation.headline or "not settled: variance." in evaluation.headline
+    assert "pass all 12 checks" in evaluation.headline or "not settled: variance." in evaluation.headline
+
+
+PLANES = (1.2, 1.0, 1.0, 0.7)
+
+FAULTS = {
+    "variance +5 %": ({}, {}, {"factor": 1.05}, "variance", "too large"),
+    "missing row noise": ({"noise": "rows"}, {"noise": "rows"}, {}, "row_noise", "Row noise is missing"),
+    "missing tails": ({"noise": "tails"}, {"noise": "tails"}, {}, "tails", "Tails are missing"),
+    "wrong plane order": (
+        {"noise": "planes"},
+        {"noise": "planes"},
+        {"noise": "turned"},
+        "planes",
+        "in the wrong order: by their variance the samples’ planes fit the data’s as B, ",
+    ),
+    "mirrored sign": (
+        {"noise": "skewed"},
+        {"noise": "skewed"},
+        {"noise": "skewed", "sign": -1.0},
+        "skewness",
+        "wrong sign",
+    ),
+    "missing quantisation": ({"step": 8}, {"step": 8.0}, {}, "quantisation", "Quantisation is missing"),
+    "missing spatial correlation": (
+        {"noise": "smoothed"},
+        {"noise": "smoothed"},
+        {},
+        "correlation",
+        "Spatial correlation is missing",
+    ),
+}
+"""Options of the store, of the right model and of the faulty one; the measure that flags it and its words."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_planted_fault_is_flagged_and_named(workshop: Any, fault: str) -> None:
+    # The right model is flagged by any check in 3 of 180
+    # reports; here it must pass the one that the fault is for.
+    of_store, of_right, of_faulty, measure, words = FAULTS[fault]
+    noises = {
+        "rows": workshop.with_rows(0.3),
+        "tails": workshop.heavy_tailed,
+        "planes": workshop.by_plane(*PLANES),
+        "turned": workshop.by_plane(*reversed(PLANES)),
+        "skewed": workshop.skewed,
+        "smoothed": workshop.smoothed,
+    }
+
+    def with_noise(options: dict[str, Any]) -> dict[str, Any]:
+        return {name: noises[value] if name == "noise" else value for name, value in options.items()}
+
+    store = workshop.store(**with_noise(of_store))
+    right = evaluate({"right": workshop.model(**with_noise(of_right))}, store)
+    assert findings(right).get(measure) is None or findings(right)[measure].level != "bad", findings(right)[
+        measure
+    ].text
+    faulty = evaluate({"faulty": workshop.model(**with_noise(of_faulty))}, store)
+    found = findings(faulty)[measure]
+    assert found.level == "bad", found.text
+    assert words in found.text
+    assert "samples are off" in faulty.headline
 
 
 def test_row_noise_in_data_and_samples_alike_passes(workshop: Any) -> None:
@@ -84,7 +145,7 @@ def test_missing_row_noise(workshop: Any) -> None:
     assert not whole.missing["right"].above(0.1)
     assert found["row_noise"].level == "bad"
     assert "Row noise is missing" in found["row_noise"].text
-    assert evaluation.headline.endswith("off in 1 of 4 checks: row noise.")
+    assert evaluation.headline.endswith("off in 2 of 12 checks: row noise and two-sample test.")
 
 
 def test_row_noise_too_weak_and_too_strong(workshop: Any) -> None:

@@ -91,7 +91,8 @@ def test_page_says_the_verdict_and_every_figure_has_its_words(evaluation: Evalua
         assert finding.text in text
     for row in evaluation.table():
         assert row.measure in text
-    assert len(page.images) == page.tags.count("figcaption") == 3 + 2 + 2 + 4 + 2
+    # Examples, likelihood, histograms, photon transfer, rows, quantiles, by intensity, structure.
+    assert len(page.images) == page.tags.count("figcaption") == 3 + 3 + 2 + 4 + 2 + 1 + 2 + 3
     assert all(image["alt"] for image in page.images)
     for title in ("Dark", "Mid", "Bright"):
         assert re.search(rf"{title}: \d+ DN", text)
@@ -103,7 +104,7 @@ def test_page_says_the_verdict_and_every_figure_has_its_words(evaluation: Evalua
 def test_the_same_evaluation_gives_the_same_figures(evaluation: Evaluation, html: str) -> None:
     pens = pens_for("data", evaluation.models)
     again = [*evaluation.scores["likelihood"].plates(pens), *draw(evaluation.examples[:1], evaluation.tested)]
-    assert len(again) == 3
+    assert len(again) == 4
     for plate in again:
         assert plate.image in html
 

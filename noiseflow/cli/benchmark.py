@@ -1,0 +1,44 @@
+"""``noiseflow benchmark``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH, out_option
+from noiseflow.cli.progress import shown
+from noiseflow.errors import NoiseflowError
+
+__all__ = ["benchmark"]
+
+
+@click.command()
+@click.argument("spec", type=PATH)
+@out_option("Folder of data, runs, reports and the table; what is finished in it is not run again.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time, as processes.")
+def benchmark(spec: Path, out: Path, jobs: int) -> None:
+    """Fit and score the models of SPEC, a TOML file, on its data, and make one table of it.
+
+    The same command goes on with what is not finished. A spec lists [[data]] (camera, sources or
+    store) and [[model]] (fitted, or a run folder).
+
+    \b
+    noiseflow benchmark spec.toml --out results/
+    """  # noqa: D301
+    from noiseflow.evaluate.benchmark import benchmark as run
+    from noiseflow.evaluate.benchmark_page import markdown
+    from noiseflow.evaluate.benchmark_spec import read_spec
+
+    wanted = read_spec(spec)
+    try:
+        with shown("benchmark", "cells") as progress:
+            rows = run(wanted, out, jobs=jobs, progress=progress)
+    except KeyboardInterrupt as stop:
+        raise NoiseflowError(f"{out}: stopped; the same command goes on with the cells that are not finished") from stop
+    click.echo(markdown(wanted, rows))
+    click.echo(f"page: {out / 'index.html'}")
+    failed = [row for row in rows if "error" in row]
+    if failed:
+        first = failed[0]
+        raise NoiseflowError(
+            f"{len(failed)} of {len(rows)} cells failed; {first['model']} on {first['data']}: {first['error']}"
+        )

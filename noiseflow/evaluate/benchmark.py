@@ -1,0 +1,303 @@
+"""Fit and score a list of models on a list of data, and make one table of it."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noiseflow._version import __version__
+from noiseflow.errors import DataError, NoiseflowError
+from noiseflow.evaluate.baselines import baselines
+from noiseflow.evaluate.benchmark_page import write_results
+from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, DataSpec, ModelChoice, digest
+from noiseflow.evaluate.evaluation import Evaluation, evaluate
+from noiseflow.evaluate.likelihood import Likelihood
+from noiseflow.evaluate.marginal import Marginal
+from noiseflow.evaluate.metric import ORACLE, as_json
+from noiseflow.evaluate.report import write_report
+from noiseflow.evaluate.two_sample import TwoSample
+from noiseflow.fit.fit import FitSettings, fit, spec_for
+from noiseflow.models import NoiseModel, load
+from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.progress import Progress, silent
+from noiseflow.simulate import simulate
+
+__all__ = ["Cell", "benchmark", "prepare", "run_cell"]
+
+DATA_RECORD, CELL_RECORD = "data.json", "cell.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one set of data: all that a process needs to know.
+
+    Parameters
+    ----------
+    folder : Path
+        Of its run, report and record.
+    store : Path
+    fingerprint : str
+        Of the store.
+    data : str
+    model : ModelChoice
+    base : Path
+        That the model's paths are relative to.
+    seed : int
+    split : str
+    max_patches : int or None
+    reference : str
+    """
+
+    folder: Path
+    store: Path
+    fingerprint: str
+    data: str
+    model: ModelChoice
+    base: Path
+    seed: int
+    split: str
+    max_patches: int | None
+    reference: str
+
+    @property
+    def key(self) -> str:
+        """Checksum of what the result depends on."""
+        settings = (self.model, self.seed, self.split, self.max_patches, self.reference)
+        return digest("cell", __version__, self.fingerprint, *settings)
+
+
+def benchmark(
+    spec: BenchmarkSpec, out: str | Path, *, jobs: int = 1, progress: Progress = silent
+) -> list[dict[str, Any]]:
+    """Run what of a benchmark is not done yet, and write its table and page.
+
+    ``out`` holds ``data/NAME/`` (raw files, store), ``cells/DATA/MODEL/`` (run, report,
+    ``cell.json``), ``results.json``, ``results.md`` and ``index.html``.  Data and cells carry a
+    checksum of all they depend on; those that are finished with the same one are not run
+    again.  A cell that fails leaves its reason in the table, and the others go on.
+
+    Parameters
+    ----------
+    spec : BenchmarkSpec
+    out : path
+    jobs : int
+        Cells at a time, each in a process of its own.
+    progress : Progress
+        Told of cells done.
+
+    Returns
+    -------
+    list of dict
+        The rows of the table.
+
+    Raises
+    ------
+    NoiseflowError
+        The data cannot be had.
+    """
+    if jobs < 1:
+        raise DataError(f"jobs: expected 1 or more; got {jobs}")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    total = len(spec.data) * len(spec.models)
+    progress(0, total, "data")
+    prepared = dict(
+        zip([data.name for data in spec.data], _each(prepare, _data_arguments(spec, out), jobs), strict=True)
+    )
+    cells = [
+        Cell(
+            folder=out / "cells" / data.name / model.name,
+            store=prepared[data.name][0],
+            fingerprint=prepared[data.name][1],
+            data=data.name,
+            model=model,
+            base=spec.folder,
+            seed=spec.seed,
+            split=spec.split,
+            max_patches=spec.max_patches,
+            reference=spec.reference,
+        )
+        for data in spec.data
+        for model in spec.models
+    ]
+    rows: dict[str, dict[str, Any]] = {}
+    for done, (index, row) in enumerate(_as_they_come(cells, jobs), start=1):
+        rows[index] = row
+        progress(done, total, f"{row['model']} on {row['data']}")
+    ordered = [rows[_place(cell)] for cell in cells]
+    write_results(spec, ordered, out)
+    return ordered
+
+
+def _data_arguments(spec: BenchmarkSpec, out: Path) -> list[tuple[Any, ...]]:
+    return [(data, spec.folder, out / "data" / data.name, spec.seed) for data in spec.data]
+
+
+def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, str]:
+    """Make a set of data, if it is not there yet.
+
+    Returns
+    -------
+    tuple
+        Path and fingerprint of its patch store.
+    """
+    if data.store is not None:
+        path = (base / data.store).resolve()
+    else:
+        path = folder / "patches.h5"
+        key, record = digest("data", __version__, data, seed), folder / DATA_RECORD
+        if _record(record).get("key") != key or not path.exists():
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+            _make(data, base, folder, path, seed)
+            record.write_text(json.dumps({"key": key, "data": asdict(data), "seed": seed}, indent=1), encoding="utf-8")
+    with PatchStore(path) as store:
+        fingerprint = store.fingerprint
+    if data.fingerprint not in (None, fingerprint):
+        raise DataError(f"{path}: expected the fingerprint {data.fingerprint}; got {fingerprint}: other data")
+    return path, fingerprint
+
+
+def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> None:
+    sources = [(base / source).resolve() for source in data.sources]
+    if data.camera is not None:
+        sources = [folder / "raws"]
+        simulate(
+            sources[0],
+            data.camera,
+            data.isos or None,
+            scenes=data.scenes,
+            size=data.size,
+            frames=data.frames,
+            seed=seed,
+        )
+    try:
+        options = IngestOptions(**{"seed": seed, **data.ingest})
+    except TypeError as error:
+        raise DataError(f"[[data]] {data.name!r}: ingest: {error}") from error
+    ingest(sources, path, options)
+
+
+def run_cell(cell: Cell) -> dict[str, Any]:
+    """Fit and score one cell, if it is not finished; its row of the table."""
+    record = cell.folder / CELL_RECORD
+    held = _record(record)
+    if held.get("key") == cell.key:
+        row: dict[str, Any] = held["row"]
+        return row
+    if cell.folder.exists():
+        shutil.rmtree(cell.folder)
+    cell.folder.mkdir(parents=True)
+    try:
+        row = _fit_and_score(cell)
+    except NoiseflowError as error:
+        # Not recorded: it is tried again next time.
+        return {"data": cell.data, "model": cell.model.name, "error": str(error)}
+    partial = record.with_name(record.name + ".partial")
+    partial.write_text(json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False), encoding="utf-8")
+    partial.replace(record)
+    return row
+
+
+def _fit_and_score(cell: Cell) -> dict[str, Any]:
+    began = time.monotonic()
+    choice = cell.model
+    with PatchStore(cell.store) as store:
+        if choice.run is not None:
+            model: NoiseModel = load(cell.base / choice.run)
+        else:
+            try:
+                settings = FitSettings(**{"seed": cell.seed, **choice.fit})
+            except TypeError as error:
+                raise DataError(f"[[model]] {choice.name!r}: fit: {error}") from error
+            spec = spec_for(store, choice.model or choice.name, dict(choice.options))
+            model = fit(store, spec, cell.folder / "run", settings).model
+        fitted = time.monotonic()
+        models = {choice.name: model} | baselines(store, {choice.name: model})
+        evaluation = evaluate(models, store, split=cell.split, seed=cell.seed, max_patches=cell.max_patches)
+    write_report(evaluation, cell.folder / "report", overwrite=True)
+    seconds = {"fit_s": round(fitted - began, 1), "evaluate_s": round(time.monotonic() - fitted, 1)}
+    return {"data": cell.data, **_row(evaluation, cell), **seconds}
+
+
+def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
+    tested = evaluation.tested
+    likelihood, marginal = evaluation.scores["likelihood"], evaluation.scores["marginal"]
+    two_sample = evaluation.scores["two_sample"]
+    assert isinstance(likelihood, Likelihood)
+    assert isinstance(marginal, Marginal)
+    assert isinstance(two_sample, TwoSample)
+    whole, divergence = likelihood.cells[0], marginal.cells[0]
+    judged = [finding for finding in evaluation.findings if finding.measure not in ("nll", "oracle")]
+    gap = whole.behind.get(ORACLE)
+    return as_json(  # type: ignore[no-any-return]
+        {
+            "model": tested,
+            "nats_per_dim": whole.nats_per_dim.get(tested),
+            "nats_per_pixel_dn": whole.nats_per_pixel_dn.get(tested),
+            "better_than_reference": whole.behind.get(cell.reference),
+            "behind_oracle": None if gap is None else -gap,
+            "kl": divergence.kl_interval.get(tested),
+            "kl_floor": divergence.floor,
+            "variance_ratio": divergence.variance_ratio[tested],
+            "two_sample": two_sample.accuracy.get(tested),
+            "faults": [finding.measure for finding in judged if finding.level == "bad"],
+            "unsettled": [finding.measure for finding in judged if finding.level == "open"],
+            "headline": evaluation.headline,
+            "patches": evaluation.data.patches,
+            "groups": f"{evaluation.data.groups} {evaluation.data.group_is}s",
+            "fingerprint": cell.fingerprint,
+            "key": cell.key,
+        }
+    )
+
+
+def _record(path: Path) -> Mapping[str, Any]:
+    """A record of finished work; empty if there is none, or a damaged one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _place(cell: Cell) -> str:
+    return str(cell.folder)
+
+
+def _as_they_come(cells: list[Cell], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    if jobs == 1:
+        for cell in cells:
+            yield _place(cell), run_cell(cell)
+        return
+    with _pool(jobs) as pool:
+        futures: dict[Future[dict[str, Any]], Cell] = {pool.submit(run_cell, cell): cell for cell in cells}
+        try:
+            for future in as_completed(futures):
+                yield _place(futures[future]), future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _each(function: Any, arguments: list[tuple[Any, ...]], jobs: int) -> list[Any]:
+    if jobs == 1:
+        return [function(*each) for each in arguments]
+    with _pool(jobs) as pool:
+        return list(pool.map(function, *zip(*arguments, strict=True)))
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: torch's threads do not survive a fork.
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,))

@@ -1,0 +1,120 @@
+"""The table of a benchmark: as JSON, as Markdown for a page of documentation, as a page with links."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from noiseflow._version import __version__
+from noiseflow.evaluate.benchmark_spec import BenchmarkSpec
+from noiseflow.evaluate.estimate import Estimate
+from noiseflow.evaluate.words import number, plus_minus, significant
+
+__all__ = ["COLUMNS", "cells_of", "markdown", "write_results"]
+
+COLUMNS = (
+    "model",
+    "NLL, nats/dim",
+    "NLL, nats/pixel in DN",
+    "better than {reference}, nats/dim",
+    "behind the oracle, nats/dim",
+    "KL, nats (floor)",
+    "variance, sampled/real",
+    "two-sample test, %",
+    "faults",
+    "fit, s",
+)
+Row = Mapping[str, Any]
+
+
+def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
+    """Write ``results.json``, ``results.md`` and ``index.html``."""
+    content = {"title": spec.title, "noiseflow": __version__, "seed": spec.seed, "split": spec.split, "rows": rows}
+    (out / "results.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "results.md").write_text(markdown(spec, rows), encoding="utf-8")
+    environment = Environment(
+        loader=PackageLoader("noiseflow.evaluate"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("benchmark.html.j2").render(
+        spec=spec,
+        version=__version__,
+        columns=_columns(spec),
+        tables=[
+            (data.name, [(cells_of(row), _link(row)) for row in rows if row["data"] == data.name]) for data in spec.data
+        ],
+        notes=NOTES,
+    )
+    (out / "index.html").write_text(page, encoding="utf-8")
+
+
+NOTES = (
+    "NLL is natural log; lower is better. Better than the reference and behind the oracle are paired differences with "
+    "half their 95 % interval over scenes (frames where there are fewer than 8 scenes). The floor of the KL is that of "
+    "one half of the data from the other. Two-sample test: held-out accuracy of a small classifier, 50 % if nobody can "
+    "tell, ± half of its 99.5 % interval. Faults: what that model’s report flags in its samples or its calibration."
+)
+
+
+def markdown(spec: BenchmarkSpec, rows: Sequence[Row]) -> str:
+    """A table a set of data."""
+    lines = []
+    for data in spec.data:
+        of_data = [row for row in rows if row["data"] == data.name]
+        fingerprint = next((row["fingerprint"][:12] for row in of_data if "fingerprint" in row), "none")
+        groups = next((f", {row['patches']:,} patches of {row['groups']}" for row in of_data if "groups" in row), "")
+        lines += [f"### {data.name}", "", f"Split `{spec.split}`{groups}; fingerprint `{fingerprint}`.", ""]
+        lines += ["| " + " | ".join(_columns(spec)) + " |", "|---" * len(COLUMNS) + "|"]
+        lines += ["| " + " | ".join(cells_of(row)) + " |" for row in of_data]
+        lines.append("")
+    return "\n".join([*lines, NOTES, ""])
+
+
+def _columns(spec: BenchmarkSpec) -> list[str]:
+    return [column.format(reference=spec.reference) for column in COLUMNS]
+
+
+def cells_of(row: Row) -> list[str]:
+    """A row of the table in words."""
+    if "error" in row:
+        return [row["model"], f"failed: {row['error']}", *[""] * (len(COLUMNS) - 2)]
+    kl = _estimate(row["kl"])
+    two_sample = _estimate(row["two_sample"])
+    return [
+        row["model"],
+        number(_value(row["nats_per_dim"]), 4),
+        number(_value(row["nats_per_pixel_dn"]), 4),
+        _text(row["better_than_reference"], 5),
+        _text(row["behind_oracle"], 5),
+        f"{plus_minus(kl, 6)} ({significant(row['kl_floor'])})" if kl else "–",
+        _text(row["variance_ratio"], 3),
+        plus_minus(two_sample.scaled(100.0), 1) if two_sample else "–",
+        ", ".join(row["faults"]).replace("_", " ") or "none",
+        f"{row['fit_s']:.0f}",
+    ]
+
+
+def _link(row: Row) -> str:
+    return "" if "error" in row else quote(f"cells/{row['data']}/{row['model']}/report/index.html")
+
+
+def _estimate(value: Mapping[str, Any] | None) -> Estimate | None:
+    if value is None or value["value"] is None:
+        return None
+    return Estimate(value["value"], value["standard_error"], value["low"], value["high"], value["groups"])
+
+
+def _value(value: Mapping[str, Any] | None) -> float | None:
+    estimate = _estimate(value)
+    return None if estimate is None else estimate.value
+
+
+def _text(value: Mapping[str, Any] | None, decimals: int) -> str:
+    estimate = _estimate(value)
+    return "–" if estimate is None else plus_minus(estimate, decimals)

@@ -1,0 +1,154 @@
+"""Two reports side by side: what got better, and what changed its verdict."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noiseflow.errors import DataError
+from noiseflow.evaluate.estimate import LEVEL, Estimate, bootstrap_ratio
+from noiseflow.evaluate.words import count, percent, plus_minus
+
+__all__ = ["Change", "Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A check whose verdict is not the same: level and words, before and after; None where it was not made."""
+
+    measure: str
+    before: tuple[str, str] | None
+    after: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two evaluations.
+
+    Parameters
+    ----------
+    models : tuple of str
+        Under test in the one and in the other.
+    gain : Estimate or None
+        NLL of the first minus that of the second, nats/dim: above 0 the second is better.
+        Paired over scenes; None where the reports are not of the same patches.
+    changes : tuple of Change
+    notes : tuple of str
+        How the two are not alike.
+    numbers : mapping of str to tuple
+        Measure → value of the first and of the second (None where missing), over all data.
+    """
+
+    models: tuple[str, str]
+    gain: Estimate | None
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+    numbers: Mapping[str, tuple[Estimate | None, Estimate | None]]
+
+    def words(self) -> list[str]:
+        """The comparison in sentences."""
+        second = self.models[1]
+        said = list(self.notes)
+        if self.gain is not None:
+            over = f"{percent(LEVEL)} interval, paired over {count(self.gain.groups, 'group')} of patches"
+            if self.gain.above(0):
+                said.append(f"The second, {second}, is better by {plus_minus(self.gain)} nats/dim ({over}).")
+            elif self.gain.below(0):
+                said.append(f"The second, {second}, is worse by {plus_minus(-self.gain)} nats/dim ({over}).")
+            else:
+                said.append(f"By likelihood they cannot be told apart: {plus_minus(self.gain)} nats/dim ({over}).")
+        for change in self.changes:
+            before, after = (level[0] if level else "not checked" for level in (change.before, change.after))
+            words = (change.after or change.before or ("", ""))[1]
+            said.append(f"{change.measure.replace('_', ' ')}: {before} before, {after} now. {words}")
+        if not self.changes:
+            said.append("No check changed its verdict.")
+        return said
+
+
+NUMBERS = ("nats_per_dim", "nats_per_pixel_dn", "kl", "variance_ratio", "kurtosis", "two_sample")
+
+
+def compare(first: str | Path, second: str | Path) -> Comparison:
+    """Compare two report folders.
+
+    Raises
+    ------
+    DataError
+        One is no report of this version.
+    """
+    reports = [_read(Path(folder)) for folder in (first, second)]
+    notes = []
+    alike = True
+    for what, name in (("data", "fingerprint"), ("split", "split"), ("number of patches", "patches"), ("seed", "")):
+        one, other = (report["data"][name] if name else report["seed"] for report in reports)
+        if one != other:
+            shown = (str(value)[:12] for value in (one, other))
+            notes.append(f"The {what} is not the same: {' and '.join(shown)}.")
+            # A seed changes the patches only where they were drawn.
+            drawn = any(report["data"]["patches"] < report["data"]["patches_in_split"] for report in reports)
+            alike &= name == "" and not drawn
+    models = tuple(report["models"][0] for report in reports)
+    levels = [{each["measure"]: each for each in _by_badness(report["findings"])} for report in reports]
+    measures = list(dict.fromkeys([*levels[0], *levels[1]]))
+    changes = [
+        Change(measure, *(_verdict(level.get(measure)) for level in levels))
+        for measure in measures
+        if measure not in ("nll", "legacy_kl")
+        and (levels[0].get(measure) or {}).get("level") != (levels[1].get(measure) or {}).get("level")
+    ]
+    return Comparison(
+        models=(models[0], models[1]),
+        gain=_gain(reports, models) if alike else None,
+        changes=tuple(changes),
+        notes=tuple(notes),
+        numbers={name: (_number(reports[0], name), _number(reports[1], name)) for name in NUMBERS},
+    )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / "metrics.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: is no report of `noiseflow evaluate` ({path.name}: {error})") from error
+    if content.get("format") != 2:
+        raise DataError(f"{path}: of format {content.get('format')!r}; expected 2: evaluate again with this version")
+    return dict(content)
+
+
+def _by_badness(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """So that of several findings of one measure the worst is kept."""
+    return sorted(findings, key=lambda finding: ("good", "open", "bad").index(finding["level"]))
+
+
+def _verdict(finding: Mapping[str, Any] | None) -> tuple[str, str] | None:
+    return None if finding is None else (finding["level"], finding["text"])
+
+
+def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Estimate | None:
+    likelihoods = [report["scores"]["likelihood"] for report in reports]
+    nats = [likelihood["group_nats"].get(model) for likelihood, model in zip(likelihoods, models, strict=True)]
+    dims = [likelihood["group_dims"] for likelihood in likelihoods]
+    if None in nats or dims[0] != dims[1]:
+        return None
+    return bootstrap_ratio(numerator=np.array(nats[0]) - np.array(nats[1]), denominator=np.array(dims[0]), level=LEVEL)
+
+
+def _number(report: Mapping[str, Any], name: str) -> Estimate | None:
+    scores, model = report["scores"], report["models"][0]
+    holders = {
+        "nats_per_dim": scores["likelihood"]["cells"][0]["nats_per_dim"],
+        "nats_per_pixel_dn": scores["likelihood"]["cells"][0]["nats_per_pixel_dn"],
+        "kl": scores["marginal"]["cells"][0]["kl_interval"],
+        "variance_ratio": scores["marginal"]["cells"][0]["variance_ratio"],
+        "kurtosis": scores["tails"]["kurtosis"],
+        "two_sample": scores["two_sample"]["accuracy"],
+    }
+    held = holders[name].get(model)
+    if held is None or held["value"] is None:
+        return None
+    return Estimate(held["value"], held["standard_error"], held["low"], held["high"], held["groups"])

@@ -1,0 +1,267 @@
+"""Two-sample test: whether a small classifier can tell real patches from sampled ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, plate
+from noiseflow.evaluate.estimate import VERDICT, Estimate, ratio_of_sums
+from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
+from noiseflow.evaluate.row_noise import row_ratio
+from noiseflow.evaluate.survey import CLOSE_VALUES
+from noiseflow.evaluate.words import percent, plus_minus
+
+__all__ = ["TwoSample", "TwoSampleMetric", "features", "held_out_hits"]
+
+SIZE = 16
+"""Pixels a side of what is classified: larger patches are cut."""
+
+FOLDS = 4
+FILTERS = 16
+RIDGE = 1e-3
+"""Added to the diagonal of the pooled correlation matrix of the features."""
+
+MARGIN = 0.01
+MOST = 0.1
+"""How far above ½ the interval may reach where it is said that nobody can tell."""
+
+FEWEST = 200
+
+
+@dataclass(frozen=True)
+class TwoSample(Score):
+    """Held-out accuracy of a classifier.
+
+    Parameters
+    ----------
+    pieces : int
+        Real pieces, and as many sampled ones per model.
+    shape : tuple of int
+        (C, h, w) of a piece.
+    features : int
+        That it looks at.
+    accuracy : mapping of str to Estimate
+        Part told rightly, per model; ½ if nobody can tell.  Empty if there are too few.
+    """
+
+    title: ClassVar[str] = "Two-sample test"
+    method: ClassVar[str] = (
+        f"On at most {CLOSE_VALUES:,} values of each source, cut to {SIZE} × {SIZE} pixels of all planes: residuals "
+        "(noise over the real noise’s σ at that signal, ±½ code added). A linear discriminant (Fisher) is trained on "
+        "moments, tails, neighbours’, rows’, columns’ and planes’ products and the responses of "
+        f"{FILTERS} random filters, each also times the signal, and tried on scenes it has not seen ({FOLDS} "
+        "folds of scenes; of patches where there are fewer scenes). 50 % right: it cannot tell. It can where the "
+        f"{percent(VERDICT, 1)} interval over scenes is above 50 % and the accuracy above {percent(0.5 + MARGIN)}. "
+        "Larger pieces would be told more easily: compare accuracies at one size only."
+    )
+
+    pieces: int
+    shape: tuple[int, int, int]
+    features: int
+    accuracy: Mapping[str, Estimate]
+
+    def findings(self, tested: str) -> Sequence[Finding]:
+        """Whether real and sampled can be told apart."""
+        if not self.accuracy:
+            text = f"The two-sample test wants {FEWEST} pieces of {SIZE} × {SIZE} pixels; there are {self.pieces}."
+            return [Finding("open", "two_sample", text)]
+        accuracy = self.accuracy[tested]
+        size = " × ".join(map(str, self.shape[1:]))
+        numbers = f"{plus_minus(accuracy.scaled(100.0), 1)} % right on held-out pieces of {size} pixels, 50 % is chance"
+        if accuracy.low is None:
+            return [
+                Finding("open", "two_sample", f"The two-sample test has no interval, for want of scenes: {numbers}.")
+            ]
+        if accuracy.above(0.5) and accuracy.value > 0.5 + MARGIN:
+            text = f"A small classifier tells real from sampled: {numbers}."
+            return [Finding("bad", "two_sample", text)]
+        if not accuracy.below(0.5 + MOST):
+            text = f"The scenes are too few to say whether real can be told from sampled: {numbers}."
+            return [Finding("open", "two_sample", text)]
+        return [Finding("good", "two_sample", f"A small classifier cannot tell real from sampled: {numbers}.")]
+
+    def table(self) -> Sequence[TableRow]:
+        """Accuracies."""
+        if not self.accuracy:
+            return []
+        cells = {name: f"{plus_minus(value.scaled(100.0), 1)}" for name, value in self.accuracy.items()}
+        return [TableRow("Two-sample test", "held-out accuracy, %", "50", {DATA: "", **cells})]
+
+    def records(self) -> Sequence[Record]:
+        """Accuracies."""
+        return [
+            Record.of(value, "two_sample_accuracy", "1", name, None, None, "") for name, value in self.accuracy.items()
+        ]
+
+    def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
+        """Accuracies with their intervals."""
+        if not self.accuracy:
+            return []
+        names = list(self.accuracy)
+        with canvas(height=1.1 + 0.3 * len(names)) as figure:
+            ax = axes(figure, "held-out accuracy, %", "")
+            ax.axvline(50, color=pens[DATA].colour, linewidth=0.8)
+            for place, (name, value) in enumerate(self.accuracy.items()):
+                ax.errorbar(
+                    100 * value.value,
+                    place,
+                    xerr=100 * (value.half_width or 0.0),
+                    color=pens[name].colour,
+                    marker=pens[name].marker,
+                    capsize=2,
+                )
+            ax.set_yticks(range(len(names)), names)
+            ax.set_ylim(len(names) - 0.4, -0.6)
+            ax.set_xlim(min(45, *(100 * value.value - 3 for value in self.accuracy.values())), 102)
+            ax.grid(False, axis="y")
+            return [
+                plate(
+                    figure,
+                    title="Two-sample test",
+                    alt="Held-out accuracy of a classifier of real against sampled pieces, per model",
+                    caption="How often a small classifier is right whether a piece is real or sampled. Good: 50 %, "
+                    f"nobody can tell. Bars: {percent(VERDICT, 1)} intervals over scenes.",
+                )
+            ]
+
+
+class TwoSampleMetric(Metric):
+    """Features of pieces of the close patches."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        planes, height, width = setup.survey.patch_shape
+        self.shape = (planes, min(SIZE, height), min(SIZE, width))
+        self.filters = torch.randn((FILTERS, planes, 3, 3), generator=torch.Generator().manual_seed(0))
+        self.filters /= self.filters.square().sum((1, 2, 3), keepdim=True).sqrt()
+        self.rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in setup.sources}
+        self.group: list[NDArray[np.int64]] = []
+
+    def update(self, batch: ScoredBatch) -> None:
+        """Add the close patches of a batch."""
+        chosen = np.flatnonzero(batch.close)
+        if not len(chosen):
+            return
+        brightness = _pieces(batch.clean[chosen], self.shape).mean((1, 2, 3))
+        for name, residual in batch.residual.items():
+            found = features(_pieces(residual[chosen], self.shape), brightness, self.filters)
+            self.rows[name].append(found.double().numpy())
+        self.group.append(np.repeat(batch.group[chosen], len(brightness) // len(chosen)))
+
+    def score(self) -> TwoSample:
+        """Held-out accuracy against each model."""
+        group = np.concatenate(self.group)
+        rows = {name: np.concatenate(parts) for name, parts in self.rows.items()}
+        # A piece without any noise has no features; pairs stay pairs.
+        valid = np.logical_and.reduce([np.isfinite(part).all(1) for part in rows.values()])
+        group, rows = group[valid], {name: part[valid] for name, part in rows.items()}
+        accuracy, width = {}, next(iter(rows.values())).shape[1]
+        if len(group) >= FEWEST:
+            for name in self.setup.models:
+                hits = held_out_hits(rows[DATA], rows[name], group)
+                groups = self.setup.survey.groups
+                accuracy[name] = ratio_of_sums(
+                    numerator=np.bincount(group, hits, groups).astype(np.float64),
+                    denominator=2 * np.bincount(group, minlength=groups).astype(np.float64),
+                    level=VERDICT,
+                )
+        return TwoSample(len(group), self.shape, width, accuracy)
+
+
+def _pieces(patches: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Patches cut into pieces without overlap, (B·k, C, h, w); what is left over is dropped."""
+    _, height, width = shape
+    cut = patches.unfold(2, height, height).unfold(3, width, width)
+    return cut.permute(0, 2, 3, 1, 4, 5).reshape(-1, *shape)
+
+
+def features(residual: Tensor, brightness: Tensor, filters: Tensor) -> Tensor:
+    """What the classifier looks at.
+
+    Parameters
+    ----------
+    residual : Tensor, shape (B, C, h, w)
+    brightness : Tensor, shape (B,)
+        Mean clean signal, normalised.
+    filters : Tensor, shape (F, C, 3, 3)
+
+    Returns
+    -------
+    Tensor, shape (B, features)
+        NaN for a piece without noise.
+    """
+    planes = residual.shape[1]
+    square = residual.square()
+    # Far values are drawn in: one hot pixel must not be all that a moment says.
+    near = residual.clamp(-8, 8)
+    variance = square.mean((2, 3))
+    whole = variance.mean(1)
+    columns = [
+        variance.log(),
+        residual.mean((2, 3)),
+        near.pow(3).mean((2, 3)),
+        near.abs().mean((2, 3)).log(),
+        near.pow(4).mean((2, 3)).log(),
+        *((near.abs() > bound).float().mean((1, 2, 3))[:, None] for bound in (2.5, 4.0)),
+    ]
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0)):
+        one = residual[:, :, : residual.shape[2] - dy, : residual.shape[3] - dx]
+        other = residual[:, :, dy:, dx:]
+        columns.append(((one * other).mean((1, 2, 3)) / whole)[:, None])
+    columns += [row_ratio(each).float().mean(1, keepdim=True).log() for each in (residual, residual.transpose(2, 3))]
+    for a in range(planes):
+        for b in range(a + 1, planes):
+            columns.append(((residual[:, a] * residual[:, b]).mean((1, 2)) / whole)[:, None])
+    columns.append(torch.nn.functional.conv2d(near, filters).abs().mean((2, 3)))
+    found = torch.cat(columns, 1)
+    light = brightness.clamp(min=0).sqrt()[:, None]
+    # With the signal alone among them, a fault that is the same in sign at no signal is seen too.
+    return torch.cat([found, found * light], 1)
+
+
+def held_out_hits(
+    real: NDArray[np.float64], sampled: NDArray[np.float64], group: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Of each pair, how many of the two a discriminant trained on other groups tells rightly.
+
+    Parameters
+    ----------
+    real, sampled : ndarray, shape (n, features)
+        Pairs, of the same place.
+    group : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        0, 1 or 2; a value on the boundary counts ½.
+    """
+    distinct = np.unique(group)
+    if len(distinct) >= 2 * FOLDS:
+        fold = np.searchsorted(distinct, group) % FOLDS
+    else:
+        # Blocks in stored order, since neighbours share their scene.
+        fold = np.arange(len(group)) * FOLDS // len(group)
+    hits = np.zeros(len(group))
+    for number in range(FOLDS):
+        test = fold == number
+        if not test.any() or test.all():
+            continue
+        direction, middle = _discriminant(real[~test], sampled[~test])
+        hits[test] = np.heaviside(real[test] @ direction - middle, 0.5)
+        hits[test] += np.heaviside(middle - sampled[test] @ direction, 0.5)
+    return hits
+
+
+def _discriminant(real: NDArray[np.float64], sampled: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Fisher's direction, positive towards real, and the point half-way between the means."""
+    means = real.mean(0), sampled.mean(0)
+    within = (np.cov(real.T) + np.cov(sampled.T)) / 2
+    deviation = np.sqrt(np.maximum(np.diag(within), 1e-300))
+    correlation = within / np.outer(deviation, deviation) + RIDGE * np.eye(len(deviation))
+    direction: NDArray[np.float64] = np.linalg.solve(correlation, (means[0] - means[1]) / deviation) / deviation
+    return direction, float((means[0] + means[1]) @ direction / 2)

@@ -1,0 +1,167 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from noiseflow.cli import main
+from noiseflow.errors import DataError
+from noiseflow.evaluate import benchmark as module
+from noiseflow.evaluate import report, write_report
+from noiseflow.evaluate.benchmark import benchmark
+from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, read_spec
+from noiseflow.evaluate.compare import compare
+from noiseflow.evaluate.evaluation import evaluate
+
+SPEC = """
+title = "Small"
+[[data]]
+name = "PG-12"
+camera = "PG-12"
+isos = [100]
+scenes = 10
+size = [64, 128]
+[[model]]
+name = "nlf"
+[[model]]
+name = "gaussian"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("benchmark")
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> list[dict[str, Any]]:
+    (folder / "spec.toml").write_text(SPEC, encoding="utf-8")
+    return benchmark(read_spec(folder / "spec.toml"), folder / "out")
+
+
+def test_one_table_as_json_markdown_and_page(folder: Path, rows: list[dict[str, Any]]) -> None:
+    assert [(row["data"], row["model"]) for row in rows] == [("PG-12", "nlf"), ("PG-12", "gaussian")]
+    content = json.loads((folder / "out" / "results.json").read_text("utf-8"))
+    assert content["rows"] == rows
+    nlf, gaussian = rows
+    # The reference is not compared with itself; of the other the sign says that it is worse.
+    assert nlf["better_than_reference"] is None
+    difference = nlf["nats_per_dim"]["value"] - gaussian["nats_per_dim"]["value"]
+    assert gaussian["better_than_reference"]["value"] == pytest.approx(difference)
+    assert difference < 0
+    text = (folder / "out" / "results.md").read_text("utf-8")
+    assert "| better than nlf, nats/dim |" in text
+    assert nlf["fingerprint"][:12] in text
+    page = (folder / "out" / "index.html").read_text("utf-8")
+    for row in rows:
+        link = f"cells/PG-12/{row['model']}/report/index.html"
+        assert f'href="{link}"' in page
+        assert (folder / "out" / link).is_file()
+
+
+def test_what_is_finished_is_not_run_again(
+    folder: Path, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("ran again")
+
+    for name in ("fit", "simulate", "ingest", "evaluate"):
+        monkeypatch.setattr(module, name, never)
+    assert benchmark(read_spec(folder / "spec.toml"), folder / "out") == rows
+    # A damaged record, or other settings, and its cell alone is run again.
+    record = folder / "out" / "cells" / "PG-12" / "gaussian" / "cell.json"
+    whole = record.read_text("utf-8")
+    record.write_text("{")
+    with pytest.raises(AssertionError, match="ran again"):
+        benchmark(read_spec(folder / "spec.toml"), folder / "out")
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(whole)
+
+
+def test_the_key_changes_with_what_the_result_depends_on() -> None:
+    def key(**changes: Any) -> str:
+        from noiseflow.evaluate.benchmark_spec import ModelChoice
+
+        model = ModelChoice(name="m", fit=changes.pop("fit", {}))
+        given: dict[str, Any] = {
+            "folder": Path("a"),
+            "store": Path("s"),
+            "fingerprint": "f",
+            "data": "d",
+            "base": Path("."),
+            "seed": 0,
+            "split": "test",
+            "max_patches": None,
+            "reference": "nlf",
+        }
+        return module.Cell(model=model, **{**given, **changes}).key
+
+    assert key() == key(folder=Path("b"), store=Path("elsewhere"))
+    assert len({key(), key(seed=1), key(fingerprint="g"), key(fit={"epochs": 2}), key(max_patches=9)}) == 5
+
+
+def test_a_cell_that_fails_says_why_and_the_command_exits_with_1(folder: Path, rows: list[dict[str, Any]]) -> None:
+    (folder / "bad.toml").write_text(SPEC + '[[model]]\nname = "unheard of"\n', encoding="utf-8")
+    result = CliRunner().invoke(main, ["benchmark", str(folder / "bad.toml"), "--out", str(folder / "out")])
+    assert result.exit_code == 1
+    assert "1 of 3 cells failed; unheard of on PG-12: model 'unheard of' is not known" in result.stderr
+    assert "failed: model" in (folder / "out" / "results.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title = ", "no TOML"),
+        (SPEC.replace("camera =", "kamera ="), "'kamera' is not known"),
+        (SPEC.replace('name = "nlf"', 'model = "nlf"'), "expected an entry 'name'"),
+        (SPEC.replace('"gaussian"', '"nlf"'), "no name twice"),
+        (SPEC.replace('"gaussian"', '"../up"'), "a name is of"),
+        (SPEC.replace('camera = "PG-12"', ""), "expected one of camera, sources, store"),
+        ('reference = "oracle"' + SPEC, "expected nlf or gaussian"),
+    ],
+)
+def test_a_spec_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "s.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        read_spec(tmp_path / "s.toml")
+    with pytest.raises(DataError, match="no such benchmark"):
+        read_spec(tmp_path / "gone.toml")
+
+
+def test_other_data_under_the_same_name_is_refused(workshop: Any, tmp_path: Path) -> None:
+    workshop.store(patches=40).close()
+    (tmp_path / "s.toml").write_text(
+        '[[data]]\nname = "d"\nstore = "patches.h5"\nfingerprint = "other"\n[[model]]\nname = "nlf"\n', encoding="utf-8"
+    )
+    spec = read_spec(tmp_path / "s.toml")
+    assert isinstance(spec, BenchmarkSpec)
+    with pytest.raises(DataError, match="expected the fingerprint other"):
+        benchmark(spec, tmp_path / "out")
+
+
+def test_compare_pairs_reports_of_the_same_patches_only(
+    workshop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "page", lambda evaluation: evaluation.headline)
+    store = workshop.store()
+    for name, factor in (("right", 1.0), ("wide", 1.2)):
+        write_report(evaluate({name: workshop.model(factor=factor)}, store), tmp_path / name)
+    found = compare(tmp_path / "wide", tmp_path / "right")
+    assert found.gain is not None
+    # ½ (log 1.2 + 1/1.2 − 1), and rounding's variance.
+    assert found.gain.value == pytest.approx(0.5 * (0.18232 + 1 / 1.2 - 1), abs=4 * found.gain.standard_error + 3e-4)
+    changed = {change.measure: change for change in found.changes}
+    assert changed["variance"].before is not None
+    assert changed["variance"].before[0] == "bad"
+    words = " ".join(found.words())
+    assert "The second, right, is better by" in words
+    other = workshop.store(seed=1, name="other.h5")
+    write_report(evaluate({"right": workshop.model()}, other), tmp_path / "other")
+    result = CliRunner().invoke(main, ["compare", str(tmp_path / "right"), str(tmp_path / "other")])
+    assert result.exit_code == 0, result.output
+    assert "The data is not the same" in result.output
+    assert "better by" not in result.output
+    refused = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path / "other")])
+    assert refused.exit_code == 1
+    assert "is no report" in refused.stderr

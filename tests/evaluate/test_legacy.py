@@ -1,0 +1,66 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from noiseflow.errors import DataError
+from noiseflow.evaluate import evaluate
+from noiseflow.evaluate.legacy import gaussian_floor, patch_edges, published_kl, unit_edges
+
+
+def values_of(counts: list[int], edges: np.ndarray, first: int) -> np.ndarray:
+    """Values at bins' middles, so many in each from bin `first` on."""
+    middles = (edges[:-1] + edges[1:]) / 2
+    return np.repeat(middles[first : first + len(counts)], counts)
+
+
+def test_edges_are_the_published_ones() -> None:
+    edges = patch_edges()
+    assert len(edges) - 1 == 66
+    assert (edges[0], edges[-1]) == (-1000, 1000)
+    np.testing.assert_allclose(np.diff(edges[1:-1]), 0.2 / 64, rtol=1e-9)
+    assert len(unit_edges()) - 1 == 1000
+
+
+def test_hand_made_histograms_to_the_bit() -> None:
+    # p = (1/2, 1/4, 1/4, 0), q = (1/4, 1/2, 0, 1/4): the last two bins are dropped.
+    edges = patch_edges()
+    real, sampled = values_of([2, 1, 1, 0], edges, 30), values_of([1, 2, 0, 1], edges, 30)
+    p, q = np.array([0.5, 0.25]), np.array([0.25, 0.5])
+    assert published_kl(real, sampled, edges=edges) == float(np.sum(p * np.log(p / q)))
+    assert published_kl(real, sampled, edges=edges) == pytest.approx(0.25 * np.log(2))
+
+
+def test_what_differs_most_is_dropped_and_negative_noise_is_not_seen() -> None:
+    edges = patch_edges()
+    apart = published_kl(values_of([5], edges, 10), values_of([5], edges, 50), edges=edges)
+    assert apart == 0.0
+    # All negative noise of one half moved far away: 0.0, by either.
+    noise = 0.02 * np.random.default_rng(0).normal(size=100_000)
+    moved = np.where(noise < 0, noise - 0.5, noise)
+    assert published_kl(noise, moved, edges=unit_edges()) == 0.0
+    assert published_kl(np.full(9, -0.05), np.full(9, -0.09), edges=unit_edges()) == 0.0
+
+
+def test_identical_gaussians_score_the_fields_headline_number() -> None:
+    # Mean of 400 pairs, standard error 0.00012; single pairs reach from 0.005 to 0.015.
+    floor = gaussian_floor(sigma=0.02, values=4096, repeats=400, seed=0)
+    assert floor.mean() == pytest.approx(0.0096, abs=5e-4)
+    low, high = np.quantile(floor, [0.025, 0.975])
+    assert low < 0.008 < high
+
+
+def test_no_values_and_nan_are_refused() -> None:
+    for wrong in (np.array([]), np.array([np.nan])):
+        with pytest.raises(DataError, match="finite"):
+            published_kl(wrong, np.zeros(3), edges=patch_edges())
+
+
+def test_is_reported_only_where_asked_for_with_a_warning_and_its_floor(workshop: Any) -> None:
+    store, model = workshop.store(patches=80), workshop.model()
+    assert "legacy_kl" not in evaluate({"m": model}, store).scores
+    evaluation = evaluate({"m": model}, store, legacy_kl=True)
+    finding = next(each for each in evaluation.findings if each.measure == "legacy_kl")
+    assert finding.text.startswith("Warning")
+    assert "the published 0.008 among them" in finding.text
+    assert "published" not in evaluation.headline
