@@ -7,7 +7,6 @@ files on all processors, and plain `numpy.memmap` reads of the same bytes.
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -28,10 +27,10 @@ from noiseflow.raw.image import RawImage
 
 BATCH = 128
 MEASURE_PEAK = """
-import resource, sys
+import sys
 from noiseflow.patches import IngestOptions, ingest
 ingest([sys.argv[1]], sys.argv[2], IngestOptions(pairing=sys.argv[3]), jobs=1, overwrite=True)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -156,7 +155,6 @@ def main(raw: Path, frames: int, scratch: Path | None, json_out: Path | None) ->
             f"reading batches of {BATCH} of 4×32×32: {reading['patches_s']:.0f} patches/s, {reading['ratio']:.2f} of "
             f"memmap's {reading['memmap_patches_s']:.0f}; {reading['first_patches_s']:.0f} with checksums (first time)"
         )
-        figures["own_peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     if json_out is not None:
         json_out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 

@@ -161,6 +161,8 @@ def fit(
     began = time.monotonic()
     device = _device(settings.device)
     model = build(spec)
+    # A store without a clean signal is told as such, rather than by what its splits lack.
+    store.read(store.indices("train")[:1])
     train, validation = train_and_held_out(store, settings.held_out, settings.seed)
     model.start_from(gather(store, train, progress))
     _refine_start(model, store, train, settings)

@@ -106,7 +106,7 @@ def test_damaged_run_folders(model: NoiseModel, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "unknown"}, r"is not known; expected one of .*gaussian, nlf"),
+        ({"model": "unknown"}, r"is not known; expected one of .*gaussian, .*nlf"),
         ({"unit": "bits"}, "cannot be mixed"),
         ({"isos": (800.0, 100.0)}, "rising positive ISOs"),
         ({"cameras": ("A", "A")}, "no name twice"),
