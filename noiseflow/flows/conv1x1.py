@@ -55,7 +55,9 @@ class InvertibleConv1x1(Transform):
         """Data to latent."""
         with full_precision(x):
             lower, upper = self.factors()
-            z = mix_planes(x, (self.permutation @ lower @ upper).T)
+            # In float64, so that W is the product of the very factors that the inverse solves.
+            weight = self.permutation.double() @ lower.double() @ upper.double()
+            z = mix_planes(x, weight.T.to(lower.dtype))
         return z, (self.log_scale.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
