@@ -9,6 +9,7 @@ from noiseflow.flows.actnorm import ActNorm
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
+from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.split import Split
 from noiseflow.flows.squeeze import Squeezed
 from noiseflow.flows.transform import Transform
@@ -43,7 +44,7 @@ class Glow(ResidualFlow):
         scales = count_option(self.spec, "scales", 2)
         return int(2 ** (scales if self.planes == 1 else scales - 1))
 
-    def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+    def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Scales, one within the other."""
         cameras, steps = len(spec.cameras), count_option(spec, "steps", 3)
         width, dropout = count_option(spec, "width", 16), float(spec.options.get("unknown_camera", 0.0))

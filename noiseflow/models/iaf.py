@@ -6,6 +6,7 @@ import torch
 
 from noiseflow.flows.inverse import Inverse
 from noiseflow.flows.reversed import Reversed
+from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.transform import Transform
 from noiseflow.models.maf import autoregressive_blocks
 from noiseflow.models.model import register
@@ -33,7 +34,7 @@ class InverseAutoregressiveFlow(ResidualFlow):
     van den Oord et al.: Parallel WaveNet, ICML 2018.
     """
 
-    def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+    def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Blocks, the first one in sampling last in the list."""
         return [
             Inverse(Reversed(block) if index % 2 else block)

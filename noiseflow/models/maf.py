@@ -7,6 +7,7 @@ import torch
 from noiseflow.flows.autoregressive import MaskedAutoregressive
 from noiseflow.flows.masked_net import MaskedNet
 from noiseflow.flows.reversed import Reversed
+from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.transform import Transform
 from noiseflow.models.model import register
 from noiseflow.models.residual_flow import ResidualFlow, count_option
@@ -21,7 +22,7 @@ class MaskedAutoregressiveFlow(ResidualFlow):
 
     Data → latent: `ShotReadScale`, then `MaskedAutoregressive` blocks, every second one on the
     reversed frame.  Its density is one pass; its samples go front by front and block by block,
-    a hundred times slower: distil it (``noiseflow distill``) for samples.  A sample depends on the
+    tens to a hundred times slower: distil it (``noiseflow distill``) for samples.  A sample depends on the
     whole frame above it, so that a frame cannot be sampled in tiles.  |log scale| ≤ 1 a block.
 
     Options of the spec: ``blocks`` (2), ``above`` (2) and ``beside`` (2), the window in pixels of a
@@ -32,7 +33,7 @@ class MaskedAutoregressiveFlow(ResidualFlow):
     Papamakarios, Pavlakou, Murray: Masked autoregressive flow for density estimation, NeurIPS 2017.
     """
 
-    def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+    def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Blocks."""
         return [
             Reversed(block) if index % 2 else block

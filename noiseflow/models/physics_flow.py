@@ -1,12 +1,13 @@
 """The default model: a camera's physics, and a small flow on what the physics leaves over."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from noiseflow.flows import masks
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.flow import Flow
 from noiseflow.flows.householder import HouseholderConv1x1
 from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
@@ -14,16 +15,15 @@ from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
 from noiseflow.flows.tails import SinhArcsinh
 from noiseflow.flows.transform import Transform
-from noiseflow.models.model import NoiseModel, register
-from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.model import register
+from noiseflow.models.residual_flow import ResidualFlow
 from noiseflow.models.spec import ModelSpec
-from noiseflow.models.statistics import NoiseStatistics
 
 __all__ = ["PhysicsFlow"]
 
 
 @register("physics_flow")
-class PhysicsFlow(NoiseModel):
+class PhysicsFlow(ResidualFlow):
     """Shot and read noise, row noise and tails, then a residual flow that starts at nothing.
 
     Data → latent: `ShotReadScale`, `LineNoise` whose variance is counted in read-noise
@@ -35,21 +35,22 @@ class PhysicsFlow(NoiseModel):
     the chance in training that a net is not told the camera (0), ``seed`` (0).
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec)
+    # Strips of even height keep the masks.
+    period = 2
+
+    def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+        """Row noise and tails, by the head's share of read noise, a spline, couplings."""
         options = spec.options
-        generator = torch.Generator().manual_seed(int(options.get("seed", 0)))
         planes, cameras, width = spec.planes, len(spec.cameras), int(options.get("width", 16))
         bins, dropout = int(options.get("bins", 8)), float(options.get("unknown_camera", 0.0))
-        shot_read = ShotReadScale(planes, cameras, spec.isos)
 
         def dark_offset(cond: Conditions) -> Tensor:
-            return shot_read.read_share(cond).sqrt()
+            return head.read_share(cond).sqrt()
 
-        transforms: list[Transform] = [shot_read]
+        transforms: list[Transform] = []
         for axis in ("row", "column") if options.get("column_noise", False) else ("row",):
             transforms.append(LineNoise(planes, cameras, spec.isos, axis, dark_offset))
-        transforms.append(SinhArcsinh(cameras, spec.isos, shot_read.read_share))
+        transforms.append(SinhArcsinh(cameras, spec.isos, head.read_share))
         net = ConditionalNet(0, spline_outputs(planes, bins), planes, cameras, width, 1, dropout, generator)
         transforms.append(PixelSpline(net, bins))
         kinds = (masks.channel, masks.checkerboard) if planes > 1 else (masks.checkerboard, masks.rows)
@@ -58,37 +59,11 @@ class PhysicsFlow(NoiseModel):
                 transforms.append(HouseholderConv1x1(planes, generator=generator))
             net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator)
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
-        self.flow = Flow(transforms)
-
-    @property
-    def shot_read(self) -> ShotReadScale:
-        """The physics head; a property, so that its weights are saved once."""
-        head = self.flow.transforms[0]
-        assert isinstance(head, ShotReadScale)
-        return head
-
-    @property
-    def reach(self) -> int:
-        """Receptive radius in pixels of a plane, even, so that strips of even height keep the masks."""
-        return self.flow.reach + self.flow.reach % 2
-
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return self.flow.log_prob(noise, cond)
-
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
-
-    def start_from(self, statistics: NoiseStatistics) -> None:
-        """Start at the maximum-likelihood noise level function; row noise starts near none, tails at none."""
-        nlf = NoiseLevelFunction(self.spec)
-        nlf.start_from(statistics)
-        with torch.no_grad():
-            self.shot_read.log_beta1.copy_(nlf.log_beta1)
-            self.shot_read.log_beta2.copy_(nlf.log_beta2)
+        return transforms
 
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:
-        """After `start_from`: start row (and column) noise by the moments of a batch of training patches."""
+        """After `start_from`: start row (and column) noise by the moments of a batch; tails start at none."""
         cond = self.checked(cond)
         scaled, _ = self.shot_read(noise, cond)
         for transform in self.flow.transforms:

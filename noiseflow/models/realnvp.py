@@ -8,6 +8,7 @@ from noiseflow.flows import masks
 from noiseflow.flows.actnorm import ActNorm
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
+from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.transform import Transform
 from noiseflow.models.model import register
 from noiseflow.models.residual_flow import ResidualFlow, count_option
@@ -33,7 +34,7 @@ class RealNVP(ResidualFlow):
 
     period = 2
 
-    def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+    def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Couplings."""
         planes, cameras = spec.planes, len(spec.cameras)
         width, dropout = count_option(spec, "width", 16), float(spec.options.get("unknown_camera", 0.0))

@@ -1,4 +1,4 @@
-"""What glow, realnvp, maf and iaf share: shot and read noise first, then a flow on what is left."""
+"""What most flows share: shot and read noise first, then a flow on what is left."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ class ResidualFlow(NoiseModel):
         super().__init__(spec)
         generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
         head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos)
-        self.flow = Flow([head, *self.residual(spec, generator)])
+        self.flow = Flow([head, *self.residual(head, spec, generator)])
 
     @abstractmethod
-    def residual(self, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
+    def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """The transforms after the head, in the order data → latent."""
 
     @property
