@@ -7,6 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.errors import NoiseflowError
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -89,8 +90,11 @@ def ingest(
         settings=settings,
         seed=seed,
     )
-    with shown("ingest", "frames") as progress:
-        result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
+    try:
+        with shown("ingest", "frames") as progress:
+            result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
+    except KeyboardInterrupt as stop:
+        raise NoiseflowError(f"{out}: stopped; the same command goes on with what is done") from stop
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
     click.echo(f"Why {result.pairing!r}: {result.reason}")

@@ -1,7 +1,6 @@
 """Raw files → patch store: plan, read, cut, put together."""
 
 import os
-import shutil
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,11 +14,11 @@ from noiseflow.errors import NoiseflowError, RawError, StoreError
 from noiseflow.patches.executors import Pool, executor, processors
 from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.parts import PartNote, read_note, write_whole
-from noiseflow.patches.plan import Plan, Task, make_plan
+from noiseflow.patches.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.schema import SPLITS
 from noiseflow.patches.sources import collect
 from noiseflow.patches.work import cut_frames, prepare_scene
-from noiseflow.patches.writer import StoreHeader, assemble, may_write, on_disk, partial_folder
+from noiseflow.patches.writer import StoreHeader, assemble, clear, may_write, on_disk, partial_folder
 from noiseflow.progress import Progress, silent
 
 __all__ = ["ingest"]
@@ -94,7 +93,7 @@ def ingest(
     except NoiseflowError as error:
         # A disk that is full keeps what is done; files that are bad will be other files when they are mended.
         if not isinstance(error, StoreError):
-            shutil.rmtree(folder, ignore_errors=True)
+            clear(folder)
         raise
     notes = [_known(folder, task) for task in plan.tasks]
     header = StoreHeader(layout, options.patch_size, plan.pairing, _provenance(sources, plan), plan.truth)
@@ -103,9 +102,9 @@ def ingest(
         assemble(folder, len(notes), out, header, facts)
     except StoreError:
         if not any(note.patches for note in notes):
-            shutil.rmtree(folder)
+            clear(folder)
         raise
-    shutil.rmtree(folder)
+    clear(folder)
     counts: Counter[str] = Counter()
     for note in notes:
         counts[SPLITS[note.split]] += note.patches
@@ -136,11 +135,12 @@ def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
         if stated.is_file() and stated.read_bytes() == identity:
             return sum(read_note(folder, task.part) is not None for task in plan.tasks)
         if not overwrite and stated.is_file():
+            other = difference(stated.read_text(encoding="utf-8"), plan.identity())
             raise StoreError(
-                f"{folder}: was left by an ingest of other sources or options; give its own command again to go on, "
-                "or --overwrite to start anew"
+                f"{folder}: was left by an ingest of other sources or options ({other}); give its own command again to "
+                "go on, or --overwrite to start anew"
             )
-        shutil.rmtree(folder)
+        clear(folder)
     folder.mkdir()
     write_whole(stated, identity)
     return 0

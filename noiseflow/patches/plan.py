@@ -15,7 +15,7 @@ from noiseflow.patches.sources import Collection, Scene
 from noiseflow.patches.splits import assign_splits
 from noiseflow.patches.truth import agreed_truth
 
-__all__ = ["Plan", "Task", "make_plan", "stamp"]
+__all__ = ["Plan", "Task", "difference", "make_plan", "stamp"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,27 @@ class Plan:
             },
         }
         return json.dumps(known, indent=0)
+
+
+def difference(stated: str, wanted: str) -> str:
+    """In words, by what one `Plan.identity` differs from another.
+
+    >>> difference('{"tool": "0.1", "files": {"a.dng": [1, 2]}}', '{"tool": "0.1", "files": {"a.dng": [1, 3]}}')
+    'files: a.dng'
+    """
+    try:
+        old, new = json.loads(stated), json.loads(wanted)
+        told = []
+        for key in new:
+            a, b = old.get(key), new[key]
+            if a == b:
+                continue
+            inner = isinstance(a, dict) and isinstance(b, dict)
+            names = [name for name in {**a, **b} if a.get(name) != b.get(name)] if inner else []
+            told.append(key + (f": {', '.join(names[:3])}" + (", …" if len(names) > 3 else "") if names else ""))
+        return "; ".join(told)
+    except (ValueError, AttributeError):
+        return "its plan cannot be read"
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -179,8 +179,8 @@ class PatchStore:
             )
         if self.pairing == "noisy-pair":
             raise DataError(
-                f"{self.path}: holds pairs of noisy frames without a clean signal; ingest with --pairing burst, or "
-                "use a model that trains on pairs"
+                f"{self.path}: holds pairs of noisy frames without a clean signal; no model here trains "
+                "on them yet: ingest with --pairing burst"
             )
         rows = np.asarray(rows)
         codes, clean = self.codes(rows)

@@ -4,8 +4,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,12 @@ from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, PARTIAL, SC
 from noiseflow.raw.bayer import plane_names
 from noiseflow.units import SIGNAL_UNIT
 
-__all__ = ["StoreHeader", "StoreWriter", "assemble", "may_write", "on_disk", "partial_folder"]
+__all__ = ["StoreHeader", "StoreWriter", "assemble", "clear", "may_write", "on_disk", "partial_folder"]
 
 COPY_BYTES = 1 << 26
+
+OURS = re.compile(r"(plan\.json|store\.h5|part-\d{6}\.\w+|scene-\d{6}\.[\w.]+)(\.\d+)?")
+"""Files in the folder that a store is made in, and what a killed process leaves of them."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,31 @@ def partial_folder(path: Path) -> Path:
     return path.with_name(path.name + PARTIAL)
 
 
+def clear(folder: Path) -> None:
+    """Remove what an ingest left in a folder, and the folder; nothing if it is not there.
+
+    Raises
+    ------
+    StoreError
+        It holds something that no ingest makes, which is left as it is.
+    """
+    if not folder.exists():
+        return
+    entries = list(folder.iterdir()) if folder.is_dir() else [folder]
+    other = [entry for entry in entries if not OURS.fullmatch(entry.name) or not entry.is_file()]
+    if other:
+        raise StoreError(f"{other[0]}: was not left by an ingest; move it away, or choose another name for the store")
+    for entry in entries:
+        entry.unlink()
+    folder.rmdir()
+
+
 def assemble(
     folder: Path,
     parts: int,
     path: Path,
     header: StoreHeader,
     scene_facts: Mapping[str, Mapping[str, Any]] | None = None,
-    told: Callable[[int], None] = lambda done: None,
 ) -> int:
     """Make a store of the parts in a folder, and give it its name.
 
@@ -82,8 +104,6 @@ def assemble(
     header : StoreHeader
     scene_facts : mapping, optional
         JSON-able facts of each scene, by name.
-    told : callable
-        Told of parts done.
 
     Returns
     -------
@@ -120,8 +140,6 @@ def assemble(
                     if note.patches:
                         expected = note.patches * int(np.prod(header.patch_shape))
                         _append(target, part_file(folder, number, name), expected * _size(name))
-                    if name == "noisy":
-                        told(number + 1)
             os.fsync(target.fileno())
         os.replace(whole, path)
     return count
@@ -301,7 +319,7 @@ class StoreWriter:
         self._checksums: dict[str, str] = {}
         self._parts = self._count = 0
         self._folder = partial_folder(self.path)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        clear(self._folder)
         self._folder.mkdir()
 
     def label(self, kind: str, name: str) -> int:
@@ -342,7 +360,7 @@ class StoreWriter:
             if kind is None:
                 assemble(self._folder, self._parts, self.path, self.header)
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            clear(self._folder)
 
 
 def may_write(path: Path, *, overwrite: bool) -> None:

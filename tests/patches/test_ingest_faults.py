@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import burst_folder, frame
+from click.testing import CliRunner
 
+from noiseflow.cli import main
 from noiseflow.errors import NoiseflowError, RawError, StoreError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.schema import PARTIAL
+from noiseflow.patches.work import cut_frames
 
 ROUNDS = 20
 
@@ -96,6 +99,49 @@ def test_other_options_do_not_go_on_with_what_was_left(tmp_path: Path) -> None:
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
     ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), overwrite=True)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_that_name_that_no_ingest_made_is_left_alone(tmp_path: Path, overwrite: bool) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    mine = tmp_path / f"s.h5{PARTIAL}" / "letters.txt"
+    mine.parent.mkdir()
+    mine.write_text("dear")
+    with pytest.raises(StoreError, match=r"letters\.txt: was not left by an ingest"):
+        ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), overwrite=overwrite)
+    assert mine.read_text() == "dear"
+    mine.unlink()
+    # Empty, as a kill between two steps leaves it.
+    ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+
+
+def test_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    (tmp_path / f"s.h5{PARTIAL}").write_text("of an older version")
+    with pytest.raises(StoreError, match="was not left by an ingest"):
+        ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    burst_folder(tmp_path / "raws", frames=6, size=(64, 64), seed=0)
+    command = ["ingest", str(tmp_path / "raws"), "--out", str(tmp_path / "s.h5"), "--patch-size", "8", "--jobs", "1"]
+    made = []
+
+    def interrupted(*arguments: object) -> list[tuple[int, int]]:
+        if made:
+            raise KeyboardInterrupt
+        made.append(cut_frames(*arguments))  # type: ignore[arg-type]
+        return made[0]
+
+    monkeypatch.setattr("noiseflow.patches.ingestion.PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr("noiseflow.patches.ingestion.cut_frames", interrupted)
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "s.h5: stopped; the same command goes on with what is done" in result.output
+    monkeypatch.undo()
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0
+    assert "6 frames (1 of them done before)" in result.output
 
 
 FILLED = """
@@ -186,8 +232,10 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
 def test_a_file_that_changed_between_two_ingests_starts_anew(tmp_path: Path) -> None:
     burst_folder(tmp_path / "raws", frames=6, size=(128, 128), seed=0)
     run_script(FILLED, tmp_path / "raws", tmp_path / "s.h5", 300_000)
+    with pytest.raises(StoreError, match=r"other sources or options \(options: seed"):
+        ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8, seed=1))
     os.utime(tmp_path / "raws" / "frame_03.dng", ns=(1, 1))
-    with pytest.raises(StoreError, match="other sources or options"):
+    with pytest.raises(StoreError, match=r"other sources or options \(files: \S*frame_03\.dng\)"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 __all__ = ["Drift", "fit_drift"]
 
@@ -97,7 +97,7 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
             offsets[frame, plane], _, _ = _line(steps[frame, plane], None, w)
         slopes = [_line(steps[frame, plane], s, w) for frame in range(n)]
         error = np.array([error for *_, error in slopes])
-        wanted = sum((slope / error) ** 2 for _, slope, error in slopes) > chi2.isf(SURE / planes, n)
+        wanted = sum((slope / error) ** 2 for _, slope, error in slopes) > chdtri(n, SURE / planes)
         if error.max() < SHARPEST and wanted:
             flicker = True
             offsets[:, plane] = [offset for offset, *_ in slopes]

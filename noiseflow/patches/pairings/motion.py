@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
-from scipy.stats import chi2, norm
+from scipy.special import chdtri, ndtri
 
 from noiseflow.patches.pairings.shift import Shift
 
@@ -91,12 +91,12 @@ def find_motion(
     if z.shape[2] >= LINES:
         z = z - np.median(z, axis=2, keepdims=True)
     spread = 1.4826 * float(np.median(np.abs(z[:, np.isfinite(variance)]))) if np.isfinite(variance).any() else 0.0
-    threshold = MARGIN * float(norm.isf(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
+    threshold = MARGIN * -float(ndtri(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
     moved = (np.abs(z) > threshold).any(1)
     seen = moved.any(0)
     per_frame = moved.mean((1, 2))
     tests = max(sum(len(flow) for flow in flows), 1)
-    sure = float(chi2.isf(FALSE_ALARM / tests, 2))
+    sure = float(chdtri(2, FALSE_ALARM / tests))
     shifts = [
         max((each.size for each in flow if each.chi2 > sure and each.part > EXPLAINED), default=0.0) for flow in flows
     ]
