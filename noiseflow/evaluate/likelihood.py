@@ -136,7 +136,7 @@ class Likelihood(Score):
         if gap.below(ORACLE_MARGIN) and gap.above(-ORACLE_MARGIN):
             return Finding("good", "oracle", f"{tested} is at the oracle: {by} from the true density.")
         if gap.above(0):
-            small = f"; within {ORACLE_MARGIN} would be none to speak of"
+            small = f"; not surely within {ORACLE_MARGIN}, which would be none to speak of"
             return Finding("bad", "oracle", f"{tested} is {by} behind the oracle, the true density{small}.")
         if gap.below(0):
             text = f"{tested} scores {plus_minus(difference, 5)} nats/dim better than the oracle, which cannot be: "
