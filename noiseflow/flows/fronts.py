@@ -92,12 +92,9 @@ def solve(net: MaskedNet, bound: float, z: Tensor, cond: Conditions) -> Tensor:
     cells = fronts.cells(z.device)
     size = (fronts.count + fronts.lead) * fronts.pitch
     layers = _Layers(net, cond, taps)
-
-    def skewed(pixels: Tensor) -> Tensor:
-        out = z.new_zeros(batch, size, pixels.shape[1])
-        return out.index_copy_(1, cells, pixels.flatten(2).transpose(1, 2))
-
-    latent, signal = skewed(z), skewed(layers.signal)
+    latent, signal = (each.flatten(2).transpose(1, 2).contiguous() for each in (z, layers.signal))
+    # Pixel (i, front − slope·i) of a frame is number i·(width − slope) + front of its list.
+    numbers = torch.arange(height, device=z.device) * (width - fronts.slope)
     values = z.new_zeros(batch, size, planes)
     for front in range(fronts.count):
         first, end = fronts.rows(front)
@@ -107,7 +104,10 @@ def solve(net: MaskedNet, bound: float, z: Tensor, cond: Conditions) -> Tensor:
         own_end = own + end - first
         behind = values[:, front * fronts.pitch + first : own_end]
         context = behind.index_select(1, window[: end - first].flatten()).reshape(batch, end - first, -1)
-        values[:, own:own_end] = layers.pixels(latent[:, own:own_end], context, signal[:, own:own_end], bound)
+        pixels = numbers[first:end] + front
+        values[:, own:own_end] = layers.pixels(
+            latent.index_select(1, pixels), context, signal.index_select(1, pixels), bound
+        )
     return values.index_select(1, cells).transpose(1, 2).reshape(z.shape)
 
 
