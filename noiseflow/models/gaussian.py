@@ -5,7 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
 from noiseflow.flows.transform import sum_per_sample
 from noiseflow.models.model import NoiseModel, register
 from noiseflow.models.spec import ModelSpec
@@ -32,10 +34,13 @@ class Gaussian(NoiseModel):
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return gaussian_log_prob(noise, self.log_variance.expand_as(noise))
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        clean = cond.clean
-        white = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
-        return white * (temperature * (0.5 * self.log_variance).exp())
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+        return draws.normal(cond.clean, generator) * (temperature * (0.5 * self.log_variance).exp())
+
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """0 and σ²."""
+        variance = self.log_variance.exp().expand(len(self.checked(cond).clean), 1, 1, 1)
+        return torch.zeros_like(variance), variance
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Maximum likelihood: σ² is the mean square of the noise."""

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.errors import DataError
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
 from noiseflow.flows.iso import at_iso
 from noiseflow.models.gaussian import gaussian_log_prob
 from noiseflow.models.model import NoiseModel, register
@@ -50,6 +52,10 @@ class NoiseLevelFunction(NoiseModel):
         beta1, beta2 = (at_iso(table, knots, cond.isos).exp()[:, None, None, None] for table in tables)
         return beta1, beta2
 
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """β₁ and β₂."""
+        return self.betas(self.checked(cond))
+
     def variance(self, cond: Conditions) -> Tensor:
         """Noise variance, shape (B, C, H, W)."""
         beta1, beta2 = self.betas(cond)
@@ -58,10 +64,8 @@ class NoiseLevelFunction(NoiseModel):
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return gaussian_log_prob(noise, self.variance(cond).log())
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        clean = cond.clean
-        white = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
-        return white * (temperature * self.variance(cond).sqrt())
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+        return draws.normal(cond.clean, generator) * (temperature * self.variance(cond).sqrt())
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Maximum likelihood, for each camera at each of its ISOs.

@@ -11,6 +11,7 @@ from noiseflow.flows.border_net import BorderAwareNet
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.coupling import AffineCoupling
+from noiseflow.flows.draws import Source
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.gain import Gain
 from noiseflow.flows.signal_dependent import SignalDependentScale
@@ -86,7 +87,7 @@ class NoiseFlow(NoiseModel):
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return self.flow.log_prob(noise, cond)
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
 
     def start_from(self, statistics: NoiseStatistics) -> None:

@@ -11,7 +11,9 @@ from scipy import special
 from torch import Tensor
 
 from noiseflow.errors import DataError, ModelError
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source, Stream
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.spec import ModelSpec
 
@@ -222,7 +224,7 @@ class PoissonGaussianOracle(NoiseModel):
             total[rows] = torch.from_numpy((log_prob + np.log(span)).sum((1, 2, 3)))
         return total.to(noise.device, torch.promote_types(noise.dtype, torch.float32))
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
             raise ModelError(f"oracle: the truth has no temperature; expected 1, got {temperature}")
         clean = cond.clean
@@ -230,8 +232,9 @@ class PoissonGaussianOracle(NoiseModel):
         for (camera, iso), rows in _settings(cond).items():
             gain, sigma, black, white = self._physics(camera, iso)
             signal = (clean[rows] * (white - black)).clamp(min=0)
-            electrons = torch.poisson(signal / gain, generator=generator)
-            read = torch.randn(signal.shape, generator=generator, dtype=signal.dtype, device=signal.device)
+            own = draws.of_elements(generator, rows)
+            electrons = draws.poisson(signal / gain, own)
+            read = draws.normal(signal, own, Stream.READ)
             codes = (black + gain * electrons + sigma * read).round().clamp(0, white)
             noise[rows] = (codes - black) / (white - black) - clean[rows]
         return noise

@@ -9,6 +9,7 @@ from torch import Tensor
 from noiseflow.errors import ModelError
 from noiseflow.flows.actnorm import ActNorm
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.transform import Transform
@@ -59,7 +60,7 @@ class ResidualFlow(NoiseModel):
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return self.flow.log_prob(noise, cond)
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
 
     def start_from(self, statistics: NoiseStatistics) -> None:
