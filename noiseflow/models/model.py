@@ -89,6 +89,13 @@ class NoiseModel(nn.Module, ABC):
             raise DataError("noise: holds NaN or infinite values; mask or drop those patches first")
         return self._log_prob(noise, cond)
 
+    def forward(self, noise: Tensor, cond: Conditions) -> Tensor:
+        """`log_prob` of values that are known to fit, as those of a patch store: what a fit trains.
+
+        Nothing is checked, since a look at the values would make a GPU wait.
+        """
+        return self._log_prob(noise, cond)
+
     def sample(self, cond: Conditions, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
         """Draw noise.
 
