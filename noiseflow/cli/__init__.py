@@ -19,6 +19,7 @@ COMMANDS = (
     "fit",
     "distill",
     "sample",
+    "denoise",
     "evaluate",
     "compare",
     "benchmark",

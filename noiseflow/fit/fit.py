@@ -154,12 +154,12 @@ def fit(
         The data holds NaN, or the likelihood became infinite or NaN.
     """
     settings = settings or FitSettings()
-    _check(settings)
+    check_settings(settings)
     out = Path(out)
     if not resume:
         claim(out, overwrite=overwrite)
     began = time.monotonic()
-    device = _device(settings.device)
+    device = chosen_device(settings.device)
     model = build(spec)
     # A store without a clean signal is told as such, rather than by what its splits lack.
     store.read(store.indices("train")[:1])
@@ -198,7 +198,7 @@ def _refine_start(model: NoiseModel, store: Patches, train: NDArray[np.int64], s
     model.start_from_patches(noise, cond)
 
 
-def _check(settings: FitSettings) -> None:
+def check_settings(settings: FitSettings) -> None:
     for name in ("epochs", "batch", "patience", "held_out"):
         if getattr(settings, name) < 1:
             raise DataError(f"{name}: expected 1 or more; got {getattr(settings, name)}")
@@ -206,7 +206,7 @@ def _check(settings: FitSettings) -> None:
         raise DataError(f"learning rate: expected a positive number; got {settings.learning_rate}")
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -300,7 +300,7 @@ def _descend(
         if held_out < state.best_nll:
             state.best_nll, state.best_epoch, best = held_out, state.epoch, _copy(model)
         write_state(out / STATE, state, model.state_dict(), best, optimiser)
-        _write_history(out, state)
+        write_history(out, state)
     model.load_state_dict(best)
     return state
 
@@ -316,7 +316,7 @@ def _must_match(store: Patches, spec: ModelSpec, settings: FitSettings) -> dict[
     return {"data": store.fingerprint, "spec": json.loads(spec.to_json()), **kept}
 
 
-def _write_history(out: Path, state: FitState) -> None:
+def write_history(out: Path, state: FitState) -> None:
     table = io.StringIO()
     writer = csv.DictWriter(table, list(state.history[0]))
     writer.writeheader()
@@ -341,5 +341,5 @@ def _write_record(
         "epochs": state.epoch,
         "seconds": round(seconds, 1),
     }
-    _write_history(out, state)
+    write_history(out, state)
     write_text(out / "fit.json", json.dumps(record, indent=2) + "\n")
