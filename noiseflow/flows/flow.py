@@ -54,6 +54,11 @@ class Flow(nn.Module):
         """Receptive radius of `inverse` alone, in pixels of a plane."""
         return sum(transform.sampling_reach for transform in self._chain())
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether every value goes by a rising function to its own standard normal, so that Φ of that is its CDF."""
+        return isinstance(self.base, StandardNormal) and all(transform.elementwise for transform in self._chain())
+
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent: z and the summed log-det, shape (B,)."""
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))

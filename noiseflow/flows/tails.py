@@ -37,6 +37,7 @@ class SinhArcsinh(Transform):
     Jones, Pewsey: Sinh-arcsinh distributions, Biometrika 2009, eq. 1.
     """
 
+    elementwise = True
     log_isos: Tensor
     polynomial: Tensor
 

@@ -12,7 +12,9 @@ from noiseflow.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso import at_iso
 from noiseflow.models.clipping import log_clipped
-from noiseflow.models.gaussian import gaussian_log_prob
+from noiseflow.models.codes_model import CodesModel
+from noiseflow.models.gaussian import GaussianModel
+from noiseflow.models.levels import Levels
 from noiseflow.models.model import NoiseModel, build, register
 from noiseflow.models.oracle import oracle_log_prob
 from noiseflow.models.spec import ModelSpec
@@ -126,7 +128,7 @@ class PhysicsModel(NoiseModel):
 
 
 @register("poisson_gaussian")
-class PoissonGaussian(PhysicsModel):
+class PoissonGaussian(GaussianModel, PhysicsModel):
     """Heteroscedastic Gaussian: N(0, (K·s + σ_read²)/(white − black)²), s the signal in DN.
 
     Shot noise by its variance only; the density is exact for what it is.
@@ -136,12 +138,6 @@ class PoissonGaussian(PhysicsModel):
         """Normalised variance, (B, C, H, W); signals below black have none of their own."""
         span, read = self.span(cond), self.physics(cond, "read")
         return self.physics(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
-
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return gaussian_log_prob(noise, self.variance(cond).log())
-
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        return temperature * self.variance(cond).sqrt() * _normal(cond.clean, generator)
 
 
 class _Counting(PhysicsModel):
@@ -162,7 +158,7 @@ class _Counting(PhysicsModel):
 
 
 @register("poisson_gaussian_exact")
-class PoissonGaussianExact(_Counting):
+class PoissonGaussianExact(CodesModel, _Counting):
     """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for the integers.
 
     `log_prob` is log P(code) + log(white − black) for each value, the density that is flat
@@ -176,22 +172,25 @@ class PoissonGaussianExact(_Counting):
         # A measured read noise holds the rounding's variance, which rounding will add again.
         return (self.physics(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        clean, noise = cond.clean.double().cpu().numpy(), noise.double().cpu()
-        names = ("gain", "black", "white")
+    def levels(self, cond: Conditions) -> Levels:
+        """The profile's own."""
         exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
-        gain, black, white = (self.physics(exact, name).cpu().numpy() for name in names)
+        return Levels(self.physics(exact, "black")[:, :, 0, 0], self.physics(exact, "white")[:, 0, 0, 0])
+
+    def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
+        exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
+        clean = exact.clean.cpu().numpy()
+        gain, black, white = (self.physics(exact, name).cpu().numpy() for name in ("gain", "black", "white"))
         sigma = self._read(exact).cpu().numpy()
-        total = torch.zeros(len(clean), dtype=torch.float64, device=cond.clean.device)
+        result = codes.cpu().numpy().copy()
         for b, c in np.ndindex(clean.shape[:2]):
             k, dark, top, read = (float(values[b, c, 0, 0]) for values in (gain, black, white, sigma))
-            signal = np.maximum(clean[b, c], 0.0) * (top - dark)
-            codes = np.clip(np.rint(dark + (clean[b, c] + noise[b, c].numpy()) * (top - dark)), 0, top)
-            logs = oracle_log_prob(codes, signal, gain=k, read_sigma=read, black=dark, white=top)
-            for end, edge, upper in ((codes <= 0, 0.5 - dark, False), (codes >= top, top - 0.5 - dark, True)):
+            signal, code = np.maximum(clean[b, c], 0.0) * (top - dark), result[b, c]
+            logs = oracle_log_prob(code, signal, gain=k, read_sigma=read, black=dark, white=top)
+            for end, edge, upper in ((code <= 0, 0.5 - dark, False), (code >= top, top - 0.5 - dark, True)):
                 logs[end] = log_clipped(signal[end] / k, gain=k, sigma=read, edge_dn=edge, upper=upper)
-            total[b] += float(logs.sum()) + logs.size * float(np.log(top - dark))
-        return total
+            result[b, c] = logs
+        return torch.from_numpy(result).to(codes.device)
 
 
 @register("eld")
