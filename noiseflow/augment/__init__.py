@@ -3,6 +3,7 @@
 from noiseflow.augment.camera_noise import AddCameraNoise, NoisyBatch
 from noiseflow.augment.distributions import AutoExposure, Choice, LogUniform, Uniform
 from noiseflow.augment.frame import NoisyFrame, sample_frame
+from noiseflow.augment.synthesis import Synthesis, synthesize
 from noiseflow.augment.write import WRITERS, write_frame
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "LogUniform",
     "NoisyBatch",
     "NoisyFrame",
+    "Synthesis",
     "Uniform",
     "sample_frame",
+    "synthesize",
     "write_frame",
 ]
