@@ -34,6 +34,7 @@ class ShotReadScale(Transform):
     fitting for single-image raw-data, IEEE TIP 2008, eq. 4.
     """
 
+    elementwise = True
     log_isos: Tensor
 
     def __init__(self, planes: int, cameras: int, isos: Sequence[float]) -> None:

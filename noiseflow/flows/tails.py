@@ -45,6 +45,7 @@ class CubicTails(Transform):
     Fleishman: A method for simulating non-normal distributions, Psychometrika 1978, eq. 1.
     """
 
+    elementwise = True
     log_isos: Tensor
     series: Tensor
 
