@@ -20,6 +20,7 @@ COMMANDS = (
     "distill",
     "sample",
     "denoise",
+    "synthesize",
     "evaluate",
     "compare",
     "benchmark",

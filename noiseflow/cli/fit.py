@@ -33,13 +33,38 @@ __all__ = ["fit"]
 @click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Patches a step.")
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "plateau", "constant"]),
+    default="cosine",
+    show_default=True,
+    help="How the learning rate falls: to zero, or by half where the held-out NLL stands still.",
+)
+@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Steps from rate zero.")
+@click.option("--optimiser", type=click.Choice(["adam", "adamw"]), default="adam", show_default=True)
+@click.option("--weight-decay", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option("--clip", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Norm of the gradient.")
+@click.option(
+    "--ema",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Judge and keep an average of the weights, which keeps this share of itself at each step.",
+)
+@click.option(
     "--patience",
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
     help="Stop after so many epochs without a lower held-out NLL.",
 )
-@click.option("--max-minutes", type=float, help="Stop after the epoch in which this is reached.")
+@click.option("--max-minutes", type=float, help="Stop after the step in which this is reached.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16"]),
+    default="float32",
+    show_default=True,
+    help="Of the nets; densities are float32.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--pair-noise",
@@ -67,8 +92,15 @@ def fit(
     steps_per_epoch: int,
     batch: int,
     learning_rate: float,
+    schedule: str,
+    warmup: int,
+    optimiser: str,
+    weight_decay: float,
+    clip: float,
+    ema: float,
     patience: int,
     max_minutes: float | None,
+    precision: str,
     device: str,
     pair_noise: str,
     pair_weight: float,
@@ -91,8 +123,15 @@ def fit(
         epochs=epochs,
         batch=batch,
         learning_rate=learning_rate,
+        schedule=schedule,
+        warmup=warmup,
+        optimiser=optimiser,
+        weight_decay=weight_decay,
+        clip=clip,
+        ema=ema,
         patience=patience,
         max_minutes=max_minutes,
+        precision=precision,
         steps_per_epoch=steps_per_epoch,
         seed=seed,
         device=device,
@@ -110,9 +149,7 @@ def fit(
             else:
                 result = run(patches, spec, out, settings, resume=resume, overwrite=overwrite, progress=progress)
     except KeyboardInterrupt as stop:
-        raise NoiseflowError(
-            f"{out}: stopped; go on with the last whole epoch by the same command with --resume"
-        ) from stop
+        raise NoiseflowError(f"{out}: stopped; the same command with --resume goes on") from stop
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
     if isinstance(result, PairResult):
         click.echo(f"denoiser: {result.gain_db:.1f} dB nearer to the clean signal than the noisy frames")

@@ -20,7 +20,7 @@ from noiseflow.evaluate.benchmark_page import write_results
 from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, DataSpec, ModelChoice, digest
 from noiseflow.evaluate.evaluation import Evaluation, evaluate
 from noiseflow.evaluate.likelihood import Likelihood
-from noiseflow.evaluate.marginal import Marginal
+from noiseflow.evaluate.marginal_score import Marginal
 from noiseflow.evaluate.metric import ORACLE, as_json
 from noiseflow.evaluate.report import write_report
 from noiseflow.evaluate.two_sample import TwoSample

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,10 +18,19 @@ from noiseflow.models.statistics import NoiseStatistics
 from noiseflow.patches.mix import Patches
 from noiseflow.progress import Progress, silent
 
-__all__ = ["NOISY_PAIR", "NoisyPairs", "denoised", "pair_statistics"]
+__all__ = ["NOISY_PAIR", "NoisyPairs", "PairBatch", "denoised", "pair_statistics"]
 
 NOISY_PAIR = "noisy-pair"
 BATCH = 256
+
+
+class PairBatch(NamedTuple):
+    """Pairs of noisy patches, (B, C, h, w) and normalised; ISO and camera, (B,)."""
+
+    first: Tensor
+    second: Tensor
+    iso: Tensor
+    camera: Tensor
 
 
 class NoisyPairs:
@@ -59,22 +69,19 @@ class NoisyPairs:
         self._half[rows] = (sums / counts[:, None])[frame] / np.sqrt(2)
 
     def read(
-        self, rows: NDArray[np.int64], device: torch.device, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """First and second frame (B, C, h, w), normalised; ISO and camera (B,)."""
+        self, rows: NDArray[np.int64], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> PairBatch:
+        """Pairs by row number."""
         batch = self.store.read(rows, dtype, pairs=True)
         half = torch.from_numpy(self._half[rows]).to(dtype)[:, :, None, None]
         first = batch.clean + batch.noise * math.sqrt(2) - half
-        return (
-            first.to(device),
-            (batch.clean + half).to(device),
-            batch.iso.to(device),
-            batch.camera.to(device),
-        )
+        tensors = first, batch.clean + half, batch.iso, batch.camera
+        return PairBatch(*(each.to(device, non_blocking=True) for each in tensors))
 
 
-def denoised(denoiser: Denoiser, first: Tensor, second: Tensor, iso: Tensor, camera: Tensor) -> Denoised:
-    """Both frames of a batch of pairs denoised, and the noise's variance at their mean."""
+def denoised(denoiser: Denoiser, batch: PairBatch) -> Denoised:
+    """Both frames of each pair denoised, and the noise's variance at their mean."""
+    first, second, iso, camera = batch
     with torch.no_grad():
         variance = denoiser.level.variance(Conditions(local_mean(0.5 * (first + second)), iso, camera))
     return Denoised(first, second, denoiser(first, iso, camera), denoiser(second, iso, camera), variance)
@@ -91,7 +98,7 @@ def pair_statistics(pairs: NoisyPairs, rows: NDArray[np.int64], progress: Progre
 
     def batches() -> Iterator[Values]:
         for start in range(0, len(rows), BATCH):
-            first, second, iso, camera = pairs.read(rows[start : start + BATCH], torch.device("cpu"), torch.float64)
+            first, second, iso, camera = pairs.read(rows[start : start + BATCH], dtype=torch.float64)
             mean = 0.5 * (first + second)
             yield Values(camera, iso, local_mean(mean, hollow=True), mean, (first - second) / math.sqrt(2))
 
