@@ -30,6 +30,9 @@ DILATIONS = (1, 2, 4, 4, 2, 1)
 BOX = 2
 """Radius in pixels of the local mean that the network leaves alone."""
 
+NEAR = 3.0
+"""How many σ a pixel may be off its local mean to be noise, at the start."""
+
 
 @dataclass(frozen=True)
 class DenoiserSpec:
@@ -75,13 +78,13 @@ class DenoiserSpec:
 class Denoiser(nn.Module):
     """A residual convolutional network on noise of unit variance.
 
-    With m the 5×5 mean of the noisy x and v(m) = β₁·m + β₂ its noise level,
+    With m the 5×5 mean of the noisy x, v = β₁·m + β₂ its noise level and w = (x − m)/√v,
 
-        D(x) = x − √v · net(asinh((x − m)/√v)),
+        D(x) = x − √v · [w·exp(−w²/18) + net(asinh w)],
 
     so that one small network serves all ISOs and cameras, and edges of hundreds of σ do not
-    drown the noise.  Without batch statistics; any height and width.  Its last convolution
-    starts at nothing: D(x) = x.
+    drown the noise.  Without batch statistics; any height and width.  The net starts at
+    nothing: D is the local mean where x is within some σ of it, and x elsewhere.
 
     Parameters
     ----------
@@ -150,11 +153,12 @@ class Denoiser(nn.Module):
             raise DataError(f"noisy: expected {planes} plane(s) ({self.spec.layout}); got shape {tuple(noisy.shape)}")
         mean = local_mean(noisy)
         sigma = self.level.variance(Conditions(mean, cond.iso, cond.camera)).sqrt()
-        hidden = ((noisy - mean) / sigma).asinh()
+        off = (noisy - mean) / sigma
+        hidden = off.asinh()
         for layer in self.layers[:-1]:
             hidden = F.relu(layer(hidden))
         found: Tensor = self.layers[-1](hidden)
-        return noisy - sigma * found
+        return noisy - sigma * (off * (-off.square() / (2 * NEAR**2)).exp() + found)
 
 
 def local_mean(signal: Tensor, *, hollow: bool = False) -> Tensor:
