@@ -146,7 +146,8 @@ def draw_strip(path: Path, spec: Spec, cameras: Sequence[Sensor], network: str =
         for noise in spec.noises:
             file = sensor.folder / "cells" / f"{network}-{noise.replace(' ', '_')}-0.npy"
             shown.append((noise, np.load(file, allow_pickle=False)[chosen].astype(np.float32)))
-        row[0].set_ylabel(textwrap.fill(f"{camera.name.split(',')[0]}, ISO {iso:g}", 20), fontsize=8)
+        label = camera.name.split(",")[0] + (f", ISO {iso:g}" if len(sensor.isos) > 1 else "")
+        row[0].set_ylabel(textwrap.fill(label, 20), fontsize=8)
         top = float(np.quantile(clean[(slice(None), *corner)], 0.995))
         for ax, (name, planes) in zip(row, shown, strict=True):
             ax.imshow(
