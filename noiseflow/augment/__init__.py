@@ -2,7 +2,10 @@
 
 from noiseflow.augment.camera_noise import AddCameraNoise, NoisyBatch
 from noiseflow.augment.distributions import AutoExposure, Choice, LogUniform, Uniform
-from noiseflow.augment.frame import NoisyFrame, sample_frame
+from noiseflow.augment.fixed_pattern import FixedPattern, pattern_from_profile
+from noiseflow.augment.frame import NoisyFrame, sample_burst, sample_frame
+from noiseflow.augment.preview import develop, write_preview
+from noiseflow.augment.to_files import sample_to_files
 from noiseflow.augment.write import WRITERS, write_frame
 
 __all__ = [
@@ -10,10 +13,16 @@ __all__ = [
     "AddCameraNoise",
     "AutoExposure",
     "Choice",
+    "FixedPattern",
     "LogUniform",
     "NoisyBatch",
     "NoisyFrame",
     "Uniform",
+    "develop",
+    "pattern_from_profile",
+    "sample_burst",
     "sample_frame",
+    "sample_to_files",
     "write_frame",
+    "write_preview",
 ]
