@@ -19,6 +19,7 @@ COMMANDS = (
     "fit",
     "distill",
     "sample",
+    "synthesize",
     "evaluate",
     "compare",
     "benchmark",

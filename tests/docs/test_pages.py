@@ -57,6 +57,20 @@ def test_the_page_of_data_runs_as_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(found["mixed"]) == 2 * len(found["store"])
 
 
+def test_the_page_of_pairs_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "synthesize.md"
+    commands = fenced_commands(page)
+    assert [words[0] for words in commands] == ["simulate", "ingest", "fit", "synthesize", "ingest"]
+    for words in commands:
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    found: dict[str, Any] = {}
+    exec(snippet, found)
+    assert found["noisy"].shape == found["clean"].shape == (4, 64, 96)
+
+
 def test_the_commands_of_the_readme_are_commands_with_those_options() -> None:
     commands = fenced_commands(ROOT / "README.md")
     assert len(commands) >= 5
