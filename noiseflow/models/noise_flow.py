@@ -15,7 +15,8 @@ from noiseflow.flows.flow import Flow
 from noiseflow.flows.gain import Gain
 from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.flows.transform import Transform
-from noiseflow.models.model import NoiseModel, register
+from noiseflow.models.flow_model import FlowModel
+from noiseflow.models.model import register
 from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
@@ -60,7 +61,7 @@ def parse_architecture(text: str) -> list[str]:
 
 
 @register("noise_flow")
-class NoiseFlow(NoiseModel):
+class NoiseFlow(FlowModel):
     """Noise Flow (S-Ax4-G-Ax4-CAM).
 
     Options of the spec: ``architecture``, the published string (`ARCHITECTURE` by default),
@@ -82,12 +83,6 @@ class NoiseFlow(NoiseModel):
     def reach(self) -> int:
         """Receptive radius in pixels of a plane."""
         return self.flow.reach
-
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return self.flow.log_prob(noise, cond)
-
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Start with `sdn5` at its own maximum likelihood and all else as a rotation.
