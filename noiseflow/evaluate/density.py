@@ -10,6 +10,7 @@ from noiseflow.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow, StandardNormal
 from noiseflow.models.gaussian import Gaussian
+from noiseflow.models.line_oracle import LineOracle
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.oracle import PoissonGaussianOracle
@@ -29,7 +30,7 @@ in `kind_of` and one in `log_density`; everything after takes it as it comes."""
 
 def kind_of(model: NoiseModel) -> Kind:
     """What kind of likelihood `log_density` gives for a model."""
-    return "codes" if isinstance(model, (PoissonGaussianOracle, PoissonGaussianExact)) else "continuous"
+    return "codes" if isinstance(model, (PoissonGaussianOracle, LineOracle, PoissonGaussianExact)) else "continuous"
 
 
 def log_density(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor:
