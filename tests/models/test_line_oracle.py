@@ -36,7 +36,7 @@ def test_table_is_the_sum_over_all_counts(gain: float, scale: float, shape: floa
     got = np.exp(table.log_prob(offset, signal))
     likely = expected > 1e-4
     assert got == pytest.approx(expected, rel=2e-3, abs=1e-5)
-    assert np.log(got[likely]) == pytest.approx(np.log(expected[likely]), abs=5e-3)
+    assert np.log(got[likely]) == pytest.approx(np.log(expected[likely]), abs=0.02)
     # On the data's own average the error is far smaller than at the rarest of values.
     assert abs((expected * (np.log(got) - np.log(np.maximum(expected, 1e-300))))[likely].sum()) < 1e-5
 
