@@ -66,6 +66,11 @@ class NoiseModel(nn.Module, ABC):
         """Whether `latent` takes each value by itself and rises with it; Φ of it is then a distribution function."""
         return False
 
+    @property
+    def exact_codes(self) -> bool:
+        """Whether `log_prob_of_codes` has the probability of each code."""
+        return self.elementwise
+
     def log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         """Continuous log-density of the noise.
 
