@@ -1,9 +1,9 @@
 """What all models that are one flow share."""
 
-import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
 from noiseflow.flows.flow import Flow
 from noiseflow.models.model import NoiseModel
 
@@ -23,7 +23,7 @@ class FlowModel(NoiseModel):
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return self.flow.log_prob(noise, cond)
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
 
     def _latent(self, noise: Tensor, cond: Conditions) -> Tensor | None:

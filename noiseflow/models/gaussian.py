@@ -7,7 +7,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
 from noiseflow.flows.transform import sum_per_sample
 from noiseflow.models.levels import Levels
 from noiseflow.models.model import NoiseModel, register
@@ -65,10 +67,8 @@ class GaussianModel(NoiseModel):
     def _latent(self, noise: Tensor, cond: Conditions) -> Tensor:
         return noise / self.variance(cond).sqrt()
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        clean = cond.clean
-        white = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
-        return white * (temperature * self.variance(cond).sqrt())
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+        return draws.normal(cond.clean, generator) * (temperature * self.variance(cond).sqrt())
 
 
 @register("gaussian")
@@ -82,6 +82,11 @@ class Gaussian(GaussianModel):
     def variance(self, cond: Conditions) -> Tensor:
         """σ² everywhere, (B, C, H, W)."""
         return self.log_variance.exp().expand_as(cond.clean)
+
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """0 and σ²."""
+        variance = self.log_variance.exp().expand(len(self.checked(cond).clean), 1, 1, 1)
+        return torch.zeros_like(variance), variance
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Maximum likelihood: σ² is the mean square of the noise."""

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from noiseflow.errors import DataError, ExtrapolationWarning, ModelError
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
 from noiseflow.models.intervals import log_cells
 from noiseflow.models.levels import Levels
 from noiseflow.models.spec import ModelSpec
@@ -112,15 +113,15 @@ class NoiseModel(nn.Module, ABC):
         """
         return self._log_prob(noise, cond)
 
-    def sample(self, cond: Conditions, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
+    def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
         """Draw noise.
 
         Parameters
         ----------
         cond : Conditions
             Clean signal of any H×W.
-        generator : torch.Generator, optional
-            On the device of the clean signal.
+        generator : torch.Generator or Keyed, optional
+            A generator on the device of the clean signal, or random numbers keyed by position.
         temperature : float
             Factor on the base distribution's scale; 1 is the fitted density.
 
@@ -193,11 +194,21 @@ class NoiseModel(nn.Module, ABC):
             )
         return cond
 
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """β₁ and β₂ of a variance that is β₁·clean + β₂ of the normalised signal, clipping apart.
+
+        Returns
+        -------
+        two Tensors of shape (B, C or 1, 1, 1), or None
+            None if the variance is no such line, or not known in closed form.
+        """
+        return None
+
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
 
     @abstractmethod
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor: ...
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor: ...
 
     def _latent(self, noise: Tensor, cond: Conditions) -> Tensor | None:
         return None

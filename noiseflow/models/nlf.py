@@ -53,6 +53,10 @@ class NoiseLevelFunction(GaussianModel):
         beta1, beta2 = (at_iso(table, knots, cond.isos).exp()[:, None, None, None] for table in tables)
         return beta1, beta2
 
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """β₁ and β₂."""
+        return self.betas(self.checked(cond))
+
     def variance(self, cond: Conditions) -> Tensor:
         """Noise variance, shape (B, C, H, W)."""
         beta1, beta2 = self.betas(cond)

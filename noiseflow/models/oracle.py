@@ -11,7 +11,9 @@ from scipy import special
 from torch import Tensor
 
 from noiseflow.errors import DataError, ModelError
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source, Stream
 from noiseflow.models.codes_model import CodesModel
 from noiseflow.models.levels import Levels
 from noiseflow.models.spec import ModelSpec
@@ -228,7 +230,7 @@ class PoissonGaussianOracle(CodesModel):
             result[rows] = torch.from_numpy(log_prob).to(codes.device)
         return result
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
             raise ModelError(f"oracle: the truth has no temperature; expected 1, got {temperature}")
         clean = cond.clean
@@ -236,8 +238,9 @@ class PoissonGaussianOracle(CodesModel):
         for (camera, iso), rows in _settings(cond).items():
             gain, sigma, black, white = self._physics(camera, iso)
             signal = (clean[rows] * (white - black)).clamp(min=0)
-            electrons = torch.poisson(signal / gain, generator=generator)
-            read = torch.randn(signal.shape, generator=generator, dtype=signal.dtype, device=signal.device)
+            own = draws.of_elements(generator, rows)
+            electrons = draws.poisson(signal / gain, own)
+            read = draws.normal(signal, own, Stream.READ)
             codes = (black + gain * electrons + sigma * read).round().clamp(0, white)
             noise[rows] = (codes - black) / (white - black) - clean[rows]
         return noise

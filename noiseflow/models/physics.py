@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.errors import DataError, ModelError
+from noiseflow.errors import ModelError
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source, Stream
 from noiseflow.flows.iso import at_iso
 from noiseflow.models.clipping import log_clipped
 from noiseflow.models.codes_model import CodesModel
@@ -19,6 +21,7 @@ from noiseflow.models.model import NoiseModel, build, register
 from noiseflow.models.oracle import oracle_log_prob
 from noiseflow.models.spec import ModelSpec
 from noiseflow.raw.bayer import plane_names
+from noiseflow.simulate.physics import tukey_lambda_variance
 
 __all__ = ["Eld", "PhysicsModel", "PoissonGaussian", "PoissonGaussianExact", "from_profile", "spec_from_profile"]
 
@@ -123,6 +126,16 @@ class PhysicsModel(NoiseModel):
         """White less black, DN, (B, C, 1, 1)."""
         return self.physics(cond, "white") - self.physics(cond, "black")
 
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """K/(white − black) and the variance of all that is added, over (white − black)²."""
+        cond = self.checked(cond)
+        span = self.span(cond)
+        return self.physics(cond, "gain") / span, self.dark_variance(cond) / span.square()
+
+    def dark_variance(self, cond: Conditions) -> Tensor:
+        """Variance in the dark, quantisation included, DN², (B, C, 1, 1); cond resolved."""
+        return self.physics(cond, "read").square()
+
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
 
@@ -143,17 +156,17 @@ class PoissonGaussian(GaussianModel, PhysicsModel):
 class _Counting(PhysicsModel):
     """Photons are counted, noise added, the sum rounded to whole codes and clipped to [0, white]."""
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
             raise ModelError(f"{self.spec.model}: counts of photons have no temperature; expected 1, got {temperature}")
         gain, black, white = (self.physics(cond, name) for name in ("gain", "black", "white"))
-        electrons = torch.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator=generator)
+        electrons = draws.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator)
         codes = black + gain * electrons + self._dark(cond, generator)
         codes = torch.minimum(codes.round().clamp(min=0), white)
         return (codes - black) / (white - black) - cond.clean
 
     @abstractmethod
-    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
+    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         """Read noise in DN, (B, C, H, W)."""
 
 
@@ -165,8 +178,8 @@ class PoissonGaussianExact(CodesModel, _Counting):
     over each code; noise that is not of whole codes is rounded to them first.
     """
 
-    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
-        return self._read(cond) * _normal(cond.clean, generator)
+    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+        return self._read(cond) * draws.normal(cond.clean, generator, Stream.READ)
 
     def _read(self, cond: Conditions) -> Tensor:
         # A measured read noise holds the rounding's variance, which rounding will add again.
@@ -206,25 +219,24 @@ class Eld(_Counting):
     denoising, CVPR 2020.
     """
 
+    def dark_variance(self, cond: Conditions) -> Tensor:
+        """Of Tukey-lambda read noise, rows and rounding."""
+        shapes = self.physics(cond, "shape")
+        unit = shapes.new_tensor([tukey_lambda_variance(shape) for shape in shapes.flatten().tolist()])
+        read = self.physics(cond, "scale").square() * unit.reshape(shapes.shape)
+        return read + self.physics(cond, "row").square() + QUANTISATION
+
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         raise ModelError("eld: has no density in closed form, samples only; use poisson_gaussian_exact for likelihoods")
 
-    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
+    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         clean = cond.clean
-        p = torch.rand(clean.shape, generator=generator, dtype=torch.float64, device=clean.device).clamp(
-            1e-15, 1 - 1e-15
-        )
+        p = draws.uniform(clean, generator, Stream.READ).clamp(1e-15, 1 - 1e-15)
         shape = self.physics(cond, "shape").double()
         shape = torch.where(shape.abs() < 1e-6, torch.full_like(shape, 1e-6), shape)
         noise = ((shape * p.log()).expm1() - (shape * (-p).log1p()).expm1()) / shape
         lines = clean.shape[1] if clean.shape[1] == 1 else 2
-        offsets = _normal(clean[:, :lines, :, :1], generator)
+        offsets = draws.row_normal(clean, lines, generator)
         if clean.shape[1] == 4:
             offsets = offsets.repeat_interleave(2, 1)
         return (self.physics(cond, "scale") * noise).to(clean) + self.physics(cond, "row") * offsets
-
-
-def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    if not like.numel():
-        raise DataError(f"clean: expected pixels; got shape {tuple(like.shape)}")
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)

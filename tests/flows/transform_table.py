@@ -20,12 +20,13 @@ from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
 from noiseflow.flows.masked_net import MaskedNet
 from noiseflow.flows.reversed import Reversed
+from noiseflow.flows.shape import SinhArcsinh
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.flows.spline_coupling import PixelSpline, SplineCoupling, spline_outputs
 from noiseflow.flows.split import Split
 from noiseflow.flows.squeeze import Squeezed
-from noiseflow.flows.tails import SinhArcsinh
+from noiseflow.flows.tails import CubicTails
 from noiseflow.flows.transform import Transform
 
 CAMERAS = 3
@@ -65,6 +66,16 @@ def signal_share(cond: Conditions) -> Tensor:
     return 1 / (1 + cond.clean)
 
 
+def few_electrons(cond: Conditions) -> tuple[Tensor, Tensor]:
+    """Skewness and excess kurtosis of both signs, beyond the bounds here and there."""
+    return 1.5 * cond.clean - 0.4, 2 * cond.clean.square() - 0.2
+
+
+def heavy(tails: CubicTails) -> CubicTails:
+    nn.init.constant_(tails.kurtosis, 2.0)
+    return tails
+
+
 SPLINE = spline_outputs(PLANES, 5)
 
 TRANSFORMS: dict[str, Case] = {
@@ -80,8 +91,9 @@ TRANSFORMS: dict[str, Case] = {
     "row_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, start=0.5)),
     "row_noise_one_plane": Case(lambda g: LineNoise(1, CAMERAS, ISOS, "row", signal_share, 0.5), planes=1),
     "column_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, "column", signal_share, 0.5)),
-    "tails": Case(lambda g: SinhArcsinh(CAMERAS, ISOS)),
-    "tails_by_share": Case(lambda g: SinhArcsinh(CAMERAS, ISOS, signal_share)),
+    "skew": Case(lambda g: SinhArcsinh(CAMERAS, ISOS, few_electrons)),
+    "tails": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS))),
+    "tails_by_share": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS, signal_share))),
     "channel_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.channel())),
     "checkerboard_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.checkerboard(True))),
     "row_coupling": Case(lambda g: MaskedAffineCoupling(net(1, 2, g, planes=1), masks.rows(True)), planes=1),
