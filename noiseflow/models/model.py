@@ -221,7 +221,7 @@ class NoiseModel(nn.Module, ABC):
         """Refine the start by training patches, for what cell statistics do not tell; nothing by default."""
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """After `start_from`: the same by the likelihood of training patches' integers; nothing by default."""
+        """After `start_from_patches`: the same by the likelihood of training patches' integers; nothing by default."""
 
 
 MODELS: dict[str, Callable[[ModelSpec], NoiseModel]] = {}

@@ -18,7 +18,7 @@ from noiseflow.flows.gain import Gain
 from noiseflow.flows.inverse import Inverse
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
-from noiseflow.flows.tails import SinhArcsinh
+from noiseflow.flows.tails import CubicTails
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.dequantise import Dequantiser, VariationalDequantiser, truncated_normal, uniform
 from noiseflow.models.discrete import DiscreteLogProb, discrete_log_prob
@@ -38,7 +38,7 @@ class PixelFlow(FlowModel):
         planes, cameras = spec.planes, len(spec.cameras)
         net = ConditionalNet(0, spline_outputs(planes, 5), planes, cameras, 6, 1, generator=generator())
         head = ShotReadScale(planes, cameras, spec.isos)
-        tails = SinhArcsinh(cameras, spec.isos, head.read_share)
+        tails = CubicTails(cameras, spec.isos, head.read_share)
         self.flow = Flow([head, tails, PixelSpline(net, 5), ActNorm(planes), Inverse(Gain(0.1))])
 
 
