@@ -16,6 +16,7 @@ import torch
 
 from noiseflow.cli.progress import shown
 from noiseflow.evaluate.benchmark_spec import digest
+from noiseflow.fit import FitSettings
 from noiseflow.models.files import WEIGHTS
 from noiseflow.patches.duplicates import file_checksum
 from noiseflow.patches.executors import Pool, executor
@@ -102,7 +103,7 @@ def main(out: Path, spec: Path, data: Path, work: Path, jobs: int) -> None:
     with executor(jobs) as pool:
         with shown("cameras", "cameras") as progress:
             each(pool, prepare, [(place,) for place in places], progress)
-        fits = [(place, noise, wanted.epochs) for place in places for noise in wanted.noises]
+        fits = [(place, noise, FitSettings(**wanted.fit.get(noise, {}))) for place in places for noise in wanted.noises]
         todo = [fit for fit in fits if not is_fitted(fit[0].open(), fit[1])]
         with shown("noise models", "fits") as progress:
             each(pool, fit_one, todo, progress)
@@ -115,12 +116,12 @@ def main(out: Path, spec: Path, data: Path, work: Path, jobs: int) -> None:
 
 
 def cells_of(spec: Spec, places: Sequence[Place]) -> Iterator[Cell]:
-    """All trainings, seed by seed: a table that is stopped half-way is whole for its first seeds."""
-    for seed in range(spec.seeds):
-        for place in places:
-            for network in place.camera.networks:
-                for noise in spec.noises:
-                    yield Cell(place, network, noise, seed, spec.training)
+    """All trainings, table by table: each camera's first network comes before any second one."""
+    tables = [(place, network) for place in places for network in place.camera.networks]
+    for place, network in sorted(tables, key=lambda each: each[0].camera.networks.index(each[1])):
+        for seed in range(spec.seeds):
+            for noise in spec.noises:
+                yield Cell(place, network, noise, seed, spec.training)
 
 
 def each(pool: Pool, call: Any, arguments: Sequence[tuple[Any, ...]], progress: Progress) -> None:
@@ -137,10 +138,10 @@ def prepare(place: Place) -> str:
     return place.camera.name
 
 
-def fit_one(place: Place, noise: str, epochs: int) -> str:
+def fit_one(place: Place, noise: str, settings: FitSettings) -> str:
     """Fit a noise model."""
     torch.set_num_threads(1)
-    fit_source(place.open(), noise, epochs)
+    fit_source(place.open(), noise, settings)
     return noise
 
 

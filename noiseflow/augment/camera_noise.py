@@ -167,22 +167,23 @@ class AddCameraNoise(nn.Module):
         DataError
             Integers, planes elsewhere than second, values outside 0…1, NaN; both index and generator.
         """
-        if index is not None and generator is not None:
-            raise DataError("index and generator: expected one of them; got both")
         single = clean.ndim == 3
         batch = clean[None] if single else clean
         planes = self._planes_of(batch)
         noisy, scaled, level, iso, exposure, camera = self._add(
-            planes, self._source(index, len(batch), generator, epoch)
+            planes, self.source(index, len(batch), generator, epoch)
         )
         back = [values if self.cfa is None else to_mosaic(values, self.cfa) for values in (noisy, scaled, level)]
         if single:
             back = [values[0] for values in back]
         return NoisyBatch(back[0], back[1], back[2], iso, exposure, camera)
 
-    def _source(
+    def source(
         self, index: Sequence[int] | Tensor | None, count: int, generator: torch.Generator | None, epoch: int
     ) -> Source:
+        """Where the random numbers of a batch of `count` come from; the arguments are those of `forward`."""
+        if index is not None and generator is not None:
+            raise DataError("index and generator: expected one of them; got both")
         if index is None:
             return generator
         numbers = torch.as_tensor(index).reshape(-1).tolist()
@@ -204,7 +205,7 @@ class AddCameraNoise(nn.Module):
             if clean.shape[3] == expected:
                 hint = ": planes come second, permute(0, 3, 1, 2) puts them there"
             elif clean.shape[1] == 3:
-                hint = ": of an RGB picture the raw signal is not known"
+                hint = ": for RGB pictures there is noiseflow.augment.AddNoiseToPictures"
             elif clean.shape[1] == 1:
                 hint = ": say the phase of a mosaic, such as cfa='RGGB'"
             raise DataError(f"clean: expected shape {shape}; got {tuple(clean.shape)}{hint}")

@@ -19,6 +19,8 @@ COMMANDS = (
     "fit",
     "distill",
     "sample",
+    "denoise",
+    "synthesize",
     "evaluate",
     "compare",
     "benchmark",

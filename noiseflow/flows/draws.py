@@ -37,6 +37,7 @@ class Stream(IntEnum):
     ROW = 3
     CROP = 4
     PARAMETERS = 5
+    DEVELOPMENT = 6
     PRNU = 8
     DARK = 9
     LINES = 10

@@ -74,14 +74,21 @@ class LineNoise(Transform):
         knots = self.log_isos.to(self.log_variance.dtype)
         return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()[:, None, None, None, None]
 
+    def unit_offset(self, x: Tensor, cond: Conditions) -> Tensor:
+        """The direction d, its planes as (2, 2) of a cell or (1, 1), (B, 2, 2, H, W) or (B, 1, 1, H, W)."""
+        d = x.new_ones(x.shape) if self.direction is None else self.direction(cond)
+        return d.reshape(x.shape[0], *self.cells, *x.shape[2:])
+
+    def sums(self, x: Tensor, cond: Conditions) -> Tensor:
+        """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
+        d = self.unit_offset(x, cond)
+        return torch.stack([term.sum(self.along, keepdim=True) for term in (d * x.reshape(d.shape), d.square())])
+
     def parts(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """d, dᵀx, r and q, broadcastable to (B, 2, 2, H, W) for four planes."""
-        split = (x.shape[0], *self.cells, *x.shape[2:])
-        d = x.new_ones(x.shape) if self.direction is None else self.direction(cond)
-        d = d.reshape(split)
+        projection, square = self.sums(x, cond).unbind()
         variance = self.variance(cond)
-        projection = (d * x.reshape(split)).sum(self.along, keepdim=True)
-        return d, projection, variance, variance * d.square().sum(self.along, keepdim=True)
+        return self.unit_offset(x, cond), projection, variance, variance * square
 
     @torch.no_grad()
     def start_from(self, x: Tensor, cond: Conditions) -> None:
@@ -115,7 +122,13 @@ class LineNoise(Transform):
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        d, projection, variance, q = self.parts(z, cond)
+        return self.inverse_of_part(z, cond, self.sums(z, cond))
+
+    def inverse_of_part(self, z: Tensor, cond: Conditions, sums: Tensor) -> Tensor:
+        """Latent to data of a part of a frame, given the `sums` of its lines over the whole frame."""
+        d, variance = self.unit_offset(z, cond), self.variance(cond)
+        projection, square = sums.unbind()
+        q = variance * square
         return z + (d * projection * variance / (1 + (1 + q).sqrt())).reshape(z.shape)
 
 

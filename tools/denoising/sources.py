@@ -36,12 +36,12 @@ def is_fitted(camera: Sensor, name: str) -> bool:
     return name == TRUE or name in CALIBRATED or (run_folder(camera, name) / WEIGHTS).exists()
 
 
-def fit_source(camera: Sensor, name: str, epochs: int, progress: Progress = silent) -> None:
+def fit_source(camera: Sensor, name: str, settings: FitSettings, progress: Progress = silent) -> None:
     """Fit a model as ``noiseflow fit`` does; goes on with a fit that was stopped."""
     folder = run_folder(camera, name)
     with PatchStore(camera.store) as store:
         spec = spec_for(store, name)
-        fit(store, spec, folder, FitSettings(epochs=epochs), resume=folder.exists(), progress=progress)
+        fit(store, spec, folder, settings, resume=folder.exists(), progress=progress)
 
 
 def source(camera: Sensor, name: str) -> Expose:

@@ -1,6 +1,7 @@
 """What a table of denoisers is of: a TOML file."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,12 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """Cameras, noises to train with, seeds, and how it is trained."""
+    """Cameras, noises to train with, seeds, fields of `FitSettings` for noise models by name, and how it is trained."""
 
     cameras: tuple[CameraSpec, ...]
     noises: tuple[str, ...]
     seeds: int = 3
-    epochs: int = 20
+    fit: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Settings = field(default_factory=Settings)
 
 
