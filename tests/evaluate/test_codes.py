@@ -183,7 +183,6 @@ def finding_of(tested: Any, other: Any, name: str, difference: float) -> Finding
 
     values = {"mine": estimate(1.0), name: estimate(1.0 + difference)}
     cell = CellCodesLikelihood(None, None, "", 10.0, 100, 20, values, {name: estimate(difference)})
-    (finding,) = CodesLikelihood({"mine": tested, name: other}, True, 0.5, "scene", (cell,), (), (), ()).findings(
-        "mine"
-    )
+    found = CodesLikelihood({"mine": tested, name: other}, True, 0.5, "scene", (cell,), (), (), ())
+    (finding,) = found.findings("mine")
     return finding
