@@ -103,7 +103,7 @@ def main(out: Path, spec: Path, data: Path, work: Path, jobs: int) -> None:
     with executor(jobs) as pool:
         with shown("cameras", "cameras") as progress:
             each(pool, prepare, [(place,) for place in places], progress)
-        fits = [(place, noise, FitSettings(**wanted.fit)) for place in places for noise in wanted.noises]
+        fits = [(place, noise, FitSettings(**wanted.fit.get(noise, {}))) for place in places for noise in wanted.noises]
         todo = [fit for fit in fits if not is_fitted(fit[0].open(), fit[1])]
         with shown("noise models", "fits") as progress:
             each(pool, fit_one, todo, progress)

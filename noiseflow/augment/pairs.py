@@ -197,6 +197,8 @@ def _twin(image: RawImage, exposure: float, kind: str) -> RawImage:
     """
     black, white = image.levels()
     signal = image.normalised() * exposure
+    if not np.isfinite(signal).all():
+        raise DataError(f"{image.source}: holds NaN or infinite values; expected a clean signal in DN")
     if kind == "h5":
         exact = (signal * (white - black) + black).astype(np.float32)
         return replace(image, mosaic=unpack(exact, image.cfa))

@@ -19,6 +19,7 @@ COMMANDS = (
     "fit",
     "distill",
     "sample",
+    "denoise",
     "synthesize",
     "evaluate",
     "compare",

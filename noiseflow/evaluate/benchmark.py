@@ -1,12 +1,11 @@
 """Fit and score a list of models on a list of data, and make one table of it."""
 
+import itertools
 import json
-import multiprocessing
-import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from noiseflow.evaluate.two_sample import TwoSample
 from noiseflow.fit.fit import FitSettings, fit, spec_for
 from noiseflow.models import NoiseModel, load
 from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches.executors import Pool, executor, processors
 from noiseflow.progress import Progress, silent
 from noiseflow.simulate import simulate
 
@@ -75,7 +75,12 @@ class Cell:
 
 
 def benchmark(
-    spec: BenchmarkSpec, out: str | Path, *, jobs: int = 1, progress: Progress = silent
+    spec: BenchmarkSpec,
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Run what of a benchmark is not done yet, and write its table and page.
 
@@ -90,6 +95,9 @@ def benchmark(
     out : path
     jobs : int
         Cells at a time, each in a process of its own.
+    scheduler : str, optional
+        Address of a Dask scheduler to work on instead; its workers must reach the spec's data
+        and `out` under the same names.  A cell whose worker is lost is run again by another.
     progress : Progress
         Told of cells done.
 
@@ -101,44 +109,41 @@ def benchmark(
     Raises
     ------
     NoiseflowError
-        The data cannot be had.
+        The data cannot be had, or no scheduler answers.
     """
     if jobs < 1:
         raise DataError(f"jobs: expected 1 or more; got {jobs}")
-    out = Path(out)
+    # Absolute, since a worker may stand elsewhere.
+    out, base = Path(out).resolve(), spec.folder.resolve()
     out.mkdir(parents=True, exist_ok=True)
     total = len(spec.data) * len(spec.models)
-    progress(0, total, "data")
-    prepared = dict(
-        zip([data.name for data in spec.data], _each(prepare, _data_arguments(spec, out), jobs), strict=True)
-    )
-    cells = [
-        Cell(
-            folder=out / "cells" / data.name / model.name,
-            store=prepared[data.name][0],
-            fingerprint=prepared[data.name][1],
-            data=data.name,
-            model=model,
-            base=spec.folder,
-            seed=spec.seed,
-            split=spec.split,
-            max_patches=spec.max_patches,
-            reference=spec.reference,
-        )
-        for data in spec.data
-        for model in spec.models
-    ]
     rows: dict[str, dict[str, Any]] = {}
-    for done, (index, row) in enumerate(_as_they_come(cells, jobs), start=1):
-        rows[index] = row
-        progress(done, total, f"{row['model']} on {row['data']}")
+    with executor(jobs, scheduler) as pool:
+        progress(0, total, "data")
+        calls = [(data, base, out / "data" / data.name, spec.seed) for data in spec.data]
+        prepared = dict(_as_they_come(pool, prepare, calls))
+        cells = [
+            Cell(
+                folder=out / "cells" / data.name / model.name,
+                store=prepared[number][0],
+                fingerprint=prepared[number][1],
+                data=data.name,
+                model=model,
+                base=base,
+                seed=spec.seed,
+                split=spec.split,
+                max_patches=spec.max_patches,
+                reference=spec.reference,
+            )
+            for number, data in enumerate(spec.data)
+            for model in spec.models
+        ]
+        for done, (number, row) in enumerate(_as_they_come(pool, run_cell, [(cell,) for cell in cells]), start=1):
+            rows[_place(cells[number])] = row
+            progress(done, total, f"{row['model']} on {row['data']}")
     ordered = [rows[_place(cell)] for cell in cells]
     write_results(spec, ordered, out)
     return ordered
-
-
-def _data_arguments(spec: BenchmarkSpec, out: Path) -> list[tuple[Any, ...]]:
-    return [(data, spec.folder, out / "data" / data.name, spec.seed) for data in spec.data]
 
 
 def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, str]:
@@ -184,7 +189,8 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
         options = IngestOptions(**{"seed": seed, **data.ingest})
     except TypeError as error:
         raise DataError(f"[[data]] {data.name!r}: ingest: {error}") from error
-    ingest(sources, path, options)
+    # A process of a pool, or a Dask worker, is to have no processes of its own.
+    ingest(sources, path, options, jobs=1)
 
 
 def run_cell(cell: Cell) -> dict[str, Any]:
@@ -274,30 +280,27 @@ def _place(cell: Cell) -> str:
     return str(cell.folder)
 
 
-def _as_they_come(cells: list[Cell], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    if jobs == 1:
-        for cell in cells:
-            yield _place(cell), run_cell(cell)
-        return
-    with _pool(jobs) as pool:
-        futures: dict[Future[dict[str, Any]], Cell] = {pool.submit(run_cell, cell): cell for cell in cells}
-        try:
-            for future in as_completed(futures):
-                yield _place(futures[future]), future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _as_they_come(
+    pool: Pool, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[int, Any]]:
+    """Number and result of each call as it is done; no more are under way than there are workers."""
+    left = iter(enumerate(calls))
+    running: dict[Future[Any], int] = {}
+    try:
+        while True:
+            for number, arguments in itertools.islice(left, pool.workers - len(running)):
+                running[pool.submit(_by_itself, pool.workers, function, arguments)] = number
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    finally:
+        for future in running:
+            future.cancel()
 
 
-def _each(function: Any, arguments: list[tuple[Any, ...]], jobs: int) -> list[Any]:
-    if jobs == 1:
-        return [function(*each) for each in arguments]
-    with _pool(jobs) as pool:
-        return list(pool.map(function, *zip(*arguments, strict=True)))
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: torch's threads do not survive a fork.
-    threads = max((os.cpu_count() or 1) // jobs, 1)
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,))
+def _by_itself(workers: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a function with this process's share of the processors."""
+    if workers > 1:
+        torch.set_num_threads(max(processors() // workers, 1))
+    return function(*arguments)

@@ -247,6 +247,37 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
         assert called(clean, "--run", run, "--out", out, "--isos", value).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("mosaic", "reason"),
+    [
+        (np.where(np.eye(32) > 0, np.nan, 500.0), r"c\.npz: holds NaN or infinite values"),
+        (np.full((1, 1), 500), r"c\.npz: \(1, 1\) pixels have no whole 2×2 cell"),
+        (np.full((8, 8), 500), "LibRaw reads no DNG below 22 a side"),
+    ],
+)
+def test_frames_that_make_no_pair(tmp_path: Path, run: Path, mosaic: np.ndarray, reason: str) -> None:
+    (tmp_path / "clean").mkdir()
+    facts = {"cfa": "RGGB", "black": 64, "white": 1023}
+    np.savez(tmp_path / "clean" / "c.npz", mosaic=mosaic, **facts)
+    with pytest.raises(NoiseflowError, match=reason):
+        synthesize(tmp_path / "clean", tmp_path / "set", [run], jobs=1)
+
+
+def test_fractions_of_a_code_are_kept(tmp_path: Path, run: Path) -> None:
+    (tmp_path / "clean").mkdir()
+    mean = np.random.default_rng(0).uniform(64, 900, (32, 32)).astype(np.float32)
+    np.savez(tmp_path / "clean" / "mean.npz", mosaic=mean, cfa="MONO", black=64.0, white=1023.0)
+    save(build(ModelSpec("nlf", "mono2x2", ("Mono",), (100.0,))), tmp_path / "mono")
+    for kind, error in (("dng", 0.51 / 32), ("h5", 0.0)):
+        synthesize(tmp_path / "clean", tmp_path / kind, [tmp_path / "mono"], kind=kind, jobs=1)
+        line = manifest(tmp_path / kind)[0]
+        noisy, twin = (read_raw(tmp_path / kind / str(line[which])) for which in ("noisy", "clean"))
+        assert noisy.whole
+        assert noisy.cfa == "MONO"
+        stored = twin.mosaic / (twin.white / 1023.0)
+        assert np.abs(stored - mean).max() <= error + 1e-4
+
+
 def test_what_is_there_is_kept_unless_asked(tmp_path: Path, clean: Path, run: Path) -> None:
     out = tmp_path / "set"
     synthesize(clean, out, [run], jobs=1)

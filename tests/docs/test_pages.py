@@ -47,32 +47,30 @@ def test_the_page_of_commands_runs_as_written(tmp_path: Path, monkeypatch: pytes
         assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
 
 
-def test_the_page_of_data_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    page = ROOT / "docs" / "data.md"
+def run_page(page: Path) -> tuple[list[str], dict[str, Any]]:
+    """Run the commands of a page, then its one snippet; the commands' names, and what the snippet left."""
     commands = fenced_commands(page)
-    assert [words[0] for words in commands] == ["simulate", "ingest", "info"]
     for words in commands:
         result = CliRunner().invoke(main, words)
         assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
     (snippet,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M)
     found: dict[str, Any] = {}
     exec(snippet, found)
+    return [words[0] for words in commands], found
+
+
+def test_the_page_of_data_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names, found = run_page(ROOT / "docs" / "data.md")
+    assert names == ["simulate", "ingest", "info"]
     assert found["batch"]["noise"].shape == (16, 4, 24, 24)
     assert len(found["mixed"]) == 2 * len(found["store"])
 
 
 def test_the_page_of_pairs_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    page = ROOT / "docs" / "synthesize.md"
-    commands = fenced_commands(page)
-    assert [words[0] for words in commands] == ["simulate", "ingest", "fit", "synthesize", "ingest"]
-    for words in commands:
-        result = CliRunner().invoke(main, words)
-        assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M)
-    found: dict[str, Any] = {}
-    exec(snippet, found)
+    names, found = run_page(ROOT / "docs" / "synthesize.md")
+    assert names == ["simulate", "ingest", "fit", "synthesize", "ingest"]
     assert found["noisy"].shape == found["clean"].shape == (4, 64, 96)
 
 

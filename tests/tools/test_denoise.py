@@ -20,7 +20,7 @@ from tools.denoising.training import Settings, batches, held_out, scores, train
 SPEC = """
 seeds = 2
 noises = ["gaussian", "eld", "true noise"]
-fit = { epochs = 1 }
+fit = { gaussian = { epochs = 1 } }
 [training]
 steps = 3
 batch = 2

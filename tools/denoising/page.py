@@ -1,5 +1,6 @@
 """The page of denoisers: tables, verdict and a strip of pictures."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def draw_strip(path: Path, spec: Spec, cameras: Sequence[Sensor], network: str =
     columns = 2 + len(spec.noises)
     figure = Figure(figsize=(1.45 * columns, 1.72 * len(cameras)), layout="constrained")
     axes = figure.subplots(len(cameras), columns, squeeze=False)
-    for row, sensor in zip(axes, cameras, strict=True):
+    for row, camera, sensor in zip(axes, spec.cameras, cameras, strict=True):
         pictures = list(held_out(sensor))
         # The noisiest ISO, and of its pictures the one with the most detail.
         iso = max(sensor.isos)
@@ -145,6 +146,8 @@ def draw_strip(path: Path, spec: Spec, cameras: Sequence[Sensor], network: str =
         for noise in spec.noises:
             file = sensor.folder / "cells" / f"{network}-{noise.replace(' ', '_')}-0.npy"
             shown.append((noise, np.load(file, allow_pickle=False)[chosen].astype(np.float32)))
+        label = camera.name.split(",")[0] + (f", ISO {iso:g}" if len(sensor.isos) > 1 else "")
+        row[0].set_ylabel(textwrap.fill(label, 20), fontsize=8)
         top = float(np.quantile(clean[(slice(None), *corner)], 0.995))
         for ax, (name, planes) in zip(row, shown, strict=True):
             ax.imshow(

@@ -60,12 +60,12 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """Cameras, noises to train with, seeds, fields of `FitSettings` for noise models, and how it is trained."""
+    """Cameras, noises to train with, seeds, fields of `FitSettings` for noise models by name, and how it is trained."""
 
     cameras: tuple[CameraSpec, ...]
     noises: tuple[str, ...]
     seeds: int = 3
-    fit: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Settings = field(default_factory=Settings)
 
 
