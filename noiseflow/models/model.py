@@ -67,6 +67,11 @@ class NoiseModel(nn.Module, ABC):
         """Whether `latent` takes each value by itself and rises with it; Φ of it is then a distribution function."""
         return False
 
+    @property
+    def exact_codes(self) -> bool:
+        """Whether `log_prob_of_codes` has the probability of each code."""
+        return self.elementwise
+
     def log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         """Continuous log-density of the noise.
 
@@ -216,7 +221,7 @@ class NoiseModel(nn.Module, ABC):
         """Refine the start by training patches, for what cell statistics do not tell; nothing by default."""
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """After `start_from`: the same by the likelihood of training patches' integers; nothing by default."""
+        """After `start_from_patches`: the same by the likelihood of training patches' integers; nothing by default."""
 
 
 MODELS: dict[str, Callable[[ModelSpec], NoiseModel]] = {}
