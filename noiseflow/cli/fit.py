@@ -57,6 +57,13 @@ __all__ = ["fit"]
     show_default=True,
     help="Stop after so many epochs without a lower held-out NLL.",
 )
+@click.option(
+    "--objective",
+    type=click.Choice(["continuous", "discretised"]),
+    default="continuous",
+    show_default=True,
+    help="The density at the integers, or the probability of the integers: for coarse codes, and with clipped ones.",
+)
 @click.option("--max-minutes", type=float, help="Stop after the step in which this is reached.")
 @click.option(
     "--precision",
@@ -99,6 +106,7 @@ def fit(
     clip: float,
     ema: float,
     patience: int,
+    objective: str,
     max_minutes: float | None,
     precision: str,
     device: str,
@@ -130,6 +138,7 @@ def fit(
         clip=clip,
         ema=ema,
         patience=patience,
+        objective=objective,
         max_minutes=max_minutes,
         precision=precision,
         steps_per_epoch=steps_per_epoch,

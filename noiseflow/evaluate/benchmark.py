@@ -17,11 +17,12 @@ from noiseflow.errors import DataError, NoiseflowError
 from noiseflow.evaluate.baselines import baselines
 from noiseflow.evaluate.benchmark_page import write_results
 from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, DataSpec, ModelChoice, digest
+from noiseflow.evaluate.codes_score import CodesLikelihood
 from noiseflow.evaluate.evaluation import Evaluation, evaluate
 from noiseflow.evaluate.fitness import iso_cost, measured
 from noiseflow.evaluate.likelihood import Likelihood
 from noiseflow.evaluate.marginal_score import Marginal
-from noiseflow.evaluate.metric import ORACLE, as_json
+from noiseflow.evaluate.metric import LIKELIHOODS, ORACLE, as_json
 from noiseflow.evaluate.report import write_report
 from noiseflow.evaluate.two_sample import TwoSample
 from noiseflow.fit.fit import FitSettings, fit, spec_for
@@ -258,13 +259,18 @@ def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
     assert isinstance(marginal, Marginal)
     assert isinstance(two_sample, TwoSample)
     whole, divergence = likelihood.cells[0], marginal.cells[0]
-    judged = [finding for finding in evaluation.findings if finding.measure not in ("nll", "oracle")]
-    gap = whole.behind.get(ORACLE)
+    judged = [finding for finding in evaluation.findings if finding.measure not in LIKELIHOODS]
+    codes = evaluation.scores["codes"]
+    assert isinstance(codes, CodesLikelihood)
+    # Where codes are coarse a continuous density can seem better than the truth.
+    gap = (codes.cells[0] if codes.coarse else whole).behind.get(ORACLE)
     return as_json(  # type: ignore[no-any-return]
         {
             "model": tested,
             "nats_per_dim": whole.nats_per_dim.get(tested),
             "nats_per_pixel_dn": whole.nats_per_pixel_dn.get(tested),
+            "nats_per_pixel_codes": codes.cells[0].nats_per_pixel.get(tested),
+            "codes_kind": codes.kinds.get(tested),
             "better_than_reference": whole.behind.get(cell.reference),
             "behind_oracle": None if gap is None else -gap,
             "kl": divergence.kl_interval.get(tested),

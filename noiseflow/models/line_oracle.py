@@ -12,6 +12,7 @@ from noiseflow.errors import ModelError
 from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.draws import Source, Stream
+from noiseflow.models.levels import Levels
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.noise_table import NoiseTable, tukey_quantile_of_logit
 from noiseflow.models.oracle import settings_of
@@ -80,6 +81,17 @@ class LineOracle(NoiseModel):
             log_prob = _of_rows(table, code, signal, at)
             total[rows] = torch.from_numpy(log_prob) + np.log(span) * noise[0].numel()
         return total.to(noise.device, torch.promote_types(noise.dtype, torch.float32))
+
+    @property
+    def exact_codes(self) -> bool:
+        """As `log_prob` is of the codes."""
+        return True
+
+    def joint_log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
+        """Log-probability of the codes of each patch; the levels are the simulation's."""
+        noise = (codes - levels.black.double()[:, :, None, None]) / levels.span() - cond.clean.double()
+        exact = Conditions(cond.clean.double(), cond.iso, cond.camera)
+        return self.log_prob(noise, exact) + levels.log_code().sum(1) * codes[0, 0].numel()
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:

@@ -9,6 +9,8 @@ from scipy import integrate, stats
 
 from noiseflow.errors import ModelError
 from noiseflow.flows import Conditions
+from noiseflow.models.discrete import discrete_log_prob
+from noiseflow.models.levels import Levels
 from noiseflow.models.line_oracle import LineOracle
 from noiseflow.models.noise_table import NoiseTable, tukey_quantile_of_logit
 from noiseflow.models.oracle import oracle_log_prob
@@ -77,6 +79,10 @@ def test_a_row_s_offset_is_integrated_out() -> None:
     noise = torch.from_numpy((codes - physics.black_dn - signal) / span)[None, None]
     cond = Conditions(torch.from_numpy(signal / span)[None, None], 6400.0)
     assert float(oracle.log_prob(noise, cond)) == pytest.approx(expected + 6 * math.log(span), abs=1e-6)
+    levels = Levels(torch.tensor([[physics.black_dn]]), torch.tensor([physics.white_dn]))
+    found = discrete_log_prob(oracle, torch.from_numpy(codes)[None, None], cond, levels)
+    assert found.exact
+    assert float(found.values) == pytest.approx(expected, abs=1e-6)
 
 
 def test_no_other_density_does_better_on_its_samples() -> None:
