@@ -83,6 +83,11 @@ class Levels:
         columns = (table["black"].astype(np.float64), table["white"].astype(np.float64), spread)
         return cls(*(torch.from_numpy(column).to(device) for column in columns))
 
+    def to(self, device: torch.device) -> "Levels":
+        """On another device."""
+        spread = None if self.spread is None else self.spread.to(device)
+        return Levels(self.black.to(device), self.white.to(device), spread)
+
     def span(self) -> Tensor:
         """DN per unit of noise, float64, (B, C, 1, 1): white less black, times the spread."""
         span = self.white.double()[:, None] - self.black.double()
