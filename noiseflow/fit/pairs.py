@@ -20,7 +20,7 @@ from noiseflow.fit.events import events
 from noiseflow.fit.held_out import train_and_held_out
 from noiseflow.fit.history import write_history
 from noiseflow.fit.pair_objective import NoiseAndDenoiser, PairObjective, PairSettings
-from noiseflow.fit.pair_patches import NOISY_PAIR, NoisyPairs, pair_statistics
+from noiseflow.fit.pair_patches import NOISY_PAIR, NoisyPairs, pair_statistics, smoothest
 from noiseflow.fit.settings import FitSettings
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
@@ -33,8 +33,8 @@ from noiseflow.progress import Progress, silent
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
 
-START_PAIRS = 1024
-"""Pairs that refine a model's start: two frames each, as many as a fit to clean signals takes."""
+START_PAIRS, SMOOTHEST = 4096, 0.25
+"""Pairs that are looked at to refine a model's start, and the part of them that are taken."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _started(
     model = build(spec)
     model.start_from(statistics)
     some = np.random.default_rng(settings.seed).permutation(rows)[:START_PAIRS]
-    first, second, iso, camera = pairs.read(some)
+    first, second, iso, camera = smoothest(pairs, some, denoiser.level, SMOOTHEST)
     clean = local_mean(0.5 * (first + second))
     model.start_from_patches((first - second) / math.sqrt(2), Conditions(clean, iso, camera))
     if model.closed_form:

@@ -11,7 +11,7 @@ import torch
 from noiseflow.errors import DataError, ModelError
 from noiseflow.fit import FitSettings, PairSettings, fit, fit_pairs, spec_for
 from noiseflow.fit.pair_noise import Denoised, difference, residual, unexplained
-from noiseflow.fit.pair_patches import NoisyPairs, pair_statistics
+from noiseflow.fit.pair_patches import NoisyPairs, pair_statistics, smoothest
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, build, load, load_denoiser
 from noiseflow.models.denoiser import local_mean
@@ -112,6 +112,26 @@ def test_a_drift_between_the_frames_is_no_noise(tmp_path: Path) -> None:
         first, second, _, _ = pairs.read(rows)
         assert float((first - second).mean()) == pytest.approx(0, abs=1e-6)
     assert squares[1] == pytest.approx(squares[0], rel=1e-9)
+
+
+def test_the_start_looks_where_the_scene_is_smooth(stores: tuple[PatchStore, PatchStore], tmp_path: Path) -> None:
+    """Of edges hundreds of σ high the noise over a wrong σ would look heavy-tailed."""
+    pairs, twins = stores
+    level = build(spec_for(twins, "nlf"))
+    rows = pairs.indices("train")
+    read = NoisyPairs(pairs, rows)
+    level.start_from(pair_statistics(read, rows))
+    kurtosis = []
+    for part in (0.25, 1.0):
+        first, second, iso, camera = smoothest(read, rows, level, part)
+        assert len(first) == round(part * len(rows))
+        with torch.no_grad():
+            sigma = level.variance(Conditions(local_mean(0.5 * (first + second)), iso, camera)).sqrt()
+        scaled = (first - second) / sigma
+        kurtosis.append(float(scaled.pow(4).mean() / scaled.square().mean().square()))
+    # 65,536 values: standard error 0.02.
+    assert kurtosis[0] == pytest.approx(3, abs=0.1)
+    assert kurtosis[1] > 3.1
 
 
 def test_the_denoiser_s_error_is_known_without_a_clean_signal() -> None:
