@@ -15,10 +15,10 @@ __all__ = ["fit"]
 @click.argument("stores", type=PATH, nargs=-1, required=True, metavar="STORE...")
 @click.option(
     "--model",
-    default="noise_flow",
+    default="physics_flow",
     show_default=True,
     metavar="NAME",
-    help="gaussian, nlf, noise_flow, physics_flow, realnvp, glow, maf, iaf, or a published architecture string such "
+    help="physics_flow, noise_flow, nlf, gaussian, realnvp, glow, maf, iaf, or a published architecture string such "
     "as 'sdn5|unc|gain4|unc'.",
 )
 @out_option("Run folder to write.")
@@ -121,7 +121,7 @@ def fit(
     On a store of noisy pairs (ingest --pairing noisy-pair) a denoiser is trained beside it.
 
     \b
-    noiseflow fit patches.h5 --model noise_flow --out run/
+    noiseflow fit patches.h5 --out run/
     """  # noqa: D301
     from noiseflow.fit import NOISY_PAIR, FitResult, FitSettings, PairResult, PairSettings, fit_pairs, spec_for
     from noiseflow.fit import fit as run

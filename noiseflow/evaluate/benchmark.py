@@ -19,6 +19,7 @@ from noiseflow.evaluate.benchmark_page import write_results
 from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, DataSpec, ModelChoice, digest
 from noiseflow.evaluate.codes_score import CodesLikelihood
 from noiseflow.evaluate.evaluation import Evaluation, evaluate
+from noiseflow.evaluate.fitness import iso_cost, measured
 from noiseflow.evaluate.likelihood import Likelihood
 from noiseflow.evaluate.marginal_score import Marginal
 from noiseflow.evaluate.metric import LIKELIHOODS, ORACLE, as_json
@@ -26,8 +27,9 @@ from noiseflow.evaluate.report import write_report
 from noiseflow.evaluate.two_sample import TwoSample
 from noiseflow.fit.fit import FitSettings, fit, spec_for
 from noiseflow.models import NoiseModel, load
-from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
 from noiseflow.patches.executors import Pool, executor, processors
+from noiseflow.patches.mix import Patches
 from noiseflow.progress import Progress, silent
 from noiseflow.simulate import simulate
 
@@ -55,6 +57,8 @@ class Cell:
     split : str
     max_patches : int or None
     reference : str
+    leave_out : float or None
+        ISO that a second fit does not see.
     """
 
     folder: Path
@@ -67,11 +71,12 @@ class Cell:
     split: str
     max_patches: int | None
     reference: str
+    leave_out: float | None = None
 
     @property
     def key(self) -> str:
         """Checksum of what the result depends on."""
-        settings = (self.model, self.seed, self.split, self.max_patches, self.reference)
+        settings = (self.model, self.seed, self.split, self.max_patches, self.reference, self.leave_out)
         return digest("cell", __version__, self.fingerprint, *settings)
 
 
@@ -135,6 +140,7 @@ def benchmark(
                 split=spec.split,
                 max_patches=spec.max_patches,
                 reference=spec.reference,
+                leave_out=data.leave_out,
             )
             for number, data in enumerate(spec.data)
             for model in spec.models
@@ -226,14 +232,23 @@ def _fit_and_score(cell: Cell) -> dict[str, Any]:
                 settings = FitSettings(**{"seed": cell.seed, **choice.fit})
             except TypeError as error:
                 raise DataError(f"[[model]] {choice.name!r}: fit: {error}") from error
-            spec = spec_for(store, choice.model or choice.name, dict(choice.options))
-            model = fit(store, spec, cell.folder / "run", settings).model
+            model = _fitted(store, choice, cell.folder / "run", settings)
         fitted = time.monotonic()
+        extra = {"parameters": sum(each.numel() for each in model.parameters()), **measured(model, cell.seed)}
+        if cell.leave_out is not None and choice.run is None:
+            without = WithoutIsos(store, [cell.leave_out])
+            other = _fitted(without, choice, cell.folder / "run_without", settings)
+            extra["iso_left_out"] = as_json(iso_cost(store, model, other, cell.leave_out, cell.split))
         models = {choice.name: model} | baselines(store, {choice.name: model})
         evaluation = evaluate(models, store, split=cell.split, seed=cell.seed, max_patches=cell.max_patches)
     write_report(evaluation, cell.folder / "report", overwrite=True)
     seconds = {"fit_s": round(fitted - began, 1), "evaluate_s": round(time.monotonic() - fitted, 1)}
-    return {"data": cell.data, **_row(evaluation, cell), **seconds}
+    return {"data": cell.data, **_row(evaluation, cell), **extra, **seconds}
+
+
+def _fitted(store: Patches, choice: ModelChoice, out: Path, settings: FitSettings) -> NoiseModel:
+    spec = spec_for(store, choice.model or choice.name, dict(choice.options))
+    return fit(store, spec, out, settings).model
 
 
 def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:

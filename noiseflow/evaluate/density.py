@@ -14,6 +14,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.codes_model import CodesModel
 from noiseflow.models.discrete import discrete_log_prob
 from noiseflow.models.levels import Levels
+from noiseflow.models.line_oracle import LineOracle
 from noiseflow.models.model import NoiseModel
 
 __all__ = ["KINDS", "CodesNll", "Kind", "codes_kind_of", "codes_nll", "kind_of", "log_density", "refusal"]
@@ -46,7 +47,7 @@ class CodesNll:
 
 def kind_of(model: NoiseModel) -> Kind:
     """What kind of likelihood `log_density` gives for a model."""
-    return "codes" if isinstance(model, CodesModel) else "continuous"
+    return "codes" if isinstance(model, (CodesModel, LineOracle)) else "continuous"
 
 
 def codes_kind_of(model: NoiseModel) -> Kind:

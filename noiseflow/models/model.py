@@ -142,6 +142,10 @@ class NoiseModel(nn.Module, ABC):
         """
         return self._latent(noise, self.checked(cond))
 
+    def joint_log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor | None:
+        """Exact log-probability of all integer codes of an element together, nats, float64, (B,); None if not known."""
+        return None
+
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor | None:
         """Exact log-probability of each integer code, nats, float64; None where it has no closed form.
 

@@ -70,7 +70,7 @@ class PhysicsFlow(ResidualFlow):
         for index in range(int(options.get("couplings", 4))):
             if planes > 1 and index == 2:
                 transforms.append(HouseholderConv1x1(planes, generator=generator))
-            net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator)
+            net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator, own_signal=True)
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
         return transforms
 
