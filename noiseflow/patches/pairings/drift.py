@@ -40,29 +40,6 @@ class Drift:
     flicker: bool
     residuals: Array
 
-    def ratio(self, number: int, plane: int) -> float:
-        """A frame's gain over the mean of the others'."""
-        rest = np.arange(len(self.gains)) != number
-        return float(self.gains[number, plane] / self.gains[rest, plane].mean())
-
-    def bring(self, number: int, plane: int, others: NDArray[np.float32], black: float) -> None:
-        """Bring the other frames' mean to a frame's own offset and gain, in place.
-
-        c = black + o + g/ḡ·(m − black − ō), ḡ and ō being means over the other frames.
-
-        Parameters
-        ----------
-        number, plane : int
-        others : ndarray, shape (h, w)
-            m, DN; changed in place.
-        black : float
-            DN.
-        """
-        rest = np.arange(len(self.gains)) != number
-        others -= np.float32(black + self.offsets[rest, plane].mean())
-        others *= np.float32(self.ratio(number, plane))
-        others += np.float32(black + self.offsets[number, plane])
-
 
 def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> Drift:
     """Fit each frame's offset, and gain if there is one, to block means.

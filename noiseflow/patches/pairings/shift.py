@@ -1,11 +1,14 @@
 """Whether a whole frame is shifted against the scene, by optical flow."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Shift", "frame_shift"]
+from noiseflow.patches.stack import PLANES, Stack
+
+__all__ = ["Shift", "frame_shift", "frame_shifts"]
 
 ROWS = 64
 """Rows of a plane that are looked at, evenly spread."""
@@ -31,6 +34,36 @@ class Shift:
     size: float
 
 
+def frame_shifts(stack: Stack, numbers: Sequence[int]) -> list[list[Shift]]:
+    """Shift of some frames' planes against the mean of the frames before them; none for the first.
+
+    Parameters
+    ----------
+    stack : Stack
+    numbers : sequence of int
+        Of the frames, rising by one.
+    """
+    height, width = stack.shape
+    shifts: list[list[Shift]] = [[] for _ in numbers]
+    if min(height, width) < 8:
+        return shifts
+    at = sample_rows(height)
+    for plane in range(PLANES):
+        total = np.zeros((len(at), 3, width), np.float32)
+        for number in range(numbers[-1] + 1):
+            rows = np.stack([stack.frames[number].rows(plane, slice(row - 1, row + 2)) for row in at.tolist()])
+            if number in numbers and number:
+                mean = total / np.float32(number)
+                shifts[number - numbers[0]].append(frame_shift(rows[:, 1] - mean[:, 1], mean))
+            total += rows
+    return shifts
+
+
+def sample_rows(height: int) -> NDArray[np.intp]:
+    """The rows of a plane that are looked at."""
+    return np.unique(np.linspace(1, height - 2, min(ROWS, height - 2)).astype(np.intp))
+
+
 def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
     """Fit frame − mean = o + g·mean − δ·∇mean by least squares.
 
@@ -42,28 +75,29 @@ def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
 
     Parameters
     ----------
-    step : ndarray, shape (h, w)
-        Frame less mean, DN.
-    mean : ndarray, shape (h, w)
-        DN.
+    step : ndarray, shape (k, w)
+        Frame less mean on some rows, DN.
+    mean : ndarray, shape (k, 3, w)
+        On these rows, the one above and the one below, DN.
     """
-    height, width = mean.shape
-    if min(height, width) < 8:
-        return Shift(0.0, 0.0, 0.0)
-    rows = np.unique(np.linspace(1, height - 2, min(ROWS, height - 2)).astype(np.intp))
-    r = step[rows, 1:-1].astype(np.float64).ravel()
-    across = ((mean[rows, 2:] - mean[rows, :-2]) / 2).astype(np.float64).ravel()
-    down = ((mean[rows + 1, 1:-1] - mean[rows - 1, 1:-1]) / 2).astype(np.float64).ravel()
-    level = mean[rows, 1:-1].astype(np.float64).ravel()
-    kept = np.abs(r - np.median(r)) <= WILD * max(1.4826 * float(np.median(np.abs(r - np.median(r)))), 0.5)
-    design = np.stack([np.ones_like(r), level - level.mean(), across, down], 1)[kept]
-    r = r[kept]
-    normal = design.T @ design
-    inverse = np.linalg.pinv(normal, hermitian=True)
-    found = inverse @ (design.T @ r)
-    rest = r - design @ found
-    covariance = (inverse @ ((design * rest[:, None] ** 2).T @ design) @ inverse)[2:, 2:]
+    r = step[:, 1:-1].ravel()
+    across = ((mean[:, 1, 2:] - mean[:, 1, :-2]) / 2).ravel()
+    down = ((mean[:, 2, 1:-1] - mean[:, 0, 1:-1]) / 2).ravel()
+    level = mean[:, 1, 1:-1].ravel()
+    off = np.abs(r - np.median(r))
+    kept = off <= WILD * max(1.4826 * float(np.median(off)), 0.5)
+    level -= level.mean(dtype=np.float64).astype(np.float32)
+    design = np.stack([np.ones_like(r), level, across, down]).astype(np.float64)
+    if not kept.all():
+        design, r = design[:, kept], r[kept]
+    r = r.astype(np.float64)
+    inverse = np.linalg.pinv(design @ design.T, hermitian=True)
+    found = inverse @ (design @ r)
+    rest = r - found @ design
+    square = float(rest @ rest)
+    weighted = design * rest
+    covariance = (inverse @ (weighted @ weighted.T) @ inverse)[2:, 2:]
     flow = found[2:]
     chi2 = float(flow @ np.linalg.pinv(covariance, hermitian=True) @ flow)
     explained = float(flow @ np.linalg.pinv(inverse[2:, 2:], hermitian=True) @ flow)
-    return Shift(chi2, explained / max(float(rest @ rest) + explained, 1e-12), float(np.hypot(*flow)))
+    return Shift(chi2, explained / max(square + explained, 1e-12), float(np.hypot(*flow)))
