@@ -210,11 +210,10 @@ def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], layout: str, 
     if stacking is not None and not SceneFiles(folder, index).facts():
         yield [(pack_frames, (folder, index, scene, piece)) for piece in pieces]
         count = len(strips(SceneFiles(folder, index).stack(len(frames)).shape))
-        calls: list[Call] = [(sum_strips, (folder, index, scene, pairing, [number])) for number in range(count)]
+        yield [(sum_strips, (folder, index, scene, pairing, [number])) for number in range(count)]
         if stacking.structured:
             shifts = [piece[0] for piece in pieces]
-            calls += [(find_shifts, (folder, index, scene, piece)) for piece in pieces]
-        yield calls
+            yield [(find_shifts, (folder, index, scene, piece)) for piece in pieces]
     yield [(prepare_scene, (folder, index, scene, pairing, shifts))]
     groups = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
     yield [(cut_frames, (folder, scene, group, pairing, layout, plan.options)) for group in groups]

@@ -56,7 +56,8 @@ def sum_strips(folder: Path, index: int, scene: Scene, pairing: str, numbers: Se
 def find_shifts(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
     """Find out by how much some frames of a scene are shifted."""
     files = SceneFiles(folder, index)
-    files.write_shifts(numbers[0], frame_shifts(files.stack(len(scene.frames)), numbers))
+    stack = files.stack(len(scene.frames))
+    files.write_shifts(numbers[0], frame_shifts(stack, files.mean_of(stack.shape), numbers))
 
 
 def prepare_scene(folder: Path, index: int, scene: Scene, pairing: str, shifts: Sequence[int] = ()) -> dict[str, Any]:

@@ -28,12 +28,12 @@ def stacked(needs: str, allows: Callable[[Scene], bool], stacking: Stacking) -> 
         stack = in_memory(scene)
         found = [sum_strip(stack, blocks, structured=stacking.structured) for blocks in strips(stack.shape)]
         sums = Sums(stack, [each.arrays() for each in found], [each.defects for each in found])
-        flows = frame_shifts(stack, range(len(stack.frames))) if stacking.structured else []
+        mean = np.concatenate([each.mean for each in found], 1)
+        flows = frame_shifts(stack, mean, range(len(stack.frames))) if stacking.structured else []
         conclusion = stacking.conclude(scene, sums, flows)
         valid = ~np.concatenate([each.defects.mask for each in found], 1)
         mask_moving(valid, sums, conclusion)
         facts = {**conclusion.facts, "masked_pixels": int(valid.size - valid.sum())}
-        mean = np.concatenate([each.mean for each in found], 1)
         return Reference({"mean": mean, "valid": valid}, facts, conclusion.cautions)
 
     def pair(scene: Scene, number: int, reference: Reference) -> Pair:
