@@ -9,7 +9,7 @@ import torch
 from builders import burst_folder, gaussian_store
 
 from noiseflow.errors import DataError, StoreError
-from noiseflow.patches import IngestOptions, collect, ingest
+from noiseflow.patches import IngestOptions, StoreMix, collect, ingest
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.schema import PARTIAL, fields
 from noiseflow.patches.store import PatchStore
@@ -189,3 +189,13 @@ def test_a_truncated_burst_is_refused(tmp_path: Path, keep: float) -> None:
     os.truncate(tmp_path / "s.h5", int(keep * (tmp_path / "s.h5").stat().st_size))
     with pytest.raises(StoreError, match="ingest again"):
         PatchStore(tmp_path / "s.h5")
+
+
+def test_a_burst_mixes_with_a_store_of_another_schema(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+    with PatchStore(tmp_path / "s.h5") as burst, gaussian_store(tmp_path / "g.h5", patches=20) as other:
+        mixed = StoreMix([burst, other])
+        both = mixed.read(np.array([0, len(burst)]))
+        assert torch.equal(both.noise[0], burst.read(np.array([0])).noise[0])
+        assert torch.equal(both.noise[1], other.read(np.array([0])).noise[0])

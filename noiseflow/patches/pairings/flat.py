@@ -13,6 +13,7 @@ from noiseflow.patches.pairings.stacked import distinct
 from noiseflow.patches.pairings.sums import HALO
 from noiseflow.patches.sources.scene import Scene
 from noiseflow.patches.stack import same_setting
+from noiseflow.raw.bayer import offsets
 from noiseflow.raw.image import RawImage
 
 __all__ = ["FLAT"]
@@ -104,8 +105,11 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     """
     noisy = scene.frames[number].read()
     facts = reference.facts
-    planes, black = noisy.planes(), noisy.levels()[0].ravel()
-    clean = np.empty(planes.shape, np.float32)
+    black = noisy.levels()[0].ravel()
+    # Views: a copy of the planes would be one array more in memory.
+    height, width = (length // 2 for length in noisy.mosaic.shape)
+    planes = [noisy.mosaic[y : 2 * height : 2, x : 2 * width : 2] for y, x in offsets(noisy.cfa)]
+    clean = np.empty((len(planes), height, width), np.float32)
     valid = reference.arrays["valid"]
     shares = []
     for index, out in enumerate(clean):
