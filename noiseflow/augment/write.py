@@ -4,7 +4,8 @@ To add a format, write a function ``(path, frame) -> None`` and give it a line i
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -12,12 +13,12 @@ import numpy as np
 import tifffile
 
 from noiseflow.augment.frame import NoisyFrame
-from noiseflow.errors import DataError
+from noiseflow.errors import DataError, RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.dng import write_dng
 from noiseflow.units import SIGNAL_UNIT
 
-__all__ = ["WRITERS", "write_frame"]
+__all__ = ["WRITERS", "check_target", "write_frame", "written_whole"]
 
 
 def write_frame(path: str | Path, frame: NoisyFrame, *, overwrite: bool = False) -> None:
@@ -29,21 +30,43 @@ def write_frame(path: str | Path, frame: NoisyFrame, *, overwrite: bool = False)
     Raises
     ------
     DataError
-        If the suffix is not known, or the file exists and may not be replaced.
+        If the suffix is not known, the file exists and may not be replaced, or the disk is full.
     """
     path = Path(path)
+    check_target(path, overwrite=overwrite)
+    with written_whole(path) as partial:
+        WRITERS[path.suffix.lower()](partial, frame)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A name to write under, which becomes `path` if all goes well, and is removed if not.
+
+    Raises
+    ------
+    DataError
+        If the disk is full, or whatever else the library that writes ran into.
+    """
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except RawError as error:
+        raise RawError(str(error).replace(str(partial), str(path))) from error
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path}: cannot be written ({error}); is the disk full?") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that `write_frame` would refuse."""
     if path.suffix.lower() not in WRITERS:
         raise DataError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; expected {', '.join(WRITERS)}")
     if path.exists() and not overwrite:
         raise DataError(f"{path}: exists; pass --overwrite to replace it")
     if not path.parent.is_dir():
         raise DataError(f"{path.parent}: no such folder to write {path.name} into")
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        WRITERS[path.suffix.lower()](partial, frame)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _dng(path: Path, frame: NoisyFrame) -> None:

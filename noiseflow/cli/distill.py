@@ -21,6 +21,7 @@ __all__ = ["distill"]
 @click.option("--learning-rate", type=float, default=4e-3, show_default=True)
 @click.option("--blocks", type=click.IntRange(min=1), default=1, show_default=True, help="Of the student.")
 @click.option("--width", type=click.IntRange(min=1), default=16, show_default=True, help="Hidden planes a block.")
+@click.option("--resume", is_flag=True, help="Go on with the distillation in the run folder.")
 @seed_option
 @overwrite_option
 def distill(
@@ -33,6 +34,7 @@ def distill(
     learning_rate: float,
     blocks: int,
     width: int,
+    resume: bool,
     seed: int,
     overwrite: bool,
 ) -> None:
@@ -69,7 +71,9 @@ def distill(
         else:
             clean = clean_pictures(teacher.spec)
         progress = stack.enter_context(shown("distil", "steps"))
-        result = train(teacher, clean, out, settings, held_out=held_out, overwrite=overwrite, progress=progress)
+        result = train(
+            teacher, clean, out, settings, held_out=held_out, resume=resume, overwrite=overwrite, progress=progress
+        )
     click.echo(f"KL left {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
     click.echo(
         f"128×128 pixels of each plane: teacher {result.teacher_seconds * 1e3:.0f} ms, "

@@ -15,10 +15,10 @@ __all__ = ["fit"]
 @click.argument("stores", type=PATH, nargs=-1, required=True, metavar="STORE...")
 @click.option(
     "--model",
-    default="noise_flow",
+    default="physics_flow",
     show_default=True,
     metavar="NAME",
-    help="gaussian, nlf, noise_flow, physics_flow, realnvp, glow, maf, iaf, or a published architecture string such "
+    help="physics_flow, noise_flow, nlf, gaussian, realnvp, glow, maf, iaf, or a published architecture string such "
     "as 'sdn5|unc|gain4|unc'.",
 )
 @out_option("Run folder to write.")
@@ -33,14 +33,60 @@ __all__ = ["fit"]
 @click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Patches a step.")
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "plateau", "constant"]),
+    default="cosine",
+    show_default=True,
+    help="How the learning rate falls: to zero, or by half where the held-out NLL stands still.",
+)
+@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Steps from rate zero.")
+@click.option("--optimiser", type=click.Choice(["adam", "adamw"]), default="adam", show_default=True)
+@click.option("--weight-decay", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option("--clip", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Norm of the gradient.")
+@click.option(
+    "--ema",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Judge and keep an average of the weights, which keeps this share of itself at each step.",
+)
+@click.option(
     "--patience",
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
     help="Stop after so many epochs without a lower held-out NLL.",
 )
-@click.option("--max-minutes", type=float, help="Stop after the epoch in which this is reached.")
+@click.option(
+    "--objective",
+    type=click.Choice(["continuous", "discretised"]),
+    default="continuous",
+    show_default=True,
+    help="The density at the integers, or the probability of the integers: for coarse codes, and with clipped ones.",
+)
+@click.option("--max-minutes", type=float, help="Stop after the step in which this is reached.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16"]),
+    default="float32",
+    show_default=True,
+    help="Of the nets; densities are float32.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--pair-noise",
+    type=click.Choice(["difference", "residual"]),
+    default="difference",
+    show_default=True,
+    help="Of a store of noisy pairs: what the noise model is fitted to.",
+)
+@click.option(
+    "--pair-weight",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Of a store of noisy pairs: weight of the denoiser's error in the loss.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the fit in the run folder.")
 @seed_option
 @overwrite_option
@@ -53,19 +99,31 @@ def fit(
     steps_per_epoch: int,
     batch: int,
     learning_rate: float,
+    schedule: str,
+    warmup: int,
+    optimiser: str,
+    weight_decay: float,
+    clip: float,
+    ema: float,
     patience: int,
+    objective: str,
     max_minutes: float | None,
+    precision: str,
     device: str,
+    pair_noise: str,
+    pair_weight: float,
     resume: bool,
     seed: int,
     overwrite: bool,
 ) -> None:
     """Fit a noise model to patch stores by maximum likelihood.
 
+    On a store of noisy pairs (ingest --pairing noisy-pair) a denoiser is trained beside it.
+
     \b
-    noiseflow fit patches.h5 --model noise_flow --out run/
+    noiseflow fit patches.h5 --out run/
     """  # noqa: D301
-    from noiseflow.fit import FitSettings, spec_for
+    from noiseflow.fit import NOISY_PAIR, FitResult, FitSettings, PairResult, PairSettings, fit_pairs, spec_for
     from noiseflow.fit import fit as run
     from noiseflow.patches import PatchStore, StoreMix
 
@@ -73,8 +131,16 @@ def fit(
         epochs=epochs,
         batch=batch,
         learning_rate=learning_rate,
+        schedule=schedule,
+        warmup=warmup,
+        optimiser=optimiser,
+        weight_decay=weight_decay,
+        clip=clip,
+        ema=ema,
         patience=patience,
+        objective=objective,
         max_minutes=max_minutes,
+        precision=precision,
         steps_per_epoch=steps_per_epoch,
         seed=seed,
         device=device,
@@ -82,13 +148,18 @@ def fit(
     try:
         opened = [PatchStore(store) for store in stores]
         patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
+        spec = spec_for(patches, model)
         with shown(f"fit {model}", "steps") as progress:
-            result = run(
-                patches, spec_for(patches, model), out, settings, resume=resume, overwrite=overwrite, progress=progress
-            )
+            if patches.pairing == NOISY_PAIR:
+                pairs = PairSettings(noise=pair_noise, weight=pair_weight)
+                result: FitResult | PairResult = fit_pairs(
+                    patches, spec, out, settings, pairs, resume=resume, overwrite=overwrite, progress=progress
+                )
+            else:
+                result = run(patches, spec, out, settings, resume=resume, overwrite=overwrite, progress=progress)
     except KeyboardInterrupt as stop:
-        raise NoiseflowError(
-            f"{out}: stopped; go on with the last whole epoch by the same command with --resume"
-        ) from stop
+        raise NoiseflowError(f"{out}: stopped; the same command with --resume goes on") from stop
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
+    if isinstance(result, PairResult):
+        click.echo(f"denoiser: {result.gain_db:.1f} dB nearer to the clean signal than the noisy frames")
     click.echo(f"{out}: {model}, fitted in {result.seconds:.0f} s")

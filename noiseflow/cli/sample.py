@@ -19,6 +19,15 @@ __all__ = ["sample"]
 @click.option("--iso", type=float, help="The frame's own if not given.")
 @click.option("--camera", help="The frame's own, or the model's only one, if not given.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="1 is the fitted density.")
+@click.option("--frames", type=click.IntRange(min=1), default=1, show_default=True, help="Of a burst: NAME_000, …")
+@click.option("--profile", type=PATH, help="Add the fixed pattern that this profile of `calibrate` measured.")
+@click.option("--prnu", type=float, default=0.0, help="Or: photo response nonuniformity, % of the signal.")
+@click.option("--dsnu", type=float, default=0.0, help="And: dark signal nonuniformity, DN.")
+@click.option("--shading", type=float, default=0.0, help="And: smooth dark shading from lowest to highest, DN.")
+@click.option("--hot-pixels", type=(float, float), metavar="PPM DN", help="And: hot pixels in a million, least DN.")
+@click.option("--camera-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the fixed pattern.")
+@click.option("--preview", type=PATH, help="Also write the (first) frame developed to sRGB: .png.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads; the noise does not depend on it.")
 @raw_options(leave_out=("iso", "camera"))
 @out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
 @seed_option
@@ -29,6 +38,15 @@ def sample(
     iso: float | None,
     camera: str | None,
     temperature: float,
+    frames: int,
+    profile: Path | None,
+    prnu: float,
+    dsnu: float,
+    shading: float,
+    hot_pixels: tuple[float, float] | None,
+    camera_seed: int,
+    preview: Path | None,
+    workers: int | None,
     settings: "RawSettings",
     out: Path,
     seed: int,
@@ -38,14 +56,39 @@ def sample(
 
     \b
     noiseflow sample run/ clean.dng --iso 800 --out noisy.dng
+    noiseflow sample run/ clean.dng --frames 8 --prnu 0.5 --dsnu 1 --out burst.dng
     """  # noqa: D301
-    from noiseflow.augment import sample_frame, write_frame
+    from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
+    from noiseflow.calibrate.profile import read_profile
+    from noiseflow.cli.progress import shown
     from noiseflow.models import load
     from noiseflow.raw import read_raw
 
-    frame = sample_frame(
-        load(run), read_raw(clean, settings), iso=iso, camera=camera, seed=seed, temperature=temperature
-    )
-    write_frame(out, frame, overwrite=overwrite)
-    image = frame.image
-    click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.cfa}, ISO {image.iso:g}")
+    if profile is not None and (prnu or dsnu or shading or hot_pixels):
+        raise click.UsageError("--profile gives the fixed pattern; leave out --prnu, --dsnu, --shading, --hot-pixels")
+    frame = read_raw(clean, settings)
+    million, least = hot_pixels or (0.0, 0.0)
+    if profile is not None:
+        pattern = pattern_from_profile(read_profile(profile), iso or frame.iso or 0.0, camera_seed)
+    else:
+        pattern = FixedPattern(
+            camera_seed, prnu / 100, dsnu_dn=dsnu, shading_dn=shading, hot_fraction=million / 1e6, hot_dn=least
+        )
+    with shown("sample", "pixels") as progress:
+        written = sample_to_files(
+            load(run),
+            frame,
+            out,
+            frames=frames,
+            iso=iso,
+            camera=camera,
+            seed=seed,
+            temperature=temperature,
+            pattern=pattern,
+            workers=workers,
+            preview=preview,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for path in written:
+        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.cfa}, ISO {iso or frame.iso:g}")

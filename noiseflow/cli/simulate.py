@@ -19,6 +19,13 @@ __all__ = ["simulate"]
 @click.option("--scenes", type=click.IntRange(min=1), default=8, show_default=True, help="Number of scenes.")
 @click.option("--frames", type=click.IntRange(min=1), default=1, show_default=True, help="Noisy frames of each scene.")
 @click.option("--size", type=(int, int), default=(512, 768), show_default=True, help="Height and width in pixels.")
+@click.option(
+    "--light",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Exposure as a part of the full one; 0.01 is extreme low light.",
+)
 @seed_option
 @overwrite_option
 def simulate(
@@ -28,6 +35,7 @@ def simulate(
     scenes: int,
     frames: int,
     size: tuple[int, int],
+    light: float,
     seed: int,
     overwrite: bool,
 ) -> None:
@@ -52,6 +60,7 @@ def simulate(
             size=size,
             seed=seed,
             frames=frames,
+            light=light,
             overwrite=overwrite,
             progress=progress,
         )

@@ -10,14 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.marginal import (
-    BLOCKS,
-    FLOOR_SPREADS,
-    PARTS,
-    Divergence,
-    divergences,
-    parts_and_blocks,
-)
+from noiseflow.evaluate.halved import BLOCKS, FLOOR_SPREADS, PARTS, Divergence, divergences, parts_and_blocks
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
 from noiseflow.evaluate.residual_bins import fine_index, widening_edges, widening_index
 from noiseflow.evaluate.words import significant

@@ -1,20 +1,25 @@
 """Distil a slow sampler into one that samples in one pass (probability density distillation)."""
 
-import csv
-import io
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from noiseflow._version import __version__
 from noiseflow.errors import DataError, ModelError
 from noiseflow.fit.clean import CleanSource
+from noiseflow.fit.device import device_of
+from noiseflow.fit.engine import Length
+from noiseflow.fit.engine import train as descend
+from noiseflow.fit.events import events
+from noiseflow.fit.objective import Place
+from noiseflow.fit.settings import TrainSettings
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.models.files import claim, save, write_text
@@ -26,8 +31,12 @@ from noiseflow.progress import Progress, silent
 __all__ = ["DistillResult", "DistillSettings", "distill", "divergence", "sampling_seconds"]
 
 
+LOOKS = 20
+"""At the KL that is left, in the course of a distillation."""
+
+
 @dataclass(frozen=True)
-class DistillSettings:
+class DistillSettings(TrainSettings):
     """How a student is distilled.
 
     Parameters
@@ -35,28 +44,32 @@ class DistillSettings:
     steps : int
     batch : int
         Clean patches a step.
-    learning_rate : float
-        Of Adam at the start; it falls to zero along a cosine over the steps.
     blocks, width, above, beside : int
         Of the student, an ``iaf``.  The width must be a multiple of the planes.
     held_out : int
         Held-out patches on which the KL that is left is estimated.
-    clip : float
-        Largest norm of the gradient.
-    seed : int
-        Of the student's weights, the order of the patches and the random numbers.
     """
 
+    learning_rate: float = 4e-3
+    clip: float = 1.0
+    patience: int | None = None
+    device: str = "cpu"
     steps: int = 1500
     batch: int = 16
-    learning_rate: float = 4e-3
     blocks: int = 1
     width: int = 16
     above: int = 2
     beside: int = 3
     held_out: int = 256
-    clip: float = 1.0
-    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        super().__post_init__()
+        for name in ("steps", "batch", "held_out", "blocks", "width"):
+            if getattr(self, name) < 1:
+                raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")
+        if self.held_out < 2:
+            raise DataError("held_out: expected 2 or more, or there is no standard error; got 1")
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,7 @@ def distill(
     settings: DistillSettings | None = None,
     *,
     held_out: CleanSource | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> DistillResult:
@@ -120,6 +134,8 @@ def distill(
     settings : DistillSettings, optional
     held_out : CleanSource, optional
         Clean signals for the KL that is left; other draws of `train` without it.
+    resume : bool
+        Go on with the distillation that `out` holds, of the same teacher and signals.
     overwrite : bool
         Whether a run in `out` may be replaced.
     progress : Progress
@@ -128,32 +144,47 @@ def distill(
     Raises
     ------
     ModelError
-        `out` holds a run already, or the teacher has no shot-and-read head.
+        `out` holds a run already, or none to go on with, or the teacher has no shot-and-read head.
     DataError
-        The KL became infinite or NaN.
+        The KL was not finite in several steps.
 
     References
     ----------
     van den Oord et al.: Parallel WaveNet: fast high-fidelity speech synthesis, ICML 2018, section 3.
     """
     settings = settings or DistillSettings()
-    _check(settings)
     out = Path(out)
     head = _head_of(teacher)
-    claim(out, overwrite=overwrite)
+    device = device_of(settings.device)
+    if not resume:
+        claim(out, overwrite=overwrite)
     began = time.monotonic()
-    student = _student_of(teacher, head, settings)
-    teacher = teacher.eval()
+    student = _student_of(teacher, head, settings).to(device)
+    teacher = teacher.eval().to(device)
     kept = [parameter.requires_grad for parameter in teacher.parameters()]
     teacher.requires_grad_(False)
+    objective = DistillObjective(teacher, train, held_out or train, settings, device)
     try:
-        history = _descend(student, teacher, train, held_out or train, settings, progress)
-        result = _result(student, teacher, held_out or train, out, settings, history, time.monotonic() - began)
+        with events(out) as log:
+            state = descend(
+                student,
+                objective,
+                settings,
+                Length(settings.steps, math.ceil(settings.steps / LOOKS), settings.batch),
+                out,
+                arguments={"teacher": json.loads(teacher.spec.to_json()), **settings.binding()},
+                device=device,
+                resume=resume,
+                log=log,
+                progress=progress,
+            )
+        start_kl = state.history[0]["held_out_kl"]
+        result = _result(student, teacher, held_out or train, out, settings, start_kl, time.monotonic() - began)
     finally:
         for parameter, needed in zip(teacher.parameters(), kept, strict=True):
             parameter.requires_grad_(needed)
     save(student, out)
-    _write_record(out, teacher.spec, settings, result, history)
+    _write_record(out, teacher.spec, settings, result)
     return result
 
 
@@ -192,16 +223,6 @@ def _log_ratio(student: ResidualFlow, teacher: NoiseModel, cond: Conditions, gen
     return (student.flow.base.log_prob(z) - log_det - teacher.log_prob(x, cond)) / z[0].numel()
 
 
-def _check(settings: DistillSettings) -> None:
-    for name in ("steps", "batch", "held_out", "blocks", "width"):
-        if getattr(settings, name) < 1:
-            raise DataError(f"{name}: expected 1 or more; got {getattr(settings, name)}")
-    if settings.held_out < 2:
-        raise DataError("held_out: expected 2 or more, or there is no standard error; got 1")
-    if not settings.learning_rate > 0:
-        raise DataError(f"learning rate: expected a positive number; got {settings.learning_rate}")
-
-
 def _head_of(teacher: NoiseModel) -> ShotReadScale:
     head = getattr(teacher, "shot_read", None)
     if not isinstance(head, ShotReadScale):
@@ -221,41 +242,45 @@ def _student_of(teacher: NoiseModel, head: ShotReadScale, settings: DistillSetti
     return student
 
 
-def _descend(
-    student: ResidualFlow,
-    teacher: NoiseModel,
-    train: CleanSource,
-    held_out: CleanSource,
-    settings: DistillSettings,
-    progress: Progress,
-) -> list[dict[str, float]]:
-    rng, generator = np.random.default_rng((settings.seed, 1)), torch.Generator().manual_seed(settings.seed)
-    optimiser = torch.optim.Adam(student.parameters(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    look = math.ceil(settings.steps / 20)
-    start, _ = divergence(student, teacher, held_out, settings.held_out, settings.seed)
-    history = [{"step": 0.0, "train_kl": math.nan, "held_out_kl": start}]
-    recent: list[float] = []
-    student.train()
-    for step in range(1, settings.steps + 1):
-        loss = _log_ratio(student, teacher, train(rng, settings.batch), generator).mean()
-        if not torch.isfinite(loss):
-            raise DataError(f"distill: the KL became {float(loss)} at step {step}; lower the learning rate")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(student.parameters(), settings.clip)
-        optimiser.step()
-        schedule.step()
-        recent.append(float(loss.detach()))
-        if step % look == 0 or step == settings.steps:
-            student.eval()
-            left, _ = divergence(student, teacher, held_out, settings.held_out, settings.seed)
-            student.train()
-            history.append({"step": float(step), "train_kl": sum(recent) / len(recent), "held_out_kl": left})
-            recent.clear()
-        progress(step, settings.steps, f"KL {history[-1]['held_out_kl']:.4f} nats/dim")
-    student.eval()
-    return history
+@dataclass
+class DistillObjective:
+    """KL(student‖teacher) by samples of the student, nats/dim."""
+
+    teacher: NoiseModel
+    train: CleanSource
+    judged_on: CleanSource
+    settings: DistillSettings
+    device: torch.device
+    name: str = "kl"
+    unit: str = "nats/dim"
+    references: Mapping[str, float] = field(default_factory=dict)
+
+    def batch(self, place: Place) -> Conditions:
+        """Clean signals, ISOs and cameras of a step."""
+        rng = np.random.default_rng((self.settings.seed, place.step, place.rank))
+        cond = self.train(rng, max(1, self.settings.batch // place.world)).resolve(self.teacher.cameras)
+        return Conditions(*(each.to(self.device) for each in (cond.clean, cond.isos, cond.camera_indices)))
+
+    def loss(
+        self, model: nn.Module, batch: Conditions, generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean log ratio of the densities of fresh samples."""
+        assert isinstance(model, ResidualFlow)
+        return _log_ratio(model, self.teacher, batch, generator).mean(), {}
+
+    def held_out(self, model: nn.Module) -> float:
+        """The KL that is left on the signals to judge by."""
+        assert isinstance(model, ResidualFlow)
+        return divergence(model, self.teacher, self.judged_on, self.settings.held_out, self.settings.seed)[0]
+
+    def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
+        """A step's conditions."""
+        cond = self.batch(place)
+        return "clean signals", {"clean": cond.clean, "iso": cond.isos, "camera": cond.camera_indices}
+
+    def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """None: samples of the student look like those of the teacher early on."""
+        return {}
 
 
 def _result(
@@ -264,7 +289,7 @@ def _result(
     held_out: CleanSource,
     out: Path,
     settings: DistillSettings,
-    history: list[dict[str, float]],
+    start_kl: float,
     seconds: float,
 ) -> DistillResult:
     # A seed of its own: the KL that is reported is not one that the history was looked at with.
@@ -274,21 +299,14 @@ def _result(
         model=student,
         kl=kl,
         kl_error=error,
-        start_kl=history[0]["held_out_kl"],
+        start_kl=start_kl,
         teacher_seconds=sampling_seconds(teacher),
         student_seconds=sampling_seconds(student),
         seconds=seconds,
     )
 
 
-def _write_record(
-    out: Path, teacher: ModelSpec, settings: DistillSettings, result: DistillResult, history: list[dict[str, float]]
-) -> None:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(history[0]))
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(out / "history.csv", table.getvalue())
+def _write_record(out: Path, teacher: ModelSpec, settings: DistillSettings, result: DistillResult) -> None:
     record = {
         "tool": f"noiseflow {__version__}",
         "torch": torch.__version__,

@@ -1,18 +1,31 @@
 """TensorBoard events of a fit, where TensorBoard is installed (extra ``[train]``)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+
+from torch import Tensor
 
 __all__ = ["Events", "events"]
 
 
 class Events(Protocol):
-    """Takes the numbers of one epoch."""
+    """Takes the numbers and pictures of one epoch."""
 
     def __call__(self, epoch: int, row: Mapping[str, float]) -> None:
-        """Write them."""
+        """Write the numbers."""
+
+    def pictures(self, epoch: int, draw: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Write the pictures that `draw` makes; where nobody looks, they are not made."""
+
+
+class _NoEvents:
+    def __call__(self, epoch: int, row: Mapping[str, float]) -> None:
+        pass
+
+    def pictures(self, epoch: int, draw: Callable[[], Mapping[str, Tensor]]) -> None:
+        pass
 
 
 @contextmanager
@@ -27,14 +40,19 @@ def events(folder: Path) -> Iterator[Events]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        yield lambda epoch, row: None
+        yield _NoEvents()
         return
-    with SummaryWriter(str(folder)) as writer:
 
-        def write(epoch: int, row: Mapping[str, float]) -> None:
+    class Written(_NoEvents):
+        def __call__(self, epoch: int, row: Mapping[str, float]) -> None:
             for name, value in row.items():
                 if name != "epoch":
                     writer.add_scalar(f"fit/{name}", value, epoch)
             writer.flush()
 
-        yield write
+        def pictures(self, epoch: int, draw: Callable[[], Mapping[str, Tensor]]) -> None:
+            for name, picture in draw().items():
+                writer.add_image(f"fit/{name}", picture, epoch)
+
+    with SummaryWriter(str(folder)) as writer:
+        yield Written()

@@ -1,8 +1,10 @@
-"""What a fit needs to go on exactly where it was, as safetensors and JSON."""
+"""What a training needs to go on exactly where it was, as safetensors and JSON."""
 
 import json
+import math
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,84 +16,108 @@ from torch import Tensor
 
 from noiseflow.errors import ModelError
 
-__all__ = ["FitState", "read_state", "write_state"]
+__all__ = ["KEPT", "Tensors", "TrainState", "read_state", "write_state"]
+
+KEPT = 2
+"""States on disk: should the last be damaged, there is the one before."""
+
+Tensors = dict[str, dict[str, Tensor]]
+"""Tensors of a state by group (model, best, average, optimiser, …) and name."""
 
 
 @dataclass
-class FitState:
-    """Where a fit stands after a whole epoch.
+class TrainState:
+    """Where a training stands.  Position in the data and random numbers follow from the step.
 
     Parameters
     ----------
+    step : int
+        Steps done.
     epoch : int
-        Epochs done.
+        Looks done.
     best_epoch : int
-        After which the held-out NLL was lowest; 0 is the start.
-    best_nll : float
-        That NLL, nats/dim.
+        After which the held-out figure was lowest; 0 is the start.
+    best : float
+        That figure.
+    seconds : float
+        Spent so far, all sittings together.
     history : list of dict
-        A row an epoch.
+        A row a look.
     arguments : dict
         Settings and fingerprints that must be the same when it goes on.
     """
 
+    step: int = 0
     epoch: int = 0
     best_epoch: int = 0
-    best_nll: float = float("inf")
+    best: float = math.inf
+    seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-def write_state(
-    folder: Path, state: FitState, model: dict[str, Tensor], best: dict[str, Tensor], optimiser: torch.optim.Optimizer
-) -> None:
-    """Write the state as a folder that takes its name when it is whole."""
-    partial = folder.with_name(folder.name + ".partial")
+def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write a state as a folder named by its step, which takes its name when it is whole; the last two are kept."""
+    whole = folder / f"{state.step:09d}"
+    partial = whole.with_name(whole.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tensors = {f"model/{name}": value for name, value in model.items()}
-    tensors |= {f"best/{name}": value for name, value in best.items()}
-    for index, slots in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{index}/{name}": torch.as_tensor(value) for name, value in slots.items()}
+    flat = {f"{group}/{name}": value for group, values in tensors.items() for name, value in values.items()}
     save_file(
-        {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
+        {name: value.detach().cpu().contiguous().clone() for name, value in flat.items()},
         partial / "tensors.safetensors",
     )
     (partial / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
-    previous = folder.with_name(folder.name + ".previous")
-    shutil.rmtree(previous, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, previous)
-    os.replace(partial, folder)
-    shutil.rmtree(previous, ignore_errors=True)
+    if whole.exists():
+        shutil.rmtree(whole)
+    os.replace(partial, whole)
+    for old in _states(folder)[:-KEPT]:
+        shutil.rmtree(old)
 
 
-def read_state(folder: Path, optimiser: torch.optim.Optimizer) -> tuple[FitState, dict[str, Tensor], dict[str, Tensor]]:
-    """Read what `write_state` wrote, fill the optimiser; the state, model and best weights.
+def read_state(folder: Path) -> tuple[TrainState, Tensors]:
+    """Read the last state that is whole.
 
     Raises
     ------
     ModelError
-        If there is no state, or it is damaged.
+        If there is none, or all are damaged.
     """
-    if not folder.is_dir():
-        # A kill between the two renames leaves the last state under its other name.
-        folder = folder.with_name(folder.name + ".previous")
-    if not folder.is_dir():
+    found = _states(folder)
+    if not found:
         raise ModelError(f"{folder.parent}: holds no state to go on from; fit without --resume")
-    try:
-        state = FitState(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
-        tensors = load_file(folder / "tensors.safetensors")
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: cannot read the state of the fit ({error}); fit without --resume") from error
+    for path in reversed(found):
+        try:
+            state = TrainState(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+            flat = load_file(path / "tensors.safetensors")
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            reason = error
+            continue
+        tensors: Tensors = {}
+        for name, value in flat.items():
+            group, _, rest = name.partition("/")
+            tensors.setdefault(group, {})[rest] = value
+        return state, tensors
+    raise ModelError(f"{folder}: cannot read the state of the fit ({reason}); fit without --resume") from reason
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers, by parameter number and slot."""
+    return {
+        f"{index}/{name}": torch.as_tensor(value)
+        for index, slots in optimiser.state_dict()["state"].items()
+        for name, value in slots.items()
+    }
+
+
+def fill_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser what `optimiser_tensors` said."""
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        if name.startswith("optimiser/"):
-            _, index, slot = name.split("/")
-            slots.setdefault(int(index), {})[slot] = value
+        index, _, slot = name.partition("/")
+        slots.setdefault(int(index), {})[slot] = value
     optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
-    model, best = (
-        {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)}
-        for part in ("model/", "best/")
-    )
-    return state, model, best
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.name.isdecimal())

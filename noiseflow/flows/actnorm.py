@@ -24,6 +24,8 @@ class ActNorm(Transform):
     Kingma, Dhariwal: Glow, NeurIPS 2018, section 3.1.
     """
 
+    elementwise = True
+
     def __init__(self, planes: int) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(planes))

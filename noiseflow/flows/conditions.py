@@ -54,6 +54,8 @@ class Conditions:
         clean = self.clean
         if clean.ndim != 4:
             raise DataError(f"clean: expected shape (B, C, H, W); got {tuple(clean.shape)}")
+        if not clean[0:1].numel() and clean.shape[0]:
+            raise DataError(f"clean: expected pixels; got shape {tuple(clean.shape)}")
         if not torch.isfinite(clean).all():
             raise DataError("clean: holds NaN or infinite values; mask or drop those patches first")
         batch, device = clean.shape[0], clean.device

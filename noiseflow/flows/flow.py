@@ -6,7 +6,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
 from noiseflow.flows.transform import Transform, sum_per_sample
 
 __all__ = ["Flow", "StandardNormal"]
@@ -19,9 +21,9 @@ class StandardNormal(nn.Module):
         """Log-density in nats, shape (B,)."""
         return sum_per_sample(-0.5 * (z.square() + math.log(2 * math.pi)))
 
-    def sample(self, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, like: Tensor, generator: Source = None) -> Tensor:
         """A draw with the shape, dtype and device of `like`."""
-        return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+        return draws.normal(like, generator)
 
 
 class Flow(nn.Module):
@@ -53,6 +55,11 @@ class Flow(nn.Module):
     def sampling_reach(self) -> int:
         """Receptive radius of `inverse` alone, in pixels of a plane."""
         return sum(transform.sampling_reach for transform in self._chain())
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether every value goes by a rising function to its own standard normal, so that Φ of that is its CDF."""
+        return isinstance(self.base, StandardNormal) and all(transform.elementwise for transform in self._chain())
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent: z and the summed log-det, shape (B,)."""

@@ -25,6 +25,8 @@ class Gain(Transform):
     the gain as one scalar, as in the authors' layer ``gain4``.
     """
 
+    elementwise = True
+
     def __init__(self, log_gain: float = 0.0) -> None:
         super().__init__()
         self.log_gain = nn.Parameter(torch.tensor(float(log_gain)))

@@ -29,6 +29,7 @@ class Inverse(Transform):
         super().__init__()
         self.transform = transform
         self.reach = transform.reach
+        self.elementwise = transform.elementwise
 
     @property
     def forward_reach(self) -> int:

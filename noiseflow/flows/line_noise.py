@@ -12,6 +12,12 @@ from noiseflow.flows.transform import WHOLE_FRAME, Transform
 
 __all__ = ["LineNoise"]
 
+NONE = 1e-7
+"""The r of a camera without line noise: at 10,000 pixels a line it adds 0.1 % to the variance of their mean."""
+
+SURE = 4.0
+"""Standard errors above 0 from which line noise is taken to be there."""
+
 
 class LineNoise(Transform):
     """Whiten pixels of unit variance that share an offset of variance r along each line.
@@ -68,26 +74,44 @@ class LineNoise(Transform):
         knots = self.log_isos.to(self.log_variance.dtype)
         return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()[:, None, None, None, None]
 
+    def unit_offset(self, x: Tensor, cond: Conditions) -> Tensor:
+        """The direction d, its planes as (2, 2) of a cell or (1, 1), (B, 2, 2, H, W) or (B, 1, 1, H, W)."""
+        d = x.new_ones(x.shape) if self.direction is None else self.direction(cond)
+        return d.reshape(x.shape[0], *self.cells, *x.shape[2:])
+
+    def sums(self, x: Tensor, cond: Conditions) -> Tensor:
+        """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
+        d = self.unit_offset(x, cond)
+        return torch.stack([term.sum(self.along, keepdim=True) for term in (d * x.reshape(d.shape), d.square())])
+
     def parts(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """d, dᵀx, r and q, broadcastable to (B, 2, 2, H, W) for four planes."""
-        split = (x.shape[0], *self.cells, *x.shape[2:])
-        d = x.new_ones(x.shape) if self.direction is None else self.direction(cond)
-        d = d.reshape(split)
+        projection, square = self.sums(x, cond).unbind()
         variance = self.variance(cond)
-        projection = (d * x.reshape(split)).sum(self.along, keepdim=True)
-        return d, projection, variance, variance * d.square().sum(self.along, keepdim=True)
+        return self.unit_offset(x, cond), projection, variance, variance * square
 
     @torch.no_grad()
     def start_from(self, x: Tensor, cond: Conditions) -> None:
-        """Data-dependent start by moments, one r for all cameras and ISOs.
+        """Data-dependent start by moments, for each camera at each of its ISOs.
 
-        E(dᵀx)² = |d|² + r|d|⁴ on every line of x, which has unit variance per pixel; x is what
-        enters this transform, and r at least 1e-4.
+        E(dᵀx)² = |d|² + r|d|⁴ on every line of x, whose pixels have unit variance about their
+        line's offset; x is what enters this transform.  An r within `SURE` standard errors of
+        0 is replaced by that of the camera at all its ISOs, and by `NONE` if that is so too;
+        what the data does not show is read off the camera's other ISOs.
         """
         d, projection, _, _ = self.parts(x, cond)
         norm = d.expand(x.shape[0], *self.cells, *x.shape[2:]).square().sum(self.along, keepdim=True)
-        moment = (projection.square() - norm).sum() / norm.square().sum()
-        self.log_variance.fill_(float(moment.clamp(min=1e-4).log()))
+        excess, norm = (projection.square() - norm).flatten(1), norm.flatten(1)
+        knots = self.log_isos.to(self.log_variance.dtype)
+        index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
+        for camera in set(cond.camera_indices.tolist()):
+            own = cond.camera_indices == camera
+            pooled = _moment(excess[own], norm[own])
+            seen = sorted(set(index[own].tolist()))
+            cells = [own & (index == iso) for iso in seen]
+            found = x.new_tensor([_moment(excess[rows], norm[rows]) for rows in cells])
+            values = torch.where(found > 0, found, max(pooled, NONE)).log().to(knots.dtype)
+            self.log_variance[camera] = at_iso(values, knots[seen], knots.exp())
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
@@ -98,5 +122,24 @@ class LineNoise(Transform):
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        d, projection, variance, q = self.parts(z, cond)
+        return self.inverse_of_part(z, cond, self.sums(z, cond))
+
+    def inverse_of_part(self, z: Tensor, cond: Conditions, sums: Tensor) -> Tensor:
+        """Latent to data of a part of a frame, given the `sums` of its lines over the whole frame."""
+        d, variance = self.unit_offset(z, cond), self.variance(cond)
+        projection, square = sums.unbind()
+        q = variance * square
         return z + (d * projection * variance / (1 + (1 + q).sqrt())).reshape(z.shape)
+
+
+def _moment(excess: Tensor, norm: Tensor) -> float:
+    """R of lines by (dᵀx)² − |d|² and |d|²; 0 if it is not surely above.
+
+    A line's own estimate has the variance 2(1/|d|² + r)², by which it is weighted.
+    """
+    value = 0.0
+    for _ in range(3):
+        weight = (1 / norm + max(value, 0.0)).square().reciprocal()
+        total = float(weight.sum())
+        value = float((weight * excess / norm.square()).sum()) / total
+    return value if value > SURE * (2 / total) ** 0.5 else 0.0

@@ -30,6 +30,7 @@ class Reversed(Transform):
         super().__init__()
         self.transform = transform
         self.reach = transform.reach
+        self.elementwise = transform.elementwise
 
     @property
     def forward_reach(self) -> int:

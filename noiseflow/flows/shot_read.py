@@ -34,6 +34,7 @@ class ShotReadScale(Transform):
     fitting for single-image raw-data, IEEE TIP 2008, eq. 4.
     """
 
+    elementwise = True
     log_isos: Tensor
 
     def __init__(self, planes: int, cameras: int, isos: Sequence[float]) -> None:
@@ -62,6 +63,18 @@ class ShotReadScale(Transform):
     def read_share(self, cond: Conditions) -> Tensor:
         """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
         return self.betas(cond)[1] / self.variance(cond)
+
+    def shot_moments(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W).
+
+        A Poisson variable's cumulants are all equal: of K·Poisson(y/K) the third is K²y, the
+        fourth K³y, and normal read noise adds none; γ = β₁²y/s³, κ = β₁³y/s⁴.
+        """
+        beta1, beta2 = self.betas(cond)
+        variance = torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
+        # The shot noise's share, and the variance of one electron in units of s².
+        share, electron = (beta1 * cond.clean / variance).clamp(min=0), beta1.square() / variance
+        return share * electron.sqrt(), share * electron
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""

@@ -38,6 +38,7 @@ class SignalDependentScale(Transform):
     layer); parametrisation of the authors' layer ``sdn5``.
     """
 
+    elementwise = True
     log_isos: Tensor
 
     def __init__(self, cameras: int, isos: Sequence[float]) -> None:

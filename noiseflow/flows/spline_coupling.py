@@ -74,6 +74,8 @@ class PixelSpline(Transform):
     box : float
     """
 
+    elementwise = True
+
     def __init__(self, net: ConditionalNet, bins: int = 8, box: float = 5.0) -> None:
         super().__init__()
         self.net = net

@@ -24,6 +24,8 @@ class Transform(nn.Module, ABC):
     """
 
     reach: int = 0
+    elementwise: bool = False
+    """Whether each output is a rising function of the input at its own place alone, given the conditions."""
 
     @property
     def forward_reach(self) -> int:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from noiseflow.calibrate.profile import Profile
 from noiseflow.errors import DataError, ModelError
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Keyed, Source
 from noiseflow.models.model import register
 from noiseflow.models.physics import _Counting, spec_from_profile
 from noiseflow.models.spec import ModelSpec
@@ -96,19 +98,21 @@ class DarkFrame(_Counting):
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         raise ModelError("dark_frame: has no density, samples only; use poisson_gaussian_exact for likelihoods")
 
-    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
-        height, width = cond.clean.shape[-2:]
+    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+        height, width = tile = cond.clean.shape[-2:]
         crops = []
-        for iso in cond.isos.tolist():
+        top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
+        if isinstance(generator, Keyed) and generator.size is not None:
+            height, width = generator.size
+        for row, iso in enumerate(cond.isos.tolist()):
             frames = self.frames_at(iso)
             n, _, rows, columns = frames.shape
             if rows < height or columns < width:
                 raise ModelError(
                     f"dark_frame: the dark frames at ISO {iso:g} have {columns}×{rows} pixels a plane, the clean "
-                    f"signal {width}×{height}; take whole dark frames or sample in tiles"
+                    f"signal {width}×{height}; take whole dark frames"
                 )
-            draw = [
-                int(torch.randint(m, (1,), generator=generator)) for m in (n, rows - height + 1, columns - width + 1)
-            ]
-            crops.append(frames[draw[0], :, draw[1] : draw[1] + height, draw[2] : draw[2] + width])
+            number, down, across = draws.integers((n, rows - height + 1, columns - width + 1), row, generator)
+            down, across = down + top, across + left
+            crops.append(frames[number, :, down : down + tile[0], across : across + tile[1]])
         return torch.stack(crops).to(cond.clean) - self.physics(cond, "black")

@@ -1,17 +1,22 @@
-"""Gaussian noise of one variance: the baseline that knows nothing of the signal."""
+"""Gaussian noise: what all models with an independent Gaussian per pixel share, and the one of a single variance."""
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
 from noiseflow.flows.transform import sum_per_sample
+from noiseflow.models.climb import climb_codes
+from noiseflow.models.levels import Levels
 from noiseflow.models.model import NoiseModel, register
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 
-__all__ = ["Gaussian", "gaussian_log_prob"]
+__all__ = ["Gaussian", "GaussianModel", "gaussian_log_prob"]
 
 
 def gaussian_log_prob(noise: Tensor, log_variance: Tensor) -> Tensor:
@@ -19,23 +24,54 @@ def gaussian_log_prob(noise: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * sum_per_sample(noise.square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi))
 
 
-@register("gaussian")
-class Gaussian(NoiseModel):
-    """N(0, σ²) with one σ for all cameras, ISOs and signals; additive white noise."""
+class GaussianModel(NoiseModel):
+    """Independent N(0, variance(cond)) at each pixel; a subclass writes `variance`."""
 
     closed_form = True
+
+    @abstractmethod
+    def variance(self, cond: Conditions) -> Tensor:
+        """Noise variance, normalised, (B, C, H, W)."""
+
+    @property
+    def elementwise(self) -> bool:
+        """Noise ÷ σ takes each value by itself."""
+        return True
+
+    def scale(self, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:
+        """The σ itself."""
+        return self.variance(self.checked(cond)).sqrt()
+
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """Maximum likelihood of the integers, clipped ones included."""
+        self.load_state_dict(climb_codes(self, codes, cond, levels).state_dict())
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return gaussian_log_prob(noise, self.variance(cond).log())
+
+    def _latent(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return noise / self.variance(cond).sqrt()
+
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+        return draws.normal(cond.clean, generator) * (temperature * self.variance(cond).sqrt())
+
+
+@register("gaussian")
+class Gaussian(GaussianModel):
+    """N(0, σ²) with one σ for all cameras, ISOs and signals; additive white noise."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.log_variance = nn.Parameter(torch.tensor(math.log(1e-4)))
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return gaussian_log_prob(noise, self.log_variance.expand_as(noise))
+    def variance(self, cond: Conditions) -> Tensor:
+        """σ² everywhere, (B, C, H, W)."""
+        return self.log_variance.exp().expand_as(cond.clean)
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        clean = cond.clean
-        white = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
-        return white * (temperature * (0.5 * self.log_variance).exp())
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """0 and σ²."""
+        variance = self.log_variance.exp().expand(len(self.checked(cond).clean), 1, 1, 1)
+        return torch.zeros_like(variance), variance
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Maximum likelihood: σ² is the mean square of the noise."""

@@ -6,13 +6,20 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from noiseflow.errors import DataError, ExtrapolationWarning, ModelError
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source
+from noiseflow.models.intervals import log_cells
+from noiseflow.models.levels import Levels
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 
 __all__ = ["MODELS", "NoiseModel", "build", "register"]
+
+SCALE_SAMPLES = 8
+"""Samples from which `NoiseModel.scale` is taken: with 25 neighbours it errs by 5 %."""
 
 
 class NoiseModel(nn.Module, ABC):
@@ -55,6 +62,16 @@ class NoiseModel(nn.Module, ABC):
         """Receptive radius in pixels of a plane: the halo that a tile of a frame needs."""
         return 0
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether `latent` takes each value by itself and rises with it; Φ of it is then a distribution function."""
+        return False
+
+    @property
+    def exact_codes(self) -> bool:
+        """Whether `log_prob_of_codes` has the probability of each code."""
+        return self.elementwise
+
     def log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         """Continuous log-density of the noise.
 
@@ -89,15 +106,22 @@ class NoiseModel(nn.Module, ABC):
             raise DataError("noise: holds NaN or infinite values; mask or drop those patches first")
         return self._log_prob(noise, cond)
 
-    def sample(self, cond: Conditions, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
+    def forward(self, noise: Tensor, cond: Conditions) -> Tensor:
+        """`log_prob` of values that are known to fit, as those of a patch store: what a fit trains.
+
+        Nothing is checked, since a look at the values would make a GPU wait.
+        """
+        return self._log_prob(noise, cond)
+
+    def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
         """Draw noise.
 
         Parameters
         ----------
         cond : Conditions
             Clean signal of any H×W.
-        generator : torch.Generator, optional
-            On the device of the clean signal.
+        generator : torch.Generator or Keyed, optional
+            A generator on the device of the clean signal, or random numbers keyed by position.
         temperature : float
             Factor on the base distribution's scale; 1 is the fitted density.
 
@@ -110,6 +134,50 @@ class NoiseModel(nn.Module, ABC):
             raise DataError(f"temperature: expected 0 or above; got {temperature}")
         with torch.no_grad():
             return self._sample(self.checked(cond), generator, temperature)
+
+    def latent(self, noise: Tensor, cond: Conditions) -> Tensor | None:
+        """The noise as the model's own standard normal, (B, C, H, W): it is one where the density is right.
+
+        A flow's z; of a Gaussian, noise ÷ σ.  None where the model has no such thing.
+        """
+        return self._latent(noise, self.checked(cond))
+
+    def joint_log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor | None:
+        """Exact log-probability of all integer codes of an element together, nats, float64, (B,); None if not known."""
+        return None
+
+    def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor | None:
+        """Exact log-probability of each integer code, nats, float64; None where it has no closed form.
+
+        Here by the distribution function of an `elementwise` model at the ends of each code's
+        interval.  `noiseflow.models.discrete.discrete_log_prob` gives a bound where this is None.
+
+        Parameters
+        ----------
+        codes : Tensor, shape (B, C, H, W)
+            DN, whole numbers from 0 to the white level.
+        cond : Conditions
+        levels : Levels
+
+        Returns
+        -------
+        Tensor, shape (B, C, H, W), or None
+        """
+        if not self.elementwise:
+            return None
+        cond = self.checked(cond)
+        cells = levels.cells(codes, cond.clean)
+        # The ends in float64 under conditions in the model's own precision: only the nets need that.
+        z_low, z_high = self._latent(cells.low, cond), self._latent(cells.high, cond)
+        assert z_low is not None
+        assert z_high is not None
+        return log_cells(z_low, z_high, cells)
+
+    def scale(self, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:
+        """About the σ of the noise at each pixel, (B, C, H, W), for proposals; here from samples nearby."""
+        square = torch.stack([self.sample(cond, generator).square() for _ in range(SCALE_SAMPLES)]).mean(0)
+        wide = functional.avg_pool2d(square, 5, 1, 2, count_include_pad=False)
+        return wide.clamp(min=torch.finfo(wide.dtype).tiny).sqrt()
 
     def checked(self, cond: Conditions) -> Conditions:
         """Conditions resolved to tensors, refused if they do not fit this model."""
@@ -130,11 +198,24 @@ class NoiseModel(nn.Module, ABC):
             )
         return cond
 
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """β₁ and β₂ of a variance that is β₁·clean + β₂ of the normalised signal, clipping apart.
+
+        Returns
+        -------
+        two Tensors of shape (B, C or 1, 1, 1), or None
+            None if the variance is no such line, or not known in closed form.
+        """
+        return None
+
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
 
     @abstractmethod
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor: ...
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor: ...
+
+    def _latent(self, noise: Tensor, cond: Conditions) -> Tensor | None:
+        return None
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Set the parameters from the training data's statistics: the fit, or where it starts."""
@@ -142,6 +223,9 @@ class NoiseModel(nn.Module, ABC):
 
     def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:
         """Refine the start by training patches, for what cell statistics do not tell; nothing by default."""
+
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """After `start_from_patches`: the same by the likelihood of training patches' integers; nothing by default."""
 
 
 MODELS: dict[str, Callable[[ModelSpec], NoiseModel]] = {}

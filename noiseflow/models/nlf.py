@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from noiseflow.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso import at_iso
-from noiseflow.models.gaussian import gaussian_log_prob
-from noiseflow.models.model import NoiseModel, register
+from noiseflow.models.gaussian import GaussianModel
+from noiseflow.models.levels import Levels
+from noiseflow.models.model import register
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 
@@ -18,9 +19,12 @@ __all__ = ["NoiseLevelFunction", "fit_line"]
 FLOOR = 0.1
 """Least variance as a part of β₂, for clean estimates below black."""
 
+LIFT = 0.01
+"""Least part of the mean variance that each of shot and read noise starts with: at 0 the gradient by its log is 0."""
+
 
 @register("nlf")
-class NoiseLevelFunction(NoiseModel):
+class NoiseLevelFunction(GaussianModel):
     """N(0, β₁·clean + β₂) with β₁, β₂ per camera and ISO.
 
     β₁ = K / (white − black) for a conversion gain K in DN/e⁻, and β₂ the read-noise
@@ -33,7 +37,6 @@ class NoiseLevelFunction(NoiseModel):
     fitting for single-image raw-data, IEEE TIP 2008; DNG specification, NoiseProfile.
     """
 
-    closed_form = True
     log_isos: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -50,18 +53,14 @@ class NoiseLevelFunction(NoiseModel):
         beta1, beta2 = (at_iso(table, knots, cond.isos).exp()[:, None, None, None] for table in tables)
         return beta1, beta2
 
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """β₁ and β₂."""
+        return self.betas(self.checked(cond))
+
     def variance(self, cond: Conditions) -> Tensor:
         """Noise variance, shape (B, C, H, W)."""
         beta1, beta2 = self.betas(cond)
         return torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
-
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return gaussian_log_prob(noise, self.variance(cond).log())
-
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        clean = cond.clean
-        white = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
-        return white * (temperature * self.variance(cond).sqrt())
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Maximum likelihood, for each camera at each of its ISOs.
@@ -86,6 +85,15 @@ class NoiseLevelFunction(NoiseModel):
             with torch.no_grad():
                 self.log_beta1[camera] = at_iso(filled[0], log_knots, isos).to(self.log_beta1.dtype)
                 self.log_beta2[camera] = at_iso(filled[1], log_knots, isos).to(self.log_beta2.dtype)
+
+    @torch.no_grad()
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """Maximum likelihood of the integers, from a start that is off the boundary of no shot or no read noise."""
+        known = self.checked(cond)
+        variance, signal = self.variance(known).mean(), known.clean.mean().clamp(min=1e-6)
+        self.log_beta1.clamp_(min=float((LIFT * variance / signal).log()))
+        self.log_beta2.clamp_(min=float((LIFT * variance).log()))
+        super().start_from_codes(codes, cond, levels)
 
 
 def fit_line(cells: NoiseStatistics, iterations: int = 50) -> Tensor:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,7 +16,10 @@ from noiseflow.flows.flow import Flow
 from noiseflow.flows.gain import Gain
 from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.flows.transform import Transform
-from noiseflow.models.model import NoiseModel, register
+from noiseflow.models.climb import climb_codes
+from noiseflow.models.flow_model import FlowModel
+from noiseflow.models.levels import Levels
+from noiseflow.models.model import register
 from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
@@ -60,7 +64,7 @@ def parse_architecture(text: str) -> list[str]:
 
 
 @register("noise_flow")
-class NoiseFlow(NoiseModel):
+class NoiseFlow(FlowModel):
     """Noise Flow (S-Ax4-G-Ax4-CAM).
 
     Options of the spec: ``architecture``, the published string (`ARCHITECTURE` by default),
@@ -83,12 +87,6 @@ class NoiseFlow(NoiseModel):
         """Receptive radius in pixels of a plane."""
         return self.flow.reach
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return self.flow.log_prob(noise, cond)
-
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
-
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Start with `sdn5` at its own maximum likelihood and all else as a rotation.
 
@@ -103,6 +101,15 @@ class NoiseFlow(NoiseModel):
         nlf.start_from(statistics)
         _start_signal_dependent(layers[0], nlf.log_beta1.detach().double(), nlf.log_beta2.detach().double())
         _climb(layers[0], statistics, self.cameras)
+
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """Bring `sdn5` alone to the highest likelihood of the integers."""
+        head = self.flow.transforms[0]
+        if not isinstance(head, SignalDependentScale):
+            return
+        alone = NoiseFlow(replace(self.spec, options={"architecture": "sdn5"}))
+        alone.flow.transforms[0].load_state_dict(head.state_dict())
+        head.load_state_dict(climb_codes(alone, codes, cond, levels).flow.transforms[0].state_dict())
 
 
 def _climb(layer: SignalDependentScale, statistics: NoiseStatistics, cameras: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """The density that simulated Poisson–Gaussian data was drawn from, exactly."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,14 @@ from scipy import special
 from torch import Tensor
 
 from noiseflow.errors import DataError, ModelError
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.model import NoiseModel
+from noiseflow.flows.draws import Source, Stream
+from noiseflow.models.codes_model import CodesModel
+from noiseflow.models.levels import Levels
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["PoissonGaussianOracle", "oracle_from_truth", "oracle_log_prob"]
+__all__ = ["PoissonGaussianOracle", "oracle_log_prob", "settings_of"]
 
 REACH = 7.0
 """Half-width of the sum over photo-electrons in standard deviations; cuts off 3e-12."""
@@ -182,7 +185,7 @@ def _log_bin_far(z: Tensor, half: float) -> Tensor:
     return near + torch.log1p(-(beyond - near).exp())
 
 
-class PoissonGaussianOracle(NoiseModel):
+class PoissonGaussianOracle(CodesModel):
     """The truth about simulated Poisson–Gaussian data, behind the contract of a noise model.
 
     `log_prob` is the log of the codes' exact probability (`oracle_log_prob`) per unit of
@@ -205,33 +208,39 @@ class PoissonGaussianOracle(NoiseModel):
     def checked(self, cond: Conditions) -> Conditions:
         """Conditions resolved; refused at an ISO that was not simulated."""
         cond = super().checked(cond)
-        for camera, iso in _settings(cond):
+        for camera, iso in settings_of(cond):
             known = self.truth[self.cameras[camera]]["isos"]
             if iso not in known:
                 raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
         return cond
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        total = torch.empty(noise.shape[0], dtype=torch.float64)
-        for (camera, iso), rows in _settings(cond).items():
-            gain, sigma, black, white = self._physics(camera, iso)
-            span = white - black
-            signal = np.maximum(cond.clean[rows].double().cpu().numpy() * span, 0.0)
-            code = np.clip(np.rint(black + signal + noise[rows].double().cpu().numpy() * span), 0, white)
-            log_prob = oracle_log_prob(code, signal, gain=gain, read_sigma=sigma, black=black, white=white)
-            total[rows] = torch.from_numpy((log_prob + np.log(span)).sum((1, 2, 3)))
-        return total.to(noise.device, torch.promote_types(noise.dtype, torch.float32))
+    def levels(self, cond: Conditions) -> Levels:
+        """The simulation's own."""
+        rows = [self._physics(*key)[2:] for key in zip(cond.camera_indices.tolist(), cond.isos.tolist(), strict=True)]
+        black, white = torch.tensor(rows, dtype=torch.float64, device=cond.clean.device).T
+        return Levels(black[:, None].expand(-1, self.planes), white)
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+    def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
+        result = torch.empty_like(codes)
+        for (camera, iso), rows in settings_of(cond).items():
+            gain, sigma, black, white = self._physics(camera, iso)
+            signal = np.maximum(cond.clean[rows].double().cpu().numpy() * (white - black), 0.0)
+            code = codes[rows].cpu().numpy()
+            log_prob = oracle_log_prob(code, signal, gain=gain, read_sigma=sigma, black=black, white=white)
+            result[rows] = torch.from_numpy(log_prob).to(codes.device)
+        return result
+
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
             raise ModelError(f"oracle: the truth has no temperature; expected 1, got {temperature}")
         clean = cond.clean
         noise = torch.empty_like(clean)
-        for (camera, iso), rows in _settings(cond).items():
+        for (camera, iso), rows in settings_of(cond).items():
             gain, sigma, black, white = self._physics(camera, iso)
             signal = (clean[rows] * (white - black)).clamp(min=0)
-            electrons = torch.poisson(signal / gain, generator=generator)
-            read = torch.randn(signal.shape, generator=generator, dtype=signal.dtype, device=signal.device)
+            own = draws.of_elements(generator, rows)
+            electrons = draws.poisson(signal / gain, own)
+            read = draws.normal(signal, own, Stream.READ)
             codes = (black + gain * electrons + sigma * read).round().clamp(0, white)
             noise[rows] = (codes - black) / (white - black) - clean[rows]
         return noise
@@ -243,24 +252,9 @@ class PoissonGaussianOracle(NoiseModel):
         return truth["gain_dn_per_e"][at], truth["read_scale_dn"][at], truth["black_dn"], truth["white_dn"]
 
 
-def _settings(cond: Conditions) -> dict[tuple[int, float], list[int]]:
+def settings_of(cond: Conditions) -> dict[tuple[int, float], list[int]]:
     """Rows of a batch by camera and ISO."""
     rows: dict[tuple[int, float], list[int]] = {}
     for row, key in enumerate(zip(cond.camera_indices.tolist(), cond.isos.tolist(), strict=True)):
         rows.setdefault(key, []).append(row)
     return rows
-
-
-def oracle_from_truth(
-    truth: Mapping[str, Any], layout: str, cameras: Sequence[str], isos: Sequence[float]
-) -> PoissonGaussianOracle | None:
-    """The oracle of simulated data; None where its density has no closed form.
-
-    That is so with Tukey-lambda read noise, with row noise, and with a camera whose truth
-    is not told.
-    """
-    for camera in cameras:
-        told = truth.get(camera)
-        if told is None or told["read_shape"] != "gaussian" or any(told["row_sigma_dn"]):
-            return None
-    return PoissonGaussianOracle(ModelSpec("oracle", layout, tuple(cameras), tuple(isos), {"truth": dict(truth)}))

@@ -8,15 +8,20 @@ import torch
 from torch import Tensor
 
 from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.errors import DataError, ModelError
+from noiseflow.errors import ModelError
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source, Stream
 from noiseflow.flows.iso import at_iso
 from noiseflow.models.clipping import log_clipped
-from noiseflow.models.gaussian import gaussian_log_prob
+from noiseflow.models.codes_model import CodesModel
+from noiseflow.models.gaussian import GaussianModel
+from noiseflow.models.levels import Levels
 from noiseflow.models.model import NoiseModel, build, register
 from noiseflow.models.oracle import oracle_log_prob
 from noiseflow.models.spec import ModelSpec
 from noiseflow.raw.bayer import plane_names
+from noiseflow.simulate.physics import tukey_lambda_variance
 
 __all__ = ["Eld", "PhysicsModel", "PoissonGaussian", "PoissonGaussianExact", "from_profile", "spec_from_profile"]
 
@@ -121,12 +126,22 @@ class PhysicsModel(NoiseModel):
         """White less black, DN, (B, C, 1, 1)."""
         return self.physics(cond, "white") - self.physics(cond, "black")
 
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+        """K/(white − black) and the variance of all that is added, over (white − black)²."""
+        cond = self.checked(cond)
+        span = self.span(cond)
+        return self.physics(cond, "gain") / span, self.dark_variance(cond) / span.square()
+
+    def dark_variance(self, cond: Conditions) -> Tensor:
+        """Variance in the dark, quantisation included, DN², (B, C, 1, 1); cond resolved."""
+        return self.physics(cond, "read").square()
+
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
 
 
 @register("poisson_gaussian")
-class PoissonGaussian(PhysicsModel):
+class PoissonGaussian(GaussianModel, PhysicsModel):
     """Heteroscedastic Gaussian: N(0, (K·s + σ_read²)/(white − black)²), s the signal in DN.
 
     Shot noise by its variance only; the density is exact for what it is.
@@ -137,61 +152,58 @@ class PoissonGaussian(PhysicsModel):
         span, read = self.span(cond), self.physics(cond, "read")
         return self.physics(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return gaussian_log_prob(noise, self.variance(cond).log())
-
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        return temperature * self.variance(cond).sqrt() * _normal(cond.clean, generator)
-
 
 class _Counting(PhysicsModel):
     """Photons are counted, noise added, the sum rounded to whole codes and clipped to [0, white]."""
 
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
             raise ModelError(f"{self.spec.model}: counts of photons have no temperature; expected 1, got {temperature}")
         gain, black, white = (self.physics(cond, name) for name in ("gain", "black", "white"))
-        electrons = torch.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator=generator)
+        electrons = draws.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator)
         codes = black + gain * electrons + self._dark(cond, generator)
         codes = torch.minimum(codes.round().clamp(min=0), white)
         return (codes - black) / (white - black) - cond.clean
 
     @abstractmethod
-    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
+    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         """Read noise in DN, (B, C, H, W)."""
 
 
 @register("poisson_gaussian_exact")
-class PoissonGaussianExact(_Counting):
+class PoissonGaussianExact(CodesModel, _Counting):
     """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for the integers.
 
     `log_prob` is log P(code) + log(white − black) for each value, the density that is flat
     over each code; noise that is not of whole codes is rounded to them first.
     """
 
-    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
-        return self._read(cond) * _normal(cond.clean, generator)
+    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+        return self._read(cond) * draws.normal(cond.clean, generator, Stream.READ)
 
     def _read(self, cond: Conditions) -> Tensor:
         # A measured read noise holds the rounding's variance, which rounding will add again.
         return (self.physics(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        clean, noise = cond.clean.double().cpu().numpy(), noise.double().cpu()
-        names = ("gain", "black", "white")
+    def levels(self, cond: Conditions) -> Levels:
+        """The profile's own."""
         exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
-        gain, black, white = (self.physics(exact, name).cpu().numpy() for name in names)
+        return Levels(self.physics(exact, "black")[:, :, 0, 0], self.physics(exact, "white")[:, 0, 0, 0])
+
+    def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
+        exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
+        clean = exact.clean.cpu().numpy()
+        gain, black, white = (self.physics(exact, name).cpu().numpy() for name in ("gain", "black", "white"))
         sigma = self._read(exact).cpu().numpy()
-        total = torch.zeros(len(clean), dtype=torch.float64, device=cond.clean.device)
+        result = codes.cpu().numpy().copy()
         for b, c in np.ndindex(clean.shape[:2]):
             k, dark, top, read = (float(values[b, c, 0, 0]) for values in (gain, black, white, sigma))
-            signal = np.maximum(clean[b, c], 0.0) * (top - dark)
-            codes = np.clip(np.rint(dark + (clean[b, c] + noise[b, c].numpy()) * (top - dark)), 0, top)
-            logs = oracle_log_prob(codes, signal, gain=k, read_sigma=read, black=dark, white=top)
-            for end, edge, upper in ((codes <= 0, 0.5 - dark, False), (codes >= top, top - 0.5 - dark, True)):
+            signal, code = np.maximum(clean[b, c], 0.0) * (top - dark), result[b, c]
+            logs = oracle_log_prob(code, signal, gain=k, read_sigma=read, black=dark, white=top)
+            for end, edge, upper in ((code <= 0, 0.5 - dark, False), (code >= top, top - 0.5 - dark, True)):
                 logs[end] = log_clipped(signal[end] / k, gain=k, sigma=read, edge_dn=edge, upper=upper)
-            total[b] += float(logs.sum()) + logs.size * float(np.log(top - dark))
-        return total
+            result[b, c] = logs
+        return torch.from_numpy(result).to(codes.device)
 
 
 @register("eld")
@@ -207,25 +219,24 @@ class Eld(_Counting):
     denoising, CVPR 2020.
     """
 
+    def dark_variance(self, cond: Conditions) -> Tensor:
+        """Of Tukey-lambda read noise, rows and rounding."""
+        shapes = self.physics(cond, "shape")
+        unit = shapes.new_tensor([tukey_lambda_variance(shape) for shape in shapes.flatten().tolist()])
+        read = self.physics(cond, "scale").square() * unit.reshape(shapes.shape)
+        return read + self.physics(cond, "row").square() + QUANTISATION
+
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         raise ModelError("eld: has no density in closed form, samples only; use poisson_gaussian_exact for likelihoods")
 
-    def _dark(self, cond: Conditions, generator: torch.Generator | None) -> Tensor:
+    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         clean = cond.clean
-        p = torch.rand(clean.shape, generator=generator, dtype=torch.float64, device=clean.device).clamp(
-            1e-15, 1 - 1e-15
-        )
+        p = draws.uniform(clean, generator, Stream.READ).clamp(1e-15, 1 - 1e-15)
         shape = self.physics(cond, "shape").double()
         shape = torch.where(shape.abs() < 1e-6, torch.full_like(shape, 1e-6), shape)
         noise = ((shape * p.log()).expm1() - (shape * (-p).log1p()).expm1()) / shape
         lines = clean.shape[1] if clean.shape[1] == 1 else 2
-        offsets = _normal(clean[:, :lines, :, :1], generator)
+        offsets = draws.row_normal(clean, lines, generator)
         if clean.shape[1] == 4:
             offsets = offsets.repeat_interleave(2, 1)
         return (self.physics(cond, "scale") * noise).to(clean) + self.physics(cond, "row") * offsets
-
-
-def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    if not like.numel():
-        raise DataError(f"clean: expected pixels; got shape {tuple(like.shape)}")
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)

@@ -11,11 +11,14 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.householder import HouseholderConv1x1
 from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
+from noiseflow.flows.shape import SinhArcsinh
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
-from noiseflow.flows.tails import SinhArcsinh
+from noiseflow.flows.tails import CubicTails
 from noiseflow.flows.transform import Transform
+from noiseflow.models.levels import Levels
 from noiseflow.models.model import register
+from noiseflow.models.physics_start import start_lines, start_planes, start_tails
 from noiseflow.models.residual_flow import ResidualFlow
 from noiseflow.models.spec import ModelSpec
 
@@ -24,11 +27,12 @@ __all__ = ["PhysicsFlow"]
 
 @register("physics_flow")
 class PhysicsFlow(ResidualFlow):
-    """Shot and read noise, row noise and tails, then a residual flow that starts at nothing.
+    """Shot and read noise, row noise, skew and tails, then a residual flow that starts at nothing.
 
     Data → latent: `ShotReadScale`, `LineNoise` whose variance is counted in read-noise
-    variances, `SinhArcsinh` on the read noise's share, a `PixelSpline` told of signal, ISO
-    and camera, and masked affine couplings.  Below 20,000 parameters by default.
+    variances, `SinhArcsinh` with the skewness of so few photo-electrons, `CubicTails` on the
+    read noise's share, a `PixelSpline` told of signal, ISO and camera, and masked affine
+    couplings.  Below 20,000 parameters by default.
 
     Options of the spec: ``couplings`` (4), ``width`` of the nets (16), ``bins`` of the spline (8),
     ``column_noise`` (false; a model with it cannot be sampled in strips), ``unknown_camera``,
@@ -39,7 +43,7 @@ class PhysicsFlow(ResidualFlow):
     period = 2
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Row noise and tails, by the head's share of read noise, a spline, couplings."""
+        """Row noise, skew and tails by the head, a spline, couplings."""
         options = spec.options
         planes, cameras, width = spec.planes, len(spec.cameras), int(options.get("width", 16))
         bins, dropout = int(options.get("bins", 8)), float(options.get("unknown_camera", 0.0))
@@ -50,22 +54,50 @@ class PhysicsFlow(ResidualFlow):
         transforms: list[Transform] = []
         for axis in ("row", "column") if options.get("column_noise", False) else ("row",):
             transforms.append(LineNoise(planes, cameras, spec.isos, axis, dark_offset))
-        transforms.append(SinhArcsinh(cameras, spec.isos, head.read_share))
+        tails = CubicTails(cameras, spec.isos, head.read_share)
+
+        def moments(cond: Conditions) -> tuple[Tensor, Tensor]:
+            (skew, excess), read_excess = head.shot_moments(cond), tails.excess(cond)
+            # Bending a heavy-tailed value adds more to its moments than bending a normal one: with both
+            # factors the cumulants add to 2 %, as those of independent noises do.
+            heavy = read_excess.clamp(min=0)
+            return skew / (1 + heavy / 3), excess / (1 + 4 * heavy / 3) + read_excess.clamp(max=0)
+
+        transforms += [SinhArcsinh(cameras, spec.isos, moments), tails]
         net = ConditionalNet(0, spline_outputs(planes, bins), planes, cameras, width, 1, dropout, generator)
         transforms.append(PixelSpline(net, bins))
         kinds = (masks.channel, masks.checkerboard) if planes > 1 else (masks.checkerboard, masks.rows)
         for index in range(int(options.get("couplings", 4))):
             if planes > 1 and index == 2:
                 transforms.append(HouseholderConv1x1(planes, generator=generator))
-            net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator)
+            net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator, own_signal=True)
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
         return transforms
 
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:
-        """After `start_from`: start row (and column) noise by the moments of a batch; tails start at none."""
+        """After `start_from`: planes, lines and tails by a batch of training patches; see `physics_start`."""
         cond = self.checked(cond)
-        scaled, _ = self.shot_read(noise, cond)
+        head, tails = self.shot_read, self.tails
+        if self.planes > 1:
+            start_planes(head, noise, cond)
+        lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+        for each in lines:
+            start_lines(head, each, noise, cond)
+        x, _ = head(noise, cond)
+        for each in lines:
+            x, _ = each(x, cond)
+        start_tails(head, tails, x, cond)
+
+    @torch.no_grad()
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """After `start_from_patches`: shot and read noise anew, less what of it is line noise."""
+        super().start_from_codes(codes, cond, levels)
         for transform in self.flow.transforms:
             if isinstance(transform, LineNoise):
-                transform.start_from(scaled, cond)
+                self.shot_read.log_beta2.sub_(transform.log_variance.exp().log1p())
+
+    @property
+    def tails(self) -> CubicTails:
+        """The read noise's tails; a property, so that their weights are saved once."""
+        return next(transform for transform in self.flow.transforms if isinstance(transform, CubicTails))

@@ -12,7 +12,8 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.transform import Transform
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.flow_model import FlowModel
+from noiseflow.models.levels import Levels
 from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
@@ -20,7 +21,7 @@ from noiseflow.models.statistics import NoiseStatistics
 __all__ = ["ResidualFlow", "count_option"]
 
 
-class ResidualFlow(NoiseModel):
+class ResidualFlow(FlowModel):
     """A flow behind a shot-and-read head, which starts as the noise level function.
 
     A subclass writes `residual`: the transforms that follow, whose starting density on
@@ -56,11 +57,9 @@ class ResidualFlow(NoiseModel):
         """Receptive radius of sampling in pixels of a plane, rounded up to the model's period."""
         return -(-self.flow.sampling_reach // self.period) * self.period
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return self.flow.log_prob(noise, cond)
-
-    def _sample(self, cond: Conditions, generator: torch.Generator | None, temperature: float) -> Tensor:
-        return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
+    def scale(self, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:
+        """The head's σ, which the residual starts from."""
+        return self.shot_read.variance(self.checked(cond)).sqrt()
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Start at the maximum-likelihood noise level function."""
@@ -69,6 +68,16 @@ class ResidualFlow(NoiseModel):
         with torch.no_grad():
             self.shot_read.log_beta1.copy_(nlf.log_beta1)
             self.shot_read.log_beta2.copy_(nlf.log_beta2)
+
+    @torch.no_grad()
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """Bring the start to the noise level function of the highest likelihood of the integers."""
+        nlf, head = NoiseLevelFunction(self.spec), self.shot_read
+        nlf.log_beta1.copy_(head.log_beta1)
+        nlf.log_beta2.copy_(head.log_beta2)
+        nlf.start_from_codes(codes, cond, levels)
+        head.log_beta1.copy_(nlf.log_beta1)
+        head.log_beta2.copy_(nlf.log_beta2)
 
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:

@@ -43,7 +43,7 @@ class Patches(Protocol):
     def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
         """How often rows are to be drawn; None if each once."""
 
-    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32) -> PatchBatch:
+    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32, *, pairs: bool = False) -> PatchBatch:
         """Patches by row number."""
 
     def batches(self, split: str, size: int = 256, dtype: torch.dtype = torch.float32) -> Iterator[PatchBatch]:
@@ -128,7 +128,7 @@ class StoreMix:
             raise DataError(f"{self.path}: every store that has patches in this split has the weight 0")
         return np.asarray(weights, np.float64)
 
-    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32) -> PatchBatch:
+    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32, *, pairs: bool = False) -> PatchBatch:
         """Read patches by row number, in the order given; see `PatchStore.read`."""
         rows = np.asarray(rows)
         which = self._store_of(rows)
@@ -143,7 +143,7 @@ class StoreMix:
         for index in np.unique(which):
             places = np.flatnonzero(which == index)
             start = self._ends[index] - len(self.stores[index])
-            part = self.stores[index].read(rows[places] - start, dtype)
+            part = self.stores[index].read(rows[places] - start, dtype, pairs=pairs)
             batch.noise[places], batch.clean[places] = part.noise, part.clean
         return batch
 

@@ -180,8 +180,17 @@ class PatchStore:
         self._check(rows, noisy, None if self._clean is None else clean)
         return noisy, clean
 
-    def read(self, rows: NDArray[np.integer[Any]], dtype: torch.dtype = torch.float32) -> PatchBatch:
+    def read(
+        self, rows: NDArray[np.integer[Any]], dtype: torch.dtype = torch.float32, *, pairs: bool = False
+    ) -> PatchBatch:
         """Read patches by row number, in the order given.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+        dtype : torch.dtype
+        pairs : bool
+            Whether the second of two noisy frames may stand as `clean`, and (x₁ − x₂)/√2 as `noise`.
 
         Raises
         ------
@@ -194,10 +203,10 @@ class PatchStore:
             raise DataError(
                 f"{self.path}: holds single frames without a clean signal; ingest a clean twin or a burst of each scene"
             )
-        if self.pairing == "noisy-pair":
+        if self.pairing == "noisy-pair" and not pairs:
             raise DataError(
-                f"{self.path}: holds pairs of noisy frames without a clean signal; no model here trains "
-                "on them yet: ingest with --pairing burst"
+                f"{self.path}: holds pairs of noisy frames without a clean signal; `noiseflow fit` trains on them, "
+                "all else needs a clean signal: ingest with --pairing burst or gt"
             )
         rows = np.asarray(rows)
         codes, clean = self.codes(rows)

@@ -42,6 +42,7 @@ def simulate(
     size: tuple[int, int] = (512, 768),
     seed: int = 0,
     frames: int = 1,
+    light: float = 1.0,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -67,6 +68,9 @@ def simulate(
         Each frame draws from its own child of it.
     frames : int
         Noisy frames of each scene at each ISO.
+    light : float
+        Exposure as a part of the full one, in (0, 1]: 0.01 is the "ratio 100" of extreme
+        low light.
     overwrite : bool
         Whether a simulation in `out` may be replaced.
     progress : Progress
@@ -80,7 +84,7 @@ def simulate(
     Raises
     ------
     RawError
-        Unknown camera or ISO, odd size, or `out` in the way.
+        Unknown camera or ISO, odd size, no light or too much, or `out` in the way.
     """
     physics = load_camera(camera)
     chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
@@ -88,17 +92,19 @@ def simulate(
         physics.at(iso)
     if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
         raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
+    if not 0 < light <= 1:
+        raise RawError(f"light {light:g}: expected more than 0 and at most 1, the full exposure")
     out = Path(out)
     _claim(out, overwrite=overwrite)
     names = scene_names(scenes)
     entries: list[dict[str, Any]] = []
     total = scenes * len(chosen) * frames
     for index, name in enumerate(names):
-        levels = render(name, size, np.random.default_rng((seed, index)))
+        levels = light * render(name, size, np.random.default_rng((seed, index)))
         for iso in chosen:
             # By the ISO itself, so that its frames are the same whatever other ISOs there are.
             iso_seed = np.random.SeedSequence((seed, index, round(iso)))
-            clean = _clean_twin(levels, physics, iso)
+            clean = _clean_twin(levels, physics, iso, EXPOSURE_S * light)
             clean_name = f"{name}_ISO{iso:g}_CLEAN.dng"
             profile = [physics.noise_profile(iso)]
             write_dng(out / clean_name, clean, neutral=WHITE_BALANCE)
@@ -109,7 +115,7 @@ def simulate(
             for number, child in enumerate(iso_seed.spawn(frames)):
                 mosaic = expose(signal_dn, physics, iso, np.random.default_rng(child))
                 noisy_names.append(f"{name}_ISO{iso:g}_NOISY_{number:03d}.dng")
-                image = _image(mosaic, physics, iso, physics.black_dn, physics.white_dn)
+                image = _image(mosaic, physics, iso, physics.black_dn, physics.white_dn, EXPOSURE_S * light)
                 write_dng(out / noisy_names[-1], image, noise_profile=profile, neutral=WHITE_BALANCE)
                 progress(len(entries) * frames + number + 1, total, noisy_names[-1])
             entries.append({"name": name, "iso": iso, "clean": clean_name, "noisy": noisy_names})
@@ -120,6 +126,7 @@ def simulate(
         "physics": asdict(physics),
         "seed": seed,
         "size": list(size),
+        "light": light,
         "truth": truth_of(physics, chosen),
         "scenes": entries,
     }
@@ -161,23 +168,30 @@ def _claim(out: Path, *, overwrite: bool) -> None:
         file.unlink()
 
 
-def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float) -> RawImage:
+def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float, exposure_s: float) -> RawImage:
     """The expected signal, on the finest grid of 16-bit codes that is a power of two finer."""
     factor = 2 ** int(np.floor(np.log2((2**16 - 1) / physics.white_dn)))
     black, white = physics.black_dn * factor, physics.white_dn * factor
     mosaic = unpack(pack(levels, "RGGB"), physics.cfa)
     codes = np.clip(np.rint(black + mosaic * (white - black)), black, white).astype(np.uint16)
-    return _image(codes, physics, iso, black, white)
+    return _image(codes, physics, iso, black, white, exposure_s)
 
 
-def _image(mosaic: NDArray[np.uint16], physics: CameraPhysics, iso: float, black: float, white: float) -> RawImage:
+def _image(
+    mosaic: NDArray[np.uint16],
+    physics: CameraPhysics,
+    iso: float,
+    black: float,
+    white: float,
+    exposure_s: float = EXPOSURE_S,
+) -> RawImage:
     return RawImage(
         mosaic=mosaic,
         cfa=physics.cfa,
         black=(float(black),) * 4,
         white=float(white),
         iso=iso,
-        exposure_s=EXPOSURE_S,
+        exposure_s=exposure_s,
         make=MAKE,
         model=physics.name,
         source=f"simulated {physics.name}",

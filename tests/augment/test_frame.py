@@ -1,15 +1,22 @@
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import rawpy
 import tifffile
+import torch
 from builders import BLACK, WHITE, frame
 
-from noiseflow.augment import WRITERS, sample_frame, write_frame
+from noiseflow.augment import WRITERS, develop, sample_frame, sample_to_files, write_frame, write_preview
+from noiseflow.calibrate.published import shipped_profile
 from noiseflow.errors import DataError, ModelError
-from noiseflow.models import ModelSpec, NoiseModel, build
-from noiseflow.raw import RawImage, read_raw
+from noiseflow.flows import Conditions
+from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
+from noiseflow.raw import RawImage, read_raw, unpack
 
 
 def model(name: str = "nlf", layout: str = "bayer") -> NoiseModel:
@@ -89,3 +96,135 @@ def test_monochrome_frames(layout: str) -> None:
     noisy = sample_frame(model("nlf", layout), clean(6, 8, "MONO"))
     assert noisy.image.mosaic.shape == (6, 8)
     assert (noisy.image.mosaic != 500).any()
+
+
+@pytest.mark.parametrize("name", ["gaussian", "nlf", "realnvp", "poisson_gaussian", "poisson_gaussian_exact", "eld"])
+def test_a_dng_says_the_model_s_noise_profile(tmp_path: Path, name: str) -> None:
+    if name in ("gaussian", "nlf", "realnvp"):
+        drawn_from, iso = model(name), 400.0
+    else:
+        drawn_from, iso = from_profile(name, shipped_profile("Sony A7S2")), 800.0
+    camera = drawn_from.cameras[0]
+    frame_ = clean(32, 48)
+    write_frame(tmp_path / "noisy.dng", sample_frame(drawn_from, frame_, iso=iso, camera=camera))
+    with rawpy.imread(str(tmp_path / "noisy.dng")) as raw:
+        assert raw.raw_image.shape == (32, 48)
+        assert raw.raw_pattern.tolist() == [[0, 1], [3, 2]]
+        assert (raw.black_level_per_channel, raw.white_level) == ([BLACK] * 4, WHITE)
+    read = read_raw(tmp_path / "noisy.dng")
+    assert (read.iso, read.exposure_s, read.make, read.model) == (iso, pytest.approx(0.01), "Maker", "One")
+    (slope, offset), *_ = read.noise_profile
+    line = drawn_from.linear_variance(Conditions(torch.zeros(1, 4, 1, 1), iso, camera))
+    if line is not None:
+        assert (slope, offset) == (*(float(beta.detach().flatten()[0]) for beta in line),)
+    # And it is the variance of what is drawn: 40,000 values a level, and 200 rows of a small row noise.
+    for signal in (0.02, 0.3):
+        cond = Conditions(torch.full((1, 4, 100, 100), signal), iso, camera)
+        found = float(drawn_from.sample(cond, torch.Generator().manual_seed(1)).var())
+        assert found == pytest.approx(slope * signal + offset, rel=0.05)
+
+
+def test_the_white_balance_of_the_source_stays(tmp_path: Path) -> None:
+    tinted = unpack(np.array([100, 200, 200, 150])[:, None, None].repeat(16, 1).repeat(24, 2), "RGGB") + 64
+    source = frame(tinted.astype(np.uint16), neutral=(0.5, 1.0, 0.75))
+    noisy = sample_frame(model(), source, camera="Other", temperature=0.0)
+    write_frame(tmp_path / "noisy.dng", noisy)
+    read = read_raw(tmp_path / "noisy.dng")
+    assert read.neutral == pytest.approx((0.5, 1.0, 0.75), rel=1e-4)
+    with rawpy.imread(str(tmp_path / "noisy.dng")) as raw:
+        red, green, blue, _ = raw.camera_whitebalance
+        assert (red / green, blue / green) == pytest.approx((2, 4 / 3), rel=1e-4)
+    # What is white under that light is grey in the preview.
+    picture = develop(read).astype(int)
+    assert np.abs(picture - picture.mean(2, keepdims=True)).max() <= 2
+
+
+def test_the_white_balance_of_the_real_arw_goes_into_a_dng(shared_data: Path, tmp_path: Path) -> None:
+    arw = read_raw(shared_data / "raw" / "_DSC2164.ARW")
+    # As shot: 2528, 1024, 1564.
+    assert arw.neutral == pytest.approx((1024 / 2528, 1.0, 1024 / 1564))
+    part = replace(arw, mosaic=arw.mosaic[1000:1064, 2000:2064])
+    write_frame(tmp_path / "noisy.dng", sample_frame(model(), part, iso=1600, camera="Other"))
+    with rawpy.imread(str(tmp_path / "noisy.dng")) as raw:
+        red, green, blue, _ = raw.camera_whitebalance
+        assert (red / green, blue / green) == pytest.approx((2528 / 1024, 1564 / 1024), rel=1e-4)
+        assert raw.other.iso_speed == 1600
+
+
+def test_previews_show_the_frame(tmp_path: Path) -> None:
+    cells = np.linspace(64, 1000, 30 * 40).reshape(30, 40).astype(np.uint16)
+    ramp = cells.repeat(2, 0).repeat(2, 1)
+    for cfa in ("RGGB", "GBRG", "MONO"):
+        picture = develop(frame(ramp, cfa))
+        assert picture.shape == (60, 80, 3)
+        assert picture[:8].mean() < 110 < 230 < picture[-8:].mean()
+        # Grey on the sensor stays grey, up to what is interpolated across the step from cell to cell.
+        assert np.abs(picture[6:].astype(int) - picture[6:].mean(2, keepdims=True)).max() < 6
+    write_preview(tmp_path / "p.png", frame(ramp))
+    with pytest.raises(DataError, match="pass --overwrite"):
+        write_preview(tmp_path / "p.png", frame(ramp))
+    with pytest.raises(DataError, match=r"suffix \.png"):
+        write_preview(tmp_path / "p.jpg", frame(ramp))
+    with pytest.raises(DataError, match="no whole cell"):
+        develop(frame(ramp[:1, :1]))
+    assert develop(frame(ramp[:1, :1], "MONO")).shape == (1, 1, 3)
+
+
+def test_a_burst_is_a_file_a_frame_and_refused_before_it_is_drawn(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    files = sample_to_files(
+        model(),
+        clean(32, 48),
+        tmp_path / "b.npy",
+        frames=3,
+        seed=2,
+        preview=tmp_path / "b.png",
+        progress=lambda done, total, note="": told.append((done, total)),
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png", "b_000.npy", "b_001.npy", "b_002.npy"]
+    assert told[-1] == (3 * 32 * 48, 3 * 32 * 48)
+    assert len({np.load(path).tobytes() for path in files}) == 3
+    assert np.array_equal(np.load(files[2]), sample_frame(model(), clean(32, 48), seed=2, frame=2).signal)
+    files[0].unlink()
+    with pytest.raises(DataError, match=r"b_001\.npy: exists"):
+        sample_to_files(model(), clean(32, 48), tmp_path / "b.npy", frames=3)
+    assert not files[0].exists()
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    # A limit on the size of files stands for the disk: writing fails half-way, in the library's own code.
+    code = f"""
+import resource, signal, sys
+import numpy as np
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from builders import frame
+from noiseflow.augment import WRITERS, NoisyFrame, write_frame, write_preview
+from noiseflow.errors import NoiseflowError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+rng = np.random.default_rng(0)
+image, values = frame(rng.integers(64, 1000, (200, 300)).astype(np.uint16)), rng.random((4, 100, 150), np.float32)
+writers = [lambda path=f"noisy{{suffix}}": write_frame(path, NoisyFrame(image, values)) for suffix in WRITERS]
+for write in (*writers, lambda: write_preview("noisy.png", image)):
+    try:
+        write()
+    except NoiseflowError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    names = [*(f"noisy{suffix}" for suffix in WRITERS), "noisy.png"]
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == names, done.stdout
+    assert done.stdout.count("cannot be written (") == len(names)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_far_outside_the_range_names_the_levels() -> None:
+    with pytest.raises(DataError, match="--black and --white"):
+        sample_frame(model(), frame(np.full((8, 8), 9000, np.uint16)), camera="Other")
+
+
+def test_one_pixel() -> None:
+    noisy = sample_frame(model("nlf", "mono"), clean(1, 1, "MONO"))
+    assert noisy.signal.shape == (1, 1, 1)
+    # A Bayer frame of one pixel has no whole cell: it keeps its code.
+    assert sample_frame(model(), clean(1, 1)).image.mosaic.tolist() == [[500]]

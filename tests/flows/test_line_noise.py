@@ -1,13 +1,11 @@
 """Row noise against the closed form of a multivariate normal, and its start by moments."""
 
-import math
-
 import pytest
 import torch
 from transform_table import conditions, generator, noise_like
 
-from noiseflow.flows import Flow
-from noiseflow.flows.line_noise import LineNoise
+from noiseflow.flows import Conditions, Flow
+from noiseflow.flows.line_noise import NONE, LineNoise
 
 
 @pytest.mark.parametrize("width", [3, 32])
@@ -23,9 +21,33 @@ def test_density_is_that_of_unit_noise_with_a_common_offset(width: int) -> None:
 
 @pytest.mark.parametrize("width", [16, 128])
 def test_start_finds_the_offset_s_variance_at_any_width(width: int) -> None:
-    """Lines number 1600, so r + 1/n is known to √(2/1600) = 3.5 %; five of these are allowed."""
-    cond = conditions(5, 1, 320, width)
-    offset = math.sqrt(0.3) * torch.randn(5, 1, 320, 1, generator=generator(9), dtype=torch.float64)
+    """Lines number 1600 a camera, so r + 1/n is known to √(2/1600) = 3.5 %; five of these are allowed."""
+    wanted = {0: 0.3, 2: 0.05}
+    cond = Conditions(torch.rand(10, 1, 320, width, dtype=torch.float64), 100.0, torch.tensor([0, 2] * 5)).resolve(
+        "ABC"
+    )
+    offset = torch.randn(10, 1, 320, 1, generator=generator(9), dtype=torch.float64)
+    offset *= torch.tensor([0.3, 0.05] * 5).sqrt()[:, None, None, None]
     layer = LineNoise(1, 3, (100.0,)).double()
     layer.start_from(noise_like(cond) + offset, cond)
-    assert abs(float(layer.log_variance.detach()[0, 0].exp()) - 0.3) < 5 * 0.0354 * (0.3 + 1 / width)
+    for camera, r in wanted.items():
+        assert abs(float(layer.log_variance.detach()[camera, 0].exp()) - r) < 5 * 0.0354 * (r + 1 / width)
+
+
+def test_start_finds_no_offset_where_there_is_none() -> None:
+    """At 3200 lines in all; five standard errors make one false alarm in three million."""
+    cond = Conditions(torch.rand(10, 1, 320, 64, dtype=torch.float64), 100.0, 0).resolve("ABC")
+    layer = LineNoise(1, 3, (100.0,)).double()
+    layer.start_from(noise_like(cond), cond)
+    assert float(layer.log_variance.detach()[0, 0].exp()) == pytest.approx(NONE)
+
+
+def test_an_iso_that_was_not_seen_is_read_off_the_others() -> None:
+    cond = Conditions(torch.rand(10, 1, 320, 64, dtype=torch.float64), torch.tensor([100.0, 1600.0] * 5), 0).resolve(
+        "A"
+    )
+    offset = torch.randn(10, 1, 320, 1, generator=generator(9), dtype=torch.float64)
+    offset *= torch.tensor([0.2, 0.8] * 5).sqrt()[:, None, None, None]
+    layer = LineNoise(1, 1, (100.0, 400.0, 1600.0)).double()
+    layer.start_from(noise_like(cond) + offset, cond)
+    assert float(layer.log_variance.detach()[0, 1].exp()) == pytest.approx(0.4, rel=0.2)

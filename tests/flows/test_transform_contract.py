@@ -46,6 +46,20 @@ def test_log_det_is_the_jacobian_s_row_by_row(case: Case, size: int) -> None:
 
 
 @each_transform
+def test_an_elementwise_transform_has_a_positive_diagonal_jacobian_and_no_other_has(case: Case) -> None:
+    transform = made(case)
+    alone = single(conditions(BATCH, case.planes, *case.sizes[0]), 1)
+    x = noise_like(alone).flatten()
+    jacobian = torch.autograd.functional.jacobian(
+        lambda flat: transform(flat.reshape(alone.clean.shape), alone)[0].flatten(), x
+    )
+    diagonal = jacobian.diagonal()
+    is_one = bool((diagonal > 0).all()) and torch.equal(jacobian, diagonal.diag())
+    # A scale of one plane could turn to a negative one in training: it does not promise.
+    assert transform.elementwise == (is_one and len(x) > 1 and "Conv1x1" not in type(transform).__name__)
+
+
+@each_transform
 def test_batch_of_mixed_cameras_and_isos_equals_singles(case: Case) -> None:
     transform = made(case)
     cond = conditions(5, case.planes, *case.sizes[0])

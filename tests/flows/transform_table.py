@@ -20,12 +20,13 @@ from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
 from noiseflow.flows.masked_net import MaskedNet
 from noiseflow.flows.reversed import Reversed
+from noiseflow.flows.shape import SinhArcsinh
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.flows.spline_coupling import PixelSpline, SplineCoupling, spline_outputs
 from noiseflow.flows.split import Split
 from noiseflow.flows.squeeze import Squeezed
-from noiseflow.flows.tails import SinhArcsinh
+from noiseflow.flows.tails import CubicTails
 from noiseflow.flows.transform import Transform
 
 CAMERAS = 3
@@ -51,6 +52,10 @@ def net(inputs: int, outputs: int, g: torch.Generator, kernel: int = 3, planes: 
     return ConditionalNet(inputs, outputs, planes, CAMERAS, 6, kernel, generator=g)
 
 
+def own_signal_net(g: torch.Generator) -> ConditionalNet:
+    return ConditionalNet(PLANES, 2 * PLANES, PLANES, CAMERAS, 6, generator=g, own_signal=True)
+
+
 def autoregressive(g: torch.Generator, planes: int = PLANES, above: int = 1, beside: int = 2) -> MaskedAutoregressive:
     return MaskedAutoregressive(MaskedNet(planes, CAMERAS, 2 * planes, above, beside, generator=g))
 
@@ -63,6 +68,16 @@ def squeezed_coupling(planes: int, inputs: int, g: torch.Generator) -> Squeezed:
 
 def signal_share(cond: Conditions) -> Tensor:
     return 1 / (1 + cond.clean)
+
+
+def few_electrons(cond: Conditions) -> tuple[Tensor, Tensor]:
+    """Skewness and excess kurtosis of both signs, beyond the bounds here and there."""
+    return 1.5 * cond.clean - 0.4, 2 * cond.clean.square() - 0.2
+
+
+def heavy(tails: CubicTails) -> CubicTails:
+    nn.init.constant_(tails.kurtosis, 2.0)
+    return tails
 
 
 SPLINE = spline_outputs(PLANES, 5)
@@ -80,9 +95,11 @@ TRANSFORMS: dict[str, Case] = {
     "row_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, start=0.5)),
     "row_noise_one_plane": Case(lambda g: LineNoise(1, CAMERAS, ISOS, "row", signal_share, 0.5), planes=1),
     "column_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, "column", signal_share, 0.5)),
-    "tails": Case(lambda g: SinhArcsinh(CAMERAS, ISOS)),
-    "tails_by_share": Case(lambda g: SinhArcsinh(CAMERAS, ISOS, signal_share)),
+    "skew": Case(lambda g: SinhArcsinh(CAMERAS, ISOS, few_electrons)),
+    "tails": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS))),
+    "tails_by_share": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS, signal_share))),
     "channel_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.channel())),
+    "own_signal_coupling": Case(lambda g: MaskedAffineCoupling(own_signal_net(g), masks.channel())),
     "checkerboard_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.checkerboard(True))),
     "row_coupling": Case(lambda g: MaskedAffineCoupling(net(1, 2, g, planes=1), masks.rows(True)), planes=1),
     "spline_coupling": Case(lambda g: SplineCoupling(net(4, SPLINE, g), masks.channel(True), 5)),

@@ -6,7 +6,9 @@ from model_table import generator, spec_of
 
 from noiseflow.flows import Conditions, Flow
 from noiseflow.flows.line_noise import LineNoise
+from noiseflow.flows.shape import SinhArcsinh
 from noiseflow.flows.shot_read import ShotReadScale
+from noiseflow.flows.tails import CubicTails
 from noiseflow.models import build
 
 
@@ -17,10 +19,10 @@ def test_starts_exactly_as_the_physics(layout: str) -> None:
     cond = model.checked(Conditions(clean, 800.0, "B"))
     noise = model.sample(cond, generator(2))
     # A rotation within the residual leaves the density alone as long as it is the identity.
-    physics = (ShotReadScale, LineNoise)
+    physics = (ShotReadScale, LineNoise, SinhArcsinh, CubicTails)
     head = Flow(transform for transform in model.flow.transforms if isinstance(transform, physics))
     torch.testing.assert_close(model.log_prob(noise, cond), head.log_prob(noise, cond), rtol=1e-9, atol=1e-9)
-    assert any(isinstance(transform, LineNoise) for transform in head.transforms)
+    assert [type(transform) for transform in head.transforms] == list(physics)
 
 
 def test_is_below_20000_parameters() -> None:

@@ -32,6 +32,24 @@ def test_files_are_what_libraw_reads_back(tmp_path: Path, name: str) -> None:
     assert np.square(z).mean() == pytest.approx(1, abs=5 * np.sqrt(3 / z.size) + 0.05)
 
 
+def test_less_light_is_less_signal_and_the_noise_that_belongs_to_it(tmp_path: Path) -> None:
+    manifest = simulate(tmp_path / "dim", "Sony A7S2", [1600], light=0.01, **SMALL)  # type: ignore[arg-type]
+    simulate(tmp_path / "full", "Sony A7S2", [1600], **SMALL)  # type: ignore[arg-type]
+    assert manifest["light"] == 0.01
+    scene = manifest["scenes"][1]
+    dim, full = (read_raw(tmp_path / folder / scene["clean"]) for folder in ("dim", "full"))
+    # Half a code of the finer grid of the twin.
+    assert np.abs(100 * dim.normalised() - full.normalised()).max() < 100 * 0.51 / (65532 - 2048)
+    noisy = read_raw(tmp_path / "dim" / scene["noisy"][0])
+    assert noisy.exposure_s == pytest.approx(1e-4)
+    slope, offset = noisy.noise_profile[0]
+    z = (noisy.normalised() - dim.normalised()) / np.sqrt(slope * dim.normalised() + offset)
+    # Within 5 standard errors of 6,144 values of kurtosis below 5, and of 64 rows.
+    assert np.square(z).mean() == pytest.approx(1, abs=5 * (4 / z.size) ** 0.5 + 0.05)
+    with pytest.raises(RawError, match="light 0: expected more than 0"):
+        simulate(tmp_path / "none", "PG-12", light=0)
+
+
 def test_the_seed_decides_and_frames_differ(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         simulate(tmp_path / name, "PG-12", [100], frames=2, seed=seed, **SMALL)  # type: ignore[arg-type]

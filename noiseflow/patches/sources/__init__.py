@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noiseflow.errors import RawError
-from noiseflow.patches.sources import emva, folder, sidd, sidd_blocks, simulation, single
+from noiseflow.patches.sources import emva, folder, sidd, sidd_blocks, simulation, single, synthetic
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
 from noiseflow.raw.settings import RawSettings
 
@@ -28,6 +28,7 @@ class Source:
 SOURCES: tuple[Source, ...] = (
     Source("EMVA 1288 data set", emva.recognises, emva.gather),
     Source("simulation", simulation.recognises, simulation.gather),
+    Source("synthesised pairs", synthetic.recognises, synthetic.gather),
     Source("SIDD", sidd.recognises, sidd.gather),
     Source("SIDD blocks", sidd_blocks.recognises, sidd_blocks.gather),
     Source("folder of raw files", folder.recognises, folder.gather),

@@ -1,0 +1,166 @@
+"""A camera's fixed pattern: what is the same in each of its frames."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noiseflow.augment.windows import Window
+from noiseflow.calibrate.profile import Profile, Setting
+from noiseflow.errors import DataError
+from noiseflow.flows.draws import Keyed, Stream, normal, row_normal, uniform
+
+__all__ = ["FixedPattern", "pattern_from_profile"]
+
+MODES = 3
+"""Cosines along each side that make up the dark shading."""
+
+
+@dataclass(frozen=True)
+class FixedPattern:
+    """PRNU, dark signal and hot pixels of one camera body, drawn once from its seed.
+
+    A pixel of expected signal s gives s·(1 + PRNU) + hot before its shot noise, and DSNU and
+    shading on top.  Row and column parts are shared by all pixels of a sensor row or column.
+    The shading is a sum of the lowest cosines; hot pixels have amplitudes hot_dn·(1 + Exp(1)).
+
+    Parameters
+    ----------
+    seed : int
+        Of the camera body.
+    prnu, prnu_row, prnu_column : float
+        σ of the photo response, as a part of the signal: pixels, rows, columns.
+    dsnu_dn, dsnu_row_dn, dsnu_column_dn : float
+        σ of the dark signal in DN.
+    shading_dn : float
+        From the lowest to the highest place of the smooth dark shading, DN.
+    hot_fraction : float
+        Part of the pixels that are hot.
+    hot_dn : float
+        Least of a hot pixel, DN.
+
+    References
+    ----------
+    EMVA Standard 1288, release 4.0, section 8 (PRNU and DSNU, and their parts).
+    """
+
+    seed: int = 0
+    prnu: float = 0.0
+    prnu_row: float = 0.0
+    prnu_column: float = 0.0
+    dsnu_dn: float = 0.0
+    dsnu_row_dn: float = 0.0
+    dsnu_column_dn: float = 0.0
+    shading_dn: float = 0.0
+    hot_fraction: float = 0.0
+    hot_dn: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no sensor has."""
+        for name, value in vars(self).items():
+            if name != "seed" and not 0 <= value < math.inf:
+                raise DataError(f"fixed pattern: {name}: expected 0 or more; got {value}")
+        if self.hot_fraction > 1:
+            raise DataError(f"fixed pattern: hot_fraction: expected 0 … 1; got {self.hot_fraction}")
+
+    def exposed(self, signal_dn: Tensor, window: Window) -> Tensor:
+        """Signal in DN above black (1, C, h, w) to what its pixels expect before shot noise."""
+        gain = self._parts(signal_dn, window, Stream.PRNU, self.prnu, self.prnu_row, self.prnu_column)
+        if gain is not None:
+            signal_dn = signal_dn * (1 + gain)
+        if self.hot_fraction:
+            u = uniform(signal_dn, self._keyed(window), Stream.HOT) / self.hot_fraction
+            signal_dn = signal_dn + torch.where(u < 1, self.hot_dn * (1 - u.log()), 0).to(signal_dn)
+        return signal_dn
+
+    def dark(self, like: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
+        """DSNU and shading in DN, of the shape (1, C, h, w) of `like`; `size` is the frame's, in pixels of a plane."""
+        parts = self._parts(like, window, Stream.DARK, self.dsnu_dn, self.dsnu_row_dn, self.dsnu_column_dn)
+        dark = torch.zeros_like(like) if parts is None else parts
+        return dark + self._shading(like, window, size) if self.shading_dn else dark
+
+    def _keyed(self, window: Window, frame: int = 0) -> Keyed:
+        return Keyed(self.seed, (frame,), window.top, window.left)
+
+    def _parts(
+        self, like: Tensor, window: Window, stream: Stream, pixel: float, row: float, column: float
+    ) -> Tensor | None:
+        """Pixel, row and column noise of these σ, shape of `like`; None if there is none."""
+        if not (pixel or row or column):
+            return None
+        total = pixel * normal(like, self._keyed(window), stream)
+        # R and G1 share a sensor row, R and G2 a column.
+        if row:
+            lines = row_normal(like, like.shape[1] // 2 or 1, self._keyed(window, 1), stream)
+            total = total + row * (lines if like.shape[1] == 1 else lines.repeat_interleave(2, 1))
+        if column:
+            keyed = replace(self._keyed(window, 2), top=0)
+            lines = normal(like[:, : like.shape[1] // 2 or 1, :1], keyed, stream)
+            total = total + column * (lines if like.shape[1] == 1 else lines.repeat(1, 2, 1, 1))
+        return total
+
+    def _shading(self, like: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
+        weights = normal(like.new_empty(1, 1, MODES, MODES), Keyed(self.seed), Stream.SHADING)[0, 0]
+        weights[0, 0] = 0
+
+        def cosines(first: int, count: int, length: int) -> Tensor:
+            place = (torch.arange(first, first + count, device=like.device, dtype=like.dtype) + 0.5) / length
+            return (math.pi * place[:, None] * torch.arange(MODES, device=like.device)).cos()
+
+        grid = cosines(0, 65, 65) @ weights @ cosines(0, 65, 65).T
+        here = cosines(window.top, window.height, size[0]) @ weights @ cosines(window.left, window.width, size[1]).T
+        return here * (self.shading_dn / (grid.max() - grid.min()))
+
+
+def pattern_from_profile(profile: Profile, iso: float, seed: int = 0) -> FixedPattern:
+    """The fixed pattern that a calibrated profile describes, at any ISO.
+
+    Root mean squares over planes, linear in log ISO between the profile's ISOs.  What was not
+    measured is 0.  Hot pixels are as many as were found, each above the threshold of the search.
+
+    Raises
+    ------
+    DataError
+        The profile has neither PRNU nor DSNU: it was calibrated on too few frames.
+    """
+    at = [[setting for setting in profile.settings if setting.iso == known] for known in profile.isos]
+    rows = [{name: _mean_square([_of(setting, name) for setting in settings]) for name in _NAMES} for settings in at]
+    table = {
+        name: float(np.interp(math.log(iso), np.log(profile.isos), [row[name] for row in rows])) for name in _NAMES
+    }
+    if not (table["prnu"] or table["dsnu_dn"]):
+        raise DataError(
+            f"{profile.camera}: the profile has no PRNU or DSNU; calibrate with 16 or more frames of a flat and darks"
+        )
+    return FixedPattern(seed, **table)
+
+
+_NAMES = tuple(name for name in FixedPattern.__dataclass_fields__ if name != "seed")
+
+
+def _of(setting: Setting, name: str) -> float:
+    """One number of `FixedPattern` in a profile's setting; 0 where it was not measured."""
+    percent, level = setting.value("prnu_percent") or 0.0, setting.value("prnu_dn") or 0.0
+    facts = setting.facts
+    if name.startswith("prnu"):
+        part = setting.value({"prnu": "prnu_pixel_dn"}.get(name, f"{name}_dn"))
+        if part is None:
+            return percent / 100 if name == "prnu" else 0.0
+        return part / level * percent / 100 if level else 0.0
+    if name == "dsnu_dn":
+        pixel = setting.value("dsnu_pixel_dn")
+        return float((setting.value("dsnu_dn") or 0.0) if pixel is None else pixel)
+    if name.startswith("dsnu"):
+        return setting.value(name) or 0.0
+    plain = {
+        "shading_dn": facts.get("dark_shading_range_dn", 0.0),
+        "hot_fraction": 1e-6 * facts.get("hot_pixels_per_million", 0.0),
+        "hot_dn": facts.get("hot_above_dn", 0.0),
+    }
+    return float(plain[name])
+
+
+def _mean_square(values: list[float]) -> float:
+    return math.sqrt(sum(value**2 for value in values) / len(values))

@@ -1,0 +1,103 @@
+"""The noise level of a model: σ for each pixel of a clean signal, in closed form or measured from its samples."""
+
+import torch
+from torch import Tensor
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Keyed
+from noiseflow.flows.iso import at_iso
+from noiseflow.models.model import NoiseModel
+
+__all__ = ["NoiseLevel", "noise_profile"]
+
+LEVELS = 9
+"""Signals at which σ is measured, even in their root from 0 to 1."""
+
+ISOS = 7
+"""Most ISOs at which it is measured."""
+
+FLAT = 64
+"""Side of a flat, in pixels of a plane: a σ from 4,096 values has a standard error of 1.1 %."""
+
+
+class NoiseLevel:
+    """σ of a model's noise, per pixel, in units of the normalised signal.
+
+    A model whose variance is a line in the signal says it itself.  Of any other, noise is drawn
+    on flats, once, and σ interpolated between them in the root of the signal and log ISO.
+    What clipping takes from the noise is not counted in the closed form.
+
+    Parameters
+    ----------
+    model : NoiseModel
+    """
+
+    def __init__(self, model: NoiseModel) -> None:
+        self.model = model
+        chosen = torch.linspace(0, len(model.spec.isos) - 1, min(ISOS, len(model.spec.isos))).round().long().tolist()
+        self.isos = tuple(model.spec.isos[index] for index in chosen)
+        self._measured: dict[int, Tensor] = {}
+
+    def __call__(self, cond: Conditions) -> Tensor:
+        """σ, (B, C, H, W)."""
+        cond = self.model.checked(cond)
+        line = self.model.linear_variance(cond)
+        if line is not None:
+            return (line[0] * cond.clean.clamp(min=0) + line[1]).sqrt().expand_as(cond.clean)
+        curves = torch.stack(
+            [self._curve(camera, iso) for camera, iso in zip(cond.camera_indices.tolist(), cond.isos, strict=True)]
+        ).to(cond.clean)
+        place = cond.clean.clamp(0, 1).sqrt().flatten(2) * (LEVELS - 1)
+        below = place.long().clamp(max=LEVELS - 2)
+        left, right = curves.gather(2, below), curves.gather(2, below + 1)
+        return (left + (right - left) * (place - below)).exp().reshape(cond.clean.shape)
+
+    def _curve(self, camera: int, iso: Tensor) -> Tensor:
+        """Log σ of a camera at an ISO, (C, `LEVELS`)."""
+        if camera not in self._measured:
+            self._measured[camera] = torch.stack([self._measure(camera, iso_) for iso_ in self.isos], -1)
+        table = self._measured[camera]
+        knots = torch.tensor(self.isos, dtype=torch.float64).log()
+        flat = table.flatten(0, 1)
+        return at_iso(flat, knots, iso.detach().double().cpu().expand(len(flat))).reshape(table.shape[:2])
+
+    def _measure(self, camera: int, iso: float) -> Tensor:
+        """Log σ on flats, (C, `LEVELS`), float64."""
+        like = next(self.model.parameters(), torch.empty(0))
+        signal = torch.linspace(0, 1, LEVELS, dtype=like.dtype, device=like.device).square()[:, None, None, None]
+        clean = signal.expand(-1, self.model.planes, FLAT, FLAT).contiguous()
+        noise = self.model.sample(Conditions(clean, iso, camera), Keyed(0, tuple(range(LEVELS))))
+        return noise.double().square().mean((2, 3)).log().mul(0.5).T.cpu()
+
+
+def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[float, float], ...]:
+    """(S, O) of the DNG NoiseProfile, once for all planes or for R, G, B: var = S·signal + O.
+
+    From the model's own line, or, of a model without one, by weighted least squares through the
+    variance measured on flats below 0.6 of the range, where nothing clips.
+
+    References
+    ----------
+    Adobe: Digital Negative (DNG) Specification 1.4, NoiseProfile.
+    """
+    cond = model.checked(Conditions(torch.zeros(1, model.planes, 1, 1), iso, camera))
+    line = model.linear_variance(cond)
+    if line is not None:
+        slope, offset = (value.detach().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in line)
+    else:
+        signal = torch.linspace(0, 1, LEVELS, dtype=torch.float64).square()
+        used = signal < 0.6
+        level = NoiseLevel(model)
+        variance = level._curve(int(cond.camera_indices[0]), cond.isos[0])[:, used].mul(2).exp()
+        design = torch.stack([signal[used], torch.ones(int(used.sum()), dtype=torch.float64)], 1)
+        weighted = design[None] / variance[:, :, None]
+        solution = torch.linalg.lstsq(weighted, torch.ones_like(variance)[:, :, None]).solution[:, :, 0]
+        slope, offset = solution.clamp(min=0).unbind(1)
+    pairs = torch.stack([slope, offset], 1)
+    if model.planes == 4 and model.spec.layout == "bayer":
+        pairs = torch.stack([pairs[0], pairs[1:3].mean(0), pairs[3]])
+    elif model.planes == 4:
+        pairs = pairs.mean(0, keepdim=True)
+    if len(pairs) > 1 and bool((pairs == pairs[0]).all()):
+        pairs = pairs[:1]
+    return tuple((float(s), float(o)) for s, o in pairs)

@@ -1,0 +1,281 @@
+"""A data set of noisy and clean pairs, made of clean pictures and fitted noise models."""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noiseflow._version import __version__
+from noiseflow.augment.distributions import Distribution, LogUniform, distribution
+from noiseflow.augment.pairs import FORMATS, NOTES, Choice, Pair, Recipe, make_pair, read_note
+from noiseflow.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
+from noiseflow.models import load
+from noiseflow.models.files import SPEC, WEIGHTS
+from noiseflow.patches.duplicates import file_checksum
+from noiseflow.patches.executors import Pool, executor, processors
+from noiseflow.patches.parts import write_whole
+from noiseflow.patches.sources import collect
+from noiseflow.patches.sources.synthetic import PAIRS, SYNTHESIS
+from noiseflow.progress import Progress, silent
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["Synthesis", "synthesize"]
+
+PARTIAL = ".partial"
+
+WORTH_PROCESSES = 8
+"""Fewer pairs are made in this process: others would take longer to start."""
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What was made: the folder, its pairs and the pictures that they are of, and pairs that stood there before."""
+
+    folder: Path
+    pairs: int
+    pictures: int
+    resumed: int
+
+
+def synthesize(
+    clean: str | Path,
+    out: str | Path,
+    runs: Sequence[str | Path],
+    *,
+    per_image: int = 1,
+    cameras: Sequence[str] | None = None,
+    iso: float | Sequence[float] | Distribution | None = None,
+    exposure: float | Sequence[float] | Distribution = 1.0,
+    kind: str = "dng",
+    seed: int = 0,
+    settings: RawSettings | None = None,
+    overwrite: bool = False,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress = silent,
+) -> Synthesis:
+    """Write noisy and clean pairs, and a manifest of them, into a folder.
+
+    For each pair a camera, an ISO and an exposure are drawn, and noise of that camera's
+    model is added to the clean frame times the exposure.  All of it hangs on the seed, the
+    picture's name and the pair's number alone: the bytes are the same for any number of
+    processes, and a picture more or less leaves the others as they are.
+
+    What is done stands in ``OUT.partial`` until all is; a call that was stopped goes on from
+    there when it is repeated.  ``manifest.jsonl`` has a line for each pair, ``synthesis.json`` says
+    how it was made, and `noiseflow.patches.ingest` makes a patch store of the folder.
+
+    Parameters
+    ----------
+    clean : path
+        A raw file, a folder of them or a data set that we know; clean twins where there are
+        any, else every frame counts as clean.
+    out : path
+        The folder to write.
+    runs : sequence of path
+        Run folders of one model or several.
+    per_image : int
+        Pairs of each clean frame.
+    cameras : sequence of str, optional
+        Those to draw from, each as likely as the others; all that the models know if None.
+    iso : float, sequence of float or Distribution, optional
+        Log-uniform over the ISOs that the camera's model was fitted at if None.  Rounded to a
+        whole number.
+    exposure : float, sequence of float or Distribution
+        At most 1.
+    kind : str
+        ``"dng"``, or ``"h5"``: clean in float32 instead of 16 bits, and compressed.
+    seed : int
+    settings : RawSettings, optional
+        What to take instead of what the clean files say.
+    overwrite : bool
+        Whether a set in `out`, or what another call left, may be replaced.
+    jobs : int, optional
+        Processes; all processors if None, this one for less than 8 pairs.
+    scheduler : str, optional
+        Address of a Dask scheduler to work on instead; its workers must reach all folders
+        under the same names.
+    progress : Progress
+        Told of pairs done.
+
+    Raises
+    ------
+    RawError
+        No clean frame, or one that cannot be read.
+    ModelError
+        No run, or a camera that no model knows.
+    DataError
+        Arguments that make no sense, or `out` is in the way.
+    """
+    out, partial = Path(out), Path(f"{out}{PARTIAL}")
+    if per_image < 1 or kind not in FORMATS:
+        raise DataError(
+            f"expected one pair of each image or more, as {' or '.join(FORMATS)}; got {per_image}, {kind!r}"
+        )
+    if not 0 <= seed < 2**32:
+        raise DataError(f"seed: expected 0 … 2³² − 1; got {seed}")
+    _may_write(out, overwrite=overwrite)
+    recipe = _recipe(runs, cameras, iso, exposure, kind, seed)
+    pairs = _pairs(Path(clean), settings or RawSettings(), per_image)
+    said = {"tool": f"noiseflow {__version__}", "per_image": per_image, **_said(recipe)}
+    _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
+    todo = [pair for pair in pairs if read_note(partial, pair) is None]
+    try:
+        with executor(jobs or (processors() if len(todo) >= WORTH_PROCESSES else 1), scheduler) as pool:
+            _run(pool, partial.absolute(), todo, recipe, len(pairs), progress)
+        _finish(partial, out, pairs)
+    except BrokenProcessPool as error:
+        raise NoiseflowError(f"{out}: a process was killed, perhaps for want of memory; {_kept(partial)}") from error
+    except NoiseflowError as error:
+        raise type(error)(f"{error}; {_kept(partial)}") from error
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error}); {_kept(partial)}") from error
+    return Synthesis(out, len(pairs), len({pair.picture for pair in pairs}), len(pairs) - len(todo))
+
+
+def _kept(partial: Path) -> str:
+    return f"what is done is kept in {partial.name}: mend that and give the same command again to go on"
+
+
+def _may_write(out: Path, *, overwrite: bool) -> None:
+    if not out.absolute().parent.is_dir():
+        raise DataError(f"{out.parent}: no such folder to write {out.name} into")
+    if not out.exists():
+        return
+    if not (out / SYNTHESIS).is_file():
+        raise DataError(f"{out}: exists and is no synthesised data set; choose another name")
+    if not overwrite:
+        raise DataError(f"{out}: exists; pass --overwrite to replace it")
+
+
+def _recipe(
+    runs: Sequence[str | Path],
+    cameras: Sequence[str] | None,
+    iso: float | Sequence[float] | Distribution | None,
+    exposure: float | Sequence[float] | Distribution,
+    kind: str,
+    seed: int,
+) -> Recipe:
+    choices = []
+    for run in (Path(run).absolute() for run in runs):
+        model = load(run)
+        low, high = model.iso_range
+        isos = LogUniform(low, high) if iso is None else distribution(iso, "iso")
+        checksum = file_checksum(run / WEIGHTS)[:16] + file_checksum(run / SPEC)[:16]
+        choices += [Choice(name, run, checksum, isos) for name in model.cameras]
+        _warn_of_far(isos, low, high, model.spec.model)
+    known = [choice.camera for choice in choices]
+    if not known:
+        raise ModelError("no run folder given; expected one or more of `noiseflow fit`")
+    for name in cameras or ():
+        if name not in known:
+            raise ModelError(f"camera {name!r} is not one these runs were fitted for; they know {', '.join(known)}")
+    exposures = distribution(exposure, "exposure")
+    least, most = (float(exposures(torch.tensor(u, dtype=torch.float64))) for u in (0.0, 1.0))
+    # A logarithm and its exponential may miss 1 by a rounding.
+    if not 0 < least <= most <= 1 + 1e-9:
+        raise DataError(
+            f"exposure: expected more than 0 and at most 1, the clean frame's own; got {least:g} to {most:g}"
+        )
+    chosen = tuple(choice for choice in choices if not cameras or choice.camera in cameras)
+    return Recipe(chosen, exposures, kind, seed, one_twin=least == most)
+
+
+def _warn_of_far(isos: Distribution, low: float, high: float, model: str) -> None:
+    ends = [float(isos(torch.tensor(u, dtype=torch.float64))) for u in (0.0, 1.0)]
+    far = [f"{end:g}" for end in dict.fromkeys(ends) if not 0.99 * low <= end <= 1.01 * high]
+    if far:
+        warnings.warn(
+            f"ISO {', '.join(far)} is outside {low:g}…{high:g}, at which this {model} was fitted; its parameters are "
+            "extrapolated in log ISO",
+            ExtrapolationWarning,
+            stacklevel=4,
+        )
+
+
+def _pairs(clean: Path, settings: RawSettings, per_image: int) -> list[Pair]:
+    scenes = collect(clean, settings).scenes
+    frames = [frame for scene in scenes for frame in ([scene.clean] if scene.clean else scene.frames)]
+    base = clean if clean.is_dir() else clean.parent
+    names: dict[str, Path] = {}
+    for frame in frames:
+        name = frame.path.relative_to(base).with_suffix("").as_posix().removesuffix("_CLEAN")
+        if name in names and names[name] != frame.path:
+            raise DataError(f"{frame.path}: would be written under the name of {names[name]}; rename one of them")
+        if name in names:
+            raise DataError(f"{frame.path}: holds several frames; synthesize reads files of one frame each")
+        names[name] = frame.path
+    return [Pair(frame, name, number) for frame, name in zip(frames, names, strict=True) for number in range(per_image)]
+
+
+def _said(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "seed": recipe.seed,
+        "format": recipe.kind,
+        "cameras": [
+            {"camera": choice.camera, "run": choice.run.name, "run_sha256": choice.checksum, "iso": repr(choice.iso)}
+            for choice in recipe.choices
+        ],
+        "exposure": repr(recipe.exposure),
+    }
+
+
+def _begin(partial: Path, said: bytes, *, overwrite: bool) -> None:
+    stated = partial / SYNTHESIS
+    if partial.exists():
+        ours = stated.is_file()
+        if ours and stated.read_bytes() == said:
+            return
+        if not overwrite or not ours:
+            what = "was left by a call with other arguments or models" if ours else "is no unfinished data set"
+            raise DataError(f"{partial}: {what}; move it away{', or pass --overwrite to start anew' if ours else ''}")
+        shutil.rmtree(partial)
+    partial.mkdir()
+    write_whole(stated, said)
+
+
+def _run(pool: Pool, folder: Path, todo: Sequence[Pair], recipe: Recipe, total: int, progress: Progress) -> None:
+    """Make pairs, no more of them at a time than keep the workers busy."""
+    done, left = total - len(todo), iter(todo)
+    waiting: set[Future[str]] = set()
+    while True:
+        for pair in islice(left, max(1, 2 * pool.workers - 1) - len(waiting)):
+            waiting.add(pool.submit(make_pair, folder, pair, recipe))
+        if not waiting:
+            return
+        finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in finished:
+            done += 1
+            progress(done, total, future.result())
+
+
+def _finish(partial: Path, out: Path, pairs: Sequence[Pair]) -> None:
+    """Write the manifest, remove what belongs to no pair, and give the folder its name."""
+    lines = [line for pair in pairs if (line := read_note(partial, pair)) is not None]
+    if len(lines) < len(pairs):
+        raise DataError(
+            f"{partial}: {len(pairs) - len(lines)} pair(s) are not there though they were made; do the workers of the "
+            "cluster reach this folder under the same name?"
+        )
+    write_whole(partial / PAIRS, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    wanted = {partial / line[kind] for line in lines for kind in ("noisy", "clean")}
+    for file in _files(partial):
+        if file not in wanted and file.name not in (SYNTHESIS, PAIRS):
+            file.unlink()
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(partial, out)
+    shutil.rmtree(out / NOTES)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in list(folder.rglob("*")) if path.is_file() and NOTES not in path.parts)

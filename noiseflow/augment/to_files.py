@@ -1,0 +1,90 @@
+"""Sampled frames straight to files, one at a time."""
+
+from pathlib import Path
+from typing import Any
+
+from noiseflow.augment.frame import sample_frame
+from noiseflow.augment.preview import check_preview, write_preview
+from noiseflow.augment.write import check_target, write_frame
+from noiseflow.errors import DataError
+from noiseflow.models.model import NoiseModel
+from noiseflow.progress import Progress, silent
+from noiseflow.raw.image import RawImage
+
+__all__ = ["burst_paths", "sample_to_files"]
+
+
+def burst_paths(path: str | Path, frames: int) -> list[Path]:
+    """The file of a single frame, or those of a burst, numbered from 000.
+
+    >>> [path.name for path in burst_paths("noisy.dng", 2)]
+    ['noisy_000.dng', 'noisy_001.dng']
+    """
+    path = Path(path)
+    if frames < 1:
+        raise DataError(f"frames: expected 1 or more; got {frames}")
+    return [path] if frames == 1 else [path.with_name(f"{path.stem}_{n:03d}{path.suffix}") for n in range(frames)]
+
+
+def sample_to_files(
+    model: NoiseModel,
+    clean: RawImage,
+    out: str | Path,
+    *,
+    frames: int = 1,
+    preview: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **how: Any,
+) -> list[Path]:
+    """Draw noise for a clean frame, or a burst of it, and write each frame as soon as it is drawn.
+
+    Every file takes its name only when it is whole; a burst that was cut short keeps the
+    frames that were done.
+
+    Parameters
+    ----------
+    model : NoiseModel
+    clean : RawImage
+    out : path
+        Its suffix says the format; of a burst the names are `burst_paths`.
+    frames : int
+    preview : path, optional
+        A PNG of the first frame.
+    overwrite : bool
+    progress : Progress
+        Told of pixels.
+    **how
+        As of `sample_frame`.
+
+    Returns
+    -------
+    list of path
+        The files, in the order of the frames.
+
+    Raises
+    ------
+    DataError
+        Before anything is drawn, if a file exists and may not be replaced, or has no known suffix.
+    """
+    paths = burst_paths(out, frames)
+    for path in paths:
+        check_target(path, overwrite=overwrite)
+    if preview is not None:
+        check_preview(preview, overwrite=overwrite)
+    for number, path in enumerate(paths):
+        told = _part(progress, number * clean.mosaic.size, frames * clean.mosaic.size)
+        frame = sample_frame(model, clean, frame=number, progress=told, **how)
+        write_frame(path, frame, overwrite=overwrite)
+        if number == 0 and preview is not None:
+            write_preview(preview, frame.image, overwrite=overwrite)
+    return paths
+
+
+def _part(progress: Progress, before: int, whole: int) -> Progress:
+    """What tells of one frame as a part of all."""
+
+    def told(done: int, total: int, note: str = "") -> None:
+        progress(before + done, whole, note)
+
+    return told

@@ -1,0 +1,55 @@
+"""Rectangles of a frame."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Window"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a frame, in pixels of a plane."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def bottom(self) -> int:
+        """Row after the last."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """Column after the last."""
+        return self.left + self.width
+
+    @classmethod
+    def between(cls, top: int, left: int, bottom: int, right: int) -> "Window":
+        """From its edges."""
+        return cls(top, left, bottom - top, right - left)
+
+    def grown(self, margin: int, size: tuple[int, int]) -> "Window":
+        """With a margin on every side, as far as the frame goes."""
+        return Window.between(
+            max(self.top - margin, 0),
+            max(self.left - margin, 0),
+            min(self.bottom + margin, size[0]),
+            min(self.right + margin, size[1]),
+        )
+
+    def common(self, other: "Window") -> "Window":
+        """What both hold."""
+        return Window.between(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
+    def of(self, values: Tensor, whole: "Window") -> Tensor:
+        """The part of values (…, H, W) that cover `whole` which this window covers."""
+        top, left = self.top - whole.top, self.left - whole.left
+        return values[..., top : top + self.height, left : left + self.width]

@@ -1,0 +1,118 @@
+"""``noiseflow synthesize``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
+from noiseflow.cli.progress import shown
+from noiseflow.errors import NoiseflowError
+
+if TYPE_CHECKING:
+    from noiseflow.raw import RawSettings
+
+__all__ = ["synthesize"]
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """A list of numbers, or two of them with a hyphen between: a range, even in the logarithm."""
+    if value is None:
+        return None
+    try:
+        numbers = [float(part) for part in value.replace("-", ",").split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: expected numbers such as 800 or 400,800, or a range, 100-6400") from error
+    if "-" not in value:
+        return numbers
+    from noiseflow.augment import LogUniform
+    from noiseflow.errors import DataError
+
+    try:
+        low, high = numbers
+        return LogUniform(low, high)
+    except (ValueError, DataError) as error:
+        raise click.BadParameter(f"{value!r}: expected a range from low to high, such as 100-6400") from error
+
+
+@click.command()
+@click.argument("clean", type=PATH, metavar="CLEAN")
+@out_option("Folder to write.")
+@click.option("--run", "runs", type=PATH, multiple=True, required=True, help="Run folder; may be given several times.")
+@click.option(
+    "--per-image", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs of each clean frame."
+)
+@click.option("--cameras", metavar="NAME[,…]", help="Cameras to draw from; all that the runs know if not given.")
+@click.option(
+    "--isos",
+    callback=_numbers,
+    metavar="ISO[,…]|LOW-HIGH",
+    help="ISOs to draw from, or a range; the range that the run was fitted at if not given.",
+)
+@click.option(
+    "--exposures",
+    callback=_numbers,
+    metavar="PART[,…]|LOW-HIGH",
+    help="Factors on the light, at most 1, or a range, such as 0.01-1; as it is if not given.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["dng", "h5"]),
+    default="dng",
+    show_default=True,
+    help="Of the files; h5 holds clean signals in float32.",
+)
+@raw_options(leave_out=("iso", "camera", "exposure_s"))
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes; all processors if not given.")
+@click.option("--scheduler", help="Work on the Dask cluster of this scheduler, such as tcp://host:8786.")
+@seed_option
+@overwrite_option
+def synthesize(
+    clean: Path,
+    out: Path,
+    runs: tuple[Path, ...],
+    per_image: int,
+    cameras: str | None,
+    isos: Any,
+    exposures: Any,
+    kind: str,
+    settings: "RawSettings",
+    jobs: int | None,
+    scheduler: str | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Make a data set of noisy and clean pairs of the clean raw frames in the folder CLEAN.
+
+    Camera, ISO and exposure are drawn for each pair.  The same seed gives the same bytes for
+    any number of processes; when it was stopped, the same command goes on with what is done.
+
+    \b
+    noiseflow synthesize clean/ --run run/ --per-image 8 --isos 400-6400 --out pairs/
+    """  # noqa: D301
+    from noiseflow.augment import synthesize as make
+
+    try:
+        with shown("synthesize", "pairs") as progress:
+            result = make(
+                clean,
+                out,
+                runs,
+                per_image=per_image,
+                cameras=None if cameras is None else [name.strip() for name in cameras.split(",")],
+                iso=isos,
+                exposure=1.0 if exposures is None else exposures,
+                kind=kind,
+                seed=seed,
+                settings=settings,
+                overwrite=overwrite,
+                jobs=jobs,
+                scheduler=scheduler,
+                progress=progress,
+            )
+    except KeyboardInterrupt as stop:
+        raise NoiseflowError(f"{out}: stopped; the same command goes on with what is done") from stop
+    click.echo(
+        f"{result.folder}: {result.pairs} pairs of {result.pictures} pictures ({result.resumed} of them done before)"
+    )

@@ -1,0 +1,92 @@
+"""What models are fitted to patches by."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from noiseflow.fit.batches import PatchBatches, conditions_of
+from noiseflow.fit.objective import Place
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.model import NoiseModel
+from noiseflow.patches.mix import Patches
+
+__all__ = ["LikelihoodObjective", "mean_nll"]
+
+SHOWN = 4
+"""Held-out patches in a picture."""
+
+
+@dataclass
+class LikelihoodObjective:
+    """The NLL of the continuous density, nats/dim.
+
+    Parameters
+    ----------
+    batches : PatchBatches
+        To train on.
+    held_out_rows : ndarray of int
+        To judge by.
+    device : torch.device
+    references : mapping
+        Held-out NLL of the baselines, by name.
+    """
+
+    batches: PatchBatches
+    held_out_rows: NDArray[np.int64]
+    device: torch.device
+    references: Mapping[str, float] = field(default_factory=dict)
+    name: str = "nll"
+    unit: str = "nats/dim"
+
+    def batch(self, place: Place) -> tuple[Tensor, Conditions]:
+        """Noise and conditions of a step."""
+        batch = self.batches.read(place)
+        return batch.noise.to(self.device, non_blocking=True), conditions_of(batch, self.device)
+
+    def loss(
+        self, model: nn.Module, batch: tuple[Tensor, Conditions], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean NLL of the batch."""
+        noise, cond = batch
+        return -model(noise, cond).mean() / noise[0].numel(), {}
+
+    def held_out(self, model: nn.Module) -> float:
+        """Mean NLL of the held-out patches."""
+        assert isinstance(model, NoiseModel)
+        return mean_nll(model, self.batches.store, self.held_out_rows, self.device)
+
+    def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
+        """A step's patches."""
+        rows, batch = self.batches.chosen(place), self.batches.read(place)
+        first = ", ".join(map(str, rows[:5].tolist())) + (", …" if len(rows) > 5 else "")
+        tensors = {"row": torch.from_numpy(rows), "noise": batch.noise, "clean": batch.clean, "iso": batch.iso}
+        return f"patches {first} of {self.batches.store.path}", tensors
+
+    def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """Clean signal, real and sampled noise of some held-out patches, noise at ±4 σ."""
+        assert isinstance(model, NoiseModel)
+        batch = self.batches.store.read(self.held_out_rows[:: max(1, len(self.held_out_rows) // SHOWN)][:SHOWN])
+        cond = conditions_of(batch, self.device)
+        sampled = model.sample(cond, torch.Generator(self.device).manual_seed(0)).cpu()
+        sigma = batch.noise.std((1, 2, 3), keepdim=True).clamp(min=1e-12)
+        rows = [batch.clean.clamp(0, 1), *(0.5 + noise / (8 * sigma) for noise in (batch.noise, sampled))]
+        # A column a patch, its first plane: clean, real, sampled.
+        columns = [torch.cat([row[index, 0] for row in rows]) for index in range(len(batch.noise))]
+        return {"clean, real, sampled": torch.cat(columns, 1).clamp(0, 1)[None]}
+
+
+@torch.no_grad()
+def mean_nll(
+    model: NoiseModel, store: Patches, rows: NDArray[np.int64], device: torch.device | str = "cpu", size: int = 256
+) -> float:
+    """NLL in nats/dim over the given patches."""
+    total = 0.0
+    for start in range(0, len(rows), size):
+        batch = store.read(rows[start : start + size])
+        total -= float(model.log_prob(batch.noise.to(device), conditions_of(batch, device)).double().sum())
+    return total / (len(rows) * math.prod(store.patch_shape))

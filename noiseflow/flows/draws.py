@@ -1,0 +1,236 @@
+"""Random numbers of a sample: from a torch.Generator, or keyed by seed, frame and position."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from noiseflow.errors import DataError
+from noiseflow.flows.philox import philox
+
+__all__ = [
+    "Keyed",
+    "Source",
+    "Stream",
+    "integers",
+    "normal",
+    "of_elements",
+    "poisson",
+    "row_normal",
+    "uniform",
+]
+
+WORD = 2.0**-32
+SMALL_RATE = 10.0
+"""Poisson rate from which PTRS serves; below it the distribution function is inverted."""
+
+
+class Stream(IntEnum):
+    """What a random number is for; two of one position are independent if these differ."""
+
+    BASE = 0
+    SHOT = 1
+    READ = 2
+    ROW = 3
+    CROP = 4
+    PARAMETERS = 5
+    DEVELOPMENT = 6
+    PRNU = 8
+    DARK = 9
+    LINES = 10
+    SHADING = 11
+    HOT = 12
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """Random numbers that are a function of seed, frame, plane, row and column, whatever is drawn beside them.
+
+    A tile of a frame therefore gets the numbers that the whole frame has there, and an
+    element of a batch those that it has alone.  Each call of a model draws the same ones.
+
+    Parameters
+    ----------
+    seed : int
+        0 … 2⁶⁴ − 1.
+    frames : tuple of int
+        Number of the frame of each element of the batch, 0 … 2³² − 1: another number, other noise.
+    top, left : int
+        Row and column, in pixels of a plane, of the batch's first pixel in its frame.
+    size : tuple of int, optional
+        (H, W) of the whole frame in pixels of a plane; the batch's own if None.
+
+    Examples
+    --------
+    >>> whole = normal(torch.empty(1, 4, 8, 8), Keyed(seed=1, frames=(7,)))
+    >>> tile = normal(torch.empty(1, 4, 2, 3), Keyed(seed=1, frames=(7,), top=5, left=2))
+    >>> bool((tile == whole[:, :, 5:7, 2:5]).all())
+    True
+    """
+
+    seed: int
+    frames: tuple[int, ...] = (0,)
+    top: int = 0
+    left: int = 0
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit into the counter's words."""
+        if not 0 <= self.seed < 2**64:
+            raise DataError(f"seed: expected 0 … 2⁶⁴ − 1; got {self.seed}")
+        if not self.frames or not all(0 <= frame < 2**32 for frame in self.frames):
+            raise DataError(f"frames: expected at least one number 0 … 2³² − 1; got {self.frames}")
+        if self.top < 0 or self.left < 0:
+            raise DataError(f"position: expected row and column 0 or more; got {self.top}, {self.left}")
+
+
+Source = torch.Generator | Keyed | None
+"""Where a model takes its random numbers from; None is torch's own generator."""
+
+
+def of_elements(source: Source, rows: Sequence[int]) -> Source:
+    """The source for some elements of a batch."""
+    if not isinstance(source, Keyed):
+        return source
+    return replace(source, frames=tuple(source.frames[row] for row in rows))
+
+
+def normal(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor:
+    """Standard normal numbers of the shape (B, C, H, W), dtype and device of `like`.
+
+    Keyed, they are by Box and Muller from 32-bit words, so that |z| < 6.8.
+
+    References
+    ----------
+    Box, Muller: A note on the generation of random normal deviates, Ann. Math. Stat. 1958, eq. 1.
+    """
+    if not isinstance(source, Keyed):
+        return torch.randn(like.shape, generator=source, dtype=like.dtype, device=like.device)
+    real = torch.promote_types(like.dtype, torch.float32)
+    words = [word.to(real) for word in philox(_counter(like, source, stream, 4), source.seed)]
+    pairs = []
+    for one, two in (words[:2], words[2:]):
+        radius = ((one + 0.5) * WORD).log_().mul_(-2).clamp_(min=0).sqrt_()
+        angle = two * (2 * math.pi * WORD)
+        pairs += [radius * angle.cos(), radius * angle.sin()]
+    return _in_columns(pairs, like, source).to(like.dtype)
+
+
+def row_normal(like: Tensor, lines: int, source: Source, stream: Stream = Stream.ROW) -> Tensor:
+    """Standard normal numbers of a frame's rows, (B, lines, H, 1); keyed, the same at every column."""
+    if isinstance(source, Keyed):
+        source = replace(source, left=0)
+    return normal(like[:, :lines, :, :1], source, stream)
+
+
+def uniform(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor:
+    """Uniform numbers of the shape of `like`, float64: [0, 1) from a generator, the open (0, 1) keyed."""
+    if not isinstance(source, Keyed):
+        return torch.rand(like.shape, generator=source, dtype=torch.float64, device=like.device)
+    return _in_columns(_two_uniforms(_counter(like, source, stream, 2), source.seed), like, source)
+
+
+def integers(limits: tuple[int, ...], row: int, source: Source, stream: Stream = Stream.CROP) -> list[int]:
+    """One whole number 0 … limit − 1 for each limit, for element `row` of a batch; keyed, the frame's own."""
+    if not isinstance(source, Keyed):
+        return [int(torch.randint(limit, (1,), generator=source)) for limit in limits]
+    own = Keyed(source.seed, source.frames[row : row + 1])
+    draws = uniform(torch.empty(1, 1, 1, len(limits)), own, stream).flatten().tolist()
+    return [int(draw * limit) for draw, limit in zip(draws, limits, strict=True)]
+
+
+def poisson(rate: Tensor, source: Source, stream: Stream = Stream.SHOT) -> Tensor:
+    """Poisson counts of given rates (B, C, H, W), in the dtype of the rates.
+
+    Keyed, the distribution function is inverted below a rate of 10, and above it counts are
+    by transformed rejection (PTRS), whose every attempt has a key of its own: both are exact.
+
+    References
+    ----------
+    Hörmann: The transformed rejection method for generating Poisson random variables,
+    Insurance: Mathematics and Economics 12, 1993, algorithm PTRS.
+    """
+    if not isinstance(source, Keyed):
+        return torch.poisson(rate, generator=source)
+    counter = _counter(rate, source, stream, 1)
+    u, v = _two_uniforms(counter, source.seed)
+    exact = rate.double()
+    small = exact < SMALL_RATE
+    counts = torch.empty_like(exact)
+    counts[small] = _inverted(exact[small], u[small])
+    open_ = (~small).nonzero(as_tuple=True)
+    # A shape of four axes for every word, so that the words of single pixels can be picked from it.
+    words = [word.expand(rate.shape) for word in counter]
+    attempt = 0
+    u, v = u[open_], v[open_]
+    while len(u):
+        tried, accepted = _ptrs(exact[open_], u, v)
+        done = tuple(axis[accepted] for axis in open_)
+        counts[done] = tried[accepted]
+        open_ = tuple(axis[~accepted] for axis in open_)
+        attempt += 1
+        c0, c1, c2, c3 = (word[open_] for word in words)
+        u, v = _two_uniforms((c0, c1, c2 + (attempt << 16), c3), source.seed)
+    return counts.to(rate.dtype)
+
+
+def _counter(like: Tensor, source: Keyed, stream: Stream, columns: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Counter words: group of so many columns, row, attempt·2¹⁶ + stream·2⁸ + plane, frame; they broadcast."""
+    batch, planes, height, width = like.shape
+    if len(source.frames) != batch:
+        raise DataError(f"frames: expected {batch}, one for each element of the batch; got {len(source.frames)}")
+    groups = torch.arange(source.left // columns, (source.left + width - 1) // columns + 1, device=like.device)
+    rows = torch.arange(source.top, source.top + height, device=like.device)[:, None]
+    plane = torch.arange(planes, device=like.device)[:, None, None] + (stream << 8)
+    frames = torch.tensor(source.frames, device=like.device)[:, None, None, None]
+    return groups, rows, plane, frames
+
+
+def _in_columns(numbers: Sequence[Tensor], like: Tensor, source: Keyed) -> Tensor:
+    """Numbers of each group of columns put side by side, and those of the columns asked for taken."""
+    start = source.left % len(numbers)
+    return torch.stack(list(numbers), -1).flatten(3)[..., start : start + like.shape[3]]
+
+
+def _two_uniforms(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor]:
+    """Two numbers of the open interval (0, 1) in 52 bits for each counter, float64."""
+    w0, w1, w2, w3 = philox(counter, key)
+    u, v = (((high << 20 | low >> 12).double() + 0.5) * 2.0**-52 for high, low in ((w0, w1), (w2, w3)))
+    return u, v
+
+
+def _inverted(rate: Tensor, u: Tensor) -> Tensor:
+    """Least k with P(count ≤ k) ≥ u."""
+    count = torch.zeros_like(rate)
+    term = (-rate).exp()
+    below = term.clone()
+    at = (u > below).nonzero(as_tuple=True)[0]
+    rate, term, below, u = rate[at], term[at], below[at], u[at]
+    k = 0
+    # At a rate of 10 the terms are below the last bit of 1 from about 50 on.
+    while len(at) and k < 200:
+        k += 1
+        term = term * rate / k
+        below = below + term
+        count[at] = float(k)
+        more = u > below
+        at, rate, term, below, u = at[more], rate[more], term[more], below[more], u[more]
+    return count
+
+
+def _ptrs(rate: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """One attempt: counts, and whether they stand; constants and names as in the paper."""
+    b = 0.931 + 2.53 * rate.sqrt()
+    a = -0.059 + 0.02483 * b
+    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
+    squeeze = 0.9277 - 3.6224 / (b - 2)
+    u = u - 0.5
+    us = 0.5 - u.abs()
+    k = ((2 * a / us + b) * u + rate + 0.43).floor()
+    bound = k * rate.log() - rate - torch.lgamma(k + 1)
+    fits = (v * inverse_alpha / (a / us.square() + b)).log() <= bound
+    quick = (us >= 0.07) & (v <= squeeze)
+    return k, (k >= 0) & (quick | ((us >= 0.013) | (v <= us)) & fits)

@@ -1,0 +1,173 @@
+"""Dequantisation: an analogue value for each integer code, drawn from a density over the code's interval."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.flows.conditioning import ConditionalNet
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.rational_quadratic import knots_from, rational_quadratic
+from noiseflow.models.intervals import log_normal_interval
+from noiseflow.models.levels import Cells
+
+__all__ = ["Dequantiser", "Proposal", "VariationalDequantiser", "truncated_normal", "uniform"]
+
+FAR = 25.0
+"""Distance from the mean in σ beyond which a piece of the normal is drawn as an exponential."""
+
+Proposal = Callable[[Tensor, Cells, Tensor], tuple[Tensor, Tensor]]
+"""Quantile u in (0, 1), cells and σ → the value at that quantile and log q there, float64, (B, C, H, W)."""
+
+
+def uniform(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Uniform over the code; over a clipped code's tail `truncated_normal`, since no uniform covers it.
+
+    References
+    ----------
+    Theis, van den Oord, Bethge: A note on the evaluation of generative models, ICLR 2016,
+    section 3.1.
+    """
+    width = cells.high - cells.low
+    noise, log_q = cells.low + u * width, -width.log()
+    if not cells.clipped.any():
+        return noise, log_q
+    tail, log_tail = truncated_normal(u, cells, scale)
+    return torch.where(cells.clipped, tail, noise), torch.where(cells.clipped, log_tail, log_q)
+
+
+def truncated_normal(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """N(0, σ²) cut to the code's interval or tail; the posterior itself where the noise is N(0, σ²).
+
+    By its quantile function on the left half, where Φ keeps its precision; beyond 25 σ by the
+    exponential that the normal there all but is.
+
+    References
+    ----------
+    Robert: Simulation of truncated normal variables, Statistics and Computing 1995, section 2.
+    """
+    scale = scale.double()
+    low, high = cells.low / scale, cells.high / scale
+    mirrored = torch.where(cells.clipped, cells.at_white, low + high > 0)
+    a, b = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
+    u = torch.where(mirrored, 1 - u, u)
+    far = b < -FAR
+    # Each branch is computed where it is finite, and chosen where it holds.
+    near_b, near_a = torch.where(far, -FAR, b), torch.where(far, -FAR - 1, a)
+    mass_a = torch.where(cells.clipped, 0.0, _below(near_a))
+    z = torch.special.ndtri(mass_a + u * (_below(near_b) - mass_a))
+    z = torch.where(cells.clipped, z, torch.maximum(z, near_a)).minimum(near_b)
+    log_mass = torch.where(cells.clipped, torch.special.log_ndtr(near_b), log_normal_interval(near_a, near_b))
+    log_q = -0.5 * (z.square() + math.log(2 * math.pi)) - log_mass
+    if far.any():
+        rate = torch.where(far, -b, FAR)
+        lost = torch.where(cells.clipped, 0.0, (rate * (a - b)).exp())
+        beyond = (u + (1 - u) * lost).log()
+        z = torch.where(far, b + beyond / rate, z)
+        log_q = torch.where(far, rate.log() + beyond - (-lost).log1p(), log_q)
+    return torch.where(mirrored, -z, z) * scale, log_q - scale.log()
+
+
+class Dequantiser(nn.Module):
+    """A surjection the other way round: from codes to values within them.
+
+    A code is a function of the analogue value (rounded, clipped) that has no inverse but a
+    random one, q(x|code) with support in the code's interval.  With it
+    log P(code) ≥ E_q [log p(x) − log q(x|code)], the evidence lower bound (ELBO).
+
+    Parameters
+    ----------
+    proposal : Proposal
+        `truncated_normal`, or `uniform` as it is usual in the literature.
+
+    References
+    ----------
+    Nielsen, Jaini, Hoogeboom, Winther, Welling: SurVAE flows, NeurIPS 2020, section 3 and
+    table 3 (rounding).
+    """
+
+    def __init__(self, proposal: Proposal = truncated_normal) -> None:
+        super().__init__()
+        self.proposal = proposal
+
+    def forward(
+        self, cells: Cells, cond: Conditions, scale: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the noise within each code.
+
+        Parameters
+        ----------
+        cells : Cells
+        cond : Conditions
+            Resolved.
+        scale : Tensor, shape (B, C, H, W)
+            About the σ of the noise, in its unit.
+        generator : torch.Generator, optional
+
+        Returns
+        -------
+        noise, log_q : Tensor of float64, shape (B, C, H, W)
+        """
+        return self.proposal(_random(cells, generator), cells, scale)
+
+
+class VariationalDequantiser(Dequantiser):
+    """A dequantiser that learns: a spline per pixel bends the quantiles of its proposal.
+
+    v = spline(u; net(code, cond)) on [0, 1], x the proposal's quantile v, and
+    log q(x|code) = log q_proposal(x|code) − log spline′(u).  It starts as the proposal; to train
+    it is to raise the bound, with the density fixed or not.
+
+    Parameters
+    ----------
+    planes, cameras : int
+    proposal : Proposal
+    bins, width : int
+        Of the spline and of the net.
+    generator : torch.Generator, optional
+        Draws the starting weights.
+
+    References
+    ----------
+    Ho, Chen, Srinivas, Duan, Abbeel: Flow++: improving flow-based generative models with
+    variational dequantization and architecture design, ICML 2019, section 3.1.
+    """
+
+    def __init__(
+        self,
+        planes: int,
+        cameras: int,
+        proposal: Proposal = uniform,
+        bins: int = 8,
+        width: int = 16,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(proposal)
+        self.bins = bins
+        self.net = ConditionalNet(3 * planes, planes * (3 * bins - 1), planes, cameras, width, 3, generator=generator)
+
+    def forward(
+        self, cells: Cells, cond: Conditions, scale: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the noise within each code; see `Dequantiser`."""
+        height = cells.high - cells.low
+        clipped = cells.at_white.double() - cells.at_black.double()
+        told = [((cells.low + cells.high) / (2 * height)).asinh(), (scale / height).log(), clipped]
+        raw = self.net(torch.cat(told, 1).to(cond.clean.dtype), cond).double()
+        batch, planes, rows, columns = cond.clean.shape
+        raw = raw.reshape(batch, planes, 3 * self.bins - 1, rows, columns).permute(0, 1, 3, 4, 2)
+        v, log_slope = rational_quadratic(_random(cells, generator) - 0.5, knots_from(raw, self.bins, 0.5))
+        noise, log_q = self.proposal(v + 0.5, cells, scale)
+        return noise, log_q - log_slope
+
+
+def _below(z: Tensor) -> Tensor:
+    """Φ(z), by erfc: `torch.special.ndtr` is 0 from −8.3 on."""
+    return 0.5 * torch.erfc(-math.sqrt(0.5) * z)
+
+
+def _random(cells: Cells, generator: torch.Generator | None) -> Tensor:
+    drawn = torch.rand(cells.low.shape, generator=generator, dtype=torch.float64, device=cells.low.device)
+    # 0 would be an infinite value in a tail.
+    return drawn.clamp(min=1e-15, max=1 - 1e-15)

@@ -1,0 +1,183 @@
+"""The page of denoisers: tables, verdict and a strip of pictures."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from noiseflow._version import __version__
+from noiseflow.raw import MONO, unpack
+from noiseflow.simulate.scenes import WHITE_BALANCE
+from tools.denoising.cameras import HELD_OUT, Planes, Sensor, Simulated
+from tools.denoising.sources import TRUE
+from tools.denoising.spec import CameraSpec, Spec
+from tools.denoising.training import held_out, scores
+
+__all__ = ["differences", "table", "write_page"]
+
+AIM_DB = 0.1
+TITLES = {"dncnn": "DnCNN", "nafnet": "NAFNet"}
+SIDE = 56
+"""Of the pictures in the strip, pixels of a plane."""
+
+Records = Mapping[tuple[str, str, int], Mapping[str, Any]]
+"""By network, noise and seed."""
+
+
+def write_page(
+    out: Path,
+    spec: Spec,
+    cameras: Sequence[Sensor],
+    cells: Sequence[Mapping[str, Any]],
+    minutes: float,
+    jobs: int,
+) -> None:
+    """Write the page, and its picture to ``images/`` beside it."""
+    pictures = out.parent / "images"
+    pictures.mkdir(parents=True, exist_ok=True)
+    strip = pictures / f"{out.stem}.png"
+    of_camera = [
+        {(cell["network"], cell["noise"], cell["seed"]): cell for cell in cells if cell["camera"] == camera.name}
+        for camera in spec.cameras
+    ]
+    draw_strip(strip, spec, cameras)
+    lines = list(header(out, spec, strip))
+    for camera, sensor, records in zip(spec.cameras, cameras, of_camera, strict=True):
+        lines += section(spec, camera, sensor, records)
+    seconds = sum(cell["seconds"] for cell in cells)
+    lines += [
+        "",
+        f"{len(cells)} trainings of together {seconds / 60:.0f} minutes, {jobs} at a time on one thread each; "
+        f"this run of the command took {minutes:.0f} minutes. torch {torch.__version__}.",
+    ]
+    limits = Path(__file__).with_name("limits.md").read_text(encoding="utf-8")
+    out.write_text("\n".join(lines) + "\n\n" + limits, encoding="utf-8")
+
+
+def header(out: Path, spec: Spec, strip: Path) -> Iterator[str]:
+    """What is done, and the pictures."""
+    training = spec.training
+    text = f"""# Denoisers trained on each model's noise
+
+Made by `python -m tools.denoise docs/{out.name} --jobs 2` with noiseflow {__version__}.
+
+A noise model is as good as what is trained on it. The same clean pictures are given noise drawn from each model, the
+same denoiser is trained on each, and all are scored on held-out pictures with *true* noise. The design is paired: for
+one seed every noise meets the same starting weights and the same crops in the same order, {training.steps} steps of
+{training.batch} crops of {training.crop}×{training.crop} pixels of a plane. A denoiser is given the noisy planes,
+brightened to white at 1, and nothing of ISO or noise level; it learns on mean square error. Held out are the pictures
+{" and ".join(f"*{name}*" for name in HELD_OUT)}.
+
+![Clean, noisy, and denoised by a denoiser trained on each noise](images/{strip.name})
+
+*Part of a held-out picture for each camera: clean, with true noise, and denoised by {TITLES["dncnn"]} trained on each
+noise (first seed). PSNR is of the whole picture.*"""
+    yield from text.splitlines()
+
+
+def section(spec: Spec, camera: CameraSpec, sensor: Sensor, records: Records) -> Iterator[str]:
+    """Tables of one camera."""
+    yield ""
+    yield f"## {camera.name}"
+    before = [scores(noisy, clean) for clean, noisy, _ in held_out(sensor)]
+    for network in camera.networks:
+        yield from ["", f"### {TITLES.get(network, network)}", ""]
+        yield from table(spec, network, records, before)
+        yield from verdict(spec, network, records)
+
+
+def differences(spec: Spec, network: str, noise: str, records: Records) -> NDArray[np.float64]:
+    """PSNR in dB less that of the training on true noise with the same seed, one a seed."""
+    pairs = [(records[network, noise, seed], records[network, TRUE, seed]) for seed in range(spec.seeds)]
+    return np.array([one["psnr"] - other["psnr"] for one, other in pairs])
+
+
+def spread(values: NDArray[np.float64], digits: int, sign: str = "") -> str:
+    """Mean ± standard deviation."""
+    deviation = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():{sign}.{digits}f}{deviation}"
+
+
+def table(spec: Spec, network: str, records: Records, before: Sequence[Mapping[str, float]] = ()) -> Iterator[str]:
+    """A Markdown table, a row for each noise; ± is the standard deviation over seeds."""
+    yield "| trained with noise of | PSNR, dB | SSIM | against true noise, dB |"
+    yield "|---|---|---|---|"
+    if before:
+        psnr, ssim = (float(np.mean([each[name] for each in before])) for name in ("psnr", "ssim"))
+        yield f"| (not denoised) | {psnr:.2f} | {ssim:.3f} | |"
+    for noise in spec.noises:
+        runs = [records[network, noise, seed] for seed in range(spec.seeds)]
+        psnr, ssim = (np.array([run[name] for run in runs]) for name in ("psnr", "ssim"))
+        gap = "" if noise == TRUE else spread(differences(spec, network, noise, records), 3, "+")
+        yield f"| {noise if noise == TRUE else f'`{noise}`'} | {spread(psnr, 2)} | {spread(ssim, 4)} | {gap} |"
+
+
+def verdict(spec: Spec, network: str, records: Records, noise: str = "physics_flow") -> Iterator[str]:
+    """Whether the aim is reached."""
+    if noise not in spec.noises:
+        return
+    gap = float(differences(spec, network, noise, records).mean())
+    word = "reached" if gap >= -AIM_DB else "missed"
+    yield ""
+    yield f"The aim, `{noise}` within {AIM_DB} dB of true noise, is {word}: {gap:+.3f} dB."
+
+
+def draw_strip(path: Path, spec: Spec, cameras: Sequence[Sensor], network: str = "dncnn") -> None:
+    """A row for each camera: clean, noisy, and denoised after a training on each noise."""
+    columns = 2 + len(spec.noises)
+    figure = Figure(figsize=(1.45 * columns, 1.72 * len(cameras)), layout="constrained")
+    axes = figure.subplots(len(cameras), columns, squeeze=False)
+    for row, camera, sensor in zip(axes, spec.cameras, cameras, strict=True):
+        pictures = list(held_out(sensor))
+        # The noisiest ISO, and of its pictures the one with the most detail.
+        iso = max(sensor.isos)
+        chosen = max(
+            (index for index, each in enumerate(pictures) if each[2] == iso),
+            key=lambda index: float(busiest(pictures[index][0])[1]),
+        )
+        clean, noisy, _ = pictures[chosen]
+        corner, _ = busiest(clean)
+        shown = [("clean", clean), ("noisy", noisy)]
+        for noise in spec.noises:
+            file = sensor.folder / "cells" / f"{network}-{noise.replace(' ', '_')}-0.npy"
+            shown.append((noise, np.load(file, allow_pickle=False)[chosen].astype(np.float32)))
+        label = camera.name.split(",")[0] + (f", ISO {iso:g}" if len(sensor.isos) > 1 else "")
+        row[0].set_ylabel(textwrap.fill(label, 20), fontsize=8)
+        top = float(np.quantile(clean[(slice(None), *corner)], 0.995))
+        for ax, (name, planes) in zip(row, shown, strict=True):
+            ax.imshow(
+                look(planes[(slice(None), *corner)], sensor, top), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+            )
+            value = "" if name == "clean" else f"\n{scores(planes, clean)['psnr']:.2f} dB"
+            ax.set_title(name + value, fontsize=8)
+            ax.set_xticks([])
+            ax.set_yticks([])
+    figure.savefig(path, dpi=130)
+
+
+def busiest(clean: Planes) -> tuple[tuple[slice, slice], float]:
+    """The square with the largest spread of its second plane relative to its mean, and that spread."""
+    green = clean[1].astype(np.float64)
+    side = min(SIDE, *green.shape)
+    best: tuple[tuple[slice, slice], float] = ((slice(0, side), slice(0, side)), -1.0)
+    for y in range(0, green.shape[0] - side + 1, 8):
+        for x in range(0, green.shape[1] - side + 1, 8):
+            part = np.sqrt(green[y : y + side, x : x + side])
+            if part.std() > best[1]:
+                best = ((slice(y, y + side), slice(x, x + side)), float(part.std()))
+    return best
+
+
+def look(planes: Planes, sensor: Sensor, top: float) -> NDArray[np.float64]:
+    """White-balanced planes, or a grey mosaic, with a display gamma of 2.2: a look, not a development."""
+    if isinstance(sensor, Simulated):
+        red, green1, green2, blue = planes.astype(np.float64)
+        signal = np.stack([red / WHITE_BALANCE[0], (green1 + green2) / 2, blue / WHITE_BALANCE[2]], -1)
+    else:
+        signal = unpack(planes, MONO).astype(np.float64)
+    return np.clip(signal / top, 0, 1) ** (1 / 2.2)
