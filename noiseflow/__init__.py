@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from noiseflow.augment import sample_frame
     from noiseflow.evaluate import write_report
     from noiseflow.flows import Conditions
-    from noiseflow.models import ModelSpec, NoiseModel, build, load
+    from noiseflow.models import ModelSpec, NoiseModel, build, load, load_denoiser
     from noiseflow.patches import PatchStore
     from noiseflow.raw import RawImage, read_raw
 
@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "build",
     "load",
+    "load_denoiser",
     "read_raw",
     "sample_frame",
     "write_report",
@@ -46,6 +47,7 @@ _HOME = {
     "RawImage": "raw",
     "build": "models",
     "load": "models",
+    "load_denoiser": "models",
     "read_raw": "raw",
     "sample_frame": "augment",
     "write_report": "evaluate",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from noiseflow.errors import NoiseflowError
+from noiseflow.models.denoiser import DENOISER, load_denoiser
 from noiseflow.models.files import SPEC, load
 from noiseflow.patches.schema import PARTIAL, SPLITS
 from noiseflow.patches.sources import SOURCES, collect
@@ -53,6 +54,10 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
 def _run(path: Path, settings: RawSettings | None) -> Description:
     model = load(path)
     low, high = model.iso_range
+    denoiser = {}
+    if (path / DENOISER).is_dir():
+        weights = load_denoiser(path).parameters()
+        denoiser = {"denoiser": f"{sum(each.numel() for each in weights):,} parameters"}
     return {
         "kind": "run folder",
         "model": model.spec.model,
@@ -61,6 +66,7 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
         "cameras": ", ".join(model.cameras),
         "ISO": f"{low:g} to {high:g}",
         "density": model.spec.unit,
+        **denoiser,
     }
 
 

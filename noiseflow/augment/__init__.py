@@ -1,6 +1,7 @@
 """Noise where it is used: whole frames in, noisy frames out; batches in training loops."""
 
 from noiseflow.augment.camera_noise import AddCameraNoise, NoisyBatch
+from noiseflow.augment.denoise import denoise_frame
 from noiseflow.augment.distributions import AutoExposure, Choice, LogUniform, Uniform
 from noiseflow.augment.fixed_pattern import FixedPattern, pattern_from_profile
 from noiseflow.augment.frame import NoisyFrame, sample_burst, sample_frame
@@ -22,6 +23,7 @@ __all__ = [
     "NoisyFrame",
     "Synthesis",
     "Uniform",
+    "denoise_frame",
     "develop",
     "pattern_from_profile",
     "sample_burst",

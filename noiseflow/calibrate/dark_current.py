@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from noiseflow.calibrate.estimate import Estimate, from_error, root
+from noiseflow.calibrate.least_squares import weighted_fit
 from noiseflow.calibrate.photon_transfer import UNLIKELY
 from noiseflow.errors import DataError
 
@@ -82,13 +83,10 @@ def _line(x: Array, y: Array, error: Array) -> tuple[Array, Array, float]:
     """Intercept and slope, their covariance, and the degrees of freedom of the error bar."""
     known = bool(np.isfinite(error).all() and (error > 0).all())
     deviation = error if known else np.ones_like(y)
-    design = np.stack([np.ones_like(x), x], 1) / deviation[:, None]
-    parameters: Array = np.linalg.lstsq(design, y / deviation, rcond=None)[0].astype(np.float64)
-    # The exposures may be microseconds: scale before inverting.
-    scale = np.array([1.0, float(np.abs(x).max()) or 1.0])
-    covariance = np.linalg.inv((design / scale).T @ (design / scale)) / np.outer(scale, scale)
+    design = np.stack([np.ones_like(x), x], 1)
+    parameters, covariance = weighted_fit(design, y, deviation)
     free = len(x) - 2
-    chi = float(np.sum((y / deviation - design @ parameters) ** 2))
+    chi = float(np.sum(((y - design @ parameters) / deviation) ** 2))
     if free and (not known or (chi > free and chi2.sf(chi, free) < UNLIKELY)):
         return parameters, covariance * chi / free, free
     return parameters, covariance, math.inf

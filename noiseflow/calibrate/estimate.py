@@ -8,7 +8,7 @@ from scipy.stats import t as student
 
 from noiseflow.errors import DataError
 
-__all__ = ["Estimate", "from_error", "root", "scaled"]
+__all__ = ["Estimate", "from_error", "quotient", "root", "scaled"]
 
 LEVEL = 0.95
 
@@ -99,3 +99,19 @@ def scaled(estimate: Estimate, factor: float, unit: str) -> Estimate:
     """An estimate in another unit, the positive factor being exactly known."""
     low, high = estimate.interval
     return Estimate(estimate.value * factor, estimate.standard_error * factor, (low * factor, high * factor), unit)
+
+
+def quotient(numerator: Estimate, denominator: Estimate, unit: str) -> Estimate:
+    """Quotient of two independent estimates, the denominator well away from 0; errors to first order."""
+    factor = 1 / denominator.value
+    value = numerator.value * factor
+    if not denominator.standard_error:
+        return scaled(numerator, factor, unit)
+    extra = value * denominator.standard_error * factor
+    # Each end moves out by the denominator's part, in quadrature.
+    half = quantile(math.inf) * extra
+    low, high = (
+        value + math.copysign(math.hypot((end - numerator.value) * factor, half), end - numerator.value)
+        for end in numerator.interval
+    )
+    return Estimate(value, math.hypot(numerator.standard_error * factor, extra), (low, high), unit)

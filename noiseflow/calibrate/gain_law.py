@@ -1,15 +1,17 @@
 """Gain over ISO: where the converter follows the dial, where it does not, and what lies between."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.calibrate.estimate import Estimate, from_error
+from noiseflow.calibrate.profile import Setting
 from noiseflow.errors import DataError
 
-__all__ = ["GainLaw", "fit_gain_law"]
+__all__ = ["GainLaw", "fit_gain_law", "law_of"]
 
 Array = NDArray[np.float64]
 
@@ -89,6 +91,16 @@ def fit_gain_law(isos: Array, gains: Array, errors: Array) -> GainLaw:
         left_out.append(math.log(gains[index] / value))
     scatter = float(np.sqrt(np.mean(np.square(left_out)))) if left_out else 0.1
     return GainLaw(isos, gains, errors, top, scatter)
+
+
+def law_of(settings: Sequence[Setting]) -> GainLaw | None:
+    """The law of one plane's settings, or None with fewer than two gains."""
+    known = [setting for setting in settings if "gain_dn_per_e" in setting.estimates]
+    if len(known) < 2:
+        return None
+    gains = [setting.estimates["gain_dn_per_e"] for setting in known]
+    columns = ([s.iso for s in known], [g.value for g in gains], [g.standard_error for g in gains])
+    return fit_gain_law(*(np.array(column) for column in columns))
 
 
 def _base(isos: Array, top: float) -> Array:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseflow.calibrate.curve import Curve
 from noiseflow.calibrate.estimate import Estimate, from_error
-from noiseflow.calibrate.photon_transfer import Curve
 
 __all__ = ["Linearity", "linearity"]
 

@@ -27,6 +27,15 @@ class Nonuniformity:
     row: Estimate
     column: Estimate
 
+    def named(self, prefix: str) -> dict[str, Estimate]:
+        """The four by their names in a profile: `prefix`_dn, `prefix`_row_dn and so on."""
+        return {
+            f"{prefix}_dn": self.total,
+            f"{prefix}_row_dn": self.row,
+            f"{prefix}_column_dn": self.column,
+            f"{prefix}_pixel_dn": self.pixel,
+        }
+
 
 def nonuniformity(stack: Stack, temporal: Components | None = None) -> Nonuniformity:
     """Spatial variance of the mean of n frames less σ_temporal²/n, split into row, column and pixel.

@@ -1,4 +1,4 @@
-"""Conversion gain from the photon-transfer curve: EMVA 1288's least squares, and maximum likelihood."""
+"""Conversion gain from the photon-transfer curve by EMVA 1288's least squares."""
 
 import math
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from noiseflow.calibrate.curve import Curve
 from noiseflow.calibrate.estimate import Estimate, from_error, root
 from noiseflow.errors import DataError
 
-__all__ = ["QUANTISATION", "Curve", "PhotonTransfer", "emva_gain", "likelihood_gain", "line_gain", "linear_range"]
+__all__ = ["QUANTISATION", "UNLIKELY", "PhotonTransfer", "emva_gain", "in_electrons"]
 
 Array = NDArray[np.float64]
 
@@ -19,51 +20,6 @@ QUANTISATION = 1 / 12
 
 UNLIKELY = 0.01
 """Probability below which residuals count as more than the counting statistics explain."""
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Points of a photon-transfer curve, one a level of light; arrays of shape (P,).
-
-    Parameters
-    ----------
-    exposure : ndarray
-        Photons per pixel or seconds; only its proportion matters.
-    signal : ndarray
-        Mean above dark, DN.
-    variance : ndarray
-        Temporal variance, DN², dark variance *not* subtracted.
-    variance_error : ndarray
-        Standard error of `variance`, DN²; NaN where it is not known.
-    dark_variance, dark_error : ndarray
-        Temporal variance in the dark at the same exposure, DN², and its standard error.
-    shared_dark : bool
-        Whether one dark serves all levels, so that its error is common to them.
-    clipped : ndarray
-        Part of the pixels at the highest code.
-    """
-
-    exposure: Array
-    signal: Array
-    variance: Array
-    variance_error: Array
-    dark_variance: Array
-    dark_error: Array
-    clipped: Array
-    shared_dark: bool = False
-
-    def select(self, chosen: NDArray[np.bool_]) -> "Curve":
-        """Only some of the points."""
-        return Curve(
-            self.exposure[chosen],
-            self.signal[chosen],
-            self.variance[chosen],
-            self.variance_error[chosen],
-            self.dark_variance[chosen],
-            self.dark_error[chosen],
-            self.clipped[chosen],
-            self.shared_dark,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +39,10 @@ class PhotonTransfer:
     misfit : float
         χ² per degree of freedom against the counting statistics; NaN where these are not
         known.  Where it is significantly above 1 the error bars are from the residuals.
+    gain_at_zero : Estimate, optional
+        Slope of the curve at no signal, DN/e⁻, where the curve bends.
+    scatter : float
+        Relative standard deviation of the variances beyond counting.
     """
 
     gain: Estimate
@@ -90,39 +50,13 @@ class PhotonTransfer:
     covariance: Array
     residuals: Array
     misfit: float
+    gain_at_zero: Estimate | None = None
+    scatter: float = 0.0
 
     @property
     def read_noise(self) -> Estimate:
         """Root of the read variance, DN."""
         return root(self.read_variance, math.sqrt(self.covariance[1, 1]), "DN")
-
-
-def linear_range(curve: Curve, part: float = 0.7) -> tuple[NDArray[np.bool_], int | None]:
-    """Points of a curve that the fit of K may use, and the point of saturation.
-
-    Saturation is where the temporal variance is largest (EMVA 1288 release 3.1, 6.5).  If
-    it is largest at the last point, saturation was not reached and every unclipped point
-    is used.
-
-    Parameters
-    ----------
-    part : float
-        Part of the saturation signal up to which points are used; 0.7 in the standard.
-
-    Returns
-    -------
-    chosen : ndarray of bool, shape (P,)
-    saturation : int or None
-        Index of the saturation point.
-    """
-    order = np.argsort(curve.signal, kind="stable")
-    peak = int(order[np.argmax(curve.variance[order])])
-    reached = (peak != order[-1] and curve.clipped[order[-1]] > 0) or curve.variance[order[-1]] < 0.8 * curve.variance[
-        peak
-    ]
-    top = part * curve.signal[peak] if reached else math.inf
-    chosen = (curve.signal <= top) & (curve.clipped < 1e-3)
-    return chosen, peak if reached else None
 
 
 def emva_gain(curve: Curve) -> PhotonTransfer:
@@ -174,34 +108,6 @@ def emva_gain(curve: Curve) -> PhotonTransfer:
     return PhotonTransfer(from_error(gain, error, "DN/e-", used_free), read, covariance, residuals, misfit)
 
 
-def line_gain(curve: Curve) -> PhotonTransfer:
-    """K and read variance of levels without darks: a line with weights 1/σ⁴ through the variances.
-
-    The relative error of a variance is the same at every level, so the weights are those
-    of maximum likelihood; `signal` may have any common offset of which K does not depend.
-
-    Raises
-    ------
-    DataError
-        Fewer than two levels.
-    """
-    return _line(curve.signal, curve.variance, curve.variance_error)
-
-
-def likelihood_gain(curve: Curve) -> PhotonTransfer:
-    """K and read variance by maximum likelihood on the pixels, flats and darks together.
-
-    With temporal mean and fixed pattern removed, the pixels of a level with f degrees of
-    freedom say −(f/2)(ln v + s²/v), v = K·x + σ_read², with s² the variance that was seen: the
-    score equations are those of a line with weights 1/v², iterated.  s² carries the
-    measured kurtosis and row noise through its standard error.
-    """
-    x = np.concatenate([curve.signal, np.zeros(1 if curve.shared_dark else len(curve.signal))])
-    dark = curve.dark_variance[:1] if curve.shared_dark else curve.dark_variance
-    dark_error = curve.dark_error[:1] if curve.shared_dark else curve.dark_error
-    return _line(x, np.concatenate([curve.variance, dark]), np.concatenate([curve.variance_error, dark_error]))
-
-
 def _spread(x: Array) -> float:
     square = float(x @ x)
     if not len(x) or square <= 0:
@@ -209,27 +115,8 @@ def _spread(x: Array) -> float:
     return square
 
 
-def _line(x: Array, y: Array, errors: Array) -> PhotonTransfer:
-    """Line through variances, weights 1/v² renewed from the fit until they stand."""
-    if len(x) < 2 or np.ptp(x) <= 0:
-        raise DataError("one level only: a line needs two or more; add flats of other exposure times, or darks")
-    known = bool(np.isfinite(errors).all())
-    relative = errors / y if known else np.ones_like(y)
-    design = np.stack([x, np.ones_like(x)], 1)
-    fitted = y
-    for _ in range(30):
-        deviation = np.maximum(fitted, 1e-3 * y) * relative
-        parameters = np.linalg.lstsq(design / deviation[:, None], y / deviation, rcond=None)[0]
-        fitted = design @ parameters
-    deviation = np.maximum(fitted, 1e-3 * y) * relative
-    covariance = np.linalg.inv((design / deviation[:, None]).T @ (design / deviation[:, None]))
-    residuals = y - fitted
-    free = len(x) - 2
-    misfit = float(np.sum((residuals / deviation) ** 2)) / free if free else math.nan
-    used_free = math.inf
-    if not known and not free:
-        raise DataError("two levels and no counting statistics: K would have no error bar; add exposures")
-    if free and (not known or (misfit > 1 and chi2.sf(misfit * free, free) < UNLIKELY)):
-        covariance, used_free = covariance * misfit, free
-    gain = from_error(float(parameters[0]), math.sqrt(covariance[0, 0]), "DN/e-", used_free)
-    return PhotonTransfer(gain, float(parameters[1]), covariance, residuals, misfit if known else math.nan)
+def in_electrons(noise: Estimate, gain: Estimate) -> Estimate:
+    """Read noise in e⁻, quantisation taken off: √(σ² − 1/12)/K."""
+    square = max(noise.value**2 - QUANTISATION, 0.0) / gain.value**2
+    error = 2 * noise.value * noise.standard_error / gain.value**2
+    return root(square, math.hypot(error, 2 * square * gain.standard_error / gain.value), "e-")

@@ -1,10 +1,8 @@
-"""Profiles from elsewhere: shipped camera facts, DNG NoiseProfile, SIDD tables, darktable."""
+"""Profiles from elsewhere: shipped camera facts, DNG NoiseProfile, SIDD tables."""
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from noiseflow.calibrate.estimate import Estimate
 from noiseflow.calibrate.profile import Profile, Setting
@@ -12,13 +10,14 @@ from noiseflow.errors import DataError
 from noiseflow.raw import RawImage, plane_names
 from noiseflow.simulate import camera_names, load_camera
 
-__all__ = ["from_darktable", "from_noise_profile", "from_sidd_nlf", "shipped_names", "shipped_profile"]
+__all__ = ["from_noise_profile", "from_sidd_nlf", "shipped_names", "shipped_profile", "told"]
 
 UNKNOWN = (float("-inf"), float("inf"))
 """Interval of a number whose source tells no error."""
 
 
-def _told(value: float, unit: str) -> Estimate:
+def told(value: float, unit: str) -> Estimate:
+    """A number from a source that tells no error: its interval is open."""
     return Estimate(float(value), 0.0, UNKNOWN, unit)
 
 
@@ -34,14 +33,14 @@ def shipped_profile(name: str) -> Profile:
     for iso, at in camera.isos.items():
         read = (camera.read_sigma_dn(iso) ** 2 + at.row_sigma_dn**2 + 1 / 12) ** 0.5
         estimates = {
-            "gain_dn_per_e": _told(at.gain_dn_per_e, "DN/e-"),
-            "black_dn": _told(camera.black_dn, "DN"),
-            "read_noise_dn": _told(read, "DN"),
-            "row_noise_dn": _told(at.row_sigma_dn, "DN"),
+            "gain_dn_per_e": told(at.gain_dn_per_e, "DN/e-"),
+            "black_dn": told(camera.black_dn, "DN"),
+            "read_noise_dn": told(read, "DN"),
+            "row_noise_dn": told(at.row_sigma_dn, "DN"),
         }
         if camera.read_shape == "tukey-lambda":
-            estimates["tukey_shape"] = _told(at.read_lambda, "")
-            estimates["tukey_scale_dn"] = _told(at.read_scale_dn, "DN")
+            estimates["tukey_shape"] = told(at.read_lambda, "")
+            estimates["tukey_scale_dn"] = told(at.read_scale_dn, "DN")
         settings += [Setting(iso, plane, estimates, kind="published") for plane in plane_names("bayer")]
     return Profile(camera.name, "bayer", camera.white_dn, tuple(settings), {"source": camera.source})
 
@@ -105,35 +104,7 @@ def from_sidd_nlf(path: str | Path, camera: str, black_dn: float, white_dn: floa
 
 def _line(iso: float, plane: str, slope: float, offset: float, black: float, white: float) -> Setting:
     span = white - black
-    estimates = {"black_dn": _told(black, "DN"), "read_noise_dn": _told(max(offset, 0.0) ** 0.5 * span, "DN")}
+    estimates = {"black_dn": told(black, "DN"), "read_noise_dn": told(max(offset, 0.0) ** 0.5 * span, "DN")}
     if slope > 0:
-        estimates["gain_dn_per_e"] = _told(slope * span, "DN/e-")
+        estimates["gain_dn_per_e"] = told(slope * span, "DN/e-")
     return Setting(iso, plane, estimates, kind="published")
-
-
-def from_darktable(path: str | Path, maker: str, model: str) -> Profile:
-    """One camera of darktable's ``noiseprofiles.json``: a (slope) and b per R, G, B.
-
-    Its numbers were taken after darktable's own pipeline steps, by a rule that we have not
-    established: slopes are about a tenth of those measured on the mosaic.  The profile is
-    therefore marked relative, and no model is built from it.
-    """
-    path = Path(path)
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-        makers = {entry["maker"].lower(): entry for entry in data["noiseprofiles"]}
-        models = {entry["model"].lower(): entry for entry in makers[maker.lower()]["models"]}
-        profiles = models[model.lower()]["profiles"]
-        settings = []
-        for entry in profiles:
-            if entry.get("skip"):
-                continue
-            for plane, index in zip(plane_names("bayer"), (0, 1, 1, 2), strict=True):
-                estimates = {"gain_dn_per_e": _told(entry["a"][index], "DN/e-")}
-                facts = {"b": float(entry["b"][index])}
-                settings.append(Setting(float(entry["iso"]), plane, estimates, (), facts, "relative"))
-    except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
-        raise DataError(f"{path}: no darktable noise profile of {maker} {model} ({error!r})") from error
-    caution = "darktable's slopes are of a normalised, processed signal: ratios between ISOs only"
-    provenance = {"method": "darktable noiseprofiles.json", "sources": [str(path)]}
-    return Profile(f"{maker} {model}", "bayer", 1.0, tuple(settings), provenance, (caution,))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from noiseflow.calibrate.calibrate import Calibration, Evidence
-from noiseflow.calibrate.gain_law import fit_gain_law
+from noiseflow.calibrate.gain_law import law_of
+from noiseflow.calibrate.measured import Calibration, Evidence
 from noiseflow.calibrate.profile import QUANTITIES, Profile, Setting
 from noiseflow.calibrate.tukey_lambda import tukey_quantile
 from noiseflow.raw import plane_names
@@ -100,12 +100,10 @@ def _gain_figure(profile: Profile) -> str:
     figure, (axes,) = _axes(1)
     for plane in plane_names(profile.layout):
         found = [s for s in profile.settings if s.plane == plane and "gain_dn_per_e" in s.estimates]
-        if len(found) < 2:
+        law = law_of(found)
+        if law is None:
             continue
-        isos = np.array([setting.iso for setting in found])
-        gains = [setting.estimates["gain_dn_per_e"] for setting in found]
-        values = np.array([gain.value for gain in gains])
-        law = fit_gain_law(isos, values, np.array([gain.standard_error for gain in gains]))
+        isos, values = law.isos, law.gains
         grid = np.geomspace(isos[0], isos[-1], 200)
         at = [law.predict(float(iso)) for iso in grid]
         axes.fill_between(grid, [e.interval[0] for e in at], [e.interval[1] for e in at], alpha=0.2)

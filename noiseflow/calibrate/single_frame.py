@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.least_squares import weighted_fit
 from noiseflow.errors import DataError
 
 __all__ = ["CAVEAT", "SingleFrameBound", "single_frame_bound"]
@@ -125,6 +126,6 @@ def _robust_line(x: Array, y: Array) -> tuple[Array, Array]:
         relative = (y - fitted) / fitted
         spread = max(1.4826 * float(np.median(np.abs(relative))), 1e-6)
         weights = np.minimum(1, 1.5 * spread / np.maximum(np.abs(relative), 1e-12)) / fitted**2
-        parameters = np.linalg.solve((design * weights[:, None]).T @ design, (design * weights[:, None]).T @ y)
+        parameters, covariance = weighted_fit(design, y, 1 / np.sqrt(weights))
     scatter = float(np.sum(weights * (y - design @ parameters) ** 2)) / max(len(x) - 2, 1)
-    return parameters, scatter * np.linalg.inv((design * weights[:, None]).T @ design)
+    return parameters, scatter * covariance

@@ -135,13 +135,14 @@ def _grouped(values: Array, p: Array, tail: int = 4000, groups: int = 20000) -> 
 def read_noise_shape(
     sample: NDArray[np.float32],
     offsets: NDArray[np.floating],
-    row_offsets: NDArray[np.floating],
+    line_offsets: NDArray[np.floating],
     generator: np.random.Generator,
+    lines: float = 0.0,
 ) -> ReadNoiseShape:
     """Read-noise distribution of a sample of pixels of dark frames.
 
     Fixed pattern is taken off as far as it stands out of the noise (w·(pixel's mean) with
-    w = s²/(s² + σ²/n)), frame and row offsets entirely; integer codes are spread over
+    w = s²/(s² + σ²/n)), frame, row and column offsets entirely; integer codes are spread over
     their width by dither.  What that does to the distribution is in the fitted quantiles.
 
     Parameters
@@ -150,24 +151,29 @@ def read_noise_shape(
         The same pixels of n frames, DN.
     offsets : ndarray, shape (n,)
         Mean of each frame.
-    row_offsets : ndarray, shape (n, m)
-        Each pixel's row in each frame, relative to the frame and to the row's mean.
+    line_offsets : ndarray, shape (n, m)
+        Offsets of each pixel's row and column in each frame, relative to the frame and to
+        the line's mean over the frames.
     generator : numpy.random.Generator
         For the dither.
+    lines : float
+        Part of a pixel's own noise that is in these offsets: 1/W + 1/H of a plane.
     """
     n, m = sample.shape
     if n < 2:
         raise DataError("the read noise's distribution needs two dark frames or more; got 1")
-    codes = sample - offsets[:, None] - row_offsets
+    codes = sample - offsets[:, None] - line_offsets
     pattern = codes.mean(0)
     variance = float(codes.var(0, ddof=1).mean())
     fixed = max(float(pattern.var()) - variance / n, 0.0)
     weight = fixed / (fixed + variance / n) if fixed > 2 * variance / n * np.sqrt(2 / m) else 0.0
     noise = codes - weight * pattern - (1 - weight) * pattern.mean()
-    # Subtracting w·mean leaves (1 − w/n)·own − (w/n)·others: mend the size, count the others as blur.
-    own = 1 - weight / n
+    # Subtracting w·mean leaves (1 − w/n)·own − (w/n)·others: mend the size, count the others as blur;
+    # likewise what the pixel itself adds to the means of its row and column.
+    lines *= 1 - 1 / n
+    own = (1 - weight / n) * (1 - lines)
     noise = noise / own
-    blur = (weight / n / own) ** 2 * (n - 1) * variance + 2 / 12 + (1 - weight) ** 2 * fixed
+    blur = (weight / n / own) ** 2 * (n - 1) * variance + 2 / 12 + (1 - weight) ** 2 * fixed + lines * variance
     noise = noise + generator.uniform(-0.5, 0.5, noise.shape)
     shape, scale, correlation = fit_tukey_lambda(noise, blur)
     parts = [fit_tukey_lambda(part, blur)[:2] for part in np.array_split(noise, min(BLOCKS, m), axis=1)]

@@ -15,10 +15,10 @@ __all__ = ["fit"]
 @click.argument("stores", type=PATH, nargs=-1, required=True, metavar="STORE...")
 @click.option(
     "--model",
-    default="noise_flow",
+    default="physics_flow",
     show_default=True,
     metavar="NAME",
-    help="gaussian, nlf, noise_flow, physics_flow, realnvp, glow, maf, iaf, or a published architecture string such "
+    help="physics_flow, noise_flow, nlf, gaussian, realnvp, glow, maf, iaf, or a published architecture string such "
     "as 'sdn5|unc|gain4|unc'.",
 )
 @out_option("Run folder to write.")
@@ -57,6 +57,13 @@ __all__ = ["fit"]
     show_default=True,
     help="Stop after so many epochs without a lower held-out NLL.",
 )
+@click.option(
+    "--objective",
+    type=click.Choice(["continuous", "discretised"]),
+    default="continuous",
+    show_default=True,
+    help="The density at the integers, or the probability of the integers: for coarse codes, and with clipped ones.",
+)
 @click.option("--max-minutes", type=float, help="Stop after the step in which this is reached.")
 @click.option(
     "--precision",
@@ -66,6 +73,20 @@ __all__ = ["fit"]
     help="Of the nets; densities are float32.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--pair-noise",
+    type=click.Choice(["difference", "residual"]),
+    default="difference",
+    show_default=True,
+    help="Of a store of noisy pairs: what the noise model is fitted to.",
+)
+@click.option(
+    "--pair-weight",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Of a store of noisy pairs: weight of the denoiser's error in the loss.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the fit in the run folder.")
 @seed_option
 @overwrite_option
@@ -85,19 +106,24 @@ def fit(
     clip: float,
     ema: float,
     patience: int,
+    objective: str,
     max_minutes: float | None,
     precision: str,
     device: str,
+    pair_noise: str,
+    pair_weight: float,
     resume: bool,
     seed: int,
     overwrite: bool,
 ) -> None:
     """Fit a noise model to patch stores by maximum likelihood.
 
+    On a store of noisy pairs (ingest --pairing noisy-pair) a denoiser is trained beside it.
+
     \b
-    noiseflow fit patches.h5 --model noise_flow --out run/
+    noiseflow fit patches.h5 --out run/
     """  # noqa: D301
-    from noiseflow.fit import FitSettings, spec_for
+    from noiseflow.fit import NOISY_PAIR, FitResult, FitSettings, PairResult, PairSettings, fit_pairs, spec_for
     from noiseflow.fit import fit as run
     from noiseflow.patches import PatchStore, StoreMix
 
@@ -112,6 +138,7 @@ def fit(
         clip=clip,
         ema=ema,
         patience=patience,
+        objective=objective,
         max_minutes=max_minutes,
         precision=precision,
         steps_per_epoch=steps_per_epoch,
@@ -121,11 +148,18 @@ def fit(
     try:
         opened = [PatchStore(store) for store in stores]
         patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
+        spec = spec_for(patches, model)
         with shown(f"fit {model}", "steps") as progress:
-            result = run(
-                patches, spec_for(patches, model), out, settings, resume=resume, overwrite=overwrite, progress=progress
-            )
+            if patches.pairing == NOISY_PAIR:
+                pairs = PairSettings(noise=pair_noise, weight=pair_weight)
+                result: FitResult | PairResult = fit_pairs(
+                    patches, spec, out, settings, pairs, resume=resume, overwrite=overwrite, progress=progress
+                )
+            else:
+                result = run(patches, spec, out, settings, resume=resume, overwrite=overwrite, progress=progress)
     except KeyboardInterrupt as stop:
         raise NoiseflowError(f"{out}: stopped; the same command with --resume goes on") from stop
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
+    if isinstance(result, PairResult):
+        click.echo(f"denoiser: {result.gain_db:.1f} dB nearer to the clean signal than the noisy frames")
     click.echo(f"{out}: {model}, fitted in {result.seconds:.0f} s")

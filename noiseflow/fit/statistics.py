@@ -1,6 +1,7 @@
 """Gather a store's sufficient statistics in one pass."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from noiseflow.models.statistics import NoiseStatistics, signal_bins
 from noiseflow.patches.mix import Patches
 from noiseflow.progress import Progress, silent
 
-__all__ = ["BINS", "gather"]
+__all__ = ["BINS", "Values", "gather", "summed"]
 
 BATCH = 256
 BINS = 512
@@ -34,20 +35,43 @@ def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress 
     NoiseStatistics
         One cell for each camera, ISO and signal bin that holds a value.
     """
+    rows = store.indices("train") if rows is None else rows
+
+    def batches() -> Iterator[Values]:
+        for start in range(0, len(rows), BATCH):
+            batch = store.read(rows[start : start + BATCH], torch.float64)
+            yield Values(batch.camera, batch.iso, batch.clean, batch.clean, batch.noise)
+
+    return summed(store, batches(), len(rows), progress)
+
+
+class Values(NamedTuple):
+    """Values of a batch of patches: camera and ISO (B,), the others (B, C, h, w), float64.
+
+    `by` is the signal that a value's cell goes by; it is `clean` itself where that is known.
+    """
+
+    camera: Tensor
+    iso: Tensor
+    by: Tensor
+    clean: Tensor
+    noise: Tensor
+
+
+def summed(store: Patches, batches: Iterable[Values], total: int, progress: Progress = silent) -> NoiseStatistics:
+    """Sum batches into cells of camera, ISO and signal; `total` is the number of patches."""
     isos = torch.tensor(store.isos, dtype=torch.float64)
     cells = len(store.cameras) * len(isos) * BINS
     sums = torch.zeros(4, cells, dtype=torch.float64)
-    rows, done = store.indices("train") if rows is None else rows, 0
-    for start in range(0, len(rows), BATCH):
-        batch = store.read(rows[start : start + BATCH], torch.float64)
+    done = 0
+    for batch in batches:
         iso_index = torch.searchsorted(isos, batch.iso)
         group = (batch.camera * len(isos) + iso_index)[:, None, None, None]
-        cell = (group * BINS + signal_bins(batch.clean, BINS)).flatten()
-        noise, clean = batch.noise.flatten(), batch.clean.flatten()
-        for row, values in zip(sums, _moments(noise, clean), strict=True):
+        cell = (group * BINS + signal_bins(batch.by, BINS)).flatten()
+        for row, values in zip(sums, _moments(batch.noise.flatten(), batch.clean.flatten()), strict=True):
             row.index_add_(0, cell, values)
         done += len(batch.camera)
-        progress(done, len(rows), "statistics")
+        progress(done, total, "statistics")
     index = torch.nonzero(sums[0])[:, 0]
     count = sums[0, index]
     camera, rest = index // (len(isos) * BINS), index % (len(isos) * BINS)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.errors import DataError, StoreError
-from noiseflow.patches.schema import LABELS, SPLITS
+from noiseflow.patches.schema import LABELS, SPLITS, fields
 from noiseflow.patches.store import PatchBatch, PatchStore
 from noiseflow.patches.truth import agreed_truth
 
@@ -43,7 +43,7 @@ class Patches(Protocol):
     def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
         """How often rows are to be drawn; None if each once."""
 
-    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32) -> PatchBatch:
+    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32, *, pairs: bool = False) -> PatchBatch:
         """Patches by row number."""
 
     def batches(self, split: str, size: int = 256, dtype: torch.dtype = torch.float32) -> Iterator[PatchBatch]:
@@ -128,7 +128,7 @@ class StoreMix:
             raise DataError(f"{self.path}: every store that has patches in this split has the weight 0")
         return np.asarray(weights, np.float64)
 
-    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32) -> PatchBatch:
+    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32, *, pairs: bool = False) -> PatchBatch:
         """Read patches by row number, in the order given; see `PatchStore.read`."""
         rows = np.asarray(rows)
         which = self._store_of(rows)
@@ -143,7 +143,7 @@ class StoreMix:
         for index in np.unique(which):
             places = np.flatnonzero(which == index)
             start = self._ends[index] - len(self.stores[index])
-            part = self.stores[index].read(rows[places] - start, dtype)
+            part = self.stores[index].read(rows[places] - start, dtype, pairs=pairs)
             batch.noise[places], batch.clean[places] = part.noise, part.clean
         return batch
 
@@ -159,7 +159,10 @@ class StoreMix:
 
 def _renamed(store: PatchStore, names: Sequence[tuple[str, ...]]) -> NDArray[Any]:
     """A store's table with indices into the lists of all stores."""
-    table: NDArray[Any] = store.table.copy()
+    # A burst's store has columns of its own, which say nothing of its patches once they are read.
+    table: NDArray[Any] = np.empty(len(store.table), fields(store.table["black"].shape[1]))
+    for name in table.dtype.names or ():
+        table[name] = store.table[name]
     for column, label, known in zip(("camera", "scene", "source"), LABELS, names, strict=True):
         place = {name: index for index, name in enumerate(known)}
         own = np.array([place[name] for name in getattr(store, label)], np.int64)

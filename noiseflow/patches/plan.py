@@ -153,7 +153,9 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
     pairing, scenes = choice.pairing, list(choice.scenes)
     split_by = options.split_by
     if split_by == "auto":
-        split_by = "scene" if pairing in ("gt", "none") else "frame"
+        # A denoiser is not to be judged by a scene that it was trained on.
+        apart = pairing == "noisy-pair" and len({scene.subject or scene.name for scene in scenes}) > 1
+        split_by = "scene" if apart or pairing in ("gt", "none") else "frame"
     usable = PAIRINGS[pairing].usable
     wanted = [(index, number) for index, scene in enumerate(scenes) for number in usable(scene)]
     groups = [_group(scenes[index], number, split_by) for index, number in wanted]

@@ -20,6 +20,7 @@ def reference(shared_data, tmp_path_factory):
     ("name", "published", "tolerance"),
     [
         ("gain_dn_per_e", 0.28077, 0.005),
+        ("gain_likelihood_dn_per_e", 0.28077, 0.005),
         ("read_noise_dn", 3.0734, 0.005),
         ("saturation_e", 13973.0, 0.01),
         ("row_noise_dn", 0.504, 0.03),
@@ -36,8 +37,16 @@ def test_error_bars_of_the_reference_set_are_no_excuse(reference):
     # An interval that covers everything would pass the test above.
     estimates = reference[0].profile.settings[0].estimates
     assert estimates["gain_dn_per_e"].standard_error < 0.004 * 0.28
+    assert estimates["gain_likelihood_dn_per_e"].standard_error < 0.004 * 0.28
     assert estimates["read_noise_dn"].standard_error < 0.002 * 3.07
     assert estimates["row_noise_dn"].standard_error < 0.01 * 0.504
+
+
+def test_the_bend_of_the_reference_sensor_is_said(reference):
+    setting = reference[0].profile.settings[0]
+    # Variance over signal falls from 0.289 at a tenth of the range to 0.279 at its end, by the eye on the table.
+    assert setting.estimates["gain_at_zero_dn_per_e"].covers(0.2900)
+    assert any("no straight line fits" in caution for caution in setting.cautions)
 
 
 def test_profile_round_trip(reference):

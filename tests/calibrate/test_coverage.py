@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from noiseflow.calibrate.burst import burst_noise
+from noiseflow.calibrate.curve import Curve, linear_range
 from noiseflow.calibrate.dark_current import dark_series
+from noiseflow.calibrate.likelihood import likelihood_gain
 from noiseflow.calibrate.nonuniformity import photo_response
-from noiseflow.calibrate.photon_transfer import Curve, emva_gain, likelihood_gain, linear_range
+from noiseflow.calibrate.photon_transfer import emva_gain
 from noiseflow.calibrate.stack import components, stack_frames
 from noiseflow.calibrate.tukey_lambda import read_noise_shape, tukey_quantile
 from noiseflow.errors import DataError

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, plain_reference, same_setting
+from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, plain_reference
 from noiseflow.patches.sources.scene import Scene
+from noiseflow.patches.stack import same_setting
 
 __all__ = ["NOISY_PAIR"]
 
@@ -19,11 +20,14 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     """Frame n, and the codes of frame n + 1 as its `clean`, of the same noise variance.
 
     Nothing is corrected: drift and flicker between the two stay in, and a scene that moves
-    is not found out.
+    is not found out.  Where the second frame is clipped the pair is not valid; the first is
+    looked at as of any pairing.
     """
     noisy, other = (scene.frames[n].read() for n in (number, number + 1))
     same_setting(noisy, other)
-    return Pair(scene.frames[number], number, noisy, other.planes().astype(np.float32), 1.0)
+    codes = other.planes()
+    valid = (codes > 0) & (codes < other.white)
+    return Pair(scene.frames[number], number, noisy, codes.astype(np.float32), 1.0, None if valid.all() else valid)
 
 
 NOISY_PAIR = Pairing("two frames or more", lambda scene: len(scene.frames) >= 2, firsts, plain_reference, pair)

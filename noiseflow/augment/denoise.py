@@ -1,0 +1,64 @@
+"""Noise off whole frames of any size."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noiseflow.augment.frame import NoisyFrame
+from noiseflow.errors import DataError, ModelError
+from noiseflow.models.denoiser import Denoiser
+from noiseflow.raw.image import RawImage
+
+__all__ = ["denoise_frame"]
+
+STRIP = 256
+"""Rows of a plane at a time: the hidden planes of a large frame would not fit into memory."""
+
+
+def denoise_frame(
+    denoiser: Denoiser, noisy: RawImage, *, iso: float | None = None, camera: str | None = None
+) -> NoisyFrame:
+    """Denoise a raw frame.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        See `noiseflow.models.load_denoiser`.
+    noisy : RawImage
+        Of any size; its levels are kept.  Of an odd height or width, the last row or column
+        keeps its codes.
+    iso : float, optional
+        The frame's own if None.
+    camera : str, optional
+        The frame's own, or the denoiser's only one, if None.
+
+    Returns
+    -------
+    NoisyFrame
+        ``image`` in whole DN, ``signal`` neither rounded nor clipped.
+
+    Raises
+    ------
+    ModelError
+        If the denoiser knows no such camera, or has other planes.
+    DataError
+        If neither the frame nor the call says the ISO.
+    """
+    spec = denoiser.spec
+    if (spec.layout == "bayer") != (noisy.layout == "bayer"):
+        raise ModelError(f"{noisy.source}: a {noisy.cfa} frame, but the denoiser was trained on {spec.layout!r} planes")
+    if camera is None:
+        camera = spec.cameras[0] if len(spec.cameras) == 1 else noisy.camera
+    iso = iso or noisy.iso
+    if iso is None:
+        raise DataError(f"{noisy.source}: the file does not say its ISO; give it with --iso")
+    signal = torch.from_numpy(noisy.normalised(spec.layout)).to(torch.float32)[None]
+    clean = torch.empty_like(signal)
+    height, halo = signal.shape[2], denoiser.reach
+    with torch.no_grad():
+        for top in range(0, height, STRIP):
+            begin, end = max(0, top - halo), min(height, top + STRIP + halo)
+            part = denoiser(signal[:, :, begin:end], iso, camera)
+            clean[:, :, top : top + STRIP] = part[:, :, top - begin : top - begin + STRIP]
+    found: NDArray[np.float32] = clean[0].numpy()
+    return NoisyFrame(noisy.with_signal(found, iso=iso), found)

@@ -1,0 +1,56 @@
+"""Frames to a profile: for each ISO and plane, what every kind of frames that is there says."""
+
+from collections.abc import Sequence
+
+from noiseflow._version import __version__
+from noiseflow.calibrate.conversion import gain_notes
+from noiseflow.calibrate.kinds import KINDS
+from noiseflow.calibrate.measured import Calibration, Evidence, Measured, Take
+from noiseflow.calibrate.profile import Profile, Setting
+from noiseflow.calibrate.sources import Frames
+from noiseflow.raw import plane_names
+
+__all__ = ["calibrate_frames"]
+
+
+def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequence[str] = ()) -> Calibration:
+    """A profile of frames that were read and summed.
+
+    Parameters
+    ----------
+    frames : Frames
+    camera : str, optional
+        Name; else what the files say.
+    sources : sequence of str
+        For the provenance.
+
+    Raises
+    ------
+    DataError
+        See `calibrate`.
+    """
+    settings: list[Setting] = []
+    evidence: dict[tuple[float, str], Evidence] = {}
+    for iso in sorted({group.iso for group in frames.groups}):
+        lights = [group for group in frames.groups if group.iso == iso and not group.dark]
+        darks = [group for group in frames.groups if group.iso == iso and group.dark]
+        for index, plane in enumerate(plane_names(frames.layout)):
+            take, found = Take(iso, plane, index, lights, darks, frames), Measured()
+            for kind in KINDS:
+                if kind.present(take):
+                    kind.measure(take, found)
+            if "gain_dn_per_e" not in found.estimates:
+                found.cautions.append("no flats: the gain is not known")
+            settings.append(found.setting(take))
+            evidence[(iso, plane)] = found.evidence
+    provenance = {
+        "tool": f"noiseflow calibrate {__version__}",
+        "method": "EMVA 1288 release 3.1 photon transfer; likelihood on pixels",
+        "sources": list(sources),
+        "frames": sum(len(group.sources) for group in frames.groups),
+    }
+    # One plane speaks for all: they share the amplifier and the converter.
+    first = plane_names(frames.layout)[min(1, len(plane_names(frames.layout)) - 1)]
+    cautions = (*frames.cautions, *gain_notes([setting for setting in settings if setting.plane == first]))
+    profile = Profile(camera or frames.camera, frames.layout, frames.white, tuple(settings), provenance, cautions)
+    return Calibration(profile, evidence)

@@ -1,0 +1,37 @@
+"""What each kind of frames says of a camera; a new kind is one file and one line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from noiseflow.calibrate.kinds import burst, darks, flats, single_frame
+from noiseflow.calibrate.measured import Measured, Take
+
+__all__ = ["KINDS", "Kind"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source.
+
+    Parameters
+    ----------
+    name : str
+    present : Callable
+        Whether a take holds frames of this kind.
+    measure : Callable
+        Adds to `Measured` what they say.
+    """
+
+    name: str
+    present: Callable[[Take], bool]
+    measure: Callable[[Take, Measured], None]
+
+
+KINDS: tuple[Kind, ...] = (
+    # The darks first: what follows takes black level and dark noise from them.
+    Kind("darks", darks.present, darks.measure),
+    Kind("flats", flats.present, flats.measure),
+    Kind("burst", burst.present, burst.measure),
+    Kind("single frame", single_frame.present, single_frame.measure),
+)
+"""Kinds in the order in which they are asked; more than one may be present."""

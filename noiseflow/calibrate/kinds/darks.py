@@ -1,0 +1,132 @@
+"""Dark frames: black level, read noise and its shape, rows, columns, fixed pattern, dark current."""
+
+import math
+
+import numpy as np
+
+from noiseflow.calibrate.banding import banding_spectrum
+from noiseflow.calibrate.dark_current import DarkSeries, dark_series
+from noiseflow.calibrate.dark_frames import black_drift, dark_shading, hot_pixels
+from noiseflow.calibrate.estimate import root
+from noiseflow.calibrate.measured import Dark, Measured, Take
+from noiseflow.calibrate.nonuniformity import nonuniformity
+from noiseflow.calibrate.stack import Stack
+from noiseflow.calibrate.tukey_lambda import read_noise_shape
+
+__all__ = ["measure", "present"]
+
+SHAPE_VALUES = 2_000_000
+"""More would not narrow the error bars of the distribution's shape below what the model misses."""
+
+SEED = 1288
+
+
+def present(take: Take) -> bool:
+    """Whether there are two darks or more of one exposure."""
+    return bool(take.darks)
+
+
+def measure(take: Take, found: Measured) -> None:
+    """All that dark frames say."""
+    found.series = series = _series(take.darks)
+    found.estimates |= {"black_dn": series.black, "read_noise_dn": series.noise}
+    if series.current is not None:
+        found.estimates["dark_current_dn_per_s"] = series.current
+    longest = max(take.darks, key=lambda dark: dark.stack.frames)
+    _temporal(longest, found)
+    _shape(longest.stack, found)
+    _spectra(longest, found)
+    _pattern(longest, found)
+    _leaks(take, longest, found)
+
+
+def _series(darks: list[Dark]) -> DarkSeries:
+    drift = _drift(darks)
+    return dark_series(
+        np.array([dark.exposure_s for dark in darks]),
+        np.array([dark.stack.level for dark in darks]),
+        np.array([math.sqrt(max(drift, _counting(dark), 1e-12) / dark.stack.frames) for dark in darks]),
+        np.array([dark.noise.total for dark in darks]),
+        np.array([dark.noise.total_error for dark in darks]),
+    )
+
+
+def _drift(darks: list[Dark]) -> float:
+    """Variance of a frame's mean within one exposure, DN²; of all exposures together, for pairs say little alone."""
+    free = sum(dark.stack.frames - 1 for dark in darks)
+    return float(sum(dark.stack.frame_means.var() * dark.stack.frames for dark in darks)) / free
+
+
+def _counting(dark: Dark) -> float:
+    """Variance of a frame's mean from its pixels, rows and columns, DN²."""
+    noise, (height, width) = dark.noise, dark.stack.mean.shape
+    parts = ((noise.pixel, height * width), (noise.row, height), (noise.column, width))
+    return float(sum(max(variance, 0.0) / count for variance, count in parts))
+
+
+def _temporal(dark: Dark, found: Measured) -> None:
+    noise = dark.noise
+    found.estimates["row_noise_dn"] = root(noise.row, noise.row_error, "DN")
+    found.estimates["column_noise_dn"] = root(noise.column, noise.column_error, "DN")
+    drift = black_drift(dark.stack.frame_means)
+    found.facts |= {"black_drift_sigma_dn": drift.deviation_dn, "black_drift_range_dn": drift.range_dn}
+    if drift.per_frame is not None:
+        found.estimates["black_drift_dn_per_frame"] = drift.per_frame
+
+
+def _shape(stack: Stack, found: Measured) -> None:
+    height, width = stack.mean.shape
+    drift = (stack.frame_means - stack.level)[:, None]
+    rows, columns = (lines - lines.mean(0) - drift for lines in (stack.row_means, stack.column_means))
+    kept = slice(0, max(1, SHAPE_VALUES // stack.frames))
+    at = stack.sample_index[kept]
+    offsets = rows[:, at // width] + columns[:, at % width]
+    generator = np.random.default_rng(np.random.SeedSequence(SEED))
+    shape = read_noise_shape(stack.sample[:, kept], stack.frame_means, offsets, generator, lines=1 / width + 1 / height)
+    found.estimates |= {"tukey_shape": shape.shape, "tukey_scale_dn": shape.scale}
+    found.facts |= {
+        "tukey_correlation": shape.correlation,
+        "gaussian_correlation": shape.correlation_gaussian,
+        "excess_kurtosis": shape.excess_kurtosis,
+        "beyond_4_sigma": shape.beyond_4_sigma,
+    }
+    found.evidence.noise = (stack.sample - stack.sample.mean(0)).ravel()[:200_000]
+
+
+def _spectra(dark: Dark, found: Measured) -> None:
+    height, width = dark.stack.mean.shape
+    rows = banding_spectrum(dark.stack.row_means, dark.noise.pixel, width)
+    columns = banding_spectrum(dark.stack.column_means, dark.noise.pixel, height)
+    found.evidence.rows, found.evidence.columns = rows, columns
+    found.facts |= {
+        "row_lines_cycles_per_pixel": list(rows.lines),
+        "column_lines_cycles_per_pixel": list(columns.lines),
+    }
+
+
+def _pattern(dark: Dark, found: Measured) -> None:
+    found.evidence.shading = dark_shading(dark.stack)
+    found.facts["dark_shading_range_dn"] = float(np.ptp(found.evidence.shading))
+    if dark.stack.frames > 2:
+        found.estimates |= nonuniformity(dark.stack, dark.noise).named("dsnu")
+        hot = hot_pixels(dark.stack)
+        found.facts |= {
+            "hot_pixels": hot.count,
+            "hot_pixels_per_million": hot.per_million,
+            "hot_above_dn": hot.threshold_dn,
+        }
+
+
+def _leaks(take: Take, longest: Dark, found: Measured) -> None:
+    sigma, white = math.sqrt(max(longest.noise.total, 1e-12)), take.frames.white
+    shading = found.facts["dark_shading_range_dn"]
+    if shading > max(5 * sigma, 0.002 * white):
+        found.cautions.append(f"the dark frames vary by {shading:.1f} DN over the frame: light leak or glow?")
+    spread = float(np.ptp([dark.stack.level for dark in take.darks]))
+    if spread > 0.02 * white:
+        found.cautions.append(f"the dark frames' levels differ by {spread:.1f} DN between exposures: light leak?")
+    jump = float(np.ptp(longest.stack.frame_means))
+    if jump > max(sigma, 0.002 * white):
+        found.cautions.append(
+            f"the levels of the dark frames of one exposure differ by {jump:.1f} DN: light leak, or mixed settings?"
+        )

@@ -1,0 +1,209 @@
+"""Flat frames: gain by photon transfer, linearity, saturation, photo-response nonuniformity."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.calibrate.conversion import digital_gain
+from noiseflow.calibrate.curve import Curve, linear_range
+from noiseflow.calibrate.estimate import quotient
+from noiseflow.calibrate.likelihood import likelihood_gain, line_gain
+from noiseflow.calibrate.linearity import linearity
+from noiseflow.calibrate.measured import Dark, Measured, Take
+from noiseflow.calibrate.nonuniformity import percent, photo_response
+from noiseflow.calibrate.photon_transfer import PhotonTransfer, emva_gain, in_electrons
+from noiseflow.calibrate.sources import Group
+from noiseflow.calibrate.stack import Components, Stack, components
+from noiseflow.errors import DataError
+
+__all__ = ["measure", "present"]
+
+FLICKER = 0.01
+"""Relative difference of the means of one exposure's frames that is called flicker."""
+
+MIXED = 0.3
+"""The same difference that no lamp makes: frames of several settings under one label."""
+
+DIGITAL = 1.05
+"""Codes for each that occurs above which the gain counts as digital in part."""
+
+UNEVEN = 0.3
+"""Spatial standard deviation over signal above which a flat is a picture of something."""
+
+
+def present(take: Take) -> bool:
+    """Whether there is light, and darks or several exposures beside it."""
+    return bool(take.lights) and (bool(take.darks_taken) or len(take.lights) > 1)
+
+
+def measure(take: Take, found: Measured) -> None:
+    """Photon transfer and what follows from it."""
+    if not take.darks:
+        found.cautions.append(
+            "no pair of darks: the black level is what the files declare, read noise is from the flats' fit"
+        )
+    curve = _curve(take, found)
+    chosen, saturation = _range(curve, take, found)
+    fit = _gain(curve.select(chosen), take, found)
+    _linearity(curve, chosen, saturation, fit, found)
+    found.evidence.curve, found.evidence.chosen, found.evidence.fit = curve, chosen, fit
+    _photo_response(take, found)
+    _digital(take, curve, found)
+    gain = fit.gain
+    if found.series is not None:
+        found.estimates["read_noise_e"] = in_electrons(found.series.noise, gain)
+    if "dark_current_dn_per_s" in found.estimates:
+        found.estimates["dark_current_e_per_s"] = quotient(found.estimates["dark_current_dn_per_s"], gain, "e-/s")
+
+
+def _curve(take: Take, found: Measured) -> Curve:
+    """Photon-transfer points, each with the dark of its exposure time or, if there is none, of the nearest."""
+    pairs = [group for group in take.lights if group.stacks[take.index].frames > 1]
+    if not pairs:
+        raise DataError(
+            f"{take.where}: one frame only at each exposure; expected pairs of flats or more. Frames of several ISOs "
+            "or exposure times are not pairs"
+        )
+    left_out = len(take.lights) - len(pairs)
+    if left_out:
+        found.cautions.append(f"{left_out} exposure(s) with one frame only were left out: expected pairs")
+    used: set[int] = set()
+    rows = []
+    for group in pairs:
+        stack = group.stacks[take.index]
+        part = components(stack)
+        _steadiness(group, stack, take, found)
+        dark = _nearest(take.darks, group)
+        if dark is None:
+            level, noise, error = take.black, math.nan, math.nan
+        else:
+            used.add(id(dark))
+            level, noise, error = dark.stack.level, dark.noise.total, dark.noise.total_error
+        variance = part.total - _flickering_rows(part, stack, dark, group, found)
+        rows.append((group.exposure, stack.level - level, variance, part.total_error, noise, error, stack.clipped))
+    # The same exposure listed twice, as a pair and as a stack for the PRNU: both are points.
+    exposure, signal, total, total_error, noise_, error_, clipped = np.array(sorted(rows)).T
+    return Curve(exposure, signal, total, total_error, noise_, error_, clipped, len(used) == 1)
+
+
+def _nearest(darks: list[Dark], group: Group) -> Dark | None:
+    return min(darks, key=lambda dark: abs(dark.exposure_s - group.exposure_s), default=None)
+
+
+def _steadiness(group: Group, stack: Stack, take: Take, found: Measured) -> None:
+    signal = stack.level - take.black
+    change = float(np.ptp(stack.frame_means)) / max(signal, 1.0)
+    where = f"the frames of exposure {group.exposure_s:g} s differ by {100 * change:.1f} %"
+    if signal > 10 and change > MIXED:
+        found.cautions.append(f"{where}: not one setting (mixed ISOs, apertures or lamps); K is of their mixture")
+    elif signal > 10 and change > FLICKER:
+        found.cautions.append(f"{where}: flickering light")
+    if signal > 10 and stack.clipped < 1e-3 and float(stack.mean.std()) > UNEVEN * signal:
+        found.cautions.append(
+            f"the flats of exposure {group.exposure_s:g} s vary by {100 * float(stack.mean.std()) / signal:.0f} % over "
+            "the frame: not an even surface; PRNU is not to be trusted"
+        )
+
+
+def _flickering_rows(part: Components, stack: Stack, dark: Dark | None, group: Group, found: Measured) -> float:
+    """Variance of rows beyond the dark's, where a lamp that flickers within a rolling shutter makes it."""
+    before = 0.0 if dark is None else max(dark.noise.row, 0.0)
+    excess = part.row - before
+    if stack.clipped >= 1e-3 or excess < 5 * part.row_error or excess < 0.01 * part.total:
+        return 0.0
+    found.cautions.append(
+        f"the rows of the flats of exposure {group.exposure_s:g} s vary by {math.sqrt(excess):.1f} DN from frame to "
+        "frame, more than in the dark: light that flickers during the exposure; taken out row by row"
+    )
+    return excess
+
+
+def _range(curve: Curve, take: Take, found: Measured) -> tuple[NDArray[np.bool_], int | None]:
+    if (curve.clipped >= 1e-3).all():
+        raise DataError(f"{take.where}: all flats are saturated; take shorter exposures")
+    chosen, saturation = linear_range(curve)
+    if not chosen.any():
+        raise DataError(f"{take.where}: no flat is within the linear range; take shorter exposures")
+    if saturation is None:
+        found.cautions.append(
+            "the series does not reach saturation: all unclipped levels were used, saturation is not known"
+        )
+    levels = int(chosen.sum())
+    if levels == 1 and not take.darks:
+        raise DataError(f"{take.where}: one exposure only and no darks: the gain cannot be told from the read noise")
+    if levels < 5:
+        found.cautions.append(f"only {levels} level(s) of light within the linear range: linearity cannot be judged")
+    found.facts["levels_used"] = levels
+    found.facts["range_used_dn"] = [float(curve.signal[chosen].min()), float(curve.signal[chosen].max())]
+    return chosen, saturation
+
+
+def _gain(used: Curve, take: Take, found: Measured) -> PhotonTransfer:
+    likelihood = likelihood_gain(used) if take.darks else line_gain(used)
+    fit = emva_gain(used) if take.darks else likelihood
+    found.estimates["gain_dn_per_e"] = fit.gain
+    found.estimates["gain_likelihood_dn_per_e"] = likelihood.gain
+    found.estimates["read_noise_likelihood_dn"] = likelihood.read_noise
+    found.covariance = tuple(tuple(float(x) for x in row) for row in likelihood.covariance)
+    found.evidence.likelihood = likelihood
+    if math.isfinite(fit.misfit):
+        found.facts["photon_transfer_chi2_per_dof"] = fit.misfit
+        if fit.misfit > 3:
+            found.cautions.append(
+                f"χ² per degree of freedom of the photon-transfer fit is {fit.misfit:.0f}: more scatter or curvature "
+                "than counting explains (flicker, nonlinearity, mixed settings); the error bars are from the residuals"
+            )
+    if likelihood.gain_at_zero is not None:
+        start = likelihood.gain_at_zero
+        found.estimates["gain_at_zero_dn_per_e"] = start
+        found.facts["variance_scatter_percent"] = 100 * likelihood.scatter
+        found.cautions.append(
+            f"no straight line fits the photon-transfer curve: K falls from {start.value:.4g} DN/e- at no signal to "
+            f"{likelihood.gain.value:.4g} as the mean over the range used, and single levels scatter by "
+            f"{100 * likelihood.scatter:.2g} %; the likelihood's K is that mean, its error bar holds both"
+        )
+    return fit
+
+
+def _linearity(
+    curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, fit: PhotonTransfer, found: Measured
+) -> None:
+    line = linearity(curve, chosen, saturation, fit.gain)
+    if line.saturation is not None and line.saturation_dn is not None:
+        found.estimates |= {"saturation_e": line.saturation, "saturation_dn": line.saturation_dn}
+    if line.error_percent is not None:
+        found.facts["linearity_error_percent"] = line.error_percent
+        if line.error_percent > 5:
+            found.cautions.append(
+                f"the signal departs from a line by {line.error_percent:.1f} %: nonlinear, or light that changed"
+            )
+    found.evidence.deviations = line.deviations
+
+
+def _photo_response(take: Take, found: Measured) -> None:
+    """PRNU from the longest stack of flats below 1 ‰ clipping, with the dark stack beside it."""
+    bright = [s for group in take.lights if (s := group.stacks[take.index]).clipped < 1e-3 and s.frames > 2]
+    dark = [dark.stack for dark in take.darks if dark.stack.frames > 2]
+    if not bright or not dark:
+        return
+    b, d = (max(stacks, key=lambda stack: stack.frames) for stacks in (bright, dark))
+    response = photo_response(b, d)
+    found.estimates |= response.named("prnu")
+    found.estimates["prnu_percent"] = percent(response.total, b.level - d.level)
+
+
+def _digital(take: Take, curve: Curve, found: Measured) -> None:
+    """Codes that never occur among those of the darker flats: gain after the converter."""
+    stacks = [group.stacks[take.index] for group in take.lights]
+    able = [s for s in stacks if s.frames > 1 and s.clipped == 0 and s.level - take.black < 0.5 * curve.signal.max()]
+    factors = [factor for s in able if (factor := digital_gain(s.sample)) is not None]
+    if not factors:
+        return
+    factor = float(np.median(factors))
+    found.facts["digital_gain"] = factor
+    if factor > DIGITAL:
+        found.cautions.append(
+            f"one code in {factor:.2f} occurs: the codes were multiplied by about {factor:.2f} after the converter "
+            "(digital gain), or the file is companded; the lower ISO holds the same light"
+        )

@@ -1,0 +1,120 @@
+"""Conversion gain and read noise by maximum likelihood on the pixels, for curves that bend too."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import chi2
+
+from noiseflow.calibrate.curve import Curve
+from noiseflow.calibrate.estimate import from_error
+from noiseflow.calibrate.least_squares import weighted_fit
+from noiseflow.calibrate.photon_transfer import UNLIKELY, PhotonTransfer
+from noiseflow.errors import DataError
+
+__all__ = ["likelihood_gain", "line_gain"]
+
+Array = NDArray[np.float64]
+
+LEVELS_TO_BEND = 6
+"""Fewest levels of light by which a bend can be told from scatter."""
+
+
+def line_gain(curve: Curve) -> PhotonTransfer:
+    """K and read variance of levels without darks: a line with weights 1/σ⁴ through the variances.
+
+    The relative error of a variance is the same at every level, so the weights are those
+    of maximum likelihood; `signal` may have any common offset of which K does not depend.
+
+    Raises
+    ------
+    DataError
+        Fewer than two levels.
+    """
+    return _fit(curve.signal, curve.variance, curve.variance_error)
+
+
+def likelihood_gain(curve: Curve) -> PhotonTransfer:
+    """K and read variance by maximum likelihood on the pixels, flats and darks together.
+
+    With temporal mean and fixed pattern removed, the pixels of a level with f degrees of
+    freedom say −(f/2)(ln v + s²/v), v = K·x + σ_read², with s² the variance that was seen: the
+    score equations are those of a line with weights 1/v², iterated.  s² carries the
+    measured kurtosis and row noise through its standard error.
+
+    Where χ² says that no line through these error bars is possible, two terms are added: a
+    bend, v = K₀·x + c·x² + σ_read² (a sensor's own: charge that spreads, a converter that is not
+    straight), and a scatter τ·v of the variances beyond counting (codes of unequal width),
+    τ such that χ² is its expectation.  `gain` is then the slope that EMVA's least squares
+    would find on the fitted curve, Σ x v / Σ x², so that both figures mean the same; K₀, the
+    slope at no signal, is `gain_at_zero`.
+
+    References
+    ----------
+    Paule, Mandel: Consensus values and weighting factors, J. Res. NBS 87, 1982 (for τ).
+    """
+    x = np.concatenate([curve.signal, np.zeros(1 if curve.shared_dark else len(curve.signal))])
+    dark = curve.dark_variance[:1] if curve.shared_dark else curve.dark_variance
+    dark_error = curve.dark_error[:1] if curve.shared_dark else curve.dark_error
+    y, errors = np.concatenate([curve.variance, dark]), np.concatenate([curve.variance_error, dark_error])
+    fit = _fit(x, y, errors)
+    free = len(x) - 2
+    if not fit.misfit > 1 or chi2.sf(fit.misfit * free, free) > UNLIKELY or len(curve.signal) < LEVELS_TO_BEND:
+        return fit
+    return _bent(x, y, errors, curve.signal)
+
+
+def _fit(x: Array, y: Array, errors: Array) -> PhotonTransfer:
+    """Line through variances, weights 1/v² renewed from the fit until they stand."""
+    if len(x) < 2 or np.ptp(x) <= 0:
+        raise DataError("one level only: a line needs two or more; add flats of other exposure times, or darks")
+    known = bool(np.isfinite(errors).all())
+    relative = errors / y if known else np.ones_like(y)
+    parameters, deviation, covariance = _weighted(np.stack([x, np.ones_like(x)], 1), y, relative)
+    residuals = y - parameters[0] * x - parameters[1]
+    free = len(x) - 2
+    misfit = float(np.sum((residuals / deviation) ** 2)) / free if free else math.nan
+    used_free = math.inf
+    if not known and not free:
+        raise DataError("two levels and no counting statistics: K would have no error bar; add exposures")
+    if free and (not known or (misfit > 1 and chi2.sf(misfit * free, free) < UNLIKELY)):
+        covariance, used_free = covariance * misfit, free
+    gain = from_error(float(parameters[0]), math.sqrt(covariance[0, 0]), "DN/e-", used_free)
+    return PhotonTransfer(gain, float(parameters[1]), covariance, residuals, misfit if known else math.nan)
+
+
+def _bent(x: Array, y: Array, errors: Array, signal: Array) -> PhotonTransfer:
+    """Parabola with scatter; x in units of the largest, so that the normal equations stay well scaled."""
+    unit = float(x.max())
+    design = np.stack([x / unit, (x / unit) ** 2, np.ones_like(x)], 1)
+    free = len(x) - 3
+
+    def solved(scatter: float) -> tuple[Array, Array, Array, float]:
+        parameters, deviation, covariance = _weighted(design, y, np.hypot(errors / y, scatter))
+        return parameters, covariance, deviation, float(np.sum(((y - design @ parameters) / deviation) ** 2))
+
+    misfit = solved(0.0)[3] / free
+    scatter = float(brentq(lambda tau: solved(tau)[3] - free, 0.0, 10.0, xtol=1e-6, rtol=1e-4)) if misfit > 1 else 0.0
+    parameters, covariance, _, _ = solved(scatter)
+    # Σ x v / Σ x² of a parabola v = K₀ x + c x².
+    mean = np.array([1.0, float((signal**3).sum()) / float((signal**2).sum()) / unit, 0.0]) / unit
+    take = np.stack([mean, np.array([0.0, 0.0, 1.0])])
+    of_both = take @ covariance @ take.T
+    gain, read = (float(value) for value in take @ parameters)
+    start = from_error(float(parameters[0]) / unit, math.sqrt(covariance[0, 0]) / unit, "DN/e-", free)
+    residuals = y - design @ parameters
+    estimate = from_error(gain, math.sqrt(of_both[0, 0]), "DN/e-", free)
+    return PhotonTransfer(estimate, read, of_both, residuals, misfit, start, scatter)
+
+
+def _weighted(design: Array, y: Array, relative: Array) -> tuple[Array, Array, Array]:
+    """Parameters, standard deviations of y, covariance; the deviations are `relative` of the fit itself."""
+    fitted = y
+    for _ in range(30):
+        deviation = np.maximum(fitted, 1e-3 * y) * relative
+        parameters, covariance = weighted_fit(design, y, deviation)
+        before, fitted = fitted, design @ parameters
+        if np.allclose(before, fitted, rtol=1e-7, atol=0):
+            break
+    return parameters, deviation, covariance

@@ -1,0 +1,208 @@
+"""A small denoiser in units of the noise: what pairs of noisy frames train beside a noise model."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from noiseflow.errors import DataError, ModelError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.files import write_text
+from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.spec import ModelSpec
+
+__all__ = ["DENOISER", "Denoiser", "DenoiserSpec", "load_denoiser", "local_mean", "save_denoiser"]
+
+DENOISER = "denoiser"
+"""Name of the folder in a run folder, and of the weights in it."""
+
+DILATIONS = (1, 2, 4, 4, 2, 1)
+"""Of the 3×3 convolutions, in turn: a pixel sees 14 to each side with six of them."""
+
+BOX = 2
+"""Radius in pixels of the local mean that the network leaves alone."""
+
+NEAR = 3.0
+"""How many σ a pixel may be off its local mean to be noise, at the start."""
+
+
+@dataclass(frozen=True)
+class DenoiserSpec:
+    """What a denoiser is and what it was trained for.
+
+    Parameters
+    ----------
+    layout : str
+        Plane layout, as of a `ModelSpec`.
+    cameras : tuple of str
+    isos : tuple of float
+        Rising; the knots of its noise level function.
+    width : int
+        Hidden planes.
+    depth : int
+        Convolutions, 2 or more.
+    seed : int
+        Of the starting weights.
+    """
+
+    layout: str = "bayer"
+    cameras: tuple[str, ...] = ("camera",)
+    isos: tuple[float, ...] = (100.0,)
+    width: int = 24
+    depth: int = 6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no denoiser can be built from."""
+        object.__setattr__(self, "cameras", tuple(str(name) for name in self.cameras))
+        object.__setattr__(self, "isos", tuple(float(iso) for iso in self.isos))
+        if self.width < 1 or self.depth < 2:
+            raise ModelError(
+                f"denoiser: expected a width of 1 and a depth of 2 or more; got {self.width}, {self.depth}"
+            )
+
+    @property
+    def level(self) -> ModelSpec:
+        """The spec of its noise level function, which refuses what a model's spec refuses."""
+        return ModelSpec("nlf", self.layout, self.cameras, self.isos)
+
+
+class Denoiser(nn.Module):
+    """A residual convolutional network on noise of unit variance.
+
+    With m the 5×5 mean of the noisy x, v = β₁·m + β₂ its noise level and w = (x − m)/√v,
+
+        D(x) = x − √v · [w·exp(−w²/18) + net(asinh w)],
+
+    so that one small network serves all ISOs and cameras, and edges of hundreds of σ do not
+    drown the noise.  Without batch statistics; any height and width.  The net starts at
+    nothing: D is the local mean where x is within some σ of it, and x elsewhere.
+
+    Parameters
+    ----------
+    spec : DenoiserSpec
+
+    References
+    ----------
+    Zhang, Zuo, Chen, Meng, Zhang: Beyond a Gaussian denoiser: residual learning of deep CNN
+    for image denoising, IEEE TIP 2017 (DnCNN); the dilations are those of Zhang, Zuo, Gu,
+    Zhang: Learning deep CNN denoiser prior for image restoration, CVPR 2017, but for one.
+
+    Examples
+    --------
+    >>> denoiser = Denoiser(DenoiserSpec())
+    >>> denoiser(torch.full((2, 4, 8, 8), 0.2), iso=100.0).shape
+    torch.Size([2, 4, 8, 8])
+    """
+
+    def __init__(self, spec: DenoiserSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.level = NoiseLevelFunction(spec.level).requires_grad_(False)
+        generator = torch.Generator().manual_seed(spec.seed)
+        planes = spec.level.planes
+        widths = (planes, *(spec.width for _ in range(spec.depth - 1)), planes)
+        self.layers = nn.ModuleList()
+        for index, (inside, outside) in enumerate(pairwise(widths)):
+            dilation = DILATIONS[index % len(DILATIONS)]
+            layer = nn.Conv2d(inside, outside, 3, padding=dilation, dilation=dilation)
+            scale = 0.0 if index == spec.depth - 1 else (2 / (9 * inside)) ** 0.5
+            with torch.no_grad():
+                layer.weight.normal_(0.0, 1.0, generator=generator).mul_(scale)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            self.layers.append(layer)
+
+    @property
+    def reach(self) -> int:
+        """Radius in pixels of a plane that a value of D depends on."""
+        return BOX + sum(DILATIONS[index % len(DILATIONS)] for index in range(self.spec.depth))
+
+    def forward(self, noisy: Tensor, iso: Tensor | float, camera: Tensor | int | str | Sequence[str] = 0) -> Tensor:
+        """The clean signal that a noisy one suggests.
+
+        Parameters
+        ----------
+        noisy : Tensor, shape (B, C, H, W)
+            Normalised, not clipped.
+        iso : Tensor of shape (B,), or float
+        camera : Tensor of long, shape (B,), or int, str, or sequence of str
+
+        Returns
+        -------
+        Tensor, shape (B, C, H, W)
+
+        Raises
+        ------
+        DataError
+            Another number of planes, NaN or infinite values.
+        ModelError
+            A camera that it was not trained for.
+        """
+        cond = Conditions(noisy, iso, camera).resolve(self.spec.cameras)
+        planes = self.level.planes
+        if noisy.shape[1] != planes:
+            raise DataError(f"noisy: expected {planes} plane(s) ({self.spec.layout}); got shape {tuple(noisy.shape)}")
+        mean = local_mean(noisy)
+        sigma = self.level.variance(Conditions(mean, cond.iso, cond.camera)).sqrt()
+        off = (noisy - mean) / sigma
+        hidden = off.asinh()
+        for layer in self.layers[:-1]:
+            hidden = F.relu(layer(hidden))
+        found: Tensor = self.layers[-1](hidden)
+        return noisy - sigma * (off * (-off.square() / (2 * NEAR**2)).exp() + found)
+
+
+def local_mean(signal: Tensor, *, hollow: bool = False) -> Tensor:
+    """The mean of 5×5 pixels of a plane, of fewer at the border; without the pixel itself if `hollow`."""
+    side = 2 * BOX + 1
+    mean = F.avg_pool2d(signal, side, stride=1, padding=BOX, count_include_pad=False)
+    if not hollow:
+        return mean
+    count = side**2 * F.avg_pool2d(torch.ones_like(signal), side, stride=1, padding=BOX)
+    return (count * mean - signal) / (count - 1)
+
+
+def save_denoiser(denoiser: Denoiser, run: str | Path) -> None:
+    """Write a denoiser into the folder ``denoiser`` of a run folder, as safetensors and JSON."""
+    folder = Path(run) / DENOISER
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "spec.json", json.dumps(asdict(denoiser.spec), indent=2, ensure_ascii=False) + "\n")
+    weights = {name: value.detach().cpu().contiguous() for name, value in denoiser.state_dict().items()}
+    partial = folder / f"{DENOISER}.safetensors.partial"
+    save_file(weights, partial)
+    os.replace(partial, folder / f"{DENOISER}.safetensors")
+
+
+def load_denoiser(run: str | Path) -> Denoiser:
+    """Load a denoiser, in evaluation mode.
+
+    Parameters
+    ----------
+    run : path
+        A run folder that `noiseflow fit` wrote from noisy pairs, or the folder ``denoiser`` in it.
+
+    Raises
+    ------
+    ModelError
+        No denoiser there, or weights that do not fit its spec.
+    """
+    run = Path(run)
+    folder = run / DENOISER if (run / DENOISER).is_dir() else run
+    weights, spec = folder / f"{DENOISER}.safetensors", folder / "spec.json"
+    if not weights.is_file() or not spec.is_file():
+        raise ModelError(f"{run}: holds no denoiser; `noiseflow fit` trains one on a store of noisy pairs")
+    try:
+        denoiser = Denoiser(DenoiserSpec(**json.loads(spec.read_text(encoding="utf-8"))))
+        denoiser.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, OSError, TypeError, ValueError) as error:
+        raise ModelError(f"{weights}: does not fit {spec.name} or is damaged ({error})") from error
+    return denoiser.eval()
