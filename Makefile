@@ -1,14 +1,16 @@
 # make demo   install, then the whole path on simulated data: simulate, ingest, fit, sample, evaluate, report
 # make test   install, then the tests
+# make test-adapters  the adapters to other libraries, each within its own (several GB in .venv-adapters)
 # make lint   ruff and mypy
 # make docs   the documentation, into site/
 # make clean  remove what these made, the environment included
 PYTHON ?= python3
 VENV ?= .venv
+ADAPTERS ?= .venv-adapters
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-adapters lint docs clean
 .DELETE_ON_ERROR:
 
 # The stamps make the second call quick; the install is editable, so that a change of code needs none.
@@ -28,6 +30,16 @@ $(VENV)/develop.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 	$(PIP_INSTALL) --editable '.[dev,train,fits,cluster,export,docs]'
 	touch $@ $(VENV)/package.stamp
 
+# Of an environment of its own: torchvision wants the torch that it was built for, several GB.
+$(ADAPTERS)/adapters.stamp: setup.cfg setup.py pyproject.toml
+	$(PYTHON) -m venv $(ADAPTERS)
+	$(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[deepinv,kornia,torchvision,albumentations,monai]' pytest hypothesis
+	touch $@
+
+test-adapters: $(ADAPTERS)/adapters.stamp
+	$(ADAPTERS)/bin/python -m pytest tests/augment/adapters
+
 demo: $(VENV)/package.stamp
 	$(BIN)/noiseflow demo demo --overwrite
 
@@ -43,4 +55,4 @@ docs: $(VENV)/develop.stamp
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ADAPTERS) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

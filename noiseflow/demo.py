@@ -20,6 +20,8 @@ __all__ = ["CAMERA", "DemoResult", "demo"]
 CAMERA = "PG-12"
 """A made-up camera of Poisson–Gaussian noise: its density is known, so the gap to the truth is."""
 
+MODEL = "physics_flow"
+
 Stage = Callable[[str, str], AbstractContextManager[Progress]]
 
 
@@ -45,7 +47,7 @@ def demo(
     camera: str = CAMERA,
     scenes: int = 30,
     size: tuple[int, int] = (256, 384),
-    epochs: int = 8,
+    epochs: int = 3,
     seed: int = 0,
     overwrite: bool = False,
     stage: Stage = _quiet,
@@ -91,15 +93,13 @@ def demo(
     with PatchStore(store) as patches:
         with stage("fit", "steps") as progress:
             settings = FitSettings(epochs=epochs, seed=seed)
-            result = fit(
-                patches, spec_for(patches, "noise_flow"), run, settings, overwrite=overwrite, progress=progress
-            )
+            result = fit(patches, spec_for(patches, MODEL), run, settings, overwrite=overwrite, progress=progress)
         held_out = patches.scenes[int(patches.table["scene"][patches.indices("test")[0]])]
         scene = next(each for each in manifest["scenes"] if f"{each['name']}_ISO{float(each['iso']):g}" == held_out)
         clean = read_raw(raws / scene["clean"])
         write_frame(sample, sample_frame(result.model, clean, seed=seed), overwrite=overwrite)
         with stage("evaluate", "patches") as progress:
-            models = {"noise_flow": result.model}
+            models = {MODEL: result.model}
             models |= baselines(patches, models)
             evaluation = evaluate(models, patches, seed=seed, progress=progress)
     write_report(evaluation, report, overwrite=overwrite)

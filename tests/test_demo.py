@@ -9,10 +9,10 @@ from noiseflow.raw import read_raw
 
 def test_the_whole_path_small(tmp_path: Path) -> None:
     result = demo(tmp_path / "demo", scenes=10, size=(64, 128), epochs=1)
-    assert result.evaluation.models[0] == "noise_flow"
-    assert set(result.evaluation.models) == {"noise_flow", "nlf", "gaussian", "oracle"}
+    assert result.evaluation.models[0] == "physics_flow"
+    assert set(result.evaluation.models) == {"physics_flow", "nlf", "gaussian", "oracle"}
     page = (result.report / "index.html").read_text(encoding="utf-8")
-    assert "noise_flow" in page
+    assert "physics_flow" in page
     assert "http" + "://" not in page.replace("http://www.w3.org/", "")
     assert read_raw(result.sample).camera == "Simulated PG-12"
     with pytest.raises(NoiseflowError, match="pass --overwrite"):

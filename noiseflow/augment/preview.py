@@ -23,9 +23,10 @@ BRIGHT = 0.99
 
 
 def develop(image: RawImage) -> NDArray[np.uint8]:
-    """Black level, grey-world white balance, bilinear demosaicing, exposure, sRGB curve.
+    """Black level, white balance, bilinear demosaicing, exposure, sRGB curve.
 
-    Colours are the sensor's own, since a raw image does not say its matrix.
+    White balance is the file's, and grey world where it says none.  Colours are the sensor's
+    own, since a raw image does not say its matrix.
 
     Returns
     -------
@@ -70,8 +71,11 @@ def _balanced(image: RawImage) -> NDArray[np.float32]:
     planes = image.normalised().astype(np.float32)
     # Clipped highlights have lost their colour and do not tell the light's.
     lit = (planes < 0.98).all(0)
-    red, green_1, green_2, blue = (max(float(plane[lit].mean()) if lit.any() else 1.0, 1e-6) for plane in planes)
-    green = (green_1 + green_2) / 2
+    if image.neutral is not None:
+        red, green, blue = image.neutral
+    else:
+        red, *greens, blue = (max(float(plane[lit].mean()) if lit.any() else 1.0, 1e-6) for plane in planes)
+        green = sum(greens) / 2
     gains = np.clip([green / red, 1.0, 1.0, green / blue], 0.25, 4).astype(np.float32)
     # White is where the first colour clips, so that clipped light stays neutral.
     planes = np.minimum(planes * gains[:, None, None], gains.min())

@@ -83,7 +83,7 @@ def main(debug: bool) -> None:
         noiseflow demo demo/
     With raw files (a folder is a static burst of one scene, or frames with clean twins):
         noiseflow ingest raws/ --out patches.h5
-        noiseflow fit patches.h5 --model noise_flow --out run/
+        noiseflow fit patches.h5 --out run/
         noiseflow evaluate run/ patches.h5 --out report/
         noiseflow sample run/ clean.dng --iso 800 --out noisy.dng
     """  # noqa: D301

@@ -15,7 +15,8 @@ __all__ = ["benchmark"]
 @click.argument("spec", type=PATH)
 @out_option("Folder of data, runs, reports and the table; what is finished in it is not run again.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time, as processes.")
-def benchmark(spec: Path, out: Path, jobs: int) -> None:
+@click.option("--scheduler", help="Work on the Dask cluster of this scheduler, such as tcp://host:8786.")
+def benchmark(spec: Path, out: Path, jobs: int, scheduler: str | None) -> None:
     """Fit and score the models of SPEC, a TOML file, on its data, and make one table of it.
 
     The same command goes on with what is not finished. A spec lists [[data]] (camera, sources or
@@ -31,7 +32,7 @@ def benchmark(spec: Path, out: Path, jobs: int) -> None:
     wanted = read_spec(spec)
     try:
         with shown("benchmark", "cells") as progress:
-            rows = run(wanted, out, jobs=jobs, progress=progress)
+            rows = run(wanted, out, jobs=jobs, scheduler=scheduler, progress=progress)
     except KeyboardInterrupt as stop:
         raise NoiseflowError(f"{out}: stopped; the same command goes on with the cells that are not finished") from stop
     click.echo(markdown(wanted, rows))

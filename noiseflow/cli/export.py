@@ -11,16 +11,18 @@ __all__ = ["export"]
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.argument("out", type=PATH, metavar="OUT.onnx")
+@click.argument("out", type=PATH, metavar="OUT.onnx|OUT.pt2")
 @overwrite_option
 def export(run: Path, out: Path, overwrite: bool) -> None:
-    """Write the sampling pass of the model in RUN as an ONNX graph, for any height and width.
+    """Write the sampling pass of the model in RUN as a graph for any height and width.
 
-    Inputs: clean, iso, camera (an index) and z, standard normal numbers; output: noise. Needs
-    the extra [export]. A maf cannot be exported: distil it first.
+    OUT.onnx is for ONNX Runtime and needs the extra [export]; OUT.pt2 is for torch.export.load and
+    AOTInductor. Inputs: clean, iso, camera (an index) and z, standard normal numbers; output: noise.
+    A maf cannot be exported: distil it first.
 
     \b
     noiseflow export run/ sampler.onnx
+    noiseflow export run/ sampler.pt2
     """  # noqa: D301
     from noiseflow.models import load
     from noiseflow.models.export import INPUTS, export_sampler

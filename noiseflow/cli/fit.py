@@ -15,10 +15,10 @@ __all__ = ["fit"]
 @click.argument("stores", type=PATH, nargs=-1, required=True, metavar="STORE...")
 @click.option(
     "--model",
-    default="noise_flow",
+    default="physics_flow",
     show_default=True,
     metavar="NAME",
-    help="gaussian, nlf, noise_flow, physics_flow, realnvp, glow, maf, iaf, or a published architecture string such "
+    help="physics_flow, noise_flow, nlf, gaussian, realnvp, glow, maf, iaf, or a published architecture string such "
     "as 'sdn5|unc|gain4|unc'.",
 )
 @out_option("Run folder to write.")
@@ -56,6 +56,13 @@ __all__ = ["fit"]
     default=4,
     show_default=True,
     help="Stop after so many epochs without a lower held-out NLL.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["continuous", "discretised"]),
+    default="continuous",
+    show_default=True,
+    help="The density at the integers, or the probability of the integers: for coarse codes, and with clipped ones.",
 )
 @click.option("--max-minutes", type=float, help="Stop after the step in which this is reached.")
 @click.option(
@@ -99,6 +106,7 @@ def fit(
     clip: float,
     ema: float,
     patience: int,
+    objective: str,
     max_minutes: float | None,
     precision: str,
     device: str,
@@ -113,7 +121,7 @@ def fit(
     On a store of noisy pairs (ingest --pairing noisy-pair) a denoiser is trained beside it.
 
     \b
-    noiseflow fit patches.h5 --model noise_flow --out run/
+    noiseflow fit patches.h5 --out run/
     """  # noqa: D301
     from noiseflow.fit import NOISY_PAIR, FitResult, FitSettings, PairResult, PairSettings, fit_pairs, spec_for
     from noiseflow.fit import fit as run
@@ -130,6 +138,7 @@ def fit(
         clip=clip,
         ema=ema,
         patience=patience,
+        objective=objective,
         max_minutes=max_minutes,
         precision=precision,
         steps_per_epoch=steps_per_epoch,

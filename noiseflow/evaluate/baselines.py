@@ -7,7 +7,7 @@ from noiseflow.errors import ModelError
 from noiseflow.fit.fit import spec_for
 from noiseflow.fit.statistics import gather
 from noiseflow.models import NoiseModel, build, load
-from noiseflow.models.oracle import oracle_from_truth
+from noiseflow.models.truth import oracle_from_truth
 from noiseflow.patches.store import PatchStore
 from noiseflow.progress import Progress, silent
 

@@ -1,12 +1,11 @@
 """Fit and score a list of models on a list of data, and make one table of it."""
 
+import itertools
 import json
-import multiprocessing
-import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,19 @@ from noiseflow.errors import DataError, NoiseflowError
 from noiseflow.evaluate.baselines import baselines
 from noiseflow.evaluate.benchmark_page import write_results
 from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, DataSpec, ModelChoice, digest
+from noiseflow.evaluate.codes_score import CodesLikelihood
 from noiseflow.evaluate.evaluation import Evaluation, evaluate
+from noiseflow.evaluate.fitness import iso_cost, measured
 from noiseflow.evaluate.likelihood import Likelihood
 from noiseflow.evaluate.marginal_score import Marginal
-from noiseflow.evaluate.metric import ORACLE, as_json
+from noiseflow.evaluate.metric import LIKELIHOODS, ORACLE, as_json
 from noiseflow.evaluate.report import write_report
 from noiseflow.evaluate.two_sample import TwoSample
 from noiseflow.fit.fit import FitSettings, fit, spec_for
 from noiseflow.models import NoiseModel, load
-from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
+from noiseflow.patches.executors import Pool, executor, processors
+from noiseflow.patches.mix import Patches
 from noiseflow.progress import Progress, silent
 from noiseflow.simulate import simulate
 
@@ -54,6 +57,8 @@ class Cell:
     split : str
     max_patches : int or None
     reference : str
+    leave_out : float or None
+        ISO that a second fit does not see.
     """
 
     folder: Path
@@ -66,16 +71,22 @@ class Cell:
     split: str
     max_patches: int | None
     reference: str
+    leave_out: float | None = None
 
     @property
     def key(self) -> str:
         """Checksum of what the result depends on."""
-        settings = (self.model, self.seed, self.split, self.max_patches, self.reference)
+        settings = (self.model, self.seed, self.split, self.max_patches, self.reference, self.leave_out)
         return digest("cell", __version__, self.fingerprint, *settings)
 
 
 def benchmark(
-    spec: BenchmarkSpec, out: str | Path, *, jobs: int = 1, progress: Progress = silent
+    spec: BenchmarkSpec,
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Run what of a benchmark is not done yet, and write its table and page.
 
@@ -90,6 +101,9 @@ def benchmark(
     out : path
     jobs : int
         Cells at a time, each in a process of its own.
+    scheduler : str, optional
+        Address of a Dask scheduler to work on instead; its workers must reach the spec's data
+        and `out` under the same names.  A cell whose worker is lost is run again by another.
     progress : Progress
         Told of cells done.
 
@@ -101,44 +115,42 @@ def benchmark(
     Raises
     ------
     NoiseflowError
-        The data cannot be had.
+        The data cannot be had, or no scheduler answers.
     """
     if jobs < 1:
         raise DataError(f"jobs: expected 1 or more; got {jobs}")
-    out = Path(out)
+    # Absolute, since a worker may stand elsewhere.
+    out, base = Path(out).resolve(), spec.folder.resolve()
     out.mkdir(parents=True, exist_ok=True)
     total = len(spec.data) * len(spec.models)
-    progress(0, total, "data")
-    prepared = dict(
-        zip([data.name for data in spec.data], _each(prepare, _data_arguments(spec, out), jobs), strict=True)
-    )
-    cells = [
-        Cell(
-            folder=out / "cells" / data.name / model.name,
-            store=prepared[data.name][0],
-            fingerprint=prepared[data.name][1],
-            data=data.name,
-            model=model,
-            base=spec.folder,
-            seed=spec.seed,
-            split=spec.split,
-            max_patches=spec.max_patches,
-            reference=spec.reference,
-        )
-        for data in spec.data
-        for model in spec.models
-    ]
     rows: dict[str, dict[str, Any]] = {}
-    for done, (index, row) in enumerate(_as_they_come(cells, jobs), start=1):
-        rows[index] = row
-        progress(done, total, f"{row['model']} on {row['data']}")
+    with executor(jobs, scheduler) as pool:
+        progress(0, total, "data")
+        calls = [(data, base, out / "data" / data.name, spec.seed) for data in spec.data]
+        prepared = dict(_as_they_come(pool, prepare, calls))
+        cells = [
+            Cell(
+                folder=out / "cells" / data.name / model.name,
+                store=prepared[number][0],
+                fingerprint=prepared[number][1],
+                data=data.name,
+                model=model,
+                base=base,
+                seed=spec.seed,
+                split=spec.split,
+                max_patches=spec.max_patches,
+                reference=spec.reference,
+                leave_out=data.leave_out,
+            )
+            for number, data in enumerate(spec.data)
+            for model in spec.models
+        ]
+        for done, (number, row) in enumerate(_as_they_come(pool, run_cell, [(cell,) for cell in cells]), start=1):
+            rows[_place(cells[number])] = row
+            progress(done, total, f"{row['model']} on {row['data']}")
     ordered = [rows[_place(cell)] for cell in cells]
     write_results(spec, ordered, out)
     return ordered
-
-
-def _data_arguments(spec: BenchmarkSpec, out: Path) -> list[tuple[Any, ...]]:
-    return [(data, spec.folder, out / "data" / data.name, spec.seed) for data in spec.data]
 
 
 def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, str]:
@@ -184,7 +196,8 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
         options = IngestOptions(**{"seed": seed, **data.ingest})
     except TypeError as error:
         raise DataError(f"[[data]] {data.name!r}: ingest: {error}") from error
-    ingest(sources, path, options)
+    # A process of a pool, or a Dask worker, is to have no processes of its own.
+    ingest(sources, path, options, jobs=1)
 
 
 def run_cell(cell: Cell) -> dict[str, Any]:
@@ -219,14 +232,23 @@ def _fit_and_score(cell: Cell) -> dict[str, Any]:
                 settings = FitSettings(**{"seed": cell.seed, **choice.fit})
             except TypeError as error:
                 raise DataError(f"[[model]] {choice.name!r}: fit: {error}") from error
-            spec = spec_for(store, choice.model or choice.name, dict(choice.options))
-            model = fit(store, spec, cell.folder / "run", settings).model
+            model = _fitted(store, choice, cell.folder / "run", settings)
         fitted = time.monotonic()
+        extra = {"parameters": sum(each.numel() for each in model.parameters()), **measured(model, cell.seed)}
+        if cell.leave_out is not None and choice.run is None:
+            without = WithoutIsos(store, [cell.leave_out])
+            other = _fitted(without, choice, cell.folder / "run_without", settings)
+            extra["iso_left_out"] = as_json(iso_cost(store, model, other, cell.leave_out, cell.split))
         models = {choice.name: model} | baselines(store, {choice.name: model})
         evaluation = evaluate(models, store, split=cell.split, seed=cell.seed, max_patches=cell.max_patches)
     write_report(evaluation, cell.folder / "report", overwrite=True)
     seconds = {"fit_s": round(fitted - began, 1), "evaluate_s": round(time.monotonic() - fitted, 1)}
-    return {"data": cell.data, **_row(evaluation, cell), **seconds}
+    return {"data": cell.data, **_row(evaluation, cell), **extra, **seconds}
+
+
+def _fitted(store: Patches, choice: ModelChoice, out: Path, settings: FitSettings) -> NoiseModel:
+    spec = spec_for(store, choice.model or choice.name, dict(choice.options))
+    return fit(store, spec, out, settings).model
 
 
 def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
@@ -237,13 +259,18 @@ def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
     assert isinstance(marginal, Marginal)
     assert isinstance(two_sample, TwoSample)
     whole, divergence = likelihood.cells[0], marginal.cells[0]
-    judged = [finding for finding in evaluation.findings if finding.measure not in ("nll", "oracle")]
-    gap = whole.behind.get(ORACLE)
+    judged = [finding for finding in evaluation.findings if finding.measure not in LIKELIHOODS]
+    codes = evaluation.scores["codes"]
+    assert isinstance(codes, CodesLikelihood)
+    # Where codes are coarse a continuous density can seem better than the truth.
+    gap = (codes.cells[0] if codes.coarse else whole).behind.get(ORACLE)
     return as_json(  # type: ignore[no-any-return]
         {
             "model": tested,
             "nats_per_dim": whole.nats_per_dim.get(tested),
             "nats_per_pixel_dn": whole.nats_per_pixel_dn.get(tested),
+            "nats_per_pixel_codes": codes.cells[0].nats_per_pixel.get(tested),
+            "codes_kind": codes.kinds.get(tested),
             "better_than_reference": whole.behind.get(cell.reference),
             "behind_oracle": None if gap is None else -gap,
             "kl": divergence.kl_interval.get(tested),
@@ -274,30 +301,27 @@ def _place(cell: Cell) -> str:
     return str(cell.folder)
 
 
-def _as_they_come(cells: list[Cell], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    if jobs == 1:
-        for cell in cells:
-            yield _place(cell), run_cell(cell)
-        return
-    with _pool(jobs) as pool:
-        futures: dict[Future[dict[str, Any]], Cell] = {pool.submit(run_cell, cell): cell for cell in cells}
-        try:
-            for future in as_completed(futures):
-                yield _place(futures[future]), future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _as_they_come(
+    pool: Pool, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[int, Any]]:
+    """Number and result of each call as it is done; no more are under way than there are workers."""
+    left = iter(enumerate(calls))
+    running: dict[Future[Any], int] = {}
+    try:
+        while True:
+            for number, arguments in itertools.islice(left, pool.workers - len(running)):
+                running[pool.submit(_by_itself, pool.workers, function, arguments)] = number
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    finally:
+        for future in running:
+            future.cancel()
 
 
-def _each(function: Any, arguments: list[tuple[Any, ...]], jobs: int) -> list[Any]:
-    if jobs == 1:
-        return [function(*each) for each in arguments]
-    with _pool(jobs) as pool:
-        return list(pool.map(function, *zip(*arguments, strict=True)))
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: torch's threads do not survive a fork.
-    threads = max((os.cpu_count() or 1) // jobs, 1)
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,))
+def _by_itself(workers: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a function with this process's share of the processors."""
+    if workers > 1:
+        torch.set_num_threads(max(processors() // workers, 1))
+    return function(*arguments)

@@ -33,6 +33,8 @@ class DataSpec:
         Raw files or folders to ingest, relative to the spec.
     store : str, optional
         A patch store as it is, relative to the spec.
+    leave_out : float, optional
+        An ISO: every model is fitted once more without it, and scored at it.
     fingerprint : str, optional
         What the store's content must be; another one is refused.
     ingest : mapping
@@ -47,6 +49,7 @@ class DataSpec:
     scenes: int = 18
     frames: int = 1
     size: tuple[int, int] = (512, 768)
+    leave_out: float | None = None
     fingerprint: str | None = None
     ingest: Mapping[str, Any] = field(default_factory=dict)
 

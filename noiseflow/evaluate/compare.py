@@ -69,7 +69,15 @@ class Comparison:
         return said
 
 
-NUMBERS = ("nats_per_dim", "nats_per_pixel_dn", "kl", "variance_ratio", "kurtosis", "two_sample")
+NUMBERS = (
+    "nats_per_dim",
+    "nats_per_pixel_dn",
+    "nats_per_pixel_codes",
+    "kl",
+    "variance_ratio",
+    "kurtosis",
+    "two_sample",
+)
 
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
@@ -97,7 +105,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     changes = [
         Change(measure, *(_verdict(level.get(measure)) for level in levels))
         for measure in measures
-        if measure not in ("nll", "legacy_kl")
+        if measure not in ("nll", "nll_codes", "legacy_kl")
         and (levels[0].get(measure) or {}).get("level") != (levels[1].get(measure) or {}).get("level")
     ]
     return Comparison(
@@ -143,6 +151,7 @@ def _number(report: Mapping[str, Any], name: str) -> Estimate | None:
     holders = {
         "nats_per_dim": scores["likelihood"]["cells"][0]["nats_per_dim"],
         "nats_per_pixel_dn": scores["likelihood"]["cells"][0]["nats_per_pixel_dn"],
+        "nats_per_pixel_codes": scores["codes"]["cells"][0]["nats_per_pixel"],
         "kl": scores["marginal"]["cells"][0]["kl_interval"],
         "variance_ratio": scores["marginal"]["cells"][0]["variance_ratio"],
         "kurtosis": scores["tails"]["kurtosis"],

@@ -1,40 +1,72 @@
-"""What a model's density says of the real noise: its NLL, and the latent that it makes of it."""
+"""What a model's likelihood of the real noise is of, and how it is asked for."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.flow import Flow, StandardNormal
-from noiseflow.models.gaussian import Gaussian
+from noiseflow.models.codes_model import CodesModel
+from noiseflow.models.discrete import discrete_log_prob
+from noiseflow.models.levels import Levels
+from noiseflow.models.line_oracle import LineOracle
 from noiseflow.models.model import NoiseModel
-from noiseflow.models.nlf import NoiseLevelFunction
-from noiseflow.models.oracle import PoissonGaussianOracle
-from noiseflow.models.physics import PoissonGaussian, PoissonGaussianExact
 
-__all__ = ["KINDS", "Kind", "has_latent", "kind_of", "latent", "log_density", "refusal"]
+__all__ = ["KINDS", "CodesNll", "Kind", "codes_kind_of", "codes_nll", "kind_of", "log_density", "refusal"]
 
-Kind = Literal["continuous", "codes"]
+Kind = Literal["continuous", "codes", "exact", "bound"]
 
 KINDS: Mapping[Kind, str] = {
     "continuous": "a continuous density, the integers taken as points of it",
     "codes": "the exact probability of each code, spread over the code",
+    "exact": "the exact probability of each code",
+    "bound": "at most this: minus a lower bound of the log-probability (ELBO, one draw)",
 }
-"""What a likelihood is of.  A discretised likelihood (exact, or a bound) is a line here, one
-in `kind_of` and one in `log_density`; everything after takes it as it comes."""
+"""What a likelihood is of: the first two in nats/dim (`kind_of`), the last two of the integers (`codes_kind_of`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class CodesNll:
+    """−log probability of the integers of some patches, nats.
+
+    Parameters
+    ----------
+    total : ndarray, shape (K,)
+    per_plane : ndarray, shape (K, C), or None
+        Where each pixel has its own probability; None of a joint density.
+    """
+
+    total: NDArray[np.float64]
+    per_plane: NDArray[np.float64] | None
 
 
 def kind_of(model: NoiseModel) -> Kind:
     """What kind of likelihood `log_density` gives for a model."""
-    return "codes" if isinstance(model, (PoissonGaussianOracle, PoissonGaussianExact)) else "continuous"
+    return "codes" if isinstance(model, (CodesModel, LineOracle)) else "continuous"
+
+
+def codes_kind_of(model: NoiseModel) -> Kind:
+    """What kind of likelihood `codes_nll` gives for a model."""
+    return "exact" if model.exact_codes else "bound"
 
 
 def log_density(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor:
     """Log-likelihood of the real noise, nats summed over dimensions, shape (B,); see `kind_of`."""
     return model.log_prob(noise, cond)
+
+
+def codes_nll(
+    model: NoiseModel, noise: Tensor, cond: Conditions, levels: Levels, generator: torch.Generator
+) -> CodesNll:
+    """−log probability of the integers that noise and clean signal came from; see `codes_kind_of`."""
+    found = discrete_log_prob(model, levels.codes(noise, cond.clean), cond, levels, generator=generator)
+    per_plane = None if found.per_plane is None else -found.per_plane.cpu().numpy()
+    return CodesNll(-found.values.cpu().numpy(), per_plane)
 
 
 def refusal(model: NoiseModel, noise: Tensor, cond: Conditions) -> str | None:
@@ -51,26 +83,3 @@ def refusal(model: NoiseModel, noise: Tensor, cond: Conditions) -> str | None:
         model.sample(cond, torch.Generator(noise.device).manual_seed(0))
         return str(error)
     return None
-
-
-def has_latent(model: NoiseModel) -> bool:
-    """Whether `latent` knows how to take a model's noise to a standard normal."""
-    flow = getattr(model, "flow", None)
-    if isinstance(flow, Flow):
-        return isinstance(flow.base, StandardNormal)
-    return isinstance(model, (Gaussian, NoiseLevelFunction, PoissonGaussian))
-
-
-def latent(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor:
-    """The real noise as the model's own standard normal, (B, C, H, W); see `has_latent`.
-
-    A flow's z; of a Gaussian, noise ÷ σ.  It is standard normal where the density is right.
-    """
-    flow = getattr(model, "flow", None)
-    if isinstance(flow, Flow):
-        z: Tensor = flow(noise, model.checked(cond))[0]
-        return z
-    if isinstance(model, Gaussian):
-        return noise * (-0.5 * model.log_variance).exp()
-    assert isinstance(model, (NoiseLevelFunction, PoissonGaussian))
-    return noise / model.variance(model.checked(cond)).sqrt()

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.errors import DataError, ModelError
-from noiseflow.evaluate.density import has_latent, kind_of, latent, log_density, refusal
+from noiseflow.evaluate.codes_score import CodesLikelihood
+from noiseflow.evaluate.density import codes_kind_of, kind_of, refusal
 from noiseflow.evaluate.examples import Example, choose, crop, preview
 from noiseflow.evaluate.likelihood import Likelihood
 from noiseflow.evaluate.metric import (
     DATA,
-    ORACLE,
+    LIKELIHOODS,
     Finding,
     Record,
     Score,
@@ -26,14 +27,14 @@ from noiseflow.evaluate.metric import (
     Setup,
     TableRow,
     as_json,
-    seed_for,
 )
 from noiseflow.evaluate.metrics import LEGACY, METRICS
-from noiseflow.evaluate.survey import scale_dn, signal_dn, survey
+from noiseflow.evaluate.scoring import as_wanted, score_batch
+from noiseflow.evaluate.survey import survey
 from noiseflow.evaluate.words import count, join, percent
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store import PatchBatch, PatchStore
+from noiseflow.patches.store import PatchStore
 from noiseflow.progress import Progress, silent
 from noiseflow.raw.bayer import plane_names
 from noiseflow.units import NLL_UNIT
@@ -141,10 +142,11 @@ class Evaluation:
     def headline(self) -> str:
         """The verdict in one or two sentences."""
         findings = self.findings
-        likelihood = self.scores["likelihood"]
+        likelihood, codes = self.scores["likelihood"], self.scores["codes"]
         assert isinstance(likelihood, Likelihood)
-        standing = _standing(self.tested, likelihood)
-        checks = [finding for finding in findings if finding.measure not in ("nll", "oracle", "legacy_kl")]
+        assert isinstance(codes, CodesLikelihood)
+        standing = _standing(self.tested, likelihood, codes)
+        checks = [finding for finding in findings if finding.measure not in (*LIKELIHOODS, "legacy_kl")]
         bad = [finding for finding in checks if finding.level == "bad"]
         unsettled = [finding for finding in checks if finding.level == "open"]
         if bad:
@@ -203,21 +205,22 @@ NAMES = {
 """Measures in the words of the headline."""
 
 
-def _standing(tested: str, likelihood: Likelihood) -> str:
+def _standing(tested: str, likelihood: Likelihood, codes: CodesLikelihood) -> str:
     if tested not in likelihood.density:
         return f"{tested} has no likelihood."
-    behind = {name: value for name, value in likelihood.cells[0].behind.items() if name != ORACLE}
-    if not behind:
-        return f"{tested} is scored without a baseline."
-    better = [name for name, value in behind.items() if value.above(0)]
-    worse = [name for name, value in behind.items() if value.below(0)]
-    equal = [name for name in behind if name not in better and name not in worse]
+    standing = codes.standing() if likelihood.coarse else likelihood.standing()
     parts = [
-        f"{words} {join(names)}"
-        for words, names in (("better than", better), ("not told apart from", equal), ("worse than", worse))
+        f"{words} {join(list(names))}"
+        for words, names in (
+            ("better than", standing.better),
+            ("not told apart from", standing.equal),
+            ("worse than", standing.worse),
+        )
         if names
     ]
-    return f"By likelihood {tested} is {', '.join(parts)}."
+    if not parts:
+        return f"{tested} is scored without a baseline."
+    return f"By likelihood {'of the integers ' if likelihood.coarse else ''}{tested} is {', '.join(parts)}."
 
 
 def evaluate(
@@ -280,11 +283,12 @@ def evaluate(
     with torch.no_grad(), _evaluating(models.values()):
         without = _without_density(models, camera_of, store, rows)
         densities = {name: kind_of(model) for name, model in models.items() if name not in without}
-        setup = Setup(found, tuple(models), seed, densities, without)
+        codes = {name: codes_kind_of(models[name]) for name in densities}
+        setup = Setup(found, tuple(models), seed, densities, codes, without)
         metrics = {name: metric(setup) for name, metric in (METRICS | (LEGACY if legacy_kl else {})).items()}
         for start in range(0, len(rows), size):
             read = store.read(rows[start : start + size])
-            batch = _score(models, camera_of, store, read, setup, start, latent_left)
+            batch = score_batch(models, camera_of, store, read, setup, start, latent_left)
             latent_left -= len(batch.latent_group)
             for metric in metrics.values():
                 metric.update(batch)
@@ -347,19 +351,11 @@ def _without_density(
     read = store.read(rows[:8])
     refused = {}
     for name, model in models.items():
-        noise, cond = _as_wanted(model, read, camera_of[name])
+        noise, cond = as_wanted(model, read, camera_of[name])
         reason = refusal(model, noise, cond)
         if reason is not None:
             refused[name] = reason
     return refused
-
-
-def _as_wanted(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[Tensor, Conditions]:
-    """Noise and conditions on the model's device and in its precision."""
-    like = next(iter(model.parameters()), read.noise)
-    device, dtype = like.device, like.dtype
-    cond = Conditions(read.clean.to(device, dtype), read.iso.to(device, dtype), camera_of[read.camera].to(device))
-    return read.noise.to(device, dtype), cond
 
 
 def _check(models: Mapping[str, NoiseModel], store: PatchStore, rows: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -402,75 +398,6 @@ def _evaluating(models: Iterable[NoiseModel]) -> Iterator[None]:
     finally:
         for model in training:
             model.train()
-
-
-def _score(
-    models: Mapping[str, NoiseModel],
-    camera_of: Mapping[str, Tensor],
-    store: PatchStore,
-    read: PatchBatch,
-    setup: Setup,
-    start: int,
-    latent_left: int,
-) -> ScoredBatch:
-    found = setup.survey
-    number = np.arange(start, start + len(read.camera))
-    group, close = found.group[number], found.close[number]
-    cell = found.cell_of_group[group]
-    chosen = np.flatnonzero(close)[:latent_left]
-    scale, clean_variance = scale_dn(read), read.table["clean_variance"].astype(np.float64)
-    code = 1 / (scale * np.sqrt(1.0 + clean_variance)[:, None])
-    blurred = _blurred(read.noise, code, setup.seed, DATA, start)
-    noise, nll, latents = {DATA: read.noise}, {}, {}
-    for name, model in models.items():
-        real, cond = _as_wanted(model, read, camera_of[name])
-        if name in setup.densities:
-            nll[name] = -log_density(model, real, cond).double().cpu().numpy()
-        generator = torch.Generator(real.device).manual_seed(seed_for(setup.seed, "sample", name, start))
-        noise[name] = model.sample(cond, generator).cpu().float()
-        for what, finite in (
-            ("log-density", np.isfinite(nll.get(name, np.zeros(len(number))))),
-            ("sample", torch.isfinite(noise[name]).all(3).all(2).all(1).numpy()),
-        ):
-            if not finite.all():
-                bad = found.rows[number][~finite][:5].tolist()
-                raise ModelError(
-                    f"{name}: its {what} is NaN or infinite on patches {bad} of {store.path}; is it fitted?"
-                )
-        if len(chosen) and has_latent(model):
-            some = Conditions(cond.clean[chosen], cond.isos[chosen], cond.camera_indices[chosen])
-            latents[name] = latent(model, blurred.to(real.device, real.dtype)[chosen], some).cpu().float()
-    signal = signal_dn(read)
-    sigma = found.curve.at(signal.float() / torch.from_numpy(scale).float()[:, :, None, None], cell)
-    all_blurred = {
-        name: blurred if name == DATA else _blurred(values, code, setup.seed, name, start)
-        for name, values in noise.items()
-    }
-    return ScoredBatch(
-        noise=noise,
-        nll=nll,
-        blurred=all_blurred,
-        residual={name: values / sigma for name, values in all_blurred.items()},
-        clean=read.clean,
-        signal_dn=signal,
-        number=number,
-        group=group,
-        cell=cell,
-        close=close,
-        latent=latents,
-        latent_group=group[chosen],
-        row=read.table["y"].astype(np.int64),
-        scale_dn=scale,
-        black_dn=read.table["black"].astype(np.float64),
-        clean_variance=clean_variance,
-        code=code,
-    )
-
-
-def _blurred(noise: Tensor, code: NDArray[np.float64], seed: int, name: str, start: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed_for(seed, "blur", name, start))
-    half_codes = torch.rand(noise.shape, generator=generator).sub_(0.5)
-    return half_codes.mul_(torch.from_numpy(code)[:, :, None, None].float()).add_(noise)
 
 
 def _examples(

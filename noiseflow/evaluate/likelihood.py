@@ -11,8 +11,19 @@ from numpy.typing import NDArray
 from noiseflow.evaluate.density import KINDS
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
 from noiseflow.evaluate.estimate import LEVEL, RESAMPLES, Estimate, bootstrap_ratio
-from noiseflow.evaluate.metric import DATA, ORACLE, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.survey import FEWEST_SCENES
+from noiseflow.evaluate.metric import (
+    DATA,
+    ORACLE,
+    Finding,
+    Metric,
+    Record,
+    Score,
+    ScoredBatch,
+    Setup,
+    Standing,
+    TableRow,
+)
+from noiseflow.evaluate.survey import FEWEST_SCENES, SIGNAL_BINS, signal_bins
 from noiseflow.evaluate.words import cell_labels, count, number, percent, plus_minus
 
 __all__ = ["ORACLE_MARGIN", "CellLikelihood", "Likelihood", "LikelihoodMetric"]
@@ -21,7 +32,6 @@ ORACLE_MARGIN = 0.002
 """Gap to the true density, nats/dim, that passes as none."""
 
 MOST_CELLS_DRAWN = 8
-SIGNAL_BINS = 6
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,9 @@ class Likelihood(Score):
         Each camera, all its ISOs together, if there are several of both.
     signals : tuple of CellLikelihood
         Patches sorted by their mean signal into bins, from dark to bright.
+    coarse : bool
+        Whether a code is coarse against the noise, so that the oracle and the verdict are a matter
+        of the likelihood of the integers.
     """
 
     title: ClassVar[str] = "Likelihood"
@@ -91,7 +104,8 @@ class Likelihood(Score):
         f"Differences are paired on the same pixels. Intervals are {percent(LEVEL)}, by the bootstrap-t over whole "
         f"scenes at one camera and ISO ({RESAMPLES:,} draws; over frames where there are fewer than {FEWEST_SCENES} "
         "scenes; Student’s t where there are fewer than 5). Better or worse is said when the interval excludes "
-        f"0; at the oracle, when it lies within {ORACLE_MARGIN} nats/dim. By intensity: {SIGNAL_BINS} bins of a "
+        f"0; at the oracle, when it lies within {ORACLE_MARGIN} nats/dim. Where a code is coarse against the noise "
+        "the verdict is by the likelihood of the integers, below. By intensity: {SIGNAL_BINS} bins of a "
         "patch’s mean signal, even in its square root. A joint density gives one number a patch and no share to a "
         "plane: planes are told apart in the samples, below."
     )
@@ -104,12 +118,24 @@ class Likelihood(Score):
     cells: tuple[CellLikelihood, ...]
     cameras: tuple[CellLikelihood, ...]
     signals: tuple[CellLikelihood, ...]
+    coarse: bool
+
+    def standing(self) -> Standing:
+        """How the model under test stands against the others but the oracle."""
+        found = Standing((), (), ())
+        for other, difference in self.cells[0].behind.items():
+            if other != ORACLE:
+                found = found.add(other, better=difference.above(0), worse=difference.below(0))
+        return found
 
     def findings(self, tested: str) -> Sequence[Finding]:
         """Better or worse than each other model; how near to the oracle."""
         if tested in self.without_density:
             text = f"{tested} has no density, so no likelihood: it is judged by its samples alone."
             return [Finding("open", "nll", text)]
+        if self.coarse:
+            # A density at coarse codes proves nothing: the likelihood of the integers speaks.
+            return []
         return [
             self._gap(tested, difference) if other == ORACLE else self._against(tested, other, difference)
             for other, difference in self.cells[0].behind.items()
@@ -301,9 +327,7 @@ class LikelihoodMetric(Metric):
         self.models = [name for name in setup.models if name in setup.densities]
         self.nll = {name: np.zeros(shape) for name in self.models}
         self.dims, self.log_scale, self.patches, self.signal = (np.zeros(shape) for _ in range(4))
-        roots = np.sqrt(np.maximum(setup.survey.brightness, 0.0))
-        step = max(float(roots.max() - roots.min()) / SIGNAL_BINS, 1e-12)
-        self.bin = np.floor((roots - roots.min()) / step).clip(0, SIGNAL_BINS - 1).astype(np.int64)
+        self.bin = signal_bins(setup.survey)
 
     def update(self, batch: ScoredBatch) -> None:
         """Add a batch."""
@@ -320,9 +344,6 @@ class LikelihoodMetric(Metric):
         """NLL and differences over all, per camera and ISO, per camera, and per intensity."""
         survey = self.setup.survey
         every, bins = np.ones(survey.groups, np.bool_), np.ones(SIGNAL_BINS, np.bool_)
-        names = list(dict.fromkeys(cell.camera for cell in survey.cells))
-        by_camera = names if 1 < len(names) < len(survey.cells) else []
-        camera_of = np.array([names.index(cell.camera) for cell in survey.cells])[survey.cell_of_group]
         return Likelihood(
             density={name: KINDS[kind] for name, kind in self.setup.densities.items()},
             without_density=self.setup.without_density,
@@ -330,13 +351,12 @@ class LikelihoodMetric(Metric):
             group_dims=tuple(self.dims.sum(0).tolist()),
             group_nats={name: tuple(nll.sum(0).tolist()) for name, nll in self.nll.items()},
             cells=tuple(self._cell(cell.camera, cell.iso, "", bins, groups) for cell, groups in survey.scopes()),
-            cameras=tuple(
-                self._cell(camera, None, "all ISOs", bins, camera_of == names.index(camera)) for camera in by_camera
-            ),
+            cameras=tuple(self._cell(camera, None, "all ISOs", bins, groups) for camera, groups in survey.by_camera()),
             signals=tuple(
                 self._cell(None, None, f"intensity {bin_}", np.arange(SIGNAL_BINS) == bin_, every)
                 for bin_ in np.flatnonzero(self.patches.sum(1))
             ),
+            coarse=survey.coarse,
         )
 
     def _cell(

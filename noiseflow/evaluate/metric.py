@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.density import Kind
+from noiseflow.evaluate.density import CodesNll, Kind
 from noiseflow.evaluate.drawing import Pen, Plate
 from noiseflow.evaluate.estimate import Estimate
 from noiseflow.evaluate.survey import Survey
 
 __all__ = [
     "DATA",
+    "LIKELIHOODS",
     "ORACLE",
     "Finding",
     "Metric",
@@ -23,6 +24,7 @@ __all__ = [
     "Score",
     "ScoredBatch",
     "Setup",
+    "Standing",
     "TableRow",
     "as_json",
     "seed_for",
@@ -30,6 +32,9 @@ __all__ = [
 
 DATA = "data"
 """Name of the real data where it stands beside the models."""
+
+LIKELIHOODS = ("nll", "nll_codes", "oracle")
+"""Measures of findings that are a comparison with other models, not a check."""
 
 ORACLE = "oracle"
 """Name of the model that is the simulated data's own density."""
@@ -47,6 +52,8 @@ class Setup:
     seed : int
     densities : mapping of str to str
         What kind of density each model's likelihood is: see `noiseflow.evaluate.density`.
+    codes : mapping of str to str
+        What kind of likelihood of the integers each of these models gives.
     without_density : mapping of str to str
         Models that only sample, and what they say when asked for a density.
     """
@@ -55,6 +62,7 @@ class Setup:
     models: tuple[str, ...]
     seed: int
     densities: Mapping[str, Kind]
+    codes: Mapping[str, Kind]
     without_density: Mapping[str, str]
 
     @property
@@ -73,6 +81,10 @@ class ScoredBatch:
         Normalised noise: real under `DATA`, sampled under each model's name.
     nll : mapping of str to ndarray, shape (B,)
         −log density of the real noise, nats summed over dimensions, per model that has one.
+    codes : mapping of str to CodesNll
+        −log probability of the integers of the close patches, per model that has a density.
+    looked_at : ndarray of int, shape (K,)
+        Where the close patches are in the batch.
     blurred : mapping of str to Tensor, shape (B, C, h, w)
         `noise`, real and sampled alike, with a uniform ±½ code added, so that the steps of the
         integers are not held against a continuous density.
@@ -103,6 +115,8 @@ class ScoredBatch:
 
     noise: Mapping[str, Tensor]
     nll: Mapping[str, NDArray[np.float64]]
+    codes: Mapping[str, CodesNll]
+    looked_at: NDArray[np.int64]
     blurred: Mapping[str, Tensor]
     residual: Mapping[str, Tensor]
     clean: Tensor
@@ -130,6 +144,23 @@ class Finding:
     level: Literal["good", "bad", "open"]
     measure: str
     text: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Models that the one under test is better than, not told apart from, and worse than, by a likelihood."""
+
+    better: tuple[str, ...]
+    equal: tuple[str, ...]
+    worse: tuple[str, ...]
+
+    def add(self, name: str, *, better: bool, worse: bool) -> "Standing":
+        """With one more model."""
+        if better:
+            return Standing((*self.better, name), self.equal, self.worse)
+        if worse:
+            return Standing(self.better, self.equal, (*self.worse, name))
+        return Standing(self.better, (*self.equal, name), self.worse)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The table of metrics: a new one is a new file and a new line here."""
 
 from noiseflow.evaluate.calibration import CalibrationMetric
+from noiseflow.evaluate.codes import CodesMetric
 from noiseflow.evaluate.conditional import ConditionalMetric
 from noiseflow.evaluate.legacy import LegacyKlMetric
 from noiseflow.evaluate.likelihood import LikelihoodMetric
@@ -18,6 +19,7 @@ __all__ = ["LEGACY", "METRICS"]
 
 METRICS: dict[str, type[Metric]] = {
     "likelihood": LikelihoodMetric,
+    "codes": CodesMetric,
     "calibration": CalibrationMetric,
     "marginal": MarginalMetric,
     "mean_variance": MeanVarianceMetric,

@@ -14,7 +14,7 @@ from noiseflow.errors import DataError
 from noiseflow.evaluate.drawing import pens_for
 from noiseflow.evaluate.evaluation import Evaluation
 from noiseflow.evaluate.examples import draw
-from noiseflow.evaluate.metric import DATA, Finding, Record, as_json
+from noiseflow.evaluate.metric import DATA, LIKELIHOODS, Finding, Record, as_json
 from noiseflow.evaluate.words import count, percent
 
 __all__ = ["FILES", "page", "write_report"]
@@ -128,7 +128,7 @@ def _in_order(evaluation: Evaluation) -> list[Finding]:
     levels = ("bad", "open", "good")
     return sorted(
         evaluation.findings,
-        key=lambda finding: -1 if finding.measure in ("nll", "oracle") else levels.index(finding.level),
+        key=lambda finding: -1 if finding.measure in LIKELIHOODS else levels.index(finding.level),
     )
 
 

@@ -1,5 +1,6 @@
 """A first look at the real data: what there is, and between which values."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,19 @@ from noiseflow.patches.store import PatchBatch, PatchStore
 from noiseflow.progress import Progress
 from noiseflow.raw.bayer import plane_names
 
-__all__ = ["CLOSE_VALUES", "FEWEST_SCENES", "Cell", "NoiseCurve", "Survey", "scale_dn", "signal_dn", "survey"]
+__all__ = [
+    "CLOSE_VALUES",
+    "COARSE",
+    "FEWEST_SCENES",
+    "SIGNAL_BINS",
+    "Cell",
+    "NoiseCurve",
+    "Survey",
+    "scale_dn",
+    "signal_bins",
+    "signal_dn",
+    "survey",
+]
 
 FEWEST_SCENES = 8
 """Scenes from which on intervals rest on scenes; with fewer they rest on frames."""
@@ -20,8 +33,12 @@ FEWEST_SCENES = 8
 CLOSE_VALUES = 2**22
 """Values of each source that the expensive measures look at."""
 
+COARSE = 0.02
+"""A code is coarse where 1/12 DN² is more than this part of the variance in the dark: where σ is below 2 DN."""
+
 MOST_PAIRS = 512
 PLACE = ("camera", "iso", "scene", "y", "x")
+SIGNAL_BINS = 6
 KNOTS = 64
 LOOKUP = 2048
 FEWEST_AT_A_KNOT = 1000
@@ -140,12 +157,43 @@ class Survey:
         """Number of groups."""
         return len(self.cell_of_group)
 
+    @property
+    def smallest_sigma_dn(self) -> float:
+        """Smallest σ of the real noise over the signals of each camera at each ISO, DN."""
+        smallest = math.inf
+        for curve, cell in zip(self.curve.sigma.numpy(), self.cells, strict=True):
+            ends = np.array([cell.signal_low, cell.signal_high]) / cell.scale_dn
+            first, last = np.rint(np.sqrt(ends.clip(0.0, 1.0)) * (LOOKUP - 1)).astype(int)
+            smallest = min(smallest, float(curve[first : last + 1].min()) * cell.scale_dn)
+        return smallest
+
+    @property
+    def coarse(self) -> bool:
+        """Whether a code is coarse against the noise somewhere; see `COARSE`."""
+        return COARSE * self.smallest_sigma_dn**2 < 1 / 12
+
     def scopes(self) -> tuple[tuple[Cell, NDArray[np.bool_]], ...]:
         """The whole, then each cell, with a mask of its groups; a single cell is the whole."""
         whole = (self.whole, np.ones(self.groups, np.bool_))
         if len(self.cells) == 1:
             return (whole,)
         return (whole, *((cell, self.cell_of_group == index) for index, cell in enumerate(self.cells)))
+
+    def by_camera(self) -> tuple[tuple[str | None, NDArray[np.bool_]], ...]:
+        """Each camera with a mask of its groups, if there are several and one has several ISOs."""
+        names = list(dict.fromkeys(cell.camera for cell in self.cells))
+        if not 1 < len(names) < len(self.cells):
+            return ()
+        camera_of = np.array([names.index(cell.camera) for cell in self.cells])[self.cell_of_group]
+        return tuple((name, camera_of == index) for index, name in enumerate(names))
+
+
+def signal_bins(survey: Survey) -> NDArray[np.int64]:
+    """Which of `SIGNAL_BINS` bins of a patch's mean signal, even in its square root, each patch is in."""
+    roots = np.sqrt(np.maximum(survey.brightness, 0.0))
+    step = max(float(roots.max() - roots.min()) / SIGNAL_BINS, 1e-12)
+    bins: NDArray[np.int64] = np.floor((roots - roots.min()) / step).clip(0, SIGNAL_BINS - 1).astype(np.int64)
+    return bins
 
 
 def scale_dn(batch: PatchBatch) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ FEWEST = 100
 """Pixels beyond a threshold, in the data and the samples together, for it to be judged."""
 
 MARGIN = 0.25
+UNSURE = 2.0
 FARTHEST = 1e-5
 """Level of the first quantile, and 1 minus that of the last."""
 
@@ -76,7 +77,8 @@ class Tails(Score):
         f"{', '.join(f'{threshold:g}' for threshold in THRESHOLDS)} σ, either way. The tails are judged at thresholds "
         f"with {FEWEST} pixels or more beyond: missing or too heavy if data and samples differ by more than "
         f"{percent(MARGIN)} of the data’s part and the {percent(VERDICT, 1)} interval of the difference (over scenes, "
-        "wider for the number of thresholds) excludes 0."
+        "wider for the number of thresholds) excludes 0. Where it does not, but they differ by more than a factor of "
+        f"{UNSURE:g}, it is not settled."
     )
 
     values: int
@@ -102,6 +104,11 @@ class Tails(Score):
                 )
             ]
         off = [each for each in judged if _off(each, tested)]
+        unsure = [each for each in judged if abs(_log_ratio(each, tested)) > math.log(UNSURE)]
+        if not off and unsure:
+            worst = max(unsure, key=lambda each: abs(_log_ratio(each, tested)))
+            text = f"Whether the tails are the data’s is not settled, for want of scenes: {_numbers(worst, tested)}."
+            return [Finding("open", "tails", text)]
         if not off:
             text = f"The tails of the samples are the data’s as far as {judged[-1].threshold:g} σ: "
             return [Finding("good", "tails", text + f"{_numbers(judged[-1], tested)}.")]

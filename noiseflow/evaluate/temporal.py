@@ -17,6 +17,8 @@ from noiseflow.evaluate.words import percent, plus_minus
 __all__ = ["Temporal", "TemporalMetric"]
 
 MARGIN = 0.01
+WIDE = 0.05
+"""How far from 0 the interval may reach where frames are said to be independent."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Temporal(Score):
         if abs(self.excess.value) > MARGIN and (self.excess.above(0) or self.excess.below(0)):
             text = f"Noise correlates in time, which {tested} does not: {numbers}."
             return [Finding("bad", "temporal", text)]
+        if not (self.excess.above(-WIDE) and self.excess.below(WIDE)):
+            text = f"The scenes are too few to say whether noise correlates in time: {numbers}."
+            return [Finding("open", "temporal", text)]
         return [Finding("good", "temporal", f"Frames are independent, as the samples are: {numbers}.")]
 
     def table(self) -> Sequence[TableRow]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noiseflow.evaluate.classifier import FOLDS, UNITS, held_out_hits
 from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, plate
 from noiseflow.evaluate.estimate import VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
@@ -16,15 +17,14 @@ from noiseflow.evaluate.row_noise import row_ratio
 from noiseflow.evaluate.survey import CLOSE_VALUES
 from noiseflow.evaluate.words import percent, plus_minus
 
-__all__ = ["TwoSample", "TwoSampleMetric", "features", "held_out_hits"]
+__all__ = ["TwoSample", "TwoSampleMetric", "features"]
 
 SIZE = 16
 """Pixels a side of what is classified: larger patches are cut."""
 
-FOLDS = 4
 FILTERS = 16
-RIDGE = 1e-3
-"""Added to the diagonal of the pooled correlation matrix of the features."""
+BANDS = 5
+"""Bands of the power spectrum along each axis."""
 
 MARGIN = 0.01
 MOST = 0.1
@@ -52,10 +52,12 @@ class TwoSample(Score):
     title: ClassVar[str] = "Two-sample test"
     method: ClassVar[str] = (
         f"On at most {CLOSE_VALUES:,} values of each source, cut to {SIZE} × {SIZE} pixels of all planes: residuals "
-        "(noise over the real noise’s σ at that signal, ±½ code added). A linear discriminant (Fisher) is trained on "
-        "moments, tails, neighbours’, rows’, columns’ and planes’ products and the responses of "
-        f"{FILTERS} random filters, each also times the signal, and tried on scenes it has not seen ({FOLDS} "
-        "folds of scenes; of patches where there are fewer scenes). 50 % right: it cannot tell. It can where the "
+        "(noise over the real noise’s σ at that signal, ±½ code added). A discriminant is trained on moments, tails, "
+        f"neighbours’, rows’, columns’ and planes’ products, the power spectrum in {BANDS} × {BANDS} bands and the "
+        f"responses of {FILTERS} random filters, each also times the signal; on these alone, or on {UNITS} random "
+        "hinge functions of pairs of them as well, whichever does better within the training scenes. It is tried on "
+        f"scenes it has not seen ({FOLDS} folds of scenes; of patches where there are fewer scenes). 50 % right: it "
+        "cannot tell. It can where the "
         f"{percent(VERDICT, 1)} interval over scenes is above 50 % and the accuracy above {percent(0.5 + MARGIN)}. "
         "Larger pieces would be told more easily: compare accuracies at one size only."
     )
@@ -218,50 +220,22 @@ def features(residual: Tensor, brightness: Tensor, filters: Tensor) -> Tensor:
         for b in range(a + 1, planes):
             columns.append(((residual[:, a] * residual[:, b]).mean((1, 2)) / whole)[:, None])
     columns.append(torch.nn.functional.conv2d(near, filters).abs().mean((2, 3)))
+    columns.append(_spectrum(residual))
     found = torch.cat(columns, 1)
     light = brightness.clamp(min=0).sqrt()[:, None]
     # With the signal alone among them, a fault that is the same in sign at no signal is seen too.
     return torch.cat([found, found * light], 1)
 
 
-def held_out_hits(
-    real: NDArray[np.float64], sampled: NDArray[np.float64], group: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Of each pair, how many of the two a discriminant trained on other groups tells rightly.
-
-    Parameters
-    ----------
-    real, sampled : ndarray, shape (n, features)
-        Pairs, of the same place.
-    group : ndarray of int, shape (n,)
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        0, 1 or 2; a value on the boundary counts ½.
-    """
-    distinct = np.unique(group)
-    if len(distinct) >= 2 * FOLDS:
-        fold = np.searchsorted(distinct, group) % FOLDS
-    else:
-        # Blocks in stored order, since neighbours share their scene.
-        fold = np.arange(len(group)) * FOLDS // len(group)
-    hits = np.zeros(len(group))
-    for number in range(FOLDS):
-        test = fold == number
-        if not test.any() or test.all():
-            continue
-        direction, middle = _discriminant(real[~test], sampled[~test])
-        hits[test] = np.heaviside(real[test] @ direction - middle, 0.5)
-        hits[test] += np.heaviside(middle - sampled[test] @ direction, 0.5)
-    return hits
-
-
-def _discriminant(real: NDArray[np.float64], sampled: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Fisher's direction, positive towards real, and the point half-way between the means."""
-    means = real.mean(0), sampled.mean(0)
-    within = (np.cov(real.T) + np.cov(sampled.T)) / 2
-    deviation = np.sqrt(np.maximum(np.diag(within), 1e-300))
-    correlation = within / np.outer(deviation, deviation) + RIDGE * np.eye(len(deviation))
-    direction: NDArray[np.float64] = np.linalg.solve(correlation, (means[0] - means[1]) / deviation) / deviation
-    return direction, float((means[0] + means[1]) @ direction / 2)
+def _spectrum(residual: Tensor) -> Tensor:
+    """Log of the power in bands of frequency, mean over planes, relative to all of it, shape (B, bands)."""
+    height, width = residual.shape[2:]
+    power = torch.fft.fft2(residual, norm="ortho").abs().square().mean(1)
+    # Frequencies of both signs alike; the mean itself has a feature of its own.
+    bands = [torch.fft.fftfreq(size).abs().mul(2 * BANDS).long().clamp(max=BANDS - 1) for size in (height, width)]
+    index = (bands[0][:, None] * BANDS + bands[1]).flatten()
+    counts = torch.bincount(index, minlength=BANDS**2)
+    sums = power.new_zeros(len(power), BANDS**2).index_add_(1, index, power.flatten(1))
+    means = (sums / counts.clamp(min=1))[:, counts > 0]
+    relative: Tensor = means / power.mean((1, 2))[:, None]
+    return relative.clamp(min=1e-6).log()

@@ -62,10 +62,9 @@ class LikelihoodObjective:
 
     def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
         """A step's patches."""
-        rows, (noise, cond) = self.batches.chosen(place), self.batch(place)
-        assert isinstance(cond.iso, Tensor)
+        rows, batch = self.batches.chosen(place), self.batches.read(place)
         first = ", ".join(map(str, rows[:5].tolist())) + (", …" if len(rows) > 5 else "")
-        tensors = {"row": torch.from_numpy(rows), "noise": noise, "clean": cond.clean, "iso": cond.iso}
+        tensors = {"row": torch.from_numpy(rows), "noise": batch.noise, "clean": batch.clean, "iso": batch.iso}
         return f"patches {first} of {self.batches.store.path}", tensors
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:

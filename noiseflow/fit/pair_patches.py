@@ -14,11 +14,12 @@ from noiseflow.fit.pair_noise import Denoised
 from noiseflow.fit.statistics import Values, summed
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, local_mean
+from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.statistics import NoiseStatistics
 from noiseflow.patches.mix import Patches
 from noiseflow.progress import Progress, silent
 
-__all__ = ["NOISY_PAIR", "NoisyPairs", "PairBatch", "denoised", "pair_statistics"]
+__all__ = ["NOISY_PAIR", "NoisyPairs", "PairBatch", "denoised", "pair_statistics", "smoothest"]
 
 NOISY_PAIR = "noisy-pair"
 BATCH = 256
@@ -85,6 +86,27 @@ def denoised(denoiser: Denoiser, batch: PairBatch) -> Denoised:
     with torch.no_grad():
         variance = denoiser.level.variance(Conditions(local_mean(0.5 * (first + second)), iso, camera))
     return Denoised(first, second, denoiser(first, iso, camera), denoiser(second, iso, camera), variance)
+
+
+def smoothest(pairs: NoisyPairs, rows: NDArray[np.int64], level: NoiseLevelFunction, part: float) -> PairBatch:
+    """The pairs, a part of each camera's at each ISO, whose scene varies least against the noise.
+
+    Where a scene has edges its local mean is not its signal, and noise over the σ of another
+    signal looks heavy-tailed.  It is sought in x₁ + x₂, of which x₁ − x₂ knows nothing.
+    """
+    batch = pairs.read(rows)
+    mean = 0.5 * (batch.first + batch.second)
+    signal = local_mean(mean, hollow=True)
+    with torch.no_grad():
+        variance = level.variance(Conditions(signal, batch.iso, batch.camera))
+    rough = ((mean - signal).square() / variance).mean((1, 2, 3)).numpy()
+    table = pairs.store.table[rows]
+    kept = []
+    for key in np.unique(np.stack([table["camera"], table["iso"]], 1), axis=0):
+        own = np.flatnonzero((table["camera"] == key[0]) & (table["iso"] == key[1]))
+        kept.append(own[np.argsort(rough[own], kind="stable")[: max(1, round(part * len(own)))]])
+    chosen = torch.from_numpy(np.sort(np.concatenate(kept)))
+    return PairBatch(*(each[chosen] for each in batch))
 
 
 def pair_statistics(pairs: NoisyPairs, rows: NDArray[np.int64], progress: Progress = silent) -> NoiseStatistics:

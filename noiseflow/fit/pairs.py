@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow._version import __version__
+from noiseflow.errors import DataError
 from noiseflow.fit.batches import PatchBatches
 from noiseflow.fit.device import device_of
 from noiseflow.fit.engine import Length, train
@@ -20,7 +21,7 @@ from noiseflow.fit.events import events
 from noiseflow.fit.held_out import train_and_held_out
 from noiseflow.fit.history import write_history
 from noiseflow.fit.pair_objective import NoiseAndDenoiser, PairObjective, PairSettings
-from noiseflow.fit.pair_patches import NOISY_PAIR, NoisyPairs, pair_statistics
+from noiseflow.fit.pair_patches import NOISY_PAIR, NoisyPairs, pair_statistics, smoothest
 from noiseflow.fit.settings import FitSettings
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
@@ -33,8 +34,8 @@ from noiseflow.progress import Progress, silent
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
 
-START_PAIRS = 1024
-"""Pairs that refine a model's start: two frames each, as many as a fit to clean signals takes."""
+START_PAIRS, SMOOTHEST = 4096, 0.25
+"""Pairs that are looked at to refine a model's start, and the part of them that are taken."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def fit_pairs(
     code on an error that is not divided by v is ½/v at σ = 0.0014.
     """
     settings, pair_settings = settings or FitSettings(), pair_settings or PairSettings()
+    if settings.objective != "continuous":
+        raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
     out, device = Path(out), device_of(settings.device)
     if not resume:
         claim(out, overwrite=overwrite)
@@ -185,7 +188,7 @@ def _started(
     model = build(spec)
     model.start_from(statistics)
     some = np.random.default_rng(settings.seed).permutation(rows)[:START_PAIRS]
-    first, second, iso, camera = pairs.read(some)
+    first, second, iso, camera = smoothest(pairs, some, denoiser.level, SMOOTHEST)
     clean = local_mean(0.5 * (first + second))
     model.start_from_patches((first - second) / math.sqrt(2), Conditions(clean, iso, camera))
     if model.closed_form:

@@ -13,6 +13,8 @@ CHOICES = {
     "precision": ("float32", "bf16"),
 }
 
+OBJECTIVES = ("continuous", "discretised")
+
 FREE = ("device", "max_minutes", "patience", "state_seconds")
 """What may differ when a training goes on: it changes how long, not what."""
 
@@ -105,16 +107,22 @@ class FitSettings(TrainSettings):
         Most steps between two looks; a pass over the data if None.
     held_out : int
         Held-out patches to look at, at the most.
+    objective : str
+        ``"continuous"``, the density at the integers, or ``"discretised"``, the probability of the
+        integers, clipped ones included.
     """
 
     epochs: int = 20
     batch: int = 128
     steps_per_epoch: int | None = 100
     held_out: int = 2048
+    objective: str = "continuous"
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         super().__post_init__()
+        if self.objective not in OBJECTIVES:
+            raise DataError(f"objective: expected one of {', '.join(OBJECTIVES)}; got {self.objective!r}")
         for name in ("epochs", "batch", "held_out"):
             if getattr(self, name) < 1:
                 raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")

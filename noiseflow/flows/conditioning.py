@@ -111,6 +111,10 @@ class ConditionalNet(nn.Module):
         Chance in training that the camera counts as unknown.
     generator : torch.Generator, optional
         Draws the starting weights.
+    own_signal : bool
+        Told of the signal at its own place only, and the last convolution of kernel 1.  Of a
+        burst the clean signal is a mean of other frames: from a neighbourhood of it a net could
+        tell those frames' noise, and with it a part of the noise that it is to model.
     """
 
     def __init__(
@@ -123,27 +127,36 @@ class ConditionalNet(nn.Module):
         kernel: int = 3,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
+        *,
+        own_signal: bool = False,
     ) -> None:
         super().__init__()
-        self.reach = 2 * (kernel // 2)
+        last = 1 if own_signal else kernel
+        self.reach = kernel // 2 + last // 2
         self.features = SampleFeatures(cameras, dropout=dropout, generator=generator)
-        self.conv1 = nn.Conv2d(inputs + 2 * planes, width, kernel, padding="same")
+        self.signal = nn.Conv2d(2 * planes, width, 1, bias=False) if own_signal else None
+        self.conv1 = nn.Conv2d(inputs + (0 if own_signal else 2 * planes), width, kernel, padding="same")
         self.film1 = SpatialFilm(self.features.count, width)
         self.conv2 = nn.Conv2d(width, width, 1)
         self.film2 = SpatialFilm(self.features.count, width)
-        self.conv3 = nn.Conv2d(width, outputs, kernel, padding="same")
+        self.conv3 = nn.Conv2d(width, outputs, last, padding="same")
         for conv in (self.conv1, self.conv2):
             nn.init.normal_(conv.weight, std=conv.weight[0].numel() ** -0.5, generator=generator)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        if self.signal is not None:
+            nn.init.normal_(self.signal.weight, std=(2 * planes) ** -0.5, generator=generator)
         nn.init.zeros_(self.conv3.weight)
         nn.init.zeros_(self.conv3.bias)  # type: ignore[arg-type]
 
     def forward(self, values: Tensor | None, cond: Conditions) -> Tensor:
         """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""
         signal = signal_features(cond.clean)
-        hidden = signal if values is None else torch.cat([values, signal], 1)
         features = self.features(cond)
-        hidden = self.film1(self.conv1(hidden), features).tanh()
+        if self.signal is not None and values is not None:
+            hidden = self.conv1(values) + self.signal(signal)
+        else:
+            hidden = self.conv1(signal if values is None else torch.cat([values, signal], 1))
+        hidden = self.film1(hidden, features).tanh()
         hidden = self.film2(self.conv2(hidden), features).tanh()
         out: Tensor = self.conv3(hidden)
         return out.to(cond.clean.dtype)

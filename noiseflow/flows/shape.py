@@ -52,6 +52,7 @@ class SinhArcsinh(Transform):
     Jones, Pewsey: Sinh-arcsinh distributions, Biometrika 2009, eq. 1 and section 2.
     """
 
+    elementwise = True
     log_isos: Tensor
     polynomials: Tensor
     spreads: Tensor

@@ -20,6 +20,11 @@ class CodesModel(NoiseModel):
     log(white − black) for each value; noise that is not of whole codes is rounded to them.
     """
 
+    @property
+    def exact_codes(self) -> bool:
+        """It is of the codes."""
+        return True
+
     @abstractmethod
     def levels(self, cond: Conditions) -> Levels:
         """Its black and white levels, for checked conditions."""

@@ -116,6 +116,9 @@ def discrete_log_prob(
         if each is not None:
             per_plane = each.sum((2, 3))
             return DiscreteLogProb(per_plane.sum(1), exact=True, per_plane=per_plane)
+        joint = model.joint_log_prob_of_codes(codes, cond, levels)
+        if joint is not None:
+            return DiscreteLogProb(joint, exact=True)
         dequantiser = Dequantiser()
     cond = model.checked(cond)
     cells = levels.cells(codes, cond.clean)

@@ -1,11 +1,13 @@
-"""Export a model's sampling pass to ONNX."""
+"""Export a model's sampling pass: to ONNX, or as a program of torch.export."""
 
 import copy
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +25,15 @@ from noiseflow.models.model import NoiseModel
 from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.residual_flow import ResidualFlow
 
-__all__ = ["INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
+__all__ = ["FORMATS", "INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
 
 INPUTS = ("clean", "iso", "camera", "z")
 """Names of an exported sampler's inputs; its output is ``noise``."""
 
 OPSET = 18
+
+LEAST = 2
+"""Least batch, height and width to trace with: a size of 1 would be taken for a constant."""
 
 Sampler = Callable[[Tensor, Conditions], Tensor]
 """From base noise z and resolved conditions to noise, both (B, C, H, W)."""
@@ -115,30 +120,60 @@ class _Exported(nn.Module):
 
 
 def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the sampling pass of a model as an ONNX graph, for any batch, height and width.
+    """Write the sampling pass of a model as a graph, for any batch, height and width.
 
     Inputs: ``clean`` (B, C, H, W), normalised; ``iso`` (B,); ``camera`` (B,) int64, the index in
     ``model.cameras``; ``z`` (B, C, H, W), standard normal numbers, times the temperature if
     it is not to be 1.  Output: ``noise`` (B, C, H, W), normalised.  All float32 but the camera.
     The random numbers are an input, so that outputs can be compared.  The graph checks nothing.
     Of ``glow``, height and width must be multiples of its period, which stands in the graph's
-    metadata beside the names of model, layout and cameras.
+    metadata beside the names of model, layout and cameras.  A ``.pt2`` program takes batches of 2
+    or more, and heights and widths of 2 periods or more.
 
     Parameters
     ----------
     model : NoiseModel
     path : path
+        Its suffix says the format: ``.onnx``, or ``.pt2`` as `torch.export.load` reads it, with
+        the metadata in ``noiseflow.json`` within.
     overwrite : bool
         Whether an existing file of that name may be replaced.
 
     Raises
     ------
     ModelError
-        The model cannot be exported, `path` exists, or the extra ``[export]`` is missing.
+        The model cannot be exported, `path` exists or has another suffix, or the extra
+        ``[export]`` that ONNX needs is missing.
     """
     path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ModelError(f"{path}: cannot export {path.suffix or 'without suffix'}; expected {', '.join(FORMATS)}")
     if path.exists() and not overwrite:
         raise ModelError(f"{path}: exists; pass --overwrite to replace it or choose another name")
+    latent_sampler(model)
+    exported = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
+    _fix_mixing(exported)
+    period = model.period if isinstance(model, ResidualFlow) and _squeezes(model) else 1
+    about = {"model": model.spec.model, "layout": model.spec.layout, "cameras": "\n".join(model.cameras)}
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        FORMATS[path.suffix.lower()](_Exported(exported), period, {**about, "period": str(period)}, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _example(planes: int, period: int) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    """Inputs to trace with, and which of their sizes are free."""
+    clean = torch.full((2, planes, 8 * period, 9 * period), 0.1)
+    inputs = (clean, torch.full((2,), 100.0), torch.zeros(2, dtype=torch.long), torch.zeros_like(clean))
+    batch, height, width = (torch.export.Dim(name, min=LEAST) for name in ("batch", "rows", "columns"))
+    frame = {0: batch, 2: period * height if period > 1 else height, 3: period * width if period > 1 else width}
+    return inputs, {"clean": frame, "iso": {0: batch}, "camera": {0: batch}, "z": frame}
+
+
+def _onnx(sampler: _Exported, period: int, about: dict[str, str], path: Path) -> None:
     try:
         import onnx
         import onnxscript  # noqa: F401
@@ -146,18 +181,10 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
         raise ModelError(
             f"export needs the extra [export]: pip install 'camera-noiseflow[export]' ({error})"
         ) from error
-    exported = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
-    latent_sampler(exported)
-    _fix_mixing(exported)
-    period = model.period if isinstance(model, ResidualFlow) and _squeezes(model) else 1
-    clean = torch.full((2, model.planes, 8 * period, 9 * period), 0.1)
-    inputs = (clean, torch.full((2,), model.spec.isos[0]), torch.zeros(2, dtype=torch.long), torch.zeros_like(clean))
-    batch, height, width = (torch.export.Dim(name, min=2) for name in ("batch", "rows", "columns"))
-    frame = {0: batch, 2: period * height if period > 1 else height, 3: period * width if period > 1 else width}
-    shapes = {"clean": frame, "iso": {0: batch}, "camera": {0: batch}, "z": frame}
+    inputs, shapes = _example(sampler.model.planes, period)
     with _quiet():
         program = torch.onnx.export(
-            _Exported(exported),
+            sampler,
             inputs,
             dynamo=True,
             opset_version=OPSET,
@@ -168,12 +195,21 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
         )
     assert program is not None
     graph = program.model_proto
-    about = {"model": model.spec.model, "layout": model.spec.layout, "cameras": "\n".join(model.cameras)}
-    onnx.helper.set_model_props(graph, {**about, "period": str(period)})
-    partial = path.with_name(path.name + ".partial")
-    onnx.save(graph, str(partial))
-    partial.replace(path)
-    return path
+    onnx.helper.set_model_props(graph, about)
+    onnx.save(graph, str(path))
+
+
+def _program(sampler: _Exported, period: int, about: dict[str, str], path: Path) -> None:
+    inputs, shapes = _example(sampler.model.planes, period)
+    with _quiet():
+        program = torch.export.export(sampler, inputs, dynamic_shapes=shapes)
+        # What is computed and not used cannot be read back (an unbind without outputs, torch 2.13).
+        program.graph_module.graph.eliminate_dead_code()
+        torch.export.save(program, path, extra_files={"noiseflow.json": json.dumps(about)})
+
+
+FORMATS: dict[str, Callable[[_Exported, int, dict[str, str], Path], None]] = {".onnx": _onnx, ".pt2": _program}
+"""Suffix → what writes such a graph."""
 
 
 def _squeezes(model: nn.Module) -> bool:

@@ -1,6 +1,5 @@
 """Gaussian noise: what all models with an independent Gaussian per pixel share, and the one of a single variance."""
 
-import copy
 import math
 from abc import abstractmethod
 
@@ -11,6 +10,7 @@ from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.draws import Source
 from noiseflow.flows.transform import sum_per_sample
+from noiseflow.models.climb import climb_codes
 from noiseflow.models.levels import Levels
 from noiseflow.models.model import NoiseModel, register
 from noiseflow.models.spec import ModelSpec
@@ -43,23 +43,8 @@ class GaussianModel(NoiseModel):
         return self.variance(self.checked(cond)).sqrt()
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """Maximum likelihood of the integers, clipped ones included, by L-BFGS in float64."""
-        fine = copy.deepcopy(self).double()
-        cond = fine.checked(Conditions(cond.clean.double(), cond.iso, cond.camera))
-        optimiser = torch.optim.LBFGS(
-            fine.parameters(), max_iter=100, tolerance_change=1e-10, line_search_fn="strong_wolfe"
-        )
-
-        def loss() -> Tensor:
-            optimiser.zero_grad()
-            log_prob = fine.log_prob_of_codes(codes, cond, levels)
-            assert log_prob is not None
-            value = -log_prob.mean()
-            value.backward()  # type: ignore[no-untyped-call]
-            return value
-
-        optimiser.step(loss)  # type: ignore[no-untyped-call]
-        self.load_state_dict(fine.state_dict())
+        """Maximum likelihood of the integers, clipped ones included."""
+        self.load_state_dict(climb_codes(self, codes, cond, levels).state_dict())
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return gaussian_log_prob(noise, self.variance(cond).log())

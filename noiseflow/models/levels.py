@@ -83,6 +83,11 @@ class Levels:
         columns = (table["black"].astype(np.float64), table["white"].astype(np.float64), spread)
         return cls(*(torch.from_numpy(column).to(device) for column in columns))
 
+    def to(self, device: torch.device) -> "Levels":
+        """On another device."""
+        spread = None if self.spread is None else self.spread.to(device)
+        return Levels(self.black.to(device), self.white.to(device), spread)
+
     def span(self) -> Tensor:
         """DN per unit of noise, float64, (B, C, 1, 1): white less black, times the spread."""
         span = self.white.double()[:, None] - self.black.double()
@@ -95,6 +100,10 @@ class Levels:
     def codes(self, noise: Tensor, clean: Tensor) -> Tensor:
         """The codes nearest to clean + noise, DN, float64, (B, C, H, W)."""
         return torch.minimum((self._origin(clean) + noise.double() * self.span()).round().clamp(min=0), self.top())
+
+    def rounded(self, noise: Tensor, clean: Tensor) -> Tensor:
+        """Noise as the codes nearest to clean + noise have it, in the dtype of the noise."""
+        return ((self.codes(noise, clean) - self._origin(clean)) / self.span()).to(noise.dtype)
 
     def cells(self, codes: Tensor, clean: Tensor) -> Cells:
         """The interval of noise that each code stands for.

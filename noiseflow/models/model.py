@@ -67,6 +67,11 @@ class NoiseModel(nn.Module, ABC):
         """Whether `latent` takes each value by itself and rises with it; Φ of it is then a distribution function."""
         return False
 
+    @property
+    def exact_codes(self) -> bool:
+        """Whether `log_prob_of_codes` has the probability of each code."""
+        return self.elementwise
+
     def log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         """Continuous log-density of the noise.
 
@@ -136,6 +141,10 @@ class NoiseModel(nn.Module, ABC):
         A flow's z; of a Gaussian, noise ÷ σ.  None where the model has no such thing.
         """
         return self._latent(noise, self.checked(cond))
+
+    def joint_log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor | None:
+        """Exact log-probability of all integer codes of an element together, nats, float64, (B,); None if not known."""
+        return None
 
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor | None:
         """Exact log-probability of each integer code, nats, float64; None where it has no closed form.
@@ -216,7 +225,7 @@ class NoiseModel(nn.Module, ABC):
         """Refine the start by training patches, for what cell statistics do not tell; nothing by default."""
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """After `start_from`: the same by the likelihood of training patches' integers; nothing by default."""
+        """After `start_from_patches`: the same by the likelihood of training patches' integers; nothing by default."""
 
 
 MODELS: dict[str, Callable[[ModelSpec], NoiseModel]] = {}

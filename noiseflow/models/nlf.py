@@ -93,8 +93,7 @@ class NoiseLevelFunction(GaussianModel):
         variance, signal = self.variance(known).mean(), known.clean.mean().clamp(min=1e-6)
         self.log_beta1.clamp_(min=float((LIFT * variance / signal).log()))
         self.log_beta2.clamp_(min=float((LIFT * variance).log()))
-        with torch.enable_grad():
-            super().start_from_codes(codes, cond, levels)
+        super().start_from_codes(codes, cond, levels)
 
 
 def fit_line(cells: NoiseStatistics, iterations: int = 50) -> Tensor:

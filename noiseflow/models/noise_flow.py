@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from noiseflow.flows.flow import Flow
 from noiseflow.flows.gain import Gain
 from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.flows.transform import Transform
+from noiseflow.models.climb import climb_codes
 from noiseflow.models.flow_model import FlowModel
+from noiseflow.models.levels import Levels
 from noiseflow.models.model import register
 from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.spec import ModelSpec
@@ -98,6 +101,15 @@ class NoiseFlow(FlowModel):
         nlf.start_from(statistics)
         _start_signal_dependent(layers[0], nlf.log_beta1.detach().double(), nlf.log_beta2.detach().double())
         _climb(layers[0], statistics, self.cameras)
+
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """Bring `sdn5` alone to the highest likelihood of the integers."""
+        head = self.flow.transforms[0]
+        if not isinstance(head, SignalDependentScale):
+            return
+        alone = NoiseFlow(replace(self.spec, options={"architecture": "sdn5"}))
+        alone.flow.transforms[0].load_state_dict(head.state_dict())
+        head.load_state_dict(climb_codes(alone, codes, cond, levels).flow.transforms[0].state_dict())
 
 
 def _climb(layer: SignalDependentScale, statistics: NoiseStatistics, cameras: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """The density that simulated Poisson–Gaussian data was drawn from, exactly."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from noiseflow.models.codes_model import CodesModel
 from noiseflow.models.levels import Levels
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["PoissonGaussianOracle", "oracle_from_truth", "oracle_log_prob"]
+__all__ = ["PoissonGaussianOracle", "oracle_log_prob", "settings_of"]
 
 REACH = 7.0
 """Half-width of the sum over photo-electrons in standard deviations; cuts off 3e-12."""
@@ -208,7 +208,7 @@ class PoissonGaussianOracle(CodesModel):
     def checked(self, cond: Conditions) -> Conditions:
         """Conditions resolved; refused at an ISO that was not simulated."""
         cond = super().checked(cond)
-        for camera, iso in _settings(cond):
+        for camera, iso in settings_of(cond):
             known = self.truth[self.cameras[camera]]["isos"]
             if iso not in known:
                 raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
@@ -222,7 +222,7 @@ class PoissonGaussianOracle(CodesModel):
 
     def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
         result = torch.empty_like(codes)
-        for (camera, iso), rows in _settings(cond).items():
+        for (camera, iso), rows in settings_of(cond).items():
             gain, sigma, black, white = self._physics(camera, iso)
             signal = np.maximum(cond.clean[rows].double().cpu().numpy() * (white - black), 0.0)
             code = codes[rows].cpu().numpy()
@@ -235,7 +235,7 @@ class PoissonGaussianOracle(CodesModel):
             raise ModelError(f"oracle: the truth has no temperature; expected 1, got {temperature}")
         clean = cond.clean
         noise = torch.empty_like(clean)
-        for (camera, iso), rows in _settings(cond).items():
+        for (camera, iso), rows in settings_of(cond).items():
             gain, sigma, black, white = self._physics(camera, iso)
             signal = (clean[rows] * (white - black)).clamp(min=0)
             own = draws.of_elements(generator, rows)
@@ -252,24 +252,9 @@ class PoissonGaussianOracle(CodesModel):
         return truth["gain_dn_per_e"][at], truth["read_scale_dn"][at], truth["black_dn"], truth["white_dn"]
 
 
-def _settings(cond: Conditions) -> dict[tuple[int, float], list[int]]:
+def settings_of(cond: Conditions) -> dict[tuple[int, float], list[int]]:
     """Rows of a batch by camera and ISO."""
     rows: dict[tuple[int, float], list[int]] = {}
     for row, key in enumerate(zip(cond.camera_indices.tolist(), cond.isos.tolist(), strict=True)):
         rows.setdefault(key, []).append(row)
     return rows
-
-
-def oracle_from_truth(
-    truth: Mapping[str, Any], layout: str, cameras: Sequence[str], isos: Sequence[float]
-) -> PoissonGaussianOracle | None:
-    """The oracle of simulated data; None where its density has no closed form.
-
-    That is so with Tukey-lambda read noise, with row noise, and with a camera whose truth
-    is not told.
-    """
-    for camera in cameras:
-        told = truth.get(camera)
-        if told is None or told["read_shape"] != "gaussian" or any(told["row_sigma_dn"]):
-            return None
-    return PoissonGaussianOracle(ModelSpec("oracle", layout, tuple(cameras), tuple(isos), {"truth": dict(truth)}))

@@ -16,6 +16,7 @@ from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
 from noiseflow.flows.tails import CubicTails
 from noiseflow.flows.transform import Transform
+from noiseflow.models.levels import Levels
 from noiseflow.models.model import register
 from noiseflow.models.physics_start import start_lines, start_planes, start_tails
 from noiseflow.models.residual_flow import ResidualFlow
@@ -69,7 +70,7 @@ class PhysicsFlow(ResidualFlow):
         for index in range(int(options.get("couplings", 4))):
             if planes > 1 and index == 2:
                 transforms.append(HouseholderConv1x1(planes, generator=generator))
-            net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator)
+            net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator, own_signal=True)
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
         return transforms
 
@@ -87,6 +88,14 @@ class PhysicsFlow(ResidualFlow):
         for each in lines:
             x, _ = each(x, cond)
         start_tails(head, tails, x, cond)
+
+    @torch.no_grad()
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """After `start_from_patches`: shot and read noise anew, less what of it is line noise."""
+        super().start_from_codes(codes, cond, levels)
+        for transform in self.flow.transforms:
+            if isinstance(transform, LineNoise):
+                self.shot_read.log_beta2.sub_(transform.log_variance.exp().log1p())
 
     @property
     def tails(self) -> CubicTails:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from noiseflow.patches.options import IngestOptions, IngestResult
     from noiseflow.patches.pairings import PAIRINGS
     from noiseflow.patches.schema import SPLITS
+    from noiseflow.patches.selection import WithoutIsos
     from noiseflow.patches.sources import SOURCES, collect
     from noiseflow.patches.store import PatchBatch, PatchStore
     from noiseflow.patches.writer import StoreWriter
@@ -27,12 +28,14 @@ __all__ = [
     "StoreMix",
     "StoreWriter",
     "View",
+    "WithoutIsos",
     "collect",
     "ingest",
 ]
 
 _HOME = {
     "View": "dataset",
+    "WithoutIsos": "selection",
     "StoreMix": "mix",
     "PatchStream": "dataset",
     "PatchDataset": "dataset",

@@ -49,7 +49,7 @@ def write_dng(
     image: RawImage,
     *,
     noise_profile: Sequence[tuple[float, float]] | None = None,
-    neutral: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    neutral: tuple[float, float, float] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write one raw frame as a 16-bit DNG.
@@ -65,7 +65,8 @@ def write_dng(
         (S, O) once for all colours or for R, G, B: var = S·signal + O of the normalised
         signal.  The image's own if left out.
     neutral : tuple of float
-        What a white surface gives in R, G, B, at most 1; for AsShotNeutral.
+        What a white surface gives in R, G, B, at most 1; for AsShotNeutral.  The image's own
+        if left out, and (1, 1, 1) if it has none.
     overwrite : bool
         Whether a file of that name may be replaced.
 
@@ -82,7 +83,7 @@ def write_dng(
     if path.exists() and not overwrite:
         raise RawError(f"{path}: exists; choose another name or ask to overwrite it")
     profile = image.noise_profile if noise_profile is None else tuple(noise_profile)
-    content = _file(path, image, profile, neutral)
+    content = _file(path, image, profile, neutral or image.neutral or (1.0, 1.0, 1.0))
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_bytes(content)

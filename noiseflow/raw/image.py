@@ -39,6 +39,9 @@ class RawImage:
     noise_profile : tuple of (float, float)
         (S, O) per plane or one for all, var = S·signal + O of the normalised signal,
         as in the DNG NoiseProfile tag; empty where the file has none.
+    neutral : tuple of float or None
+        What a white surface gives in R, G, B under the light of the scene, at most 1: the
+        white balance, where the file says it.
 
     Raises
     ------
@@ -56,6 +59,7 @@ class RawImage:
     model: str = ""
     source: str = ""
     noise_profile: tuple[tuple[float, float], ...] = field(default=())
+    neutral: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that contradict each other."""

@@ -67,6 +67,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
                 black = page.black_of(raw.raw_image, cfa, raw.sizes.top_margin, raw.sizes.left_margin) or black
             white = float(raw.white_level)
             said = _said(tags, raw.other.iso_speed, raw.other.shutter_speed)
+            said["neutral"] = None if cfa == MONO else _neutral(raw)
     # rawpy refuses patterns that it cannot describe by NotImplementedError.
     except (rawpy.LibRawError, NotImplementedError) as error:
         reason = error.args[0] if error.args else type(error).__name__
@@ -116,6 +117,15 @@ def _cfa(raw: Any, path: Path) -> str:
             f"{path}: {colours.shape[0]}×{colours.shape[1]} {kind} pattern {rows} is not supported; expected 2×2 Bayer"
         )
     return "".join(colours.ravel())
+
+
+def _neutral(raw: Any) -> tuple[float, float, float] | None:
+    """The inverse of the white balance as shot; None where the file does not say it, or all colours are equal."""
+    red, green, blue, _ = (float(gain) for gain in raw.camera_whitebalance)
+    if not all(0 < gain < np.inf for gain in (red, green, blue)) or red == green == blue:
+        return None
+    least = min(red, green, blue)
+    return least / red, least / green, least / blue
 
 
 def _black_levels(raw: Any, cfa: str) -> tuple[float, ...]:

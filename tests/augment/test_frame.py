@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,7 @@ from noiseflow.calibrate.published import shipped_profile
 from noiseflow.errors import DataError, ModelError
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
-from noiseflow.raw import RawImage, read_raw
+from noiseflow.raw import RawImage, read_raw, unpack
 
 
 def model(name: str = "nlf", layout: str = "bayer") -> NoiseModel:
@@ -121,6 +122,33 @@ def test_a_dng_says_the_model_s_noise_profile(tmp_path: Path, name: str) -> None
         cond = Conditions(torch.full((1, 4, 100, 100), signal), iso, camera)
         found = float(drawn_from.sample(cond, torch.Generator().manual_seed(1)).var())
         assert found == pytest.approx(slope * signal + offset, rel=0.05)
+
+
+def test_the_white_balance_of_the_source_stays(tmp_path: Path) -> None:
+    tinted = unpack(np.array([100, 200, 200, 150])[:, None, None].repeat(16, 1).repeat(24, 2), "RGGB") + 64
+    source = frame(tinted.astype(np.uint16), neutral=(0.5, 1.0, 0.75))
+    noisy = sample_frame(model(), source, camera="Other", temperature=0.0)
+    write_frame(tmp_path / "noisy.dng", noisy)
+    read = read_raw(tmp_path / "noisy.dng")
+    assert read.neutral == pytest.approx((0.5, 1.0, 0.75), rel=1e-4)
+    with rawpy.imread(str(tmp_path / "noisy.dng")) as raw:
+        red, green, blue, _ = raw.camera_whitebalance
+        assert (red / green, blue / green) == pytest.approx((2, 4 / 3), rel=1e-4)
+    # What is white under that light is grey in the preview.
+    picture = develop(read).astype(int)
+    assert np.abs(picture - picture.mean(2, keepdims=True)).max() <= 2
+
+
+def test_the_white_balance_of_the_real_arw_goes_into_a_dng(shared_data: Path, tmp_path: Path) -> None:
+    arw = read_raw(shared_data / "raw" / "_DSC2164.ARW")
+    # As shot: 2528, 1024, 1564.
+    assert arw.neutral == pytest.approx((1024 / 2528, 1.0, 1024 / 1564))
+    part = replace(arw, mosaic=arw.mosaic[1000:1064, 2000:2064])
+    write_frame(tmp_path / "noisy.dng", sample_frame(model(), part, iso=1600, camera="Other"))
+    with rawpy.imread(str(tmp_path / "noisy.dng")) as raw:
+        red, green, blue, _ = raw.camera_whitebalance
+        assert (red / green, blue / green) == pytest.approx((2528 / 1024, 1564 / 1024), rel=1e-4)
+        assert raw.other.iso_speed == 1600
 
 
 def test_previews_show_the_frame(tmp_path: Path) -> None:

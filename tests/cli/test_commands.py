@@ -172,3 +172,23 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     refused(run("ingest", tmp_path / "raws", "--out", tmp_path / "no" / "p.h5"), "no such folder")
     (tmp_path / "file").write_text("x")
     refused(run("ingest", tmp_path / "raws", "--out", tmp_path / "file" / "p.h5"), "file")
+
+
+def test_a_burst_with_a_fixed_pattern_and_a_preview(fitted: Path, clean: Path, tmp_path: Path) -> None:
+    how = ("sample", fitted, clean, "--iso", 400, "--frames", 2, "--prnu", 1, "--dsnu", 2, "--hot-pixels", 1000, 50)
+    result = run(*how, "--preview", tmp_path / "p.png", "--out", tmp_path / "b.npy")
+    assert result.exit_code == 0, result.output
+    assert "b_001.npy: " in result.output
+    one, two = (np.load(tmp_path / f"b_00{number}.npy") for number in (0, 1))
+    assert not np.array_equal(one, two)
+    assert (tmp_path / "p.png").stat().st_size > 0
+    again = run(*how, "--workers", 1, "--out", tmp_path / "again.npy")
+    assert again.exit_code == 0
+    assert np.array_equal(np.load(tmp_path / "again_001.npy"), two)
+    other = run(*how, "--camera-seed", 1, "--out", tmp_path / "other.npy")
+    assert other.exit_code == 0
+    assert not np.array_equal(np.load(tmp_path / "other_001.npy"), two)
+    assert run(*how, "--profile", tmp_path / "camera.json", "--out", tmp_path / "c.npy").exit_code == 2
+    refused(run("sample", fitted, clean, "--profile", tmp_path / "no.json", "--out", tmp_path / "c.npy"), "no.json")
+    refused(run("sample", fitted, clean, "--preview", "p.jpg", "--out", tmp_path / "c.npy"), "p.jpg", ".png")
+    assert not (tmp_path / "c.npy").exists()

@@ -6,10 +6,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from builders import frame
 from click.testing import CliRunner
 
 from noiseflow.cli import COMMANDS, main
+from noiseflow.models import ModelSpec, build, save
+from noiseflow.raw.dng import write_dng
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +72,35 @@ def test_the_page_of_pairs_runs_as_written(tmp_path: Path, monkeypatch: pytest.M
     names, found = run_page(ROOT / "docs" / "synthesize.md")
     assert names == ["simulate", "ingest", "fit", "synthesize", "ingest"]
     assert found["noisy"].shape == found["clean"].shape == (4, 64, 96)
+
+
+def test_the_page_of_augmentation_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(build(ModelSpec("nlf", "bayer", ("A",), (100.0, 1600.0))), "run/")
+    write_dng("clean.dng", frame(np.full((32, 48), 300, np.uint16), model="A", make=""))
+    text = (ROOT / "docs" / "augment.md").read_text(encoding="utf-8")
+    found: dict[str, Any] = {}
+    with torch.random.fork_rng():
+        for snippet in re.findall(r"^```python\n(.*?)^```", text, flags=re.S | re.M):
+            exec(snippet, found)
+    assert found["noisy"].image.mosaic.shape == (32, 48)
+    assert found["batch"].noisy.shape == (2, 3, 64, 64)
+    assert found["mean"].shape == (4, 16, 24)
+
+
+def test_the_page_of_export_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "export.md"
+    for words in fenced_commands(page):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
+    found: dict[str, Any] = {}
+    for snippet in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M):
+        exec(snippet, found)
+    assert found["noise"].shape == (1, 4, 30, 50)
+    assert found["more"].shape == (2, 4, 30, 50)
 
 
 def test_the_commands_of_the_readme_are_commands_with_those_options() -> None:

@@ -55,6 +55,12 @@ def smoothed(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.flo
     return (white[..., 1:] + 0.2 * white[..., :-1]) / np.sqrt(1.04)
 
 
+def unsteady(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+    """White noise whose σ is 8 % too high in half of the patches, too low in the others: of unit variance in all."""
+    strength = np.where(rng.random((shape[0], 1, 1, 1)) < 0.5, 1.08, 0.92)
+    return rng.normal(size=shape) * strength / np.sqrt((1.08**2 + 0.92**2) / 2)
+
+
 def by_plane(*sigmas: float) -> Noise:
     """White noise of another σ in each plane."""
 
@@ -113,6 +119,7 @@ class Workshop:
     with_rows = staticmethod(with_rows)
     heavy_tailed = staticmethod(heavy_tailed)
     smoothed = staticmethod(smoothed)
+    unsteady = staticmethod(unsteady)
     by_plane = staticmethod(by_plane)
     sigma_dn = staticmethod(sigma_dn)
     black, white_level, size = BLACK, WHITE, SIZE

@@ -165,3 +165,20 @@ def test_compare_pairs_reports_of_the_same_patches_only(
     refused = CliRunner().invoke(main, ["compare", str(tmp_path), str(tmp_path / "other")])
     assert refused.exit_code == 1
     assert "is no report" in refused.stderr
+
+
+def test_an_iso_left_out_costs_what_the_two_fits_say(tmp_path: Path) -> None:
+    text = SPEC.replace("isos = [100]", "isos = [100, 400, 1600]\nleave_out = 400").replace(
+        "scenes = 10", "scenes = 20"
+    )
+    (tmp_path / "spec.toml").write_text(text, encoding="utf-8")
+    nlf, gaussian = benchmark(read_spec(tmp_path / "spec.toml"), tmp_path / "out")
+    # Read noise is the same at all ISOs and the gain goes with the ISO: in log ISO both are lines.
+    assert nlf["iso_left_out"]["iso"] == 400
+    assert abs(nlf["iso_left_out"]["nats_per_dim"]["value"]) < 0.01
+    for row in (nlf, gaussian):
+        assert row["mpix_per_s"] > 0
+    assert (nlf["parameters"], gaussian["parameters"]) == (6, 1)
+    page = (tmp_path / "out" / "results.md").read_text("utf-8")
+    assert "(ISO 400)" in page
+    assert "an ISO left out costs, nats/dim" in page

@@ -10,7 +10,7 @@ from noiseflow.evaluate import evaluate
 from noiseflow.evaluate import evaluation as module
 from noiseflow.evaluate.report import page
 from noiseflow.evaluate.survey import signal_dn
-from noiseflow.patches.schema import fields
+from noiseflow.patches.schema import SPLITS, fields
 from noiseflow.patches.store import PatchStore
 from noiseflow.patches.writer import StoreWriter
 
@@ -279,3 +279,24 @@ def test_frames_that_do_not_vary(workshop: Any) -> None:
     still = workshop.store(noise=lambda shape, rng: np.zeros(shape), patches=40, signal=(25.0, 25.0), ramp=0.0)
     with pytest.raises(DataError, match="clipped"):
         evaluate({"m": workshop.model()}, still)
+
+
+def test_patches_clipped_throughout_are_said_and_nan_is_refused(workshop: Any) -> None:
+    def store(name: str, clean: np.ndarray) -> PatchStore:
+        with StoreWriter(workshop.folder / name, layout="bayer", patch_size=16, pairing="gt", provenance={}) as writer:
+            table = np.zeros(len(clean), fields(4))
+            table["camera"], table["source"] = writer.label("cameras", "One"), writer.source("made", "0")
+            table["scene"] = [writer.label("scenes", f"scene {number % 10}") for number in range(len(clean))]
+            table["iso"], table["black"], table["white"] = 100, workshop.black, workshop.white_level
+            table["split"] = SPLITS.index("test")
+            writer.append(np.full(clean.shape, workshop.white_level), clean, table)
+        return PatchStore(workshop.folder / name)
+
+    clean = np.broadcast_to(4100.0 + np.arange(40)[:, None, None, None], (40, 4, 16, 16))
+    evaluation = evaluate({"m": workshop.model()}, store("clipped.h5", clean))
+    assert "100.0 % of the pixels stand at code 0 or at the white level" in " ".join(evaluation.notes)
+    assert "samples are off" in evaluation.headline
+    with pytest.raises(DataError, match=r"NaN or infinite values in the clean signal of patches \[3\]"):
+        evaluate(
+            {"m": workshop.model()}, store("nan.h5", np.where(np.arange(40)[:, None, None, None] == 3, np.nan, clean))
+        )

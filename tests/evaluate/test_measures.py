@@ -13,11 +13,11 @@ from scipy import stats
 from scipy.spatial import distance
 
 from noiseflow.evaluate import evaluate
+from noiseflow.evaluate.classifier import held_out_hits
 from noiseflow.evaluate.divergence import js_divergence, wasserstein_1
 from noiseflow.evaluate.estimate import bootstrap_ratio, jackknife, ratio_of_sums
 from noiseflow.evaluate.report import page
 from noiseflow.evaluate.residual_bins import FINE_BINS, fine_edges, fine_index, widening_edges, widening_index
-from noiseflow.evaluate.two_sample import held_out_hits
 from noiseflow.fit import spec_for
 from noiseflow.models import build
 
@@ -177,6 +177,29 @@ def test_a_classifier_of_nothing_is_right_half_the_time_and_one_of_a_shift_more(
     assert held_out_hits(real, same, group).mean() / 2 == pytest.approx(0.5, abs=0.04)
     shifted = same + np.array([1.0, 0, 0, 0, 0])
     assert held_out_hits(real, shifted, group).mean() / 2 == pytest.approx(stats.norm.cdf(0.5), abs=0.04)
+
+
+def test_hinges_see_what_no_line_between_features_does() -> None:
+    """Two features whose product has another sign: means and variances are alike, and so is each alone."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(20), 40)
+    real, sampled = rng.normal(size=(2, 800, 6))
+    real[:, 1] = 0.8 * real[:, 0] + 0.6 * real[:, 1]
+    sampled[:, 1] = -0.8 * sampled[:, 0] + 0.6 * sampled[:, 1]
+    # 1,600 decisions: standard error 1.25 %.
+    assert held_out_hits(real, sampled, group, hinges=False).mean() / 2 == pytest.approx(0.5, abs=0.05)
+    assert held_out_hits(real, sampled, group, hinges=True).mean() / 2 > 0.7
+    chosen = held_out_hits(real, sampled, group)
+    assert chosen.mean() / 2 > 0.7
+    np.testing.assert_array_equal(chosen, held_out_hits(real, sampled, group))
+
+
+def test_noise_that_is_right_on_average_only_is_told_from_steady_noise(workshop: Any) -> None:
+    evaluation = evaluate({"m": workshop.model()}, workshop.store(noise=workshop.unsteady))
+    found = {finding.measure: finding for finding in evaluation.findings}
+    assert found["variance"].level != "bad", found["variance"].text
+    assert found["two_sample"].level == "bad", found["two_sample"].text
+    assert evaluation.scores["two_sample"].accuracy["m"].value > 0.7  # type: ignore[attr-defined]
 
 
 def test_what_the_data_does_not_let_anybody_say_is_said(workshop: Any) -> None:

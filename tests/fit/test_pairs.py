@@ -11,7 +11,7 @@ import torch
 from noiseflow.errors import DataError, ModelError
 from noiseflow.fit import FitSettings, PairSettings, fit, fit_pairs, spec_for
 from noiseflow.fit.pair_noise import Denoised, difference, residual, unexplained
-from noiseflow.fit.pair_patches import NoisyPairs, pair_statistics
+from noiseflow.fit.pair_patches import NoisyPairs, pair_statistics, smoothest
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, build, load, load_denoiser
 from noiseflow.models.denoiser import local_mean
@@ -114,6 +114,26 @@ def test_a_drift_between_the_frames_is_no_noise(tmp_path: Path) -> None:
     assert squares[1] == pytest.approx(squares[0], rel=1e-9)
 
 
+def test_the_start_looks_where_the_scene_is_smooth(stores: tuple[PatchStore, PatchStore], tmp_path: Path) -> None:
+    """Of edges hundreds of σ high the noise over a wrong σ would look heavy-tailed."""
+    pairs, twins = stores
+    level = build(spec_for(twins, "nlf"))
+    rows = pairs.indices("train")
+    read = NoisyPairs(pairs, rows)
+    level.start_from(pair_statistics(read, rows))
+    kurtosis = []
+    for part in (0.25, 1.0):
+        first, second, iso, camera = smoothest(read, rows, level, part)
+        assert len(first) == round(part * len(rows))
+        with torch.no_grad():
+            sigma = level.variance(Conditions(local_mean(0.5 * (first + second)), iso, camera)).sqrt()
+        scaled = (first - second) / sigma
+        kurtosis.append(float(scaled.pow(4).mean() / scaled.square().mean().square()))
+    # 65,536 values: standard error 0.02.
+    assert kurtosis[0] == pytest.approx(3, abs=0.1)
+    assert kurtosis[1] > 3.1
+
+
 def test_the_denoiser_s_error_is_known_without_a_clean_signal() -> None:
     """ε of 400 patches of 1,024 values has a standard error of 0.0016 or less; five of them."""
     generator = torch.Generator().manual_seed(0)
@@ -156,6 +176,8 @@ def test_what_is_no_pair_is_refused(stores: tuple[PatchStore, PatchStore], tmp_p
     pairs, twins = stores
     with pytest.raises(DataError, match="paired by gt; expected noisy-pair"):
         fit_pairs(twins, spec_for(twins, "nlf"), tmp_path / "run")
+    with pytest.raises(DataError, match="no codes"):
+        fit_pairs(pairs, spec_for(pairs, "nlf"), tmp_path / "run", FitSettings(objective="discretised"))
     with pytest.raises(DataError, match="all else needs a clean signal"):
         pairs.read(pairs.indices("train"))
     with pytest.raises(DataError, match="expected difference, residual"):

@@ -52,6 +52,10 @@ def net(inputs: int, outputs: int, g: torch.Generator, kernel: int = 3, planes: 
     return ConditionalNet(inputs, outputs, planes, CAMERAS, 6, kernel, generator=g)
 
 
+def own_signal_net(g: torch.Generator) -> ConditionalNet:
+    return ConditionalNet(PLANES, 2 * PLANES, PLANES, CAMERAS, 6, generator=g, own_signal=True)
+
+
 def autoregressive(g: torch.Generator, planes: int = PLANES, above: int = 1, beside: int = 2) -> MaskedAutoregressive:
     return MaskedAutoregressive(MaskedNet(planes, CAMERAS, 2 * planes, above, beside, generator=g))
 
@@ -95,6 +99,7 @@ TRANSFORMS: dict[str, Case] = {
     "tails": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS))),
     "tails_by_share": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS, signal_share))),
     "channel_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.channel())),
+    "own_signal_coupling": Case(lambda g: MaskedAffineCoupling(own_signal_net(g), masks.channel())),
     "checkerboard_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.checkerboard(True))),
     "row_coupling": Case(lambda g: MaskedAffineCoupling(net(1, 2, g, planes=1), masks.rows(True)), planes=1),
     "spline_coupling": Case(lambda g: SplineCoupling(net(4, SPLINE, g), masks.channel(True), 5)),

@@ -1,5 +1,6 @@
 """An exported sampler gives the noise that the model gives for the same random numbers."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,22 @@ def test_exported_sampler_equals_the_model_at_any_size(name: str, tmp_path: Path
         )
 
 
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported_program_equals_the_model_at_any_size(name: str, tmp_path: Path) -> None:
+    model = small_model(name, "mono" if name == "glow" else "bayer")
+    path = export_sampler(model, tmp_path / "sampler.pt2")
+    about = {"noiseflow.json": ""}
+    program = torch.export.load(path, extra_files=about).module()
+    assert json.loads(about["noiseflow.json"])["cameras"].split("\n") == list(CAMERAS)
+    for size in ((3, 16, 8), (2, 8, 20)):
+        given = inputs(model.planes, *size)
+        with torch.no_grad():
+            cond = Conditions(given["clean"], given["iso"], given["camera"])
+            expected = latent_sampler(model)(given["z"], cond)
+            found = program(*given.values())
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("name", [name for name in TRAINED if name != "maf"])
 def test_latent_sampler_is_what_sample_does(name: str) -> None:
     model = randomised_model(name, "bayer").float()
@@ -74,5 +91,7 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="front by front"):
         latent_sampler(model)
     (tmp_path / "there.onnx").touch()
+    with pytest.raises(ModelError, match=r"cannot export \.pth; expected \.onnx, \.pt2"):
+        export_sampler(build(spec_of("gaussian", "bayer")), tmp_path / "sampler.pth")
     with pytest.raises(ModelError, match="exists; pass --overwrite"):
         export_sampler(build(spec_of("gaussian", "bayer")), tmp_path / "there.onnx")

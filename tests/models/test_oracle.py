@@ -5,7 +5,9 @@ from scipy import stats
 
 from noiseflow.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.oracle import oracle_from_truth, oracle_log_prob
+from noiseflow.models.line_oracle import LineOracle
+from noiseflow.models.oracle import oracle_log_prob
+from noiseflow.models.truth import oracle_from_truth
 from noiseflow.simulate import expose, load_camera, truth_of
 
 CODES = np.arange(4096.0)
@@ -79,9 +81,12 @@ def test_behind_the_contract_it_scores_and_samples_the_simulation() -> None:
         oracle.sample(cond, temperature=0.6)
 
 
+def test_there_is_none_where_the_truth_is_not_told() -> None:
+    assert oracle_from_truth({}, "bayer", ("Mine",), (100.0,)) is None
+
+
 @pytest.mark.parametrize("name", ["Sony A7S2", "ROW-12"])
-def test_there_is_none_where_the_density_is_not_known(name: str) -> None:
+def test_rows_and_shapes_have_a_numerical_one(name: str) -> None:
     physics = load_camera(name)
     truth = truth_of(physics, sorted(physics.isos))
-    assert oracle_from_truth(truth, "bayer", tuple(truth), sorted(physics.isos)) is None
-    assert oracle_from_truth({}, "bayer", ("Mine",), (100.0,)) is None
+    assert isinstance(oracle_from_truth(truth, "bayer", tuple(truth), sorted(physics.isos)), LineOracle)

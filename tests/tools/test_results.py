@@ -35,5 +35,6 @@ def test_a_tiny_spec_makes_the_page(tmp_path: Path) -> None:
     assert "noiseflow benchmark tiny.toml --out results" in page
     assert "| nlf | " in page
     assert "Gap of the fitted `nlf` to the oracle by light" in page
+    assert "| model | bins | variance, lowest to highest | within 2 % | kurtosis | within 5 % |" in page
     # Nothing of real data, where there is none.
     assert "golden" not in page

@@ -1,0 +1,77 @@
+"""What a model costs and how far it carries: its speed, and its loss at an ISO it was not fitted to."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from noiseflow.errors import StoreError
+from noiseflow.evaluate.estimate import LEVEL, Estimate, bootstrap_ratio
+from noiseflow.fit.batches import conditions_of
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models import NoiseModel
+from noiseflow.patches import PatchStore
+
+__all__ = ["iso_cost", "measured"]
+
+SIDE = 512
+"""Of a plane of the frame that is sampled for the clock."""
+
+BATCH = 256
+
+
+def measured(model: NoiseModel, seed: int, repeats: int = 3) -> dict[str, float]:
+    """Pixels of the mosaic that are sampled a second, in millions: the best of some frames of 1 Mpix."""
+    clean = torch.linspace(0, 0.5, SIDE).expand(1, model.planes, SIDE, SIDE)
+    cond = Conditions(clean, float(np.sqrt(np.prod(model.iso_range))), 0)
+    generator = torch.Generator().manual_seed(seed)
+    best = float("inf")
+    for _ in range(repeats):
+        began = time.perf_counter()
+        model.sample(cond, generator)
+        best = min(best, time.perf_counter() - began)
+    return {"mpix_per_s": clean.numel() / best / 1e6}
+
+
+@torch.no_grad()
+def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: float, split: str) -> dict[str, Any]:
+    """NLL of a model fitted without an ISO less that of one fitted with it, at that ISO.
+
+    Parameters
+    ----------
+    store : PatchStore
+    model, without : NoiseModel
+        Fitted to all ISOs, and to all but one.
+    iso : float
+        That one.
+    split : str
+        Of the patches that are scored.
+
+    Returns
+    -------
+    dict
+        ``iso``, and the mean difference ``nats_per_dim`` as an `Estimate` over scenes (frames
+        where there is one scene).
+
+    Raises
+    ------
+    StoreError
+        The split has no patch of that ISO.
+    """
+    rows = store.indices(split)
+    rows = rows[store.table["iso"][rows] == iso]
+    if not rows.size:
+        raise StoreError(f"{store.path}: no patch of ISO {iso:g} in the split {split!r}")
+    costs = []
+    for start in range(0, len(rows), BATCH):
+        batch = store.read(rows[start : start + BATCH])
+        cond = conditions_of(batch)
+        costs.append((model.log_prob(batch.noise, cond) - without.log_prob(batch.noise, cond)).double().numpy())
+    table = store.table[rows]
+    column = "scene" if len(np.unique(table["scene"])) > 1 else "frame"
+    _, group = np.unique(table[column], return_inverse=True)
+    count = np.bincount(group).astype(np.float64) * float(np.prod(store.patch_shape))
+    total = np.bincount(group, np.concatenate(costs)).astype(np.float64)
+    cost: Estimate = bootstrap_ratio(numerator=total, denominator=count, level=LEVEL)
+    return {"iso": iso, "nats_per_dim": cost}

@@ -1,0 +1,146 @@
+"""The density that simulated data with Tukey-lambda read noise or row noise was drawn from, numerically."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noiseflow.errors import ModelError
+from noiseflow.flows import draws
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.draws import Source, Stream
+from noiseflow.models.levels import Levels
+from noiseflow.models.model import NoiseModel
+from noiseflow.models.noise_table import NoiseTable, tukey_quantile_of_logit
+from noiseflow.models.oracle import settings_of
+from noiseflow.models.spec import ModelSpec
+
+__all__ = ["LineOracle"]
+
+NODES = np.linspace(-5.25, 5.25, 15)
+"""Of a row's offset about its most probable value, in standard deviations; at this step the
+rectangle rule on a normal errs by 1e-15, and 1.5e-7 of it is beyond the ends."""
+
+
+class LineOracle(NoiseModel):
+    """The truth about simulated data whose read noise has a shape, or whose rows have an offset.
+
+    `log_prob` is the log of the codes' probability per unit of normalised signal.  For one row
+    it is ∫ N(b; 0, σ_row²) Πᵢ P(codeᵢ | b) db, with P from a `NoiseTable`: the offset is
+    integrated numerically, row by row.  Right to about 1e-6 nats/dim; nothing is fitted, and
+    it knows the simulated ISOs only.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        With ``options["truth"]`` as `noiseflow.simulate.truth_of` gives it.
+    """
+
+    closed_form = True
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.truth: Mapping[str, Any] = spec.options["truth"]
+        self.table = cache(self._table)
+
+    def checked(self, cond: Conditions) -> Conditions:
+        """Conditions resolved; refused at an ISO that was not simulated."""
+        cond = super().checked(cond)
+        for camera, iso in settings_of(cond):
+            known = self.truth[self.cameras[camera]]["isos"]
+            if iso not in known:
+                raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
+        return cond
+
+    def _physics(self, camera: int, iso: float) -> dict[str, Any]:
+        truth = self.truth[self.cameras[camera]]
+        at = truth["isos"].index(iso)
+        names = ("gain_dn_per_e", "read_scale_dn", "read_lambda", "row_sigma_dn")
+        return {**{name: truth[name][at] for name in names}, "black": truth["black_dn"], "white": truth["white_dn"]}
+
+    def _shape(self, camera: int, iso: float) -> float | None:
+        told = self.truth[self.cameras[camera]]["read_shape"]
+        return None if told == "gaussian" else float(self._physics(camera, iso)["read_lambda"])
+
+    def _table(self, camera: int, iso: float) -> NoiseTable:
+        at = self._physics(camera, iso)
+        most = 1.5 * (at["white"] - at["black"])
+        return NoiseTable(at["gain_dn_per_e"], at["read_scale_dn"], self._shape(camera, iso), most)
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        total = torch.empty(noise.shape[0], dtype=torch.float64)
+        for (camera, iso), rows in settings_of(cond).items():
+            at, table = self._physics(camera, iso), self.table(camera, iso)
+            span = at["white"] - at["black"]
+            signal = np.maximum(cond.clean[rows].double().cpu().numpy() * span, 0)
+            code = np.rint(at["black"] + signal + noise[rows].double().cpu().numpy() * span)
+            code = np.clip(code, 0, np.ceil(at["white"]))
+            log_prob = _of_rows(table, code, signal, at)
+            total[rows] = torch.from_numpy(log_prob) + np.log(span) * noise[0].numel()
+        return total.to(noise.device, torch.promote_types(noise.dtype, torch.float32))
+
+    @property
+    def exact_codes(self) -> bool:
+        """As `log_prob` is of the codes."""
+        return True
+
+    def joint_log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
+        """Log-probability of the codes of each patch; the levels are the simulation's."""
+        noise = (codes - levels.black.double()[:, :, None, None]) / levels.span() - cond.clean.double()
+        exact = Conditions(cond.clean.double(), cond.iso, cond.camera)
+        return self.log_prob(noise, exact) + levels.log_code().sum(1) * codes[0, 0].numel()
+
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+        if temperature != 1.0:
+            raise ModelError(f"oracle: the truth has no temperature; expected 1, got {temperature}")
+        noise = torch.empty_like(cond.clean)
+        for (camera, iso), rows in settings_of(cond).items():
+            at, shape, own = self._physics(camera, iso), self._shape(camera, iso), draws.of_elements(generator, rows)
+            clean, span = cond.clean[rows], at["white"] - at["black"]
+            electrons = draws.poisson((clean * span).clamp(min=0) / at["gain_dn_per_e"], own)
+            if shape is None:
+                read = draws.normal(clean, own, Stream.READ)
+            else:
+                logit = draws.uniform(clean, own, Stream.READ).clamp(1e-15, 1 - 1e-15).logit()
+                read = torch.from_numpy(tukey_quantile_of_logit(logit.cpu().numpy(), shape)).to(clean)
+            offset = draws.row_normal(clean, 1 if self.planes == 1 else 2, own)
+            offset = offset if self.planes == 1 else offset.repeat_interleave(2, 1)
+            codes = at["black"] + at["gain_dn_per_e"] * electrons + at["read_scale_dn"] * read
+            codes = (codes + at["row_sigma_dn"] * offset).round().clamp(0, at["white"])
+            noise[rows] = (codes - at["black"]) / span - clean
+        return noise
+
+
+def _of_rows(table: NoiseTable, code: np.ndarray[Any, Any], signal: np.ndarray[Any, Any], at: Mapping[str, Any]) -> Any:
+    """Log-probability of each patch, the offsets of its rows integrated out; nats, float64, (B,)."""
+    batch, planes, height, width = code.shape
+    # A row of the sensor lies in two planes: R and G1, G2 and B.
+    split = (batch, 2, 2, height, width) if planes == 4 else (batch, planes, 1, height, width)
+    code, signal = code.reshape(split), signal.reshape(split)
+    edges = {"below": 0.5 - at["black"] - signal, "above": at["white"] - 0.5 - at["black"] - signal}
+    middle = code - at["black"] - signal
+    black, white = code <= 0, code >= at["white"]
+
+    def log_prob(offset: np.ndarray[Any, Any] | float) -> Any:
+        each = table.log_prob(middle - offset, signal)
+        if black.any():
+            each = np.where(black, table.log_below(edges["below"] - offset, signal), each)
+        if white.any():
+            each = np.where(white, table.log_above(edges["above"] - offset, signal), each)
+        return each.sum((2, 4), keepdims=True)
+
+    row = at["row_sigma_dn"]
+    if row == 0:
+        return log_prob(0.0).sum((1, 2, 3, 4))
+    precision = table.deviation(signal) ** -2.0
+    deviation = (precision.sum((2, 4), keepdims=True) + row**-2.0) ** -0.5
+    mean = (precision * middle).sum((2, 4), keepdims=True) * deviation**2
+    terms = []
+    for node in NODES:
+        offset = mean + node * deviation
+        terms.append(log_prob(offset) - 0.5 * (offset / row) ** 2 - 0.5 * np.log(2 * np.pi) - np.log(row))
+    integral = np.logaddexp.reduce(terms, 0) + np.log(deviation * (NODES[1] - NODES[0]))
+    return integral.sum((1, 2, 3, 4))
