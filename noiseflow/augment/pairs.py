@@ -134,8 +134,14 @@ def make_pair(folder: Path, pair: Pair, recipe: Recipe) -> str:
         model = _model(choice.run, choice.checksum)
         sampled = sample_frame(model, twin, iso=iso, camera=choice.camera, seed=int(words[3]))
     # In the camera's own codes: the twin's are finer.
-    noisy = replace(image.with_signal(sampled.signal), make="", model=choice.camera, iso=iso, exposure_s=exposure_s)
-    noisy = replace(noisy, noise_profile=())
+    noisy = replace(
+        image.with_signal(sampled.signal),
+        make="",
+        model=choice.camera,
+        iso=iso,
+        exposure_s=exposure_s,
+        noise_profile=sampled.image.noise_profile,
+    )
     twin_name = pair.picture if recipe.one_twin else pair.name
     files = {"noisy": f"{pair.name}_NOISY.{recipe.kind}", "clean": f"{twin_name}_CLEAN.{recipe.kind}"}
     for kind, each in (("noisy", noisy), ("clean", twin)):
@@ -196,6 +202,7 @@ def _twin(image: RawImage, exposure: float, kind: str) -> RawImage:
     codes that is a power of two finer than the camera's.
     """
     black, white = image.levels()
+    image = replace(image, noise_profile=())
     signal = image.normalised() * exposure
     if not np.isfinite(signal).all():
         raise DataError(f"{image.source}: holds NaN or infinite values; expected a clean signal in DN")

@@ -133,10 +133,12 @@ class Likelihood(Score):
         if tested in self.without_density:
             text = f"{tested} has no density, so no likelihood: it is judged by its samples alone."
             return [Finding("open", "nll", text)]
+        if self.coarse:
+            # A density at coarse codes proves nothing: the likelihood of the integers speaks.
+            return []
         return [
             self._gap(tested, difference) if other == ORACLE else self._against(tested, other, difference)
             for other, difference in self.cells[0].behind.items()
-            if not (self.coarse and other == ORACLE)
         ]
 
     def _against(self, tested: str, other: str, difference: Estimate) -> Finding:

@@ -1,6 +1,7 @@
 """One batch of real noise with what the models say of it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from noiseflow.evaluate.density import codes_nll, log_density
 from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup, seed_for
 from noiseflow.evaluate.survey import scale_dn, signal_dn
 from noiseflow.flows.conditions import Conditions
+from noiseflow.models.dequantise import Dequantiser
 from noiseflow.models.levels import Levels
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store import PatchBatch, PatchStore
@@ -73,7 +75,10 @@ def score_batch(
         if name in setup.densities:
             nll[name] = -log_density(model, real, cond).double().cpu().numpy()
         generator = torch.Generator(real.device).manual_seed(seed_for(setup.seed, "sample", name, start))
-        noise[name] = model.sample(cond, generator).cpu().float()
+        sampled = model.sample(cond, generator)
+        if model.spec.before_rounding:
+            sampled = Levels.of(read.table, real.device).rounded(sampled, cond.clean)
+        noise[name] = sampled.cpu().float()
         for what, finite in (
             ("log-density", np.isfinite(nll.get(name, np.zeros(len(number))))),
             ("sample", torch.isfinite(noise[name]).all(3).all(2).all(1).numpy()),
@@ -94,7 +99,11 @@ def score_batch(
                     "its density is 0 there"
                 )
         if len(chosen):
-            z = model.latent(blurred.to(real.device, real.dtype)[chosen], _some(cond, chosen))
+            drawn = torch.Generator(real.device).manual_seed(seed_for(setup.seed, "latent", name, start))
+            within = blurred.to(real.device, real.dtype)[chosen]
+            if model.spec.before_rounding:
+                within = _within_codes(model, real[chosen], _some(cond, chosen), read.table[chosen], drawn)
+            z = model.latent(within, _some(cond, chosen))
             if z is not None:
                 latents[name] = z.cpu().float()
     signal = signal_dn(read)
@@ -128,6 +137,16 @@ def score_batch(
 
 def _some(cond: Conditions, rows: NDArray[np.int64]) -> Conditions:
     return Conditions(cond.clean[rows], cond.isos[rows], cond.camera_indices[rows])
+
+
+def _within_codes(
+    model: NoiseModel, noise: Tensor, cond: Conditions, table: NDArray[Any], generator: torch.Generator
+) -> Tensor:
+    """Analogue noise within each code, as the model's own σ has it: a randomised quantile of the code."""
+    levels = Levels.of(table, noise.device)
+    cells = levels.cells(levels.codes(noise, cond.clean), cond.clean)
+    analogue: Tensor = Dequantiser()(cells, cond, model.scale(cond, generator), generator)[0]
+    return analogue.to(noise.dtype)
 
 
 def _blurred(noise: Tensor, code: NDArray[np.float64], seed: int, name: str, start: int) -> Tensor:

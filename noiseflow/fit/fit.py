@@ -5,7 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,8 @@ def fit(
     if not resume:
         claim(out, overwrite=overwrite)
     began = time.monotonic()
+    if settings.objective == "discretised":
+        spec = replace(spec, options={**spec.options, "before_rounding": True})
     model = build(spec)
     # A store without a clean signal is told as such, rather than by what its splits lack.
     store.read(store.indices("train")[:1])

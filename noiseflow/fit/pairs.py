@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow._version import __version__
+from noiseflow.errors import DataError
 from noiseflow.fit.batches import PatchBatches
 from noiseflow.fit.device import device_of
 from noiseflow.fit.engine import Length, train
@@ -125,6 +126,8 @@ def fit_pairs(
     code on an error that is not divided by v is ½/v at σ = 0.0014.
     """
     settings, pair_settings = settings or FitSettings(), pair_settings or PairSettings()
+    if settings.objective != "continuous":
+        raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
     out, device = Path(out), device_of(settings.device)
     if not resume:
         claim(out, overwrite=overwrite)

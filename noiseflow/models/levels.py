@@ -101,6 +101,10 @@ class Levels:
         """The codes nearest to clean + noise, DN, float64, (B, C, H, W)."""
         return torch.minimum((self._origin(clean) + noise.double() * self.span()).round().clamp(min=0), self.top())
 
+    def rounded(self, noise: Tensor, clean: Tensor) -> Tensor:
+        """Noise as the codes nearest to clean + noise have it, in the dtype of the noise."""
+        return ((self.codes(noise, clean) - self._origin(clean)) / self.span()).to(noise.dtype)
+
     def cells(self, codes: Tensor, clean: Tensor) -> Cells:
         """The interval of noise that each code stands for.
 

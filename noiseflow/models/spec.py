@@ -52,6 +52,11 @@ class ModelSpec:
             raise ModelError(f"spec: densities in {self.unit!r} cannot be mixed with {NLL_UNIT!r}; fit the model again")
 
     @property
+    def before_rounding(self) -> bool:
+        """Whether its noise is analogue: samples are the camera's once they are rounded and clipped to codes."""
+        return bool(self.options.get("before_rounding", False))
+
+    @property
     def planes(self) -> int:
         """Number of planes."""
         return len(plane_names(self.layout))

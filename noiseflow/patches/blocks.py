@@ -1,15 +1,20 @@
 """Planes divided into blocks of about 16×16 pixels."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIDE", "Blocks"]
+__all__ = ["MIDDLE", "SIDE", "Blocks", "median"]
 
 SIDE = 16
 """Least side of a block, in pixels of a plane; smaller planes are one block."""
+
+STRIP = 8
+"""Most rows of blocks that are worked on at a time, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +24,24 @@ class Blocks:
     Parameters
     ----------
     shape : tuple of int
-        (h, w) of a plane.
+        (h, w) of the whole plane.
+    first, last : int
+        Rows of blocks that count; all of the plane's if `last` is None.  The methods then take
+        the pixels of these rows only.
     """
 
     shape: tuple[int, int]
+    first: int = 0
+    last: int | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
         """Number of blocks down and across."""
+        down, across = self._whole
+        return (down if self.last is None else self.last) - self.first, across
+
+    @property
+    def _whole(self) -> tuple[int, int]:
         return max(1, self.shape[0] // SIDE), max(1, self.shape[1] // SIDE)
 
     @property
@@ -34,10 +49,26 @@ class Blocks:
         """Quarters of a block down and across: 2 and 2, but for planes one pixel high or wide."""
         return min(2, self.shape[0]), min(2, self.shape[1])
 
+    @property
+    def rows(self) -> slice:
+        """The plane's rows of pixels that the blocks cover."""
+        edges = np.arange(self._whole[0] + 1) * self.shape[0] // self._whole[0]
+        return slice(int(edges[self.first]), int(edges[self.first + self.grid[0]]))
+
+    def strips(self, most: int = STRIP) -> Iterator["Blocks"]:
+        """The same blocks, up to `most` rows of them at a time."""
+        stop = self.first + self.grid[0]
+        for first in range(self.first, stop, most):
+            yield replace(self, first=first, last=min(first + most, stop))
+
     def edges(self, axis: int, parts: int = 1) -> NDArray[np.intp]:
-        """First pixel of each block (or of each of its `parts`) along an axis, and the plane's end."""
-        count = self.grid[axis] * parts
-        return np.arange(count + 1) * self.shape[axis] // count
+        """First pixel of each block (or of each of its `parts`) along an axis, and the end."""
+        count = self._whole[axis] * parts
+        edges: NDArray[np.intp] = np.arange(count + 1) * self.shape[axis] // count
+        if axis == 0:
+            edges = edges[self.first * parts : (self.first + self.grid[0]) * parts + 1]
+        edges -= edges[0]
+        return edges
 
     @property
     def pixels(self) -> NDArray[np.float64]:
@@ -45,35 +76,42 @@ class Blocks:
         rows, columns = (np.diff(self.edges(axis)).astype(np.float64) for axis in (0, 1))
         return rows[:, None] * columns
 
-    def quarters(self, plane: NDArray[Any]) -> NDArray[np.float64]:
-        """Means of each block's quarters, shape (*grid, 4); fewer in planes one pixel high or wide."""
+    def quarters(self, planes: NDArray[Any]) -> NDArray[np.float64]:
+        """Means of each block's quarters, shape (…, *grid, 4); fewer in planes one pixel high or wide.
+
+        Parameters
+        ----------
+        planes : ndarray, shape (…, h, w)
+        """
         (down, across), (high, wide) = self.grid, self.halves
         rows, columns = self.edges(0, high), self.edges(1, wide)
-        sums = np.add.reduceat(plane, columns[:-1], axis=1, dtype=np.float64)
-        sums = np.add.reduceat(sums, rows[:-1], axis=0)
+        # Rows first, which are contiguous: many times the speed of columns first.
+        sums = np.stack([planes[..., top:end, :].sum(-2) for top, end in pairwise(rows)], -2)
+        sums = np.add.reduceat(sums, columns[:-1], axis=-1, dtype=np.float64)
         means = sums / (np.diff(rows)[:, None] * np.diff(columns))
-        quarters: NDArray[np.float64] = means.reshape(down, high, across, wide).transpose(0, 2, 1, 3)
-        return quarters.reshape(down, across, high * wide)
+        quarters: NDArray[np.float64] = means.reshape(*means.shape[:-2], down, high, across, wide).swapaxes(-3, -2)
+        return quarters.reshape(*means.shape[:-2], down, across, high * wide)
 
-    def middles(self, plane: NDArray[Any]) -> NDArray[np.float64]:
-        """Median over the means of each block's quarters, shape `grid`.
+    def middles(self, planes: NDArray[Any]) -> NDArray[np.float64]:
+        """Median over the means of each block's quarters, shape (…, *grid).
 
         A wild pixel spoils one quarter only.  Of white noise of variance σ² it has variance
         `MIDDLE` σ²/N, N pixels in the block.
         """
-        middles: NDArray[np.float64] = np.median(self.quarters(plane), axis=2)
-        return middles
+        return np.asarray(median(self.quarters(planes)), np.float64)
 
     def means(self, plane: NDArray[Any]) -> NDArray[np.float64]:
         """Mean of each block's pixels, shape `grid`."""
-        sums = np.add.reduceat(plane, self.edges(1)[:-1], axis=1, dtype=np.float64)
-        means: NDArray[np.float64] = np.add.reduceat(sums, self.edges(0)[:-1], axis=0) / self.pixels
+        rows = self.edges(0)
+        sums = np.stack([plane[top:end].sum(0) for top, end in pairwise(rows)])
+        means: NDArray[np.float64] = np.add.reduceat(sums, self.edges(1)[:-1], axis=1, dtype=np.float64) / self.pixels
         return means
 
     def maxima(self, plane: NDArray[Any]) -> NDArray[Any]:
         """Largest value in each block, shape `grid`."""
-        across = np.maximum.reduceat(plane, self.edges(1)[:-1], axis=1)
-        maxima: NDArray[Any] = np.maximum.reduceat(across, self.edges(0)[:-1], axis=0)
+        rows = self.edges(0)
+        down = np.stack([plane[top:end].max(0) for top, end in pairwise(rows)])
+        maxima: NDArray[Any] = np.maximum.reduceat(down, self.edges(1)[:-1], axis=1)
         return maxima
 
     def medians(self, plane: NDArray[Any]) -> NDArray[np.float64]:
@@ -86,11 +124,11 @@ class Blocks:
         for block, top in enumerate(rows[:-1]):
             # The same number of pixels of every block, so that one call takes the row of blocks.
             strip = plane[top : top + height : 2][:, across]
-            medians[block] = np.median(strip.transpose(1, 0, 2).reshape(len(across), -1), axis=1)
+            medians[block] = median(strip.transpose(1, 0, 2).reshape(len(across), -1))
         return medians
 
     def spread(self, values: NDArray[Any], rows: slice = slice(None)) -> NDArray[Any]:
-        """Values of shape `grid` on the plane's pixels, or on some of its rows."""
+        """Values of shape `grid` on the pixels, or on some of their rows."""
         down = np.repeat(np.arange(self.grid[0]), np.diff(self.edges(0)))[rows]
         across = np.repeat(np.arange(self.grid[1]), np.diff(self.edges(1)))
         spread: NDArray[Any] = values[down][:, across]
@@ -99,3 +137,14 @@ class Blocks:
 
 MIDDLE = 1.19
 """Variance of the mean of the two middle ones of four normal values, times four."""
+
+
+def median(values: NDArray[Any]) -> Any:
+    """Median along the last axis, which is short: sorting it takes a tenth of `numpy.median`'s time.
+
+    >>> float(median(np.array([5.0, 1.0, 2.0, 9.0])))
+    3.5
+    """
+    ordered = np.sort(values, axis=-1)
+    count = values.shape[-1]
+    return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2

@@ -1,6 +1,6 @@
 """Cut a pair of frames into patches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,21 @@ from numpy.typing import NDArray
 from noiseflow.errors import RawError
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import Pair
-from noiseflow.patches.schema import CFAS, CLEAN_TYPE, NOISY_TYPE, fields
+from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
 from noiseflow.raw.bayer import offsets
+from noiseflow.raw.image import RawImage
 
-__all__ = ["Cut", "cut"]
+__all__ = ["Cut", "Sink", "cut", "patches_at"]
 
 
 Grid = Callable[[tuple[int, ...], int], NDArray[Any]]
 """(H, W) of the planes, patch size → corners (y, x), shape (n, 2)."""
+
+Rows = Callable[[int, slice], NDArray[Any]]
+"""Number of a plane, some of its rows → their values, shape (rows, w)."""
+
+Sink = Callable[[NDArray[np.uint16], NDArray[np.float32] | None], None]
+"""Takes some patches, noisy and clean, DN, shape (k, C, h, w); they are overwritten afterwards."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,25 +33,33 @@ class Cut:
 
     Parameters
     ----------
-    noisy : ndarray of uint16, shape (n, C, h, w)
-        DN.
-    clean : ndarray of float32, shape (n, C, h, w), or None
-        DN; None if it is not known.
     table : structured ndarray of `fields`, shape (n,)
         Without names and checksums.
     clipped, masked : int
         Patches left out.
     """
 
-    noisy: NDArray[np.uint16]
-    clean: NDArray[np.float32] | None
     table: NDArray[Any]
     clipped: int
     masked: int
 
 
-def cut(pair: Pair, options: IngestOptions, split: int, draw: int, grid: Grid | None = None) -> Cut:
-    """Take a pair's patches on a grid.
+def nowhere(noisy: NDArray[np.uint16], clean: NDArray[np.float32] | None) -> None:
+    """Keep nothing."""
+
+
+def cut(
+    pair: Pair,
+    options: IngestOptions,
+    split: int,
+    draw: int,
+    grid: Grid | None = None,
+    *,
+    sink: Sink = nowhere,
+    codes: Rows | None = None,
+    shared: bool = False,
+) -> Cut:
+    """Take a pair's patches on a grid, one row of patches at a time.
 
     Parameters
     ----------
@@ -56,6 +71,12 @@ def cut(pair: Pair, options: IngestOptions, split: int, draw: int, grid: Grid | 
         Beside the seed, which patches are drawn where not all are taken.
     grid : callable, optional
         Where the patches are, if the data set says so: see `Scene`.
+    sink : callable, optional
+        Where the pixels go, in the order of the table.
+    codes : callable, optional
+        The pixels, if they are not in `pair.noisy`.
+    shared : bool
+        Whether the table has the columns of a shared clean signal.
 
     Raises
     ------
@@ -67,29 +88,35 @@ def cut(pair: Pair, options: IngestOptions, split: int, draw: int, grid: Grid | 
     iso = image.iso
     if iso is None:
         raise RawError(f"{image.source}: the file does not say its ISO; give it with --iso")
-    if not image.whole:
+    if codes is None and not image.whole:
         raise RawError(
             f"{image.source}: holds fractions or codes beyond 16 bits; a store holds the converter's own codes, "
             "whole numbers 0…65535"
         )
-    # Views of the mosaic: packing it to planes first would copy it once more.
     height, width = (length // 2 for length in image.mosaic.shape)
-    planes = [image.mosaic[y : 2 * height : 2, x : 2 * width : 2] for y, x in offsets(image.cfa)]
     corners = (grid or _side_by_side)((height, width), size)
     if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
         rng = np.random.default_rng((options.seed, draw))
         corners = corners[np.sort(rng.choice(len(corners), options.patches_per_frame, replace=False))]
-    noisy = _patches(planes, corners, size, NOISY_TYPE)
-    keep = _clipped(noisy, image.white) <= options.max_clipped
-    clipped, masked = len(keep) - int(keep.sum()), 0
-    if pair.valid is not None and not pair.valid.all():
-        invalid = 1 - _patches(pair.valid, corners, size, np.dtype(bool)).mean((1, 2, 3))
-        masked = int((keep & (invalid > options.max_masked)).sum())
-        keep &= invalid <= options.max_masked
-    if not keep.all():
-        noisy, corners = noisy[keep], corners[keep]
     black, white = image.levels()
-    table = np.zeros(len(corners), fields(len(planes)))
+    keep = np.zeros(len(corners), bool)
+    clipped = masked = 0
+    for span, noisy in patches_at(codes or _mosaic_rows(image), len(black), corners, size, NOISY_TYPE):
+        kept = _clipped(noisy, white) <= options.max_clipped
+        clipped += len(kept) - int(kept.sum())
+        if pair.valid is not None:
+            kept, left_out = _unmasked(pair.valid, corners[span], size, options.max_masked, kept)
+            masked += left_out
+        clean = None
+        if pair.clean is not None:
+            clean = next(_of(pair.clean, corners[span], size))
+            clean = clean if kept.all() else clean[kept]
+            if not np.isfinite(clean.sum((1, 2, 3))).all():
+                raise RawError(f"{image.source}: NaN or infinite values in its clean signal")
+        keep[span] = kept
+        sink(noisy if kept.all() else noisy[kept], clean)
+    corners = corners[keep]
+    table = np.zeros(len(corners), fields(len(black), shared))
     table["iso"] = iso
     table["frame"] = pair.number
     table["y"], table["x"] = corners.T
@@ -98,12 +125,30 @@ def cut(pair: Pair, options: IngestOptions, split: int, draw: int, grid: Grid | 
     table["white"] = white
     table["cfa"] = CFAS.index(image.cfa)
     table["clean_variance"] = pair.clean_variance
-    clean = None
-    if pair.clean is not None:
-        clean = _patches(pair.clean, corners, size, CLEAN_TYPE)
-        if not np.isfinite(clean.sum((1, 2, 3))).all():
-            raise RawError(f"{image.source}: NaN or infinite values in its clean signal")
-    return Cut(noisy, clean, table, clipped, masked)
+    return Cut(table, clipped, masked)
+
+
+def _mosaic_rows(image: RawImage) -> Rows:
+    """Rows of the planes as views of the mosaic: packing it first would copy it once more."""
+    height, width = (length // 2 for length in image.mosaic.shape)
+    planes = [image.mosaic[y : 2 * height : 2, x : 2 * width : 2] for y, x in offsets(image.cfa)]
+    return lambda plane, rows: planes[plane][rows]
+
+
+def _of(planes: NDArray[Any], corners: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+    for _, patches in patches_at(lambda plane, rows: planes[plane, rows], len(planes), corners, size, planes.dtype):
+        yield patches
+
+
+def _unmasked(
+    valid: NDArray[np.bool_], corners: NDArray[Any], size: int, most: float, kept: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], int]:
+    """Which of the patches kept have no more than a part of their pixels masked, and how many have."""
+    top = int(corners[0, 0])
+    if valid[:, top : top + size].all():
+        return kept, 0
+    invalid = 1 - next(_of(valid, corners, size)).mean((1, 2, 3)) > most
+    return kept & ~invalid, int((kept & invalid).sum())
 
 
 def _clipped(noisy: NDArray[Any], white: float) -> NDArray[np.float64]:
@@ -121,24 +166,39 @@ def _side_by_side(shape: tuple[int, ...], size: int) -> NDArray[Any]:
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _patches(
-    planes: Sequence[NDArray[Any]] | NDArray[Any], corners: NDArray[Any], size: int, dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """Patches at these corners, shape (n, C, size, size)."""
-    rows, columns = corners.T // size
-    height, width = planes[0].shape
-    found: NDArray[Any] = np.empty((len(corners), len(planes), size, size), dtype)
-    aligned = not (corners % size).any()
-    whole = aligned and len(corners) == (height // size) * (width // size)
-    for plane, values in enumerate(planes):
-        grid = values[: height // size * size, : width // size * size]
-        grid = grid.reshape(height // size, size, width // size, size).swapaxes(1, 2)
-        if whole:
-            # One pass instead of two.
-            found.reshape(*grid.shape[:2], len(planes), size, size)[:, :, plane] = grid
-        elif aligned:
-            found[:, plane] = grid[rows, columns]
-        else:
-            for patch, (y, x) in zip(found, corners.tolist(), strict=True):
-                patch[plane] = values[y : y + size, x : x + size]
-    return found
+def patches_at(
+    rows: Rows, planes: int, corners: NDArray[Any], size: int, dtype: np.dtype[Any]
+) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Patches, those beside each other in one piece: which of the corners, and shape (k, C, size, size).
+
+    Their pixels stay in the processor's cache from one step to the next; the array is used
+    again for the next piece.
+
+    Parameters
+    ----------
+    rows : callable
+        Gives rows of a plane.
+    planes : int
+        C.
+    corners : ndarray, shape (n, 2)
+        y, x.
+    size : int
+    dtype : dtype
+    """
+    starts = np.flatnonzero(np.diff(corners[:, 0], prepend=-1)) if len(corners) else np.empty(0, np.intp)
+    found = np.empty((0, planes, size, size), dtype)
+    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(corners)], strict=True):
+        top, columns = int(corners[start, 0]), corners[start:stop, 1].astype(np.intp)
+        if len(found) != len(columns):
+            found = np.empty((len(columns), planes, size, size), dtype)
+        # Side by side they are one block of the rows.
+        together = bool((np.diff(columns) == size).all())
+        for plane in range(planes):
+            values = rows(plane, slice(top, top + size))
+            if together:
+                strip = values[:, columns[0] : columns[0] + size * len(columns)]
+                found[:, plane] = strip.reshape(size, len(columns), size).swapaxes(0, 1)
+            else:
+                for patch, left in zip(found, columns.tolist(), strict=True):
+                    patch[plane] = values[:, left : left + size]
+        yield slice(start, stop), found

@@ -1,6 +1,6 @@
 """Hot, dead, stuck and unsteady pixels, told from their neighbours of the same plane."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from scipy.special import betainccinv, chdtri
 
 from noiseflow.patches.blocks import Blocks
 
-__all__ = ["KINDS", "NO_DEFECTS", "Defects", "find_defects"]
+__all__ = ["KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
 
 KINDS = ("hot", "dead", "stuck", "unsteady")
 """Far above its neighbours; far below; never changing; of far more temporal variance."""
@@ -68,13 +68,15 @@ NO_DEFECTS = Defects(np.zeros((0, 0, 0), bool), dict.fromkeys(KINDS, 0), ())
 
 
 def find_defects(
-    mean: Callable[[int], NDArray[np.float32]],
-    variance: Callable[[int], NDArray[np.float32]] | None,
+    mean: NDArray[np.float32],
+    variance: NDArray[np.float32] | None,
     frames: int,
     *,
     levels: tuple[NDArray[np.float64], float],
     drift_variance: NDArray[np.float64] | None = None,
     structured: bool,
+    blocks: Blocks,
+    inner: slice,
 ) -> Defects:
     """Compare each pixel with its eight neighbours of the same plane.
 
@@ -93,9 +95,9 @@ def find_defects(
 
     Parameters
     ----------
-    mean : callable
-        Temporal mean of one of the four planes, DN, shape (h, w); asked for when it is needed.
-    variance : callable or None
+    mean : ndarray, shape (4, rows, w)
+        Temporal mean, DN: some rows, and up to two beside them that are looked at with them.
+    variance : ndarray, shape (4, rows, w), or None
         Temporal variance likewise, DN²; None if it is not known.
     frames : int
         How many; 2 or more for a variance.
@@ -106,36 +108,57 @@ def find_defects(
         Variance of the frames' means, DN², which a pixel that never changes has about them.
     structured : bool
         Whether the frames show a scene; darks and flats do not.
+    blocks : Blocks
+        Of the rows that are judged.
+    inner : slice
+        Which of the rows given they are.
     """
     black, white = levels[0].astype(np.float32), levels[1]
     found: list[tuple[int, int, int, str]] = []
     counts = dict.fromkeys(KINDS, 0)
-    masks = []
-    for index in range(PLANES):
-        plane = mean(index)
-        mask = np.zeros(plane.shape, bool)
-        masks.append(mask)
-        if min(plane.shape) < 3:
-            continue
-        spread = variance(index) if variance else None
-        blocks = Blocks((plane.shape[0], plane.shape[1]))
-        free = max(frames - 1, 1)
-        typical = None if spread is None else blocks.medians(spread) * free / float(chdtri(free, 0.5))
-        kinds = _extreme(plane, typical, structured)
+    mask = np.zeros((PLANES, inner.stop - inner.start, mean.shape[2]), bool)
+    if min(mean.shape[1:]) < 3:
+        return Defects(mask, counts, ())
+    departures = np.stack([_departure(plane) for plane in mean])
+    free = max(frames - 1, 1)
+    for index, plane in enumerate(mean):
+        spread = None if variance is None else variance[index]
+        typical = None if spread is None else blocks.medians(spread[inner]) * free / float(chdtri(free, 0.5))
+        kinds = _extreme(plane, departures[index], typical, structured, blocks, inner)
         if structured:
-            kinds = {kind: _alone(at, index, plane, mean) for kind, at in kinds.items()}
+            kinds = {kind: _alone(at, index, departures) for kind, at in kinds.items()}
         if spread is not None and typical is not None:
-            kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames)
+            kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames, blocks, inner)
             if drift_variance is not None:
-                kinds |= _stuck(spread, typical, float(drift_variance[index]), frames)
-        judged = blocks.spread(blocks.means(plane) < SATURATED * white)
+                kinds |= _stuck(spread[inner], typical, float(drift_variance[index]), frames, blocks, inner)
+        judged = blocks.means(plane[inner]) < SATURATED * white
+        judged = blocks.spread(judged) if not judged.all() else np.ones((), bool)
+        own = mask[index]
         for kind in KINDS:
-            at = kinds.get(kind, np.empty((0, 2), np.intp))
-            at = at[judged[tuple(at.T)] & ~mask[tuple(at.T)]]
-            mask[tuple(at.T)] = True
+            at = kinds.get(kind, np.empty((0, 2), np.intp)) - np.array((inner.start, 0))
+            at = at[np.broadcast_to(judged, own.shape)[tuple(at.T)] & ~own[tuple(at.T)]]
+            own[tuple(at.T)] = True
             counts[kind] += len(at)
             found += [(index, int(y), int(x), kind) for y, x in at[: LISTED - len(found)]]
-    return Defects(np.stack(masks), counts, tuple(found))
+    return Defects(mask, counts, tuple(found))
+
+
+def joined(strips: Sequence[Defects], tops: Sequence[int]) -> Defects:
+    """Defects of strips of rows in one, without their masks.
+
+    Parameters
+    ----------
+    strips : sequence of Defects
+        From the top down.
+    tops : sequence of int
+        First row of each.
+    """
+    counts = {kind: sum(each.counts[kind] for each in strips) for kind in KINDS}
+    listed = [
+        (plane, y + top, x, kind) for each, top in zip(strips, tops, strict=True) for plane, y, x, kind in each.listed
+    ]
+    listed.sort(key=lambda pixel: (pixel[0], KINDS.index(pixel[3])))
+    return Defects(NO_DEFECTS.mask, counts, tuple(listed[:LISTED]))
 
 
 def _departure(plane: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -167,53 +190,61 @@ def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.
 
 
 def _extreme(
-    plane: NDArray[np.float32], typical: NDArray[np.float64] | None, structured: bool
+    plane: NDArray[np.float32],
+    departure: NDArray[np.float32],
+    typical: NDArray[np.float64] | None,
+    structured: bool,
+    blocks: Blocks,
+    inner: slice,
 ) -> dict[str, NDArray[np.intp]]:
     """Pixels whose mean is far above or below their neighbours'."""
-    blocks = Blocks((plane.shape[0], plane.shape[1]))
-    departure = np.abs(_departure(plane))
-    spread = np.maximum(1.4826 * blocks.medians(departure), FLOOR_DN)
+    size = np.abs(departure[inner])
+    spread = np.maximum(1.4826 * blocks.medians(size), FLOOR_DN)
     limit = (SCENE_SIGMAS if structured else SIGMAS) * spread
     if typical is not None:
         limit = np.maximum(limit, AMPLITUDE * np.sqrt(typical))
     limit = blocks.spread(limit.astype(np.float32))
-    at = np.argwhere(departure > limit)
+    at = np.argwhere(size > limit)
+    limit = limit[tuple(at.T)]
+    at += np.array((inner.start, 0))
     around = _neighbours(plane, at)
     middle = around.mean(1) if structured else np.median(around, axis=1)
     above = plane[tuple(at.T)] - middle
-    far = np.abs(above) > limit[tuple(at.T)]
+    far = np.abs(above) > limit
     if structured:
         far &= np.abs(above) > SIGMAS * around.std(1)
     return {"hot": at[far & (above > 0)], "dead": at[far & (above < 0)]}
 
 
-def _alone(
-    at: NDArray[np.intp], index: int, plane: NDArray[np.float32], mean: Callable[[int], NDArray[np.float32]]
-) -> NDArray[np.intp]:
+def _alone(at: NDArray[np.intp], index: int, departures: NDArray[np.float32]) -> NDArray[np.intp]:
     """Of some pixels those beside which no other plane departs from its neighbours the same way.
 
     The same cell and the eight around it hold all pixels of the mosaic that touch the pixel.
     """
     if not len(at):
         return at
-    own = _departure(plane)[tuple(at.T)]
+    own = departures[index][tuple(at.T)]
     alone = np.ones(len(at), bool)
     for other in set(range(PLANES)) - {index}:
-        departure = _departure(mean(other))
+        departure = departures[other]
         near = np.concatenate([departure[tuple(at.T)][:, None], _neighbours(departure, at)], 1)
         alone &= (near * np.sign(own)[:, None]).max(1) < SHARED * np.abs(own)
     return at[alone]
 
 
 def _unsteady(
-    variance: NDArray[np.float32], typical: NDArray[np.float64], signal: NDArray[np.float32] | None, frames: int
+    variance: NDArray[np.float32],
+    typical: NDArray[np.float64],
+    signal: NDArray[np.float32] | None,
+    frames: int,
+    blocks: Blocks,
+    inner: slice,
 ) -> dict[str, NDArray[np.intp]]:
     """Pixels whose temporal variance is far above that around them; `signal` of a scene, above black."""
     free = max(frames - 1, 1)
     high = ALLOWANCE * float(chdtri(free, UNLIKELY)) / free
-    blocks = Blocks((variance.shape[0], variance.shape[1]))
-    local = blocks.spread(np.maximum(typical, 1 / 12).astype(np.float32))
-    at = np.argwhere(variance > high * local)
+    limit = blocks.spread((high * np.maximum(typical, 1 / 12)).astype(np.float32))
+    at = np.argwhere(variance[inner] > limit) + np.array((inner.start, 0))
     if signal is not None and len(at):
         around = _neighbours(variance, at).mean(1)
         # A glint has the photon noise of its own light: at most so many times its neighbours'.
@@ -224,14 +255,21 @@ def _unsteady(
 
 
 def _stuck(
-    variance: NDArray[np.float32], typical: NDArray[np.float64], drift_variance: float, frames: int
+    variance: NDArray[np.float32],
+    typical: NDArray[np.float64],
+    drift_variance: float,
+    frames: int,
+    blocks: Blocks,
+    inner: slice,
 ) -> dict[str, NDArray[np.intp]]:
     """Pixels that never change, in blocks of noise that is far above the frames' drift."""
     # The likeliest code of rounded normal noise has at most the chance 1/√(2πσ²).
     likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
     could = ((frames - 1) * np.log(likeliest) < np.log(UNLIKELY)) & (drift_variance < 0.01 * typical)
-    blocks = Blocks((variance.shape[0], variance.shape[1]))
-    return {"stuck": np.argwhere((variance <= 1.02 * drift_variance + 1e-4) & blocks.spread(could))}
+    if not could.any():
+        return {}
+    still = (variance <= 1.02 * drift_variance + 1e-4) & blocks.spread(could)
+    return {"stuck": np.argwhere(still) + np.array((inner.start, 0))}
 
 
 def _rare_ratio(chance: float, above: float, below: float) -> float:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -13,12 +13,15 @@ from noiseflow._version import __version__
 from noiseflow.errors import NoiseflowError, RawError, StoreError
 from noiseflow.patches.executors import Pool, executor, processors
 from noiseflow.patches.options import IngestOptions, IngestResult
+from noiseflow.patches.pairings import PAIRINGS
+from noiseflow.patches.pairings.sums import strips
 from noiseflow.patches.parts import PartNote, read_note, write_whole
 from noiseflow.patches.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.schema import SPLITS
+from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.sources import collect
-from noiseflow.patches.work import cut_frames, prepare_scene
-from noiseflow.patches.writer import StoreHeader, assemble, clear, may_write, on_disk, partial_folder
+from noiseflow.patches.work import cut_frames, find_shifts, pack_frames, prepare_scene, sum_strips
+from noiseflow.patches.writer import SceneMean, StoreHeader, assemble, clear, may_write, on_disk, partial_folder
 from noiseflow.progress import Progress, silent
 
 __all__ = ["ingest"]
@@ -85,6 +88,12 @@ def ingest(
     try:
         with on_disk(out), executor(jobs or _processes(plan), scheduler) as pool:
             told = _run(pool, folder.absolute(), plan, layout, max(1, PIXELS_AT_ONCE // pixels), progress)
+            notes = [_known(folder, task) for task in plan.tasks]
+            header = StoreHeader(layout, options.patch_size, plan.pairing, _provenance(sources, plan), plan.truth)
+            known = zip(plan.scenes, told, strict=True)
+            facts = {scene.name: {**scene.facts, **each["facts"]} for scene, each in known}
+            means = _means(folder.absolute(), plan, told)
+            assemble(folder.absolute(), len(notes), out, header, facts, means, pool)
     except BrokenProcessPool as error:
         raise NoiseflowError(
             f"{out}: a process of the ingest was killed, perhaps for want of memory; what is done is kept in "
@@ -92,16 +101,7 @@ def ingest(
         ) from error
     except NoiseflowError as error:
         # A disk that is full keeps what is done; files that are bad will be other files when they are mended.
-        if not isinstance(error, StoreError):
-            clear(folder)
-        raise
-    notes = [_known(folder, task) for task in plan.tasks]
-    header = StoreHeader(layout, options.patch_size, plan.pairing, _provenance(sources, plan), plan.truth)
-    facts = {scene.name: {**scene.facts, **each["facts"]} for scene, each in zip(plan.scenes, told, strict=True)}
-    try:
-        assemble(folder, len(notes), out, header, facts)
-    except StoreError:
-        if not any(note.patches for note in notes):
+        if not isinstance(error, StoreError) or _nothing(folder, plan):
             clear(folder)
         raise
     clear(folder)
@@ -146,6 +146,10 @@ def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
     return 0
 
 
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function of a module, and what it is called with."""
+
+
 def _run(pool: Pool, folder: Path, plan: Plan, layout: str, at_once: int, progress: Progress) -> list[dict[str, Any]]:
     """Do what is not done yet; what was told of each scene."""
     todo: dict[int, list[Task]] = {}
@@ -154,33 +158,83 @@ def _run(pool: Pool, folder: Path, plan: Plan, layout: str, at_once: int, progre
             todo.setdefault(task.scene, []).append(task)
     finished, patches = len(plan.tasks) - sum(map(len, todo.values())), 0
     told: dict[int, dict[str, Any]] = {}
-    waiting: dict[Future[Any], int | None] = {}
-    ready: deque[Sequence[Task]] = deque()
-    scenes = iter(enumerate(plan.scenes))
+    ready: deque[tuple[int, Call]] = deque()
+    left: dict[int, int] = {}
+    waiting: dict[Future[Any], int] = {}
+    steps = {
+        index: _steps(folder, plan, index, todo.get(index, []), layout, at_once) for index in range(len(plan.scenes))
+    }
+    scenes = iter(steps)
     while True:
         # No more than the workers are busy with: a scene's frames are cut while they are still in memory.
         while len(waiting) < 2 * pool.workers - 1:
             if ready:
-                tasks = ready.popleft()
-                scene = plan.scenes[tasks[0].scene]
-                waiting[pool.submit(cut_frames, folder, scene, tasks, plan.pairing, layout, plan.options)] = None
+                index, (function, arguments) = ready.popleft()
+                waiting[pool.submit(function, *arguments)] = index
             elif (following := next(scenes, None)) is not None:
-                index, scene = following
-                waiting[pool.submit(prepare_scene, folder, index, scene, plan.pairing)] = index
+                _advance(following, steps, ready, left)
             else:
                 break
         if not waiting:
             return [told[index] for index in range(len(plan.scenes))]
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-            prepared = waiting.pop(future)
-            if prepared is None:
-                done = future.result()
-                finished, patches = finished + len(done), patches + sum(kept for _, kept in done)
+            index, found = waiting.pop(future), future.result()
+            if isinstance(found, dict):
+                told[index] = found
+            elif found is not None:
+                finished, patches = finished + len(found), patches + sum(kept for _, kept in found)
                 progress(finished, len(plan.tasks), f"{patches} patches")
-            else:
-                told[prepared] = future.result()
-                left = todo.get(prepared, [])
-                ready += [left[start : start + at_once] for start in range(0, len(left), at_once)]
+            left[index] -= 1
+            if not left[index]:
+                _advance(index, steps, ready, left)
+
+
+def _advance(
+    index: int, steps: Mapping[int, Iterator[list[Call]]], ready: deque[tuple[int, Call]], left: dict[int, int]
+) -> None:
+    """Make the calls of a scene's next step ready; first of all, so that scenes are finished one by one."""
+    for calls in steps[index]:
+        if calls:
+            left[index] = len(calls)
+            ready.extendleft((index, call) for call in reversed(calls))
+            return
+
+
+def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], layout: str, at_once: int) -> Iterator[list[Call]]:
+    """What is to be done for a scene: the calls of one step may run at once, and the next step after them all."""
+    scene, pairing = plan.scenes[index], plan.pairing
+    stacking = PAIRINGS[pairing].stacking
+    frames = list(range(len(scene.frames)))
+    pieces = [frames[start : start + at_once] for start in range(0, len(frames), at_once)]
+    shifts: list[int] = []
+    if stacking is not None and not SceneFiles(folder, index).facts():
+        yield [(pack_frames, (folder, index, scene, piece)) for piece in pieces]
+        count = len(strips(SceneFiles(folder, index).stack(len(frames)).shape))
+        yield [(sum_strips, (folder, index, scene, pairing, [number])) for number in range(count)]
+        if stacking.structured:
+            shifts = [piece[0] for piece in pieces]
+            yield [(find_shifts, (folder, index, scene, piece)) for piece in pieces]
+    yield [(prepare_scene, (folder, index, scene, pairing, shifts))]
+    groups = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
+    yield [(cut_frames, (folder, scene, group, pairing, layout, plan.options)) for group in groups]
+
+
+def _means(folder: Path, plan: Plan, told: Sequence[Mapping[str, Any]]) -> list[SceneMean] | None:
+    """Where the scenes' means are, if the pairing is by them."""
+    if PAIRINGS[plan.pairing].stacking is None:
+        return None
+    parts: list[list[int]] = [[] for _ in plan.scenes]
+    for task in plan.tasks:
+        parts[task.scene].append(task.part)
+    return [
+        SceneMean(SceneFiles(folder, index).mean, tuple(each["shape"]), parts[index]) for index, each in enumerate(told)
+    ]
+
+
+def _nothing(folder: Path, plan: Plan) -> bool:
+    """Whether all frames were cut and not one patch kept."""
+    notes = [read_note(folder, task.part) for task in plan.tasks]
+    return all(note is not None and not note.patches for note in notes)
 
 
 def _known(folder: Path, task: Task) -> PartNote:

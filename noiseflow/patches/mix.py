@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.errors import DataError, StoreError
-from noiseflow.patches.schema import LABELS, SPLITS
+from noiseflow.patches.schema import LABELS, SPLITS, fields
 from noiseflow.patches.store import PatchBatch, PatchStore
 from noiseflow.patches.truth import agreed_truth
 
@@ -159,7 +159,10 @@ class StoreMix:
 
 def _renamed(store: PatchStore, names: Sequence[tuple[str, ...]]) -> NDArray[Any]:
     """A store's table with indices into the lists of all stores."""
-    table: NDArray[Any] = store.table.copy()
+    # A burst's store has columns of its own, which say nothing of its patches once they are read.
+    table: NDArray[Any] = np.empty(len(store.table), fields(store.table["black"].shape[1]))
+    for name in table.dtype.names or ():
+        table[name] = store.table[name]
     for column, label, known in zip(("camera", "scene", "source"), LABELS, names, strict=True):
         place = {name: index for index, name in enumerate(known)}
         own = np.array([place[name] for name in getattr(store, label)], np.int64)

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from noiseflow.errors import StoreError
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE
 
-__all__ = ["PartNote", "checksums", "part_file", "read_note", "read_table", "write_part", "write_whole"]
+__all__ = ["PartNote", "PartWriter", "checksums", "part_file", "read_note", "read_table", "write_fully", "write_whole"]
 
 
 @dataclass(frozen=True)
@@ -54,36 +54,73 @@ def part_file(folder: Path, number: int, kind: str) -> Path:
     return folder / f"part-{number:06d}.{kind}"
 
 
-def write_part(
-    folder: Path,
-    number: int,
-    note: PartNote,
-    noisy: NDArray[Any] | None = None,
-    clean: NDArray[Any] | None = None,
-    table: NDArray[Any] | None = None,
-) -> None:
-    """Write a part, checksums and all; it is there when this returns, or not at all.
+class PartWriter:
+    """Writes a part piece by piece; it is there when `finish` returns, or not at all.
+
+    Use it as a context manager.
 
     Parameters
     ----------
     folder : Path
     number : int
-    note : PartNote
-    noisy : ndarray of uint16, shape (n, C, h, w)
-    clean : ndarray of float32, shape (n, C, h, w), or None
-        None where no clean signal is known.
-    table : structured ndarray of `noiseflow.patches.schema.fields`, shape (n,)
-        ``crc32`` is filled in here.
     """
-    if noisy is not None and table is not None and note.patches:
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._folder, self._number = folder, number
+        self._files: dict[str, IO[bytes]] = {}
+        self._checksums: list[NDArray[np.uint32]] = []
+
+    def append(self, noisy: NDArray[Any], clean: NDArray[Any] | None) -> None:
+        """Add patches.
+
+        Parameters
+        ----------
+        noisy : ndarray of uint16, shape (n, C, h, w)
+        clean : ndarray of float32, shape (n, C, h, w), or None
+            None where no clean signal is known, or frames share it.
+        """
         noisy = np.ascontiguousarray(noisy, NOISY_TYPE)
         clean = None if clean is None else np.ascontiguousarray(clean, CLEAN_TYPE)
-        table["crc32"] = checksums(noisy, clean)
-        for kind, values in (("noisy", noisy), ("clean", clean), ("table", table)):
-            if values is not None:
-                with part_file(folder, number, kind).open("wb") as file:
-                    file.write(values.reshape(-1).view(np.uint8).data)
-    write_whole(part_file(folder, number, "json"), json.dumps(asdict(note)).encode())
+        self._checksums.append(checksums(noisy, clean))
+        for kind, values in (("noisy", noisy), ("clean", clean)):
+            if values is not None and values.size:
+                if kind not in self._files:
+                    self._files[kind] = part_file(self._folder, self._number, kind).open("wb", buffering=0)
+                write_fully(self._files[kind], values)
+
+    def finish(self, note: PartNote, table: NDArray[Any]) -> None:
+        """Say what the part holds.
+
+        Parameters
+        ----------
+        note : PartNote
+        table : structured ndarray of `noiseflow.patches.schema.fields`, shape (n,)
+            ``crc32`` is filled in here.
+        """
+        self.close()
+        if note.patches:
+            table["crc32"] = np.concatenate(self._checksums)
+            with part_file(self._folder, self._number, "table").open("wb", buffering=0) as file:
+                write_fully(file, table)
+        write_whole(part_file(self._folder, self._number, "json"), json.dumps(asdict(note)).encode())
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in self._files.values():
+            file.close()
+
+    def __enter__(self) -> "PartWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_fully(file: IO[bytes], values: NDArray[Any]) -> None:
+    """Write all bytes of an array to a file without a buffer, which may take fewer at a time."""
+    content = values.reshape(-1).view(np.uint8).data
+    while content:
+        content = content[file.write(content) :]
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

@@ -1,4 +1,4 @@
-"""What a patch store holds, by name: schema 2.
+"""What a patch store holds, by name: schema 2, or 3 where frames share their clean signal.
 
 N patches of C planes, h×w pixels:
 
@@ -13,6 +13,21 @@ attributes                         schema, layout, pairing, unit, provenance, tr
                                    (of simulated data), fingerprint
 ===========  ====================  ====================================================
 
+Where the clean signal of a frame is the mean of the scene's other frames, four bytes a pixel
+for every frame would say the same again and again.  Schema 3 has instead of ``clean``
+
+============  ====================  ===================================================
+``mean``      (M, C, h, w) float32  mean of all frames of a scene at one place, DN
+``mean_crc``  (M,) uint32           CRC-32 of each one's bytes
+============  ====================  ===================================================
+
+and the columns ``mean``, ``own``, ``gain``, ``offset`` in the table.  The clean signal of patch i is
+
+    m = mean[table["mean"][i]]
+    clean = offset + gain * (m + own * (m - noisy[i]))
+
+with `offset` and `gain` by plane: `noiseflow.patches.shared.mean_of_others`.
+
 ``noisy`` and ``clean`` are contiguous and not compressed: HDF5 says where they begin, and
 patches are then read straight from the page cache.  ``table["crc32"]`` stands in for the
 checksum that HDF5 keeps for chunks only.
@@ -24,19 +39,19 @@ import numpy as np
 
 from noiseflow.raw.bayer import BAYER_PHASES, MONO
 
-__all__ = ["CFAS", "CLEAN_TYPE", "LABELS", "NOISY_TYPE", "PARTIAL", "SCHEMA", "SPLITS", "fields"]
+__all__ = ["CFAS", "CLEAN_TYPE", "CRC_TYPE", "LABELS", "NOISY_TYPE", "PARTIAL", "SCHEMA", "SHARED", "SPLITS", "fields"]
 
-SCHEMA = 2
+SCHEMA, SHARED = 2, 3
 CFAS = (*BAYER_PHASES, MONO)
 SPLITS = ("train", "val", "test")
 LABELS = ("cameras", "scenes", "sources")
 PARTIAL = ".partial"
 """What is added to a store's name for the folder that it is made in."""
 
-NOISY_TYPE, CLEAN_TYPE = np.dtype("<u2"), np.dtype("<f4")
+NOISY_TYPE, CLEAN_TYPE, CRC_TYPE = np.dtype("<u2"), np.dtype("<f4"), np.dtype("<u4")
 
 
-def fields(planes: int) -> np.dtype[Any]:
+def fields(planes: int, shared: bool = False) -> np.dtype[Any]:
     """The columns of a store's table.
 
     ``camera``, ``scene`` and ``source`` index the lists of names; ``frame`` counts the
@@ -46,21 +61,25 @@ def fields(planes: int) -> np.dtype[Any]:
     ``clean_variance`` is the variance of the clean estimate as a fraction of the noise
     variance: 0 for a clean twin, 1/(n − 1) for the mean of the n − 1 other frames;
     ``crc32`` is that of the patch's bytes in ``noisy``, gone on with those in ``clean``.
+
+    With `shared` there are ``mean``, a row of the dataset of that name, and how the clean signal
+    comes from it: ``own``, and ``gain`` and ``offset`` (DN) per plane.
     """
-    return np.dtype(
-        [
-            ("camera", "u2"),
-            ("iso", "f4"),
-            ("scene", "u4"),
-            ("frame", "u4"),
-            ("source", "u4"),
-            ("y", "u4"),
-            ("x", "u4"),
-            ("split", "u1"),
-            ("black", "f4", (planes,)),
-            ("white", "f4"),
-            ("cfa", "u1"),
-            ("clean_variance", "f4"),
-            ("crc32", "u4"),
-        ]
-    )
+    columns: list[Any] = [
+        ("camera", "u2"),
+        ("iso", "f4"),
+        ("scene", "u4"),
+        ("frame", "u4"),
+        ("source", "u4"),
+        ("y", "u4"),
+        ("x", "u4"),
+        ("split", "u1"),
+        ("black", "f4", (planes,)),
+        ("white", "f4"),
+        ("cfa", "u1"),
+        ("clean_variance", "f4"),
+        ("crc32", "u4"),
+    ]
+    if shared:
+        columns += [("mean", "u4"), ("own", "f4"), ("gain", "f4", (planes,)), ("offset", "f4", (planes,))]
+    return np.dtype(columns)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.errors import DataError, StoreError
-from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, SCHEMA, SPLITS
+from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, SCHEMA, SHARED, SPLITS
+from noiseflow.patches.shared import mean_of_others
 from noiseflow.patches.writer import partial_folder
 from noiseflow.progress import Progress, silent
 from noiseflow.units import SIGNAL_UNIT
@@ -84,7 +85,12 @@ class PatchStore:
                 }
                 self.table: NDArray[Any] = file["table"][:]
                 self._noisy = _mapped(file["noisy"], NOISY_TYPE, len(self.table))
-                self._clean = _mapped(file["clean"], CLEAN_TYPE, len(self.table))
+                self._shared = int(attributes["schema"]) == SHARED
+                if self._shared:
+                    self._mean_crc: NDArray[Any] = file["mean_crc"][:]
+                    self._clean = _mapped(file["mean"], CLEAN_TYPE, len(self._mean_crc))
+                else:
+                    self._clean = _mapped(file["clean"], CLEAN_TYPE, len(self.table))
             except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
                 raise StoreError(f"{self.path}: damaged patch store ({error}); ingest again") from error
         self.patch_shape: tuple[int, int, int] = tuple(self._noisy.shape[1:])
@@ -93,6 +99,11 @@ class PatchStore:
         self._range = self.table["white"][:, None, None, None].astype(np.float64) - self._black
         self._spread = np.sqrt(1.0 + self.table["clean_variance"].astype(np.float64))[:, None, None, None]
         self._checked = np.zeros(len(self.table), bool)
+        if self._shared:
+            self._mean_checked = np.zeros(len(self._mean_crc), bool)
+            self._row = self.table["mean"].astype(np.int64)
+            self._own = self.table["own"][:, None, None, None]
+            self._gain, self._offset = (self.table[name][:, :, None, None] for name in ("gain", "offset"))
 
     def __enter__(self) -> "PatchStore":
         return self
@@ -159,6 +170,12 @@ class PatchStore:
         """
         rows = np.asarray(rows)
         noisy = self._noisy[rows]
+        if self._shared:
+            self._check(rows, noisy, None)
+            at = self._row[rows]
+            mean = self._clean[at]
+            self._check_means(at, mean)
+            return noisy, mean_of_others(noisy, mean, self._own[rows], self._gain[rows], self._offset[rows])
         clean = np.full(noisy.shape, np.nan, CLEAN_TYPE) if self._clean is None else self._clean[rows]
         self._check(rows, noisy, None if self._clean is None else clean)
         return noisy, clean
@@ -235,6 +252,8 @@ class PatchStore:
         for start in range(0, len(self), size):
             rows = np.arange(start, min(start + size, len(self)))
             self._checked[rows] = False
+            if self._shared:
+                self._mean_checked[self._row[rows]] = False
             self.codes(rows)
             progress(int(rows[-1]) + 1, len(self), "checksums")
 
@@ -253,6 +272,16 @@ class PatchStore:
                     "ingest again"
                 )
         self._checked[rows[new]] = True
+
+    def _check_means(self, at: NDArray[Any], means: NDArray[Any]) -> None:
+        new = np.flatnonzero(~self._mean_checked[at])
+        bad = [index for index in new.tolist() if zlib.crc32(means[index].data) != self._mean_crc[at[index]]]
+        if bad:
+            raise StoreError(
+                f"{self.path}: cannot read mean {int(at[bad[0]])}: its checksum differs; the file is damaged, "
+                "ingest again"
+            )
+        self._mean_checked[at[new]] = True
 
 
 def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:
@@ -282,8 +311,8 @@ def _open(path: Path) -> h5py.File:
     schema = file.attrs.get("schema")
     if schema is None:
         problem = "an HDF5 file but no patch store; make one with `noiseflow ingest`"
-    elif schema != SCHEMA:
-        problem = f"a patch store of schema {schema}; expected {SCHEMA}: ingest again with this version"
+    elif schema not in (SCHEMA, SHARED):
+        problem = f"a patch store of schema {schema}; expected {SCHEMA} or {SHARED}: ingest again with this version"
     elif file.attrs.get("unit") != SIGNAL_UNIT:
         problem = f"its signal is in {file.attrs.get('unit')!r}; expected {SIGNAL_UNIT!r}"
     else:

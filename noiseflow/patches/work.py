@@ -1,61 +1,115 @@
-"""The two kinds of work of an ingest, run in this process, in others or on a cluster.
+"""The kinds of work of an ingest, run in this process, in others or on a cluster.
 
-Both write whole files into the folder that the store is made in, named by what they are of:
+All write whole files into the folder that the store is made in, named by what they are of:
 done twice they do no harm.
 """
 
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from noiseflow.errors import RawError
-from noiseflow.patches.cut import cut
+from noiseflow.patches.cut import Rows, cut
 from noiseflow.patches.duplicates import file_checksum
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairings import PAIRINGS, Reference
-from noiseflow.patches.parts import PartNote, write_part, write_whole
+from noiseflow.patches.pairings import PAIRINGS, Pair, Reference
+from noiseflow.patches.pairings.shift import frame_shifts
+from noiseflow.patches.pairings.stacked import mask_moving
+from noiseflow.patches.pairings.sums import Sums, strips, sum_strip
+from noiseflow.patches.parts import PartNote, PartWriter, read_note
 from noiseflow.patches.plan import Task, stamp
+from noiseflow.patches.scratch import SceneFiles
+from noiseflow.patches.shared import Share
 from noiseflow.patches.sources import Scene
 
-__all__ = ["cut_frames", "prepare_scene", "read_facts"]
+__all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "sum_strips"]
 
 
-def prepare_scene(folder: Path, index: int, scene: Scene, pairing: str) -> dict[str, Any]:
-    """Read a scene's frames once, and keep what its pairs need.
+def pack_frames(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
+    """Decode some frames of a scene, once, and keep their planes.
+
+    Raises
+    ------
+    RawError
+        A file is damaged, of no whole numbers, or changed while it was read.
+    """
+    files = SceneFiles(folder, index)
+    for number in numbers:
+        if files.packed(number) is None:
+            frame = scene.frames[number]
+            before = stamp(frame.path)
+            image, checksum = frame.read(), file_checksum(frame.path)
+            _unchanged(frame.path, before)
+            files.pack(number, image, checksum)
+
+
+def sum_strips(folder: Path, index: int, scene: Scene, pairing: str, numbers: Sequence[int]) -> None:
+    """Sum some strips of all frames of a scene, and look for defects in them."""
+    files, stacking = SceneFiles(folder, index), PAIRINGS[pairing].stacking
+    assert stacking is not None
+    stack = files.stack(len(scene.frames))
+    known = strips(stack.shape)
+    for number in numbers:
+        files.write_strip(number, known[number], sum_strip(stack, known[number], structured=stacking.structured))
+
+
+def find_shifts(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
+    """Find out by how much some frames of a scene are shifted."""
+    files = SceneFiles(folder, index)
+    stack = files.stack(len(scene.frames))
+    files.write_shifts(numbers[0], frame_shifts(stack, files.mean_of(stack.shape), numbers))
+
+
+def prepare_scene(folder: Path, index: int, scene: Scene, pairing: str, shifts: Sequence[int] = ()) -> dict[str, Any]:
+    """Keep what the pairs of a scene need: from its strips, if there are any, or else by reading its frames.
+
+    Parameters
+    ----------
+    folder : Path
+    index : int
+    scene : Scene
+    pairing : str
+    shifts : sequence of int
+        First frames of the pieces of `find_shifts`.
 
     Returns
     -------
     dict
         Facts and cautions of the scene.
     """
-    known = read_facts(folder, index)
+    files = SceneFiles(folder, index)
+    known = files.facts()
     if known is not None:
         return known
-    reference = PAIRINGS[pairing].prepare(scene)
-    for name, values in reference.arrays.items():
-        content = io.BytesIO()
-        np.save(content, values, allow_pickle=False)
-        write_whole(_array_file(folder, index, name), content.getbuffer())
-    told = {
-        "facts": dict(reference.facts),
-        "cautions": list(reference.cautions),
-        "arrays": list(reference.arrays),
+    if PAIRINGS[pairing].stacking is None:
+        reference = PAIRINGS[pairing].prepare(scene)
+        for name, values in reference.arrays.items():
+            files.write_array(name, values)
+        told = {
+            "facts": dict(reference.facts),
+            "cautions": list(reference.cautions),
+            "arrays": list(reference.arrays),
+        }
+    else:
+        told = _conclude(files, scene, pairing, shifts)
+    files.write_facts(told)
+    return told
+
+
+def _conclude(files: SceneFiles, scene: Scene, pairing: str, shifts: Sequence[int]) -> dict[str, Any]:
+    stacking = PAIRINGS[pairing].stacking
+    assert stacking is not None
+    stack = files.stack(len(scene.frames))
+    found = [files.strip(number) for number in range(len(strips(stack.shape)))]
+    sums = Sums(stack, [arrays for arrays, _ in found], [defects for _, defects in found])
+    conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
+    valid = files.valid_of(stack.shape, "r+")
+    mask_moving(valid, sums, conclusion)
+    return {
+        "facts": {**conclusion.facts, "masked_pixels": int(valid.size - valid.sum())},
+        "cautions": list(conclusion.cautions),
+        "shape": list(stack.shape),
     }
-    write_whole(_facts_file(folder, index), json.dumps(told).encode())
-    return told
-
-
-def read_facts(folder: Path, index: int) -> dict[str, Any] | None:
-    """What `prepare_scene` found, or None if it has not been there."""
-    file = _facts_file(folder, index)
-    if not file.exists():
-        return None
-    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return told
 
 
 def cut_frames(
@@ -73,41 +127,60 @@ def cut_frames(
     RawError
         A file is damaged, of another kind than the rest, or changed while it was read.
     """
-    told = read_facts(folder, tasks[0].scene)
-    assert told is not None
-    arrays = {
-        name: np.load(_array_file(folder, tasks[0].scene, name), mmap_mode="r", allow_pickle=False)
-        for name in told["arrays"]
-    }
-    reference = Reference(arrays, told["facts"], tuple(told["cautions"]))
+    files = SceneFiles(folder, tasks[0].scene)
     done = []
     for task in tasks:
-        path = scene.frames[task.frame].path
-        before = stamp(path)
-        pair = PAIRINGS[pairing].pair(scene, task.frame, reference)
-        if pair.noisy.layout != layout:
-            raise RawError(f"{path}: {pair.noisy.cfa} cannot go into one store with {layout!r} frames")
-        found = cut(pair, options, task.split, task.part, scene.grid)
-        note = PartNote(
-            patches=len(found.table),
-            cameras=[pair.noisy.camera],
-            scenes=[scene.name],
-            sources=[str(path)],
-            source_sha256=[file_checksum(path)],
-            split=task.split,
-            clipped=found.clipped,
-            masked=found.masked,
-        )
-        if stamp(path) != before:
-            raise RawError(f"{path}: changed while it was read; ingest again when it is whole")
-        write_part(folder, task.part, note, found.noisy, found.clean, found.table)
+        note = read_note(folder, task.part)
+        if note is None:
+            note = _cut_frame(folder, files, scene, task, pairing, layout, options)
+        files.forget(task.frame)
         done.append((task.part, note.patches))
     return done
 
 
-def _facts_file(folder: Path, index: int) -> Path:
-    return folder / f"scene-{index:06d}.json"
+def _cut_frame(
+    folder: Path, files: SceneFiles, scene: Scene, task: Task, pairing: str, layout: str, options: IngestOptions
+) -> PartNote:
+    """Write one part: with the frame's own clean signal, or with what makes it of the scene's mean."""
+    told, how = files.facts(), PAIRINGS[pairing]
+    assert told is not None
+    frame = scene.frames[task.frame]
+    before = stamp(frame.path)
+    share: Share | None = None
+    codes: Rows | None = None
+    if how.stacking is None:
+        arrays = {name: files.array(name) for name in told["arrays"]}
+        pair = how.pair(scene, task.frame, Reference(arrays, told["facts"], tuple(told["cautions"])))
+        checksum = file_checksum(frame.path)
+        _unchanged(frame.path, before)
+    else:
+        packed = files.packed(task.frame)
+        assert packed is not None
+        share = how.stacking.share(told["facts"], task.frame, packed.image)
+        pair = Pair(frame, task.frame, packed.image, None, share.clean_variance, files.valid_of(told["shape"]))
+        codes, checksum = packed.rows, packed.source_sha256
+    if pair.noisy.layout != layout:
+        raise RawError(f"{frame.path}: {pair.noisy.cfa} cannot go into one store with {layout!r} frames")
+    with PartWriter(folder, task.part) as part:
+        shared = share is not None
+        found = cut(pair, options, task.split, task.part, scene.grid, sink=part.append, codes=codes, shared=shared)
+        if share is not None:
+            for name in ("own", "gain", "offset"):
+                found.table[name] = getattr(share, name)
+        note = PartNote(
+            patches=len(found.table),
+            cameras=[pair.noisy.camera],
+            scenes=[scene.name],
+            sources=[str(frame.path)],
+            source_sha256=[checksum],
+            split=task.split,
+            clipped=found.clipped,
+            masked=found.masked,
+        )
+        part.finish(note, found.table)
+    return note
 
 
-def _array_file(folder: Path, index: int, name: str) -> Path:
-    return folder / f"scene-{index:06d}.{name}.npy"
+def _unchanged(path: Path, before: tuple[int, int]) -> None:
+    if stamp(path) != before:
+        raise RawError(f"{path}: changed while it was read; ingest again when it is whole")

@@ -88,6 +88,9 @@ def test_dngs_open_in_rawpy_with_equal_integers(tmp_path: Path, clean: Path, run
         assert np.array_equal(raw.raw_image_visible, read_raw(path).mosaic)
         assert raw.white_level == 1023
         assert raw.black_level_per_channel == [64, 64, 64, 64]
+    # The model's own noise, not what the clean file said of its own.
+    assert read_raw(path).noise_profile[0] == pytest.approx((1e-3, 1e-6), rel=0.01)
+    assert read_raw(tmp_path / "set" / str(line["clean"])).noise_profile == ()
 
 
 def test_ingest_takes_the_pairs_and_keeps_a_picture_in_one_split(tmp_path: Path, clean: Path, run: Path) -> None:

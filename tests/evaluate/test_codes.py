@@ -110,6 +110,8 @@ def test_where_codes_are_coarse_the_verdict_is_of_the_integers(
     assert "better than bound" not in evaluation.headline
     texts = [finding.text for finding in evaluation.findings if finding.measure == "nll_codes"]
     assert len(texts) == 2
+    # The density at coarse codes has no word beside it.
+    assert not [finding for finding in evaluation.findings if finding.measure == "nll"]
     assert "right is better than wide by" in texts[1]
     rows = {row.measure: row for row in evaluation.table()}
     assert rows["NLL of the codes"].cells["bound"].startswith("≤ ")

@@ -88,6 +88,7 @@ def test_a_flow_is_trained_by_the_bound_and_its_fit_is_repeatable(tmp_path: Path
     one, other = (result.model.state_dict() for result in results)
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert results[0].epochs == 2
+    assert results[0].model.spec.before_rounding
     # It starts as the noise level function of the integers, but for the slack of its bound.
     assert nlf.best_nll - 0.01 < results[0].start_nll < nlf.best_nll + 0.03
     assert results[0].best_nll <= results[0].start_nll

@@ -176,6 +176,8 @@ def test_what_is_no_pair_is_refused(stores: tuple[PatchStore, PatchStore], tmp_p
     pairs, twins = stores
     with pytest.raises(DataError, match="paired by gt; expected noisy-pair"):
         fit_pairs(twins, spec_for(twins, "nlf"), tmp_path / "run")
+    with pytest.raises(DataError, match="no codes"):
+        fit_pairs(pairs, spec_for(pairs, "nlf"), tmp_path / "run", FitSettings(objective="discretised"))
     with pytest.raises(DataError, match="all else needs a clean signal"):
         pairs.read(pairs.indices("train"))
     with pytest.raises(DataError, match="expected difference, residual"):

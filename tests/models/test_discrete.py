@@ -226,7 +226,8 @@ def test_the_bound_of_a_joint_density_sums_to_no_more_than_one() -> None:
         )
     assert not found.exact
     assert float(found.values.exp().sum()) == pytest.approx(1, abs=0.01)
-    assert 0.9 < float(elbo.mean(0).exp().sum()) < float(found.values.exp().sum())
+    # One draw loses what the proposal is not the posterior: of this randomly moved flow a tenth.
+    assert 0.8 < float(elbo.mean(0).exp().sum()) < float(found.values.exp().sum())
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -5,9 +6,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from builders import gaussian_store
+from builders import burst_folder, gaussian_store
 
 from noiseflow.errors import DataError, StoreError
+from noiseflow.patches import IngestOptions, StoreMix, collect, ingest
+from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.schema import PARTIAL, fields
 from noiseflow.patches.store import PatchStore
 from noiseflow.patches.writer import StoreWriter
@@ -148,3 +151,51 @@ def test_hdf5_itself_reads_the_patches(tmp_path: Path) -> None:
         noisy, clean = store.codes(np.arange(12))
         assert np.array_equal(file["noisy"][:], noisy)
         assert np.array_equal(file["clean"][:], clean)
+
+
+def test_a_burst_is_stored_by_its_mean_and_read_as_its_pairing_says(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=5, size=(72, 88), seed=0, drift=3.0)
+    ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8, patches_per_frame=6))
+    (scene,) = collect(tmp_path / "raws").scenes
+    reference = PAIRINGS["burst"].prepare(scene)
+    with PatchStore(tmp_path / "s.h5") as store, h5py.File(tmp_path / "s.h5") as file:
+        noisy, clean = store.codes(np.arange(len(store)))
+        assert "clean" not in file
+        # Fewer means than patches: one a place, whichever frames have a patch there.
+        assert len(file["mean"]) == len(np.unique(store.table[["y", "x"]])) < len(store)
+        for row, patch, found in zip(file["table"][:], noisy, clean, strict=True):
+            pair = PAIRINGS["burst"].pair(scene, int(row["frame"]), reference)
+            y, x = int(row["y"]), int(row["x"])
+            assert np.array_equal(patch, pair.noisy.planes()[:, y : y + 8, x : x + 8])
+            assert np.array_equal(found, pair.clean[:, y : y + 8, x : x + 8])
+            mean = file["mean"][row["mean"]]
+            told = row["offset"][:, None, None] + row["gain"][:, None, None] * (mean + row["own"] * (mean - patch))
+            assert np.allclose(told, found, rtol=1e-6)
+
+
+def test_a_damaged_mean_is_noticed(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["mean"][3, 0, 0, 0] += 1
+    with PatchStore(tmp_path / "s.h5") as store, pytest.raises(StoreError, match="mean 3: its checksum differs"):
+        store.verify()
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.99])
+def test_a_truncated_burst_is_refused(tmp_path: Path, keep: float) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+    os.truncate(tmp_path / "s.h5", int(keep * (tmp_path / "s.h5").stat().st_size))
+    with pytest.raises(StoreError, match="ingest again"):
+        PatchStore(tmp_path / "s.h5")
+
+
+def test_a_burst_mixes_with_a_store_of_another_schema(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+    with PatchStore(tmp_path / "s.h5") as burst, gaussian_store(tmp_path / "g.h5", patches=20) as other:
+        mixed = StoreMix([burst, other])
+        both = mixed.read(np.array([0, len(burst)]))
+        assert torch.equal(both.noise[0], burst.read(np.array([0])).noise[0])
+        assert torch.equal(both.noise[1], other.read(np.array([0])).noise[0])

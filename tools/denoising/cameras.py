@@ -45,6 +45,7 @@ class Sensor(ABC):
     """
 
     camera: str
+    layout: str
     isos: tuple[float, ...]
     black: float
     white: float
@@ -117,6 +118,8 @@ class Simulated(Sensor):
     scenes, frames : int
         Of the store.
     """
+
+    layout = "bayer"
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class Ccd(Sensor):
         The folder of the set.
     """
 
+    layout = "mono2x2"
     isos = (NOMINAL_ISO,)
 
     def __init__(self, folder: Path, light: float, size: tuple[int, int], crops: tuple[int, int], data: Path) -> None:

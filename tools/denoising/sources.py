@@ -49,7 +49,11 @@ def source(camera: Sensor, name: str) -> Expose:
     if name == TRUE:
         return lambda clean, iso, seed: true_noise(camera, clean, iso, seed)
     calibrated = name in CALIBRATED
-    model = from_profile(name, read_profile(camera.profile)) if calibrated else load(run_folder(camera, name))
+    model = (
+        from_profile(name, read_profile(camera.profile), camera.layout)
+        if calibrated
+        else load(run_folder(camera, name))
+    )
     return lambda clean, iso, seed: modelled_noise(camera, model, clean, iso, seed)
 
 

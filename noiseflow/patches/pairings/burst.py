@@ -1,50 +1,42 @@
 """Each frame of a static burst with the mean of the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.patches.blocks import MIDDLE
-from noiseflow.patches.defects import find_defects
 from noiseflow.patches.pairings.drift import Drift, fit_drift
 from noiseflow.patches.pairings.motion import FALSE_ALARM, Motion, find_motion
-from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference
-from noiseflow.patches.pairings.sums import FrameSums, sum_frames
+from noiseflow.patches.pairings.pairing import Conclusion, Stacking
+from noiseflow.patches.pairings.shift import Shift
+from noiseflow.patches.pairings.stacked import stacked
+from noiseflow.patches.pairings.sums import Sums
+from noiseflow.patches.shared import Share
 from noiseflow.patches.sources.scene import Scene
+from noiseflow.raw.image import RawImage
 
-__all__ = ["BURST", "distinct", "drift_facts", "mean_of_others"]
+__all__ = ["BURST"]
 
 DARK_PART = 0.005
 """A scene whose mean is within this part of the range from black, and flat, looks dark."""
 
 
-def prepare(scene: Scene) -> Reference:
-    """Sum the frames; find drift, flicker, motion and defects.
+def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conclusion:
+    """Find drift, flicker and motion.
 
     Where the scene moves, in any frame, no pixel is valid in all frames, since each is in
     the others' mean.
     """
-    sums = sum_frames(scene)
-    signal, pixel_variance = sums.block_signal(), sums.block_variance()
-    variance = MIDDLE * np.minimum(pixel_variance, _typical(signal, pixel_variance)) / sums.blocks.pixels
+    signal = sums.signal
+    variance = MIDDLE * np.minimum(sums.variance, _typical(signal, sums.variance)) / sums.blocks.pixels
     # A saturated block follows no flicker; its patches are left out as clipped.
-    variance[sums.block_saturated()] = np.inf
-    drift = fit_drift(np.stack(sums.middles), signal, variance)
+    variance[sums.saturated] = np.inf
+    drift = fit_drift(sums.middles, signal, variance)
     # Flicker moves the quarters of a block apart, so that their median is not that of the block's mean.
-    flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.block_contrast()
-    motion = find_motion(drift.residuals, variance + flicker**2, sums.flows)
-    defects = find_defects(
-        sums.mean,
-        sums.variance,
-        sums.count,
-        levels=(sums.black, sums.white),
-        drift_variance=sums.drift_variance(),
-        structured=True,
-    )
-    valid = ~defects.mask
-    valid &= ~sums.blocks.spread(motion.blocks)
+    flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
+    motion = find_motion(drift.residuals, variance + flicker**2, flows)
     facts = {
         "frames": sums.count,
         **drift_facts(sums, drift),
@@ -56,14 +48,15 @@ def prepare(scene: Scene) -> Reference:
             "largest_shift_pixels": motion.shift,
             "moving_frames": list(motion.frames),
         },
-        "masked_pixels": int((~valid).sum()),
-        "defects": defects.facts,
+        "defects": sums.defects.facts,
     }
-    return Reference({"total": sums.total, "valid": valid}, facts, _cautions(scene, sums, signal, motion))
+    return Conclusion(facts, _cautions(scene, sums, signal, motion), motion.blocks)
 
 
-def pair(scene: Scene, number: int, reference: Reference) -> Pair:
-    """Frame n with the others' mean, at the frame's own offset and gain.
+def share(facts: Mapping[str, Any], number: int, setting: RawImage) -> Share:
+    """Frame n's clean signal: the others' mean, at the frame's own offset and gain.
+
+    c = black + o + g/ḡ·(m − black − ō), ḡ and ō being means over the other frames.
 
     Of n frames the mean has 1/(n − 1) of the noise variance, times g/ḡ where light flickers.
     It is independent of frame n's noise, but not of its own: pixels sorted by it are sorted
@@ -72,30 +65,19 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     varies much more than σ/√(n − 1) that is nothing; in a flat patch of two frames it is half
     of all.
     """
-    noisy = scene.frames[number].read()
-    facts = reference.facts
-    drift = Drift(np.array(facts["frame_offsets_dn"]), np.array(facts["frame_gains"]), facts["flicker"], np.empty(0))
-    count = facts["frames"]
-    clean = mean_of_others(reference.arrays["total"], noisy.planes(), count)
-    black, _ = noisy.levels()
-    for plane, others in enumerate(clean):
-        drift.bring(number, plane, others, float(black[plane, 0, 0]))
+    offsets, gains = np.array(facts["frame_offsets_dn"]), np.array(facts["frame_gains"])
+    rest = np.arange(len(gains)) != number
+    ratio = gains[number] / gains[rest].mean(0)
+    black = setting.levels()[0].ravel()
+    offset = black + offsets[number] - ratio * (black + offsets[rest].mean(0))
+    own = 1 / (facts["frames"] - 1)
     # Photon noise goes with the light: that of the others, brought to this frame, is g/ḡ times its own.
-    share = float(np.mean([drift.ratio(number, plane) for plane in range(len(clean))])) / (count - 1)
-    return Pair(scene.frames[number], number, noisy, clean, share, reference.arrays["valid"])
+    return Share(own, tuple(ratio.tolist()), tuple(offset.tolist()), float(ratio.mean()) * own)
 
 
-def mean_of_others(total: NDArray[Any], frame: NDArray[Any], count: int) -> NDArray[np.float32]:
-    """(Σ − frame)/(n − 1), shape (C, h, w); the difference of codes is exact."""
-    mean = np.empty(frame.shape, np.float32)
-    for plane, out in enumerate(mean):
-        np.divide(total[plane] - frame[plane], count - 1, out=out, casting="same_kind")
-    return mean
-
-
-def drift_facts(sums: FrameSums, drift: Drift) -> dict[str, Any]:
+def drift_facts(sums: Sums, drift: Drift) -> dict[str, Any]:
     """What frames differ by: means, offsets and gains by frame and plane, and their scatter."""
-    levels = np.array(sums.levels)
+    levels = sums.levels
     return {
         "frame_means_dn": levels.tolist(),
         "drift_dn": float(levels.mean(1).std(ddof=1)),
@@ -103,11 +85,6 @@ def drift_facts(sums: FrameSums, drift: Drift) -> dict[str, Any]:
         "frame_gains": drift.gains.tolist(),
         "flicker": drift.flicker,
     }
-
-
-def distinct(scene: Scene) -> Sequence[int]:
-    """All frames; of two the first, since the second's pair is the first's with its sign turned."""
-    return range(len(scene.frames) if len(scene.frames) > 2 else 1)
 
 
 def _typical(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -125,7 +102,7 @@ def _typical(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> NDAr
     return typical
 
 
-def _cautions(scene: Scene, sums: FrameSums, signal: NDArray[np.float64], motion: Motion) -> tuple[str, ...]:
+def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tuple[str, ...]:
     cautions = []
     names = ", ".join(scene.frames[n].path.name for n in motion.frames[:5])
     if motion.whole:
@@ -149,4 +126,4 @@ def _cautions(scene: Scene, sums: FrameSums, signal: NDArray[np.float64], motion
     return tuple(cautions)
 
 
-BURST = Pairing("two frames or more", lambda scene: len(scene.frames) >= 2, distinct, prepare, pair)
+BURST = stacked("two frames or more", lambda scene: len(scene.frames) >= 2, Stacking(True, conclude, share))

@@ -40,29 +40,6 @@ class Drift:
     flicker: bool
     residuals: Array
 
-    def ratio(self, number: int, plane: int) -> float:
-        """A frame's gain over the mean of the others'."""
-        rest = np.arange(len(self.gains)) != number
-        return float(self.gains[number, plane] / self.gains[rest, plane].mean())
-
-    def bring(self, number: int, plane: int, others: NDArray[np.float32], black: float) -> None:
-        """Bring the other frames' mean to a frame's own offset and gain, in place.
-
-        c = black + o + g/ḡ·(m − black − ō), ḡ and ō being means over the other frames.
-
-        Parameters
-        ----------
-        number, plane : int
-        others : ndarray, shape (h, w)
-            m, DN; changed in place.
-        black : float
-            DN.
-        """
-        rest = np.arange(len(self.gains)) != number
-        others -= np.float32(black + self.offsets[rest, plane].mean())
-        others *= np.float32(self.ratio(number, plane))
-        others += np.float32(black + self.offsets[number, plane])
-
 
 def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> Drift:
     """Fit each frame's offset, and gain if there is one, to block means.
@@ -93,8 +70,7 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
     flicker = False
     for plane in range(planes):
         s, w = signal[plane].ravel(), weights[plane]
-        for frame in range(n):
-            offsets[frame, plane], _, _ = _line(steps[frame, plane], None, w)
+        offsets[:, plane] = [_line(steps[frame, plane], None, w)[0] for frame in range(n)]
         slopes = [_line(steps[frame, plane], s, w) for frame in range(n)]
         error = np.array([error for *_, error in slopes])
         wanted = sum((slope / error) ** 2 for _, slope, error in slopes) > chdtri(n, SURE / planes)
@@ -112,21 +88,23 @@ def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, floa
     offset, slope, error, scale = 0.0, 0.0, np.inf, 1.0
     if not weights.any():
         return offset, slope, error
+    root = np.sqrt(weights)
     for _ in range(10):
         w = weights * kept
-        mean_y = float(w @ y / w.sum())
+        total = float(w.sum())
+        mean_y = float(w @ y) / total
         offset = mean_y
         if x is not None:
-            mean_x = float(w @ x / w.sum())
+            mean_x = float(w @ x) / total
             across = x - mean_x
             power = float(w @ across**2)
             if power > 0:
                 slope = float((w * across) @ (y - mean_y)) / power
                 error = power**-0.5
                 offset = mean_y - slope * mean_x
-        rest = y - offset - (slope * x if x is not None else 0.0)
-        scale = max(1.4826 * float(np.median(np.abs(rest) * np.sqrt(weights))), 1.0)
-        now = np.abs(rest) * np.sqrt(weights) <= OUTLYING * scale
+        rest = np.abs(y - offset - (slope * x if x is not None else 0.0)) * root
+        scale = max(1.4826 * float(np.partition(rest, len(rest) // 2)[len(rest) // 2]), 1.0)
+        now = rest <= OUTLYING * scale
         if not now.any() or (now == kept).all():
             break
         kept = now

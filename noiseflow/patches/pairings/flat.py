@@ -6,10 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
-from noiseflow.patches.defects import NO_DEFECTS, find_defects
-from noiseflow.patches.pairings.burst import distinct
-from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, same_setting, without_pixels
+from noiseflow.patches.blocks import Blocks
+from noiseflow.patches.defects import NO_DEFECTS, Defects, find_defects, joined
+from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, without_pixels
+from noiseflow.patches.pairings.stacked import distinct
+from noiseflow.patches.pairings.sums import HALO
 from noiseflow.patches.sources.scene import Scene
+from noiseflow.patches.stack import same_setting
+from noiseflow.raw.bayer import offsets
 from noiseflow.raw.image import RawImage
 
 __all__ = ["FLAT"]
@@ -78,26 +82,16 @@ def prepare(scene: Scene) -> Reference:
         return Reference({"a": a, "b": b, "valid": np.zeros(a.shape, bool)}, facts, (caution,))
     facts["levels_apart"] = _apart(facts)
 
-    def response(plane: int) -> NDArray[np.float32]:
-        return _response(facts, plane, a[plane], b[plane])
-
-    facts["response_sigma"] = [float(response(plane).std()) for plane in range(4)]
     light = np.mean([level.mean() for level, lost in zip(levels, clipped, strict=True) if not lost])
-    noise = np.mean(variances, 0) / np.mean(levels, 0) ** 2
-    defects = find_defects(
-        lambda plane: response(plane) / np.float32(np.sqrt(noise[plane])),
-        None,
-        sum(not lost for lost in clipped),
-        levels=(np.zeros((4, 1, 1)), np.inf),
-        structured=False,
-    )
-    facts |= {"masked_pixels": int(defects.mask.sum()), "defects": defects.facts}
+    noise = np.sqrt(np.mean(variances, 0)) / np.mean(levels, 0)
+    defects, mask, facts["response_sigma"] = _defects(facts, a, b, noise)
+    facts |= {"masked_pixels": int(mask.sum()), "defects": defects.facts}
     cautions = []
     if light < LIT_SIGMAS * np.sqrt(np.mean(variances)):
         cautions.append(f"{scene.name}: taken for a flat, but its level is {light:.3g} DN above black: dark frames?")
     if any(clipped):
         cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
-    return Reference({"a": a, "b": b, "valid": ~defects.mask}, facts, tuple(cautions))
+    return Reference({"a": a, "b": b, "valid": np.logical_not(mask, out=mask)}, facts, tuple(cautions))
 
 
 def pair(scene: Scene, number: int, reference: Reference) -> Pair:
@@ -111,8 +105,11 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     """
     noisy = scene.frames[number].read()
     facts = reference.facts
-    planes, black = noisy.planes(), noisy.levels()[0].ravel()
-    clean = np.empty(planes.shape, np.float32)
+    black = noisy.levels()[0].ravel()
+    # Views: a copy of the planes would be one array more in memory.
+    height, width = (length // 2 for length in noisy.mosaic.shape)
+    planes = [noisy.mosaic[y : 2 * height : 2, x : 2 * width : 2] for y, x in offsets(noisy.cfa)]
+    clean = np.empty((len(planes), height, width), np.float32)
     valid = reference.arrays["valid"]
     shares = []
     for index, out in enumerate(clean):
@@ -180,6 +177,46 @@ def _response(facts: Any, plane: int, a: NDArray[np.float32], b: NDArray[np.floa
     """Response p of each pixel, relative to the plane's mean, from all frames."""
     along, _ = _prediction(facts, plane, None)
     return np.asarray(a * np.float32(along[0]) + b * np.float32(along[1]), np.float32)
+
+
+def _defects(
+    facts: Any, a: NDArray[np.float32], b: NDArray[np.float32], noise: Array
+) -> tuple[Defects, NDArray[np.bool_], list[float]]:
+    """Dead and hot pixels, where they are, and the standard deviation of the response by plane.
+
+    Parameters
+    ----------
+    facts : mapping
+    a, b : ndarray, shape (4, h, w)
+    noise : ndarray, shape (4,)
+        Of one frame's pixel, as a part of the level.
+    """
+    planes, height, width = a.shape
+    mask = np.empty(a.shape, bool)
+    found, tops, moments = [], [], np.zeros((2, planes))
+    for blocks in Blocks((height, width)).strips():
+        rows = blocks.rows
+        around = slice(max(rows.start - HALO, 0), min(rows.stop + HALO, height))
+        inner = slice(rows.start - around.start, rows.stop - around.start)
+        response = np.stack([_response(facts, plane, a[plane, around], b[plane, around]) for plane in range(planes)])
+        own = response[:, inner].astype(np.float64)
+        moments += own.sum((1, 2)), (own**2).sum((1, 2))
+        response /= noise[:, None, None].astype(np.float32)
+        found.append(
+            find_defects(
+                response,
+                None,
+                sum(not lost for lost in facts["clipped"]),
+                levels=(np.zeros((4, 1, 1)), np.inf),
+                structured=False,
+                blocks=blocks,
+                inner=inner,
+            )
+        )
+        mask[:, rows] = found[-1].mask
+        tops.append(rows.start)
+    mean, square = moments / (height * width)
+    return joined(found, tops), mask, np.sqrt(np.maximum(square - mean**2, 0)).tolist()
 
 
 def _noise_variance(plane: NDArray[Any]) -> float:

@@ -80,7 +80,7 @@ def find_motion(
     variance : ndarray, shape (C, *grid)
         Of a block mean of one frame, DN²; infinite for blocks that are not judged.
     flows : sequence of sequence of Shift
-        Frame by frame, plane by plane; empty for the first frame.
+        Frame by frame, plane by plane.
     """
     n = len(residuals)
     # Around the middle of two frames half of the variance is left; the median of more adds its own.

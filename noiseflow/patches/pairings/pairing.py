@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
+from noiseflow.patches.pairings.shift import Shift
+from noiseflow.patches.pairings.sums import Sums
+from noiseflow.patches.shared import Share
 from noiseflow.patches.sources.scene import Frame, Scene
 from noiseflow.raw.image import RawImage
 
-__all__ = ["Pair", "Pairing", "Reference", "all_frames", "plain_reference", "same_setting", "without_pixels"]
+__all__ = ["Conclusion", "Pair", "Pairing", "Reference", "Stacking", "all_frames", "plain_reference", "without_pixels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,45 @@ class Reference:
     cautions: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Conclusion:
+    """What the sums over a scene's frames say.
+
+    Parameters
+    ----------
+    facts : mapping
+        As of `Reference`.
+    cautions : tuple of str
+    moving : ndarray of bool, shape `Sums.blocks.grid`, or None
+        Blocks whose pixels are not valid.
+    """
+
+    facts: Mapping[str, Any]
+    cautions: tuple[str, ...] = ()
+    moving: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """A pairing by the mean of a scene's frames, in steps that several processes can share.
+
+    Frames are packed one by one, rows of them summed strip by strip, and then the sums judged.
+
+    Parameters
+    ----------
+    structured : bool
+        Whether the frames show a scene, which may move and has edges; darks do not.
+    conclude : callable
+        (scene, sums, shifts frame by frame and plane by plane) to a `Conclusion`.
+    share : callable
+        (facts, number of a frame, its setting) to the `Share` that its clean signal is.
+    """
+
+    structured: bool
+    conclude: Callable[[Scene, Sums, Sequence[Sequence[Shift]]], Conclusion]
+    share: Callable[[Mapping[str, Any], int, RawImage], Share]
+
+
 @dataclass(frozen=True)
 class Pairing:
     """A way to pair.
@@ -75,6 +116,8 @@ class Pairing:
         One pass over the scene's frames, one in memory at a time.
     pair : callable
         The pair of frame n, given the reference; independent of the order.
+    stacking : Stacking, optional
+        The same in steps, if the clean signal is a mean of frames.
     """
 
     needs: str
@@ -82,6 +125,7 @@ class Pairing:
     usable: Callable[[Scene], Sequence[int]]
     prepare: Callable[[Scene], Reference]
     pair: Callable[[Scene, int, Reference], Pair]
+    stacking: Stacking | None = None
 
 
 def all_frames(scene: Scene) -> Sequence[int]:
@@ -97,28 +141,3 @@ def plain_reference(scene: Scene) -> Reference:
 def without_pixels(image: RawImage) -> RawImage:
     """A frame's setting and shape, without the memory of its pixels."""
     return replace(image, mosaic=np.broadcast_to(image.mosaic.dtype.type(0), image.mosaic.shape))
-
-
-def same_setting(first: RawImage, other: RawImage, *, exposure: bool = True) -> None:
-    """Refuse frames of two settings in one scene.
-
-    Parameters
-    ----------
-    first, other : RawImage
-    exposure : bool
-        Whether the exposure time counts.
-
-    Raises
-    ------
-    RawError
-        If camera, ISO, exposure, colour filter array or size differ.
-    """
-
-    def setting(image: RawImage) -> tuple[Any, ...]:
-        return image.camera, image.iso, image.exposure_s if exposure else None, image.cfa, image.mosaic.shape
-
-    if setting(first) != setting(other):
-        raise RawError(
-            f"{other.source}: {setting(other)} differs from {setting(first)} of {first.source}; a burst needs "
-            "one camera, ISO, exposure and size: put other settings into a folder of their own"
-        )

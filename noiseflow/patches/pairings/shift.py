@@ -1,20 +1,25 @@
 """Whether a whole frame is shifted against the scene, by optical flow."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Shift", "frame_shift"]
+from noiseflow.patches.stack import PLANES, Stack
+
+__all__ = ["Shift", "frame_shift", "frame_shifts"]
 
 ROWS = 64
 """Rows of a plane that are looked at, evenly spread."""
+SAMPLED = 8
+"""Of so many pixels one is looked at for their spread."""
 WILD = 6.0
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Shift of a frame's plane against the mean of the frames before it.
+    """Shift of a frame's plane against the mean of the other frames.
 
     Parameters
     ----------
@@ -31,6 +36,40 @@ class Shift:
     size: float
 
 
+def frame_shifts(stack: Stack, mean: NDArray[np.float32], numbers: Sequence[int]) -> list[list[Shift]]:
+    """Shift of some frames' planes, each against the mean of the other frames.
+
+    Parameters
+    ----------
+    stack : Stack
+    mean : ndarray, shape (4, h, w)
+        Of all frames, DN.
+    numbers : sequence of int
+        Of the frames.
+    """
+    height, width = stack.shape
+    shifts: list[list[Shift]] = [[] for _ in numbers]
+    if min(height, width) < 8:
+        return shifts
+    at = sample_rows(height)
+    around = (at[:, None] + np.arange(-1, 2)).ravel()
+    own = np.float32(1 / (len(stack.frames) - 1))
+    for plane in range(PLANES):
+        middle = mean[plane][around].reshape(len(at), 3, width)
+        for found, number in zip(shifts, numbers, strict=True):
+            # Mean of the others less the frame itself, and from it that mean.
+            step = middle - stack.frames[number].planes[plane][around].reshape(middle.shape)
+            others = middle + own * step
+            step = (step * -(1 + own))[:, 1]
+            found.append(frame_shift(step, others))
+    return shifts
+
+
+def sample_rows(height: int) -> NDArray[np.intp]:
+    """The rows of a plane that are looked at."""
+    return np.unique(np.linspace(1, height - 2, min(ROWS, height - 2)).astype(np.intp))
+
+
 def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
     """Fit frame − mean = o + g·mean − δ·∇mean by least squares.
 
@@ -42,28 +81,32 @@ def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
 
     Parameters
     ----------
-    step : ndarray, shape (h, w)
-        Frame less mean, DN.
-    mean : ndarray, shape (h, w)
-        DN.
+    step : ndarray, shape (k, w)
+        Frame less mean on some rows, DN.
+    mean : ndarray, shape (k, 3, w)
+        On these rows, the one above and the one below, DN.
     """
-    height, width = mean.shape
-    if min(height, width) < 8:
-        return Shift(0.0, 0.0, 0.0)
-    rows = np.unique(np.linspace(1, height - 2, min(ROWS, height - 2)).astype(np.intp))
-    r = step[rows, 1:-1].astype(np.float64).ravel()
-    across = ((mean[rows, 2:] - mean[rows, :-2]) / 2).astype(np.float64).ravel()
-    down = ((mean[rows + 1, 1:-1] - mean[rows - 1, 1:-1]) / 2).astype(np.float64).ravel()
-    level = mean[rows, 1:-1].astype(np.float64).ravel()
-    kept = np.abs(r - np.median(r)) <= WILD * max(1.4826 * float(np.median(np.abs(r - np.median(r)))), 0.5)
-    design = np.stack([np.ones_like(r), level - level.mean(), across, down], 1)[kept]
-    r = r[kept]
-    normal = design.T @ design
-    inverse = np.linalg.pinv(normal, hermitian=True)
-    found = inverse @ (design.T @ r)
-    rest = r - design @ found
-    covariance = (inverse @ ((design * rest[:, None] ** 2).T @ design) @ inverse)[2:, 2:]
+    r = step[:, 1:-1].ravel()
+    across = ((mean[:, 1, 2:] - mean[:, 1, :-2]) / 2).ravel()
+    down = ((mean[:, 2, 1:-1] - mean[:, 0, 1:-1]) / 2).ravel()
+    level = mean[:, 1, 1:-1].ravel()
+    # A part of the pixels tells the spread well enough.
+    some = r[::SAMPLED]
+    middle = np.median(some)
+    spread = float(np.median(np.abs(some - middle)))
+    kept = np.abs(r - middle) <= WILD * max(1.4826 * spread, 0.5)
+    level -= level.mean(dtype=np.float64).astype(np.float32)
+    design = np.stack([np.ones_like(r), level, across, down]).astype(np.float64)
+    if not kept.all():
+        design, r = design[:, kept], r[kept]
+    r = r.astype(np.float64)
+    inverse = np.linalg.pinv(design @ design.T, hermitian=True)
+    found = inverse @ (design @ r)
+    rest = r - found @ design
+    square = float(rest @ rest)
+    weighted = design * rest
+    covariance = (inverse @ (weighted @ weighted.T) @ inverse)[2:, 2:]
     flow = found[2:]
     chi2 = float(flow @ np.linalg.pinv(covariance, hermitian=True) @ flow)
     explained = float(flow @ np.linalg.pinv(inverse[2:, 2:], hermitian=True) @ flow)
-    return Shift(chi2, explained / max(float(rest @ rest) + explained, 1e-12), float(np.hypot(*flow)))
+    return Shift(chi2, explained / max(square + explained, 1e-12), float(np.hypot(*flow)))

@@ -1,157 +1,178 @@
-"""One pass over the frames of a scene: their sum, their temporal variance, their block means."""
+"""Over the frames of a scene: their mean, their temporal variance, their block means, a strip of rows at a time."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
-from noiseflow.patches.blocks import Blocks
-from noiseflow.patches.pairings.pairing import same_setting, without_pixels
-from noiseflow.patches.pairings.shift import Shift, frame_shift
-from noiseflow.patches.sources.scene import Scene
-from noiseflow.raw.image import RawImage
+from noiseflow.patches.blocks import SIDE, Blocks
+from noiseflow.patches.defects import Defects, find_defects, joined
+from noiseflow.patches.schema import NOISY_TYPE
+from noiseflow.patches.stack import PLANES, Stack
 
-__all__ = ["FrameSums", "sum_frames"]
+__all__ = ["MOST_FRAMES", "Strip", "Sums", "strips", "sum_strip"]
 
 MOST_FRAMES = 2**16
 """A sum of so many 16-bit frames is still exact in 32 bits."""
 
-
 SATURATED = 0.9
 """Part of the white level above which noise and flicker may reach it."""
 
+HALO = 2
+"""Rows beside a strip that are looked at with it: a defect is told from its neighbours, and they from theirs."""
 
-class FrameSums:
-    """Adds frames one at a time; holds a sum and a sum of squares, and no frame.
+BYTES_AT_ONCE = 1 << 25
+"""So much of all frames' one row of blocks is in memory at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """What some rows of all frames show, by plane and by block.
 
     Parameters
     ----------
-    first : RawImage
-        What the others must be like; it is not added.
+    mean : ndarray of float32, shape (4, rows, w)
+        Temporal mean, DN.
+    defects : Defects
+    middles : ndarray of float32, shape (n, 4, *grid)
+        Block means (`Blocks.middles`) of each frame less the frames' mean, DN.
+    signal, contrast, highest, variance : ndarray, shape (4, *grid)
+        Of the temporal mean: mean of each block; standard deviation over its quarters; its largest
+        value; and the mean temporal variance of its pixels.  DN, DN².
+    """
 
-    Attributes
+    mean: NDArray[np.float32]
+    defects: Defects
+    middles: NDArray[np.float32]
+    signal: NDArray[np.float64]
+    contrast: NDArray[np.float64]
+    highest: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All but the pixels, by name."""
+        names = ("middles", "signal", "contrast", "highest", "variance")
+        return {name: getattr(self, name) for name in names}
+
+
+def strips(shape: tuple[int, int]) -> list[Blocks]:
+    """The rows of blocks of planes that are worked on together."""
+    return list(Blocks(shape).strips())
+
+
+def sum_strip(stack: Stack, blocks: Blocks, *, structured: bool) -> Strip:
+    """Sum some rows of all frames, and look for defects in them.
+
+    The temporal variance is about the frames' means, so that drift of the whole frame is none
+    of a pixel's.
+
+    Parameters
     ----------
-    total : ndarray of uint32, shape (C, h, w)
-        Exact sum of the codes.
-    levels : list of ndarray, shape (C,)
-        Mean of each frame's planes, DN.
-    middles : list of ndarray of float32, shape (C, *grid)
-        Block means (`Blocks.middles`) of each frame less those of the first, DN.
-    flows : list of list of Shift
-        Of each frame's planes against the mean of the frames before it; none for the first.
+    stack : Stack
+    blocks : Blocks
+        The rows.
+    structured : bool
+        Whether the frames show a scene; darks do not.
+    """
+    count = len(stack.frames)
+    if count > MOST_FRAMES:
+        raise RawError(f"{stack.setting.source}: more than {MOST_FRAMES} frames in one scene; split the folder")
+    (height, width), rows = stack.shape, blocks.rows
+    around = slice(max(rows.start - HALO, 0), min(rows.stop + HALO, height))
+    inner = slice(rows.start - around.start, rows.stop - around.start)
+    levels = stack.levels
+    shifts = (levels - levels.mean(0)).astype(np.float32)
+    mean = np.empty((PLANES, around.stop - around.start, width), np.float32)
+    variance = np.empty_like(mean)
+    middles = np.empty((count, PLANES, *blocks.grid), np.float32)
+    at_once = max(1, BYTES_AT_ONCE // (SIDE * width * (NOISY_TYPE.itemsize + mean.itemsize)))
+    groups = [slice(start, start + at_once) for start in range(0, count, at_once)]
+    for plane in range(PLANES):
+        place = 0
+        for part, piece in _pieces(blocks, inner, around.stop - around.start):
+            rows_read = slice(around.start + piece.start, around.start + piece.stop)
+            total = np.zeros(mean[plane, piece].shape, np.uint32)
+            codes = np.empty(0, NOISY_TYPE)
+            for group in groups:
+                codes = stack.rows(plane, rows_read, group)
+                total += codes.sum(0, dtype=np.uint32)
+            np.divide(total, count, out=mean[plane, piece], casting="same_kind")
+            variance[plane, piece] = 0
+            for group in groups:
+                if len(groups) > 1:
+                    codes = stack.rows(plane, rows_read, group)
+                step = codes.astype(np.float32)
+                step -= mean[plane, piece]
+                step -= shifts[group, plane, None, None]
+                if part is not None:
+                    middles[group, plane, place] = part.middles(step)[:, 0] + shifts[group, plane, None]
+                variance[plane, piece] += np.einsum("nij,nij->ij", step, step)
+            place += part is not None
+        variance[plane] /= np.float32(max(count - 1, 1))
+    black, white = stack.setting.levels()
+    found = find_defects(
+        mean,
+        variance,
+        count,
+        levels=(black, white),
+        drift_variance=drift_variance(levels),
+        structured=structured,
+        blocks=blocks,
+        inner=inner,
+    )
+    own, spread = mean[:, inner], variance[:, inner]
+    return Strip(
+        mean=own,
+        defects=found,
+        middles=middles,
+        signal=np.stack([blocks.means(each) for each in own]),
+        contrast=blocks.quarters(own).std(-1),
+        highest=np.stack([blocks.maxima(each) for each in own]).astype(np.float64),
+        variance=np.stack([blocks.means(each) for each in spread]),
+    )
+
+
+def _pieces(blocks: Blocks, inner: slice, rows: int) -> Iterable[tuple[Blocks | None, slice]]:
+    """Each row of blocks with its pixels' rows, and the rows beside them."""
+    if inner.start:
+        yield None, slice(0, inner.start)
+    for part in blocks.strips(1):
+        start = part.rows.start - blocks.rows.start + inner.start
+        yield part, slice(start, start + part.rows.stop - part.rows.start)
+    if inner.stop < rows:
+        yield None, slice(inner.stop, rows)
+
+
+def drift_variance(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance of the frames' means, DN², shape (4,)."""
+    return np.asarray(np.var(levels, axis=0, ddof=1) if len(levels) > 1 else np.zeros(levels.shape[1]))
+
+
+class Sums:
+    """What all rows show: the strips put together, without their pixels.
+
+    Parameters
+    ----------
+    stack : Stack
+    found : sequence of mapping
+        `Strip.arrays`, from the top down.
+    defects : sequence of Defects
     """
 
-    def __init__(self, first: RawImage) -> None:
-        self.black, self.white = first.levels()
-        self._first = without_pixels(first)
-        height, width = (length // 2 for length in first.mosaic.shape)
-        self.blocks = Blocks((height, width))
-        shape = (4, height, width)
-        self.total = np.zeros(shape, np.uint32)
-        self._squares = np.zeros(shape, np.float32)
-        self.levels: list[NDArray[np.float64]] = []
-        self.middles: list[NDArray[np.float32]] = []
-        self.flows: list[list[Shift]] = []
-
-    @property
-    def count(self) -> int:
-        """Frames added."""
-        return len(self.levels)
-
-    def add(self, image: RawImage) -> None:
-        """Add one frame.
-
-        Raises
-        ------
-        RawError
-            A frame of another setting, codes that are no integers, or too many frames.
-        """
-        same_setting(self._first, image)
-        if not np.issubdtype(image.mosaic.dtype, np.integer):
-            raise RawError(f"{image.source}: codes of type {image.mosaic.dtype}; a burst needs integers")
-        if self.count == MOST_FRAMES:
-            raise RawError(f"{image.source}: more than {MOST_FRAMES} frames in one scene; split the folder")
-        planes, n = image.planes(), self.count
-        level = planes.mean((1, 2))
-        shift = level - self.levels[0] if n else np.zeros(len(planes))
-        middles = np.zeros((len(planes), *self.blocks.grid), np.float32)
-        flows: list[Shift] = []
-        if n:
-            # Welford's update, each frame brought to the first one's level: float32 would lose a
-            # sum of squares of the codes themselves.
-            shifts = np.sum(self.levels, 0) - n * self.levels[0]
-            before = np.mean(
-                [each - moved[:, None, None] for each, moved in zip(self.middles, self._shifts(), strict=True)], 0
-            )
-            for index, plane in enumerate(planes):
-                mean = self.total[index] * np.float32(1 / n)
-                step = plane - mean
-                step -= np.float32(shift[index] - shifts[index] / n)
-                flows.append(frame_shift(step, mean))
-                del mean
-                middles[index] = self.blocks.middles(step) + before[index] + shift[index]
-                step *= step
-                step *= np.float32(n / (n + 1))
-                self._squares[index] += step
-        self.total += planes
-        self.levels.append(level)
-        self.middles.append(middles)
-        self.flows.append(flows)
-
-    def _shifts(self) -> list[NDArray[np.float64]]:
-        return [level - self.levels[0] for level in self.levels]
-
-    def mean(self, plane: int) -> NDArray[np.float32]:
-        """Temporal mean of a plane, DN, shape (h, w)."""
-        mean: NDArray[np.float32] = (self.total[plane] / np.float64(self.count)).astype(np.float32)
-        return mean
-
-    def variance(self, plane: int) -> NDArray[np.float32]:
-        """Temporal variance of a plane's pixels about the frames' means, DN², shape (h, w)."""
-        variance: NDArray[np.float32] = self._squares[plane] / np.float32(max(self.count - 1, 1))
-        return variance
-
-    def drift_variance(self) -> NDArray[np.float64]:
-        """Variance of the frames' means, DN², shape (C,)."""
-        return np.asarray(np.var(self.levels, axis=0, ddof=1) if self.count > 1 else np.zeros(len(self.total)))
-
-    def block_signal(self) -> NDArray[np.float64]:
-        """Mean signal above black of each block, DN, shape (C, *grid)."""
-        signal = np.stack([self.blocks.means(plane) for plane in self.total]) / self.count
-        return np.asarray(signal - self.black)
-
-    def block_contrast(self) -> NDArray[np.float64]:
-        """Standard deviation of the signal over each block's quarters, DN, shape (C, *grid)."""
-        return np.stack([self.blocks.quarters(plane).std(2) for plane in self.total]) / self.count
-
-    def block_saturated(self) -> NDArray[np.bool_]:
-        """Blocks with a pixel whose mean is within 10 % of the white level, shape (C, *grid)."""
-        highest = np.stack([self.blocks.maxima(plane) for plane in self.total]) / self.count
-        return np.asarray(highest > SATURATED * self.white)
-
-    def block_variance(self) -> NDArray[np.float64]:
-        """Mean temporal variance of each block's pixels, at least that of rounding; DN², shape (C, *grid)."""
-        means = np.stack([self.blocks.means(self.variance(index)) for index in range(len(self.total))])
-        variance: NDArray[np.float64] = np.maximum(means, 1 / 12)
-        return variance
-
-
-def sum_frames(scene: Scene) -> FrameSums:
-    """Sum all frames of a scene, reading each once.
-
-    Raises
-    ------
-    RawError
-        A frame that cannot be read, or frames of two settings.
-    """
-    sums: FrameSums | None = None
-    for frame in scene.frames:
-        image: Any = frame.read()
-        if sums is None:
-            sums = FrameSums(image)
-        sums.add(image)
-        del image
-    if sums is None:
-        raise RawError(f"{scene.name}: no frame")
-    return sums
+    def __init__(self, stack: Stack, found: Sequence[dict[str, NDArray[Any]]], defects: Sequence[Defects]) -> None:
+        self.count = len(stack.frames)
+        self.levels = stack.levels
+        self.black, self.white = stack.setting.levels()
+        self.blocks = Blocks(stack.shape)
+        whole = {name: np.concatenate([each[name] for each in found], -2) for name in found[0]}
+        self.middles = whole["middles"]
+        self.signal = whole["signal"] - self.black
+        self.contrast = whole["contrast"]
+        self.saturated = whole["highest"] > SATURATED * self.white
+        # At least that of rounding.
+        self.variance = np.maximum(whole["variance"], 1 / 12)
+        tops = [blocks.rows.start for blocks in strips(stack.shape)]
+        self.defects = joined(defects, tops)
