@@ -15,9 +15,6 @@ __all__ = ["LineNoise"]
 NONE = 1e-7
 """The r of a camera without line noise: at 10,000 pixels a line it adds 0.1 % to the variance of their mean."""
 
-ENOUGH = 1000
-"""Lines of more than half of the largest |d|² that make the others needless."""
-
 SURE = 4.0
 """Standard errors above 0 from which line noise is taken to be there."""
 
@@ -147,9 +144,6 @@ def _moment(products: Tensor, expected: Tensor, norm: Tensor) -> float:
     A line's own estimate has the variance 2(1/|d|² + r)², by which it is weighted.
     """
     value, usable = 0.0, expected > 0
-    # In the dark if there is enough of it: in light, drift of the light is common to a line too.
-    dark = usable & (norm > norm.max() / 2)
-    usable = dark if int(dark.sum()) >= ENOUGH else usable
     if not usable.any():
         return 0.0
     estimate, norm = products[usable] / expected[usable], norm[usable]
