@@ -17,7 +17,7 @@ from noiseflow.simulate import CameraPhysics, load_camera
 __all__ = ["moments", "real_rows", "row_ratio", "simulated_rows"]
 
 NAMES = ("physics_flow", "noise_flow", "nlf")
-BINS, ENOUGH, DRAWS, PATCHES = 16, 10_000, 8, 600
+BINS, ENOUGH, DRAWS, PATCHES = 16, 10_000, 4, 450
 WIDTHS = (32, 256, 4000)
 ROWS = 2048
 """Sensor rows that are sampled at each width: they know a variance to 3.1 %."""

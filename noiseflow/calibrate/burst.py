@@ -14,6 +14,8 @@ __all__ = ["BurstNoise", "burst_noise"]
 
 Array = NDArray[np.float64]
 
+TILE, GROUPS = 8, 32
+
 
 @dataclass(frozen=True, eq=False)
 class BurstNoise:
@@ -52,8 +54,8 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
 
     For each frame t the others' mean m stands for the scene: d = x_t − g_t·m has variance
     σ²(m)·n/(n − 1), and m is independent of x_t, so that sorting by m does not bias
-    it.  g_t takes up flicker of the whole frame.  The error bars are by jackknife over 16
-    blocks of the frame.
+    it.  g_t takes up flicker of the whole frame.  The error bars are by jackknife over 32
+    groups of small tiles, each group spread over the whole scene.
 
     Parameters
     ----------
@@ -83,11 +85,12 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
     edges = np.unique(np.quantile(mean[good], np.linspace(0, 1, cells + 1)))
     if len(edges) < 4:
         raise DataError("burst: the scene has one level of signal only; photograph something with light and shade")
-    block = (np.arange(height)[:, None] * 4 // height) * 4 + np.arange(width)[None] * 4 // width
+    # 11 and 32 share no factor: neighbouring tiles are of different groups, in both directions.
+    block = (np.arange(height)[:, None] // TILE * 11 + np.arange(width)[None] // TILE) % GROUPS
     gradient = np.hypot(*np.gradient(_smooth(mean)))
     steep = gradient > np.quantile(gradient[good], 0.9)
     flat = gradient < np.quantile(gradient[good], 0.5)
-    shape = (16, len(edges) - 1)
+    shape = (GROUPS, len(edges) - 1)
     count, signal, square = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     by_slope = np.zeros((2, 2, shape[1]))
     for frame in stack:
@@ -120,7 +123,7 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
     present = count.sum(1) > 0
     parameters, x, y = line(present)
     names = np.flatnonzero(present)
-    jack = np.stack([line(present & (np.arange(16) != name))[0] for name in names])
+    jack = np.stack([line(present & (np.arange(GROUPS) != name))[0] for name in names])
     m = len(names)
     covariance = (m - 1) / m * (jack - jack.mean(0)).T @ (jack - jack.mean(0))
     both = (by_slope[:, 1] > 200).all(0)

@@ -1,7 +1,7 @@
 """Points of a photon-transfer curve, and which of them a fit may use."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class Curve:
         Whether one dark serves all levels, so that its error is common to them.
     clipped : ndarray
         Part of the pixels at the highest code.
+    signal_error : ndarray
+        Standard error of `signal`, DN; 0 where it is not known.
     """
 
     exposure: Array
@@ -41,6 +43,7 @@ class Curve:
     dark_error: Array
     clipped: Array
     shared_dark: bool = False
+    signal_error: Array = field(default_factory=lambda: np.zeros(1))
 
     def select(self, chosen: NDArray[np.bool_]) -> "Curve":
         """Only some of the points."""
@@ -53,6 +56,7 @@ class Curve:
             self.dark_error[chosen],
             self.clipped[chosen],
             self.shared_dark,
+            np.broadcast_to(self.signal_error, self.signal.shape)[chosen],
         )
 
 

@@ -7,9 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.calibrate.curve import Curve
-from noiseflow.calibrate.estimate import Estimate, from_error
+from noiseflow.calibrate.estimate import LEVEL, Estimate, quantile
+from noiseflow.calibrate.photon_transfer import PhotonTransfer
 
 __all__ = ["Linearity", "linearity"]
+
+
+DRAWS, SEED = 8000, 1288
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +28,8 @@ class Linearity:
         Saturation capacity, e⁻; None where the series does not reach it.
     saturation_dn : Estimate or None
         Signal above dark of the saturation point, DN.
+    step_e : float or None
+        The step of the series above saturation, e⁻.
     error_percent : float or None
         Largest departure from the line of least relative squares between 5 and 95 % of
         saturation; None if fewer than three levels are there.
@@ -34,15 +40,18 @@ class Linearity:
     responsivity: float
     saturation: Estimate | None
     saturation_dn: Estimate | None
+    step_e: float | None
     error_percent: float | None
     deviations: NDArray[np.float64]
 
 
-def linearity(curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, gain: Estimate) -> Linearity:
+def linearity(curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, fit: PhotonTransfer) -> Linearity:
     """Responsivity R = Σ x e / Σ e² over the linear range; saturation capacity R·e_sat / K.
 
-    The exposure of saturation is known to the step of the series: a uniform error of one
-    step is added.
+    e_sat is the exposure *of the series* at which the temporal variance is largest: that is what
+    EMVA 1288 defines and what published figures are.  The sensor's own capacity lies up to a
+    step of the series above it (`step_e`).  Which exposure it is, is known only as well as the
+    variances are: the interval is over draws of these from their error bars, and of K.
 
     Parameters
     ----------
@@ -52,8 +61,8 @@ def linearity(curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, g
         The linear range.
     saturation : int or None
         Index of the saturation point.
-    gain : Estimate
-        K, DN/e⁻.
+    fit : PhotonTransfer
+        With K, and how far the variances scatter beyond counting.
 
     References
     ----------
@@ -61,14 +70,11 @@ def linearity(curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, g
     """
     exposure, signal = curve.exposure, curve.signal
     responsivity = float(signal[chosen] @ exposure[chosen]) / float(exposure[chosen] @ exposure[chosen])
-    capacity = level = None
+    capacity = level = step = None
     if saturation is not None:
+        capacity, level = _saturation(curve, saturation, responsivity, fit)
         later = exposure[exposure > exposure[saturation]]
-        step = float(later.min() - exposure[saturation]) / math.sqrt(12) if len(later) else 0.0
-        relative = math.hypot(step / exposure[saturation], gain.standard_error / gain.value)
-        electrons = responsivity * float(exposure[saturation]) / gain.value
-        capacity = from_error(electrons, electrons * relative, "e-")
-        level = from_error(float(signal[saturation]), step * responsivity, "DN")
+        step = responsivity * float(later.min() - exposure[saturation]) / fit.gain.value if len(later) else None
     top = signal[saturation] if saturation is not None else signal.max()
     inside = (signal >= 0.05 * top) & (signal <= 0.95 * top)
     deviations = np.full(len(signal), np.nan)
@@ -80,4 +86,28 @@ def linearity(curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, g
         line = slope * exposure[inside] + offset
         deviations[inside] = 100 * (signal[inside] - line) / line
         worst = float(np.nanmax(np.abs(deviations)))
-    return Linearity(responsivity, capacity, level, worst, deviations)
+    return Linearity(responsivity, capacity, level, step, worst, deviations)
+
+
+def _saturation(curve: Curve, at: int, responsivity: float, fit: PhotonTransfer) -> tuple[Estimate, Estimate]:
+    """Capacity in e⁻ and signal in DN at the point of largest variance."""
+    generator = np.random.default_rng(SEED)
+    deviation = np.nan_to_num(curve.variance_error)
+    if math.isfinite(fit.misfit):
+        deviation = deviation * math.sqrt(max(fit.misfit, 1.0))
+    peaks = np.argmax(curve.variance + deviation * generator.standard_normal((DRAWS, len(deviation))), axis=1)
+    half = fit.gain.interval[1] - fit.gain.value
+    gains = fit.gain.value + half / quantile(math.inf) * generator.standard_normal(DRAWS)
+    ends = [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]
+    found = []
+    for drawn, value, unit in (
+        (responsivity * curve.exposure[peaks] / gains, responsivity * curve.exposure[at] / fit.gain.value, "e-"),
+        (
+            curve.signal[peaks] + np.nan_to_num(curve.signal_error)[peaks] * generator.standard_normal(DRAWS),
+            curve.signal[at],
+            "DN",
+        ),
+    ):
+        low, high = (float(end) for end in np.quantile(drawn, ends))
+        found.append(Estimate(float(value), float(drawn.std()), (min(low, value), max(high, value)), unit))
+    return found[0], found[1]

@@ -1,12 +1,12 @@
 """Spatial nonuniformity: dark signal (DSNU) and photo response (PRNU)."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from noiseflow.calibrate.estimate import Estimate, root, scaled
+from noiseflow.calibrate.estimate import Estimate, scaled
 from noiseflow.calibrate.stack import Components, Stack, components, effective_fraction
+from noiseflow.calibrate.variance import Part, negative, root_of
 from noiseflow.errors import DataError
 
 __all__ = ["Nonuniformity", "nonuniformity", "photo_response"]
@@ -51,8 +51,7 @@ def nonuniformity(stack: Stack, temporal: Components | None = None) -> Nonunifor
     ----------
     EMVA Standard 1288, release 3.1, 8.1–8.3; release 4.0, 8.3, for the split.
     """
-    variances = _variances(stack, temporal or components(stack))
-    return Nonuniformity(*(root(value, error, "DN") for value, error in variances))
+    return Nonuniformity(*(root_of(parts, "DN") for parts in _variances(stack, temporal or components(stack))))
 
 
 def photo_response(bright: Stack, dark: Stack) -> Nonuniformity:
@@ -62,7 +61,7 @@ def photo_response(bright: Stack, dark: Stack) -> Nonuniformity:
             f"PRNU: the bright stack ({bright.level:.4g} DN) is no brighter than the dark ({dark.level:.4g})"
         )
     pairs = zip(_variances(bright, components(bright)), _variances(dark, components(dark)), strict=True)
-    return Nonuniformity(*(root(b - d, math.hypot(eb, ed), "DN") for (b, eb), (d, ed) in pairs))
+    return Nonuniformity(*(root_of([*b, *negative(d)], "DN") for b, d in pairs))
 
 
 def percent(estimate: Estimate, signal: float) -> Estimate:
@@ -70,24 +69,36 @@ def percent(estimate: Estimate, signal: float) -> Estimate:
     return scaled(estimate, 100 / signal, "%")
 
 
-def _variances(stack: Stack, temporal: Components) -> list[tuple[float, float]]:
-    """Variance and its standard error: total, pixel, row, column; DN²."""
+def _variances(stack: Stack, temporal: Components) -> list[list[Part]]:
+    """Mean squares that make up the variances, DN²: total, pixel, row, column."""
     n, (height, width) = stack.frames, stack.mean.shape
     mean = stack.mean.astype(np.float64)
     mean -= mean.mean()
     rows, columns = mean.mean(1), mean.mean(0)
     square = float(np.vdot(mean, mean))
-    mean_rows = float(rows @ rows) / (height - 1)
-    mean_columns = float(columns @ columns) / (width - 1)
     both = (height - 1) * (width - 1)
     mean_pixels = (square - width * float(rows @ rows) - height * float(columns @ columns)) / both
-    pixel = mean_pixels - temporal.pixel / n
-    row = mean_rows - mean_pixels / width - temporal.row / n
-    column = mean_columns - mean_pixels / height - temporal.column / n
     mean -= rows[:, None] + columns
-    fourth = float((mean**4).mean()) / max(float((mean**2).mean()) ** 2, 1e-300) if square > 0 else 3.0
-    error_pixel = mean_pixels * math.sqrt(max(fourth - 1, 1.0) / both)
-    error_row = mean_rows * math.sqrt(2 / ((height - 1) * effective_fraction(rows[None])))
-    error_column = mean_columns * math.sqrt(2 / ((width - 1) * effective_fraction(columns[None])))
-    total_error = math.sqrt(error_pixel**2 + error_row**2 + error_column**2)
-    return [(pixel + row + column, total_error), (pixel, error_pixel), (row, error_row), (column, error_column)]
+    second = float(np.vdot(mean, mean)) / mean.size
+    fourth = float((mean**4).mean()) / second**2 if second > 0 else 3.0
+    pixels = (mean_pixels, 2 * both / max(fourth - 1, 1.0))
+    row, column = (
+        (float(lines @ lines) / (len(lines) - 1), (len(lines) - 1) * effective_fraction(lines[None]))
+        for lines in (rows, columns)
+    )
+
+    def part(factor: float) -> Part:
+        return mean_pixels * factor, pixels[1]
+
+    def less(*parts: Part) -> list[Part]:
+        return [(-value / n, free) for value, free in parts]
+
+    # Of independent parts: each mean square stands once.
+    of_noise = (*temporal.row_parts[:1], *temporal.column_parts[:1])
+    of_pixels = (temporal.pixel * (1 - 1 / width - 1 / height), temporal.pixel_parts[0][1])
+    return [
+        [part(1 - 1 / width - 1 / height), row, column, *less(of_pixels, *of_noise)],
+        [pixels, *less(*temporal.pixel_parts)],
+        [row, part(-1 / width), *less(*temporal.row_parts)],
+        [column, part(-1 / height), *less(*temporal.column_parts)],
+    ]

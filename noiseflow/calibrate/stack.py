@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseflow.calibrate.variance import Part, total_of
 from noiseflow.errors import DataError
 
-__all__ = ["Components", "Stack", "StackSums", "components", "effective_fraction", "stack_frames"]
+__all__ = ["Components", "Stack", "StackSums", "components", "effective_fraction", "mean_error", "stack_frames"]
 
 Array = NDArray[np.float64]
 
@@ -63,15 +64,17 @@ class Stack:
 
 @dataclass(frozen=True)
 class Components:
-    """Variances in DN² by where they come from, with the variances of these estimates.
+    """Variances in DN² by where they come from.
 
     `total` = `pixel` + `row` + `column`; a component may come out negative.
 
     Parameters
     ----------
     total, pixel, row, column : float
-    total_error, row_error, column_error : float
-        Standard errors of the variances.
+    total_error : float
+        Standard error of the total.
+    pixel_parts, row_parts, column_parts : tuple of (float, float)
+        Mean squares that make up each, with their degrees of freedom.
     """
 
     total: float
@@ -79,8 +82,14 @@ class Components:
     row: float
     column: float
     total_error: float
-    row_error: float
-    column_error: float
+    pixel_parts: tuple[Part, ...]
+    row_parts: tuple[Part, ...]
+    column_parts: tuple[Part, ...]
+
+    @property
+    def row_error(self) -> float:
+        """Standard error of the row variance, DN²."""
+        return total_of(self.row_parts)[1]
 
 
 class StackSums:
@@ -219,21 +228,29 @@ def components(stack: Stack, *, temporal_correlation: bool = True) -> Components
     mean_columns = square_columns / (free * (width - 1))
     pixel = max(square - width * square_rows - height * square_columns, 0.0) / (free * (height - 1) * (width - 1))
     row, column = mean_rows - pixel / width, mean_columns - pixel / height
-    spread = 2 + excess_kurtosis(stack.sample)
-    error_pixel = pixel**2 * spread / (free * size)
-    error_rows = 2 * mean_rows**2 / (free * (height - 1) * (effective_fraction(rows) if temporal_correlation else 1))
-    error_columns = (
-        2 * mean_columns**2 / (free * (width - 1) * (effective_fraction(columns) if temporal_correlation else 1))
+    own = (pixel, 2 * free * size / (2 + excess_kurtosis(stack.sample)))
+    of_rows, of_columns = (
+        (mean, free * (lines.shape[1] - 1) * (effective_fraction(lines) if temporal_correlation else 1))
+        for mean, lines in ((mean_rows, rows), (mean_columns, columns))
     )
+    shared = pixel * (1 - 1 / width - 1 / height)
     return Components(
         total=pixel + row + column,
         pixel=pixel,
         row=row,
         column=column,
-        total_error=float(np.sqrt(error_pixel + error_rows + error_columns)),
-        row_error=float(np.sqrt(error_rows + error_pixel / width**2)),
-        column_error=float(np.sqrt(error_columns + error_pixel / height**2)),
+        total_error=total_of(((shared, own[1]), of_rows, of_columns))[1],
+        pixel_parts=(own,),
+        row_parts=(of_rows, (-pixel / width, own[1])),
+        column_parts=(of_columns, (-pixel / height, own[1])),
     )
+
+
+def mean_error(stack: Stack, noise: Components) -> float:
+    """Standard error of a stack's level from its pixels, rows and columns, DN; drift is not in it."""
+    height, width = stack.mean.shape
+    parts = ((noise.pixel, height * width), (noise.row, height), (noise.column, width))
+    return float(np.sqrt(sum(max(variance, 0.0) / count for variance, count in parts) / stack.frames))
 
 
 def excess_kurtosis(sample: NDArray[Any]) -> float:

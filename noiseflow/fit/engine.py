@@ -23,6 +23,7 @@ from noiseflow.fit.schedule import learning_rate
 from noiseflow.fit.settings import TrainSettings
 from noiseflow.fit.state import TrainState, fill_optimiser, optimiser_tensors, read_state, write_state
 from noiseflow.fit.weights import Average, Weights, copied, holding
+from noiseflow.flows.shifted import can_compile, compiled
 from noiseflow.models.files import STATE
 from noiseflow.progress import Progress, silent
 
@@ -33,6 +34,9 @@ BAD_BATCH = "bad_batch.safetensors"
 
 MOST_SKIPPED = 5
 """Steps with a loss that is not finite, between two looks, after which a training stops."""
+
+COMPILED_FROM = 100_000
+"""Patches in a training from which compiling, half a minute the first time, pays back."""
 
 CHECK = 10
 """Steps between two looks at what would make a GPU wait."""
@@ -102,7 +106,9 @@ def train(
     DataError
         The loss was not finite in several steps.
     """
-    with repeatable(device), _Ahead(objective, length) as batches:
+    # By the whole length, not by what is left of it: other kernels round otherwise.
+    pays = settings.compile == "auto" and can_compile() and length.steps * length.samples >= COMPILED_FROM
+    with repeatable(device), _Ahead(objective, length) as batches, compiled(pays or settings.compile == "on"):
         run = _Run(model, objective, settings, length, out, device)
         if resume:
             run.restore(arguments)
@@ -293,7 +299,9 @@ class _Run:
     @torch.no_grad()
     def _held_out(self) -> float:
         self.model.eval()
-        return self.objective.held_out(self.model)
+        # Batches of other sizes than those trained on would be compiled anew.
+        with compiled(False):
+            return self.objective.held_out(self.model)
 
     def _row(self, train: float, held_out: float) -> dict[str, float]:
         name, skipped = self.objective.name, self.sums["skipped"]

@@ -11,6 +11,7 @@ CHOICES = {
     "optimiser": ("adam", "adamw"),
     "schedule": ("cosine", "plateau", "constant"),
     "precision": ("float32", "bf16"),
+    "compile": ("auto", "on", "off"),
 }
 
 OBJECTIVES = ("continuous", "discretised")
@@ -46,6 +47,9 @@ class TrainSettings:
         Stop after the step in which this is reached.
     precision : str
         ``"float32"``, or ``"bf16"`` for nets in bfloat16; log-dets stay float32.
+    compile : str
+        ``"on"`` or ``"off"``: whether convolutions of few planes are compiled on a CPU; ``"auto"``
+        where that pays back in the training.
     state_seconds : float
         Most time that a kill can cost: so often a state to go on from is written.
     seed : int
@@ -64,6 +68,7 @@ class TrainSettings:
     patience: int | None = 4
     max_minutes: float | None = None
     precision: str = "float32"
+    compile: str = "auto"
     state_seconds: float = 30.0
     seed: int = 0
     device: str = "auto"

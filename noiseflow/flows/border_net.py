@@ -2,8 +2,10 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
 
 from noiseflow.flows.conv1x1 import mix_planes
+from noiseflow.flows.shifted import conv3x3
 
 __all__ = ["BorderAwareNet"]
 
@@ -49,10 +51,27 @@ class BorderAwareNet(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W)."""
-        hidden = self.norm1(self.conv1(a)).relu()
-        hidden = mix_planes(hidden, self.conv2.weight[:, :, 0, 0]) + self.conv2.bias[:, None, None]  # type: ignore[index]
-        hidden = self.norm2(hidden).relu()
-        border = nn.functional.pad(a.new_zeros(a.shape[0], 1, *a.shape[2:]), (1, 1, 1, 1), value=1.0)
-        hidden = torch.cat([nn.functional.pad(hidden, (1, 1, 1, 1)), border], 1)
-        out: Tensor = self.conv3(hidden)
-        return out * (3 * self.logs).exp()[:, None, None]
+        weight, bias = self._normalised(self.conv1, self.norm1)
+        hidden = self._norm(self.norm1, conv3x3(pad(a, (1, 1, 1, 1)), weight, bias)).relu()
+        weight, bias = self._normalised(self.conv2, self.norm2)
+        hidden = self._norm(self.norm2, mix_planes(hidden, weight[:, :, 0, 0]) + bias[:, None, None]).relu()
+        # What the border's own channel adds is the same for all elements: it is convolved once.
+        border = pad(a.new_zeros(1, 1, *a.shape[2:]), (1, 1, 1, 1), value=1.0)
+        at_border = conv2d(border, self.conv3.weight[:, -1:], self.conv3.bias)
+        scale = (3 * self.logs).exp()
+        inner = (self.conv3.weight[:, :-1] * scale[:, None, None, None]).contiguous()
+        return conv3x3(pad(hidden, (1, 1, 1, 1)), inner, torch.zeros_like(scale)) + at_border * scale[:, None, None]
+
+    def _normalised(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a convolution; in evaluation with the norm after it, whose numbers are then constants."""
+        weight, bias = conv.weight, conv.bias
+        assert bias is not None
+        if self.training:
+            return weight, bias
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = (norm.running_var + norm.eps).rsqrt()
+        return weight * scale[:, None, None, None], (bias - norm.running_mean) * scale
+
+    def _norm(self, norm: nn.BatchNorm2d, hidden: Tensor) -> Tensor:
+        return norm(hidden) if self.training else hidden

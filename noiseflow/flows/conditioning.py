@@ -1,6 +1,7 @@
 """What nets are told of the conditions: clean signal, ISO and camera, by inputs and FiLM."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ def signal_features(clean: Tensor) -> Tensor:
     """
     signal = clean.clamp(min=0)
     return torch.cat([signal.sqrt(), (signal / DARK).log1p() / math.log1p(1 / DARK)], 1)
+
+
+def _features_of_signal(cond: Conditions) -> Tensor:
+    return signal_features(cond.clean)
 
 
 class SampleFeatures(nn.Module):
@@ -111,6 +116,8 @@ class ConditionalNet(nn.Module):
         Chance in training that the camera counts as unknown.
     generator : torch.Generator, optional
         Draws the starting weights.
+    signal : callable, optional
+        From conditions to 2·planes features of the signal; `signal_features` without it.
     own_signal : bool
         Told of the signal at its own place only, and the last convolution of kernel 1.  Of a
         burst the clean signal is a mean of other frames: from a neighbourhood of it a net could
@@ -128,9 +135,11 @@ class ConditionalNet(nn.Module):
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
         *,
+        signal: Callable[[Conditions], Tensor] | None = None,
         own_signal: bool = False,
     ) -> None:
         super().__init__()
+        self.signal_of = signal or _features_of_signal
         last = 1 if own_signal else kernel
         self.reach = kernel // 2 + last // 2
         self.features = SampleFeatures(cameras, dropout=dropout, generator=generator)
@@ -150,7 +159,7 @@ class ConditionalNet(nn.Module):
 
     def forward(self, values: Tensor | None, cond: Conditions) -> Tensor:
         """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""
-        signal = signal_features(cond.clean)
+        signal = self.signal_of(cond)
         features = self.features(cond)
         if self.signal is not None and values is not None:
             hidden = self.conv1(values) + self.signal(signal)

@@ -41,7 +41,8 @@ class AffineCoupling(Transform):
     def scale_and_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """S (log scale) and t, from the conditioning half."""
         shift, raw = self.net(a).chunk(2, dim=1)
-        return self.bound * raw.tanh(), shift
+        # tanh, by what is the faster function on a CPU.
+        return self.bound * (2 * (2 * raw).sigmoid() - 1), shift
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""

@@ -94,22 +94,28 @@ class LineNoise(Transform):
     def start_from(self, x: Tensor, cond: Conditions) -> None:
         """Data-dependent start by moments, for each camera at each of its ISOs.
 
-        E(dᵀx)² = |d|² + r|d|⁴ on every line of x, whose pixels have unit variance about their
-        line's offset; x is what enters this transform.  An r within `SURE` standard errors of
-        0 is replaced by that of the camera at all its ISOs, and by `NONE` if that is so too;
-        what the data does not show is read off the camera's other ISOs.
+        Of two pixels of a line E(xᵢxⱼ) = r·dᵢdⱼ, whatever their own variances are: r is the sum of
+        dᵢdⱼxᵢxⱼ, which is (dᵀx)² − Σdᵢ²xᵢ², over that of dᵢ²dⱼ², |d|⁴ − Σdᵢ⁴.  An r within `SURE`
+        standard errors of 0 is replaced by that of the camera at all its ISOs, and by `NONE` if
+        that is so too; what the data does not show is read off the camera's other ISOs.
+        x is what enters this transform.
         """
         d, projection, _, _ = self.parts(x, cond)
-        norm = d.expand(x.shape[0], *self.cells, *x.shape[2:]).square().sum(self.along, keepdim=True)
-        excess, norm = (projection.square() - norm).flatten(1), norm.flatten(1)
+        d = d.expand(x.shape[0], *self.cells, *x.shape[2:])
+        weighted = d * x.reshape(d.shape)
+        norm, fourth, squares = (
+            each.sum(self.along, keepdim=True) for each in (d.square(), d.pow(4), weighted.square())
+        )
+        products, expected = ((projection.square() - squares).flatten(1), (norm.square() - fourth).flatten(1))
+        norm = norm.flatten(1)
         knots = self.log_isos.to(self.log_variance.dtype)
         index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
         for camera in set(cond.camera_indices.tolist()):
             own = cond.camera_indices == camera
-            pooled = _moment(excess[own], norm[own])
+            pooled = _moment(products[own], expected[own], norm[own])
             seen = sorted(set(index[own].tolist()))
             cells = [own & (index == iso) for iso in seen]
-            found = x.new_tensor([_moment(excess[rows], norm[rows]) for rows in cells])
+            found = x.new_tensor([_moment(products[rows], expected[rows], norm[rows]) for rows in cells])
             values = torch.where(found > 0, found, max(pooled, NONE)).log().to(knots.dtype)
             self.log_variance[camera] = at_iso(values, knots[seen], knots.exp())
 
@@ -132,14 +138,17 @@ class LineNoise(Transform):
         return z + (d * projection * variance / (1 + (1 + q).sqrt())).reshape(z.shape)
 
 
-def _moment(excess: Tensor, norm: Tensor) -> float:
-    """R of lines by (dᵀx)² − |d|² and |d|²; 0 if it is not surely above.
+def _moment(products: Tensor, expected: Tensor, norm: Tensor) -> float:
+    """R by the products of each line, what they are at r = 1, and |d|²; 0 if it is not surely above.
 
     A line's own estimate has the variance 2(1/|d|² + r)², by which it is weighted.
     """
-    value = 0.0
+    value, usable = 0.0, expected > 0
+    if not usable.any():
+        return 0.0
+    estimate, norm = products[usable] / expected[usable], norm[usable]
     for _ in range(3):
         weight = (1 / norm + max(value, 0.0)).square().reciprocal()
         total = float(weight.sum())
-        value = float((weight * excess / norm.square()).sum()) / total
+        value = float((weight * estimate).sum()) / total
     return value if value > SURE * (2 / total) ** 0.5 else 0.0

@@ -63,14 +63,22 @@ class PhysicsFlow(ResidualFlow):
             heavy = read_excess.clamp(min=0)
             return skew / (1 + heavy / 3), excess / (1 + 4 * heavy / 3) + read_excess.clamp(max=0)
 
+        def light(cond: Conditions) -> Tensor:
+            # What the shape of the noise depends on.  The signal itself in the dark would tell a net the noise
+            # of the frames whose mean it is.
+            return torch.cat([head.read_share(cond), head.shot_moments(cond)[0]], 1).detach()
+
         transforms += [SinhArcsinh(cameras, spec.isos, moments), tails]
-        net = ConditionalNet(0, spline_outputs(planes, bins), planes, cameras, width, 1, dropout, generator)
+        outputs = spline_outputs(planes, bins)
+        net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, signal=light)
         transforms.append(PixelSpline(net, bins))
         kinds = (masks.channel, masks.checkerboard) if planes > 1 else (masks.checkerboard, masks.rows)
         for index in range(int(options.get("couplings", 4))):
             if planes > 1 and index == 2:
                 transforms.append(HouseholderConv1x1(planes, generator=generator))
-            net = ConditionalNet(planes, 2 * planes, planes, cameras, width, 3, dropout, generator, own_signal=True)
+            net = ConditionalNet(
+                planes, 2 * planes, planes, cameras, width, 3, dropout, generator, signal=light, own_signal=True
+            )
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
         return transforms
 

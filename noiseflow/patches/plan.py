@@ -11,6 +11,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches.duplicates import repeated
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, choose_pairing
+from noiseflow.patches.schema import SHARED
 from noiseflow.patches.sources import Collection, Scene
 from noiseflow.patches.splits import assign_splits
 from noiseflow.patches.truth import agreed_truth
@@ -73,6 +74,8 @@ class Plan:
         """
         known = {
             "tool": __version__,
+            # What is left of an ingest that made another kind of store cannot be gone on with.
+            "schema": SHARED,
             "options": asdict(self.options),
             "pairing": self.pairing,
             "split_by": self.split_by,

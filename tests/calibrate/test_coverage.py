@@ -11,6 +11,7 @@ from noiseflow.calibrate.nonuniformity import photo_response
 from noiseflow.calibrate.photon_transfer import emva_gain
 from noiseflow.calibrate.stack import components, stack_frames
 from noiseflow.calibrate.tukey_lambda import read_noise_shape, tukey_quantile
+from noiseflow.calibrate.variance import root_of
 from noiseflow.errors import DataError
 
 K, READ, ROW, BLACK, PRNU = 1.5, 4.0, 1.0, 100.0, 0.01
@@ -51,8 +52,6 @@ def trial(seed):
     likelihood = likelihood_gain(curve)
     part = components(dark_stack)
     sigma = (READ**2 + ROW**2 + 1 / 12) ** 0.5
-    from noiseflow.calibrate.estimate import root
-
     return {
         "gain": emva_gain(curve).gain.covers(K),
         "gain by likelihood": likelihood.gain.covers(K),
@@ -60,7 +59,7 @@ def trial(seed):
         "read noise": series.noise.covers(sigma),
         "black": series.black.covers(BLACK),
         "dark current": series.current.covers(rate),
-        "row noise": root(part.row, part.row_error, "DN").covers(ROW),
+        "row noise": root_of(part.row_parts, "DN").covers(ROW),
         "prnu": photo_response(bright_stack, dark_stack).total.covers(PRNU * 700.0),
     }
 

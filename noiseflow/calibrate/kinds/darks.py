@@ -7,11 +7,11 @@ import numpy as np
 from noiseflow.calibrate.banding import banding_spectrum
 from noiseflow.calibrate.dark_current import DarkSeries, dark_series
 from noiseflow.calibrate.dark_frames import black_drift, dark_shading, hot_pixels
-from noiseflow.calibrate.estimate import root
 from noiseflow.calibrate.measured import Dark, Measured, Take
 from noiseflow.calibrate.nonuniformity import nonuniformity
-from noiseflow.calibrate.stack import Stack
+from noiseflow.calibrate.stack import Stack, mean_error
 from noiseflow.calibrate.tukey_lambda import read_noise_shape
+from noiseflow.calibrate.variance import root_of
 
 __all__ = ["measure", "present"]
 
@@ -41,33 +41,22 @@ def measure(take: Take, found: Measured) -> None:
 
 
 def _series(darks: list[Dark]) -> DarkSeries:
-    drift = _drift(darks)
+    # The drift of all exposures together: a pair alone says little of it.
+    free = sum(dark.stack.frames - 1 for dark in darks)
+    drift = float(sum(dark.stack.frame_means.var() * dark.stack.frames for dark in darks)) / free
     return dark_series(
         np.array([dark.exposure_s for dark in darks]),
         np.array([dark.stack.level for dark in darks]),
-        np.array([math.sqrt(max(drift, _counting(dark), 1e-12) / dark.stack.frames) for dark in darks]),
+        np.array([max(mean_error(d.stack, d.noise), math.sqrt(max(drift, 1e-12) / d.stack.frames)) for d in darks]),
         np.array([dark.noise.total for dark in darks]),
         np.array([dark.noise.total_error for dark in darks]),
     )
 
 
-def _drift(darks: list[Dark]) -> float:
-    """Variance of a frame's mean within one exposure, DN²; of all exposures together, for pairs say little alone."""
-    free = sum(dark.stack.frames - 1 for dark in darks)
-    return float(sum(dark.stack.frame_means.var() * dark.stack.frames for dark in darks)) / free
-
-
-def _counting(dark: Dark) -> float:
-    """Variance of a frame's mean from its pixels, rows and columns, DN²."""
-    noise, (height, width) = dark.noise, dark.stack.mean.shape
-    parts = ((noise.pixel, height * width), (noise.row, height), (noise.column, width))
-    return float(sum(max(variance, 0.0) / count for variance, count in parts))
-
-
 def _temporal(dark: Dark, found: Measured) -> None:
     noise = dark.noise
-    found.estimates["row_noise_dn"] = root(noise.row, noise.row_error, "DN")
-    found.estimates["column_noise_dn"] = root(noise.column, noise.column_error, "DN")
+    found.estimates["row_noise_dn"] = root_of(noise.row_parts, "DN")
+    found.estimates["column_noise_dn"] = root_of(noise.column_parts, "DN")
     drift = black_drift(dark.stack.frame_means)
     found.facts |= {"black_drift_sigma_dn": drift.deviation_dn, "black_drift_range_dn": drift.range_dn}
     if drift.per_frame is not None:

@@ -14,7 +14,7 @@ from noiseflow.calibrate.measured import Dark, Measured, Take
 from noiseflow.calibrate.nonuniformity import percent, photo_response
 from noiseflow.calibrate.photon_transfer import PhotonTransfer, emva_gain, in_electrons
 from noiseflow.calibrate.sources import Group
-from noiseflow.calibrate.stack import Components, Stack, components
+from noiseflow.calibrate.stack import Components, Stack, components, mean_error
 from noiseflow.errors import DataError
 
 __all__ = ["measure", "present"]
@@ -81,10 +81,12 @@ def _curve(take: Take, found: Measured) -> Curve:
             used.add(id(dark))
             level, noise, error = dark.stack.level, dark.noise.total, dark.noise.total_error
         variance = part.total - _flickering_rows(part, stack, dark, group, found)
-        rows.append((group.exposure, stack.level - level, variance, part.total_error, noise, error, stack.clipped))
+        doubt = math.hypot(mean_error(stack, part), 0.0 if dark is None else mean_error(dark.stack, dark.noise))
+        signal = stack.level - level
+        rows.append((group.exposure, signal, variance, part.total_error, noise, error, stack.clipped, doubt))
     # The same exposure listed twice, as a pair and as a stack for the PRNU: both are points.
-    exposure, signal, total, total_error, noise_, error_, clipped = np.array(sorted(rows)).T
-    return Curve(exposure, signal, total, total_error, noise_, error_, clipped, len(used) == 1)
+    exposure, signals, total, total_error, noises, errors, clipped, doubts = np.array(sorted(rows)).T
+    return Curve(exposure, signals, total, total_error, noises, errors, clipped, len(used) == 1, doubts)
 
 
 def _nearest(darks: list[Dark], group: Group) -> Dark | None:
@@ -169,9 +171,10 @@ def _gain(used: Curve, take: Take, found: Measured) -> PhotonTransfer:
 def _linearity(
     curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, fit: PhotonTransfer, found: Measured
 ) -> None:
-    line = linearity(curve, chosen, saturation, fit.gain)
+    line = linearity(curve, chosen, saturation, fit)
     if line.saturation is not None and line.saturation_dn is not None:
         found.estimates |= {"saturation_e": line.saturation, "saturation_dn": line.saturation_dn}
+        found.facts["saturation_step_e"] = line.step_e
     if line.error_percent is not None:
         found.facts["linearity_error_percent"] = line.error_percent
         if line.error_percent > 5:
