@@ -14,12 +14,16 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tools.denoising.cameras import Planes, Sensor
 from tools.denoising.networks import build_network
 from tools.denoising.sources import Expose, source
 
 __all__ = ["Settings", "batches", "held_out", "run_cell", "scores", "train"]
+
+AVERAGE = 0.99
+"""What the average of the weights keeps at each step."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ def train(camera: Sensor, network: nn.Module, expose: Expose, settings: Settings
     The same seed gives the same crops in the same order whatever the noise is.
     """
     network = network.train().to(memory_format=torch.channels_last)
+    # Of the steps' noise an average keeps less than the last step does.
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     warm = max(1, settings.steps // 20)
 
@@ -82,7 +88,9 @@ def train(camera: Sensor, network: nn.Module, expose: Expose, settings: Settings
         loss.backward()
         optimizer.step()
         schedule.step()
-    return network.eval()
+        averaged.update_parameters(network)
+    average: nn.Module = averaged.module
+    return average.eval()
 
 
 def held_out(camera: Sensor) -> Iterator[tuple[Planes, Planes, float]]:
