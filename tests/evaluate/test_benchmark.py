@@ -79,7 +79,7 @@ def test_what_is_finished_is_not_run_again(
     record.write_text(whole)
 
 
-def test_the_key_changes_with_what_the_result_depends_on() -> None:
+def test_the_key_changes_with_what_the_result_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def key(**changes: Any) -> str:
         from noiseflow.evaluate.benchmark_spec import ModelChoice
 
@@ -99,6 +99,9 @@ def test_the_key_changes_with_what_the_result_depends_on() -> None:
 
     assert key() == key(folder=Path("b"), store=Path("elsewhere"))
     assert len({key(), key(seed=1), key(fingerprint="g"), key(fit={"epochs": 2}), key(max_patches=9)}) == 5
+    before = key()
+    monkeypatch.setattr(module, "ROW", module.ROW + 1)
+    assert key() != before
 
 
 def test_a_cell_that_fails_says_why_and_the_command_exits_with_1(folder: Path, rows: list[dict[str, Any]]) -> None:
