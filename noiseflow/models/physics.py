@@ -1,5 +1,6 @@
 """Noise models whose parameters are a camera's physics, from a profile; nothing is trained."""
 
+import warnings
 from abc import abstractmethod
 from typing import Any
 
@@ -42,7 +43,12 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
     Raises
     ------
     ModelError
-        The profile has no gain or read noise, is only relative, or lacks a plane.
+        The profile has no gain or read noise at any ISO, is only relative, or lacks a plane.
+
+    Warns
+    -----
+    UserWarning
+        ISOs without gain or read noise (of which there are darks only) are left out.
     """
     layout = layout or profile.layout
     planes = plane_names(layout)
@@ -50,13 +56,24 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
     if len(own) > 1 and own != planes:
         raise ModelError(f"{profile.camera}: a profile of planes {own} cannot serve layout {layout}")
     tables: dict[str, list[list[float]]] = {name: [] for name in ("gain", "read", "row", "shape", "scale", "black")}
-    isos = []
+    isos, left_out = [], []
     for iso in profile.isos:
         settings = [profile.at(iso, plane if len(own) > 1 else own[0]) for plane in planes]
-        rows = [_numbers(profile, setting) for setting in settings]
+        rows = [numbers for setting in settings if (numbers := _numbers(profile, setting))]
+        if len(rows) < len(settings):
+            left_out.append(iso)
+            continue
         isos.append(iso)
         for index, name in enumerate(tables):
             tables[name].append([row[index] for row in rows])
+    if left_out:
+        missing = f"no gain or no read noise at ISO {', '.join(map('{:g}'.format, left_out))}"
+        if not isos:
+            raise ModelError(f"{profile.camera}: the profile has {missing}; calibrate with flats and darks")
+        warnings.warn(
+            f"{profile.camera}: the profile has {missing}: left out of the {model}, which reads them off the others",
+            stacklevel=2,
+        )
     options = {"profile": {profile.camera: {"isos": isos, "white": profile.white_dn, **tables}}}
     return ModelSpec(model, layout, (profile.camera,), tuple(isos), options)
 
@@ -66,13 +83,14 @@ def from_profile(model: str, profile: Profile, layout: str | None = None) -> Noi
     return build(spec_from_profile(model, profile, layout)).eval()
 
 
-def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...]:
+def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...] | None:
+    """Gain, read and row noise, Tukey shape and scale, black; None without gain or read noise."""
     where = f"{profile.camera}, ISO {setting.iso:g}, plane {setting.plane}"
     if setting.kind == "relative":
         raise ModelError(f"{where}: the profile's numbers are of an unknown scale; calibrate the camera")
     gain, read, black = (setting.value(name) for name in ("gain_dn_per_e", "read_noise_dn", "black_dn"))
     if gain is None or read is None:
-        raise ModelError(f"{where}: the profile has no gain or no read noise; calibrate with flats and darks")
+        return None
     row = setting.value("row_noise_dn") or 0.0
     shape, scale = setting.value("tukey_shape"), setting.value("tukey_scale_dn")
     # 0.1349 and σ/1.4638: the Tukey-lambda nearest to a Gaussian of the read noise without rows.

@@ -103,6 +103,17 @@ def test_the_page_of_export_runs_as_written(tmp_path: Path, monkeypatch: pytest.
     assert found["more"].shape == (2, 4, 30, 50)
 
 
+def test_the_snippet_of_the_readme_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(build(ModelSpec("nlf", "bayer", ("A",), (100.0, 1600.0))), "run/")
+    (snippet,) = (text for language, text in fenced(ROOT / "README.md") if language == "python")
+    found: dict[str, Any] = {}
+    with torch.random.fork_rng():
+        exec(snippet, found)
+    assert found["batch"].noisy.shape == found["batch"].noise_level.shape == (8, 4, 32, 32)
+    assert found["loss"].isfinite()
+
+
 def test_the_commands_of_the_readme_are_commands_with_those_options() -> None:
     commands = fenced_commands(ROOT / "README.md")
     assert len(commands) >= 5

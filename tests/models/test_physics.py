@@ -142,3 +142,14 @@ def test_every_shipped_profile_makes_a_model(name):
     expected = (setting.value("gain_dn_per_e") * 0.1 * span + setting.value("read_noise_dn") ** 2) / span**2
     # Row noise leaves fewer independent values than 16,384: 20 % is 5 σ for a third of the variance in rows.
     assert float(noise.var()) == pytest.approx(expected, rel=0.2)
+
+
+def test_isos_with_darks_only_are_left_out_and_named():
+    dark_only = Setting(200.0, "Y", {"read_noise_dn": told(READ, "DN"), "black_dn": told(BLACK, "DN")})
+    whole = profile()
+    mixed = Profile("toy", "mono", WHITE, (*whole.settings, dark_only))
+    with pytest.warns(UserWarning, match="no gain or no read noise at ISO 200: left out"):
+        model = from_profile("poisson_gaussian", mixed)
+    assert model.spec == from_profile("poisson_gaussian", whole).spec
+    with pytest.raises(ModelError, match="toy: the profile has no gain or no read noise at ISO 200; calibrate"):
+        from_profile("poisson_gaussian", Profile("toy", "mono", WHITE, (dark_only,)))
