@@ -129,6 +129,26 @@ def test_flats_of_a_picture_are_named(tmp_path):
     assert planes_saying(tmp_path, "not an even surface") == (4, 4)
 
 
+def test_flicker_within_an_exposure_is_named_and_taken_out(tmp_path):
+    rng, size = np.random.default_rng(0), (256, 96)
+    y = np.arange(size[0])[:, None]
+    for index in range(4):
+        write(tmp_path / "darks", f"d{index}", frame(rng, 0.0, size=size))
+    for exposure in SECONDS:
+        for index in range(2):
+            # A lamp on mains current under a rolling shutter: bands whose phase changes from frame to frame.
+            lamp = 1 + 0.04 * np.sin(2 * np.pi * (y / 24 + 0.37 * index + exposure))
+            image = frame(rng, 20000.0 * exposure * lamp, exposure=exposure, size=size)
+            write(tmp_path / "flats", f"f{exposure}_{index}", image)
+    profile = calibrate([tmp_path]).profile
+    for setting in profile.settings:
+        assert any("flickers during the exposure" in caution for caution in setting.cautions)
+        gain = setting.estimates["gain_dn_per_e"]
+        # Without taking the rows out K is several times too high; 5 standard errors of four planes.
+        assert abs(gain.value - K) < 5 * gain.standard_error
+        assert gain.value == pytest.approx(K, rel=0.2)
+
+
 def test_a_jump_between_darks_of_one_exposure_is_named(tmp_path):
     rng = np.random.default_rng(0)
     series(tmp_path, rng)
