@@ -158,7 +158,7 @@ def page(raw: str, frames: int, figures: Mapping[str, Mapping[str, float]]) -> I
     yield f"Made by `python -m tools.bench_data {raw} --frames {frames} --out docs/results-data.md`"
     yield f"on {machine['processors']:.0f} processors; {load}."
     yield f"Both sides run in fresh processes, start included, by turns; the median of {TIMES} runs counts. *Decode*"
-    yield "is `rawpy` alone on all processors. At least 0.8 of it is asked, and a peak below 500 MB (477 MiB) of one process."
+    yield "is `rawpy` alone on all processors. At least 0.8 of it is asked; of one process, a peak below 477 MiB."
     yield ""
     yield "| files, pairing | decode, Mpix/s | ingest, Mpix/s | ratio | peak, MiB |"
     yield "|---|---|---|---|---|"
