@@ -79,6 +79,7 @@ def header() -> Iterator[str]:
     yield ""
     yield f"Made by `python -m tools.results docs/results.md` with noiseflow {__version__}, torch {torch.__version__}."
     yield "NLL is natural log. *nats/dim* is of the normalised signal; *nats/pixel in DN* adds log(white − black)."
+    yield "How fast frames are stored and patches read stands in [ingest and reading](results-data.md)."
 
 
 def table(*rows: tuple[object, ...]) -> Iterator[str]:

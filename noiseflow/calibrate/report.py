@@ -19,9 +19,14 @@ from noiseflow.raw import plane_names
 __all__ = ["write_page"]
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
+h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}
 table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem;text-align:left}
-td.n{text-align:right;
-font-variant-numeric:tabular-nums}img{max-width:100%}.caution{background:#fff4d6;padding:.4rem .8rem}"""
+td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+img{max-width:100%}.caution{background:#fff4d6;padding:.4rem .8rem}
+@media(max-width:40rem){td,th{padding:.2rem .3rem;font-size:13px}}"""
+
+FACT_UNITS = {"_cycles_per_pixel": "cycles/pixel", "_percent": "%", "_dn": "DN", "_e": "e-"}
+"""What the end of a fact's name says of its unit."""
 
 
 def write_page(calibration: Calibration, path: str | Path) -> None:
@@ -64,15 +69,18 @@ def _table(setting: Setting) -> str:
         low, high = estimate.interval
         rows.append(
             f"<tr><td>{escape(QUANTITIES[name].meaning)}</td><td class='n'>{estimate.value:.5g}</td>"
-            f"<td class='n'>{estimate.standard_error:.2g}</td><td class='n'>{low:.5g} … {high:.5g}</td>"
+            f"<td class='n'>{float(f'{estimate.standard_error:.2g}'):g}</td><td class='n'>{low:.5g} … {high:.5g}</td>"
             f"<td>{escape(estimate.unit)}</td></tr>"
         )
-    facts = "".join(
-        f"<tr><td>{escape(name.replace('_', ' '))}</td><td class='n' colspan='4'>{escape(_short(value))}</td></tr>"
-        for name, value in setting.facts.items()
-    )
-    head = "<tr><th>quantity</th><th>value</th><th>standard error</th><th>95 % interval</th><th>unit</th></tr>"
-    return f"<table>{head}{''.join(rows)}{facts}</table>"
+    for name, value in setting.facts.items():
+        end = next((end for end in FACT_UNITS if name.endswith(end)), "")
+        rows.append(
+            f"<tr><td>{escape(name.removesuffix(end).replace('_', ' '))}</td><td class='n'>{escape(_short(value))}</td>"
+            f"<td></td><td></td><td>{FACT_UNITS.get(end, '')}</td></tr>"
+        )
+    names = ("quantity", "value", "standard error", "95 % interval", "unit")
+    head = "".join(f"<th{' class=n' if 0 < index < 4 else ''}>{name}</th>" for index, name in enumerate(names))
+    return f"<div class='wide'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
 
 
 def _short(value: Any) -> str:
@@ -138,6 +146,9 @@ def _photon_transfer(setting: Setting, shown: Evidence) -> str:
     curve_axes.plot(curve.signal[~chosen], y[~chosen], "x", color="grey", label="not used")
     line = np.array([0.0, curve.signal.max()])
     curve_axes.plot(line, fit.gain.value * line + offset, "k-", lw=1, label=f"K = {fit.gain}")
+    bent = _bend(shown, offset)
+    if bent is not None:
+        curve_axes.plot(*bent, "--", color="C3", lw=1.5, label="likelihood, with a bend")
     curve_axes.set(xlabel="μ_y − μ_y.dark (DN)", ylabel="σ²_y − σ²_y.dark (DN²)", title="Photon transfer")
     curve_axes.set_ylim(0, 1.2 * float(y.max()))
     curve_axes.legend()
@@ -145,8 +156,24 @@ def _photon_transfer(setting: Setting, shown: Evidence) -> str:
     error = np.nan_to_num(2 * np.hypot(curve.variance_error, np.nan_to_num(curve.dark_error)))[chosen]
     residual_axes.errorbar(curve.signal[chosen], residuals, error, fmt="o", ms=4)
     residual_axes.axhline(0, color="k", lw=1)
+    if bent is not None:
+        residual_axes.plot(bent[0], bent[1] - fit.gain.value * bent[0] - offset, "--", color="C3", lw=1.5)
     residual_axes.set(xlabel="μ_y − μ_y.dark (DN)", ylabel="DN²", title="Residuals, bars 2σ of counting")
     return _image(figure)
+
+
+def _bend(shown: Evidence, offset: float) -> tuple[Any, Any] | None:
+    """The likelihood's parabola over the levels used, K₀·x + c·x²; None where a line fits.
+
+    c follows from the mean slope, K = K₀ + c·Σx³/Σx² (`likelihood_gain`).
+    """
+    likelihood = shown.likelihood
+    if shown.curve is None or likelihood is None or likelihood.gain_at_zero is None:
+        return None
+    signal, start = shown.curve.signal[shown.chosen], likelihood.gain_at_zero.value
+    bend = (likelihood.gain.value - start) * float((signal**2).sum() / (signal**3).sum())
+    x = np.linspace(0, float(signal.max()), 100)
+    return x, start * x + bend * x**2 + offset
 
 
 def _read_noise(setting: Setting, shown: Evidence) -> str:

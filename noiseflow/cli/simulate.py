@@ -26,6 +26,7 @@ __all__ = ["simulate"]
     show_default=True,
     help="Exposure as a part of the full one; 0.01 is extreme low light.",
 )
+@click.option("--series", is_flag=True, help="Instead of scenes: flats, darks and a burst for noiseflow calibrate.")
 @seed_option
 @overwrite_option
 def simulate(
@@ -36,6 +37,7 @@ def simulate(
     frames: int,
     size: tuple[int, int],
     light: float,
+    series: bool,
     seed: int,
     overwrite: bool,
 ) -> None:
@@ -43,13 +45,19 @@ def simulate(
 
     \b
     noiseflow simulate raws/ --camera "Sony A7S2" --iso 800 --iso 3200
+    noiseflow simulate mine/ --camera "Sony A7S2" --iso 800 --iso 3200 --series
     """  # noqa: D301
-    from noiseflow.simulate import camera_names
+    from noiseflow.simulate import camera_names, simulate_series
     from noiseflow.simulate import simulate as run
 
     if camera == "list":
         for name in camera_names():
             click.echo(name)
+        return
+    if series:
+        with shown("simulate", "frames") as progress:
+            files = simulate_series(out, camera, isos or None, size=size, seed=seed, progress=progress)
+        click.echo(f"{out}: {len(files)} frames of {camera}: flats, darks and a burst")
         return
     with shown("simulate", "frames") as progress:
         manifest = run(

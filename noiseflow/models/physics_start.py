@@ -1,6 +1,7 @@
 """Where a physics flow starts: what cell statistics do not tell, by moments and likelihood of patches."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -56,10 +57,14 @@ def start_lines(head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Cond
     """Line noise by its moments, and the read noise without it.
 
     The read variance found so far holds the lines': β₂(1 + r), of which r is counted in β₂.
+    Variances are taken at the mean signal of a patch's plane, which the products of pixels do
+    not mind: a clean signal out of other frames holds a part of the noise, pixel by pixel, and
+    weights that go with the noise make products of their own.
     """
     total = head.log_beta2.clone()
+    even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
     for _ in range(rounds):
-        lines.start_from(head(noise, cond)[0], cond)
+        lines.start_from(head(noise, even)[0], even)
         head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import betainccinv, chdtri
 
 from noiseflow.patches.blocks import Blocks
 
@@ -121,9 +121,10 @@ def find_defects(
         return Defects(mask, counts, ())
     departures = np.stack([_departure(plane) for plane in mean])
     free = max(frames - 1, 1)
+    middle = float(scipy.special.chdtri(free, 0.5))
     for index, plane in enumerate(mean):
         spread = None if variance is None else variance[index]
-        typical = None if spread is None else blocks.medians(spread[inner]) * free / float(chdtri(free, 0.5))
+        typical = None if spread is None else blocks.medians(spread[inner]) * free / middle
         kinds = _extreme(plane, departures[index], typical, structured, blocks, inner)
         if structured:
             kinds = {kind: _alone(at, index, departures) for kind, at in kinds.items()}
@@ -242,7 +243,7 @@ def _unsteady(
 ) -> dict[str, NDArray[np.intp]]:
     """Pixels whose temporal variance is far above that around them; `signal` of a scene, above black."""
     free = max(frames - 1, 1)
-    high = ALLOWANCE * float(chdtri(free, UNLIKELY)) / free
+    high = ALLOWANCE * float(scipy.special.chdtri(free, UNLIKELY)) / free
     limit = blocks.spread((high * np.maximum(typical, 1 / 12)).astype(np.float32))
     at = np.argwhere(variance[inner] > limit) + np.array((inner.start, 0))
     if signal is not None and len(at):
@@ -275,5 +276,5 @@ def _stuck(
 def _rare_ratio(chance: float, above: float, below: float) -> float:
     """The ratio of two variances that is exceeded with a chance: F's upper quantile."""
     # scipy.stats has it too, and takes half a second and 40 MB in every worker process.
-    part = float(betainccinv(above / 2, below / 2, chance))
+    part = float(scipy.special.betainccinv(above / 2, below / 2, chance))
     return below * part / (above * (1 - part))

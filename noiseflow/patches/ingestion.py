@@ -19,8 +19,8 @@ from noiseflow.patches.parts import PartNote, read_note, write_whole
 from noiseflow.patches.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.schema import SPLITS
 from noiseflow.patches.scratch import SceneFiles
-from noiseflow.patches.sources import collect
-from noiseflow.patches.work import cut_frames, find_shifts, pack_frames, prepare_scene, sum_strips
+from noiseflow.patches.sources import Collection, Scene, collect
+from noiseflow.patches.work import cut_frames, find_shifts, pack_frames, prepare_scene, started, sum_strips
 from noiseflow.patches.writer import SceneMean, StoreHeader, assemble, clear, may_write, on_disk, partial_folder
 from noiseflow.progress import Progress, silent
 
@@ -29,8 +29,8 @@ __all__ = ["ingest"]
 SMALL_BYTES = 1 << 28
 """Sources of less than 256 MiB are read in this process: others would take longer to start."""
 
-PIXELS_AT_ONCE = 1 << 24
-"""Frames are given to a process so many pixels at a time."""
+BYTES_AT_ONCE = 1 << 24
+"""Frames are given to a process so many bytes of their files at a time."""
 
 
 def ingest(
@@ -77,33 +77,15 @@ def ingest(
     may_write(out, overwrite=overwrite)
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
-    plan = make_plan(sources, [collect(source, options.settings) for source in sources], options)
-    first = plan.scenes[0].frames[0].read()
-    layout = first.layout
-    pixels = first.mosaic.size
-    del first
-    folder = partial_folder(out)
-    with on_disk(out):
-        resumed = _begin(folder, plan, overwrite=overwrite)
-    try:
-        with on_disk(out), executor(jobs or _processes(plan), scheduler) as pool:
-            told = _run(pool, folder.absolute(), plan, layout, max(1, PIXELS_AT_ONCE // pixels), progress)
-            notes = [_known(folder, task) for task in plan.tasks]
-            header = StoreHeader(layout, options.patch_size, plan.pairing, _provenance(sources, plan), plan.truth)
-            known = zip(plan.scenes, told, strict=True)
-            facts = {scene.name: {**scene.facts, **each["facts"]} for scene, each in known}
-            means = _means(folder.absolute(), plan, told)
-            assemble(folder.absolute(), len(notes), out, header, facts, means, pool)
-    except BrokenProcessPool as error:
-        raise NoiseflowError(
-            f"{out}: a process of the ingest was killed, perhaps for want of memory; what is done is kept in "
-            f"{folder.name}: give the same command again, with fewer --jobs"
-        ) from error
-    except NoiseflowError as error:
-        # A disk that is full keeps what is done; files that are bad will be other files when they are mended.
-        if not isinstance(error, StoreError) or _nothing(folder, plan):
-            clear(folder)
-        raise
+    collections, folder = [collect(source, options.settings) for source in sources], partial_folder(out)
+    with executor(jobs or _processes(collections), scheduler) as pool:
+        # Processes start while the files are compared with each other.
+        for _ in range(pool.workers):
+            pool.submit(started)
+        plan = make_plan(sources, collections, options)
+        with on_disk(out):
+            resumed = _begin(folder, plan, overwrite=overwrite)
+        notes, told = _make(pool, folder, out, sources, plan, progress)
     clear(folder)
     counts: Counter[str] = Counter()
     for note in notes:
@@ -122,9 +104,59 @@ def ingest(
     )
 
 
-def _processes(plan: Plan) -> int:
-    files = {frame.path for scene in plan.scenes for frame in scene.frames}
-    return processors() if sum(os.path.getsize(file) for file in files) >= SMALL_BYTES else 1
+def _make(
+    pool: Pool, folder: Path, out: Path, sources: Sequence[str | Path], plan: Plan, progress: Progress
+) -> tuple[list[PartNote], list[dict[str, Any]]]:
+    """Do what a plan says and put the store together; what its parts and its scenes say of themselves."""
+    try:
+        with on_disk(out):
+            told = _run(pool, folder.absolute(), plan, progress)
+            notes = [_known(folder, task) for task in plan.tasks]
+            layout = _layout(notes)
+            header = StoreHeader(layout, plan.options.patch_size, plan.pairing, _provenance(sources, plan), plan.truth)
+            known = zip(plan.scenes, told, strict=True)
+            facts = {scene.name: {**scene.facts, **each["facts"]} for scene, each in known}
+            means = _means(folder.absolute(), plan, told)
+            assemble(folder.absolute(), len(notes), out, header, facts, means, pool)
+    except BrokenProcessPool as error:
+        raise NoiseflowError(
+            f"{out}: a process of the ingest was killed, perhaps for want of memory; what is done is kept in "
+            f"{folder.name}: give the same command again, with fewer --jobs"
+        ) from error
+    except NoiseflowError as error:
+        # A disk that is full keeps what is done; files that are bad will be other files when they are mended.
+        if not isinstance(error, StoreError) or _nothing(folder, plan):
+            clear(folder)
+        raise
+    return notes, told
+
+
+def _processes(collections: Sequence[Collection]) -> int:
+    scenes = [scene for collection in collections for scene in collection.scenes]
+    return processors() if _size(scenes) >= SMALL_BYTES else 1
+
+
+def _size(scenes: Sequence[Scene]) -> int:
+    """Bytes of the scenes' files; one file may hold many frames."""
+    return sum(os.path.getsize(file) for file in {frame.path for scene in scenes for frame in scene.frames})
+
+
+def _layout(notes: Sequence[PartNote]) -> str:
+    """The layout of all frames.
+
+    Raises
+    ------
+    RawError
+        They differ.
+    """
+    first = notes[0]
+    for note in notes:
+        if note.layout != first.layout:
+            raise RawError(
+                f"{note.sources[0]}: {note.layout} cannot go into one store with {first.layout} frames such as "
+                f"{first.sources[0]}; ingest each kind by itself"
+            )
+    return first.layout
 
 
 def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
@@ -150,20 +182,21 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function of a module, and what it is called with."""
 
 
-def _run(pool: Pool, folder: Path, plan: Plan, layout: str, at_once: int, progress: Progress) -> list[dict[str, Any]]:
+def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[str, Any]]:
     """Do what is not done yet; what was told of each scene."""
     todo: dict[int, list[Task]] = {}
     for task in plan.tasks:
         if read_note(folder, task.part) is None:
             todo.setdefault(task.scene, []).append(task)
     finished, patches = len(plan.tasks) - sum(map(len, todo.values())), 0
+    frames = sum(len(scene.frames) for scene in plan.scenes)
+    at_once = max(1, BYTES_AT_ONCE * frames // max(1, _size(plan.scenes)))
+    made: list[PartNote] = []
     told: dict[int, dict[str, Any]] = {}
     ready: deque[tuple[int, Call]] = deque()
     left: dict[int, int] = {}
     waiting: dict[Future[Any], int] = {}
-    steps = {
-        index: _steps(folder, plan, index, todo.get(index, []), layout, at_once) for index in range(len(plan.scenes))
-    }
+    steps = {index: _steps(folder, plan, index, todo.get(index, []), at_once) for index in range(len(plan.scenes))}
     scenes = iter(steps)
     while True:
         # No more than the workers are busy with: a scene's frames are cut while they are still in memory.
@@ -182,7 +215,10 @@ def _run(pool: Pool, folder: Path, plan: Plan, layout: str, at_once: int, progre
             if isinstance(found, dict):
                 told[index] = found
             elif found is not None:
-                finished, patches = finished + len(found), patches + sum(kept for _, kept in found)
+                finished, patches = finished + len(found), patches + sum(note.patches for note in found)
+                # Said at once, not after all the rest was read.
+                made = [*made[:1], *found]
+                _layout(made)
                 progress(finished, len(plan.tasks), f"{patches} patches")
             left[index] -= 1
             if not left[index]:
@@ -200,7 +236,7 @@ def _advance(
             return
 
 
-def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], layout: str, at_once: int) -> Iterator[list[Call]]:
+def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], at_once: int) -> Iterator[list[Call]]:
     """What is to be done for a scene: the calls of one step may run at once, and the next step after them all."""
     scene, pairing = plan.scenes[index], plan.pairing
     stacking = PAIRINGS[pairing].stacking
@@ -216,7 +252,7 @@ def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], layout: str, 
             yield [(find_shifts, (folder, index, scene, piece)) for piece in pieces]
     yield [(prepare_scene, (folder, index, scene, pairing, shifts))]
     groups = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
-    yield [(cut_frames, (folder, scene, group, pairing, layout, plan.options)) for group in groups]
+    yield [(cut_frames, (folder, scene, group, pairing, plan.options)) for group in groups]
 
 
 def _means(folder: Path, plan: Plan, told: Sequence[Mapping[str, Any]]) -> list[SceneMean] | None:

@@ -35,6 +35,8 @@ class PartNote:
     source_sha256 : sequence of str
         Of each source.
     split : int
+    layout : str
+        Of the frame's planes.
     clipped, masked : int
         Patches left out.
     """
@@ -45,6 +47,7 @@ class PartNote:
     sources: Sequence[str] = ()
     source_sha256: Sequence[str] = ()
     split: int = 0
+    layout: str = ""
     clipped: int = 0
     masked: int = 0
 

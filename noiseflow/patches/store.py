@@ -1,6 +1,8 @@
 """A patch store opened for reading."""
 
 import json
+import os
+import weakref
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,6 +95,10 @@ class PatchStore:
                     self._clean = _mapped(file["clean"], CLEAN_TYPE, len(self.table))
             except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
                 raise StoreError(f"{self.path}: damaged patch store ({error}); ingest again") from error
+        # Pages of a file that was cut off cannot be read: its size is compared before each batch is.
+        self._descriptor = os.open(self.path, os.O_RDONLY)
+        self._let_go = weakref.finalize(self, os.close, self._descriptor)
+        self._bytes = os.fstat(self._descriptor).st_size
         self.patch_shape: tuple[int, int, int] = tuple(self._noisy.shape[1:])
         # Per patch and plane: DN to normalised, and what makes the noise's variance its own.
         self._black = self.table["black"][:, :, None, None]
@@ -127,6 +133,7 @@ class PatchStore:
     def close(self) -> None:
         """Let go of the file."""
         self._noisy = self._clean = np.empty((0, *self.patch_shape))
+        self._let_go()
 
     @property
     def isos(self) -> tuple[float, ...]:
@@ -166,9 +173,10 @@ class PatchStore:
         Raises
         ------
         StoreError
-            A patch is damaged, or the file has become shorter.
+            A patch is damaged, the file has become shorter, or the store is closed.
         """
         rows = np.asarray(rows)
+        self._not_shorter()
         noisy = self._noisy[rows]
         if self._shared:
             self._check(rows, noisy, None)
@@ -256,6 +264,15 @@ class PatchStore:
                 self._mean_checked[self._row[rows]] = False
             self.codes(rows)
             progress(int(rows[-1]) + 1, len(self), "checksums")
+
+    def _not_shorter(self) -> None:
+        if not self._let_go.alive:
+            raise StoreError(f"{self.path}: is closed; open it again to read it")
+        found = os.fstat(self._descriptor).st_size
+        if found < self._bytes:
+            raise StoreError(
+                f"{self.path}: became shorter while it was open ({found:,} of {self._bytes:,} bytes); ingest again"
+            )
 
     def _check(self, rows: NDArray[Any], noisy: NDArray[Any], clean: NDArray[Any] | None) -> None:
         new = np.flatnonzero(~self._checked[rows])

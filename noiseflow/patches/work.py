@@ -22,7 +22,11 @@ from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.shared import Share
 from noiseflow.patches.sources import Scene
 
-__all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "sum_strips"]
+__all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "started", "sum_strips"]
+
+
+def started() -> None:
+    """Do nothing, in a process that has now imported all that the work needs."""
 
 
 def pack_frames(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
@@ -113,33 +117,33 @@ def _conclude(files: SceneFiles, scene: Scene, pairing: str, shifts: Sequence[in
 
 
 def cut_frames(
-    folder: Path, scene: Scene, tasks: Sequence[Task], pairing: str, layout: str, options: IngestOptions
-) -> list[tuple[int, int]]:
+    folder: Path, scene: Scene, tasks: Sequence[Task], pairing: str, options: IngestOptions
+) -> list[PartNote]:
     """Write the parts of some frames of one scene.
 
     Returns
     -------
-    list of (int, int)
-        Part and patches kept.
+    list of PartNote
+        What each part says of itself.
 
     Raises
     ------
     RawError
-        A file is damaged, of another kind than the rest, or changed while it was read.
+        A file is damaged, or changed while it was read.
     """
     files = SceneFiles(folder, tasks[0].scene)
     done = []
     for task in tasks:
         note = read_note(folder, task.part)
         if note is None:
-            note = _cut_frame(folder, files, scene, task, pairing, layout, options)
+            note = _cut_frame(folder, files, scene, task, pairing, options)
         files.forget(task.frame)
-        done.append((task.part, note.patches))
+        done.append(note)
     return done
 
 
 def _cut_frame(
-    folder: Path, files: SceneFiles, scene: Scene, task: Task, pairing: str, layout: str, options: IngestOptions
+    folder: Path, files: SceneFiles, scene: Scene, task: Task, pairing: str, options: IngestOptions
 ) -> PartNote:
     """Write one part: with the frame's own clean signal, or with what makes it of the scene's mean."""
     told, how = files.facts(), PAIRINGS[pairing]
@@ -159,8 +163,6 @@ def _cut_frame(
         share = how.stacking.share(told["facts"], task.frame, packed.image)
         pair = Pair(frame, task.frame, packed.image, None, share.clean_variance, files.valid_of(told["shape"]))
         codes, checksum = packed.rows, packed.source_sha256
-    if pair.noisy.layout != layout:
-        raise RawError(f"{frame.path}: {pair.noisy.cfa} cannot go into one store with {layout!r} frames")
     with PartWriter(folder, task.part) as part:
         shared = share is not None
         found = cut(pair, options, task.split, task.part, scene.grid, sink=part.append, codes=codes, shared=shared)
@@ -174,6 +176,7 @@ def _cut_frame(
             sources=[str(frame.path)],
             source_sha256=[checksum],
             split=task.split,
+            layout=pair.noisy.layout,
             clipped=found.clipped,
             masked=found.masked,
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from skimage import io
+import skimage
 
 from noiseflow.errors import RawError
 from noiseflow.raw.bayer import MONO
@@ -143,7 +143,7 @@ def read_frame(folder: EmvaFolder, series: Series, file: Path, settings: RawSett
 
 def _pixels(file: Path, shape: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
     with decoding(file, "an image"):
-        pixels = np.asarray(io.imread(file))
+        pixels = np.asarray(skimage.io.imread(file))
     if pixels.shape != shape:
         raise RawError(f"{file}: expected {shape[1]}×{shape[0]} pixels of one channel; got an array of {pixels.shape}")
     return pixels.astype(np.uint16)

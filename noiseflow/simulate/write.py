@@ -21,7 +21,7 @@ from noiseflow.simulate.cameras import load_camera
 from noiseflow.simulate.physics import CameraPhysics, expose
 from noiseflow.simulate.scenes import WHITE_BALANCE, render, scene_names
 
-__all__ = ["MANIFEST", "simulate", "truth_of"]
+__all__ = ["MANIFEST", "image_of", "simulate", "truth_of"]
 
 MANIFEST = "simulation.json"
 MAKE = "Simulated"
@@ -115,7 +115,7 @@ def simulate(
             for number, child in enumerate(iso_seed.spawn(frames)):
                 mosaic = expose(signal_dn, physics, iso, np.random.default_rng(child))
                 noisy_names.append(f"{name}_ISO{iso:g}_NOISY_{number:03d}.dng")
-                image = _image(mosaic, physics, iso, physics.black_dn, physics.white_dn, EXPOSURE_S * light)
+                image = image_of(mosaic, physics, iso, physics.black_dn, physics.white_dn, EXPOSURE_S * light)
                 write_dng(out / noisy_names[-1], image, noise_profile=profile, neutral=WHITE_BALANCE)
                 progress(len(entries) * frames + number + 1, total, noisy_names[-1])
             entries.append({"name": name, "iso": iso, "clean": clean_name, "noisy": noisy_names})
@@ -138,7 +138,7 @@ def simulate(
 
 def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
     """What the noise of simulated files is drawn from, by the camera's name in them."""
-    name = _image(np.zeros((2, 2), np.uint16), physics, isos[0], physics.black_dn, physics.white_dn).camera
+    name = image_of(np.zeros((2, 2), np.uint16), physics, isos[0], physics.black_dn, physics.white_dn).camera
     at = [physics.at(iso) for iso in isos]
     return {
         name: {
@@ -174,10 +174,10 @@ def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float,
     black, white = physics.black_dn * factor, physics.white_dn * factor
     mosaic = unpack(pack(levels, "RGGB"), physics.cfa)
     codes = np.clip(np.rint(black + mosaic * (white - black)), black, white).astype(np.uint16)
-    return _image(codes, physics, iso, black, white, exposure_s)
+    return image_of(codes, physics, iso, black, white, exposure_s)
 
 
-def _image(
+def image_of(
     mosaic: NDArray[np.uint16],
     physics: CameraPhysics,
     iso: float,
@@ -185,6 +185,7 @@ def _image(
     white: float,
     exposure_s: float = EXPOSURE_S,
 ) -> RawImage:
+    """A frame as the simulated camera would label it; levels in DN."""
     return RawImage(
         mosaic=mosaic,
         cfa=physics.cfa,

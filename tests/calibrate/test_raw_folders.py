@@ -1,5 +1,7 @@
 """Folders of DNG flats and darks of a known sensor, and what can be wrong with them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -25,7 +27,7 @@ def frame(rng, signal, iso=100.0, exposure=0.01, model="Toy", size=SIZE, black=B
 
 def write(folder, name, image):
     folder.mkdir(exist_ok=True)
-    write_dng(folder / f"{name}.dng", image)
+    write_dng(folder / f"{name}.dng", image, overwrite=True)
 
 
 def series(folder, rng, iso=100.0, seconds=SECONDS, rate=20000.0, second=1.0):
@@ -88,6 +90,70 @@ def test_flicker_is_named_and_does_not_bias_the_gain(tmp_path):
         assert any("flicker" in caution for caution in setting.cautions)
         gain = setting.estimates["gain_dn_per_e"]
         assert abs(gain.value - K) < 5 * gain.standard_error
+
+
+def planes_saying(folder, words):
+    settings = calibrate([folder]).profile.settings
+    return sum(any(words in caution for caution in setting.cautions) for setting in settings), len(settings)
+
+
+def test_a_clean_series_is_not_accused(folder):
+    for words in ("not one setting", "not an even surface", "during the exposure", "of one exposure differ", "flicker"):
+        assert planes_saying(folder, words)[0] == 0, words
+
+
+def test_frames_of_an_iso_under_another_label_are_named(tmp_path):
+    rng = np.random.default_rng(0)
+    series(tmp_path, rng)
+    # Photons as before, twice the gain, the old label: as from a raw converter that lost the ISO.
+    image = replace(frame(rng, 2 * 20000.0 * 0.04, 200.0, 0.04), iso=100.0)
+    write(tmp_path / "flats", "f100_0.04_1", image)
+    assert planes_saying(tmp_path, "not one setting (mixed ISOs") == (4, 4)
+
+
+def test_pairs_broken_by_a_change_of_iso_are_named(tmp_path):
+    rng = np.random.default_rng(0)
+    for index, exposure in enumerate(SECONDS):
+        for iso in (100.0, 200.0):
+            write(tmp_path / "flats", f"f{iso:g}_{index}", frame(rng, 20000.0 * exposure, iso, exposure))
+    with pytest.raises(DataError, match="Frames of several ISOs or exposure times are not pairs"):
+        calibrate([tmp_path])
+
+
+def test_flats_of_a_picture_are_named(tmp_path):
+    rng = np.random.default_rng(0)
+    series(tmp_path, rng)
+    ramp = np.linspace(0.1, 2.0, SIZE[1])
+    for index in range(2):
+        write(tmp_path / "flats", f"f100_0.04_{index}", frame(rng, 800.0 * ramp, exposure=0.04))
+    assert planes_saying(tmp_path, "not an even surface") == (4, 4)
+
+
+def test_flicker_within_an_exposure_is_named_and_taken_out(tmp_path):
+    rng, size = np.random.default_rng(0), (256, 96)
+    y = np.arange(size[0])[:, None]
+    for index in range(4):
+        write(tmp_path / "darks", f"d{index}", frame(rng, 0.0, size=size))
+    for exposure in SECONDS:
+        for index in range(2):
+            # A lamp on mains current under a rolling shutter: bands whose phase changes from frame to frame.
+            lamp = 1 + 0.04 * np.sin(2 * np.pi * (y / 24 + 0.37 * index + exposure))
+            image = frame(rng, 20000.0 * exposure * lamp, exposure=exposure, size=size)
+            write(tmp_path / "flats", f"f{exposure}_{index}", image)
+    profile = calibrate([tmp_path]).profile
+    for setting in profile.settings:
+        assert any("flickers during the exposure" in caution for caution in setting.cautions)
+        gain = setting.estimates["gain_dn_per_e"]
+        # Without taking the rows out K is several times too high; 5 standard errors of four planes.
+        assert abs(gain.value - K) < 5 * gain.standard_error
+        assert gain.value == pytest.approx(K, rel=0.2)
+
+
+def test_a_jump_between_darks_of_one_exposure_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    series(tmp_path, rng)
+    write(tmp_path / "darks", "d100_4", frame(rng, 0.0, black=BLACK + 15))
+    assert planes_saying(tmp_path, "of one exposure differ") == (4, 4)
 
 
 def test_light_leak_in_a_dark_is_named(tmp_path):

@@ -12,9 +12,11 @@ import torch
 from builders import frame
 from click.testing import CliRunner
 
+from noiseflow.calibrate import read_profile
 from noiseflow.cli import COMMANDS, main
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.raw.dng import write_dng
+from noiseflow.simulate import load_camera
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,6 +74,22 @@ def test_the_page_of_pairs_runs_as_written(tmp_path: Path, monkeypatch: pytest.M
     names, found = run_page(ROOT / "docs" / "synthesize.md")
     assert names == ["simulate", "ingest", "fit", "synthesize", "ingest"]
     assert found["noisy"].shape == found["clean"].shape == (4, 64, 96)
+
+
+def test_the_page_of_calibration_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = fenced_commands(ROOT / "docs" / "calibrate.md")
+    assert [words[0] for words in commands] == ["simulate", "calibrate", "calibrate", "calibrate", "profiles"]
+    for words in commands:
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, f"noiseflow {shlex.join(words)}\n{result.output}"
+    physics, profile = load_camera("Sony A7S2"), read_profile("camera.json")
+    assert profile.isos == (800.0, 1600.0)
+    for setting in profile.settings:
+        gain = setting.estimates["gain_dn_per_e"]
+        # Eight settings: 4.5 standard errors are a false alarm in ten thousand.
+        assert abs(gain.value - physics.at(setting.iso).gain_dn_per_e) < 4.5 * gain.standard_error
+        assert gain.standard_error < 0.05 * gain.value
 
 
 def test_the_page_of_augmentation_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import tukeylambda
 
+from noiseflow.calibrate import calibrate
 from noiseflow.calibrate.estimate import Estimate
 from noiseflow.calibrate.profile import Profile, Setting
 from noiseflow.calibrate.published import shipped_names, shipped_profile
@@ -153,3 +154,13 @@ def test_isos_with_darks_only_are_left_out_and_named():
     assert model.spec == from_profile("poisson_gaussian", whole).spec
     with pytest.raises(ModelError, match="toy: the profile has no gain or no read noise at ISO 200; calibrate"):
         from_profile("poisson_gaussian", Profile("toy", "mono", WHITE, (dark_only,)))
+
+
+def test_the_z6_tables_of_flats_and_darks_make_a_model(shared_data):
+    flats, darks = (shared_data / "ptc" / f"Nikon_Z6_2_{kind}.csv" for kind in ("flat", "dark"))
+    measured = calibrate([flats, darks]).profile
+    both = {s.iso for s in measured.settings if s.value("gain_dn_per_e") and s.value("read_noise_dn")}
+    assert 0 < len(both) < len(measured.isos)
+    with pytest.warns(UserWarning, match="left out of the eld"):
+        model = from_profile("eld", measured, "bayer")
+    assert set(model.spec.isos) == both

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from noiseflow.cli import main
 from noiseflow.errors import NoiseflowError, RawError, StoreError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches.parts import PartNote
 from noiseflow.patches.schema import PARTIAL
 from noiseflow.patches.work import cut_frames
 
@@ -127,13 +128,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     command = ["ingest", str(tmp_path / "raws"), "--out", str(tmp_path / "s.h5"), "--patch-size", "8", "--jobs", "1"]
     made = []
 
-    def interrupted(*arguments: object) -> list[tuple[int, int]]:
+    def interrupted(*arguments: object) -> list[PartNote]:
         if made:
             raise KeyboardInterrupt
         made.append(cut_frames(*arguments))  # type: ignore[arg-type]
         return made[0]
 
-    monkeypatch.setattr("noiseflow.patches.ingestion.PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr("noiseflow.patches.ingestion.BYTES_AT_ONCE", 1)
     monkeypatch.setattr("noiseflow.patches.ingestion.cut_frames", interrupted)
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1

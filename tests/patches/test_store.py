@@ -77,6 +77,22 @@ def test_a_truncated_store_is_refused(tmp_path: Path, keep: float) -> None:
         PatchStore(tmp_path / "s.h5")
 
 
+def test_a_store_cut_off_while_it_is_open_says_so(tmp_path: Path) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=20) as store:
+        store.read(np.arange(20))
+        os.truncate(tmp_path / "s.h5", 4096)
+        with pytest.raises(StoreError, match=r"became shorter while it was open \(4,096 of .* bytes\); ingest again"):
+            store.read(np.arange(20))
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = gaussian_store(tmp_path / "s.h5", patches=20)
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="is closed"):
+        store.read(np.arange(20))
+
+
 def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
     h5py.File(tmp_path / "other.h5", "w").close()
     (tmp_path / "text.h5").write_text("no HDF5")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
 __all__ = ["Drift", "fit_drift"]
 
@@ -73,7 +73,7 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
         offsets[:, plane] = [_line(steps[frame, plane], None, w)[0] for frame in range(n)]
         slopes = [_line(steps[frame, plane], s, w) for frame in range(n)]
         error = np.array([error for *_, error in slopes])
-        wanted = sum((slope / error) ** 2 for _, slope, error in slopes) > chdtri(n, SURE / planes)
+        wanted = sum((slope / error) ** 2 for _, slope, error in slopes) > scipy.special.chdtri(n, SURE / planes)
         if error.max() < SHARPEST and wanted:
             flicker = True
             offsets[:, plane] = [offset for offset, *_ in slopes]

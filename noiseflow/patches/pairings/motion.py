@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
-from scipy.special import chdtri, ndtri
 
 from noiseflow.patches.pairings.shift import Shift
 
@@ -91,18 +90,18 @@ def find_motion(
     if z.shape[2] >= LINES:
         z = z - np.median(z, axis=2, keepdims=True)
     spread = 1.4826 * float(np.median(np.abs(z[:, np.isfinite(variance)]))) if np.isfinite(variance).any() else 0.0
-    threshold = MARGIN * -float(ndtri(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
+    threshold = MARGIN * -float(scipy.special.ndtri(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
     moved = (np.abs(z) > threshold).any(1)
     seen = moved.any(0)
     per_frame = moved.mean((1, 2))
     tests = max(sum(len(flow) for flow in flows), 1)
-    sure = float(chdtri(2, FALSE_ALARM / tests))
+    sure = float(scipy.special.chdtri(2, FALSE_ALARM / tests))
     shifts = [
         max((each.size for each in flow if each.chi2 > sure and each.part > EXPLAINED), default=0.0) for flow in flows
     ]
     worst = (np.array(shifts) > 0) | (per_frame > max(0.5 * float(per_frame.max()), 0.01))
     part = float(seen.mean())
     whole = float(per_frame.max()) > MOST or part > 2 * MOST or max(shifts) > 0
-    blocks = np.ones_like(seen) if whole else binary_dilation(seen, np.ones((3, 3), bool))
+    blocks = np.ones_like(seen) if whole else scipy.ndimage.binary_dilation(seen, np.ones((3, 3), bool))
     frames = tuple(int(f) for f in np.flatnonzero(worst))
     return Motion(blocks, whole, part, frames, max(shifts), float((z**2).mean()))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
+import scipy
 from numpy.typing import NDArray
 
 from noiseflow.errors import RawError

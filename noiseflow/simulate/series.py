@@ -1,0 +1,101 @@
+"""What one shoots to calibrate a camera: flats, darks and a burst, by a camera of known physics."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from noiseflow.errors import RawError
+from noiseflow.progress import Progress, silent
+from noiseflow.raw.bayer import pack, unpack
+from noiseflow.raw.dng import SMALLEST, write_dng
+from noiseflow.simulate.cameras import load_camera
+from noiseflow.simulate.physics import expose
+from noiseflow.simulate.scenes import render, scene_names
+from noiseflow.simulate.write import image_of
+
+__all__ = ["BURST", "DARKS", "LEVELS", "simulate_series"]
+
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0, 1.1)
+"""Exposures of the flats as parts of that which fills the range: two frames each."""
+
+DARKS = {0.001: 20, 1.0: 2}
+"""Frames in the dark, by exposure time in s."""
+
+BURST = 8
+"""Frames of the still scene."""
+
+FULL_S = 0.1
+"""Exposure time at which the flats fill the range, s."""
+
+
+def simulate_series(
+    out: str | Path,
+    camera: str,
+    isos: Sequence[float] | None = None,
+    *,
+    size: tuple[int, int] = (512, 768),
+    seed: int = 0,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Write the frames of docs/calibrate.md as DNG: folders ``flats``, ``darks`` and ``burst``.
+
+    The simulated sensor has no dark current, fixed pattern or PRNU of its own.
+
+    Parameters
+    ----------
+    out : path
+        Folder; none of the three may be there.
+    camera : str
+        See `noiseflow.simulate.camera_names`.
+    isos : sequence of float, optional
+        All that are known of the camera if None.  The burst is of the first.
+    size : tuple of int
+        (H, W) of the mosaic, even.
+    seed : int
+    progress : Progress
+        Told of frames written.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order in which they were taken.
+
+    Raises
+    ------
+    RawError
+        Unknown camera or ISO, odd size, or a folder in the way.
+    """
+    physics = load_camera(camera)
+    chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
+    for iso in chosen:
+        physics.at(iso)
+    if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
+        raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
+    folders = {name: Path(out) / name for name in ("flats", "darks", "burst")}
+    for folder in folders.values():
+        if folder.exists():
+            raise RawError(f"{folder}: is there already; choose another folder")
+        folder.mkdir(parents=True)
+    span = physics.white_dn - physics.black_dn
+    scene = unpack(pack(render(scene_names(1)[0], size, np.random.default_rng((seed, 0))), "RGGB"), physics.cfa)
+    flat, dark = np.full(size, span), np.zeros(size)
+    shots = [
+        (folders["flats"] / f"flat_ISO{iso:g}_{level:g}_{index}.dng", iso, FULL_S * level, level * flat)
+        for iso in chosen
+        for level in LEVELS
+        for index in range(2)
+    ]
+    shots += [
+        (folders["darks"] / f"dark_ISO{iso:g}_{seconds:g}_{index:02d}.dng", iso, seconds, dark)
+        for iso in chosen
+        for seconds, frames in DARKS.items()
+        for index in range(frames)
+    ]
+    still = np.maximum(scene, 0) * span
+    shots += [(folders["burst"] / f"frame_{index}.dng", chosen[0], FULL_S, still) for index in range(BURST)]
+    for index, (path, iso, seconds, signal_dn) in enumerate(shots):
+        mosaic = expose(signal_dn, physics, iso, np.random.default_rng((seed, 1, index)))
+        write_dng(path, image_of(mosaic, physics, iso, physics.black_dn, physics.white_dn, seconds))
+        progress(index + 1, len(shots), path.name)
+    return [path for path, *_ in shots]
