@@ -47,7 +47,7 @@ def demo(
     camera: str = CAMERA,
     scenes: int = 30,
     size: tuple[int, int] = (256, 384),
-    epochs: int = 2,
+    epochs: int = 1,
     seed: int = 0,
     overwrite: bool = False,
     stage: Stage = _quiet,

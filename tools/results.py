@@ -128,6 +128,7 @@ def emva(work: Path, data: Path) -> Iterator[str]:
         nlf = models["nlf"]
         assert isinstance(nlf, NoiseLevelFunction)
         span = float(store.table["white"][0] - store.table["black"][0, 0])
+        apart = list(by_burst(store, models))
     gain = float(nlf.log_beta1.exp()) * span
     dark = float(nlf.log_beta2.exp().sqrt()) * span
     yield f"\n## {EMVA}: gain, read noise and rows"
@@ -136,9 +137,36 @@ def emva(work: Path, data: Path) -> Iterator[str]:
         ("conversion gain K, DN/e⁻", f"{gain:.4f}", "0.2801", f"{gain / 0.2801 - 1:+.2%}"),
         ("dark σ, DN", f"{dark:.4f}", "3.0740", f"{dark / 3.074 - 1:+.2%}"),
     )
+    yield from apart
     yield "\nVariance of the means of dark rows over that of independent pixels, in the differences of the set's"
     yield "50 pairs of dark frames and in 2048 sampled rows, at widths in sensor pixels:"
     yield from table(*real_rows(data / EMVA_FOLDER, models))
+
+
+@torch.no_grad()
+def by_burst(store: PatchStore, models: dict[str, NoiseModel]) -> Iterator[str]:
+    """Scores where the clean signal is independent of the noise, and where it is not."""
+    rows = store.indices("test")
+    short = store.table["clean_variance"][rows] > 0.1
+    dark = np.array([float(store.read(rows[[at]]).clean.mean()) < 0.01 for at in range(len(rows))])
+    yield "\nThe clean signal of a frame of a pair is the other frame: noise and signal then share that frame's"
+    yield "noise, and a model with many parameters reads some of it off the signal. Only in the stacks of 50"
+    yield "frames are they all but independent, and only those rows compare models:"
+    lines = [
+        ("held-out patches of", "patches", "correlation of noise and signal", *(f"{name}, nats/dim" for name in models))
+    ]
+    for kind, pairs in (("pairs", short), ("stacks of 50", ~short)):
+        for light, chosen in (("dark", pairs & dark), ("light", pairs & ~dark)):
+            some = rows[chosen][:: max(1, int(chosen.sum()) // 256)]
+            batch = store.read(some)
+            signal = batch.clean - batch.clean.mean((2, 3), keepdim=True)
+            shared = (batch.noise * signal).sum() / (batch.noise.square().sum() * signal.square().sum()).sqrt()
+            cond = Conditions(batch.clean, batch.iso, batch.camera)
+            nll = [
+                -float(model.log_prob(batch.noise, cond).mean()) / batch.noise[0].numel() for model in models.values()
+            ]
+            lines.append((f"{kind}, {light}", len(some), f"{float(shared):.2f}", *(f"{value:.4f}" for value in nll)))
+    yield from table(*lines)
 
 
 def simulated(work: Path, data: DataSpec) -> Iterator[str]:
