@@ -105,7 +105,7 @@ class Likelihood(Score):
         f"scenes at one camera and ISO ({RESAMPLES:,} draws; over frames where there are fewer than {FEWEST_SCENES} "
         "scenes; Student’s t where there are fewer than 5). Better or worse is said when the interval excludes "
         f"0; at the oracle, when it lies within {ORACLE_MARGIN} nats/dim. Where a code is coarse against the noise "
-        "the verdict is by the likelihood of the integers, below. By intensity: {SIGNAL_BINS} bins of a "
+        f"the verdict is by the likelihood of the integers, below. By intensity: {SIGNAL_BINS} bins of a "
         "patch’s mean signal, even in its square root. A joint density gives one number a patch and no share to a "
         "plane: planes are told apart in the samples, below."
     )
