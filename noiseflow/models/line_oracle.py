@@ -15,7 +15,7 @@ from noiseflow.flows.draws import Source, Stream
 from noiseflow.models.levels import Levels
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.noise_table import NoiseTable, tukey_quantile_of_logit
-from noiseflow.models.oracle import settings_of
+from noiseflow.models.oracle import refuse_other_isos, settings_of
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["LineOracle"]
@@ -49,10 +49,7 @@ class LineOracle(NoiseModel):
     def checked(self, cond: Conditions) -> Conditions:
         """Conditions resolved; refused at an ISO that was not simulated."""
         cond = super().checked(cond)
-        for camera, iso in settings_of(cond):
-            known = self.truth[self.cameras[camera]]["isos"]
-            if iso not in known:
-                raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
+        refuse_other_isos(self.truth, self.cameras, cond)
         return cond
 
     def _physics(self, camera: int, iso: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The density that simulated Poisson–Gaussian data was drawn from, exactly."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from noiseflow.models.codes_model import CodesModel
 from noiseflow.models.levels import Levels
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["PoissonGaussianOracle", "oracle_log_prob", "settings_of"]
+__all__ = ["PoissonGaussianOracle", "oracle_log_prob", "refuse_other_isos", "settings_of"]
 
 REACH = 7.0
 """Half-width of the sum over photo-electrons in standard deviations; cuts off 3e-12."""
@@ -208,10 +208,7 @@ class PoissonGaussianOracle(CodesModel):
     def checked(self, cond: Conditions) -> Conditions:
         """Conditions resolved; refused at an ISO that was not simulated."""
         cond = super().checked(cond)
-        for camera, iso in settings_of(cond):
-            known = self.truth[self.cameras[camera]]["isos"]
-            if iso not in known:
-                raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
+        refuse_other_isos(self.truth, self.cameras, cond)
         return cond
 
     def levels(self, cond: Conditions) -> Levels:
@@ -250,6 +247,19 @@ class PoissonGaussianOracle(CodesModel):
         truth = self.truth[self.cameras[camera]]
         at = truth["isos"].index(iso)
         return truth["gain_dn_per_e"][at], truth["read_scale_dn"][at], truth["black_dn"], truth["white_dn"]
+
+
+def refuse_other_isos(truth: Mapping[str, Any], cameras: Sequence[str], cond: Conditions) -> None:
+    """Refuse conditions at an ISO that was not simulated.
+
+    Raises
+    ------
+    ModelError
+    """
+    for camera, iso in settings_of(cond):
+        known = truth[cameras[camera]]["isos"]
+        if iso not in known:
+            raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
 
 
 def settings_of(cond: Conditions) -> dict[tuple[int, float], list[int]]:
