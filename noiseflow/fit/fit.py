@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow._version import __version__
+from noiseflow.fit.bands import bands_of, whole_bands
 from noiseflow.fit.batches import PatchBatches, conditions_of
 from noiseflow.fit.device import device_of
 from noiseflow.fit.discretised import DiscretisedObjective, codes_of
@@ -37,8 +38,8 @@ __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
 BASELINES = ("gaussian", "nlf")
 """Models in closed form, told beside the held-out NLL of every fit."""
 
-START_PATCHES = 2048
-"""Patches that refine a model's start: row noise is then known to a few per cent."""
+START_PATCHES = 8192
+"""Patches that refine a model's start, in whole bands of the sensor: see `whole_bands`."""
 
 START_CODES = 2**20
 """Values that a fit by the likelihood of the integers rests on where it needs no steps: σ is known to 0.1 %."""
@@ -127,11 +128,10 @@ def fit(
     store.read(store.indices("train")[:1])
     train_rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
     statistics = gather(store, train_rows, progress)
-    some = np.random.default_rng(settings.seed).permutation(train_rows)
-    _start(model, statistics, store, some, settings)
+    _start(model, statistics, store, train_rows, settings)
     baselines = {name: build(ModelSpec(name, spec.layout, spec.cameras, spec.isos)) for name in BASELINES}
     for each in baselines.values():
-        _start(each, statistics, store, some, settings)
+        _start(each, statistics, store, train_rows, settings)
     for each in (model, *baselines.values()):
         each.to(device).eval()
     batches = PatchBatches(store, train_rows, settings.batch, settings.seed)
@@ -170,13 +170,15 @@ def fit(
 def _start(
     model: NoiseModel, statistics: NoiseStatistics, store: Patches, rows: NDArray[np.int64], settings: FitSettings
 ) -> None:
-    """Bring a model to its maximum likelihood or its start, by statistics and some of the rows, which are shuffled."""
+    """Bring a model to its maximum likelihood or its start, by statistics and some of the rows."""
     model.start_from(statistics)
-    batch = store.read(rows[:START_PATCHES])
-    model.start_from_patches(batch.noise, conditions_of(batch))
+    some = whole_bands(store, rows, START_PATCHES, settings.seed)
+    batch = store.read(some)
+    model.start_from_patches(batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
-        model.start_from_codes(*codes_of(store.read(rows[:most])))
+        some = np.random.default_rng(settings.seed).permutation(rows)[:most]
+        model.start_from_codes(*codes_of(store.read(some)))
 
 
 def _must_match(store: Patches, spec: ModelSpec, settings: FitSettings) -> dict[str, Any]:

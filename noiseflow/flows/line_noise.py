@@ -91,7 +91,7 @@ class LineNoise(Transform):
         return self.unit_offset(x, cond), projection, variance, variance * square
 
     @torch.no_grad()
-    def start_from(self, x: Tensor, cond: Conditions) -> None:
+    def start_from(self, x: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
         """Data-dependent start by moments, for each camera at each of its ISOs.
 
         Of two pixels of a line E(xᵢxⱼ) = r·dᵢdⱼ, whatever their own variances are: r is the sum of
@@ -99,6 +99,9 @@ class LineNoise(Transform):
         standard errors of 0 is replaced by that of the camera at all its ISOs, and by `NONE` if
         that is so too; what the data does not show is read off the camera's other ISOs.
         x is what enters this transform.
+
+        Elements that `bands`, (B,) of int, numbers alike lie in the same sensor rows: their rows are
+        one then, whose variance of estimate falls with the square of its length where r is small.
         """
         d, projection, _, _ = self.parts(x, cond)
         d = d.expand(x.shape[0], *self.cells, *x.shape[2:])
@@ -106,12 +109,18 @@ class LineNoise(Transform):
         norm, fourth, squares = (
             each.sum(self.along, keepdim=True) for each in (d.square(), d.pow(4), weighted.square())
         )
-        products, expected = ((projection.square() - squares).flatten(1), (norm.square() - fourth).flatten(1))
-        norm = norm.flatten(1)
+        sums = torch.stack([each.flatten(1) for each in (projection, squares, norm, fourth)])
         knots = self.log_isos.to(self.log_variance.dtype)
         index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-        for camera in set(cond.camera_indices.tolist()):
-            own = cond.camera_indices == camera
+        cameras = cond.camera_indices
+        if bands is not None and self.whole_rows:
+            first, band = _numbered(bands)
+            sums = sums.new_zeros(len(sums), len(first), sums.shape[2]).index_add_(1, band, sums)
+            index, cameras = index[first], cameras[first]
+        projection, squares, norm, fourth = sums.unbind()
+        products, expected = projection.square() - squares, norm.square() - fourth
+        for camera in set(cameras.tolist()):
+            own = cameras == camera
             pooled = _moment(products[own], expected[own], norm[own])
             seen = sorted(set(index[own].tolist()))
             cells = [own & (index == iso) for iso in seen]
@@ -136,6 +145,13 @@ class LineNoise(Transform):
         projection, square = sums.unbind()
         q = variance * square
         return z + (d * projection * variance / (1 + (1 + q).sqrt())).reshape(z.shape)
+
+
+def _numbered(bands: Tensor) -> tuple[Tensor, Tensor]:
+    """The first element of each band, and the bands of all elements counted from 0."""
+    _, band, count = bands.unique(return_inverse=True, return_counts=True)
+    order = band.argsort(stable=True)
+    return order[count.cumsum(0) - count], band
 
 
 def _moment(products: Tensor, expected: Tensor, norm: Tensor) -> float:

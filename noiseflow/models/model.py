@@ -221,8 +221,11 @@ class NoiseModel(nn.Module, ABC):
         """Set the parameters from the training data's statistics: the fit, or where it starts."""
         raise ModelError(f"{self.spec.model}: cannot be fitted to a patch store")
 
-    def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:
-        """Refine the start by training patches, for what cell statistics do not tell; nothing by default."""
+    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+        """Refine the start by training patches, for what cell statistics do not tell; nothing by default.
+
+        `bands`, (B,) of int, numbers alike what lies in the same sensor rows of a frame.
+        """
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
         """After `start_from_patches`: the same by the likelihood of training patches' integers; nothing by default."""

@@ -83,15 +83,20 @@ class PhysicsFlow(ResidualFlow):
         return transforms
 
     @torch.no_grad()
-    def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:
-        """After `start_from`: planes, lines and tails by a batch of training patches; see `physics_start`."""
+    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+        """After `start_from`: planes, lines and tails by a batch of training patches; see `physics_start`.
+
+        With `bands` the row noise stays what it is found to be here: patches, which end where a row
+        does not, tell less of it than whole rows, and a few steps on their likelihood would lose that.
+        """
         cond = self.checked(cond)
         head, tails = self.shot_read, self.tails
         if self.planes > 1:
             start_planes(head, noise, cond)
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         for each in lines:
-            start_lines(head, each, noise, cond)
+            start_lines(head, each, noise, cond, bands)
+            each.requires_grad_(bands is None or not each.whole_rows)
         x, _ = head(noise, cond)
         for each in lines:
             x, _ = each(x, cond)

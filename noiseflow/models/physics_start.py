@@ -53,7 +53,14 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
 
 
 @torch.no_grad()
-def start_lines(head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Conditions, rounds: int = 5) -> None:
+def start_lines(
+    head: ShotReadScale,
+    lines: LineNoise,
+    noise: Tensor,
+    cond: Conditions,
+    bands: Tensor | None = None,
+    rounds: int = 5,
+) -> None:
     """Line noise by its moments, and the read noise without it.
 
     The read variance found so far holds the lines': β₂(1 + r), of which r is counted in β₂.
@@ -64,7 +71,7 @@ def start_lines(head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Cond
     total = head.log_beta2.clone()
     even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
     for _ in range(rounds):
-        lines.start_from(head(noise, even)[0], even)
+        lines.start_from(head(noise, even)[0], even, bands)
         head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
 
 

@@ -80,7 +80,7 @@ class ResidualFlow(FlowModel):
         head.log_beta2.copy_(nlf.log_beta2)
 
     @torch.no_grad()
-    def start_from_patches(self, noise: Tensor, cond: Conditions) -> None:
+    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
         """After `start_from`: every `ActNorm` whitens what a batch of training patches brings to it."""
         norms = [module for module in self.flow.modules() if isinstance(module, ActNorm)]
         hooks = [norm.register_forward_pre_hook(lambda norm, inputs: norm.start_from(inputs[0])) for norm in norms]
