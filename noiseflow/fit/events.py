@@ -46,7 +46,8 @@ def events(folder: Path) -> Iterator[Events]:
 
     @cache
     def writer() -> SummaryWriter:
-        return stack.enter_context(SummaryWriter(str(folder)))
+        made: SummaryWriter = stack.enter_context(SummaryWriter(str(folder)))
+        return made
 
     class Written(_NoEvents):
         def __call__(self, epoch: int, row: Mapping[str, float]) -> None:
