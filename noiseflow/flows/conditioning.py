@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
 
 __all__ = ["ConditionalNet", "SampleFeatures", "SpatialFilm", "signal_features", "soft_clamp"]
@@ -65,7 +66,7 @@ class SampleFeatures(nn.Module):
         unknown = self.cameras.shape[0] - 1
         index = cond.camera_indices
         if self.training and self.dropout:
-            index = index.masked_fill(torch.rand(index.shape, device=index.device) < self.dropout, unknown)
+            index = index.masked_fill(draws.uniform(index, None) < self.dropout, unknown)
         stops = (cond.isos.log() - math.log(800.0)) / ISO_SPAN
         return torch.cat([soft_clamp(stops, 2.0).to(self.cameras.dtype)[:, None], self.cameras[index]], 1)
 
