@@ -74,6 +74,19 @@ __all__ = ["fit"]
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
+    "--compile/--no-compile",
+    "compiling",
+    default=None,
+    help="Compile small convolutions on a CPU.  [default: where it pays back in the training]",
+)
+@click.option(
+    "--state-seconds",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Most time that a kill can cost: so often a state to go on from is written.",
+)
+@click.option(
     "--pair-noise",
     type=click.Choice(["difference", "residual"]),
     default="difference",
@@ -110,6 +123,8 @@ def fit(
     max_minutes: float | None,
     precision: str,
     device: str,
+    compiling: bool | None,
+    state_seconds: float,
     pair_noise: str,
     pair_weight: float,
     resume: bool,
@@ -144,6 +159,8 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         seed=seed,
         device=device,
+        compile={None: "auto", True: "on", False: "off"}[compiling],
+        state_seconds=state_seconds,
     )
     try:
         opened = [PatchStore(store) for store in stores]
