@@ -14,9 +14,10 @@ CPU = torch.device("cpu")
 
 @dataclass
 class Distance:
-    """Squared distance of a point from random places around 1; the last is NaN at some steps."""
+    """Squared distance of a point from random places around 1; NaN, or a part of them, at some steps."""
 
     bad: frozenset[int] = frozenset()
+    bad_part: slice = slice(None)
     name: str = "distance"
     unit: str = "m²"
     references: Mapping[str, float] = field(default_factory=lambda: {"start": 1.0})
@@ -24,7 +25,7 @@ class Distance:
     def batch(self, place: Place) -> Tensor:
         values = 1 + 0.1 * torch.randn(8, 3, generator=torch.Generator().manual_seed(place.step))
         if place.step in self.bad:
-            values[-1] = float("nan")
+            values[self.bad_part] = float("nan")
         return values[place.share(len(values))]
 
     def count(self, place: Place) -> int:
