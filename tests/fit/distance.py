@@ -17,7 +17,7 @@ class Distance:
     """Squared distance of a point from random places around 1; NaN, or a part of them, at some steps."""
 
     bad: frozenset[int] = frozenset()
-    bad_part: slice = slice(None)
+    bad_from: int = 0
     name: str = "distance"
     unit: str = "m²"
     references: Mapping[str, float] = field(default_factory=lambda: {"start": 1.0})
@@ -25,7 +25,7 @@ class Distance:
     def batch(self, place: Place) -> Tensor:
         values = 1 + 0.1 * torch.randn(8, 3, generator=torch.Generator().manual_seed(place.step))
         if place.step in self.bad:
-            values[self.bad_part] = float("nan")
+            values[self.bad_from :] = float("nan")
         return values[place.share(len(values))]
 
     def count(self, place: Place) -> int:

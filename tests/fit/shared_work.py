@@ -61,7 +61,7 @@ def gradient(store: PatchStore, model_name: str, ranks: Ranks) -> dict[str, torc
 def trained_point(out: Path, ranks: Ranks) -> Point:
     """A point after a training in which a sample of three steps is NaN, one rank's sample where there are several."""
     point, settings = Point(), TrainSettings(learning_rate=0.05, patience=None)
-    objective, length = Distance(frozenset({3, 12, 13}), slice(-1, None)), Length(40, 10, 8)
+    objective, length = Distance(frozenset({3, 12, 13}), bad_from=-1), Length(40, 10, 8)
     train(point, objective, settings, length, out, arguments={}, device=CPU, ranks=ranks)
     return point
 
