@@ -13,6 +13,14 @@ from noiseflow.progress import silent
 __all__ = ["fit"]
 
 
+def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r}: expected auto, or a whole number of 1 or more")
+    return int(value)
+
+
 @click.command()
 @click.argument("stores", type=PATH, nargs=-1, required=True, metavar="STORE...")
 @click.option(
@@ -32,7 +40,16 @@ __all__ = ["fit"]
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At the most.")
 @click.option("--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="At the most.")
-@click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Patches a step.")
+@click.option(
+    "--batch",
+    "--batch-size",
+    "batch",
+    callback=_patches,
+    default="128",
+    show_default=True,
+    metavar="N|auto",
+    help="Patches a step; auto: doubled for as long as that trains more patches a second.",
+)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option(
     "--schedule",
@@ -112,7 +129,7 @@ def fit(
     out: Path,
     epochs: int,
     steps_per_epoch: int,
-    batch: int,
+    batch: int | None,
     learning_rate: float,
     schedule: str,
     warmup: int,

@@ -133,18 +133,26 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, sitting: Sittin
         _start(each, statistics, store, some, settings)
     for each in (model, *baselines.values()):
         each.to(device).eval()
-    batches = PatchBatches(store, train_rows, settings.batch, settings.seed)
-    objective = LikelihoodObjective(batches, held_out, device)
-    if settings.objective == "discretised":
-        objective = DiscretisedObjective(batches, held_out, device, proposal=baselines["nlf"].requires_grad_(False))
+    proposal = baselines["nlf"].requires_grad_(False)
+
+    def objective_of(batch: int) -> LikelihoodObjective:
+        batches = PatchBatches(store, train_rows, batch, settings.seed)
+        if settings.objective == "discretised":
+            return DiscretisedObjective(batches, held_out, device, proposal=proposal)
+        return LikelihoodObjective(batches, held_out, device)
+
+    said = len(train_rows) if model.closed_form else settings.batch
+    batch = sitting.batch(said, model, objective_of, len(train_rows))
+    objective = objective_of(batch)
     references = {name: objective.held_out(each) for name, each in baselines.items()}
     objective.references = references
     if model.closed_form:
         nll = objective.held_out(model)
         state = TrainState(best=nll, history=[{"step": 0, "train_nll": math.nan, "held_out_nll": nll, "epoch": 0}])
     else:
-        look = min(batches.steps, settings.steps_per_epoch or batches.steps)
-        length = Length(settings.epochs * look, look, settings.batch)
+        settings = replace(settings, batch=batch)
+        look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
+        length = Length(settings.epochs * look, look, batch)
         state = sitting.train(model, objective, settings, length, _must_match(store, spec, settings))
     model.cpu()
     start = state.history[0]["held_out_nll"]

@@ -3,7 +3,7 @@
 import json
 import math
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +137,15 @@ def _fit_pairs(
     rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
     pairs = NoisyPairs(store, np.concatenate([rows, held_out]))
     both = _started(pairs, rows, spec, settings, pair_settings, sitting.progress).to(device)
-    objective = PairObjective(pairs, PatchBatches(store, rows, settings.batch, settings.seed), held_out, device)
+
+    def objective_of(batch: int) -> PairObjective:
+        return PairObjective(pairs, PatchBatches(store, rows, batch, settings.seed), held_out, device)
+
+    batch = sitting.batch(settings.batch, both, objective_of, len(rows))
+    settings, objective = replace(settings, batch=batch), objective_of(batch)
     start = objective.judged(both)
     look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
-    length = Length(settings.epochs * look, look, settings.batch)
+    length = Length(settings.epochs * look, look, batch)
     state = sitting.train(both, objective, settings, length, _must_match(store, spec, settings, pair_settings))
     found = objective.judged(both.eval())
     both.cpu()

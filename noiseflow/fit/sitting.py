@@ -1,7 +1,7 @@
 """One sitting at a training: what fits of every kind do before and around it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from noiseflow.fit.batch_size import fastest_batch
 from noiseflow.fit.device import device_of
 from noiseflow.fit.engine import train
 from noiseflow.fit.events import Events, events
 from noiseflow.fit.objective import Length, Objective
 from noiseflow.fit.ranks import Ranks, joined
 from noiseflow.fit.settings import TrainSettings
-from noiseflow.fit.state import TrainState
-from noiseflow.models.files import claim, holds_state
+from noiseflow.fit.state import TrainState, read_state
+from noiseflow.models.files import STATE, claim, holds_state
 from noiseflow.progress import Progress, silent
 
 __all__ = ["Sitting", "begun"]
@@ -53,6 +54,21 @@ class Sitting:
     def seconds(self) -> float:
         """Since it began."""
         return time.monotonic() - self.began
+
+    def batch(
+        self, said: int | None, model: nn.Module, objective_of: Callable[[int], Objective[Any]], patches: int
+    ) -> int:
+        """Patches a step: what was said, else what the training had that goes on, else what is fastest here.
+
+        See `fastest_batch`; of several processes the first one finds its own, and all have that.
+        """
+
+        def found() -> int:
+            if self.resume:
+                return int(read_state(self.out / STATE)[0].arguments["batch"])
+            return min(self.ranks.world * fastest_batch(model, objective_of, patches, self.device), patches)
+
+        return self.ranks.first(found) if said is None else said
 
     def train(
         self,
