@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.film_net import hidden_kernels, hidden_layers
 
@@ -66,7 +67,7 @@ class SampleFeatures(nn.Module):
         unknown = self.cameras.shape[0] - 1
         index = cond.camera_indices
         if self.training and self.dropout:
-            index = index.masked_fill(torch.rand(index.shape, device=index.device) < self.dropout, unknown)
+            index = index.masked_fill(draws.uniform(index, None) < self.dropout, unknown)
         stops = (cond.isos.log() - math.log(800.0)) / ISO_SPAN
         return torch.cat([soft_clamp(stops, 2.0).to(self.cameras.dtype)[:, None], self.cameras[index]], 1)
 
@@ -174,7 +175,8 @@ class ConditionalNet(nn.Module):
         else:
             hidden = self.conv1(signal if values is None else torch.cat([values, signal], 1))
         hidden = self.film1(hidden, features).tanh()
-        return self.film2(self.conv2(hidden), features).tanh()
+        out: Tensor = self.film2(self.conv2(hidden), features).tanh()
+        return out
 
     def _split_first(self, values: Tensor | None) -> tuple[Tensor | None, Tensor, Tensor] | None:
         """The first layer's weights on values and on signal, and its bias, where it has the form of the kernels."""

@@ -182,6 +182,20 @@ def test_they_are_taken_in_sampling_and_only_where_they_fit(monkeypatch: pytest.
 
 
 @needs_compiler
+def test_a_norm_of_another_kind_keeps_its_own_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shared(nn.BatchNorm2d):
+        pass
+
+    called = kernels_in_use(monkeypatch)
+    transform = coupling()
+    transform.net.norm1 = Shared(4, eps=1e-4, affine=False)
+    x, cond = batch("coupling", 3, 4)
+    with compiled():
+        trained(transform, x.float(), cond)
+    assert not called
+
+
+@needs_compiler
 def test_nan_and_infinity_stay_visible() -> None:
     x, cond = batch("coupling", 6, 9)
     for bad in (torch.nan, torch.inf):
