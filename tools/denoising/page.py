@@ -121,10 +121,13 @@ def verdict(spec: Spec, network: str, records: Records, noise: str = "physics_fl
     """Whether the aim is reached."""
     if noise not in spec.noises:
         return
-    gap = float(differences(spec, network, noise, records).mean())
+    every = differences(spec, network, noise, records)
+    gap = float(every.mean())
     word = "reached" if gap >= -AIM_DB else "missed"
     yield ""
     yield f"The aim, `{noise}` within {AIM_DB} dB of true noise, is {word}: {gap:+.3f} dB."
+    if len(every) > 1 and (error := float(every.std(ddof=1)) / len(every) ** 0.5) > AIM_DB / 2:
+        yield f"Its standard error over {len(every)} seeds is {error:.3f} dB: they cannot decide {AIM_DB} dB."
 
 
 def draw_strip(path: Path, spec: Spec, cameras: Sequence[Sensor], network: str = "dncnn") -> None:
