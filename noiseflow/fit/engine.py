@@ -24,7 +24,7 @@ from noiseflow.fit.settings import TrainSettings
 from noiseflow.fit.state import TrainState, fill_optimiser, optimiser_tensors, read_state, write_state
 from noiseflow.fit.weights import Average, Weights, copied, holding
 from noiseflow.flows.draws import part_of
-from noiseflow.flows.shifted import can_compile, compiled
+from noiseflow.flows.native import can_compile, compiled
 from noiseflow.models.files import STATE
 from noiseflow.progress import Progress, silent
 
