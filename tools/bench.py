@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseflow.flows import Conditions
-from noiseflow.flows.shifted import compiled
+from noiseflow.flows.native import compiled
 from noiseflow.models import ModelSpec, build
 
 

@@ -1,11 +1,11 @@
-"""How long it takes to score 10⁸ pixels, and in how much memory.
+"""How long it takes to score 10⁸ pixels, and in how much memory, each run in a fresh process.
 
-python -m tools.bench_eval
+python -m tools.bench_eval --page docs/performance.md
 """
 
-import resource
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -19,41 +19,72 @@ from noiseflow.models import build
 from noiseflow.patches.schema import SPLITS, fields
 from noiseflow.patches.store import PatchStore
 from noiseflow.patches.writer import StoreWriter
+from tools.memory import Peaks, in_fresh_process, watched
+from tools.page import put_table
 
 SIZE, BLACK, WHITE = 32, 64.0, 4095.0
 GAIN, READ = 0.5, 3.0
 PATCHES_A_FRAME = 100
 
 
+COLUMNS = ("pixels scored", "s on two cores", "own memory, MiB", "with mapped files, MiB")
+
+
 @click.command()
 @click.option("--pixels", type=float, multiple=True, default=(1e7, 1e8), show_default=True, help="Values to score.")
 @click.option("--threads", type=int, default=2, show_default=True)
 @click.option("--baseline/--no-baseline", default=False, show_default=True, help="Score gaussian beside nlf.")
-def main(pixels: tuple[float, ...], threads: int, baseline: bool) -> None:
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Page to put the table in.")
+def main(pixels: tuple[float, ...], threads: int, baseline: bool, page: Path | None) -> None:
     """Time `evaluate` of nlf on made data of so many pixels; the store is made first and not timed."""
-    torch.set_num_threads(threads)
     click.echo(f"torch {torch.__version__}, {threads} threads")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for values in sorted(pixels):
             path = Path(folder) / f"{values:.0f}.h5"
             make(path, round(values / (4 * SIZE**2)))
-            with PatchStore(path) as store:
-                models = {}
-                for name in ("nlf", "gaussian")[: 1 + baseline]:
-                    models[name] = build(spec_for(store, name)).eval()
-                    models[name].start_from(gather(store))
-                before = memory_mib()
-                began, processor = time.monotonic(), time.process_time()
-                found = evaluate(models, store)
-                seconds, processor = time.monotonic() - began, time.process_time() - processor
-            scored = found.data.patches * 4 * SIZE**2
-            click.echo(
-                f"{scored:,} pixels, {', '.join(models)}: {seconds:.1f} s ({processor:.1f} s of processors), "
-                f"{scored / seconds / 1e6:.2f} million a second; "
-                f"peak memory {memory_mib():.0f} MiB ({before:.0f} before); "
-                f"{found.data.close_values:,} values looked at closely"
-            )
+            names = ("nlf", "gaussian")[: 1 + baseline]
+            run: Run = in_fresh_process(scored, path, names, threads)
             path.unlink()
+            click.echo(
+                f"{run.pixels:,} pixels, {', '.join(names)}: {run.seconds:.1f} s ({run.processor_s:.1f} s of "
+                f"processors), {run.pixels / run.seconds / 1e6:.2f} million a second; peak of own memory "
+                f"{run.peaks.own:.0f} MiB ({run.before.own:.0f} before), with pages of mapped files "
+                f"{run.peaks.total:.0f} MiB; {run.close_values:,} values looked at closely"
+            )
+            figures = (f"{run.pixels:,}", f"{run.seconds:.1f}", f"{run.peaks.own:.0f}", f"{run.peaks.total:.0f}")
+            rows.append(figures)
+    if page is not None:
+        put_table(page, COLUMNS, rows)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluation: its time and memory."""
+
+    pixels: int
+    close_values: int
+    seconds: float
+    processor_s: float
+    before: Peaks
+    peaks: Peaks
+
+
+def scored(path: Path, names: tuple[str, ...], threads: int) -> Run:
+    """Score models on a store, watched."""
+    torch.set_num_threads(threads)
+    with PatchStore(path) as store:
+        models = {name: build(spec_for(store, name)).eval() for name in names}
+        for model in models.values():
+            model.start_from(gather(store))
+        before = Peaks()
+        before.look()
+        with watched() as peaks:
+            began, processor = time.monotonic(), time.process_time()
+            found = evaluate(models, store)
+            seconds, processor = time.monotonic() - began, time.process_time() - processor
+    values = found.data.patches * 4 * SIZE**2
+    return Run(values, found.data.close_values, seconds, processor, before, peaks)
 
 
 def make(path: Path, patches: int) -> None:
@@ -74,11 +105,6 @@ def make(path: Path, patches: int) -> None:
                 table["split"] = SPLITS.index(split)
                 writer.append(np.rint((clean + noise + BLACK).clip(0, WHITE)), clean + BLACK, table)
             left, frame = left - n, frame + 1
-
-
-def memory_mib() -> float:
-    """Peak resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

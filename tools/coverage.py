@@ -1,6 +1,7 @@
 """How often the 95 % intervals of `noiseflow calibrate` hold the truth, on simulated sensors."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 import numpy as np
@@ -14,6 +15,7 @@ from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.calibrate.stack import stack_frames
 from noiseflow.calibrate.tukey_lambda import tukey_quantile
 from noiseflow.simulate.physics import tukey_lambda_variance
+from tools.page import put_table
 
 __all__ = ["burst_trial", "calibration_trial", "coverage"]
 
@@ -29,6 +31,8 @@ CURRENT = 8.0
 SECONDS = (0.001, 1.0, 2.0, 3.0)
 LEVELS, STEP = 18, 0.065
 """Exposures of the flats, and their step as a part of that which fills the range."""
+
+COLUMNS = ("parameter", "truth within the interval")
 
 READ = float(np.sqrt(SCALE**2 * tukey_lambda_variance(SHAPE) + ROW**2 + COLUMN**2))
 
@@ -128,8 +132,9 @@ def burst_trial(seed: int) -> dict[str, float]:
         for _ in range(8)
     ]
     burst = burst_noise(frames, BLACK, WHITE)
-    found = {"burst gain": burst.gain, "burst read noise": burst.read_noise}
-    return _misses(found, {"burst gain": K, "burst read noise": float(np.sqrt(sigma**2 + 1 / 12))})
+    found = {"gain_dn_per_e of a burst": burst.gain, "read_noise_dn of a burst": burst.read_noise}
+    truth = {"gain_dn_per_e of a burst": K, "read_noise_dn of a burst": float(np.sqrt(sigma**2 + 1 / 12))}
+    return _misses(found, truth)
 
 
 def _misses(found: Mapping[str, Estimate], truth: Mapping[str, float]) -> dict[str, float]:
@@ -151,15 +156,20 @@ def coverage(trials: int, first: int = 0) -> dict[str, tuple[float, float, float
 @click.command()
 @click.option("--trials", default=200, show_default=True)
 @click.option("--first", default=0, show_default=True, help="First seed.")
-def main(trials: int, first: int) -> None:
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Page to put the table in.")
+def main(trials: int, first: int, page: Path | None) -> None:
     """Print the coverage of every parameter.
 
     \b
-    python -m tools.coverage --trials 1000
+    python -m tools.coverage --page docs/calibrate.md
     """  # noqa: D301
     click.echo(f"{'parameter':28} covered   mean error and its spread, in halves of the 95 % interval (ideal 0, 0.51)")
-    for name, (part, mean, spread) in coverage(trials, first).items():
+    found = coverage(trials, first)
+    for name, (part, mean, spread) in found.items():
         click.echo(f"{name:28} {100 * part:5.1f} %   {mean:+.2f}  {spread:.2f}")
+    if page is not None:
+        rows = [(f"`{name}`", f"{100 * part:.1f} %") for name, (part, *_) in found.items()]
+        put_table(page, COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m tools.denoise docs/denoising.md --data ../shared/data --work denoise -
 """
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
@@ -99,7 +98,6 @@ def main(out: Path, spec: Path, data: Path, work: Path, jobs: int) -> None:
     """Write the page of denoisers to OUT, and its picture to the folder images/ beside it."""
     wanted = read_spec(spec)
     places = [Place(camera, work / f"{index}", data) for index, camera in enumerate(wanted.cameras)]
-    began = time.monotonic()
     with executor(jobs) as pool:
         with shown("cameras", "cameras") as progress:
             each(pool, prepare, [(place,) for place in places], progress)
@@ -111,7 +109,8 @@ def main(out: Path, spec: Path, data: Path, work: Path, jobs: int) -> None:
         with shown("denoisers", "trainings") as progress:
             each(pool, train_one, [(cell,) for cell in cells if cell.done() is None], progress)
     records = [record for cell in cells if (record := cell.done()) is not None]
-    write_page(out, wanted, [place.open() for place in places], records, (time.monotonic() - began) / 60, jobs)
+    command = f"python -m tools.denoise docs/{out.name} --spec tools/{spec.name} --jobs {jobs}"
+    write_page(out, wanted, [place.open() for place in places], records, command)
     click.echo(out)
 
 

@@ -42,6 +42,14 @@ DNG_TAGS = [
     (50829, "H", 4, (0, 2, 32, 24), True),
     (50830, "H", 4, (0, 0, 32, 2), True),
 ]
+PLAIN_TAGS = [
+    *DNG_TAGS[:4],
+    (50714, "H", 1, 64, True),
+    (50717, "I", 1, 1023, True),
+    (34855, "H", 1, 200, True),
+    (33434, "2I", 1, (1, 30), True),
+]
+"""Of a DNG that is read without LibRaw: its levels, ISO and exposure time, and no masked pixels."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,9 @@ def _add_dngs(folder: Path, mosaic: np.ndarray, add: Callable[..., None]) -> Non
     ):
         tifffile.imwrite(folder / "b.dng", pixels, photometric=32803, extratags=DNG_TAGS, metadata=None, **how)
         add(name, "b.dng", read_alone)
+    how = {"byteorder": ">", "rowsperstrip": 7}
+    tifffile.imwrite(folder / "c.dng", mosaic, photometric=32803, extratags=PLAIN_TAGS, metadata=None, **how)
+    add("dng strips big-endian", "c.dng", read_alone)
 
 
 def _add_data_sets(folder: Path, mosaic: np.ndarray, made: list[Kind]) -> None:

@@ -22,8 +22,11 @@ STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem a
 h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}
 table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem;text-align:left}
 td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-img{max-width:100%}.caution{background:#fff4d6;padding:.4rem .8rem}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,28rem),1fr));gap:.5rem}
+img{width:100%;max-width:34rem}td:first-child{min-width:8rem}.caution{background:#fff4d6;padding:.4rem .8rem}
 @media(max-width:40rem){td,th{padding:.2rem .3rem;font-size:13px}}"""
+
+MOST_TICKS = 8
 
 FACT_UNITS = {"_cycles_per_pixel": "cycles/pixel", "_percent": "%", "_dn": "DN", "_e": "e-"}
 """What the end of a fact's name says of its unit."""
@@ -89,23 +92,26 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _image(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    text = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f"<img alt='figure' src='data:image/png;base64,{text}'>"
+def _images(*panels: Any) -> str:
+    """Each panel as a picture of its own: side by side where there is room, below one another on a phone."""
+    pictures = []
+    for axes in panels:
+        buffer = io.BytesIO()
+        axes.figure.savefig(buffer, format="png", dpi=90)
+        text = base64.b64encode(buffer.getvalue()).decode("ascii")
+        pictures.append(f"<img alt='{escape(axes.get_title(), quote=True)}' src='data:image/png;base64,{text}'>")
+    return f"<div class='figures'>{''.join(pictures)}</div>"
 
 
-def _axes(count: int) -> tuple[Any, Any]:
+def _panel() -> Any:
     # A figure without pyplot: no global state and no window system.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6 * count, 4), layout="constrained")
-    return figure, np.atleast_1d(figure.subplots(1, count))
+    return Figure(figsize=(6, 4), layout="constrained").subplots()
 
 
 def _gain_figure(profile: Profile) -> str:
-    figure, (axes,) = _axes(1)
+    axes = _panel()
     for plane in plane_names(profile.layout):
         found = [s for s in profile.settings if s.plane == plane and "gain_dn_per_e" in s.estimates]
         law = law_of(found)
@@ -115,11 +121,17 @@ def _gain_figure(profile: Profile) -> str:
         grid = np.geomspace(isos[0], isos[-1], 200)
         at = [law.predict(float(iso)) for iso in grid]
         axes.fill_between(grid, [e.interval[0] for e in at], [e.interval[1] for e in at], alpha=0.2)
-        axes.loglog(isos, values, "o", label=f"{plane}, flat from ISO {law.top_iso:g}")
+        flat = f", flat from ISO {law.top_iso:g}" if np.isfinite(law.top_iso) else ""
+        axes.loglog(isos, values, "o", label=plane + flat)
         axes.loglog(grid, [e.value for e in at], lw=1, color="grey")
     axes.set(xlabel="ISO", ylabel="K (DN/e⁻)", title="Overall system gain, 95 % band of the law")
+    shown = profile.isos[:: -(-len(profile.isos) // MOST_TICKS)]
+    axes.set_xticks(shown, [f"{iso:g}" for iso in shown])
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.yaxis.set_major_formatter("{x:.2g}")
     axes.legend()
-    return _image(figure)
+    return _images(axes)
 
 
 def _figures(setting: Setting, shown: Evidence) -> list[str]:
@@ -137,7 +149,7 @@ def _photon_transfer(setting: Setting, shown: Evidence) -> str:
     assert shown.curve is not None
     assert shown.fit is not None
     assert shown.chosen is not None
-    figure, (curve_axes, residual_axes) = _axes(2)
+    curve_axes, residual_axes = _panel(), _panel()
     curve, chosen, fit = shown.curve, shown.chosen, shown.fit
     dark = curve.dark_variance if np.isfinite(curve.dark_variance).all() else np.zeros_like(curve.variance)
     y = curve.variance - dark
@@ -159,7 +171,7 @@ def _photon_transfer(setting: Setting, shown: Evidence) -> str:
     if bent is not None:
         residual_axes.plot(bent[0], bent[1] - fit.gain.value * bent[0] - offset, "--", color="C3", lw=1.5)
     residual_axes.set(xlabel="μ_y − μ_y.dark (DN)", ylabel="DN²", title="Residuals, bars 2σ of counting")
-    return _image(figure)
+    return _images(curve_axes, residual_axes)
 
 
 def _bend(shown: Evidence, offset: float) -> tuple[Any, Any] | None:
@@ -178,7 +190,7 @@ def _bend(shown: Evidence, offset: float) -> tuple[Any, Any] | None:
 
 def _read_noise(setting: Setting, shown: Evidence) -> str:
     assert shown.noise is not None
-    figure, (histogram, qq) = _axes(2)
+    histogram, qq = _panel(), _panel()
     noise = np.sort(shown.noise.astype(np.float64))
     sigma = float(noise.std())
     histogram.hist(noise, bins=80, density=True, color="#9bc")
@@ -206,20 +218,20 @@ def _read_noise(setting: Setting, shown: Evidence) -> str:
     qq.plot(ends, ends, "k-", lw=1)
     qq.set(xlabel="quantile of the model (DN)", ylabel="read noise (DN)", title="QQ plot")
     qq.legend()
-    return _image(figure)
+    return _images(histogram, qq)
 
 
 def _patterns(shown: Evidence) -> str:
     assert shown.rows is not None
     assert shown.columns is not None
     assert shown.shading is not None
-    figure, (spectra, shading) = _axes(2)
+    spectra, shading = _panel(), _panel()
     for name, spectrum in (("rows", shown.rows), ("columns", shown.columns)):
         spectra.semilogy(spectrum.frequency, spectrum.power, lw=1, label=name)
         spectra.axhline(spectrum.floor, ls=":", lw=1, color="grey")
     spectra.set(xlabel="cycles per pixel", ylabel="DN²", title="Spectra of row and column offsets; dots: white noise")
     spectra.legend()
     image = shading.imshow(shown.shading, aspect="auto", cmap="cividis")
-    figure.colorbar(image, ax=shading, label="DN")
+    shading.figure.colorbar(image, ax=shading, label="DN")
     shading.set(title="Dark shading (block means)", xticks=[], yticks=[])
-    return _image(figure)
+    return _images(spectra, shading)

@@ -1,5 +1,6 @@
 """``noiseflow fit``."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -7,8 +8,17 @@ import click
 from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
 from noiseflow.errors import NoiseflowError
+from noiseflow.progress import silent
 
 __all__ = ["fit"]
+
+
+def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r}: expected auto, or a whole number of 1 or more")
+    return int(value)
 
 
 @click.command()
@@ -30,7 +40,16 @@ __all__ = ["fit"]
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At the most.")
 @click.option("--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="At the most.")
-@click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Patches a step.")
+@click.option(
+    "--batch",
+    "--batch-size",
+    "batch",
+    callback=_patches,
+    default="128",
+    show_default=True,
+    metavar="N|auto",
+    help="Patches a step; auto: doubled for as long as that trains more patches a second.",
+)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option(
     "--schedule",
@@ -74,6 +93,19 @@ __all__ = ["fit"]
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
+    "--compile/--no-compile",
+    "compiling",
+    default=None,
+    help="Compile small convolutions on a CPU.  [default: where it pays back in the training]",
+)
+@click.option(
+    "--state-seconds",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Most time that a kill can cost: so often a state to go on from is written.",
+)
+@click.option(
     "--pair-noise",
     type=click.Choice(["difference", "residual"]),
     default="difference",
@@ -97,7 +129,7 @@ def fit(
     out: Path,
     epochs: int,
     steps_per_epoch: int,
-    batch: int,
+    batch: int | None,
     learning_rate: float,
     schedule: str,
     warmup: int,
@@ -110,6 +142,8 @@ def fit(
     max_minutes: float | None,
     precision: str,
     device: str,
+    compiling: bool | None,
+    state_seconds: float,
     pair_noise: str,
     pair_weight: float,
     resume: bool,
@@ -122,9 +156,11 @@ def fit(
 
     \b
     noiseflow fit patches.h5 --out run/
+    torchrun --nproc-per-node 4 --max-restarts 3 -m noiseflow fit patches.h5 --out run/
     """  # noqa: D301
     from noiseflow.fit import NOISY_PAIR, FitResult, FitSettings, PairResult, PairSettings, fit_pairs, spec_for
     from noiseflow.fit import fit as run
+    from noiseflow.fit.ranks import joined
     from noiseflow.patches import PatchStore, StoreMix
 
     settings = FitSettings(
@@ -144,21 +180,26 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         seed=seed,
         device=device,
+        compile={None: "auto", True: "on", False: "off"}[compiling],
+        state_seconds=state_seconds,
     )
-    try:
-        opened = [PatchStore(store) for store in stores]
-        patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
-        spec = spec_for(patches, model)
-        with shown(f"fit {model}", "steps") as progress:
-            if patches.pairing == NOISY_PAIR:
-                pairs = PairSettings(noise=pair_noise, weight=pair_weight)
-                result: FitResult | PairResult = fit_pairs(
-                    patches, spec, out, settings, pairs, resume=resume, overwrite=overwrite, progress=progress
-                )
-            else:
-                result = run(patches, spec, out, settings, resume=resume, overwrite=overwrite, progress=progress)
-    except KeyboardInterrupt as stop:
-        raise NoiseflowError(f"{out}: stopped; the same command with --resume goes on") from stop
+    with joined() as ranks:
+        try:
+            opened = [PatchStore(store) for store in stores]
+            patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
+            spec = spec_for(patches, model)
+            with shown(f"fit {model}", "steps") if ranks.leads else nullcontext(silent) as progress:
+                if patches.pairing == NOISY_PAIR:
+                    pairs = PairSettings(noise=pair_noise, weight=pair_weight)
+                    result: FitResult | PairResult = fit_pairs(
+                        patches, spec, out, settings, pairs, resume=resume, overwrite=overwrite, progress=progress
+                    )
+                else:
+                    result = run(patches, spec, out, settings, resume=resume, overwrite=overwrite, progress=progress)
+        except KeyboardInterrupt as stop:
+            raise NoiseflowError(f"{out}: stopped; the same command with --resume goes on") from stop
+        if not ranks.leads:
+            return
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
     if isinstance(result, PairResult):
         click.echo(f"denoiser: {result.gain_db:.1f} dB nearer to the clean signal than the noisy frames")

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.errors import DataError
 from noiseflow.fit.objective import Place
 from noiseflow.flows.conditions import Conditions
 from noiseflow.patches.drawing import epoch_order
@@ -47,15 +46,19 @@ class PatchBatches:
         return math.ceil(len(self.rows) / self.size)
 
     def chosen(self, place: Place) -> NDArray[np.int64]:
-        """Row numbers of a step's batch; with several ranks this one's equal share, a rest left out."""
+        """Row numbers of a step's batch; with several ranks this one's share."""
+        batch = self._batch(place)
+        return np.asarray(batch[place.share(len(batch))], np.int64)
+
+    def count(self, place: Place) -> int:
+        """Patches of a step, those of all ranks together."""
+        return len(self._batch(place))
+
+    def _batch(self, place: Place) -> NDArray[Any]:
         order = self._order
         if order is None or order[0] != place.epoch:
             order = self._order = place.epoch, epoch_order(self.rows, self.seed, place.epoch, self._weights)
-        batch = order[1][place.index * self.size : (place.index + 1) * self.size]
-        share = len(batch) // place.world
-        if not share:
-            raise DataError(f"batch of {len(batch)} patches: {place.world} processes cannot share it")
-        return np.asarray(batch[place.rank * share : (place.rank + 1) * share], np.int64)
+        return order[1][place.index * self.size : (place.index + 1) * self.size]
 
     def read(self, place: Place, dtype: torch.dtype = torch.float32) -> PatchBatch:
         """The patches of a step."""

@@ -14,15 +14,12 @@ from torch import Tensor, nn
 from noiseflow._version import __version__
 from noiseflow.errors import DataError, ModelError
 from noiseflow.fit.clean import CleanSource
-from noiseflow.fit.device import device_of
-from noiseflow.fit.engine import Length
-from noiseflow.fit.engine import train as descend
-from noiseflow.fit.events import events
-from noiseflow.fit.objective import Place
+from noiseflow.fit.objective import Length, Place
 from noiseflow.fit.settings import TrainSettings
+from noiseflow.fit.sitting import Sitting, begun
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.shot_read import ShotReadScale
-from noiseflow.models.files import claim, save, write_text
+from noiseflow.models.files import save, write_text
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.residual_flow import ResidualFlow
 from noiseflow.models.spec import ModelSpec
@@ -153,38 +150,40 @@ def distill(
     van den Oord et al.: Parallel WaveNet: fast high-fidelity speech synthesis, ICML 2018, section 3.
     """
     settings = settings or DistillSettings()
-    out = Path(out)
     head = _head_of(teacher)
-    device = device_of(settings.device)
-    if not resume:
-        claim(out, overwrite=overwrite)
-    began = time.monotonic()
+    with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
+        return _distill(teacher, head, train, held_out or train, settings, sitting)
+
+
+def _distill(
+    teacher: NoiseModel,
+    head: ShotReadScale,
+    train: CleanSource,
+    held_out: CleanSource,
+    settings: DistillSettings,
+    sitting: Sitting,
+) -> DistillResult:
+    device = sitting.device
     student = _student_of(teacher, head, settings).to(device)
     teacher = teacher.eval().to(device)
     kept = [parameter.requires_grad for parameter in teacher.parameters()]
     teacher.requires_grad_(False)
-    objective = DistillObjective(teacher, train, held_out or train, settings, device)
+    objective = DistillObjective(teacher, train, held_out, settings, device)
     try:
-        with events(out) as log:
-            state = descend(
-                student,
-                objective,
-                settings,
-                Length(settings.steps, math.ceil(settings.steps / LOOKS), settings.batch),
-                out,
-                arguments={"teacher": json.loads(teacher.spec.to_json()), **settings.binding()},
-                device=device,
-                resume=resume,
-                log=log,
-                progress=progress,
-            )
+        length = Length(settings.steps, math.ceil(settings.steps / LOOKS), settings.batch)
+        arguments = {"teacher": json.loads(teacher.spec.to_json()), **settings.binding()}
+        state = sitting.train(student, objective, settings, length, arguments)
         start_kl = state.history[0]["held_out_kl"]
-        result = _result(student, teacher, held_out or train, out, settings, start_kl, time.monotonic() - began)
+        result = _result(student, teacher, held_out, sitting.out, settings, start_kl, sitting.seconds)
     finally:
         for parameter, needed in zip(teacher.parameters(), kept, strict=True):
             parameter.requires_grad_(needed)
-    save(student, out)
-    _write_record(out, teacher.spec, settings, result)
+
+    def write() -> None:
+        save(student, sitting.out)
+        _write_record(sitting.out, teacher.spec, settings, result)
+
+    sitting.ranks.first(write)
     return result
 
 
@@ -257,9 +256,14 @@ class DistillObjective:
 
     def batch(self, place: Place) -> Conditions:
         """Clean signals, ISOs and cameras of a step."""
-        rng = np.random.default_rng((self.settings.seed, place.step, place.rank))
-        cond = self.train(rng, max(1, self.settings.batch // place.world)).resolve(self.teacher.cameras)
-        return Conditions(*(each.to(self.device) for each in (cond.clean, cond.isos, cond.camera_indices)))
+        rng = np.random.default_rng((self.settings.seed, place.step, 0))
+        cond = self.train(rng, self.settings.batch).resolve(self.teacher.cameras)
+        own = place.share(self.settings.batch)
+        return Conditions(*(each[own].to(self.device) for each in (cond.clean, cond.isos, cond.camera_indices)))
+
+    def count(self, place: Place) -> int:
+        """Clean patches of a step."""
+        return self.settings.batch
 
     def loss(
         self, model: nn.Module, batch: Conditions, generator: torch.Generator

@@ -2,10 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from noiseflow.errors import DataError, ModelError
+from noiseflow.fit.ahead import Ahead
 from noiseflow.fit.device import repeatable
 from noiseflow.fit.events import Events
 from noiseflow.fit.history import write_history
-from noiseflow.fit.objective import Objective, Place
+from noiseflow.fit.objective import Length, Objective, Place
+from noiseflow.fit.ranks import ALONE, Ranks
 from noiseflow.fit.schedule import learning_rate
 from noiseflow.fit.settings import TrainSettings
 from noiseflow.fit.state import TrainState, fill_optimiser, optimiser_tensors, read_state, write_state
 from noiseflow.fit.weights import Average, Weights, copied, holding
-from noiseflow.flows.shifted import can_compile, compiled
+from noiseflow.flows.draws import part_of
+from noiseflow.flows.native import can_compile, compiled
 from noiseflow.models.files import STATE
 from noiseflow.progress import Progress, silent
 
@@ -42,25 +43,6 @@ CHECK = 10
 """Steps between two looks at what would make a GPU wait."""
 
 
-@dataclass(frozen=True)
-class Length:
-    """How long a training is.
-
-    Parameters
-    ----------
-    steps : int
-        In all.
-    look : int
-        Steps between two looks at the held-out figure: an epoch.  The last may be shorter.
-    samples : int
-        Patches a step.
-    """
-
-    steps: int
-    look: int
-    samples: int
-
-
 def train(
     model: nn.Module,
     objective: Objective[Any],
@@ -73,6 +55,7 @@ def train(
     resume: bool = False,
     log: Events | None = None,
     progress: Progress = silent,
+    ranks: Ranks = ALONE,
 ) -> TrainState:
     """Bring an objective down; the model ends with the weights of the lowest held-out figure.
 
@@ -98,6 +81,9 @@ def train(
         Told the row of each look, and shown pictures.
     progress : Progress
         Told of steps done.
+    ranks : Ranks
+        Those that share the training.  Each takes its part of every batch; they step as one
+        process would, but for rounding.
 
     Raises
     ------
@@ -108,8 +94,9 @@ def train(
     """
     # By the whole length, not by what is left of it: other kernels round otherwise.
     pays = settings.compile == "auto" and can_compile() and length.steps * length.samples >= COMPILED_FROM
-    with repeatable(device), _Ahead(objective, length) as batches, compiled(pays or settings.compile == "on"):
-        run = _Run(model, objective, settings, length, out, device)
+    compiling = compiled(pays or settings.compile == "on")
+    with repeatable(device), Ahead(objective, length, ranks) as batches, compiling, ranks.as_one(model):
+        run = _Run(model, objective, settings, length, out, device, ranks)
         if resume:
             run.restore(arguments)
         else:
@@ -143,9 +130,10 @@ class _Run:
         length: Length,
         out: Path,
         device: torch.device,
+        ranks: Ranks,
     ) -> None:
         self.model, self.objective, self.settings = model, objective, settings
-        self.length, self.out, self.device = length, out, device
+        self.length, self.out, self.device, self.ranks = length, out, device, ranks
         self.parameters = [each for each in model.parameters() if each.requires_grad]
         kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
         # Fused: one kernel for all parameters, which takes no step where it is told of an infinite value.
@@ -165,13 +153,13 @@ class _Run:
 
     def begin(self, arguments: dict[str, Any]) -> None:
         self.state.arguments = arguments
-        self.state.best = self._held_out()
+        self.state.best = self.ranks.first(self._held_out)
         self.state.history.append(self._row(math.nan, self.state.best))
         self.model.train()
         self.save()
 
     def restore(self, arguments: Mapping[str, Any]) -> None:
-        state, tensors = read_state(self.out / STATE)
+        state, tensors = self.ranks.first(lambda: read_state(self.out / STATE))
         if state.arguments != arguments:
             changed = sorted(key for key in arguments if state.arguments.get(key) != arguments[key])
             raise ModelError(
@@ -188,6 +176,8 @@ class _Run:
         self.model.train()
 
     def save(self) -> None:
+        if not self.ranks.leads:
+            return
         tensors = {
             "model": self.model.state_dict(),
             "best": self.best,
@@ -204,18 +194,27 @@ class _Run:
         state, settings = self.state, self.settings
         if settings.patience is not None and state.epoch - state.best_epoch >= settings.patience:
             return True
-        return settings.max_minutes is not None and state.seconds >= 60 * settings.max_minutes
+        if settings.max_minutes is None:
+            return False
+        most = 60 * settings.max_minutes
+        # Clocks differ: one of them decides.
+        return self.ranks.first(lambda: state.seconds >= most)
 
     def step(self, batch: Any) -> None:
-        place = self.place(self.state.step)
+        place = self.length.place(self.state.step, self.ranks.rank, self.ranks.world)
+        count = self.objective.count(place)
         self._set_rate()
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-        with _random_numbers(self.settings.seed, place, self.device) as generator, self._precision():
+        draws = _random_numbers(self.settings.seed, place, self.device)
+        with draws as generator, part_of(place.share(count), count), self._precision():
             loss, metrics = self.objective.loss(self.model, batch, generator)
+            loss = place.weight(count) * loss
+            metrics = {name: place.weight(count) * value for name, value in metrics.items()}
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         with torch.no_grad():
+            loss, metrics = self.ranks.add_up(loss, metrics, self.parameters, buffers)
+            norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
             good = loss.isfinite() & norm.isfinite()
             # Decided where the numbers are: reading them would make a GPU wait for the host.
             self.optimiser.found_inf = 1 - good.to(torch.float32)  # type: ignore[attr-defined]
@@ -232,7 +231,7 @@ class _Run:
     def look(self, log: Events | None) -> None:
         self._check_skipped()
         with holding(self.model, self.average.weights if self.average else None):
-            held_out = self._held_out()
+            held_out = self.ranks.first(self._held_out)
             self.state.epoch += 1
             if held_out < self.state.best:
                 self.state.best, self.state.best_epoch, self.best = held_out, self.state.epoch, copied(self.model)
@@ -250,15 +249,12 @@ class _Run:
         self.looked = now, self.state.step
         self.model.train()
 
-    def place(self, step: int) -> Place:
-        return Place(step, step // self.length.look, step % self.length.look)
-
     def note(self) -> str:
         objective = self.objective
         now, done = time.monotonic() - self.looked[0], self.state.step - self.looked[1]
         rate = self.length.samples * done / now if now > 1 or not self.rate else self.rate
         last = self.state.history[-1]
-        parts = [f"epoch {self.place(self.state.step - 1).epoch + 1}, {rate:.0f} patches/s"]
+        parts = [f"epoch {self.length.place(self.state.step - 1).epoch + 1}, {rate:.0f} patches/s"]
         if not math.isnan(last[f"train_{objective.name}"]):
             parts.append(f"train {objective.name.upper()} {last[f'train_{objective.name}']:.4f}")
         parts.append(f"held-out {objective.name.upper()} {self.state.best:.4f} {objective.unit}")
@@ -286,15 +282,19 @@ class _Run:
     def _check_skipped(self) -> None:
         if float(self.sums["skipped"]) < MOST_SKIPPED:
             return
-        place = self.place(int(self.sums["last_skipped"]))
-        what, tensors = self.objective.record(place)
+        place = self.length.place(int(self.sums["last_skipped"]))
         path = self.out / BAD_BATCH
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+        what = self.ranks.first(lambda: self._save_batch(place, path))
         raise DataError(
             f"{self.out}: the {self.objective.name.upper()} was not finite in {int(self.sums['skipped'])} steps, the "
             f"last at epoch {place.epoch + 1}, step {place.index + 1}; its batch ({what}) is saved as {path}; look at "
             "it, or lower the learning rate"
         )
+
+    def _save_batch(self, place: Place, path: Path) -> str:
+        what, tensors = self.objective.record(place)
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+        return what
 
     @torch.no_grad()
     def _held_out(self) -> float:
@@ -319,35 +319,7 @@ class _Run:
 @contextmanager
 def _random_numbers(seed: int, place: Place, device: torch.device) -> Iterator[torch.Generator]:
     """Random numbers of one step, torch's own generator included, by seed and place alone."""
-    key = int(np.random.SeedSequence((seed, place.step, place.rank)).generate_state(1, np.uint64)[0] >> 1)
+    key = int(np.random.SeedSequence((seed, place.step, 0)).generate_state(1, np.uint64)[0] >> 1)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(key)
         yield torch.Generator(device).manual_seed(key)
-
-
-class _Ahead:
-    """Batches by step, the next one read while the last is trained on."""
-
-    def __init__(self, objective: Objective[Any], length: Length) -> None:
-        self.objective, self.length = objective, length
-        self.pool = ThreadPoolExecutor(1)
-        self.next: tuple[int, Future[Any]] | None = None
-
-    def __enter__(self) -> Callable[[int], Any]:
-        return self.take
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=True)
-
-    def take(self, step: int) -> Any:
-        if self.next is None or self.next[0] != step:
-            self._ask(step)
-        assert self.next is not None
-        batch = self.next[1].result()
-        if step + 1 < self.length.steps:
-            self._ask(step + 1)
-        return batch
-
-    def _ask(self, step: int) -> None:
-        place = Place(step, step // self.length.look, step % self.length.look)
-        self.next = step, self.pool.submit(self.objective.batch, place)

@@ -1,7 +1,8 @@
 """TensorBoard events of a fit, where TensorBoard is installed (extra ``[train]``)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +31,7 @@ class _NoEvents:
 
 @contextmanager
 def events(folder: Path) -> Iterator[Events]:
-    """Write events into a run folder; without TensorBoard, nothing.
+    """Write events into a run folder, from the first ones on; without TensorBoard, nothing.
 
     Parameters
     ----------
@@ -43,16 +44,21 @@ def events(folder: Path) -> Iterator[Events]:
         yield _NoEvents()
         return
 
+    @cache
+    def writer() -> SummaryWriter:
+        made: SummaryWriter = stack.enter_context(SummaryWriter(str(folder)))
+        return made
+
     class Written(_NoEvents):
         def __call__(self, epoch: int, row: Mapping[str, float]) -> None:
             for name, value in row.items():
                 if name != "epoch":
-                    writer.add_scalar(f"fit/{name}", value, epoch)
-            writer.flush()
+                    writer().add_scalar(f"fit/{name}", value, epoch)
+            writer().flush()
 
         def pictures(self, epoch: int, draw: Callable[[], Mapping[str, Tensor]]) -> None:
             for name, picture in draw().items():
-                writer.add_image(f"fit/{name}", picture, epoch)
+                writer().add_image(f"fit/{name}", picture, epoch)
 
-    with SummaryWriter(str(folder)) as writer:
+    with ExitStack() as stack:
         yield Written()

@@ -3,7 +3,6 @@
 import json
 import math
 import platform
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,17 +15,16 @@ from numpy.typing import NDArray
 from noiseflow._version import __version__
 from noiseflow.fit.bands import bands_of, whole_bands
 from noiseflow.fit.batches import PatchBatches, conditions_of
-from noiseflow.fit.device import device_of
 from noiseflow.fit.discretised import DiscretisedObjective, codes_of
-from noiseflow.fit.engine import Length, train
-from noiseflow.fit.events import events
 from noiseflow.fit.held_out import train_and_held_out
 from noiseflow.fit.history import write_history
+from noiseflow.fit.objective import Length
 from noiseflow.fit.objectives import LikelihoodObjective
 from noiseflow.fit.settings import FitSettings
+from noiseflow.fit.sitting import Sitting, begun
 from noiseflow.fit.state import TrainState
 from noiseflow.fit.statistics import gather
-from noiseflow.models.files import claim, save, write_text
+from noiseflow.models.files import save, write_text
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
@@ -116,54 +114,56 @@ def fit(
         The data holds NaN, or the likelihood was not finite in several steps.
     """
     settings = settings or FitSettings()
-    out = Path(out)
-    device = device_of(settings.device)
-    if not resume:
-        claim(out, overwrite=overwrite)
-    began = time.monotonic()
+    with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
+        return _fit(store, spec, settings, sitting)
+
+
+def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, sitting: Sitting) -> FitResult:
+    device = sitting.device
     if settings.objective == "discretised":
         spec = replace(spec, options={**spec.options, "before_rounding": True})
     model = build(spec)
     # A store without a clean signal is told as such, rather than by what its splits lack.
     store.read(store.indices("train")[:1])
     train_rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
-    statistics = gather(store, train_rows, progress)
+    statistics = gather(store, train_rows, sitting.progress)
     _start(model, statistics, store, train_rows, settings)
     baselines = {name: build(ModelSpec(name, spec.layout, spec.cameras, spec.isos)) for name in BASELINES}
     for each in baselines.values():
         _start(each, statistics, store, train_rows, settings)
     for each in (model, *baselines.values()):
         each.to(device).eval()
-    batches = PatchBatches(store, train_rows, settings.batch, settings.seed)
-    objective = LikelihoodObjective(batches, held_out, device)
-    if settings.objective == "discretised":
-        objective = DiscretisedObjective(batches, held_out, device, proposal=baselines["nlf"].requires_grad_(False))
+    proposal = baselines["nlf"].requires_grad_(False)
+
+    def objective_of(batch: int) -> LikelihoodObjective:
+        batches = PatchBatches(store, train_rows, batch, settings.seed)
+        if settings.objective == "discretised":
+            return DiscretisedObjective(batches, held_out, device, proposal=proposal)
+        return LikelihoodObjective(batches, held_out, device)
+
+    said = len(train_rows) if model.closed_form else settings.batch
+    batch = sitting.batch(said, model, objective_of, len(train_rows))
+    objective = objective_of(batch)
     references = {name: objective.held_out(each) for name, each in baselines.items()}
     objective.references = references
     if model.closed_form:
         nll = objective.held_out(model)
         state = TrainState(best=nll, history=[{"step": 0, "train_nll": math.nan, "held_out_nll": nll, "epoch": 0}])
     else:
-        look = min(batches.steps, settings.steps_per_epoch or batches.steps)
-        with events(out) as log:
-            state = train(
-                model,
-                objective,
-                settings,
-                Length(settings.epochs * look, look, settings.batch),
-                out,
-                arguments=_must_match(store, spec, settings),
-                device=device,
-                resume=resume,
-                log=log,
-                progress=progress,
-            )
+        settings = replace(settings, batch=batch)
+        look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
+        length = Length(settings.epochs * look, look, batch)
+        state = sitting.train(model, objective, settings, length, _must_match(store, spec, settings))
     model.cpu()
     start = state.history[0]["held_out_nll"]
-    result = FitResult(out, model, start, state.best, state.best_epoch, state.epoch, time.monotonic() - began)
-    save(model, out)
-    write_history(out, state.history)
-    _write_record(result, store, settings, references)
+    result = FitResult(sitting.out, model, start, state.best, state.best_epoch, state.epoch, sitting.seconds)
+
+    def write() -> None:
+        save(model, sitting.out)
+        write_history(sitting.out, state.history)
+        _write_record(result, store, settings, references)
+
+    sitting.ranks.first(write)
     return result
 
 

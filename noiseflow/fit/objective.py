@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Objective", "Place"]
+__all__ = ["Length", "Objective", "Place"]
 
 Batch = TypeVar("Batch")
 
@@ -34,6 +34,42 @@ class Place:
     rank: int = 0
     world: int = 1
 
+    def share(self, count: int) -> slice:
+        """The rank's own part of `count` things; all of them where they are fewer than the ranks."""
+        if count < self.world:
+            return slice(0, count)
+        return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
+
+    def weight(self, count: int) -> float:
+        """What the rank's own mean counts in the mean of all."""
+        if count < self.world:
+            return 1 / self.world
+        own = self.share(count)
+        return len(range(own.start, own.stop)) / count
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is.
+
+    Parameters
+    ----------
+    steps : int
+        In all.
+    look : int
+        Steps between two looks at the held-out figure: an epoch.  The last may be shorter.
+    samples : int
+        Patches a step.
+    """
+
+    steps: int
+    look: int
+    samples: int
+
+    def place(self, step: int, rank: int = 0, world: int = 1) -> Place:
+        """The place of a step."""
+        return Place(step, step // self.look, step % self.look, rank, world)
+
 
 class Objective(Protocol[Batch]):
     """What is trained: batches, a loss on one, and a held-out figure to bring down.
@@ -55,8 +91,11 @@ class Objective(Protocol[Batch]):
     def batch(self, place: Place) -> Batch:
         """The batch of a step, on the device that trains: a function of the place alone.
 
-        With several ranks, this one's equal share of it.
+        With several ranks, this one's share of it.
         """
+
+    def count(self, place: Place) -> int:
+        """How many samples the batch of a step has, those of all ranks together."""
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The mean loss of a batch, and other means to log by name; all of them scalars.

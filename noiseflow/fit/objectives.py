@@ -48,6 +48,10 @@ class LikelihoodObjective:
         batch = self.batches.read(place)
         return batch.noise.to(self.device, non_blocking=True), conditions_of(batch, self.device)
 
+    def count(self, place: Place) -> int:
+        """Patches of a step."""
+        return self.batches.count(place)
+
     def loss(
         self, model: nn.Module, batch: tuple[Tensor, Conditions], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:

@@ -112,14 +112,17 @@ class PairObjective:
         """The pairs of a step."""
         return self.pairs.read(self.batches.chosen(place), self.device)
 
+    def count(self, place: Place) -> int:
+        """Patches of a step."""
+        return self.batches.count(place)
+
     def loss(
         self, model: nn.Module, batch: PairBatch, generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean loss of a batch, and its parts."""
         values: PairValues = model(batch)
-        inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-        assert isinstance(inner, NoiseAndDenoiser)
-        return inner.total(values), {"nll": values.nll.detach(), "denoiser_error": values.error}
+        assert isinstance(model, NoiseAndDenoiser)
+        return model.total(values), {"nll": values.nll.detach(), "denoiser_error": values.error}
 
     @torch.no_grad()
     def judged(self, model: NoiseAndDenoiser) -> PairValues:

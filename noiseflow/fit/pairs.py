@@ -3,8 +3,7 @@
 import json
 import math
 import platform
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,16 @@ from numpy.typing import NDArray
 from noiseflow._version import __version__
 from noiseflow.errors import DataError
 from noiseflow.fit.batches import PatchBatches
-from noiseflow.fit.device import device_of
-from noiseflow.fit.engine import Length, train
-from noiseflow.fit.events import events
 from noiseflow.fit.held_out import train_and_held_out
 from noiseflow.fit.history import write_history
+from noiseflow.fit.objective import Length
 from noiseflow.fit.pair_objective import NoiseAndDenoiser, PairObjective, PairSettings
 from noiseflow.fit.pair_patches import NOISY_PAIR, NoisyPairs, pair_statistics, smoothest
 from noiseflow.fit.settings import FitSettings
+from noiseflow.fit.sitting import Sitting, begun
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
-from noiseflow.models.files import claim, save, write_text
+from noiseflow.models.files import save, write_text
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.residual_flow import ResidualFlow
 from noiseflow.models.spec import ModelSpec
@@ -128,32 +126,29 @@ def fit_pairs(
     settings, pair_settings = settings or FitSettings(), pair_settings or PairSettings()
     if settings.objective != "continuous":
         raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
-    out, device = Path(out), device_of(settings.device)
-    if not resume:
-        claim(out, overwrite=overwrite)
-    began = time.monotonic()
+    with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
+        return _fit_pairs(store, spec, settings, pair_settings, sitting)
+
+
+def _fit_pairs(
+    store: Patches, spec: ModelSpec, settings: FitSettings, pair_settings: PairSettings, sitting: Sitting
+) -> PairResult:
+    out, device = sitting.out, sitting.device
     rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
     pairs = NoisyPairs(store, np.concatenate([rows, held_out]))
-    both = _started(pairs, rows, spec, settings, pair_settings, progress).to(device)
-    objective = PairObjective(pairs, PatchBatches(store, rows, settings.batch, settings.seed), held_out, device)
+    both = _started(pairs, rows, spec, settings, pair_settings, sitting.progress).to(device)
+
+    def objective_of(batch: int) -> PairObjective:
+        return PairObjective(pairs, PatchBatches(store, rows, batch, settings.seed), held_out, device)
+
+    batch = sitting.batch(settings.batch, both, objective_of, len(rows))
+    settings, objective = replace(settings, batch=batch), objective_of(batch)
     start = objective.judged(both)
     look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
-    with events(out) as log:
-        state = train(
-            both,
-            objective,
-            settings,
-            Length(settings.epochs * look, look, settings.batch),
-            out,
-            arguments=_must_match(store, spec, settings, pair_settings),
-            device=device,
-            resume=resume,
-            log=log,
-            progress=progress,
-        )
+    length = Length(settings.epochs * look, look, batch)
+    state = sitting.train(both, objective, settings, length, _must_match(store, spec, settings, pair_settings))
     found = objective.judged(both.eval())
     both.cpu()
-    seconds = time.monotonic() - began
     result = PairResult(
         out,
         both.model,
@@ -163,12 +158,16 @@ def fit_pairs(
         float(found.error),
         state.best_epoch,
         state.epoch,
-        seconds,
+        sitting.seconds,
     )
-    save_denoiser(both.denoiser, out)
-    save(both.model, out)
-    write_history(out, state.history)
-    _write_record(store, settings, pair_settings, result)
+
+    def write() -> None:
+        save_denoiser(both.denoiser, out)
+        save(both.model, out)
+        write_history(out, state.history)
+        _write_record(store, settings, pair_settings, result)
+
+    sitting.ranks.first(write)
     return result
 
 

@@ -106,8 +106,9 @@ class FitSettings(TrainSettings):
     ----------
     epochs : int
         At the most; after each there is a look at the held-out NLL.
-    batch : int
-        Patches a step.
+    batch : int or None
+        Patches a step; None for the size from which on larger ones train no faster, found by trying:
+        see `fastest_batch`.
     steps_per_epoch : int or None
         Most steps between two looks; a pass over the data if None.
     held_out : int
@@ -118,7 +119,7 @@ class FitSettings(TrainSettings):
     """
 
     epochs: int = 20
-    batch: int = 128
+    batch: int | None = 128
     steps_per_epoch: int | None = 100
     held_out: int = 2048
     objective: str = "continuous"
@@ -129,7 +130,7 @@ class FitSettings(TrainSettings):
         if self.objective not in OBJECTIVES:
             raise DataError(f"objective: expected one of {', '.join(OBJECTIVES)}; got {self.objective!r}")
         for name in ("epochs", "batch", "held_out"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")
         if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
             raise DataError(f"steps_per_epoch: expected 1 or more; got {self.steps_per_epoch}")

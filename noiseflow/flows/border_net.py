@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from noiseflow.flows.conv1x1 import mix_planes
-from noiseflow.flows.shifted import conv3x3
+from noiseflow.flows.mixing import mix_planes
 
 __all__ = ["BorderAwareNet"]
 
@@ -51,18 +50,18 @@ class BorderAwareNet(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W)."""
-        weight, bias = self._normalised(self.conv1, self.norm1)
-        hidden = self._norm(self.norm1, conv3x3(pad(a, (1, 1, 1, 1)), weight, bias)).relu()
-        weight, bias = self._normalised(self.conv2, self.norm2)
+        weight, bias = self.normalised(self.conv1, self.norm1)
+        hidden = self._norm(self.norm1, conv2d(a, weight, bias, padding=1)).relu()
+        weight, bias = self.normalised(self.conv2, self.norm2)
         hidden = self._norm(self.norm2, mix_planes(hidden, weight[:, :, 0, 0]) + bias[:, None, None]).relu()
         # What the border's own channel adds is the same for all elements: it is convolved once.
         border = pad(a.new_zeros(1, 1, *a.shape[2:]), (1, 1, 1, 1), value=1.0)
         at_border = conv2d(border, self.conv3.weight[:, -1:], self.conv3.bias)
         scale = (3 * self.logs).exp()
-        inner = (self.conv3.weight[:, :-1] * scale[:, None, None, None]).contiguous()
-        return conv3x3(pad(hidden, (1, 1, 1, 1)), inner, torch.zeros_like(scale)) + at_border * scale[:, None, None]
+        inner = self.conv3.weight[:, :-1] * scale[:, None, None, None]
+        return conv2d(hidden, inner, padding=1) + at_border * scale[:, None, None]
 
-    def _normalised(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    def normalised(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
         """Weight and bias of a convolution; in evaluation with the norm after it, whose numbers are then constants."""
         weight, bias = conv.weight, conv.bias
         assert bias is not None

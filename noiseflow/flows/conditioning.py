@@ -6,7 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.film_net import hidden_kernels, hidden_layers
 
 __all__ = ["ConditionalNet", "SampleFeatures", "SpatialFilm", "signal_features", "soft_clamp"]
 
@@ -65,7 +67,7 @@ class SampleFeatures(nn.Module):
         unknown = self.cameras.shape[0] - 1
         index = cond.camera_indices
         if self.training and self.dropout:
-            index = index.masked_fill(torch.rand(index.shape, device=index.device) < self.dropout, unknown)
+            index = index.masked_fill(draws.uniform(index, None) < self.dropout, unknown)
         stops = (cond.isos.log() - math.log(800.0)) / ISO_SPAN
         return torch.cat([soft_clamp(stops, 2.0).to(self.cameras.dtype)[:, None], self.cameras[index]], 1)
 
@@ -157,15 +159,35 @@ class ConditionalNet(nn.Module):
         nn.init.zeros_(self.conv3.weight)
         nn.init.zeros_(self.conv3.bias)  # type: ignore[arg-type]
 
-    def forward(self, values: Tensor | None, cond: Conditions) -> Tensor:
-        """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""
+    def hidden(self, values: Tensor | None, cond: Conditions) -> Tensor:
+        """What the last convolution sees, (B, width, H, W)."""
         signal = self.signal_of(cond)
         features = self.features(cond)
+        split = self._split_first(values)
+        kernels = None if split is None else hidden_kernels(values, signal, self.conv2.out_channels)
+        if split is not None and kernels is not None:
+            assert self.conv2.bias is not None
+            second = self.conv2.weight[:, :, 0, 0], self.conv2.bias
+            films = (film.gain_and_shift(features) for film in (self.film1, self.film2))
+            return hidden_layers(kernels, values, signal, split, next(films), second, next(films))
         if self.signal is not None and values is not None:
             hidden = self.conv1(values) + self.signal(signal)
         else:
             hidden = self.conv1(signal if values is None else torch.cat([values, signal], 1))
         hidden = self.film1(hidden, features).tanh()
-        hidden = self.film2(self.conv2(hidden), features).tanh()
-        out: Tensor = self.conv3(hidden)
+        out: Tensor = self.film2(self.conv2(hidden), features).tanh()
+        return out
+
+    def _split_first(self, values: Tensor | None) -> tuple[Tensor | None, Tensor, Tensor] | None:
+        """The first layer's weights on values and on signal, and its bias, where it has the form of the kernels."""
+        assert self.conv1.bias is not None
+        if values is None and self.conv1.kernel_size == (1, 1):
+            return None, self.conv1.weight[:, :, 0, 0], self.conv1.bias
+        if values is not None and self.signal is not None and self.conv1.kernel_size == (3, 3):
+            return self.conv1.weight, self.signal.weight[:, :, 0, 0], self.conv1.bias
+        return None
+
+    def forward(self, values: Tensor | None, cond: Conditions) -> Tensor:
+        """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""
+        out: Tensor = self.conv3(self.hidden(values, cond))
         return out.to(cond.clean.dtype)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from noiseflow.errors import DataError, ModelError
 
-__all__ = ["Conditions"]
+__all__ = ["Conditions", "all_finite"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Conditions:
             raise DataError(f"clean: expected shape (B, C, H, W); got {tuple(clean.shape)}")
         if not clean[0:1].numel() and clean.shape[0]:
             raise DataError(f"clean: expected pixels; got shape {tuple(clean.shape)}")
-        if not torch.isfinite(clean).all():
+        if not all_finite(clean):
             raise DataError("clean: holds NaN or infinite values; mask or drop those patches first")
         batch, device = clean.shape[0], clean.device
         iso = torch.as_tensor(self.iso, dtype=clean.dtype, device=device)
@@ -83,6 +83,12 @@ class Conditions:
         """Camera index per element, shape (B,); only after `resolve`."""
         assert isinstance(self.camera, Tensor)
         return self.camera
+
+
+def all_finite(values: Tensor) -> bool:
+    """Whether no value is NaN or infinite."""
+    # A sum is several times as fast, and not finite if a value is not; or if it overflows.
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
 def _indices(camera: Tensor | int | str | Sequence[str], cameras: Sequence[str]) -> Tensor | int | list[int]:

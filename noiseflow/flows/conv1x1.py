@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.mixing import mix_planes
 from noiseflow.flows.transform import Transform, full_precision
 
-__all__ = ["InvertibleConv1x1", "mix_planes"]
+__all__ = ["InvertibleConv1x1"]
 
 
 class InvertibleConv1x1(Transform):
@@ -63,18 +64,13 @@ class InvertibleConv1x1(Transform):
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data: Uᵀ a = z, Lᵀ b = a, x = P b."""
         with full_precision(z):
-            lower, upper = self.factors()
-            flat = z.transpose(0, 1).flatten(1)
-            flat = torch.linalg.solve_triangular(upper.T, flat, upper=False)
-            flat = torch.linalg.solve_triangular(lower.T, flat, upper=True, unitriangular=True)
-            flat = torch.matmul(self.permutation, flat)
-        return flat.reshape(z.shape[1], z.shape[0], *z.shape[2:]).transpose(0, 1)
-
-
-def mix_planes(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve 1×1 with a weight of shape (C_out, C_in)."""
-    # With so few planes a convolution kernel takes several times as long as this product on a CPU.
-    return torch.einsum("oi,bihw->bohw", weight, x)
+            lower, upper = (each.double() for each in self.factors())
+            unit = torch.eye(lower.shape[0], dtype=lower.dtype, device=lower.device)
+            # Of the unit vectors, in float64: a matrix of C × C instead of two systems for every pixel.
+            half = torch.linalg.solve_triangular(upper.T, unit, upper=False)
+            back = torch.linalg.solve_triangular(lower.T, half, upper=True, unitriangular=True)
+            back = self.permutation.double() @ back
+            return mix_planes(z, back.to(z.dtype))
 
 
 def strict_lower(matrix: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows.border_coupling import coupled, uncoupled
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.transform import Transform, sum_per_sample
 
@@ -46,12 +47,18 @@ class AffineCoupling(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
+        done = coupled(self.net, self.bound, x)
+        if done is not None:
+            return done
         a, b = x[:, : self.first], x[:, self.first :]
         log_scale, shift = self.scale_and_shift(a)
         return torch.cat([a, b * log_scale.exp() + shift], 1), sum_per_sample(log_scale)
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
+        done = uncoupled(self.net, self.bound, z)
+        if done is not None:
+            return done
         a, b = z[:, : self.first], z[:, self.first :]
         log_scale, shift = self.scale_and_shift(a)
         return torch.cat([a, (b - shift) * (-log_scale).exp()], 1)

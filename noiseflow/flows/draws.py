@@ -1,7 +1,9 @@
 """Random numbers of a sample: from a torch.Generator, or keyed by seed, frame and position."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -18,6 +20,7 @@ __all__ = [
     "integers",
     "normal",
     "of_elements",
+    "part_of",
     "poisson",
     "row_normal",
     "uniform",
@@ -98,6 +101,36 @@ def of_elements(source: Source, rows: Sequence[int]) -> Source:
     return replace(source, frames=tuple(source.frames[row] for row in rows))
 
 
+_part: ContextVar[tuple[slice, int] | None] = ContextVar("part of a batch", default=None)
+
+
+@contextmanager
+def part_of(rows: slice, total: int) -> Iterator[None]:
+    """Within the block a generator's numbers for these rows are those that they have in a batch of `total`.
+
+    Examples
+    --------
+    >>> whole = normal(torch.empty(5, 1, 2, 2), torch.Generator().manual_seed(1))
+    >>> with part_of(slice(2, 4), 5):
+    ...     part = normal(torch.empty(2, 1, 2, 2), torch.Generator().manual_seed(1))
+    >>> bool((part == whole[2:4]).all())
+    True
+    """
+    token = _part.set((rows, total))
+    try:
+        yield
+    finally:
+        _part.reset(token)
+
+
+def _drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int]) -> Tensor:
+    part = _part.get()
+    if part is None or shape[0] != part[0].stop - part[0].start:
+        return draw(tuple(shape))
+    rows, total = part
+    return draw((total, *shape[1:]))[rows]
+
+
 def normal(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor:
     """Standard normal numbers of the shape (B, C, H, W), dtype and device of `like`.
 
@@ -108,7 +141,8 @@ def normal(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor
     Box, Muller: A note on the generation of random normal deviates, Ann. Math. Stat. 1958, eq. 1.
     """
     if not isinstance(source, Keyed):
-        return torch.randn(like.shape, generator=source, dtype=like.dtype, device=like.device)
+        dtype, device = like.dtype, like.device
+        return _drawn(lambda shape: torch.randn(shape, generator=source, dtype=dtype, device=device), like.shape)
     real = torch.promote_types(like.dtype, torch.float32)
     words = [word.to(real) for word in philox(_counter(like, source, stream, 4), source.seed)]
     pairs = []
@@ -129,7 +163,8 @@ def row_normal(like: Tensor, lines: int, source: Source, stream: Stream = Stream
 def uniform(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor:
     """Uniform numbers of the shape of `like`, float64: [0, 1) from a generator, the open (0, 1) keyed."""
     if not isinstance(source, Keyed):
-        return torch.rand(like.shape, generator=source, dtype=torch.float64, device=like.device)
+        device = like.device
+        return _drawn(lambda shape: torch.rand(shape, generator=source, dtype=torch.float64, device=device), like.shape)
     return _in_columns(_two_uniforms(_counter(like, source, stream, 2), source.seed), like, source)
 
 

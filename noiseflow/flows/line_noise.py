@@ -149,7 +149,7 @@ class LineNoise(Transform):
 
 def _numbered(bands: Tensor) -> tuple[Tensor, Tensor]:
     """The first element of each band, and the bands of all elements counted from 0."""
-    _, band, count = bands.unique(return_inverse=True, return_counts=True)
+    _, band, count = torch.unique(bands, return_inverse=True, return_counts=True)
     order = band.argsort(stable=True)
     return order[count.cumsum(0) - count], band
 

@@ -1,9 +1,11 @@
 """Affine coupling under any mask, told of the conditions."""
 
+import torch
 from torch import Tensor
 
 from noiseflow.flows.conditioning import ConditionalNet, soft_clamp
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.masked_affine import affine_kernels, coupled_by, uncoupled_by
 from noiseflow.flows.masks import Mask
 from noiseflow.flows.transform import Transform, sum_per_sample
 
@@ -48,10 +50,18 @@ class MaskedAffineCoupling(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
+        kernels = affine_kernels(self.net.conv3, x)
+        if kernels is not None:
+            mask = self.mask(x)
+            return coupled_by(kernels, x, self.net.hidden(x * mask, cond), self.net.conv3, ~mask, self.bound)
         log_scale, shift = self.scale_and_shift(x, cond)
         return x * log_scale.exp() + shift, sum_per_sample(log_scale)
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
+        kernels = None if torch.is_grad_enabled() else affine_kernels(self.net.conv3, z)
+        if kernels is not None:
+            mask = self.mask(z)
+            return uncoupled_by(kernels, z, self.net.hidden(z * mask, cond), self.net.conv3, ~mask, self.bound)
         log_scale, shift = self.scale_and_shift(z, cond)
         return (z - shift) * (-log_scale).exp()

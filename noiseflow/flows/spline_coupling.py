@@ -1,10 +1,12 @@
 """Rational-quadratic splines per value: by the other half of the values, or by the conditions alone."""
 
+import torch
 from torch import Tensor
 
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.masks import Mask
+from noiseflow.flows.pixel_spline import bent, spline_kernels, unbent
 from noiseflow.flows.rational_quadratic import Knots, knots_from, rational_quadratic, rational_quadratic_inverse
 from noiseflow.flows.transform import Transform, sum_per_sample
 
@@ -88,11 +90,17 @@ class PixelSpline(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
+        kernels = spline_kernels(self.net.conv3, x, self.bins)
+        if kernels is not None:
+            return bent(kernels, x, self.net.hidden(None, cond), self.net.conv3, self.box)
         z, log_slope = rational_quadratic(x, self.knots(x, cond))
         return z, sum_per_sample(log_slope)
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
+        kernels = None if torch.is_grad_enabled() else spline_kernels(self.net.conv3, z, self.bins)
+        if kernels is not None:
+            return unbent(kernels, z, self.net.hidden(None, cond), self.net.conv3, self.box)
         return rational_quadratic_inverse(z, self.knots(z, cond))
 
 

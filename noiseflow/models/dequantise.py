@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows import draws
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.rational_quadratic import knots_from, rational_quadratic
@@ -168,6 +169,5 @@ def _below(z: Tensor) -> Tensor:
 
 
 def _random(cells: Cells, generator: torch.Generator | None) -> Tensor:
-    drawn = torch.rand(cells.low.shape, generator=generator, dtype=torch.float64, device=cells.low.device)
     # 0 would be an infinite value in a tail.
-    return drawn.clamp(min=1e-15, max=1 - 1e-15)
+    return draws.uniform(cells.low, generator).clamp(min=1e-15, max=1 - 1e-15)

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from noiseflow.errors import ModelError
 from noiseflow.flows.autoregressive import MaskedAutoregressive
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.conv1x1 import InvertibleConv1x1, mix_planes
+from noiseflow.flows.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.inverse import Inverse
+from noiseflow.flows.mixing import mix_planes
 from noiseflow.flows.squeeze import Squeezed
 from noiseflow.flows.transform import Transform
 from noiseflow.models.gaussian import Gaussian

@@ -11,15 +11,20 @@ from noiseflow.errors import ModelError
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["SPEC", "STATE", "WEIGHTS", "claim", "load", "save", "write_text"]
+__all__ = ["SPEC", "STATE", "WEIGHTS", "claim", "holds_state", "load", "save", "write_text"]
 
 SPEC = "spec.json"
 WEIGHTS = "model.safetensors"
 STATE = "state"
 
 
+def holds_state(folder: str | Path) -> bool:
+    """Whether a run folder holds a whole state of a training to go on from."""
+    return any(path.name.isdecimal() for path in (Path(folder) / STATE).glob("*"))
+
+
 def claim(folder: str | Path, *, overwrite: bool = False) -> None:
-    """Make an empty run folder, or empty one that holds a run.
+    """Make an empty run folder, or empty one that holds a run; a state that never became whole is no run.
 
     Raises
     ------
@@ -27,8 +32,9 @@ def claim(folder: str | Path, *, overwrite: bool = False) -> None:
         If the folder holds a run and `overwrite` is not set, or holds something else.
     """
     folder = Path(folder)
+    never_whole = (folder / STATE).is_dir() and [path.name for path in folder.iterdir()] == [STATE]
     if (folder / SPEC).exists() or (folder / STATE).exists():
-        if not overwrite:
+        if not overwrite and (holds_state(folder) or not never_whole):
             raise ModelError(f"{folder}: holds a run already; pass --overwrite to replace it or choose another name")
         shutil.rmtree(folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from noiseflow.errors import DataError, ExtrapolationWarning, ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, all_finite
 from noiseflow.flows.draws import Source
 from noiseflow.models.intervals import log_cells
 from noiseflow.models.levels import Levels
@@ -102,7 +102,7 @@ class NoiseModel(nn.Module, ABC):
         cond = self.checked(cond)
         if noise.shape != cond.clean.shape:
             raise DataError(f"noise: expected the shape of clean, {tuple(cond.clean.shape)}; got {tuple(noise.shape)}")
-        if not torch.isfinite(noise).all():
+        if not all_finite(noise):
             raise DataError("noise: holds NaN or infinite values; mask or drop those patches first")
         return self._log_prob(noise, cond)
 

@@ -11,7 +11,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import Pair
 from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
-from noiseflow.raw.bayer import offsets
+from noiseflow.raw.bayer import offsets, one_plane
 from noiseflow.raw.image import RawImage
 
 __all__ = ["Cut", "Sink", "cut", "patches_at"]
@@ -129,10 +129,9 @@ def cut(
 
 
 def _mosaic_rows(image: RawImage) -> Rows:
-    """Rows of the planes as views of the mosaic: packing it first would copy it once more."""
-    height, width = (length // 2 for length in image.mosaic.shape)
-    planes = [image.mosaic[y : 2 * height : 2, x : 2 * width : 2] for y, x in offsets(image.cfa)]
-    return lambda plane, rows: planes[plane][rows]
+    """Rows of the planes from the mosaic: packing it first would copy it once more."""
+    where = offsets(image.cfa)
+    return lambda plane, rows: one_plane(image.mosaic[2 * rows.start : 2 * rows.stop], where[plane])
 
 
 def _of(planes: NDArray[Any], corners: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
@@ -154,7 +153,9 @@ def _unmasked(
 def _clipped(noisy: NDArray[Any], white: float) -> NDArray[np.float64]:
     """Part of each patch at code 0 or at the white level."""
     found = np.zeros(len(noisy))
-    # Few are: the extremes tell of most patches that none of their pixels is.
+    # Few are: the extremes tell of most pieces, and of most patches, that none of their pixels is.
+    if noisy.size and noisy.min() > 0 and noisy.max() < white:
+        return found
     some = np.flatnonzero((noisy.min((1, 2, 3), initial=1) == 0) | (noisy.max((1, 2, 3), initial=0) >= white))
     found[some] = ((noisy[some] == 0) | (noisy[some] >= white)).mean((1, 2, 3))
     return found

@@ -10,6 +10,8 @@ from noiseflow.errors import RawError
 __all__ = ["file_checksum", "repeated"]
 
 HEAD_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 18
+"""Hashed at a time, while they are in the processor's cache."""
 
 
 def repeated(files: Iterable[Path]) -> dict[Path, Path]:
@@ -50,11 +52,11 @@ def file_checksum(path: Path) -> str:
     RawError
         The file cannot be read.
     """
-    digest = hashlib.sha256()
+    digest, block = hashlib.sha256(), memoryview(bytearray(BLOCK_BYTES))
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(block):
+                digest.update(block[:count])
     except OSError as error:
         raise RawError(f"{path}: cannot be read ({error.strerror})") from error
     return digest.hexdigest()

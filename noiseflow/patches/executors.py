@@ -1,7 +1,10 @@
 """Where the work of an ingest runs: here, in processes of this machine, or on a Dask cluster."""
 
+import ctypes
 import multiprocessing
+import multiprocessing.context
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +18,12 @@ __all__ = ["InThisProcess", "Pool", "executor", "processors"]
 
 SECONDS_TO_ANSWER = 10.0
 """Of a Dask scheduler."""
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of glibc's `mallopt`."""
+
+MOST_KEPT = 1 << 28
+"""Bytes of free memory that a process keeps: the frames of a large sensor, its codes and their copy."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,35 @@ def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
     elif jobs == 1:
         yield Pool(InThisProcess(), 1)
     else:
-        # A forked process would inherit the threads of torch and of HDF5 half-way through their work.
-        pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(jobs, mp_context=_starting(), initializer=keep_memory)
         try:
             yield Pool(pool, jobs)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _starting() -> multiprocessing.context.BaseContext:
+    """How processes are started: as copies of one that has imported what the work needs, and done nothing yet.
+
+    Copies of this one would inherit the threads of torch, HDF5 and OpenMP half-way through their work.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["noiseflow.patches.work"])
+    return context
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory of one frame for the next.
+
+    The C library gives large blocks back to the system, which takes a quarter of a frame's decoding to clear
+    their pages anew.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
 
 
 @contextmanager

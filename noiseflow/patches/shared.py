@@ -41,15 +41,21 @@ class Share:
 
 
 def mean_of_others(
-    noisy: NDArray[Any], mean: NDArray[np.float32], own: Any, gain: Any, offset: Any
+    noisy: NDArray[Any],
+    mean: NDArray[np.float32],
+    own: Any,
+    gain: Any,
+    offset: Any,
+    *,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """The formula of `Share` in float32; what is not of the pixels' shape is broadcast.
+    """The formula of `Share` in float32, into `out` if it is given; what is not of the pixels' shape is broadcast.
 
     >>> frames = np.array([[3.0], [5.0], [10.0]], np.float32)
     >>> mean_of_others(frames[0], frames.mean(0), np.float32(1 / 2), np.float32(1), np.float32(0))
     array([7.5], dtype=float32)
     """
-    clean: NDArray[np.float32] = np.subtract(mean, noisy, dtype=CLEAN_TYPE, casting="same_kind")
+    clean: NDArray[np.float32] = np.subtract(mean, noisy, out=out, dtype=CLEAN_TYPE, casting="same_kind")
     clean *= own
     clean += mean
     clean *= gain

@@ -15,7 +15,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches.parts import write_whole
 from noiseflow.patches.schema import NOISY_TYPE
 from noiseflow.patches.sources.scene import Scene
-from noiseflow.raw.bayer import offsets
+from noiseflow.raw.bayer import offsets, one_plane
 from noiseflow.raw.image import RawImage
 
 __all__ = ["PLANES", "Packed", "Stack", "in_memory", "read_packed", "same_setting", "write_packed"]
@@ -171,13 +171,11 @@ def _pack(image: RawImage, put: Callable[[int, slice, NDArray[np.uint16]], None]
     if not height or not width:
         raise RawError(f"{image.source}: a mosaic of {image.mosaic.shape} pixels has no whole 2×2 cells")
     sums = [0] * PLANES
-    buffer = np.empty((ROWS_AT_ONCE, width), NOISY_TYPE)
     for top in range(0, height, ROWS_AT_ONCE):
         rows = slice(top, min(top + ROWS_AT_ONCE, height))
-        codes = buffer[: rows.stop - top]
-        strip = image.mosaic[2 * top : 2 * rows.stop, : 2 * width]
-        for plane, (row, column) in enumerate(offsets(image.cfa)):
-            codes[:] = strip[row::2, column::2]
+        strip = image.mosaic[2 * top : 2 * rows.stop]
+        for plane, offset in enumerate(offsets(image.cfa)):
+            codes = np.ascontiguousarray(one_plane(strip, offset), NOISY_TYPE)
             sums[plane] += int(codes.sum(dtype=np.uint64))
             put(plane, rows, codes)
     return np.asarray(np.array(sums) / (height * width), np.float64)

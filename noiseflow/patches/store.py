@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import weakref
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ from noiseflow.progress import Progress, silent
 from noiseflow.units import SIGNAL_UNIT
 
 __all__ = ["PatchBatch", "PatchStore"]
+
+SCRATCH = (NOISY_TYPE, CLEAN_TYPE, CLEAN_TYPE)
+"""Noisy and clean patches, and the means that frames share."""
+
+SCRATCH_BYTES = 1 << 19
+"""Of one array of patches that are worked on together, in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +112,7 @@ class PatchStore:
         self._range = self.table["white"][:, None, None, None].astype(np.float64) - self._black
         self._spread = np.sqrt(1.0 + self.table["clean_variance"].astype(np.float64))[:, None, None, None]
         self._checked = np.zeros(len(self.table), bool)
+        self._local = threading.local()
         if self._shared:
             self._mean_checked = np.zeros(len(self._mean_crc), bool)
             self._row = self.table["mean"].astype(np.int64)
@@ -176,17 +184,40 @@ class PatchStore:
             A patch is damaged, the file has become shorter, or the store is closed.
         """
         rows = np.asarray(rows)
+        return self._codes(rows, *(np.empty((len(rows), *self.patch_shape), kind) for kind in SCRATCH))
+
+    def _codes(
+        self,
+        rows: NDArray[np.integer[Any]],
+        noisy: NDArray[np.uint16],
+        clean: NDArray[np.float32],
+        mean: NDArray[np.float32],
+    ) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+        """As `codes`, into arrays of that shape; `mean` is what frames share."""
         self._not_shorter()
-        noisy = self._noisy[rows]
+        # An index beyond the end raises here; without its check the pages go straight into the array.
+        checked = self._checked[rows]
+        np.take(self._noisy, rows, 0, out=noisy, mode="wrap")
         if self._shared:
-            self._check(rows, noisy, None)
+            self._check(rows, checked, noisy, None)
             at = self._row[rows]
-            mean = self._clean[at]
+            np.take(self._clean, at, 0, out=mean, mode="wrap")
             self._check_means(at, mean)
-            return noisy, mean_of_others(noisy, mean, self._own[rows], self._gain[rows], self._offset[rows])
-        clean = np.full(noisy.shape, np.nan, CLEAN_TYPE) if self._clean is None else self._clean[rows]
-        self._check(rows, noisy, None if self._clean is None else clean)
+            return noisy, mean_of_others(noisy, mean, self._own[rows], self._gain[rows], self._offset[rows], out=clean)
+        if self._clean is None:
+            clean.fill(np.nan)
+        else:
+            np.take(self._clean, rows, 0, out=clean, mode="wrap")
+        self._check(rows, checked, noisy, None if self._clean is None else clean)
         return noisy, clean
+
+    def _scratch(self) -> tuple[NDArray[Any], ...]:
+        """Arrays that `read` uses again and again, for some patches at a time: fresh ones cost more than reading."""
+        if not hasattr(self._local, "scratch"):
+            count = max(1, SCRATCH_BYTES // max(1, int(np.prod(self.patch_shape)) * CLEAN_TYPE.itemsize))
+            self._local.scratch = tuple(np.empty((count, *self.patch_shape), kind) for kind in SCRATCH)
+        scratch: tuple[NDArray[Any], ...] = self._local.scratch
+        return scratch
 
     def read(
         self, rows: NDArray[np.integer[Any]], dtype: torch.dtype = torch.float32, *, pairs: bool = False
@@ -217,18 +248,23 @@ class PatchStore:
                 "all else needs a clean signal: ingest with --pairing burst or gt"
             )
         rows = np.asarray(rows)
-        codes, clean = self.codes(rows)
         # float32 holds a difference of codes exactly; float64 is for those who ask for it.
         work = np.float64 if dtype == torch.float64 else np.float32
         scale, black = self._range[rows], self._black[rows]
-        noise = codes.astype(work)
-        noise -= clean
-        noise *= (1 / (scale * self._spread[rows])).astype(work)
-        signal = clean.astype(work)
-        signal -= black
-        signal *= (1 / scale).astype(work)
-        # A sum is NaN or infinite if one of its terms is.
-        sums = noise.sum((1, 2, 3))
+        of_noise, of_signal = (1 / (scale * self._spread[rows])).astype(work), (1 / scale).astype(work)
+        # In one block, whose pages the system gives by the two megabytes.
+        noise, signal = np.empty((2, len(rows), *self.patch_shape), work)
+        sums = np.empty(len(rows), work)
+        scratch = self._scratch()
+        for start in range(0, len(rows), len(scratch[0])):
+            piece = slice(start, min(start + len(scratch[0]), len(rows)))
+            codes, clean = self._codes(rows[piece], *(each[: piece.stop - start] for each in scratch))
+            np.subtract(codes, clean, out=noise[piece], dtype=work)
+            noise[piece] *= of_noise[piece]
+            np.subtract(clean, black[piece], out=signal[piece], dtype=work)
+            signal[piece] *= of_signal[piece]
+            # A sum is NaN or infinite if one of its terms is.
+            noise[piece].sum((1, 2, 3), out=sums[piece])
         if not np.isfinite(sums).all():
             bad = rows[~np.isfinite(sums)]
             raise DataError(
@@ -274,8 +310,10 @@ class PatchStore:
                 f"{self.path}: became shorter while it was open ({found:,} of {self._bytes:,} bytes); ingest again"
             )
 
-    def _check(self, rows: NDArray[Any], noisy: NDArray[Any], clean: NDArray[Any] | None) -> None:
-        new = np.flatnonzero(~self._checked[rows])
+    def _check(
+        self, rows: NDArray[Any], checked: NDArray[np.bool_], noisy: NDArray[Any], clean: NDArray[Any] | None
+    ) -> None:
+        new = np.flatnonzero(~checked)
         if not new.size:
             return
         expected = self.table["crc32"][rows].tolist()
@@ -312,7 +350,8 @@ def _mapped(dataset: h5py.Dataset, dtype: np.dtype[Any], count: int) -> Any:
     offset = dataset.id.get_offset()
     if offset is None:
         return None
-    return np.memmap(dataset.file.filename, dtype, "r", offset, dataset.shape)
+    # As a plain array: a memmap looks into every view of itself.
+    return np.asarray(np.memmap(dataset.file.filename, dtype, "r", offset, dataset.shape))
 
 
 def _open(path: Path) -> h5py.File:

@@ -5,6 +5,7 @@ blue's row), B, whatever the phase of the sensor.  A mosaic and its planes hold
 the same numbers; nothing is interpolated.
 """
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
 
-__all__ = ["BAYER_PHASES", "LAYOUTS", "MONO", "offsets", "pack", "plane_names", "shifted", "unpack"]
+__all__ = ["BAYER_PHASES", "LAYOUTS", "MONO", "offsets", "one_plane", "pack", "plane_names", "shifted", "unpack"]
 
 MONO = "MONO"
 BAYER_PHASES = ("RGGB", "GRBG", "GBRG", "BGGR")
@@ -107,6 +108,34 @@ def pack(mosaic: NDArray[Any], cfa: str) -> NDArray[Any]:
     if height % 2 or width % 2 or not (height and width):
         raise RawError(f"a mosaic of {height}×{width} pixels has no whole 2×2 cells; crop it to even size")
     return np.stack([mosaic[..., row::2, column::2] for row, column in offsets(cfa)], axis=-3)
+
+
+def one_plane(mosaic: NDArray[Any], offset: tuple[int, int]) -> NDArray[Any]:
+    """The pixels at one place of a mosaic's 2×2 cells; an odd last row or column is left out.
+
+    Parameters
+    ----------
+    mosaic : ndarray, shape (H, W)
+    offset : tuple of int
+        Row and column within the cell: one of `offsets`.
+
+    Returns
+    -------
+    ndarray, shape (H//2, W//2)
+        Of the same dtype; it may be a view.
+
+    Examples
+    --------
+    >>> one_plane(np.array([[1, 2, 5], [3, 4, 6]], np.uint16), (1, 0))
+    array([[3]], dtype=uint16)
+    """
+    row, column = offset
+    height, width = (length // 2 for length in mosaic.shape)
+    if mosaic.dtype != np.uint16 or sys.byteorder != "little" or not mosaic.flags.c_contiguous or not width:
+        return mosaic[row : 2 * height : 2, column : 2 * width : 2]
+    # Halves of 32-bit words take the processor half the time of every second number.
+    words = mosaic[row : 2 * height : 2, : 2 * width].view(np.uint32)
+    return np.asarray((words >> 16 if column else words).astype(np.uint16))
 
 
 def unpack(planes: NDArray[Any], cfa: str) -> NDArray[Any]:

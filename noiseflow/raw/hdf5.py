@@ -1,5 +1,7 @@
 """Mosaics in HDF5 files."""
 
+import mmap
+import struct
 from pathlib import Path
 
 import h5py
@@ -18,6 +20,9 @@ SUFFIXES = frozenset((".h5", ".hdf5"))
 
 STORE_MARKS = ("schema", "finished")
 """Attributes of a patch store, which is no raw file."""
+
+HEAP = b"GCOL\x01\0\0\0"
+"""Where a global heap, which holds texts, begins: signature and version."""
 
 
 def recognises(path: Path) -> bool:
@@ -40,6 +45,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     RawError
         The file is damaged, or holds no such dataset.
     """
+    _refuse_endless_heaps(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
         flat = [name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim == 2]
         name = "mosaic" if "mosaic" in flat else flat[0] if len(flat) == 1 else None
@@ -63,3 +69,26 @@ def plain_dataset(path: Path, data: h5py.Dataset) -> h5py.Dataset:
     if data.chunks and np.prod(data.chunks, dtype=np.float64) > 2 * max(data.size, 1 << 20):
         raise RawError(f"{path}: {data.name} claims chunks of {data.chunks}, larger than itself")
     return data
+
+
+def _refuse_endless_heaps(path: Path) -> None:
+    """Refuse a file whose damaged global heap sends the HDF5 library round for ever: an entry that takes no room.
+
+    References
+    ----------
+    HDF5 File Format Specification 3.0, III.E: index, count of references, four bytes of nothing and the
+    size of each entry; that of index 0 is what is free, header and all.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        heap = content.find(HEAP)
+        while heap >= 0:
+            at = heap + 16
+            end = min(heap + int.from_bytes(content[heap + 8 : at], "little"), len(content))
+            while at + 16 <= end:
+                index, size = struct.unpack_from("<H6xQ", content, at)
+                # In 64 bits, as the library has it.
+                step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % 2**64
+                if not step:
+                    raise RawError(f"{path}: cannot be read as an HDF5 file (a damaged heap of texts); copy it again")
+                at += step
+            heap = content.find(HEAP, heap + 1)

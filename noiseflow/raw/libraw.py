@@ -1,5 +1,7 @@
 """Any file that LibRaw decodes, through rawpy; make and model from exifread."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,8 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     page = dng_pixels.page_facts(path)
     if page is not None and page.beyond_libraw:
         return dng_pixels.read(path, settings, **_said(tags))
+    if page is not None and page.plain and (plain := _plain(path, settings, page, tags)) is not None:
+        return plain
     try:
         with rawpy.imread(str(path)) as raw:
             check_size(path, raw.sizes.raw_height, raw.sizes.raw_width)
@@ -67,7 +71,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
                 black = page.black_of(raw.raw_image, cfa, raw.sizes.top_margin, raw.sizes.left_margin) or black
             white = float(raw.white_level)
             said = _said(tags, raw.other.iso_speed, raw.other.shutter_speed)
-            said["neutral"] = None if cfa == MONO else _neutral(raw)
+            said["neutral"] = None if cfa == MONO else _neutral([float(gain) for gain in raw.camera_whitebalance])
     # rawpy refuses patterns that it cannot describe by NotImplementedError.
     except (rawpy.LibRawError, NotImplementedError) as error:
         reason = error.args[0] if error.args else type(error).__name__
@@ -75,6 +79,17 @@ def read(path: Path, settings: RawSettings) -> RawImage:
             reason = reason.decode(errors="replace")
         raise RawError(f"{path}: LibRaw cannot decode it ({reason}); is the file whole and a raw file?") from error
     return settings.image(mosaic, str(path), cfa=cfa, black=_with_fractions(black, tags, cfa), white=white, **said)
+
+
+def _plain(path: Path, settings: RawSettings, page: dng_pixels.PageFacts, tags: dict[str, Any]) -> RawImage | None:
+    """A DNG whose pixels need no decoding; None if its tags do not tell what LibRaw may know from elsewhere."""
+    iso, exposure_s = (_number(tags.get(f"EXIF {name}")) for name in ("ISOSpeedRatings", "ExposureTime"))
+    if not (0 < iso < np.inf and 0 < exposure_s < np.inf):
+        return None
+    # LibRaw holds these as float32.
+    gains = [float(1 / np.float32(value)) for value in page.neutral if value > 0]
+    image = dng_pixels.read(path, settings, **_said(tags, np.float32(iso), np.float32(exposure_s)))
+    return image if image.cfa == MONO else replace(image, neutral=_neutral(gains))
 
 
 def _said(tags: dict[str, Any], iso: float = 0.0, exposure_s: float = 0.0) -> dict[str, Any]:
@@ -119,11 +134,11 @@ def _cfa(raw: Any, path: Path) -> str:
     return "".join(colours.ravel())
 
 
-def _neutral(raw: Any) -> tuple[float, float, float] | None:
+def _neutral(gains: Sequence[float]) -> tuple[float, float, float] | None:
     """The inverse of the white balance as shot; None where the file does not say it, or all colours are equal."""
-    red, green, blue, _ = (float(gain) for gain in raw.camera_whitebalance)
-    if not all(0 < gain < np.inf for gain in (red, green, blue)) or red == green == blue:
+    if len(gains) < 3 or not all(0 < gain < np.inf for gain in gains[:3]) or gains[0] == gains[1] == gains[2]:
         return None
+    red, green, blue = gains[:3]
     least = min(red, green, blue)
     return least / red, least / green, least / blue
 

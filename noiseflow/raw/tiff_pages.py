@@ -10,7 +10,7 @@ import tifffile
 from noiseflow.raw.bayer import BAYER_PHASES, MONO
 from noiseflow.raw.decoding import decoding
 
-__all__ = ["CFA_PATTERN", "all_pages", "cfa_of", "is_dng", "numbers", "raw_page"]
+__all__ = ["CFA_PATTERN", "RAW_PHOTOMETRICS", "all_pages", "cfa_of", "is_dng", "numbers", "raw_page"]
 
 CFA_PATTERN, DNG_VERSION, NEW_SUBFILE_TYPE = 33422, 50706, 254
 RAW_PHOTOMETRICS = (32803, 34892)
@@ -65,7 +65,8 @@ def numbers(page: tifffile.TiffPage, tag: int) -> list[float]:
     entry = page.tags.get(tag)
     if entry is None:
         return []
-    values: list[float] = np.ravel(np.asarray(entry.value, np.float64)).tolist()
+    value = list(entry.value) if isinstance(entry.value, bytes) else entry.value
+    values: list[float] = np.ravel(np.asarray(value, np.float64)).tolist()
     if entry.dtype in RATIONALS:
         return [top / bottom if bottom else 0.0 for top, bottom in zip(values[::2], values[1::2], strict=True)]
     return values

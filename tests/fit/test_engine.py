@@ -2,67 +2,19 @@
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from distance import CPU, Distance, Point
 from safetensors.torch import load_file
-from torch import Tensor, nn
 
 from noiseflow.errors import DataError
 from noiseflow.fit.engine import BAD_BATCH, Length, train
-from noiseflow.fit.objective import Place
 from noiseflow.fit.schedule import learning_rate
 from noiseflow.fit.settings import FitSettings, TrainSettings
 from noiseflow.fit.state import TrainState, read_state
-
-CPU = torch.device("cpu")
-
-
-@dataclass
-class Distance:
-    """Squared distance of a point from random places around 1; NaN at some steps."""
-
-    bad: frozenset[int] = frozenset()
-    name: str = "distance"
-    unit: str = "m²"
-    references: Mapping[str, float] = field(default_factory=lambda: {"start": 1.0})
-
-    def batch(self, place: Place) -> Tensor:
-        values = 1 + 0.1 * torch.randn(8, 3, generator=torch.Generator().manual_seed(place.step))
-        return values * float("nan") if place.step in self.bad else values
-
-    def loss(self, model: nn.Module, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        moved = model(batch + 0.01 * torch.randn(batch.shape, generator=generator))
-        return moved.square().mean(), {"first": moved[0, 0]}
-
-    def held_out(self, model: nn.Module) -> float:
-        return float(model(torch.ones(1, 3)).square().mean())
-
-    def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
-        return f"step {place.step}", {"values": self.batch(place)}
-
-    def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
-        return {}
-
-
-class Point(nn.Module):
-    """x − point, noted in a buffer as batch normalisation would."""
-
-    seen: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.point = nn.Parameter(torch.zeros(3))
-        self.register_buffer("seen", torch.zeros(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.seen.mul_(0.5).add_(0.5 * x.detach().mean(0))
-        return x - self.point
 
 
 def trained(out: Path, bad: frozenset[int] = frozenset(), **settings: Any) -> tuple[Point, TrainState]:

@@ -71,6 +71,13 @@ def test_killed_before_its_first_step_it_has_nothing_to_go_on_from(store: PatchS
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, resume=True)
 
 
+def test_a_start_that_was_killed_is_begun_anew(store: PatchStore, tmp_path: Path) -> None:
+    (tmp_path / "run" / "state" / "000000000.partial").mkdir(parents=True)
+    result = fit(store, spec_for(store, "nlf"), tmp_path / "run")
+    assert load(result.folder).spec.model == "nlf"
+    assert not (tmp_path / "run" / "state").exists()
+
+
 def test_going_on_with_other_settings_or_data_is_refused(store: PatchStore, tmp_path: Path) -> None:
     fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
     other = FitSettings(epochs=4, batch=16, steps_per_epoch=6, patience=10)

@@ -51,3 +51,19 @@ def test_an_iso_that_was_not_seen_is_read_off_the_others() -> None:
     layer = LineNoise(1, 1, (100.0, 400.0, 1600.0)).double()
     layer.start_from(noise_like(cond) + offset, cond)
     assert float(layer.log_variance.detach()[0, 1].exp()) == pytest.approx(0.4, rel=0.2)
+
+
+def test_rows_cut_into_patches_of_one_band_start_as_whole_rows() -> None:
+    """The sums of a row's parts are the row's: exactly, wherever it is cut and in whatever order the parts come."""
+    cond = Conditions(torch.rand(6, 4, 20, 48, dtype=torch.float64), 100.0, torch.tensor([0, 1] * 3)).resolve("AB")
+    offset = torch.randn(6, 1, 20, 1, generator=generator(9), dtype=torch.float64)
+    x = noise_like(cond) + 0.6 * offset
+    whole, cut, apart = (LineNoise(4, 2, (100.0,), direction=lambda cond: 1 + cond.clean).double() for _ in range(3))
+    whole.start_from(x, cond)
+    order = torch.randperm(18, generator=generator(3))
+    parts, clean = (torch.cat(each.split(16, 3))[order] for each in (x, cond.clean))
+    of_part = Conditions(clean, 100.0, cond.camera_indices.repeat(3)[order]).resolve("AB")
+    cut.start_from(parts, of_part, (torch.arange(6) * 7 + 2).repeat(3)[order])
+    torch.testing.assert_close(cut.log_variance, whole.log_variance, rtol=1e-12, atol=0)
+    apart.start_from(parts, of_part)
+    assert (apart.log_variance - whole.log_variance).abs().min() > 1e-4

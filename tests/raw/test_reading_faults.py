@@ -148,3 +148,21 @@ def test_a_folder_of_other_files_is_one_clear_line(tmp_path: Path) -> None:
     assert "no raw file in this folder" in result.output
     assert ".jpg, .pdf, .txt" in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("entry", "change"), [(0, 0), (1, 2**64 - 16)])
+def test_a_heap_that_would_send_hdf5_round_for_ever_is_refused(tmp_path: Path, entry: int, change: int) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("mosaic", data=np.zeros((8, 8), np.uint16)).attrs.update(cfa="RGGB", black=4.0, white=99.0)
+    read_raw(path)
+    data = bytearray(path.read_bytes())
+    first = data.index(b"GCOL") + 16
+    index, size = struct.unpack_from("<H6xQ", data, first)
+    assert index == 1
+    free = first + 16 + (size + 7) // 8 * 8
+    assert struct.unpack_from("<H", data, free)[0] == 0
+    struct.pack_into("<Q", data, (first if entry else free) + 8, change)
+    path.write_bytes(bytes(data))
+    with pytest.raises(RawError, match=r"a\.h5: cannot be read as an HDF5 file \(a damaged heap"):
+        read_raw(path)

@@ -34,8 +34,7 @@ def write_page(
     spec: Spec,
     cameras: Sequence[Sensor],
     cells: Sequence[Mapping[str, Any]],
-    minutes: float,
-    jobs: int,
+    command: str,
 ) -> None:
     """Write the page, and its picture to ``images/`` beside it."""
     pictures = out.parent / "images"
@@ -46,25 +45,26 @@ def write_page(
         for camera in spec.cameras
     ]
     draw_strip(strip, spec, cameras)
-    lines = list(header(out, spec, strip))
+    lines = list(header(spec, strip, command))
     for camera, sensor, records in zip(spec.cameras, cameras, of_camera, strict=True):
         lines += section(spec, camera, sensor, records)
     seconds = sum(cell["seconds"] for cell in cells)
     lines += [
         "",
-        f"{len(cells)} trainings of together {seconds / 60:.0f} minutes, {jobs} at a time on one thread each; "
-        f"this run of the command took {minutes:.0f} minutes. torch {torch.__version__}.",
+        f"{len(cells)} trainings of together {seconds / 60:.0f} minutes, on one thread each. "
+        f"torch {torch.__version__}.",
     ]
-    limits = Path(__file__).with_name("limits.md").read_text(encoding="utf-8")
-    out.write_text("\n".join(lines) + "\n\n" + limits, encoding="utf-8")
+    limits = ["limits.md"] if all(isinstance(each, Simulated) for each in cameras) else ["limits.md", "limits_ccd.md"]
+    said = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in limits]
+    out.write_text("\n".join(lines) + "\n\n" + "".join(said), encoding="utf-8")
 
 
-def header(out: Path, spec: Spec, strip: Path) -> Iterator[str]:
+def header(spec: Spec, strip: Path, command: str) -> Iterator[str]:
     """What is done, and the pictures."""
     training = spec.training
     text = f"""# Denoisers trained on each model's noise
 
-Made by `python -m tools.denoise docs/{out.name} --jobs 2` with noiseflow {__version__}.
+Made by `{command}` with noiseflow {__version__}.
 
 A noise model is as good as what is trained on it. The same clean pictures are given noise drawn from each model, the
 same denoiser is trained on each, and all are scored on held-out pictures with *true* noise. The design is paired: for
@@ -121,10 +121,13 @@ def verdict(spec: Spec, network: str, records: Records, noise: str = "physics_fl
     """Whether the aim is reached."""
     if noise not in spec.noises:
         return
-    gap = float(differences(spec, network, noise, records).mean())
+    every = differences(spec, network, noise, records)
+    gap = float(every.mean())
     word = "reached" if gap >= -AIM_DB else "missed"
     yield ""
     yield f"The aim, `{noise}` within {AIM_DB} dB of true noise, is {word}: {gap:+.3f} dB."
+    if len(every) > 1 and (error := float(every.std(ddof=1)) / len(every) ** 0.5) > AIM_DB / 2:
+        yield f"Its standard error over {len(every)} seeds is {error:.3f} dB: they cannot decide {AIM_DB} dB."
 
 
 def draw_strip(path: Path, spec: Spec, cameras: Sequence[Sensor], network: str = "dncnn") -> None:

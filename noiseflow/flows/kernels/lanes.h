@@ -1,0 +1,259 @@
+// As many floats at a time as a register holds, rows of planes, and threads: what all kernels here share.
+//
+// Whole vectors only, the last one of a row padded with zeros: every pixel goes through the same instructions,
+// so that a value does not depend on where a tile was cut, nor on the number of threads.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#if defined(__AVX__)
+constexpr long LANES = 8;
+#else
+constexpr long LANES = 4;
+#endif
+typedef float lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef int32_t whole __attribute__((vector_size(LANES * 4)));
+
+static inline lanes load(const float *from) { return *reinterpret_cast<const lanes *>(from); }
+static inline void store(float *to, lanes value) { *reinterpret_cast<lanes *>(to) = value; }
+static inline lanes all(float value) { return lanes{} + value; }
+
+// The first `count` floats, zeros after them.
+static inline lanes load(const float *from, long count) {
+    if (count >= LANES) return load(from);
+    lanes value = {};
+    std::memcpy(&value, from, count * sizeof(float));
+    return value;
+}
+
+static inline void store(float *to, lanes value, long count) {
+    if (count >= LANES) store(to, value);
+    else std::memcpy(to, &value, count * sizeof(float));
+}
+
+// Zeros from lane `count` on.
+static inline lanes first(lanes value, long count) {
+    if (count >= LANES) return value;
+    lanes kept = {};
+    std::memcpy(&kept, &value, count * sizeof(float));
+    return kept;
+}
+
+static inline float sum(lanes value) {
+    float total[LANES];
+    store(total, value);
+    for (long half = LANES / 2; half; half /= 2)
+        for (long i = 0; i < half; ++i) total[i] += total[i + half];
+    return total[0];
+}
+
+// NaN stays NaN in all of these.
+static inline lanes relu(lanes x) { return x < 0.0f ? all(0.0f) : x; }
+
+// exp to 1 ulp or two: 2^n · p(r), |r| ≤ ½ log 2; Cephes' polynomial.
+static inline lanes exp(lanes x) {
+    x = x > 88.3762589f ? all(88.3762589f) : x;
+    x = x < -87.3365402f ? all(-87.3365402f) : x;
+    const lanes magic = all(12582912.0f);
+    lanes shifted = x * 1.44269504f + magic;
+    lanes n = shifted - magic;
+    lanes r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    lanes p = all(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    whole power;
+    std::memcpy(&power, &shifted, sizeof power);
+    power = (power << 23) + (127 << 23);
+    lanes scale;
+    std::memcpy(&scale, &power, sizeof scale);
+    return p * scale;
+}
+
+static inline lanes tanh(lanes x) { return 1.0f - 2.0f / (exp(2.0f * x) + 1.0f); }
+
+// log of positive numbers, to 1 ulp or two: exponent, and Cephes' polynomial of the mantissa in √½ … √2.
+static inline lanes log(lanes x) {
+    whole bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    whole power = (bits - 0x3f3504f3) >> 23;
+    bits -= power << 23;
+    lanes m;
+    std::memcpy(&m, &bits, sizeof m);
+    m -= 1.0f;
+    lanes p = all(7.0376836292e-2f);
+    p = p * m - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    lanes n = __builtin_convertvector(power, lanes), square = m * m;
+    lanes value = m * square * p + n * -2.12194440e-4f - 0.5f * square + m + n * 0.693359375f;
+    return x == x ? value : x;
+}
+
+static inline lanes sqrt(lanes x) {
+    for (long i = 0; i < LANES; ++i) x[i] = __builtin_sqrtf(x[i]);
+    return x;
+}
+
+// Call body(i) for i < count, on so many threads.
+template <class Body> static void each(long count, long threads, Body body) {
+    threads = std::min(threads, count);
+    if (threads <= 1) {
+        for (long i = 0; i < count; ++i) body(i);
+        return;
+    }
+    std::atomic<long> next{0};
+    auto work = [&] {
+        for (long i; (i = next++) < count;) body(i);
+    };
+    std::vector<std::thread> others;
+    for (long i = 1; i < threads; ++i) others.emplace_back(work);
+    work();
+    for (auto &other : others) other.join();
+}
+
+// Planes of rows with room for a border of one pixel and for two whole vectors: pixel x of a row is at x + 1.
+struct Rows {
+    long rows, pitch;
+    std::vector<float> values;
+    Rows(long planes, long rows, long width)
+        : rows(rows), pitch((width + 2 * LANES - 1) / (2 * LANES) * (2 * LANES) + LANES), values(planes * rows * pitch) {}
+    float *at(long plane, long row) { return values.data() + (plane * rows + row) * pitch; }
+};
+
+// acc(o) += Σ weight(i, v, u, o) · row(i, v)[x + u] for two vectors of pixels from x on.
+template <int IN, int OUT>
+static inline void conv(const float *const (&row)[IN][3], long x, const float *weight, lanes (&acc)[OUT][2]) {
+#pragma GCC unroll 16
+    for (int i = 0; i < IN; ++i)
+#pragma GCC unroll 3
+        for (int v = 0; v < 3; ++v)
+#pragma GCC unroll 3
+            for (int u = 0; u < 3; ++u) {
+                lanes left = load(row[i][v] + x + u), right = load(row[i][v] + x + u + LANES);
+#pragma GCC unroll 16
+                for (int o = 0; o < OUT; ++o) {
+                    float w = weight[((i * 3 + v) * 3 + u) * OUT + o];
+                    acc[o][0] += w * left;
+                    acc[o][1] += w * right;
+                }
+            }
+}
+
+// sums(i, v, u, o) = Σ input(i)[y + v][x + u] · of_out(from + o)[y + 1][x + 1] over a padded image of height × width.
+template <int IN, int OUT>
+static void conv_of_weight(Rows &input, Rows &of_out, long height, long width, float *sums, int from = 0) {
+    for (int i = 0; i < IN; ++i)
+        for (int v = 0; v < 3; ++v) {
+            lanes acc[3][OUT] = {};
+            for (long y = 0; y < height; ++y)
+                for (long x = 0; x < width; x += LANES) {
+                    lanes left = load(input.at(i, y + v) + x), middle = load(input.at(i, y + v) + x + 1),
+                          right = load(input.at(i, y + v) + x + 2);
+#pragma GCC unroll 16
+                    for (int o = 0; o < OUT; ++o) {
+                        lanes of = load(of_out.at(from + o, y + 1) + x + 1);
+                        acc[0][o] += left * of;
+                        acc[1][o] += middle * of;
+                        acc[2][o] += right * of;
+                    }
+                }
+            for (int u = 0; u < 3; ++u)
+                for (int o = 0; o < OUT; ++o) sums[((i * 3 + v) * 3 + u) * OUT + o] = sum(acc[u][o]);
+        }
+}
+
+// Pixels of all planes that are worked on together where only pixels of one place meet.
+constexpr long BLOCK = 64;
+
+// sums(m, n), one vector each, += Σ a(m) · b(n) over a block of pixels.
+template <int LEFT, int RIGHT> static void outer(const float (&a)[LEFT][BLOCK], const float (&b)[RIGHT][BLOCK], float *sums) {
+    constexpr int TILE = RIGHT % 2 ? 1 : 2;
+    for (int m = 0; m < LEFT; m += 4)
+        for (int n = 0; n < RIGHT; n += TILE) {
+            lanes acc[4][TILE];
+            for (int i = 0; i < 4; ++i)
+                for (int j = 0; j < TILE; ++j) acc[i][j] = load(sums + ((m + i) * RIGHT + n + j) * LANES);
+            for (long x = 0; x < BLOCK; x += LANES)
+                for (int i = 0; i < 4; ++i)
+                    for (int j = 0; j < TILE; ++j) acc[i][j] += load(a[m + i] + x) * load(b[n + j] + x);
+            for (int i = 0; i < 4; ++i)
+                for (int j = 0; j < TILE; ++j) store(sums + ((m + i) * RIGHT + n + j) * LANES, acc[i][j]);
+        }
+}
+
+template <int RIGHT> static void take(const float *planes, long pixels, long at, float (&to)[RIGHT][BLOCK]) {
+    for (int p = 0; p < RIGHT; ++p)
+        for (long x = 0; x < BLOCK; x += LANES) {
+            long left = pixels - at - x;
+            store(to[p] + x, left > 0 ? load(planes + p * pixels + at + x, left) : lanes{});
+        }
+}
+
+// out(r) = Σ weight(r, f) · h(f) + bias(r).
+template <int OUT, int IN>
+static void linear(const float (&h)[IN][BLOCK], const float *weight, const float *bias, float (&out)[OUT][BLOCK]) {
+    for (int r = 0; r < OUT; ++r)
+        for (long x = 0; x < BLOCK; x += 4 * LANES) {
+            lanes acc[4];
+            for (auto &each : acc) each = all(bias[r]);
+#pragma GCC unroll 16
+            for (int f = 0; f < IN; ++f)
+#pragma GCC unroll 4
+                for (int v = 0; v < 4; ++v) acc[v] += weight[r * IN + f] * load(h[f] + x + v * LANES);
+            for (int v = 0; v < 4; ++v) store(out[r] + x + v * LANES, acc[v]);
+        }
+}
+
+// of_h(f) += Σ weight(r, f) · of_out(r); IN in groups of 4.
+template <int OUT, int IN>
+static void linear_back(const float (&of_out)[OUT][BLOCK], const float *weight, float (&of_h)[IN][BLOCK]) {
+    for (int f = 0; f < IN; f += 4)
+        for (long x = 0; x < BLOCK; x += 2 * LANES) {
+            lanes acc[4][2];
+            for (int j = 0; j < 4; ++j)
+                for (int half = 0; half < 2; ++half) acc[j][half] = load(of_h[f + j] + x + half * LANES);
+            for (int r = 0; r < OUT; ++r) {
+                lanes left = load(of_out[r] + x), right = load(of_out[r] + x + LANES);
+                for (int j = 0; j < 4; ++j) {
+                    acc[j][0] += weight[r * IN + f + j] * left;
+                    acc[j][1] += weight[r * IN + f + j] * right;
+                }
+            }
+            for (int j = 0; j < 4; ++j)
+                for (int half = 0; half < 2; ++half) store(of_h[f + j] + x + half * LANES, acc[j][half]);
+        }
+}
+
+// sums(r), one vector each, += Σ of(r).
+template <int OUT> static void add_up(const float (&of)[OUT][BLOCK], float *sums) {
+    for (int r = 0; r < OUT; ++r) {
+        lanes total = load(sums + r * LANES);
+        for (long x = 0; x < BLOCK; x += LANES) total += load(of[r] + x);
+        store(sums + r * LANES, total);
+    }
+}
+
+template <int RIGHT> static void give(const float (&from)[RIGHT][BLOCK], long pixels, long at, float *planes) {
+    for (int p = 0; p < RIGHT; ++p)
+        for (long x = 0; x < BLOCK && at + x < pixels; x += LANES)
+            store(planes + p * pixels + at + x, load(from[p] + x), pixels - at - x);
+}
+
+static inline void collect(const std::vector<float> &sums, float *to) {
+    for (std::size_t i = 0; i < sums.size() / LANES; ++i) to[i] = sum(load(sums.data() + i * LANES));
+}

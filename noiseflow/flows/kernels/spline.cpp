@@ -1,0 +1,199 @@
+// A rational-quadratic spline for every value, its knots by a last 1×1 convolution of hidden planes.
+//
+// P = planes, K = bins, F = hidden planes: given by the compiler's -D.  The R = P·(3K − 1) raw numbers of a pixel
+// are never written to memory: they are computed from the hidden planes, 64 pixels at a time, wherever they are
+// needed.  Tensors are (B, planes, pixels), contiguous; the weight is (R, F).
+
+#include "lanes.h"
+
+constexpr int Q = 3 * K - 1, R = P * Q;
+constexpr long PART = 4096;
+
+struct Bounds {
+    float box, logit, slope;
+};
+
+typedef float Raw[Q][BLOCK];
+typedef float Hidden[F][BLOCK];
+
+// Of one vector of values: where it lies, and what is needed for gradients.
+struct Bin {
+    lanes bounded[2][K], size[2][K], factor[2];          // tanh of logits, bin sizes as parts of the box
+    lanes index, low[2], extent[2], slope[2], turned[2]; // the bin; tanh of the raw slopes at its ends
+    whole inside;
+};
+
+static inline void find(const Raw &raw, long x, lanes value, int axis, const Bounds &b, Bin &bin) {
+    for (int a = 0; a < 2; ++a) {
+        lanes total = {};
+        for (int k = 0; k < K; ++k) {
+            bin.bounded[a][k] = tanh(load(raw[a * K + k] + x) * (1.0f / b.logit));
+            bin.size[a][k] = exp(bin.bounded[a][k] * b.logit);
+            total += bin.size[a][k];
+        }
+        lanes inverse = 1.0f / total;
+        for (int k = 0; k < K; ++k) bin.size[a][k] *= inverse;
+        bin.low[a] = all(-b.box), bin.extent[a] = bin.size[a][0] * (2 * b.box);
+    }
+    lanes edge[2] = {all(-b.box), all(-b.box)}, raw_low = {}, raw_high = load(raw[2 * K] + x);
+    bin.index = lanes{};
+    for (int k = 1; k < K; ++k) {
+        for (int a = 0; a < 2; ++a) edge[a] += bin.size[a][k - 1] * (2 * b.box);
+        whole beyond = value >= edge[axis];
+        for (int a = 0; a < 2; ++a) {
+            bin.low[a] = beyond ? edge[a] : bin.low[a];
+            bin.extent[a] = beyond ? bin.size[a][k] * (2 * b.box) : bin.extent[a];
+        }
+        raw_low = beyond ? load(raw[2 * K + k - 1] + x) : raw_low;
+        raw_high = beyond ? (k < K - 1 ? load(raw[2 * K + (k < K - 1 ? k : 0)] + x) : lanes{}) : raw_high;
+        bin.index = beyond ? all(k) : bin.index;
+    }
+    bin.turned[0] = tanh(raw_low * (1.0f / b.slope)), bin.turned[1] = tanh(raw_high * (1.0f / b.slope));
+    for (int end = 0; end < 2; ++end) bin.slope[end] = exp(bin.turned[end] * b.slope);
+    bin.inside = (value > -b.box) & (value < b.box);
+}
+
+// Durkan et al. 2019, eq. 4-5, and their derivatives.
+struct Curve {
+    lanes at, slope, between, under, over, top;
+    Curve(const Bin &bin, lanes x) {
+        at = bin.inside ? (x - bin.low[0]) / bin.extent[0] : all(0.5f);
+        slope = bin.extent[1] / bin.extent[0];
+        between = at * (1.0f - at);
+        under = slope + (bin.slope[1] + bin.slope[0] - 2.0f * slope) * between;
+        over = slope * at * at + bin.slope[0] * between;
+        top = bin.slope[1] * at * at + 2.0f * slope * between + bin.slope[0] * (1.0f - at) * (1.0f - at);
+    }
+};
+
+extern "C" {
+
+// z, and the log-det of each element of the batch.
+void forward(const float *x, const float *hidden, const float *weight, const float *bias, float box, float logit,
+             float slope, float *z, float *log_dets, long batch, long pixels, long threads) {
+    Bounds b{box, logit, slope};
+    each(batch, threads, [&](long element) {
+        double log_det = 0;
+        for (long at = 0; at < pixels; at += BLOCK) {
+            Hidden h;
+            take(hidden + element * F * pixels, pixels, at, h);
+            lanes total = {};
+            for (int p = 0; p < P; ++p) {
+                Raw raw;
+                linear(h, weight + p * Q * F, bias + p * Q, raw);
+                for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
+                    long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
+                    lanes value = load(x + place, left);
+                    Bin bin;
+                    find(raw, j, value, 0, b, bin);
+                    Curve c(bin, value);
+                    lanes y = bin.low[1] + bin.extent[1] * c.over / c.under;
+                    store(z + place, bin.inside ? y : value, left);
+                    lanes growth = c.slope / c.under;
+                    total += first(bin.inside ? log(growth * growth * c.top) : lanes{}, left);
+                }
+            }
+            log_det += sum(total);
+        }
+        log_dets[element] = log_det;
+    });
+}
+
+// The x at which forward gives z; eq. 6-8.
+void inverse(const float *z, const float *hidden, const float *weight, const float *bias, float box, float logit,
+             float slope, float *x, long batch, long pixels, long threads) {
+    Bounds b{box, logit, slope};
+    long parts = (pixels + PART - 1) / PART;
+    each(batch * parts, threads, [&](long unit) {
+        long element = unit / parts, from = unit % parts * PART;
+        for (long at = from; at < std::min(from + PART, pixels); at += BLOCK) {
+            Hidden h;
+            take(hidden + element * F * pixels, pixels, at, h);
+            for (int p = 0; p < P; ++p) {
+                Raw raw;
+                linear(h, weight + p * Q * F, bias + p * Q, raw);
+                for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
+                    long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
+                    lanes value = load(z + place, left);
+                    Bin bin;
+                    find(raw, j, value, 1, b, bin);
+                    lanes s = bin.extent[1] / bin.extent[0];
+                    lanes above = bin.inside ? value - bin.low[1] : 0.5f * bin.extent[1];
+                    lanes curve = above * (bin.slope[1] + bin.slope[0] - 2.0f * s);
+                    lanes qa = bin.extent[1] * (s - bin.slope[0]) + curve, qb = bin.extent[1] * bin.slope[0] - curve;
+                    lanes qc = -s * above, root = qb * qb - 4.0f * qa * qc;
+                    root = sqrt(root < 0.0f ? lanes{} : root);
+                    store(x + place, bin.inside ? bin.low[0] + 2.0f * qc / (-qb - root) * bin.extent[0] : value, left);
+                }
+            }
+        }
+    });
+}
+
+// Gradients of x and of the hidden planes; sums of each element of the batch for weight (P, F, Q) and bias (R).
+void backward(const float *of_z, const float *of_log_det, const float *x, const float *hidden, const float *weight,
+              const float *bias, float box, float logit, float slope, float *of_x, float *of_hidden, float *of_weight,
+              float *of_bias, long batch, long pixels, long threads) {
+    Bounds b{box, logit, slope};
+    each(batch, threads, [&](long element) {
+        std::vector<float> weights(R * F * LANES), biases(R * LANES);
+        lanes gl = all(of_log_det[element]);
+        for (long at = 0; at < pixels; at += BLOCK) {
+            Hidden h, of_h = {};
+            take(hidden + element * F * pixels, pixels, at, h);
+            for (int p = 0; p < P; ++p) {
+                Raw raw, of_raw = {};
+                linear(h, weight + p * Q * F, bias + p * Q, raw);
+                for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
+                    long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
+                    lanes value = load(x + place, left), gy = load(of_z + place, left);
+                    Bin bin;
+                    find(raw, j, value, 0, b, bin);
+                    Curve c(bin, value);
+                    lanes low = bin.slope[0], high = bin.slope[1], height = bin.extent[1], width = bin.extent[0];
+                    lanes per = 1.0f / c.under;
+                    lanes g_over = gy * height * per, g_under = -(g_over * c.over + 2.0f * gl) * per, g_top = gl / c.top;
+                    lanes rest = 1.0f - c.at;
+                    lanes g_slope = 2.0f * gl / c.slope + g_over * c.at * c.at + g_under * (1.0f - 2.0f * c.between) +
+                                    g_top * 2.0f * c.between;
+                    lanes g_low = (g_over + g_under) * c.between + g_top * rest * rest;
+                    lanes g_high = g_under * c.between + g_top * c.at * c.at;
+                    lanes g_between = g_over * low + g_under * (high + low - 2.0f * c.slope) + g_top * 2.0f * c.slope;
+                    lanes g_at = g_over * 2.0f * c.slope * c.at + 2.0f * g_top * (high * c.at - low * rest) +
+                                 g_between * (1.0f - 2.0f * c.at);
+                    lanes g_x = g_at / width;
+                    store(of_x + place, bin.inside ? g_x : gy, left);
+                    lanes g_place[2] = {-g_x, gy};
+                    lanes g_extent[2] = {-(g_slope * c.slope + g_at * c.at) / width, gy * c.over * per + g_slope / width};
+                    whole used = bin.inside;
+                    for (int a = 0; a < 2; ++a) {
+                        lanes mean = {}, of[K];
+                        for (int k = 0; k < K; ++k) {
+                            lanes given = bin.index > float(k) ? g_place[a] : bin.index == float(k) ? g_extent[a] : lanes{};
+                            of[k] = given * (2 * b.box);
+                            mean += of[k] * bin.size[a][k];
+                        }
+                        for (int k = 0; k < K; ++k) {
+                            lanes t = bin.bounded[a][k];
+                            lanes got = bin.size[a][k] * (of[k] - mean) * (1.0f - t * t);
+                            store(of_raw[a * K + k] + j, first(used ? got : lanes{}, left));
+                        }
+                    }
+                    lanes g_end[2] = {g_low * low * (1.0f - bin.turned[0] * bin.turned[0]),
+                                      g_high * high * (1.0f - bin.turned[1] * bin.turned[1])};
+                    for (int k = 1; k < K; ++k) {
+                        lanes got = bin.index == float(k) ? g_end[0] : bin.index == float(k - 1) ? g_end[1] : lanes{};
+                        store(of_raw[2 * K + k - 1] + j, first(used ? got : lanes{}, left));
+                    }
+                }
+                linear_back(of_raw, weight + p * Q * F, of_h);
+                outer(h, of_raw, weights.data() + p * F * Q * LANES);
+                add_up(of_raw, biases.data() + p * Q * LANES);
+            }
+            give(of_h, pixels, at, of_hidden + element * F * pixels);
+        }
+        collect(weights, of_weight + element * R * F);
+        collect(biases, of_bias + element * R);
+    });
+}
+}

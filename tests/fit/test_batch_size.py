@@ -1,0 +1,62 @@
+"""The batch is doubled for as long as that pays."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from builders import gaussian_store
+from distance import CPU, Distance, Point
+from torch import Tensor, nn
+
+from noiseflow.fit import FitSettings, batch_size, fit, spec_for
+from noiseflow.fit.batch_size import SIZES, fastest_batch
+from noiseflow.fit.objective import Place
+
+
+class Slow(Distance):
+    """A step takes 5 ms for up to so many patches, more for more of them in proportion."""
+
+    def __init__(self, size: int, free: int) -> None:
+        super().__init__()
+        self.size, self.free = size, free
+
+    def batch(self, place: Place) -> Tensor:
+        return torch.ones(self.size, 3)
+
+    def loss(self, model: nn.Module, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        time.sleep(0.005 * max(1.0, self.size / self.free))
+        return super().loss(model, batch, generator)
+
+
+def test_it_stops_where_patches_per_second_stand_still() -> None:
+    assert fastest_batch(Point(), lambda size: Slow(size, 256), 10**6, CPU) == 256
+
+
+def test_no_batch_is_too_large_for_the_data_or_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fastest_batch(Point(), lambda size: Slow(size, 256), 700, CPU) == 64
+    assert fastest_batch(Point(), lambda size: Slow(size, 256), 5, CPU) == 5
+    # A point keeps x − point for its gradient, 12 bytes a patch: 128 patches would be 1536 bytes, 256 twice that.
+    monkeypatch.setattr(batch_size, "_free", lambda device: 2 * 1600)
+    assert fastest_batch(Point(), lambda size: Slow(size, 256), 10**6, CPU) == 128
+
+
+def test_the_model_stays_as_it_is() -> None:
+    point = Point()
+    fastest_batch(point, lambda size: Slow(size, 32), 10**6, CPU)
+    assert not point.seen.any()
+    assert point.point.grad is None
+
+
+def test_a_fit_goes_on_with_the_batch_that_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = gaussian_store(tmp_path / "s.h5", patches=900, isos=(400.0,))
+    spec, settings = spec_for(store, "sdn5|unc|gain4|unc"), FitSettings(batch=None, epochs=1, steps_per_epoch=2)
+    fit(store, spec, tmp_path / "run", settings)
+    batch = json.loads((tmp_path / "run" / "fit.json").read_text())["settings"]["batch"]
+    assert batch in SIZES[:2]
+    monkeypatch.setattr(batch_size, "SIZES", (7,))
+    fit(store, spec, tmp_path / "run", settings, resume=True)
+    assert json.loads((tmp_path / "run" / "fit.json").read_text())["settings"]["batch"] == batch
+    assert fit(store, spec_for(store, "nlf"), tmp_path / "nlf", settings).epochs == 0

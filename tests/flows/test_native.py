@@ -1,0 +1,235 @@
+"""Kernels in C++ against PyTorch's own operations in float64."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transform_table import CAMERAS, as_dtype, conditions, generator
+
+from noiseflow.flows import Conditions, masks, native
+from noiseflow.flows.border_net import BorderAwareNet
+from noiseflow.flows.conditioning import ConditionalNet
+from noiseflow.flows.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.coupling import AffineCoupling
+from noiseflow.flows.masked_coupling import MaskedAffineCoupling
+from noiseflow.flows.native import can_compile, compiled
+from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
+from noiseflow.flows.transform import Transform
+
+needs_compiler = pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Nothing built or said yet."""
+    native._say_once.cache_clear()
+    native._built.cache_clear()
+    yield
+    native._built.cache_clear()
+
+
+def coupling(planes: int = 4) -> AffineCoupling:
+    first = planes // 2
+    return AffineCoupling(planes, BorderAwareNet(first, 2 * (planes - first), generator=generator()), 2, 0.3)
+
+
+def mixing(planes: int = 4) -> InvertibleConv1x1:
+    return InvertibleConv1x1(planes, generator())
+
+
+def spline(planes: int = 4) -> PixelSpline:
+    net = ConditionalNet(0, spline_outputs(planes, 5), planes, CAMERAS, 8, 1, generator=generator())
+    return PixelSpline(net, 5, 2.0)
+
+
+def told(planes: int = 4) -> MaskedAffineCoupling:
+    net = ConditionalNet(planes, 2 * planes, planes, CAMERAS, 8, 3, generator=generator(), own_signal=True)
+    return MaskedAffineCoupling(net, masks.checkerboard(True))
+
+
+MADE = {
+    "told coupling": told,
+    "told coupling of 3 planes": lambda: told(3),
+    "spline": spline,
+    "spline of 3 planes": lambda: spline(3),
+    "coupling": coupling,
+    "coupling of 3 planes": lambda: coupling(3),
+    "mixing": mixing,
+    "mixing of 3 planes": lambda: mixing(3),
+}
+
+every = pytest.mark.parametrize("name", MADE)
+
+
+def moved(name: str) -> Transform:
+    """With other parameters and running statistics than at its start."""
+    transform: Transform = MADE[name]()
+    draw = generator(4)
+    for tensor in (*transform.parameters(), *transform.buffers()):
+        # Parameters, and running statistics; not the permutation and the signs of an `InvertibleConv1x1`.
+        if isinstance(tensor, nn.Parameter) or (tensor.is_floating_point() and isinstance(transform, AffineCoupling)):
+            tensor.data += 0.2 * torch.rand(tensor.shape, generator=draw)
+    return transform
+
+
+def planes_of(name: str) -> int:
+    return 3 if "3" in name else 4
+
+
+def batch(name: str, height: int, width: int) -> tuple[Tensor, Conditions]:
+    cond = conditions(3, planes_of(name), height, width)
+    return torch.randn(cond.clean.shape, generator=generator(5), dtype=torch.float64), cond
+
+
+def trained(transform: Transform, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
+    """Values, every gradient, and buffers after one pass in training."""
+    transform.train()
+    x = x.clone().requires_grad_()
+    z, log_det = transform(x, cond)
+    weight = torch.randn(z.shape, generator=generator(6), dtype=torch.float64).to(z.dtype)
+    ((z * weight).sum() + (log_det * (1 + torch.arange(len(z)))).sum()).backward()
+    assert log_det.dtype == x.dtype
+    found = {"z": z.detach(), "log_det": log_det.detach(), "x": x.grad, **dict(transform.named_buffers())}
+    found |= {f"gradient of {key}": value.grad for key, value in transform.named_parameters()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def evaluated(transform: Transform, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
+    transform.eval()
+    with torch.no_grad():
+        z, log_det = transform(x, cond)
+        return {"z": z, "log_det": log_det, "inverse": transform.inverse(x, cond), "back": transform.inverse(z, cond)}
+
+
+def kernels_in_use(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    called: list[str] = []
+    call = native.Kernels.__call__
+    monkeypatch.setattr(
+        native.Kernels, "__call__", lambda self, name, *more: (called.append(name), call(self, name, *more))
+    )
+    return called
+
+
+@needs_compiler
+@every
+@pytest.mark.parametrize("size", [(7, 20), (2, 3), (32, 32), (1, 70)])
+def test_values_gradients_and_statistics_are_pytorch_s(
+    name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, cond = batch(name, *size)
+    for walk in (trained, evaluated):
+        with compiled(False):
+            expected = walk(moved(name).double(), x, cond)
+        called = kernels_in_use(monkeypatch)
+        with compiled():
+            found = walk(moved(name), x.float(), as_dtype(cond, torch.float32))
+        assert called
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            if isinstance(moved(name), AffineCoupling) and "bias" in key and "conv3" not in key:
+                # Of a norm's input: 0 but for rounding, in PyTorch too.
+                assert found[key].abs().max() < 1e-5
+                continue
+            largest = value.abs().max().clamp(min=1e-3).item()
+            torch.testing.assert_close(found[key].double(), value.double(), rtol=0, atol=2e-5 * largest, msg=key)
+
+
+@needs_compiler
+@every
+def test_a_value_depends_neither_on_threads_nor_on_where_a_tile_is_cut(name: str) -> None:
+    x, cond = batch(name, 150, 45)
+    x, cond = x.float(), as_dtype(cond, torch.float32)
+    transform, threads = moved(name), torch.get_num_threads()
+    runs = []
+    for count in (1, 3):
+        try:
+            torch.set_num_threads(count)
+            with compiled():
+                runs.append((evaluated(transform, x, cond), trained(moved(name), x, cond)))
+        finally:
+            torch.set_num_threads(threads)
+    for one, three in zip(*runs, strict=True):
+        assert all(torch.equal(one[key], three[key]) for key in one)
+    top, left, reach = 61, 7, transform.reach
+    part = (slice(None), slice(None), slice(top - reach, 120 + reach), slice(left - reach, 30 + reach))
+    inner = (slice(None), slice(None), slice(reach, -reach or None), slice(reach, -reach or None))
+    of_part = replace(cond, clean=cond.clean[part].contiguous())
+    with compiled():
+        tile = evaluated(transform, x[part].contiguous(), of_part)["inverse"][inner]
+    assert torch.equal(tile, runs[0][0]["inverse"][:, :, top:120, left:30])
+
+
+@needs_compiler
+def test_they_are_taken_in_sampling_and_only_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = kernels_in_use(monkeypatch)
+    transform = coupling().eval()
+    x, cond = batch("coupling", 3, 4)
+    transform(x.float(), cond)
+    transform.double()(x, cond)
+    transform.float()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        transform.inverse(x.float(), cond)
+    with torch.no_grad(), compiled(False):
+        transform.inverse(x.float(), cond)
+    assert not called
+    with torch.no_grad():
+        transform.inverse(x.float(), cond)
+    assert called == ["evaluate"]
+
+
+@needs_compiler
+def test_a_norm_of_another_kind_keeps_its_own_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shared(nn.BatchNorm2d):
+        pass
+
+    called = kernels_in_use(monkeypatch)
+    transform = coupling()
+    transform.net.norm1 = Shared(4, eps=1e-4, affine=False)
+    x, cond = batch("coupling", 3, 4)
+    with compiled():
+        trained(transform, x.float(), cond)
+    assert "train_first" not in called
+
+
+@needs_compiler
+def test_nan_and_infinity_stay_visible() -> None:
+    x, cond = batch("coupling", 6, 9)
+    for bad in (torch.nan, torch.inf):
+        x[0, 0, 2, 3] = bad
+        with compiled():
+            for found in (trained(moved("coupling"), x.float(), cond), evaluated(moved("coupling"), x.float(), cond)):
+                assert not torch.isfinite(found["z"][0]).all()
+
+
+def test_without_a_compiler_it_says_so_once_and_goes_on(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_compiler", lambda: None)
+    x, cond = batch("coupling", 3, 4)
+    with pytest.warns(RuntimeWarning, match="no C\\+\\+ compiler"), compiled():
+        found = evaluated(moved("coupling"), x.float(), cond)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with compiled():
+            again = evaluated(moved("coupling"), x.float(), cond)
+    with compiled(False):
+        plain = evaluated(moved("coupling"), x.float(), cond)
+    assert torch.equal(found["z"], plain["z"])
+    assert torch.equal(again["z"], plain["z"])
+
+
+@needs_compiler
+def test_a_source_that_does_not_compile_is_reported_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: None
+) -> None:
+    monkeypatch.setattr(native, "SOURCES", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "mixing.cpp").write_text("int broken(\n")
+    (tmp_path / "lanes.h").write_text("")
+    x, cond = batch("mixing", 3, 4)
+    with pytest.warns(RuntimeWarning, match="mixing: not compiled"), compiled():
+        found = evaluated(moved("mixing"), x.float(), cond)
+    assert torch.isfinite(found["z"]).all()
+    assert not list((tmp_path / "cache").rglob("*.so"))

@@ -1,0 +1,105 @@
+"""Stores of several schemas, layouts and patch sizes in one fit: read alike, or refused in one clear line."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import burst_folder, gaussian_store
+from click.testing import CliRunner
+
+from noiseflow.cli import main
+from noiseflow.errors import StoreError
+from noiseflow.patches import IngestOptions, PatchStore, StoreMix, ingest
+from noiseflow.patches.dataset import PatchStream
+from noiseflow.patches.schema import SCHEMA, SHARED, fields
+from noiseflow.patches.store import SCRATCH_BYTES
+from noiseflow.patches.writer import StoreWriter
+from noiseflow.raw.bayer import plane_names
+
+
+def burst(folder: Path) -> PatchStore:
+    """A store of schema 3, patches of 4×8×8."""
+    burst_folder(folder / "raws", frames=4, size=(64, 64), seed=0)
+    ingest([folder / "raws"], folder / "burst.h5", IngestOptions(patch_size=8))
+    return PatchStore(folder / "burst.h5")
+
+
+def made(path: Path, layout: str, size: int) -> Path:
+    """A store of a layout, of ten patches."""
+    planes = len(plane_names(layout))
+    table = np.zeros(10, fields(planes))
+    table["iso"], table["black"], table["white"] = 100.0, 64.0, 1023.0
+    with StoreWriter(path, layout=layout, patch_size=size, pairing="gt", provenance={}) as writer:
+        for kind in ("cameras", "scenes", "sources"):
+            writer.label(kind, "made")
+        writer.append(np.full((10, planes, size, size), 100), np.full((10, planes, size, size), 90.0), table)
+    return path
+
+
+@pytest.mark.parametrize("first", ["burst", "twins"])
+def test_schemas_mix_in_either_order(tmp_path: Path, first: str) -> None:
+    stores = [burst(tmp_path), gaussian_store(tmp_path / "twins.h5", patches=50)]
+    assert [SHARED if "mean" in (store.table.dtype.names or ()) else SCHEMA for store in stores] == [3, 2]
+    if first == "twins":
+        stores.reverse()
+    mix = StoreMix(stores, (1.0, 2.0))
+    rows = np.random.default_rng(0).permutation(len(mix))
+    batch = mix.read(rows, torch.float64)
+    names = [mix.cameras[index] for index in batch.camera.tolist()]
+    for place, row in enumerate(rows.tolist()):
+        store, own = (stores[0], row) if row < len(stores[0]) else (stores[1], row - len(stores[0]))
+        alone = store.read(np.array([own]), torch.float64)
+        assert torch.equal(batch.noise[place], alone.noise[0])
+        assert torch.equal(batch.clean[place], alone.clean[0])
+        assert batch.iso[place] == alone.iso[0]
+        assert names[place] == store.cameras[int(alone.camera[0])]
+    drawn = torch.cat([each["row"] for each in PatchStream(mix, batch=32, epochs=range(30))])
+    # A third of the draws is the first store's: within five standard errors.
+    part = float((drawn < len(stores[0])).double().mean())
+    assert part == pytest.approx(1 / 3, abs=5 * (2 / 9 / len(drawn)) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "size", "told"),
+    [
+        ("mono", 8, r"mono patches of \(1, 8, 8\)"),
+        ("mono2x2", 8, r"mono2x2 patches of \(4, 8, 8\)"),
+        ("bayer", 16, r"bayer patches of \(4, 16, 16\)"),
+    ],
+)
+def test_other_layouts_and_sizes_are_refused_in_one_line(tmp_path: Path, layout: str, size: int, told: str) -> None:
+    bayer, other = made(tmp_path / "bayer.h5", "bayer", 8), made(tmp_path / "other.h5", layout, size)
+    with pytest.raises(StoreError, match=rf"other\.h5: {told}; .*bayer\.h5 has bayer of \(4, 8, 8\): ingest them"):
+        StoreMix([PatchStore(bayer), PatchStore(other)])
+    result = CliRunner().invoke(main, ["fit", str(bayer), str(other), "--model", "nlf", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "ingest them alike to mix them" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_large_batch_is_its_patches(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for store in (burst(tmp_path), gaussian_store(tmp_path / "twins.h5", patches=300)):
+        rows = rng.integers(-len(store), len(store), 3 * SCRATCH_BYTES // (4 * 8 * 8 * 4) + 7)
+        noisy, clean = store.codes(rows)
+        table = store.table[rows]
+        black, spread = table["black"][:, :, None, None], np.sqrt(1 + table["clean_variance"])[:, None, None, None]
+        scale = table["white"][:, None, None, None] - black.astype(np.float64)
+        batch = store.read(rows, torch.float64)
+        assert np.allclose(batch.noise, (noisy - clean.astype(np.float64)) / scale / spread, rtol=1e-6, atol=1e-12)
+        assert np.allclose(batch.clean, (clean - black.astype(np.float64)) / scale, rtol=1e-12)
+        with pytest.raises(IndexError):
+            store.read(np.array([0, len(store)]))
+
+
+def test_threads_read_beside_each_other(tmp_path: Path) -> None:
+    store = burst(tmp_path)
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, len(store), 64) for _ in range(64)]
+    expected = [store.read(rows).noise for rows in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda rows: store.read(rows).noise, batches * 4))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected * 4, strict=True))

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import click
+import pytest
+
+from tools.page import put_table, table
+
+COLUMNS = ("what", "s")
+
+
+def test_a_table_takes_the_place_of_the_one_with_its_columns(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    old, other = table(COLUMNS, [("a", "1"), ("b", "2")]), table(("what", "MiB"), [("a", "3")])
+    page.write_text(f"Before.\n\n{old}\nBetween.\n\n{other}", encoding="utf-8")
+    put_table(page, COLUMNS, [("c", "4")])
+    assert page.read_text(encoding="utf-8") == f"Before.\n\n{table(COLUMNS, [('c', '4')])}\nBetween.\n\n{other}"
+    put_table(page, ("what", "MiB"), [])
+    assert page.read_text(encoding="utf-8").endswith(f"Between.\n\n{table(('what', 'MiB'), [])}")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_page_without_a_place_for_it_stays_as_it_is(tmp_path: Path, count: int) -> None:
+    page = tmp_path / "page.md"
+    text = "\n".join(["Words.\n", *(table(COLUMNS, [("a", "1")]) for _ in range(count))])
+    page.write_text(text, encoding="utf-8")
+    with pytest.raises(click.ClickException, match=f"has {count} tables with the columns what, s"):
+        put_table(page, COLUMNS, [("c", "4")])
+    assert page.read_text(encoding="utf-8") == text

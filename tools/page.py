@@ -1,0 +1,32 @@
+"""Tables in pages of docs/ that a tool makes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+__all__ = ["put_table", "table"]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, the first column of words and the others of numbers."""
+    rule = ["---", *("---:" for _ in columns[1:])]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (columns, rule, *rows))
+
+
+def put_table(page: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Put a table in the place of the one on the page that has these columns.
+
+    Raises
+    ------
+    click.ClickException
+        The page has no such table, or several.
+    """
+    new, text = table(columns, rows), page.read_text(encoding="utf-8")
+    heading = new.splitlines()[0] + "\n"
+    if text.count(heading) != 1:
+        raise click.ClickException(f"{page}: has {text.count(heading)} tables with the columns {', '.join(columns)}")
+    before, after = text.split(heading)
+    lines = after.splitlines(keepends=True)
+    end = next((index for index, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    page.write_text(before + new + "".join(lines[end:]), encoding="utf-8")
