@@ -126,6 +126,9 @@ def joined() -> Iterator[Ranks]:
 
 
 def _join() -> None:
+    # An optimiser imports this at its first use, and it holds on to a group that it finds: the group's threads would
+    # then outlive it, and now and then abort the process at its end.
+    import torch._dynamo
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, world = next(iter(rendezvous("env://")))
