@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.draws import Source
+from noiseflow.flows.runs import run, run_back
 from noiseflow.flows.transform import Transform, sum_per_sample
 
 __all__ = ["Flow", "StandardNormal"]
@@ -64,15 +65,22 @@ class Flow(nn.Module):
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent: z and the summed log-det, shape (B,)."""
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
-        for transform in self._chain():
-            x, term = transform(x, cond)
-            log_det = log_det + term
+        rest = self._chain()
+        while rest:
+            x, term, done = run(rest, x)
+            if not done:
+                x, term = rest[0](x, cond)
+            log_det, rest = log_det + term, rest[max(done, 1) :]
         return x, log_det
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        for transform in reversed(self._chain()):
-            z = transform.inverse(z, cond)
+        rest = self._chain()[::-1]
+        while rest:
+            z, done = run_back(rest, z)
+            if not done:
+                z = rest[0].inverse(z, cond)
+            rest = rest[max(done, 1) :]
         return z
 
     def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
