@@ -1,7 +1,7 @@
 """A chain of transforms over a base distribution."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,18 @@ from noiseflow.flows.draws import Source
 from noiseflow.flows.runs import run, run_back
 from noiseflow.flows.transform import Transform, sum_per_sample
 
-__all__ = ["Flow", "StandardNormal"]
+__all__ = ["Flow", "StandardNormal", "back_through"]
+
+
+def back_through(transforms: Sequence[Transform], z: Tensor, cond: Conditions) -> Tensor:
+    """Latent to data by the inverses of transforms, one after the other, in as few passes as kernels allow."""
+    rest = list(transforms)
+    while rest:
+        z, done = run_back(rest, z)
+        if not done:
+            z = rest[0].inverse(z, cond)
+        rest = rest[max(done, 1) :]
+    return z
 
 
 class StandardNormal(nn.Module):
@@ -75,13 +86,7 @@ class Flow(nn.Module):
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        rest = self._chain()[::-1]
-        while rest:
-            z, done = run_back(rest, z)
-            if not done:
-                z = rest[0].inverse(z, cond)
-            rest = rest[max(done, 1) :]
-        return z
+        return back_through(self._chain()[::-1], z, cond)
 
     def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Latent to data, with log|det dx/dz| in nats, shape (B,)."""
