@@ -73,8 +73,15 @@ class Flow(nn.Module):
         """Whether every value goes by a rising function to its own standard normal, so that Φ of that is its CDF."""
         return isinstance(self.base, StandardNormal) and all(transform.elementwise for transform in self._chain())
 
+    def told(self, cond: Conditions) -> Conditions:
+        """The conditions with all that its transforms tell one another."""
+        for transform in self._chain():
+            cond = transform.told(cond)
+        return cond
+
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent: z and the summed log-det, shape (B,)."""
+        cond = self.told(cond)
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
         rest = self._chain()
         while rest:
@@ -86,10 +93,11 @@ class Flow(nn.Module):
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        return back_through(self._chain()[::-1], z, cond)
+        return back_through(self._chain()[::-1], z, self.told(cond))
 
     def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Latent to data, with log|det dx/dz| in nats, shape (B,)."""
+        cond = self.told(cond)
         log_det = z.new_zeros(z.shape[0], dtype=torch.promote_types(z.dtype, torch.float32))
         for transform in reversed(self._chain()):
             z, term = transform.inverse_and_log_det(z, cond)
