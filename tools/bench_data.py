@@ -114,35 +114,35 @@ def peak_mb(files: list[Path], folder: Path, pairing: str) -> int:
     return int(fresh("-c", MEASURE_PEAK, files[0].parent, folder / "peak.h5", pairing)[1])
 
 
-def measure_read(path: Path) -> dict[str, float]:
+def measure_read(path: Path, batch: int = BATCH) -> dict[str, float]:
     """Patches a second in shuffled batches, from the page cache, beside plain gathers of the same bytes."""
     with PatchStore(path) as store:
         rows = np.random.default_rng(0).permutation(store.indices("train"))
-        batches = [rows[start : start + BATCH] for start in range(0, len(rows) - BATCH + 1, BATCH)]
+        batches = [rows[start : start + batch] for start in range(0, len(rows) - batch + 1, batch)]
 
         def plain() -> None:
-            for batch in batches:
-                store._noisy[batch]
-                store._clean[store._row[batch] if store._shared else batch]
+            for each in batches:
+                store._noisy[each]
+                store._clean[store._row[each] if store._shared else each]
 
         def read() -> None:
-            for batch in batches:
-                store.read(batch)
+            for each in batches:
+                store.read(each)
 
-        count = BATCH * len(batches)
+        count = batch * len(batches)
         first = count / best_of(read, 1)
         ours, theirs = count / best_of(read), count / best_of(plain)
     return {"first_patches_s": first, "patches_s": ours, "memmap_patches_s": theirs, "ratio": ours / theirs}
 
 
-def twins(folder: Path) -> Path:
+def twins(folder: Path, patches: int = 20_000, side: int = 32) -> Path:
     """A store of single frames with a clean signal of their own each, as of clean twins: schema 2."""
     rng = np.random.default_rng(0)
-    path, patches = folder / "twins.h5", 20_000
-    noisy = rng.integers(600, 4000, (patches, 4, 32, 32), np.uint16)
+    path = folder / f"twins_{side}.h5"
+    noisy = rng.integers(600, 4000, (patches, 4, side, side), np.uint16)
     table = np.zeros(patches, fields(4))
     table["iso"], table["black"], table["white"] = 100.0, 512.0, 16383.0
-    with StoreWriter(path, layout="bayer", patch_size=32, pairing="gt", provenance={}) as writer:
+    with StoreWriter(path, layout="bayer", patch_size=side, pairing="gt", provenance={}) as writer:
         for kind in LABELS:
             writer.label(kind, "made")
         writer.append(noisy, noisy.astype(np.float32), table)

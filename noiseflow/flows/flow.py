@@ -61,8 +61,15 @@ class Flow(nn.Module):
         """Whether every value goes by a rising function to its own standard normal, so that Φ of that is its CDF."""
         return isinstance(self.base, StandardNormal) and all(transform.elementwise for transform in self._chain())
 
+    def told(self, cond: Conditions) -> Conditions:
+        """The conditions with all that its transforms tell one another."""
+        for transform in self._chain():
+            cond = transform.told(cond)
+        return cond
+
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent: z and the summed log-det, shape (B,)."""
+        cond = self.told(cond)
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
         for transform in self._chain():
             x, term = transform(x, cond)
@@ -71,12 +78,14 @@ class Flow(nn.Module):
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
+        cond = self.told(cond)
         for transform in reversed(self._chain()):
             z = transform.inverse(z, cond)
         return z
 
     def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Latent to data, with log|det dx/dz| in nats, shape (B,)."""
+        cond = self.told(cond)
         log_det = z.new_zeros(z.shape[0], dtype=torch.promote_types(z.dtype, torch.float32))
         for transform in reversed(self._chain()):
             z, term = transform.inverse_and_log_det(z, cond)

@@ -9,6 +9,7 @@ from noiseflow.flows import masks
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.householder import HouseholderConv1x1
+from noiseflow.flows.light import Features, ReadOffset, ReadShare, ShotMoments
 from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
 from noiseflow.flows.shape import SinhArcsinh
@@ -41,6 +42,7 @@ class PhysicsFlow(ResidualFlow):
 
     # Strips of even height keep the masks.
     period = 2
+    tells_light = True
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Row noise, skew and tails by the head, a spline, couplings."""
@@ -48,26 +50,11 @@ class PhysicsFlow(ResidualFlow):
         planes, cameras, width = spec.planes, len(spec.cameras), int(options.get("width", 16))
         bins, dropout = int(options.get("bins", 8)), float(options.get("unknown_camera", 0.0))
 
-        def dark_offset(cond: Conditions) -> Tensor:
-            return head.read_share(cond).sqrt()
-
         transforms: list[Transform] = []
         for axis in ("row", "column") if options.get("column_noise", False) else ("row",):
-            transforms.append(LineNoise(planes, cameras, spec.isos, axis, dark_offset))
-        tails = CubicTails(cameras, spec.isos, head.read_share)
-
-        def moments(cond: Conditions) -> tuple[Tensor, Tensor]:
-            (skew, excess), read_excess = head.shot_moments(cond), tails.excess(cond)
-            # Bending a heavy-tailed value adds more to its moments than bending a normal one: with both
-            # factors the cumulants add to 2 %, as those of independent noises do.
-            heavy = read_excess.clamp(min=0)
-            return skew / (1 + heavy / 3), excess / (1 + 4 * heavy / 3) + read_excess.clamp(max=0)
-
-        def light(cond: Conditions) -> Tensor:
-            # What the shape of the noise depends on.  The signal itself in the dark would tell a net the noise
-            # of the frames whose mean it is.
-            return torch.cat([head.read_share(cond), head.shot_moments(cond)[0]], 1).detach()
-
+            transforms.append(LineNoise(planes, cameras, spec.isos, axis, ReadOffset(head.light)))
+        tails = CubicTails(cameras, spec.isos, ReadShare(head.light))
+        moments, light = ShotMoments(head.light, tails.read_excess), Features(head.light)
         transforms += [SinhArcsinh(cameras, spec.isos, moments), tails]
         outputs = spline_outputs(planes, bins)
         net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, signal=light)
