@@ -111,14 +111,19 @@ def start_ahead(sources: Iterable[Path], jobs: int | None = None) -> None:
 
 def _large(sources: Iterable[Path]) -> bool:
     size = 0
-    for source in sources:
-        for folder, _, names in os.walk(source) if source.is_dir() else [(source.parent, [], [source.name])]:
-            for name in names:
-                with suppress(OSError):
-                    size += os.path.getsize(os.path.join(folder, name))
-                if size >= SMALL_BYTES:
-                    return processors() > 1
+    for file in (file for source in sources for file in _files(source)):
+        with suppress(OSError):
+            size += file.stat().st_size
+        if size >= SMALL_BYTES:
+            return processors() > 1
     return False
+
+
+def _files(source: Path) -> Iterator[Path]:
+    if not source.is_dir():
+        yield source
+    for folder, _, names in os.walk(source):
+        yield from (Path(folder, name) for name in names)
 
 
 def _starting() -> multiprocessing.context.BaseContext:
