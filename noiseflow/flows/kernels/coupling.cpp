@@ -12,39 +12,17 @@ struct Shape {
     long border_row(long y) const { return y == 0 ? 0 : y < height - 1 ? 1 : std::min(height, 3L) - 1; }
 };
 
-struct Last {
-    const float *weight, *border;
-    float bound;
-};
-
-// One row of the coupling's output from three rows of hidden values; log_det may be null.
-static void couple_row(const Shape &s, const Last &last, const float *const (&hidden)[F][3], const float *x, float *z,
-                       float *squashed, long y, bool inverse, double *log_det) {
-    const float *border = last.border + s.border_row(y) * O * s.width;
-    lanes total = {};
-    for (long at = 0; at < s.width; at += 2 * LANES) {
-        lanes out[O][2];
-        for (int half = 0; half < 2; ++half)
-            for (int o = 0; o < O; ++o) {
-                long left = s.width - at - half * LANES;
-                out[o][half] = left > 0 ? load(border + o * s.width + at + half * LANES, left) : lanes{};
-            }
-        conv<F, O>(hidden, at, last.weight, out);
-        for (int half = 0; half < 2; ++half) {
-            long place = at + half * LANES, left = s.width - place;
-            if (left <= 0) break;
-            for (int p = 0; p < N; ++p) {
-                lanes t = tanh(out[N + p][half]), scale = last.bound * t;
-                long offset = (A + p) * s.pixels() + y * s.width + place;
-                lanes b = load(x + offset, left);
-                store(z + offset, inverse ? (b - out[p][half]) * exp(-scale) : b * exp(scale) + out[p][half], left);
-                if (squashed) store(squashed + p * s.pixels() + y * s.width + place, t, left);
-                total += first(scale, left);
-            }
-        }
-    }
-    if (log_det) *log_det += sum(total);
+// Rows of the same planes: those around row y of a padded image, and a row of a buffer from its first pixel on.
+template <int COUNT> static void around(Rows &image, long y, const float *(&rows)[COUNT][3]) {
+    for (int p = 0; p < COUNT; ++p)
+        for (int v = 0; v < 3; ++v) rows[p][v] = image.at(p, y + v);
 }
+template <int COUNT, class Float> static void row_of(Rows &buffer, long y, Float *(&row)[COUNT], int from = 0) {
+    for (int p = 0; p < COUNT; ++p) row[p] = buffer.at(from + p, y) + 1;
+}
+
+// Of a row of a tensor, zeros beyond its end.
+static inline lanes from(const float *row, long at, long width) { return at < width ? load(row + at, width - at) : lanes{}; }
 
 extern "C" {
 
@@ -78,29 +56,26 @@ void train_first(const float *x, const float *w1, const float *b1, float *c1, do
     each(batch, threads, [&](long image) {
         const float *own = x + image * C * s.pixels();
         float *out = c1 + image * F * s.pixels();
-        Rows a(A, height + 2, width);
+        Rows a(A, height + 2, width), work(2 * F, 1, width);
+        const float *rows[A][3], *start[F];
+        float *sums[F];
+        row_of(work, 0, start, F), row_of(work, 0, sums);
+        for (int f = 0; f < F; ++f) std::fill_n(work.at(F + f, 0) + 1, width, b1[f]);
         Moments found;
         for (int p = 0; p < A; ++p)
             for (long y = 0; y < height; ++y)
                 std::memcpy(a.at(p, y + 1) + 1, own + p * s.pixels() + y * width, width * sizeof(float));
         for (long y = 0; y < height; ++y) {
-            const float *rows[A][3];
-            for (int p = 0; p < A; ++p)
-                for (int v = 0; v < 3; ++v) rows[p][v] = a.at(p, y + v);
-            for (long at = 0; at < width; at += 2 * LANES) {
-                lanes one[F][2];
-                for (int f = 0; f < F; ++f) one[f][0] = one[f][1] = all(b1[f]);
-                conv<A, F>(rows, at, w1, one);
-                if (!y && !at)
-                    for (int f = 0; f < F; ++f) found.reference[f] = one[f][0][0];
-                for (int half = 0; half < 2; ++half)
-                    for (int f = 0; f < F; ++f) {
-                        long place = at + half * LANES, left = width - place;
-                        if (left <= 0) break;
-                        store(out + f * s.pixels() + y * width + place, one[f][half], left);
-                        found.add(f, one[f][half], left);
-                    }
-            }
+            around(a, y, rows);
+            conv_row(rows, width, w1, start, sums);
+            if (!y)
+                for (int f = 0; f < F; ++f) found.reference[f] = *sums[f];
+            for (int f = 0; f < F; ++f)
+                for (long at = 0; at < width; at += LANES) {
+                    lanes value = load(sums[f] + at);
+                    store(out + f * s.pixels() + y * width + at, value, width - at);
+                    found.add(f, value, width - at);
+                }
             found.end_row();
         }
         found.write(moments + image * 2 * F, s.pixels());
@@ -159,18 +134,33 @@ void train_last(const float *x, const float *c1, const float *scale1, const floa
                 const float *b2, const float *w3, const float *border, float bound, float *z, float *squashed,
                 float *log_dets, long batch, long height, long width, long threads) {
     Shape s{batch, height, width, threads};
-    Last last{w3, border, bound};
+    Rows borders(O, std::min(height, 3L), width);
+    for (long y = 0; y < std::min(height, 3L); ++y)
+        for (int o = 0; o < O; ++o) std::memcpy(borders.at(o, y) + 1, border + (y * O + o) * width, width * sizeof(float));
     each(batch, threads, [&](long image) {
         const float *own = x + image * C * s.pixels();
         float *out = z + image * C * s.pixels();
-        Rows h2(F, height + 2, width);
+        Rows h2(F, height + 2, width), work(O + N, 1, width);
         second_hidden(s, c1 + image * F * s.pixels(), scale1, shift1, w2, b2, h2);
+        const float *rows[F][3], *start[O];
+        float *sums[O], *raw[N], *factor[N];
+        row_of(work, 0, sums), row_of(work, 0, raw, N), row_of(work, 0, factor, O);
         double log_det = 0;
         for (long y = 0; y < height; ++y) {
-            const float *hidden[F][3];
-            for (int f = 0; f < F; ++f)
-                for (int v = 0; v < 3; ++v) hidden[f][v] = h2.at(f, y + v);
-            couple_row(s, last, hidden, own, out, squashed + image * N * s.pixels(), y, false, &log_det);
+            around(h2, y, rows);
+            row_of(borders, s.border_row(y), start);
+            conv_row(rows, width, w3, start, sums);
+            scale_row(raw, factor, bound, false, width);
+            lanes total = {};
+            for (int p = 0; p < N; ++p)
+                for (long at = 0; at < width; at += LANES) {
+                    long left = width - at, place = p * s.pixels() + y * width + at;
+                    lanes t = load(raw[p] + at), b = load(own + A * s.pixels() + place, left);
+                    store(out + A * s.pixels() + place, b * load(factor[p] + at) + load(sums[p] + at), left);
+                    store(squashed + image * N * s.pixels() + place, t, left);
+                    total += first(t, left);
+                }
+            log_det += bound * sum(total);
         }
         std::memcpy(out, own, A * s.pixels() * sizeof(float));
         log_dets[image] = log_det;
@@ -187,28 +177,39 @@ void back_last(const float *of_z, const float *of_log_det, const float *x, const
     long border_rows = std::min(height, 3L);
     each(batch, threads, [&](long image) {
         const long start = image * C * s.pixels();
-        Rows h2(F, height + 2, width), of_out(O, height + 2, width);
+        Rows h2(F, height + 2, width), of_out(O, height + 2, width), work(F + N, 1, width);
         second_hidden(s, c1 + image * F * s.pixels(), scale1, shift1, w2, b2, h2);
+        const float *rows[O][3], *zeros[F];
+        float *of_hidden[F], *factor[N];
+        row_of(work, 0, of_hidden), row_of(work, 0, factor, F);
+        for (int f = 0; f < F; ++f) zeros[f] = of_out.at(0, 0) + 1;
         float *border = of_border + image * border_rows * O * width;
         std::fill(border, border + border_rows * O * width, 0.0f);
         double total_bound = 0;
         for (long y = 0; y < height; ++y) {
             lanes row_bound = {};
-            for (long at = 0; at < width; at += LANES) {
-                long left = width - at, place = y * width + at;
-                for (int p = 0; p < N; ++p) {
-                    long offset = start + (A + p) * s.pixels() + place;
-                    lanes t = load(squashed + (image * N + p) * s.pixels() + place, left);
-                    lanes of = load(of_z + offset, left), grown = of * exp(bound * t);
-                    lanes of_scale = first(grown * load(x + offset, left) + of_log_det[image], left);
-                    store(of_x + offset, grown, left);
+            for (int p = 0; p < N; ++p) {
+                const float *turned = squashed + (image * N + p) * s.pixels() + y * width;
+                const long offset = start + (A + p) * s.pixels() + y * width;
+                in_blocks(width, [&](long at, auto vectors) INLINE {
+                    constexpr int V = decltype(vectors)::value;
+                    lanes power[V];
+                    few<V>([&](int k) INLINE { power[k] = from(turned, at + k * LANES, width) * (bound * LOG2_E); });
+                    exp2(power);
+                    few<V>([&](int k) INLINE { store(factor[p] + at + k * LANES, power[k]); });
+                });
+                float *of_shift = of_out.at(p, y + 1) + 1, *of_raw = of_out.at(N + p, y + 1) + 1;
+                float *border_shift = border + (s.border_row(y) * O + p) * width, *border_raw = border_shift + N * width;
+                for (long at = 0; at < width; at += LANES) {
+                    long left = width - at;
+                    lanes t = load(turned + at, left), of = load(of_z + offset + at, left), grown = of * load(factor[p] + at);
+                    lanes of_scale = first(grown * load(x + offset + at, left) + of_log_det[image], left);
+                    lanes raw = of_scale * bound * (1.0f - t * t);
+                    store(of_x + offset + at, grown, left);
                     row_bound += of_scale * t;
-                    lanes of_raw = of_scale * bound * (1.0f - t * t);
-                    store(of_out.at(p, y + 1) + 1 + at, of);
-                    store(of_out.at(N + p, y + 1) + 1 + at, of_raw);
-                    float *to = border + (s.border_row(y) * O + p) * width + at;
-                    store(to, load(to, left) + of, left);
-                    store(to + N * width, load(to + N * width, left) + of_raw, left);
+                    store(of_shift + at, of), store(of_raw + at, raw);
+                    store(border_shift + at, load(border_shift + at, left) + of, left);
+                    store(border_raw + at, load(border_raw + at, left) + raw, left);
                 }
             }
             total_bound += sum(row_bound);
@@ -217,24 +218,20 @@ void back_last(const float *of_z, const float *of_log_det, const float *x, const
         double *total = sums + image * 2 * F;
         std::fill(total, total + 2 * F, 0.0);
         for (long y = 0; y < height; ++y) {
-            const float *rows[O][3];
-            for (int o = 0; o < O; ++o)
-                for (int v = 0; v < 3; ++v) rows[o][v] = of_out.at(o, y + v);
-            lanes plain[F] = {}, weighted[F] = {};
-            for (long at = 0; at < width; at += 2 * LANES) {
-                lanes of_hidden[F][2] = {};
-                conv<O, F>(rows, at, mirrored3, of_hidden);
-                for (int half = 0; half < 2; ++half)
-                    for (int f = 0; f < F; ++f) {
-                        long place = at + half * LANES, left = width - place;
-                        if (left <= 0) break;
-                        lanes value = load(h2.at(f, y + 1) + 1 + place);
-                        lanes of = value > 0.0f ? of_hidden[f][half] : lanes{};
-                        store(of_n2 + (image * F + f) * s.pixels() + y * width + place, of, left);
-                        plain[f] += first(of, left), weighted[f] += first(of * value, left);
-                    }
+            around(of_out, y, rows);
+            conv_row(rows, width, mirrored3, zeros, of_hidden);
+            for (int f = 0; f < F; ++f) {
+                lanes plain = {}, weighted = {};
+                const float *hidden = h2.at(f, y + 1) + 1;
+                float *to = of_n2 + (image * F + f) * s.pixels() + y * width;
+                for (long at = 0; at < width; at += LANES) {
+                    long left = width - at;
+                    lanes value = load(hidden + at), of = value > 0.0f ? load(of_hidden[f] + at) : lanes{};
+                    store(to + at, of, left);
+                    plain += first(of, left), weighted += first(of * value, left);
+                }
+                total[f] += sum(plain), total[F + f] += sum(weighted);
             }
-            for (int f = 0; f < F; ++f) total[f] += sum(plain[f]), total[F + f] += sum(weighted[f]);
         }
         conv_of_weight<F, O>(h2, of_out, height, width, of_w3 + image * F * 9 * O);
     });
@@ -291,7 +288,7 @@ void back_first(const float *of_z, const float *x, const float *c1, const float 
                 float *of_w1, long batch, long height, long width, long threads) {
     Shape s{batch, height, width, threads};
     each(batch, threads, [&](long image) {
-        Rows a(A, height + 2, width), of_c1(F, height + 2, width);
+        Rows a(A, height + 2, width), of_c1(F, height + 2, width), work(A, 1, width);
         for (long y = 0; y < height; ++y) {
             for (int p = 0; p < A; ++p)
                 std::memcpy(a.at(p, y + 1) + 1, x + (image * C + p) * s.pixels() + y * width, width * sizeof(float));
@@ -305,21 +302,18 @@ void back_first(const float *of_z, const float *x, const float *c1, const float 
                 }
             }
         }
+        const float *rows[F][3], *zeros[A];
+        float *of_a[A];
+        row_of(work, 0, of_a);
+        for (int p = 0; p < A; ++p) zeros[p] = of_c1.at(0, 0) + 1;
         for (long y = 0; y < height; ++y) {
-            const float *rows[F][3];
-            for (int f = 0; f < F; ++f)
-                for (int v = 0; v < 3; ++v) rows[f][v] = of_c1.at(f, y + v);
-            for (long at = 0; at < width; at += 2 * LANES) {
-                lanes of_a[A][2] = {};
-                conv<F, A>(rows, at, mirrored1, of_a);
-                for (int half = 0; half < 2; ++half)
-                    for (int p = 0; p < A; ++p) {
-                        long place = at + half * LANES, left = width - place;
-                        if (left <= 0) break;
-                        long offset = (image * C + p) * s.pixels() + y * width + place;
-                        store(of_x + offset, load(of_z + offset, left) + of_a[p][half], left);
-                    }
-            }
+            around(of_c1, y, rows);
+            conv_row(rows, width, mirrored1, zeros, of_a);
+            for (int p = 0; p < A; ++p)
+                for (long at = 0; at < width; at += LANES) {
+                    long left = width - at, offset = (image * C + p) * s.pixels() + y * width + at;
+                    store(of_x + offset, load(of_z + offset, left) + load(of_a[p] + at), left);
+                }
         }
         conv_of_weight<A, F>(a, of_c1, height, width, of_w1 + image * A * 9 * F);
     });
