@@ -285,7 +285,7 @@ def test_a_norm_of_another_kind_keeps_its_own_statistics(monkeypatch: pytest.Mon
     x, cond = batch("coupling", 3, 4)
     with compiled():
         trained(transform, x.float(), cond)
-    assert "train_first" not in called
+    assert "forward" not in called
 
 
 @needs_compiler
