@@ -204,7 +204,7 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
     machine = figures["machine"]
     yield "# Results: ingest and reading\n"
     yield f"Made by `{command}`"
-    yield f"on {machine['processors']:.0f} processors; load {machine['load']:.1f} at the start (it weighs on both sides)."
+    yield f"on {machine['processors']:.0f} processors; load {machine['load']:.1f} at the start (it slows both)."
     yield "*Decode* is `rawpy` alone on all processors, *ingest* the command `noiseflow ingest`; both run in fresh"
     yield f"processes, start included, by turns; the median of {TIMES} runs counts. 0.8 of the decode is asked."
     yield "The last ratio is that of the times that processors were busy in all processes of either side; it hangs less"
@@ -238,7 +238,7 @@ def disk_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """What the disk allows."""
     taken, disk = figures["disk"]["taken_mb_s"], figures["disk"]["written_mb_s"]
     yield "An ingest ends when its store is on the disk; decoding writes nothing. Plain writes of NumPy's arrays"
-    yield f"come to {taken:.0f} MB/s until the system has them, and to {disk:.0f} MB/s until they are on this disk, which"
+    yield f"come to {taken:.0f} MB/s until the system has them, to {disk:.0f} MB/s until they are on this disk, which"
     yield "an ingest cannot outrun. So of the stores on the disk:\n"
     for label, found in figures.items():
         if label.endswith("disk") and "stored_mb" in found:
