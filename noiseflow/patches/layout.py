@@ -20,6 +20,9 @@ from noiseflow.units import SIGNAL_UNIT
 
 __all__ = ["StoreHeader", "conclude", "describe", "put_around"]
 
+SLACK_BYTES = 1 << 16
+"""Of what HDF5 writes beside the table and the names."""
+
 
 @dataclass(frozen=True)
 class StoreHeader:
@@ -63,19 +66,36 @@ def describe(
     """Write all but the patches; where in the file those of each dataset begin.
 
     The noisy ones, the first of `counts`, begin at `PIXELS` if they fill a page.
+
+    Raises
+    ------
+    OSError
+        There is no room for that, or a file may not be so large as the store.
     """
+    kinds = {name: NOISY_TYPE if name == "noisy" else CLEAN_TYPE for name in counts}
+    pixels = int(np.prod(header.patch_shape)) * sum(count * kinds[name].itemsize for name, count in counts.items())
+    described = table.nbytes + counts.get("mean", 0) * CRC_TYPE.itemsize
+    described += len(json.dumps([dict(facts), dict(sources), dict(header.provenance), dict(header.truth)]))
+    _has_room(whole, described + SLACK_BYTES, pixels)
     with h5py.File(whole, "w", libver="v110", alignment_threshold=PIXELS, alignment_interval=PIXELS) as file:
         offsets = {
-            name: _reserve(file, name, NOISY_TYPE if name == "noisy" else CLEAN_TYPE, (count, *header.patch_shape))
-            for name, count in counts.items()
+            name: _reserve(file, name, kinds[name], (count, *header.patch_shape)) for name, count in counts.items()
         }
         _describe(file, header, labels, table, sources, facts, SHARED if "mean" in counts else SCHEMA)
         if "mean" in counts:
-            file.create_dataset("mean_crc", (counts["mean"],), CRC_TYPE)
+            file["mean_crc"] = np.zeros(counts["mean"], CRC_TYPE)
         elif "clean" not in counts:
             # Never allocated: it takes no room, and HDF5 reads the fill value.
             file.create_dataset("clean", (len(table), *header.patch_shape), CLEAN_TYPE, fillvalue=np.nan)
     return offsets
+
+
+def _has_room(path: Path, described: int, pixels: int) -> None:
+    """Refuse what HDF5 would fail to write: it does not come back from that, and crashes when the process ends."""
+    with path.open("wb") as file:
+        file.truncate(described + pixels)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, described)
 
 
 def put_around(described: Path, store: Path, reserved: Sequence[tuple[int, int]]) -> None:
