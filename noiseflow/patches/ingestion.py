@@ -207,7 +207,10 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
     ready: deque[tuple[int, Call]] = deque()
     left: dict[int, int] = {}
     waiting: dict[Future[Any], int] = {}
-    steps = {index: _steps(folder, plan, index, todo.get(index, []), at_once) for index in range(len(plan.scenes))}
+    steps = {
+        index: _steps(folder, plan, index, todo.get(index, []), at_once, pool.workers)
+        for index in range(len(plan.scenes))
+    }
     scenes = iter(steps)
     while True:
         # No more than the workers are busy with: a scene's frames are cut while they are still in memory.
@@ -247,7 +250,7 @@ def _advance(
             return
 
 
-def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], at_once: int) -> Iterator[list[Call]]:
+def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], at_once: int, workers: int) -> Iterator[list[Call]]:
     """What is to be done for a scene: the calls of one step may run at once, and the next step after them all."""
     scene, pairing = plan.scenes[index], plan.pairing
     stacking = PAIRINGS[pairing].stacking
@@ -257,13 +260,21 @@ def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], at_once: int)
     if stacking is not None and not SceneFiles(folder, index).facts():
         yield [(pack_frames, (folder, index, scene, piece)) for piece in pieces]
         count = len(strips(SceneFiles(folder, index).stack(len(frames)).shape))
-        yield [(sum_strips, (folder, index, scene, pairing, [number])) for number in range(count)]
+        # In few calls: each looks up all frames.
+        yield [(sum_strips, (folder, index, scene, pairing, some)) for some in _shared_out(range(count), workers)]
         if stacking.structured:
-            shifts = [piece[0] for piece in pieces]
-            yield [(find_shifts, (folder, index, scene, piece)) for piece in pieces]
+            groups = _shared_out(frames, workers)
+            shifts = [group[0] for group in groups]
+            yield [(find_shifts, (folder, index, scene, group)) for group in groups]
     yield [(prepare_scene, (folder, index, scene, pairing, shifts))]
-    groups = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
-    yield [(cut_frames, (folder, scene, group, pairing, plan.options)) for group in groups]
+    tasks = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
+    yield [(cut_frames, (folder, scene, group, pairing, plan.options)) for group in tasks]
+
+
+def _shared_out(numbers: Sequence[int], workers: int) -> list[list[int]]:
+    """Numbers in up to four groups for each worker, so that none is long alone with the last."""
+    size = -(-len(numbers) // (4 * workers))
+    return [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
 
 
 def _means(folder: Path, plan: Plan, told: Sequence[Mapping[str, Any]]) -> list[SceneMean] | None:

@@ -89,17 +89,18 @@ def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, floa
     if not weights.any():
         return offset, slope, error
     root = np.sqrt(weights)
+    # Sums, not products of vectors: BLAS's hang on the number of its threads, which cost more than they do here.
     for _ in range(10):
         w = weights * kept
         total = float(w.sum())
-        mean_y = float(w @ y) / total
+        mean_y = float((w * y).sum()) / total
         offset = mean_y
         if x is not None:
-            mean_x = float(w @ x) / total
+            mean_x = float((w * x).sum()) / total
             across = x - mean_x
-            power = float(w @ across**2)
+            power = float((w * across**2).sum())
             if power > 0:
-                slope = float((w * across) @ (y - mean_y)) / power
+                slope = float((w * across * (y - mean_y)).sum()) / power
                 error = power**-0.5
                 offset = mean_y - slope * mean_x
         rest = np.abs(y - offset - (slope * x if x is not None else 0.0)) * root
