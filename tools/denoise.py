@@ -118,9 +118,10 @@ def cells_of(spec: Spec, places: Sequence[Place]) -> Iterator[Cell]:
     """All trainings, table by table: each camera's first network comes before any second one."""
     tables = [(place, network) for place in places for network in place.camera.networks]
     for place, network in sorted(tables, key=lambda each: each[0].camera.networks.index(each[1])):
-        for seed in range(spec.seeds):
+        for seed in range(max(len(spec.seeds_of(noise)) for noise in spec.noises)):
             for noise in spec.noises:
-                yield Cell(place, network, noise, seed, spec.training)
+                if seed in spec.seeds_of(noise):
+                    yield Cell(place, network, noise, seed, spec.training)
 
 
 def each(pool: Pool, call: Any, arguments: Sequence[tuple[Any, ...]], progress: Progress) -> None:

@@ -60,13 +60,28 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """Cameras, noises to train with, seeds, fields of `FitSettings` for noise models by name, and how it is trained."""
+    """Cameras, noises to train with, and how it is trained.
+
+    Parameters
+    ----------
+    seeds : int
+        Trainings on each noise.
+    more_seeds : mapping of str to int
+        Noises that get more of them: what is to be decided, and `TRUE`, which it is compared with.
+    fit : mapping
+        Fields of `FitSettings` by noise model.
+    """
 
     cameras: tuple[CameraSpec, ...]
     noises: tuple[str, ...]
     seeds: int = 3
+    more_seeds: Mapping[str, int] = field(default_factory=dict)
     fit: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Settings = field(default_factory=Settings)
+
+    def seeds_of(self, noise: str) -> range:
+        """Seeds of the trainings on a noise."""
+        return range(max(self.seeds, self.more_seeds.get(noise, 0)))
 
 
 def read_spec(path: Path) -> Spec:
@@ -84,6 +99,9 @@ def read_spec(path: Path) -> Spec:
         spec = Spec(cameras=cameras, training=training, **_tuples(content))
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
         raise DataError(f"{path}: cannot understand it ({error}); expected a file like tools/denoise.toml") from error
+    unknown = spec.more_seeds.keys() - set(spec.noises)
+    if unknown:
+        raise DataError(f"{path}: more_seeds names {', '.join(sorted(unknown))}, which noises lacks")
     if TRUE not in spec.noises:
         raise DataError(f"{path}: noises lacks {TRUE!r}, which the others are compared with")
     return spec
