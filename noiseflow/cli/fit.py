@@ -1,7 +1,9 @@
 """``noiseflow fit``."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +23,20 @@ def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | No
     return int(value)
 
 
+def _option(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    """By name, each a number or true or false where it reads as one."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{text!r}: expected NAME=VALUE")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
 @click.command()
 @click.argument("stores", type=PATH, nargs=-1, required=True, metavar="STORE...")
 @click.option(
@@ -37,6 +53,14 @@ def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | No
     type=click.FloatRange(min=0),
     multiple=True,
     help="Share of each store in what is drawn, once for each; without it every patch comes once an epoch.",
+)
+@click.option(
+    "--option",
+    "options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_option,
+    help="Of the model, such as couplings=4 of physics_flow; repeatable.",
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At the most.")
 @click.option("--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="At the most.")
@@ -126,6 +150,7 @@ def fit(
     stores: tuple[Path, ...],
     weight: tuple[float, ...],
     model: str,
+    options: dict[str, Any],
     out: Path,
     epochs: int,
     steps_per_epoch: int,
@@ -187,7 +212,7 @@ def fit(
         try:
             opened = [PatchStore(store) for store in stores]
             patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
-            spec = spec_for(patches, model)
+            spec = spec_for(patches, model, options)
             with shown(f"fit {model}", "steps") if ranks.leads else nullcontext(silent) as progress:
                 if patches.pairing == NOISY_PAIR:
                     pairs = PairSettings(noise=pair_noise, weight=pair_weight)

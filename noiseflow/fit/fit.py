@@ -25,7 +25,7 @@ from noiseflow.fit.sitting import Sitting, begun
 from noiseflow.fit.state import TrainState
 from noiseflow.fit.statistics import gather
 from noiseflow.models.files import save, write_text
-from noiseflow.models.model import NoiseModel, build
+from noiseflow.models.model import NoiseModel, build, check_options
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 from noiseflow.patches.mix import Patches
@@ -67,10 +67,16 @@ def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) 
         ``"sdn5|unc|unc|gain4|unc|unc"``.
     options : dict, optional
         Of the model.
+
+    Raises
+    ------
+    ModelError
+        The model has no option of that name.
     """
     options = dict(options or {})
     if "|" in model:
         model, options = "noise_flow", {**options, "architecture": model}
+    check_options(model, options)
     return ModelSpec(model, store.layout, store.cameras, store.isos, options)
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from noiseflow.models.levels import Levels
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 
-__all__ = ["MODELS", "NoiseModel", "build", "register"]
+__all__ = ["MODELS", "NoiseModel", "build", "check_options", "register"]
 
 SCALE_SAMPLES = 8
 """Samples from which `NoiseModel.scale` is taken: with 25 neighbours it errs by 5 %."""
@@ -33,6 +33,9 @@ class NoiseModel(nn.Module, ABC):
     spec : ModelSpec
         What it is and was fitted for.
     """
+
+    accepts: tuple[str, ...] = ()
+    """Options of its spec that a fit may be asked for."""
 
     closed_form: bool = False
     """Whether `start_from` is already the maximum-likelihood fit."""
@@ -231,7 +234,7 @@ class NoiseModel(nn.Module, ABC):
         """After `start_from_patches`: the same by the likelihood of training patches' integers; nothing by default."""
 
 
-MODELS: dict[str, Callable[[ModelSpec], NoiseModel]] = {}
+MODELS: dict[str, type[NoiseModel]] = {}
 """Registry: name in a spec → constructor."""
 
 
@@ -243,6 +246,20 @@ def register(name: str) -> Callable[[type[NoiseModel]], type[NoiseModel]]:
         return model
 
     return enter
+
+
+def check_options(model: str, options: Iterable[str]) -> None:
+    """Refuse options that a model has not, for those who ask by hand.
+
+    Raises
+    ------
+    ModelError
+    """
+    known = MODELS[model].accepts if model in MODELS else ()
+    for name in options:
+        if model in MODELS and name not in known:
+            expected = f"expected {', '.join(known)}" if known else "it has none"
+            raise ModelError(f"{model}: has no option {name!r}; {expected}")
 
 
 def build(spec: ModelSpec) -> NoiseModel:

@@ -21,7 +21,7 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.levels import Levels
 from noiseflow.models.model import register
 from noiseflow.models.physics_start import start_lines, start_planes, start_tails
-from noiseflow.models.residual_flow import ResidualFlow
+from noiseflow.models.residual_flow import ResidualFlow, count_option
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["SIZE", "PhysicsFlow"]
@@ -45,6 +45,7 @@ class PhysicsFlow(ResidualFlow):
     model's own spec, so that a run keeps it.
     """
 
+    accepts = (*SIZE, "column_noise", "unknown_camera", "seed")
     # Strips of even height keep the masks.
     period = 2
     tells_light = True
@@ -56,7 +57,8 @@ class PhysicsFlow(ResidualFlow):
         """Row noise, skew and tails by the head, a spline, couplings."""
         options = spec.options
         planes, cameras = spec.planes, len(spec.cameras)
-        couplings, width, bins = (int(options[name]) for name in SIZE)
+        couplings, width = count_option(spec, "couplings", 0, 0), count_option(spec, "width", 0)
+        bins = count_option(spec, "bins", 0)
         dropout = float(options.get("unknown_camera", 0.0))
 
         transforms: list[Transform] = []

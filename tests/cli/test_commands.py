@@ -13,7 +13,7 @@ from builders import burst_folder, frame, gaussian_store
 from click.testing import CliRunner, Result
 
 from noiseflow.cli import COMMANDS, main
-from noiseflow.models import ModelSpec, build, save
+from noiseflow.models import ModelSpec, build, load, save
 from noiseflow.raw import read_raw
 from noiseflow.raw.dng import write_dng
 
@@ -55,8 +55,14 @@ def test_from_raw_files_to_a_noisy_frame(tmp_path: Path) -> None:
     burst_folder(tmp_path / "raws", frames=6, size=(128, 128), seed=0)
     store, fitted, noisy = tmp_path / "p.h5", tmp_path / "run", tmp_path / "noisy.dng"
     assert "pairing 'burst'" in run("ingest", tmp_path / "raws", "--out", store).output
-    result = run("fit", store, "--out", fitted, "--epochs", 1, "--steps-per-epoch", 2)
+    wrong = run("fit", store, "--out", fitted, "--option", "coupling=1")
+    refused(wrong, "physics_flow", "has no option 'coupling'", "expected couplings, width")
+    refused(run("fit", store, "--out", fitted, "--option", "width=wide"), "width", "whole number", "'wide'")
+    assert run("fit", store, "--out", fitted, "--option", "width").exit_code == 2
+    options = "--epochs", 1, "--steps-per-epoch", 2, "--option", "couplings=1"
+    result = run("fit", store, "--out", fitted, *options)
     assert result.exit_code == 0, result.output
+    assert load(fitted).spec.options["couplings"] == 1
     assert "nats/dim" in result.output
     clean = tmp_path / "raws" / "frame_00.dng"
     assert run("sample", fitted, clean, "--iso", 400, "--out", noisy).exit_code == 0
