@@ -77,6 +77,11 @@ def ingest(
     \b
     noiseflow ingest raws/ --out patches.h5
     """  # noqa: D301
+    from noiseflow.patches.executors import start_ahead
+
+    if scheduler is None:
+        start_ahead(sources, jobs)
+
     from noiseflow.patches import IngestOptions
     from noiseflow.patches import ingest as run
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from noiseflow._version import __version__
 from noiseflow.errors import NoiseflowError, RawError, StoreError
-from noiseflow.patches.executors import Pool, executor, processors
+from noiseflow.patches.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.sums import strips
@@ -25,9 +25,6 @@ from noiseflow.patches.writer import SceneMean, StoreHeader, assemble, clear, ma
 from noiseflow.progress import Progress, silent
 
 __all__ = ["ingest"]
-
-SMALL_BYTES = 1 << 28
-"""Sources of less than 256 MiB are read in this process: others would take longer to start."""
 
 BYTES_AT_ONCE = 1 << 24
 """Frames are given to a process so many bytes of their files at a time."""
@@ -59,7 +56,7 @@ def ingest(
     overwrite : bool
         Whether `out`, or what another ingest left, may be replaced.
     jobs : int, optional
-        Processes; all processors if None, one for less than 256 MiB.
+        Processes; all processors if None, one for less than 64 MiB.
     scheduler : str, optional
         Address of a Dask scheduler to work on instead; its workers must reach the sources
         and the folder of `out` under the same names.

@@ -8,7 +8,6 @@ same files.
 
 import json
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.errors import StoreError
+from noiseflow.patches.crc import crc32
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE
 
 __all__ = ["PartNote", "PartWriter", "checksums", "part_file", "read_note", "read_table", "write_fully", "write_whole"]
@@ -147,9 +147,9 @@ def checksums(noisy: NDArray[Any], clean: NDArray[Any] | None) -> NDArray[np.uin
     clean : ndarray, shape (n, C, h, w), or None
         C-contiguous.
     """
-    found = [zlib.crc32(patch.data) for patch in noisy]
+    found = [crc32(patch.data) for patch in noisy]
     if clean is not None:
-        found = [zlib.crc32(patch.data, start) for patch, start in zip(clean, found, strict=True)]
+        found = [crc32(patch.data, start) for patch, start in zip(clean, found, strict=True)]
     return np.array(found, np.uint32)
 
 
