@@ -28,7 +28,8 @@ def opening(found: Found) -> str:
     return (
         f"Made by `{COMMAND}` in one run, with torch {torch.__version__} on {platform.machine()}: batches of "
         f"{start.batch} × 4×{start.side}×{start.side}, {start.couplings} couplings in `noise_flow`, "
-        "`physics_flow` at its default size, one thread. A step of training is density, gradient and Adam. *Plain layers* is a model equal "
+        "`physics_flow` at its default size, one thread. A step of training is density, gradient and Adam. "
+        "*Plain layers* is a model equal "
         "to `noise_flow` (to rounding, by the same weights) in eager PyTorch layers, channels first, with `conv2d` for "
         "every convolution; *nflows* the same out of that library's layers. Memory is the peak above what the process "
         "had before."
