@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
+from noiseflow.flows.border_evaluation import evaluate, evaluation_kernels, fits, sizes_of
 from noiseflow.flows.border_net import BorderAwareNet
 from noiseflow.flows.native import Kernels, contiguous, kernels_for
 
@@ -14,12 +15,15 @@ __all__ = ["coupled", "uncoupled"]
 
 def coupled(net: nn.Module, bound: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
     """Z and log-det of `AffineCoupling.forward`, or None where there are no kernels for it."""
-    kernels = _kernels(net, x)
+    if not net.training:
+        kernels = evaluation_kernels([net], x)
+        return None if kernels is None else evaluate(kernels, [net], [bound], x, inverse=False)
+    # A norm of another kind, such as one that several processes share, has statistics of its own.
+    if not fits(net, x) or not all(type(norm) is nn.BatchNorm2d for norm in (net.norm1, net.norm2)):
+        return None
+    kernels = kernels_for("coupling", x, **sizes_of(net))
     if kernels is None:
         return None
-    assert isinstance(net, BorderAwareNet)
-    if not net.training:
-        return None if torch.is_grad_enabled() else _evaluate(kernels, net, bound, x, inverse=False)
     weights = net.conv1.weight, net.conv1.bias, net.conv2.weight, net.conv2.bias
     z, log_det, *moments = _Coupling.apply(kernels, net.norm1.eps, x, *weights, *_last(net, x), bound)  # type: ignore[no-untyped-call]
     for norm, mean, variance in ((net.norm1, *moments[:2]), (net.norm2, *moments[2:])):
@@ -29,25 +33,8 @@ def coupled(net: nn.Module, bound: Tensor, x: Tensor) -> tuple[Tensor, Tensor] |
 
 def uncoupled(net: nn.Module, bound: Tensor, z: Tensor) -> Tensor | None:
     """X of `AffineCoupling.inverse`, or None where there are no kernels for it."""
-    if torch.is_grad_enabled() or net.training:
-        return None
-    kernels = _kernels(net, z)
-    if kernels is None:
-        return None
-    assert isinstance(net, BorderAwareNet)
-    return _evaluate(kernels, net, bound, z, inverse=True)[0]
-
-
-def _kernels(net: nn.Module, x: Tensor) -> Kernels | None:
-    if not isinstance(net, BorderAwareNet):
-        return None
-    inputs, outputs, width = net.conv1.in_channels, net.conv3.out_channels, net.conv1.out_channels
-    if x.shape[1] != inputs + outputs // 2 or width > 8 or outputs > 8:
-        return None
-    # A norm of another kind, such as one that several processes share, has statistics of its own.
-    if net.training and not all(type(norm) is nn.BatchNorm2d for norm in (net.norm1, net.norm2)):
-        return None
-    return kernels_for("coupling", x, A=inputs, N=outputs // 2, F=width)
+    kernels = evaluation_kernels([net], z)
+    return None if kernels is None else evaluate(kernels, [net], [bound], z, inverse=True)[0]
 
 
 def _last(net: BorderAwareNet, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,16 +44,6 @@ def _last(net: BorderAwareNet, x: Tensor) -> tuple[Tensor, Tensor]:
     scale = (3 * net.logs).exp()
     at_border = conv2d(border, net.conv3.weight[:, -1:], net.conv3.bias)[0] * scale[:, None, None]
     return net.conv3.weight[:, :-1] * scale[:, None, None, None], at_border.transpose(0, 1)
-
-
-def _evaluate(kernels: Kernels, net: BorderAwareNet, bound: Tensor, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-    (x,) = contiguous(x)
-    folded = [*net.normalised(net.conv1, net.norm1), *net.normalised(net.conv2, net.norm2), *_last(net, x)]
-    w1, b1, w2, b2, w3, border = contiguous(*(_inputs_first(each) for each in folded[:5]), folded[5])
-    z, bands = torch.empty_like(x), -(-x.shape[2] // 64)
-    log_dets = None if inverse else x.new_empty(x.shape[0], bands, dtype=torch.float64)
-    kernels("evaluate", x, w1, b1, w2, b2, w3, border, bound.item(), int(inverse), z, log_dets, *_sizes(x))
-    return z, x.new_zeros(x.shape[0]) if log_dets is None else log_dets.sum(1).to(x.dtype)
 
 
 def _inputs_first(weight: Tensor) -> Tensor:

@@ -130,6 +130,10 @@ class SceneFiles:
         """Say that the scene's arrays are whole, and what was found."""
         write_whole(self._file("json"), json.dumps(told).encode())
 
+    def forget_facts(self) -> None:
+        """Have all of the scene made again."""
+        self._file("json").unlink(missing_ok=True)
+
     def facts(self) -> dict[str, Any] | None:
         """What `write_facts` was told, or None."""
         file = self._file("json")

@@ -15,6 +15,8 @@ from noiseflow.flows.border_net import BorderAwareNet
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.coupling import AffineCoupling
+from noiseflow.flows.flow import Flow
+from noiseflow.flows.gain import Gain
 from noiseflow.flows.light import ReadOffset, ReadShare, ShotMoments
 from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
@@ -44,6 +46,11 @@ def coupling(planes: int = 4) -> AffineCoupling:
 
 def mixing(planes: int = 4) -> InvertibleConv1x1:
     return InvertibleConv1x1(planes, generator())
+
+
+def run(planes: int = 4) -> Flow:
+    """What `noise_flow` is made of, with mixings and a gain before, between and after the couplings."""
+    return Flow([mixing(planes), coupling(planes), mixing(planes), Gain(0.1), coupling(planes), Gain(-0.1)])
 
 
 def spline(planes: int = 4) -> PixelSpline:
@@ -98,6 +105,8 @@ MADE = {
     "spline of 3 planes": lambda: spline(3),
     "coupling": coupling,
     "coupling of 3 planes": lambda: coupling(3),
+    "run": run,
+    "run of 3 planes": lambda: run(3),
     "mixing": mixing,
     "mixing of 3 planes": lambda: mixing(3),
 }
@@ -105,14 +114,13 @@ MADE = {
 every = pytest.mark.parametrize("name", MADE)
 
 
-def moved(name: str) -> Transform:
+def moved(name: str) -> Transform | Flow:
     """With other parameters and running statistics than at its start."""
-    transform: Transform = MADE[name]()
+    transform: Transform | Flow = MADE[name]()
     draw = generator(4)
-    for tensor in (*transform.parameters(), *transform.buffers()):
-        # Parameters, and running statistics; not the permutation and the signs of an `InvertibleConv1x1`.
-        if isinstance(tensor, nn.Parameter) or (tensor.is_floating_point() and isinstance(transform, AffineCoupling)):
-            tensor.data += 0.2 * torch.rand(tensor.shape, generator=draw)
+    running = [value for key, value in transform.named_buffers() if "running" in key]
+    for tensor in (*transform.parameters(), *running):
+        tensor.data += 0.2 * torch.rand(tensor.shape, generator=draw)
     return transform
 
 
@@ -125,7 +133,7 @@ def batch(name: str, height: int, width: int) -> tuple[Tensor, Conditions]:
     return torch.randn(cond.clean.shape, generator=generator(5), dtype=torch.float64), cond
 
 
-def trained(transform: Transform, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
+def trained(transform: Transform | Flow, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
     """Values, every gradient, and buffers after one pass in training."""
     transform.train()
     x = x.clone().requires_grad_()
@@ -138,7 +146,7 @@ def trained(transform: Transform, x: Tensor, cond: Conditions) -> dict[str, Tens
     return {key: value for key, value in found.items() if value is not None}
 
 
-def evaluated(transform: Transform, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
+def evaluated(transform: Transform | Flow, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
     transform.eval()
     with torch.no_grad():
         z, log_det = transform(x, cond)
@@ -170,7 +178,7 @@ def test_values_gradients_and_statistics_are_pytorch_s(
         assert called
         assert found.keys() == expected.keys()
         for key, value in expected.items():
-            if isinstance(moved(name), AffineCoupling) and "bias" in key and "conv3" not in key:
+            if isinstance(moved(name), AffineCoupling | Flow) and "bias" in key and "conv3" not in key:
                 # Of a norm's input: 0 but for rounding, in PyTorch too.
                 assert found[key].abs().max() < 1e-5
                 continue
@@ -202,6 +210,32 @@ def test_a_value_depends_neither_on_threads_nor_on_where_a_tile_is_cut(name: str
     with compiled():
         tile = evaluated(transform, x[part].contiguous(), of_part)["inverse"][inner]
     assert torch.equal(tile, runs[0][0]["inverse"][:, :, top:120, left:right])
+
+
+@needs_compiler
+def test_bands_of_a_tall_frame_give_the_bits_of_the_whole() -> None:
+    flow, threads = moved("run"), torch.get_num_threads()
+    x = torch.randn(1, 4, 300, 5, generator=generator(5))
+    cond = Conditions(x, 100.0)
+    runs = []
+    for count in (1, 2):
+        try:
+            torch.set_num_threads(count)
+            runs.append(evaluated(flow, x, cond))
+        finally:
+            torch.set_num_threads(threads)
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+
+
+@needs_compiler
+def test_a_flow_of_couplings_and_mixings_is_one_call_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = kernels_in_use(monkeypatch)
+    x, cond = batch("run", 3, 4)
+    flow = run().eval()
+    with torch.no_grad():
+        flow.inverse(x.float(), cond)
+        flow(x.float(), cond)
+    assert called == ["evaluate", "evaluate"]
 
 
 @needs_compiler

@@ -1,25 +1,16 @@
-// Noise Flow's affine coupling in one pass a direction, and in training in as few passes as batch norms allow.
+// Noise Flow's affine coupling in training, in as few passes as batch norms allow.
 //
-// A = planes that condition, N = planes that are transformed, F = hidden planes: given by the compiler's -D.
 // Tensors are (B, planes, H, W), contiguous.  Weights come as (in, 3, 3, out) and (in, out), the norm's numbers
 // folded in where they are constants.  `border` is what the border's channel adds: its first, a middle and its
 // last row, (rows, 2N, W).
 
-#include "lanes.h"
-
-constexpr int C = A + N, O = 2 * N;
+#include "coupling.h"
 
 struct Shape {
     long batch, height, width, threads;
     long pixels() const { return height * width; }
     long border_row(long y) const { return y == 0 ? 0 : y < height - 1 ? 1 : std::min(height, 3L) - 1; }
 };
-
-static inline void pointwise(const lanes (&h)[F], const float *weight, const float *bias, lanes (&out)[F]) {
-    for (int o = 0; o < F; ++o) out[o] = all(bias[o]);
-    for (int i = 0; i < F; ++i)
-        for (int o = 0; o < F; ++o) out[o] += weight[i * F + o] * h[i];
-}
 
 struct Last {
     const float *weight, *border;
@@ -55,64 +46,7 @@ static void couple_row(const Shape &s, const Last &last, const float *const (&hi
     if (log_det) *log_det += sum(total);
 }
 
-constexpr long BAND = 64;
-
 extern "C" {
-
-// With running statistics: z (B, C, H, W) and, if asked for, log-dets, (B, bands of 64 rows).
-void evaluate(const float *x, const float *w1, const float *b1, const float *w2, const float *b2, const float *w3,
-              const float *border, float bound, long inverse, float *z, double *log_dets, long batch, long height,
-              long width, long threads) {
-    Shape s{batch, height, width, threads};
-    Last last{w3, border, bound};
-    long bands = (height + BAND - 1) / BAND;
-    each(batch * bands, threads, [&](long unit) {
-        const float *own = x + unit / bands * C * s.pixels();
-        float *out = z + unit / bands * C * s.pixels();
-        long from = unit % bands * BAND, to = std::min(from + BAND, height);
-        Rows a(A, 4, width), h(F, 3, width);
-        double log_det = 0;
-        auto fill = [&](long y) {
-            for (int p = 0; p < A; ++p) {
-                float *row = a.at(p, y & 3) + 1;
-                if (y < 0 || y >= height) std::fill(row, row + width, 0.0f);
-                else std::memcpy(row, own + p * s.pixels() + y * width, width * sizeof(float));
-            }
-        };
-        fill(from - 2), fill(from - 1);
-        for (long y = from - 1; y <= to; ++y) {
-            fill(y + 1);
-            const float *rows[A][3];
-            for (int p = 0; p < A; ++p)
-                for (int v = 0; v < 3; ++v) rows[p][v] = a.at(p, (y + v - 1) & 3);
-            bool inside = y >= 0 && y < height;
-            for (long at = 0; at < width; at += 2 * LANES) {
-                lanes one[F][2];
-                for (int f = 0; f < F; ++f) one[f][0] = one[f][1] = all(b1[f]);
-                conv<A, F>(rows, at, w1, one);
-                for (int half = 0; half < 2; ++half) {
-                    lanes first_hidden[F], second[F];
-                    for (int f = 0; f < F; ++f) first_hidden[f] = relu(one[f][half]);
-                    pointwise(first_hidden, w2, b2, second);
-                    for (int f = 0; f < F; ++f) {
-                        long place = at + half * LANES;
-                        lanes value = inside ? relu(second[f]) : lanes{};
-                        if (place < width) store(h.at(f, (y + 3) % 3) + 1 + place, first(value, width - place));
-                    }
-                }
-            }
-            if (y <= from) continue;
-            const float *hidden[F][3];
-            for (int f = 0; f < F; ++f)
-                for (int v = 0; v < 3; ++v) hidden[f][v] = h.at(f, (y + v + 1) % 3);
-            couple_row(s, last, hidden, own, out, nullptr, y - 1, inverse, log_dets ? &log_det : nullptr);
-        }
-        for (int p = 0; p < A; ++p)
-            std::memcpy(out + p * s.pixels() + from * width, own + p * s.pixels() + from * width,
-                        (to - from) * width * sizeof(float));
-        if (log_dets) log_dets[unit] = log_det;
-    });
-}
 
 // Of each image and plane: a value, and sum and sum of squares of the differences from it.
 struct Moments {
