@@ -23,18 +23,18 @@ def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | No
     return int(value)
 
 
-def _option(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
-    """By name, each a number or true or false where it reads as one."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
+def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Values as JSON where they are, such as 2, 0.1 or true; else as text."""
+    options: dict[str, Any] = {}
+    for each in values:
+        name, equals, value = each.partition("=")
         if not (name and equals):
-            raise click.BadParameter(f"{text!r}: expected NAME=VALUE")
+            raise click.BadParameter(f"{each!r}: expected NAME=VALUE, such as couplings=4")
         try:
-            found[name] = json.loads(value)
+            options[name] = json.loads(value)
         except ValueError:
-            found[name] = value
-    return found
+            options[name] = value
+    return options
 
 
 @click.command()
@@ -47,20 +47,20 @@ def _option(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
     help="physics_flow, noise_flow, nlf, gaussian, realnvp, glow, maf, iaf, or a published architecture string such "
     "as 'sdn5|unc|gain4|unc'.",
 )
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    callback=_named,
+    metavar="NAME=VALUE",
+    help="An option of the model, such as couplings=4; a wrong name is answered with those that it has.",
+)
 @out_option("Run folder to write.")
 @click.option(
     "--weight",
     type=click.FloatRange(min=0),
     multiple=True,
     help="Share of each store in what is drawn, once for each; without it every patch comes once an epoch.",
-)
-@click.option(
-    "--option",
-    "options",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=_option,
-    help="Of the model, such as couplings=4 of physics_flow; repeatable.",
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At the most.")
 @click.option("--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="At the most.")

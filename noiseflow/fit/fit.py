@@ -25,7 +25,7 @@ from noiseflow.fit.sitting import Sitting, begun
 from noiseflow.fit.state import TrainState
 from noiseflow.fit.statistics import gather
 from noiseflow.models.files import save, write_text
-from noiseflow.models.model import NoiseModel, build, check_options
+from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 from noiseflow.patches.mix import Patches
@@ -67,16 +67,10 @@ def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) 
         ``"sdn5|unc|unc|gain4|unc|unc"``.
     options : dict, optional
         Of the model.
-
-    Raises
-    ------
-    ModelError
-        The model has no option of that name.
     """
     options = dict(options or {})
     if "|" in model:
         model, options = "noise_flow", {**options, "architecture": model}
-    check_options(model, options)
     return ModelSpec(model, store.layout, store.cameras, store.isos, options)
 
 
@@ -120,6 +114,8 @@ def fit(
         The data holds NaN, or the likelihood was not finite in several steps.
     """
     settings = settings or FitSettings()
+    # What no model can be built from leaves the run alone that `out` may hold.
+    build(spec)
     with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
         return _fit(store, spec, settings, sitting)
 

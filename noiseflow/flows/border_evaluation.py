@@ -7,12 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.border_net import BorderAwareNet
+from noiseflow.flows.light import Light
 from noiseflow.flows.native import Kernels, contiguous, kernels_for
 
 __all__ = ["evaluate", "evaluation_kernels", "fits", "sizes_of"]
 
 MOST_PLANES = 8
 """Above it kernels of few planes have no advantage."""
+
+LEAST_ROWS = 128
+"""Of a band of rows that a thread takes."""
 
 
 def fits(net: nn.Module, x: Tensor) -> TypeGuard[BorderAwareNet]:
@@ -48,6 +52,8 @@ def evaluate(
     *,
     inverse: bool,
     mixes: Sequence[Tensor | None] = (),
+    light: Light | None = None,
+    own: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Run couplings one after the other, or their inverses.
 
@@ -62,6 +68,10 @@ def evaluate(
         Whether the couplings' inverses are asked for.
     mixes : sequence of Tensor or None, optional
         Before the first coupling and after each one: what multiplies a pixel's planes, (C, C), or None.
+    light : Light, optional
+        Multiply at last by the standard deviation of its shot and read noise.
+    own : bool
+        Whether the result may take the place of x.
 
     Returns
     -------
@@ -70,17 +80,21 @@ def evaluate(
         Of the couplings' forward direction, without the mixings; zeros of the inverse.
     """
     (x,) = contiguous(x)
-    z = torch.empty_like(x)
-    log_dets = None if inverse else x.new_zeros(x.shape[0], x.shape[2], dtype=torch.float64)
+    batch, height, threads = x.shape[0], x.shape[2], torch.get_num_threads()
+    # A band of rows costs those around it again: only images that are fewer than the threads are cut.
+    bands = max(min(2 * threads // batch, height // LEAST_ROWS), 1)
+    z = x if own and bands == 1 else torch.empty_like(x)
+    log_dets = None if inverse else x.new_zeros(batch, height, dtype=torch.float64)
     matrices = None
     if any(mix is not None for mix in mixes):
         unit = torch.eye(x.shape[1])
         (matrices,) = contiguous(torch.stack([unit if mix is None else mix.T.to(unit.dtype) for mix in mixes]))
     mixed_first = matrices is not None and mixes[0] is not None
     folded = _folded([net for net in nets if isinstance(net, BorderAwareNet)], bounds)
-    of_call = len(nets), int(inverse), z, log_dets, x.shape[0], *x.shape[2:], torch.get_num_threads()
-    kernels("evaluate", x, folded, matrices, int(mixed_first), *of_call)
-    return z, x.new_zeros(x.shape[0]) if log_dets is None else log_dets.sum(1).to(x.dtype)
+    given = [None] * 3 if light is None else contiguous(light.clean, light.beta1, light.beta2)
+    sizes = bands, *x.shape[:1], *x.shape[2:], threads
+    kernels("evaluate", x, folded, matrices, int(mixed_first), len(nets), int(inverse), *given, z, log_dets, *sizes)
+    return z, x.new_zeros(batch) if log_dets is None else log_dets.sum(1).to(x.dtype)
 
 
 def _folded(nets: Sequence[BorderAwareNet], bounds: Sequence[Tensor]) -> Tensor:

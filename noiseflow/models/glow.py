@@ -38,7 +38,7 @@ class Glow(ResidualFlow):
     Kingma, Dhariwal: Glow: generative flow with invertible 1×1 convolutions, NeurIPS 2018.
     """
 
-    accepts = ("scales", "steps", *ResidualFlow.accepts)
+    options: tuple[str, ...] = ("scales", "steps", *ResidualFlow.options)
 
     @property
     def period(self) -> int:  # type: ignore[override]

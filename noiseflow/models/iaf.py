@@ -34,7 +34,7 @@ class InverseAutoregressiveFlow(ResidualFlow):
     van den Oord et al.: Parallel WaveNet, ICML 2018.
     """
 
-    accepts = ("blocks", "above", "beside", *ResidualFlow.accepts)
+    options: tuple[str, ...] = ("blocks", "above", "beside", *ResidualFlow.options)
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Blocks, the first one in sampling last in the list."""

@@ -33,7 +33,7 @@ class MaskedAutoregressiveFlow(ResidualFlow):
     Papamakarios, Pavlakou, Murray: Masked autoregressive flow for density estimation, NeurIPS 2017.
     """
 
-    accepts = ("blocks", "above", "beside", *ResidualFlow.accepts)
+    options: tuple[str, ...] = ("blocks", "above", "beside", *ResidualFlow.options)
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Blocks."""

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from noiseflow.models.levels import Levels
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 
-__all__ = ["MODELS", "NoiseModel", "build", "check_options", "register"]
+__all__ = ["MODELS", "NoiseModel", "build", "register"]
 
 SCALE_SAMPLES = 8
 """Samples from which `NoiseModel.scale` is taken: with 25 neighbours it errs by 5 %."""
@@ -34,8 +34,8 @@ class NoiseModel(nn.Module, ABC):
         What it is and was fitted for.
     """
 
-    accepts: tuple[str, ...] = ()
-    """Options of its spec that a fit may be asked for."""
+    options: tuple[str, ...] = ()
+    """Names that the options of its spec may have, besides ``before_rounding``."""
 
     closed_form: bool = False
     """Whether `start_from` is already the maximum-likelihood fit."""
@@ -248,28 +248,19 @@ def register(name: str) -> Callable[[type[NoiseModel]], type[NoiseModel]]:
     return enter
 
 
-def check_options(model: str, options: Iterable[str]) -> None:
-    """Refuse options that a model has not, for those who ask by hand.
-
-    Raises
-    ------
-    ModelError
-    """
-    known = MODELS[model].accepts if model in MODELS else ()
-    for name in options:
-        if model in MODELS and name not in known:
-            expected = f"expected {', '.join(known)}" if known else "it has none"
-            raise ModelError(f"{model}: has no option {name!r}; {expected}")
-
-
 def build(spec: ModelSpec) -> NoiseModel:
     """Build the model that a spec describes, with its starting parameters.
 
     Raises
     ------
     ModelError
-        If no model of that name is registered.
+        If no model of that name is registered, or it has no such option.
     """
     if spec.model not in MODELS:
         raise ModelError(f"model {spec.model!r} is not known; expected one of {', '.join(sorted(MODELS))}")
-    return MODELS[spec.model](spec)
+    model = MODELS[spec.model]
+    unknown = sorted(spec.options.keys() - {"before_rounding", *model.options})
+    if unknown:
+        known = f"it has {', '.join(model.options)}" if model.options else "it has none"
+        raise ModelError(f"{spec.model}: option {unknown[0]!r} is not known; {known}")
+    return model(spec)

@@ -76,7 +76,7 @@ class NoiseFlow(FlowModel):
     Flows, ICCV 2019.
     """
 
-    accepts = ("architecture", "seed")
+    options: tuple[str, ...] = ("architecture", "seed")
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)

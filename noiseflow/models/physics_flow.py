@@ -45,7 +45,8 @@ class PhysicsFlow(ResidualFlow):
     model's own spec, so that a run keeps it.
     """
 
-    accepts = (*SIZE, "column_noise", "unknown_camera", "seed")
+    options: tuple[str, ...] = ("couplings", "bins", "column_noise", *ResidualFlow.options)
+
     # Strips of even height keep the masks.
     period = 2
     tells_light = True

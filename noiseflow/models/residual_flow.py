@@ -32,10 +32,11 @@ class ResidualFlow(FlowModel):
     weights (0).
     """
 
+    options: tuple[str, ...] = ("width", "unknown_camera", "seed")
+
     period: int = 1
     """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
 
-    accepts: tuple[str, ...] = ("width", "unknown_camera", "seed")
     tells_light: bool = False
     """Whether the transforms after the head are told what it finds of the light."""
 

@@ -1,5 +1,6 @@
 """Commands as a user calls them: in a process of its own, by its exit status and its one line."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from builders import burst_folder, frame, gaussian_store
 from click.testing import CliRunner, Result
 
 from noiseflow.cli import COMMANDS, main
-from noiseflow.models import ModelSpec, build, load, save
+from noiseflow.models import ModelSpec, build, save
 from noiseflow.raw import read_raw
 from noiseflow.raw.dng import write_dng
 
@@ -55,14 +56,8 @@ def test_from_raw_files_to_a_noisy_frame(tmp_path: Path) -> None:
     burst_folder(tmp_path / "raws", frames=6, size=(128, 128), seed=0)
     store, fitted, noisy = tmp_path / "p.h5", tmp_path / "run", tmp_path / "noisy.dng"
     assert "pairing 'burst'" in run("ingest", tmp_path / "raws", "--out", store).output
-    wrong = run("fit", store, "--out", fitted, "--option", "coupling=1")
-    refused(wrong, "physics_flow", "has no option 'coupling'", "expected couplings, width")
-    refused(run("fit", store, "--out", fitted, "--option", "width=wide"), "width", "whole number", "'wide'")
-    assert run("fit", store, "--out", fitted, "--option", "width").exit_code == 2
-    options = "--epochs", 1, "--steps-per-epoch", 2, "--option", "couplings=1"
-    result = run("fit", store, "--out", fitted, *options)
+    result = run("fit", store, "--out", fitted, "--epochs", 1, "--steps-per-epoch", 2)
     assert result.exit_code == 0, result.output
-    assert load(fitted).spec.options["couplings"] == 1
     assert "nats/dim" in result.output
     clean = tmp_path / "raws" / "frame_00.dng"
     assert run("sample", fitted, clean, "--iso", 400, "--out", noisy).exit_code == 0
@@ -120,6 +115,34 @@ def test_unknown_camera_and_far_iso(fitted: Path, clean: Path, tmp_path: Path) -
     result = run("sample", fitted, clean, "--iso", 25600, "--out", out)
     assert result.exit_code == 0
     assert result.stderr.count("warning: ISO 25600 is outside 100…1600") == 1
+
+
+def test_options_of_a_model_are_said_by_name(tmp_path: Path) -> None:
+    store, out = tmp_path / "p.h5", tmp_path / "run"
+    gaussian_store(store, patches=50).close()
+    words = [
+        "fit",
+        store,
+        "--model",
+        "realnvp",
+        "--out",
+        out,
+        "--epochs",
+        "1",
+        "--steps-per-epoch",
+        "1",
+        "--batch",
+        "2",
+    ]
+    refused(run(*words, "--option", "coupling=2"), "realnvp", "'coupling' is not known", "couplings, width")
+    refused(run(*words, "--option", "couplings=few"), "realnvp", "couplings", "whole number")
+    assert run(*words, "--option", "couplings").exit_code == 2
+    assert not out.exists()
+    result = run(*words, "--option", "couplings=2", "--option", "unknown_camera=0.1")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((out / "spec.json").read_text())["options"] == {"couplings": 2, "unknown_camera": 0.1}
+    refused(run(*words, "--option", "coupling=2", "--overwrite"), "'coupling' is not known")
+    assert (out / "model.safetensors").exists()
 
 
 def test_existing_output_is_kept_unless_asked(fitted: Path, clean: Path, tmp_path: Path) -> None:

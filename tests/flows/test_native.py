@@ -23,6 +23,7 @@ from noiseflow.flows.masked_coupling import MaskedAffineCoupling
 from noiseflow.flows.native import can_compile, compiled
 from noiseflow.flows.shape import SinhArcsinh
 from noiseflow.flows.shot_read import ShotReadScale
+from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
 from noiseflow.flows.tails import CubicTails
 from noiseflow.flows.transform import Transform
@@ -49,8 +50,9 @@ def mixing(planes: int = 4) -> InvertibleConv1x1:
 
 
 def run(planes: int = 4) -> Flow:
-    """What `noise_flow` is made of, with mixings and a gain before, between and after the couplings."""
-    return Flow([mixing(planes), coupling(planes), mixing(planes), Gain(0.1), coupling(planes), Gain(-0.1)])
+    """What `noise_flow` is made of, with mixings and gains before, between and after the couplings."""
+    head = SignalDependentScale(CAMERAS, ISOS)
+    return Flow([head, mixing(planes), coupling(planes), mixing(planes), Gain(0.1), coupling(planes), Gain(-0.1)])
 
 
 def spline(planes: int = 4) -> PixelSpline:
@@ -215,8 +217,7 @@ def test_a_value_depends_neither_on_threads_nor_on_where_a_tile_is_cut(name: str
 @needs_compiler
 def test_bands_of_a_tall_frame_give_the_bits_of_the_whole() -> None:
     flow, threads = moved("run"), torch.get_num_threads()
-    x = torch.randn(1, 4, 300, 5, generator=generator(5))
-    cond = Conditions(x, 100.0)
+    x, cond = torch.randn(1, 4, 300, 5, generator=generator(5)), as_dtype(conditions(1, 4, 300, 5), torch.float32)
     runs = []
     for count in (1, 2):
         try:
@@ -232,10 +233,27 @@ def test_a_flow_of_couplings_and_mixings_is_one_call_each_way(monkeypatch: pytes
     called = kernels_in_use(monkeypatch)
     x, cond = batch("run", 3, 4)
     flow = run().eval()
+    x, cond = x.float(), as_dtype(cond, torch.float32)
     with torch.no_grad():
-        flow.inverse(x.float(), cond)
-        flow(x.float(), cond)
-    assert called == ["evaluate", "evaluate"]
+        flow.inverse(x, cond)
+        assert called == ["evaluate"]
+        flow(x, cond)
+    assert called == ["evaluate", "scale_forward", "evaluate"]
+
+
+@needs_compiler
+def test_a_sample_is_the_inverse_of_the_base_noise_which_stays_as_it_was() -> None:
+    flow = moved("run").eval()
+    assert isinstance(flow, Flow)
+    x, cond = batch("run", 9, 21)
+    x, cond = x.float(), as_dtype(cond, torch.float32)
+    before = x.clone()
+    with torch.no_grad():
+        z = flow.base.sample(x, generator(3))
+        assert torch.equal(flow.sample(cond, generator(3)), flow.inverse(z, cond))
+        assert torch.equal(flow.sample(cond, generator(3), 0.5), flow.inverse(0.5 * z, cond))
+        flow.inverse(x, cond)
+    assert torch.equal(x, before)
 
 
 @needs_compiler
@@ -267,7 +285,7 @@ def test_a_norm_of_another_kind_keeps_its_own_statistics(monkeypatch: pytest.Mon
     x, cond = batch("coupling", 3, 4)
     with compiled():
         trained(transform, x.float(), cond)
-    assert "train_first" not in called
+    assert "forward" not in called
 
 
 @needs_compiler

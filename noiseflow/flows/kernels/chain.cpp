@@ -4,6 +4,7 @@
 // rows of its planes and of its hidden values.  Tensors are (B, C, H, W), contiguous.
 
 #include "coupling.h"
+#include "light.h"
 
 // Of each coupling, one after the other: w1 (A, 3, 3, F), b1 (F), w2 (F, F), b2 (F), w3 (F, 3, 3, O), what the border's
 // channel adds (3, 3, O), b3 (O), bound.  The norms' numbers are folded in.
@@ -61,21 +62,6 @@ static void hide_row(const Layer &layer, const float *const (&one)[F], long widt
     }
 }
 
-// Raw log scales become log scales in place, and the factors e^±s in `factor`.
-static void scale_row(float *const (&raw)[N], float *const (&factor)[N], float bound, bool inverse, long width) {
-    const float sign = inverse ? -LOG2_E : LOG2_E;
-    in_blocks(width, [&](long at, auto vectors) INLINE {
-        constexpr int V = decltype(vectors)::value;
-        lanes s[N * V];
-        few<N * V>([&](int i) INLINE { s[i] = load(raw[i / V] + at + i % V * LANES); });
-        tanh(s);
-        few<N * V>([&](int i) INLINE { store(raw[i / V] + at + i % V * LANES, s[i] * bound); });
-        few<N * V>([&](int i) INLINE { s[i] = s[i] * bound * sign; });
-        exp2(s);
-        few<N * V>([&](int i) INLINE { store(factor[i / V] + at + i % V * LANES, s[i]); });
-    });
-}
-
 // Planes scaled and shifted, then mixed; whole vectors are stored unless it is the last layer.
 static void couple_row(const float *mix, const float *const (&shift)[N], const float *const (&factor)[N],
                        const float *const (&in)[C], long width, bool inverse, bool last, float *const (&to)[C]) {
@@ -114,8 +100,14 @@ struct Chain {
     bool inverse;
     long height, width;
 
+    // Of an image, what its values are multiplied by at last: √ of the variance of clean signal, β₁ and β₂ (C).
+    struct Scale {
+        const float *clean, *beta1, *beta2;
+    };
+
     // Rows from … to − 1 of an image, and of the rows around them those that they depend on.
-    void pass(const float *x, float *z, double *log_dets, long from, long to, std::vector<Window> &windows, Rows &work) const {
+    void pass(const float *x, const Scale *scale, float *z, double *log_dets, long from, long to,
+              std::vector<Window> &windows, Rows &work) const {
         const long count = layers.size(), start = std::max(from - 2 * count, 0L);
         for (long now = start; now < to + 2 * count; ++now) {
             if (now < height) enter(x + now * width, windows[0], now);
@@ -129,7 +121,8 @@ struct Chain {
                 Rows *next = last ? nullptr : &windows[l + 1].planes;
                 float *to_planes = last ? z + out * width : next->at(0, Window::slot(out)) + 1;
                 leave(layers[l], windows[l], work, out, last, to_planes, last ? height * width : 3 * next->pitch);
-                if (log_dets && asked) log_dets[out] += log_det(work);
+                if (last && scale) scale_up(*scale, out, z);
+                if (log_dets && asked) log_dets[out] += layers[l].bound * squashed(work);
             }
         }
     }
@@ -160,7 +153,7 @@ struct Chain {
         hide_row(layer, one, width, to);
     }
 
-    // Row y of what comes out, its planes so many floats apart; log scales stay in `work`.
+    // Row y of what comes out, its planes so many floats apart; the log scales' tanh stay in `work`.
     void leave(const Layer &layer, Window &own, Rows &work, long y, bool last, float *planes, long apart) const {
         const float *rows[F][3], *start[O], *in[C], *shift[N], *factor[N];
         float *sums[O], *raw[N], *factors[N], *to[C];
@@ -177,7 +170,17 @@ struct Chain {
         couple_row(layer.mix, shift, factor, in, width, inverse, last, to);
     }
 
-    double log_det(const Rows &work) const {
+    void scale_up(const Scale &scale, long y, float *z) const {
+        for (long p = 0; p < C; ++p)
+            for (long x = 0; x < width; x += LANES) {
+                long place = (p * height + y) * width + x, left = width - x;
+                Light light(load(scale.clean + place, left), scale.beta1[p], scale.beta2[p]);
+                store(z + place, load(z + place, left) * sqrt(light.variance), left);
+            }
+    }
+
+    // Sum of the tanh of raw log scales.
+    double squashed(const Rows &work) const {
         lanes total = {};
         for (int p = 0; p < N; ++p)
             for (long at = 0; at < width; at += LANES) total += first(load(work.at(N + p, 0) + 1 + at), width - at);
@@ -188,14 +191,15 @@ struct Chain {
 extern "C" {
 
 // z and, if asked for, the couplings' log-dets of each row, (B, H), added to what is there.  `mixes`, if given, are
-// (layers + 1, in, out): before the first coupling, if `mixes_first`, and after each.
+// (layers + 1, in, out): before the first coupling, if `mixes_first`, and after each.  With a clean signal, (B, C, H, W),
+// and β₁ and β₂, (B, C), the result is multiplied by the standard deviation of shot and read noise.  If there is one band
+// of rows, z may be x.
 void evaluate(const float *x, const float *parameters, const float *mixes, long mixes_first, long layers, long inverse,
-              float *z, double *log_dets, long batch, long height, long width, long threads) {
+              const float *clean, const float *beta1, const float *beta2, float *z, double *log_dets, long bands,
+              long batch, long height, long width, long threads) {
     Chain chain{{}, mixes && mixes_first ? mixes : nullptr, inverse != 0, height, width};
     for (long l = 0; l < layers; ++l)
         chain.layers.emplace_back(parameters + l * Layer::SIZE, mixes ? mixes + (l + 1) * C * C : nullptr, height, width);
-    // A band of rows costs those around it again: only images that are fewer than the threads are cut.
-    const long bands = std::max(std::min(2 * threads / batch, height / 128), 1L);
     const long group = std::max(batch / (16 * threads), 1L), groups = (batch + group - 1) / group, size = C * height * width;
     each(groups * bands, threads, [&](long unit) {
         std::vector<Window> windows;
@@ -205,7 +209,8 @@ void evaluate(const float *x, const float *parameters, const float *mixes, long 
         const long begin = unit / bands * group, end = std::min(begin + group, batch);
         for (long image = begin; image < end; ++image) {
             double *own = log_dets ? log_dets + image * height : nullptr;
-            chain.pass(x + image * size, z + image * size, own, from, to, windows, work);
+            Chain::Scale scale{clean + image * size, beta1 + image * C, beta2 + image * C};
+            chain.pass(x + image * size, clean ? &scale : nullptr, z + image * size, own, from, to, windows, work);
         }
     });
 }

@@ -29,3 +29,18 @@ static inline void pointwise(const lanes (&h)[F], const float *weight, const flo
     for (int i = 0; i < F; ++i)
         for (int o = 0; o < F; ++o) out[o] += weight[i * F + o] * h[i];
 }
+
+// Raw log scales become their tanh in place; the factors e^±s of s = bound · tanh go to `factor`.
+static void scale_row(float *const (&raw)[N], float *const (&factor)[N], float bound, bool inverse, long width) {
+    const float power = (inverse ? -LOG2_E : LOG2_E) * bound;
+    in_blocks(width, [&](long at, auto vectors) INLINE {
+        constexpr int V = decltype(vectors)::value;
+        lanes s[N * V];
+        few<N * V>([&](int i) INLINE { s[i] = load(raw[i / V] + at + i % V * LANES); });
+        tanh(s);
+        few<N * V>([&](int i) INLINE { store(raw[i / V] + at + i % V * LANES, s[i]); });
+        few<N * V>([&](int i) INLINE { s[i] = s[i] * power; });
+        exp2(s);
+        few<N * V>([&](int i) INLINE { store(factor[i / V] + at + i % V * LANES, s[i]); });
+    });
+}

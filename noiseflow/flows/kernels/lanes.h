@@ -246,7 +246,7 @@ template <class Block> [[gnu::always_inline]] static inline void in_blocks(long 
 
 // sums(i, v, u, o) = Σ input(i)[y + v][x + u] · of_out(from + o)[y + 1][x + 1] over a padded image of height × width.
 template <int IN, int OUT>
-static void conv_of_weight(Rows &input, Rows &of_out, long height, long width, float *sums, int from = 0) {
+[[gnu::noinline]] static void conv_of_weight(Rows &input, Rows &of_out, long height, long width, float *sums, int from = 0) {
     for (int i = 0; i < IN; ++i)
         for (int v = 0; v < 3; ++v) {
             lanes acc[3][OUT] = {};
