@@ -1,11 +1,11 @@
-"""Tables in pages of docs/ that a tool makes."""
+"""Tables and paragraphs in pages of docs/ that a tool makes."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-__all__ = ["put_table", "table"]
+__all__ = ["put_between", "put_table", "table"]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -30,3 +30,20 @@ def put_table(page: Path, columns: Sequence[str], rows: Sequence[Sequence[str]])
     lines = after.splitlines(keepends=True)
     end = next((index for index, line in enumerate(lines) if not line.startswith("|")), len(lines))
     page.write_text(before + new + "".join(lines[end:]), encoding="utf-8")
+
+
+def put_between(page: Path, name: str, new: str) -> None:
+    """Put text in the place of what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` on the page.
+
+    Raises
+    ------
+    click.ClickException
+        The page has no such pair of marks, or several.
+    """
+    text = page.read_text(encoding="utf-8")
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise click.ClickException(f"{page}: expected one pair of marks {start.strip()} and {end}")
+    before, rest = text.split(start)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{start}\n{new.strip()}\n\n{end}{after}", encoding="utf-8")

@@ -3,6 +3,8 @@
 import base64
 import io
 import os
+import re
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from noiseflow.calibrate.facts import said
 from noiseflow.calibrate.gain_law import law_of
 from noiseflow.calibrate.measured import Calibration, Evidence
 from noiseflow.calibrate.profile import QUANTITIES, Profile, Setting
@@ -24,12 +27,10 @@ table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;
 td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,28rem),1fr));gap:.5rem}
 img{width:100%;max-width:34rem}td:first-child{min-width:8rem}.caution{background:#fff4d6;padding:.4rem .8rem}
-@media(max-width:40rem){td,th{padding:.2rem .3rem;font-size:13px}}"""
+@media(max-width:40rem){td,th{padding:.2rem .15rem;font-size:12px}td:first-child{min-width:5.5rem}
+th.n,td.n:nth-child(3){white-space:normal}}"""
 
 MOST_TICKS = 8
-
-FACT_UNITS = {"_cycles_per_pixel": "cycles/pixel", "_percent": "%", "_dn": "DN", "_e": "e-"}
-"""What the end of a fact's name says of its unit."""
 
 
 def write_page(calibration: Calibration, path: str | Path) -> None:
@@ -56,7 +57,7 @@ def write_page(calibration: Calibration, path: str | Path) -> None:
     for setting in profile.settings:
         parts.append(f"<h2>ISO {setting.iso:g}, plane {setting.plane} ({setting.kind})</h2>")
         parts += [f"<p class='caution'>{escape(caution)}</p>" for caution in setting.cautions]
-        parts.append(_table(setting))
+        parts += _tables(setting)
         shown = calibration.evidence.get((setting.iso, setting.plane))
         if shown is not None:
             parts += _figures(setting, shown)
@@ -66,30 +67,35 @@ def write_page(calibration: Calibration, path: str | Path) -> None:
     os.replace(partial, path)
 
 
-def _table(setting: Setting) -> str:
-    rows = []
+def _tables(setting: Setting) -> list[str]:
+    """What has an error bar, and below it what has none."""
+    measured = []
     for name, estimate in setting.estimates.items():
         low, high = estimate.interval
-        rows.append(
-            f"<tr><td>{escape(QUANTITIES[name].meaning)}</td><td class='n'>{estimate.value:.5g}</td>"
-            f"<td class='n'>{float(f'{estimate.standard_error:.2g}'):g}</td><td class='n'>{low:.5g} … {high:.5g}</td>"
-            f"<td>{escape(estimate.unit)}</td></tr>"
-        )
-    for name, value in setting.facts.items():
-        end = next((end for end in FACT_UNITS if name.endswith(end)), "")
-        rows.append(
-            f"<tr><td>{escape(name.removesuffix(end).replace('_', ' '))}</td><td class='n'>{escape(_short(value))}</td>"
-            f"<td></td><td></td><td>{FACT_UNITS.get(end, '')}</td></tr>"
-        )
-    names = ("quantity", "value", "standard error", "95 % interval", "unit")
-    head = "".join(f"<th{' class=n' if 0 < index < 4 else ''}>{name}</th>" for index, name in enumerate(names))
-    return f"<div class='wide'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
+        value = str(estimate).removesuffix(estimate.unit)
+        measured.append((QUANTITIES[name].meaning, value, f"{low:.4g} … {high:.4g}", estimate.unit))
+    facts = [said(name, value) for name, value in setting.facts.items()]
+    tables = []
+    if measured:
+        tables.append(_table(("quantity", "value ± standard error", "95 % interval", "unit"), measured))
+    if facts:
+        tables.append(_table(("without an error bar", "value", "unit"), facts))
+    return tables
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(_short(item) for item in value) or "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """First and last column to the left, numbers between them to the right."""
+    inner = range(1, len(head) - 1)
+    lines = [
+        "".join(f"<{kind}{' class=n' if index in inner else ''}>{_signs(cell)}</{kind}>" for index, cell in cells)
+        for kind, cells in [("th", enumerate(head)), *(("td", enumerate(row)) for row in rows)]
+    ]
+    return f"<div class='wide'><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
+
+
+def _signs(text: str) -> str:
+    """HTML of a cell, with real minus signs and e⁻."""
+    return escape(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻"))
 
 
 def _images(*panels: Any) -> str:

@@ -24,6 +24,7 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: 
     noiseflow calibrate EMVA1288_ReferenceSet_001_CCD_12Bit/ --out ccd.json
     """  # noqa: D301
     from noiseflow.calibrate import calibrate as run
+    from noiseflow.calibrate.facts import said
     from noiseflow.errors import DataError
 
     if out.exists() and not overwrite:
@@ -36,9 +37,10 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: 
         click.echo(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
             low, high = estimate.interval
-            click.echo(f"  {name:26} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}")
+            click.echo(f"  {name:29} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}")
         for name, value in setting.facts.items():
-            click.echo(f"  {name:26} {value}")
+            _, text, unit = said(name, value)
+            click.echo(f"  {name:29} {text} {unit}".rstrip())
     if report is not None:
         from noiseflow.calibrate.report import write_page
 

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 
 from noiseflow.progress import Progress
 
@@ -21,6 +18,11 @@ SECONDS_BETWEEN_LINES = 10.0
 def shown(title: str, unit: str) -> Iterator[Progress]:
     """Show the progress of one piece of work, with its rate in units a second and its ETA."""
     if sys.stderr.isatty():
+        # A log needs none of it, and it takes as long to import as all that the command line needs beside it.
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
         with RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

@@ -18,12 +18,13 @@ from noiseflow.evaluate.baselines import baselines
 from noiseflow.evaluate.benchmark_page import write_results
 from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, DataSpec, ModelChoice, digest
 from noiseflow.evaluate.codes_score import CodesLikelihood
-from noiseflow.evaluate.evaluation import Evaluation, evaluate
+from noiseflow.evaluate.evaluation import evaluate
 from noiseflow.evaluate.fitness import iso_cost, measured
 from noiseflow.evaluate.likelihood import Likelihood
 from noiseflow.evaluate.marginal_score import Marginal
 from noiseflow.evaluate.metric import LIKELIHOODS, ORACLE, as_json
 from noiseflow.evaluate.report import write_report
+from noiseflow.evaluate.result import Evaluation
 from noiseflow.evaluate.two_sample import TwoSample
 from noiseflow.fit.fit import FitSettings, fit, spec_for
 from noiseflow.models import NoiseModel, load

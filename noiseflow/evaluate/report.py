@@ -12,9 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from noiseflow._version import __version__
 from noiseflow.errors import DataError
 from noiseflow.evaluate.drawing import pens_for
-from noiseflow.evaluate.evaluation import Evaluation
 from noiseflow.evaluate.examples import draw
 from noiseflow.evaluate.metric import DATA, LIKELIHOODS, Finding, Record, as_json
+from noiseflow.evaluate.result import Evaluation
 from noiseflow.evaluate.words import count, percent
 
 __all__ = ["FILES", "page", "write_report"]

@@ -259,7 +259,8 @@ class DistillObjective:
         rng = np.random.default_rng((self.settings.seed, place.step, 0))
         cond = self.train(rng, self.settings.batch).resolve(self.teacher.cameras)
         own = place.share(self.settings.batch)
-        return Conditions(*(each[own].to(self.device) for each in (cond.clean, cond.isos, cond.camera_indices)))
+        clean, iso, camera = (each[own].to(self.device) for each in (cond.clean, cond.isos, cond.camera_indices))
+        return Conditions(clean, iso, camera)
 
     def count(self, place: Place) -> int:
         """Clean patches of a step."""

@@ -114,6 +114,8 @@ def fit(
         The data holds NaN, or the likelihood was not finite in several steps.
     """
     settings = settings or FitSettings()
+    # What no model can be built from leaves the run alone that `out` may hold.
+    build(spec)
     with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
         return _fit(store, spec, settings, sitting)
 
@@ -153,7 +155,7 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, sitting: Sittin
         settings = replace(settings, batch=batch)
         look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
         length = Length(settings.epochs * look, look, batch)
-        state = sitting.train(model, objective, settings, length, _must_match(store, spec, settings))
+        state = sitting.train(model, objective, settings, length, _must_match(store, model.spec, settings))
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(sitting.out, model, start, state.best, state.best_epoch, state.epoch, sitting.seconds)

@@ -126,6 +126,8 @@ def fit_pairs(
     settings, pair_settings = settings or FitSettings(), pair_settings or PairSettings()
     if settings.objective != "continuous":
         raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
+    # What no model can be built from leaves the run alone that `out` may hold.
+    build(spec)
     with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
         return _fit_pairs(store, spec, settings, pair_settings, sitting)
 
@@ -146,7 +148,9 @@ def _fit_pairs(
     start = objective.judged(both)
     look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
     length = Length(settings.epochs * look, look, batch)
-    state = sitting.train(both, objective, settings, length, _must_match(store, spec, settings, pair_settings))
+    state = sitting.train(
+        both, objective, settings, length, _must_match(store, both.model.spec, settings, pair_settings)
+    )
     found = objective.judged(both.eval())
     both.cpu()
     result = PairResult(

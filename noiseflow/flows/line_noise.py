@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.errors import ModelError
+from noiseflow.flows.camera_lines import line_sums, whitened, with_offsets
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso import at_iso
+from noiseflow.flows.light import Light, ReadOffset
+from noiseflow.flows.native import Kernels
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
 
 __all__ = ["LineNoise"]
@@ -42,7 +45,8 @@ class LineNoise(Transform):
     axis : str
         ``"row"`` or ``"column"``.
     direction : callable, optional
-        From conditions to d, shape (B, C, H, W); ones without it.
+        From conditions to d, shape (B, C, H, W); ones without it.  For rows and `ReadOffset` there are
+        kernels.
     start : float
         Starting r.
     """
@@ -81,6 +85,10 @@ class LineNoise(Transform):
 
     def sums(self, x: Tensor, cond: Conditions) -> Tensor:
         """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
+        found = None if torch.is_grad_enabled() else self._kernels(x, cond)
+        if found is not None:
+            kernels, light, side = found
+            return line_sums(kernels, x, light, side)[:, :, :, None, :, None]
         d = self.unit_offset(x, cond)
         return torch.stack([term.sum(self.along, keepdim=True) for term in (d * x.reshape(d.shape), d.square())])
 
@@ -130,6 +138,10 @@ class LineNoise(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
+        found = self._kernels(x, cond)
+        if found is not None:
+            kernels, light, side = found
+            return whitened(kernels, x, light, self.variance(cond)[:, 0, 0, 0, 0], side)
         d, projection, variance, q = self.parts(x, cond)
         root = (1 + q).sqrt()
         z = x - (d * projection * variance / (root * (1 + root))).reshape(x.shape)
@@ -141,10 +153,22 @@ class LineNoise(Transform):
 
     def inverse_of_part(self, z: Tensor, cond: Conditions, sums: Tensor) -> Tensor:
         """Latent to data of a part of a frame, given the `sums` of its lines over the whole frame."""
-        d, variance = self.unit_offset(z, cond), self.variance(cond)
+        variance = self.variance(cond)
         projection, square = sums.unbind()
-        q = variance * square
-        return z + (d * projection * variance / (1 + (1 + q).sqrt())).reshape(z.shape)
+        offsets = projection * variance / (1 + (1 + variance * square).sqrt())
+        found = None if torch.is_grad_enabled() else self._kernels(z, cond)
+        if found is not None:
+            kernels, light, side = found
+            return with_offsets(kernels, z, light, offsets[:, :, 0, :, 0], side)
+        return z + (self.unit_offset(z, cond) * offsets).reshape(z.shape)
+
+    def _kernels(self, x: Tensor, cond: Conditions) -> tuple[Kernels, Light, int] | None:
+        """Kernels, the light they take, and how many planes share a row; None where there are none."""
+        if not (self.whole_rows and isinstance(self.direction, ReadOffset)):
+            return None
+        light = self.direction.light(cond)
+        kernels = light.kernels("lines", x)
+        return None if kernels is None else (kernels, light, self.cells[1])
 
 
 def _numbered(bands: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Skewed noise of few photo-electrons made normal, by its own first four moments."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -9,8 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from noiseflow.flows.camera_shape import latent_of, value_of
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso import at_iso
+from noiseflow.flows.light import Light, Moments, ShotMoments
+from noiseflow.flows.native import Kernels
 from noiseflow.flows.transform import Transform, sum_per_sample
 
 __all__ = ["LEAST_REST", "SinhArcsinh"]
@@ -24,9 +27,6 @@ DEGREE = 4
 
 NODES = 64
 """Of the Gauss–Hermite rule for moments."""
-
-Moments = Callable[[Conditions], tuple[Tensor, Tensor]]
-"""From conditions to skewness and excess kurtosis, each (B, C, H, W)."""
 
 
 class SinhArcsinh(Transform):
@@ -45,7 +45,8 @@ class SinhArcsinh(Transform):
     cameras : int
     isos : sequence of float
     moments : callable
-        From conditions to γ and κ; |γ| is held below 1, κ − γ² between −0.3 and 1.5.
+        From conditions to γ and κ; |γ| is held below 1, κ − γ² between −0.3 and 1.5.  For `ShotMoments`
+        there are kernels.
 
     References
     ----------
@@ -65,10 +66,14 @@ class SinhArcsinh(Transform):
         self.register_buffer("polynomials", torch.from_numpy(_by_moments()), persistent=False)
         self.register_buffer("spreads", torch.from_numpy(_spreads()), persistent=False)
 
+    def factor(self, cond: Conditions) -> Tensor:
+        """On the skewness, (B,)."""
+        return at_iso(self.skewness[cond.camera_indices], self.log_isos.to(self.skewness.dtype), cond.isos)
+
     def parameters_at(self, cond: Conditions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """ε, log δ, μ and τ, each (B, C, H, W)."""
         skew, excess = self.moments(cond)
-        factor = at_iso(self.skewness[cond.camera_indices], self.log_isos.to(skew.dtype), cond.isos)
+        factor = self.factor(cond).to(skew.dtype)
         skew = (factor[:, None, None, None] * skew).clamp(-MOST_SKEW, MOST_SKEW)
         square = skew.square()
         rest = (excess - square).clamp(LEAST_REST, MOST_REST)
@@ -83,6 +88,9 @@ class SinhArcsinh(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
+        found = self._kernels(x, cond)
+        if found is not None:
+            return latent_of(found[0], "skew", x, *found[1:])
         shift, log_delta, mean, deviation = self.parameters_at(cond)
         scaled = mean + deviation * x
         z = (log_delta.exp() * scaled.asinh() - shift).sinh()
@@ -92,8 +100,21 @@ class SinhArcsinh(Transform):
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
+        found = None if torch.is_grad_enabled() else self._kernels(z, cond)
+        if found is not None:
+            return value_of(found[0], "skew", z, *found[1:])
         shift, log_delta, mean, deviation = self.parameters_at(cond)
         return (((z.asinh() + shift) * (-log_delta).exp()).sinh() - mean) / deviation
+
+    def _kernels(self, x: Tensor, cond: Conditions) -> tuple[Kernels, Light, Sequence[Tensor], Sequence[Tensor]] | None:
+        """Kernels and what they take, or None where there are none."""
+        if not isinstance(self.moments, ShotMoments):
+            return None
+        light = self.moments.light(cond)
+        kernels = light.kernels("shape", x)
+        if kernels is None:
+            return None
+        return kernels, light, (self.factor(cond), self.moments.kurtosis(cond)), (self.polynomials, self.spreads)
 
 
 def _horner(coefficients: Tensor, x: Tensor) -> Tensor:

@@ -1,18 +1,18 @@
 """Shot and read noise of a calibrated camera, continuous in ISO and per plane."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows.camera_lines import scaled, unscaled
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso import at_iso
+from noiseflow.flows.light import FLOOR, Light
 from noiseflow.flows.transform import Transform, sum_per_sample
 
 __all__ = ["FLOOR", "ShotReadScale"]
-
-FLOOR = 0.1
-"""Least variance as a part of β₂, for clean estimates below black."""
 
 
 class ShotReadScale(Transform):
@@ -27,6 +27,8 @@ class ShotReadScale(Transform):
     planes, cameras : int
     isos : sequence of float
         Fitted ISOs, rising.
+    tells : bool
+        Whether other transforms of its flow are told of its `light`, computed once for all.
 
     References
     ----------
@@ -37,8 +39,9 @@ class ShotReadScale(Transform):
     elementwise = True
     log_isos: Tensor
 
-    def __init__(self, planes: int, cameras: int, isos: Sequence[float]) -> None:
+    def __init__(self, planes: int, cameras: int, isos: Sequence[float], *, tells: bool = False) -> None:
         super().__init__()
+        self.tells = tells
         self.log_beta1 = nn.Parameter(torch.full((cameras, len(isos)), -7.0))
         self.log_beta2 = nn.Parameter(torch.full((cameras, len(isos)), -14.0))
         self.plane_beta1 = nn.Parameter(torch.zeros(cameras, planes))
@@ -55,32 +58,44 @@ class ShotReadScale(Transform):
         )
         return beta1, beta2
 
+    def light(self, cond: Conditions) -> Light:
+        """Clean signal and betas: those that the conditions carry, if they are of this clean signal."""
+        if self.tells and cond.light is not None and cond.light.clean is cond.clean:
+            return cond.light
+        return Light(cond.clean, *self.betas(cond))
+
+    def told(self, cond: Conditions) -> Conditions:
+        """The conditions with the light, if it `tells`."""
+        if not self.tells:
+            return cond
+        light = Light(cond.clean, *self.betas(cond))
+        return replace(cond, light=replace(light, known=light.features()))
+
     def variance(self, cond: Conditions) -> Tensor:
         """s², shape (B, C, H, W)."""
-        beta1, beta2 = self.betas(cond)
-        return torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
+        return self.light(cond).variance()
 
     def read_share(self, cond: Conditions) -> Tensor:
         """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
-        return self.betas(cond)[1] / self.variance(cond)
+        return self.light(cond).read_share()
 
     def shot_moments(self, cond: Conditions) -> tuple[Tensor, Tensor]:
-        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W).
-
-        A Poisson variable's cumulants are all equal: of K·Poisson(y/K) the third is K²y, the
-        fourth K³y, and normal read noise adds none; γ = β₁²y/s³, κ = β₁³y/s⁴.
-        """
-        beta1, beta2 = self.betas(cond)
-        variance = torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
-        # The shot noise's share, and the variance of one electron in units of s².
-        share, electron = (beta1 * cond.clean / variance).clamp(min=0), beta1.square() / variance
-        return share * electron.sqrt(), share * electron
+        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W)."""
+        return self.light(cond).shot_moments()
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        variance = self.variance(cond)
+        light = self.light(cond)
+        kernels = light.kernels("lines", x)
+        if kernels is not None:
+            return scaled(kernels, x, light)
+        variance = light.variance()
         return x * variance.rsqrt(), -0.5 * sum_per_sample(variance.log())
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        return z * self.variance(cond).sqrt()
+        light = self.light(cond)
+        kernels = None if torch.is_grad_enabled() else light.kernels("lines", z)
+        if kernels is not None:
+            return unscaled(kernels, z, light)
+        return z * light.variance().sqrt()

@@ -8,8 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from noiseflow.flows.camera_shape import latent_of, value_of
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso import at_iso
+from noiseflow.flows.light import Light, ReadShare
+from noiseflow.flows.native import Kernels
 from noiseflow.flows.shape import LEAST_REST
 from noiseflow.flows.transform import Transform, sum_per_sample
 
@@ -38,7 +41,8 @@ class CubicTails(Transform):
     cameras : int
     isos : sequence of float
     weight : callable, optional
-        From conditions to the read noise's share, shape (B, C, H, W); 1 without it.
+        From conditions to the read noise's share, shape (B, C, H, W); 1 without it.  For `ReadShare`
+        there are kernels.
 
     References
     ----------
@@ -58,11 +62,14 @@ class CubicTails(Transform):
         self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
         self.register_buffer("series", torch.from_numpy(_cubic_by_excess()), persistent=False)
 
+    def read_excess(self, cond: Conditions) -> Tensor:
+        """κ of the read noise by itself, (B,)."""
+        knots = self.log_isos.to(self.kurtosis.dtype)
+        return at_iso(self.kurtosis[cond.camera_indices], knots, cond.isos).clamp(LEAST_REST, MOST_EXCESS)
+
     def excess(self, cond: Conditions) -> Tensor:
         """κ of the read noise as a part of all noise, broadcastable to (B, C, H, W)."""
-        knots = self.log_isos.to(self.kurtosis.dtype)
-        table = at_iso(self.kurtosis[cond.camera_indices], knots, cond.isos).clamp(LEAST_REST, MOST_EXCESS)
-        excess = table[:, None, None, None]
+        excess = self.read_excess(cond)[:, None, None, None]
         return excess if self.weight is None else excess * self.weight(cond).clamp(max=1).square()
 
     def cubic(self, cond: Conditions) -> Tensor:
@@ -75,6 +82,9 @@ class CubicTails(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
+        found = self._kernels(x, cond)
+        if found is not None:
+            return latent_of(found[0], "tails", x, *found[1:])
         a = self.cubic(cond)
         root, spread = (3 * a).sqrt(), (1 + a * (6 + 15 * a)).sqrt()
         z = 2 / root * ((1.5 * root * spread * x).asinh() / 3).sinh()
@@ -82,8 +92,19 @@ class CubicTails(Transform):
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
+        found = None if torch.is_grad_enabled() else self._kernels(z, cond)
+        if found is not None:
+            return value_of(found[0], "tails", z, *found[1:])
         a = self.cubic(cond)
         return z * (1 + a * z.square()) / (1 + a * (6 + 15 * a)).sqrt()
+
+    def _kernels(self, x: Tensor, cond: Conditions) -> tuple[Kernels, Light, Sequence[Tensor], Sequence[Tensor]] | None:
+        """Kernels and what they take, or None where there are none."""
+        if not isinstance(self.weight, ReadShare):
+            return None
+        light = self.weight.light(cond)
+        kernels = light.kernels("shape", x)
+        return None if kernels is None else (kernels, light, (self.read_excess(cond),), (self.series,))
 
 
 @cache

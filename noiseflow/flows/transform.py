@@ -37,6 +37,10 @@ class Transform(nn.Module, ABC):
         """Receptive radius of `inverse`, in pixels of a plane."""
         return self.reach
 
+    def told(self, cond: Conditions) -> Conditions:
+        """The conditions with what the other transforms of a flow are told by this one."""
+        return cond
+
     @abstractmethod
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent.

@@ -32,13 +32,18 @@ class ResidualFlow(FlowModel):
     weights (0).
     """
 
+    options: tuple[str, ...] = ("width", "unknown_camera", "seed")
+
     period: int = 1
     """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
+
+    tells_light: bool = False
+    """Whether the transforms after the head are told what it finds of the light."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
-        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos)
+        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, tells=self.tells_light)
         self.flow = Flow([head, *self.residual(head, spec, generator)])
 
     @abstractmethod

@@ -188,6 +188,7 @@ def patches_at(
     """
     starts = np.flatnonzero(np.diff(corners[:, 0], prepend=-1)) if len(corners) else np.empty(0, np.intp)
     found = np.empty((0, planes, size, size), dtype)
+    line = np.dtype((np.void, size * dtype.itemsize))
     for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(corners)], strict=True):
         top, columns = int(corners[start, 0]), corners[start:stop, 1].astype(np.intp)
         if len(found) != len(columns):
@@ -198,7 +199,10 @@ def patches_at(
             values = rows(plane, slice(top, top + size))
             if together:
                 strip = values[:, columns[0] : columns[0] + size * len(columns)]
-                found[:, plane] = strip.reshape(size, len(columns), size).swapaxes(0, 1)
+                if strip.dtype != dtype or strip.strides[1] != dtype.itemsize:
+                    strip = np.ascontiguousarray(strip, dtype)
+                # A patch's line is moved as one thing, not pixel by pixel.
+                found.view(line)[:, plane, :, 0] = strip.view(line).T
             else:
                 for patch, left in zip(found, columns.tolist(), strict=True):
                     patch[plane] = values[:, left : left + size]

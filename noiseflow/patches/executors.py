@@ -5,19 +5,23 @@ import multiprocessing
 import multiprocessing.context
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from noiseflow.errors import NoiseflowError
 
-__all__ = ["InThisProcess", "Pool", "executor", "processors"]
+__all__ = ["SMALL_BYTES", "InThisProcess", "Pool", "executor", "processors", "start_ahead"]
 
 
 SECONDS_TO_ANSWER = 10.0
 """Of a Dask scheduler."""
+
+SMALL_BYTES = 1 << 26
+"""Sources of less than 64 MiB are read in this process: others would take longer to start."""
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`."""
@@ -86,7 +90,45 @@ def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _starting() -> multiprocessing.context.BaseContext:
+def start_ahead(sources: Iterable[Path], jobs: int | None = None, modules: Sequence[str] = ()) -> None:
+    """Begin to start the process that others are copied from, if an ingest of these sources is likely to want any.
+
+    It imports what the work needs, while this process does so too.
+
+    Parameters
+    ----------
+    sources : iterable of Path
+        Files and folders; what cannot be read is not counted.
+    jobs : int, optional
+        Processes wanted; as the sizes of the sources say if None.
+    modules : sequence of str
+        What is likely to be wanted beside, and takes long to import.
+    """
+    context = _starting(modules)
+    if context.get_start_method() == "forkserver" and ((jobs or 1) > 1 or (jobs is None and _large(sources))):
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+
+def _large(sources: Iterable[Path]) -> bool:
+    size = 0
+    for file in (file for source in sources for file in _files(source)):
+        with suppress(OSError):
+            size += file.stat().st_size
+        if size >= SMALL_BYTES:
+            return processors() > 1
+    return False
+
+
+def _files(source: Path) -> Iterator[Path]:
+    if not source.is_dir():
+        yield source
+    for folder, _, names in os.walk(source):
+        yield from (Path(folder, name) for name in names)
+
+
+def _starting(modules: Sequence[str] = ()) -> multiprocessing.context.BaseContext:
     """How processes are started: as copies of one that has imported what the work needs, and done nothing yet.
 
     Copies of this one would inherit the threads of torch, HDF5 and OpenMP half-way through their work.
@@ -94,7 +136,7 @@ def _starting() -> multiprocessing.context.BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["noiseflow.patches.work"])
+    context.set_forkserver_preload(["noiseflow.patches.work", *modules])
     return context
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import threading
 import weakref
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.errors import DataError, StoreError
+from noiseflow.patches.crc import crc32
 from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, SCHEMA, SHARED, SPLITS
 from noiseflow.patches.shared import mean_of_others
 from noiseflow.patches.writer import partial_folder
@@ -318,9 +318,9 @@ class PatchStore:
             return
         expected = self.table["crc32"][rows].tolist()
         for index in new.tolist():
-            found = zlib.crc32(noisy[index].data)
+            found = crc32(noisy[index].data)
             if clean is not None:
-                found = zlib.crc32(clean[index].data, found)
+                found = crc32(clean[index].data, found)
             if found != expected[index]:
                 raise StoreError(
                     f"{self.path}: cannot read patch {int(rows[index])}: its checksum differs; the file is damaged, "
@@ -330,7 +330,7 @@ class PatchStore:
 
     def _check_means(self, at: NDArray[Any], means: NDArray[Any]) -> None:
         new = np.flatnonzero(~self._mean_checked[at])
-        bad = [index for index in new.tolist() if zlib.crc32(means[index].data) != self._mean_crc[at[index]]]
+        bad = [index for index in new.tolist() if crc32(means[index].data) != self._mean_crc[at[index]]]
         if bad:
             raise StoreError(
                 f"{self.path}: cannot read mean {int(at[bad[0]])}: its checksum differs; the file is damaged, "

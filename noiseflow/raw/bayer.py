@@ -131,11 +131,15 @@ def one_plane(mosaic: NDArray[Any], offset: tuple[int, int]) -> NDArray[Any]:
     """
     row, column = offset
     height, width = (length // 2 for length in mosaic.shape)
-    if mosaic.dtype != np.uint16 or sys.byteorder != "little" or not mosaic.flags.c_contiguous or not width:
-        return mosaic[row : 2 * height : 2, column : 2 * width : 2]
-    # Halves of 32-bit words take the processor half the time of every second number.
-    words = mosaic[row : 2 * height : 2, : 2 * width].view(np.uint32)
-    return np.asarray((words >> 16 if column else words).astype(np.uint16))
+    pixels = mosaic[row : 2 * height : 2]
+    if mosaic.dtype != np.uint16 or sys.byteorder != "little" or mosaic.strides[1] != 2 or not width:
+        return pixels[:, column : 2 * width : 2]
+    # Lower halves of 32-bit words take the processor a third of the time of every second number.
+    plane = np.empty((height, width), np.uint16)
+    paired = width - column
+    np.copyto(plane[:, :paired], pixels[:, column : column + 2 * paired].view(np.uint32), casting="unsafe")
+    plane[:, paired:] = pixels[:, column + 2 * paired : 2 * width]
+    return plane
 
 
 def unpack(planes: NDArray[Any], cfa: str) -> NDArray[Any]:

@@ -1,11 +1,15 @@
 """The whole way from a source to a profile, on real data."""
 
+import html
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from noiseflow.calibrate import calibrate, fit_gain_law, read_profile
+from noiseflow.calibrate.facts import FACTS
+from noiseflow.calibrate.report import write_page
 from noiseflow.errors import DataError
 
 
@@ -130,3 +134,15 @@ def test_a_damaged_profile_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(DataError, match=r"camera\.json"):
         read_profile(path)
+
+
+def test_every_fact_of_the_reference_set_has_words_and_stands_on_its_page(reference, tmp_path):
+    calibration, _ = reference
+    (setting,) = calibration.profile.settings
+    assert setting.facts.keys() <= FACTS.keys()
+    write_page(calibration, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(FACTS[name].meaning in html.unescape(page) for name in setting.facts)
+    assert "e-</td>" not in page
+    assert re.search(r">-\d", page) is None
+    assert ">−0.0" in page

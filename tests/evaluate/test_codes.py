@@ -11,9 +11,9 @@ from scipy import stats
 from noiseflow.evaluate import evaluate
 from noiseflow.evaluate.codes_score import CodesLikelihood
 from noiseflow.evaluate.estimate import Estimate
-from noiseflow.evaluate.evaluation import Evaluation
 from noiseflow.evaluate.metric import Finding
 from noiseflow.evaluate.report import page
+from noiseflow.evaluate.result import Evaluation
 
 COARSE = 0.1
 """Factor on the σ of the test's camera: 0.8 DN in the dark."""

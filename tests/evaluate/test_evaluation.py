@@ -10,6 +10,7 @@ from noiseflow.evaluate import evaluate
 from noiseflow.evaluate import evaluation as module
 from noiseflow.evaluate.report import page
 from noiseflow.evaluate.survey import signal_dn
+from noiseflow.models.model import NoiseModel
 from noiseflow.patches.schema import SPLITS, fields
 from noiseflow.patches.store import PatchStore
 from noiseflow.patches.writer import StoreWriter
@@ -213,7 +214,7 @@ def test_an_iso_without_any_noise_is_null_and_does_not_stop_the_rest(workshop: A
 # Bad input ------------------------------------------------------------------------------------------------------
 
 
-class Flat(module.NoiseModel):
+class Flat(NoiseModel):
     """White Gaussian noise of one σ, normalised."""
 
     def __init__(self, sigma: float) -> None:

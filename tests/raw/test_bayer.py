@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noiseflow.errors import RawError
-from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets, pack, unpack
+from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets, one_plane, pack, unpack
 
 CELLS = st.integers(1, 6)
 
@@ -41,3 +41,22 @@ def test_odd_or_empty_size_is_refused(shape: tuple[int, int]) -> None:
 def test_other_pattern_is_refused_by_name() -> None:
     with pytest.raises(RawError, match="RGBW"):
         pack(np.zeros((2, 2)), "RGBW")
+
+
+@given(
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.sampled_from(["<u2", ">u2", "u1", "<u4", "<f4"]),
+    st.integers(0, 3),
+    st.sampled_from([slice(None), slice(None, None, 2), slice(None, None, -1)]),
+)
+def test_one_plane_is_every_second_pixel_of_every_second_row(
+    height: int, width: int, dtype: str, cut: int, columns: slice
+) -> None:
+    # Views into a larger array, in steps and from odd places too, as of a sensor with a border.
+    mosaic = (1000 * np.arange(height + cut)[:, None] + 7 * np.arange(width + cut)).astype(dtype)[cut:, cut:][
+        :, columns
+    ]
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        even = mosaic[: mosaic.shape[0] // 2 * 2, : mosaic.shape[1] // 2 * 2]
+        assert np.array_equal(one_plane(mosaic, (row, column)), even[row::2, column::2])

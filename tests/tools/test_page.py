@@ -3,7 +3,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tools.page import put_table, table
+from tools.page import put_between, put_table, table
 
 COLUMNS = ("what", "s")
 
@@ -26,3 +26,13 @@ def test_a_page_without_a_place_for_it_stays_as_it_is(tmp_path: Path, count: int
     with pytest.raises(click.ClickException, match=f"has {count} tables with the columns what, s"):
         put_table(page, COLUMNS, [("c", "4")])
     assert page.read_text(encoding="utf-8") == text
+
+
+def test_text_takes_the_place_of_what_stands_between_the_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n\n<!-- x -->\nold\n<!-- /x -->\n\nAfter.\n", encoding="utf-8")
+    for text in ("new", "newer\n"):
+        put_between(page, "x", text)
+    assert page.read_text(encoding="utf-8") == "Before.\n\n<!-- x -->\n\nnewer\n\n<!-- /x -->\n\nAfter.\n"
+    with pytest.raises(click.ClickException, match="one pair of marks <!-- y -->"):
+        put_between(page, "y", "text")

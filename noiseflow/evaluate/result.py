@@ -1,0 +1,187 @@
+"""What a scoring of models on a patch store found."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from noiseflow.evaluate.codes_score import CodesLikelihood
+from noiseflow.evaluate.examples import Example
+from noiseflow.evaluate.likelihood import Likelihood
+from noiseflow.evaluate.metric import LIKELIHOODS, Finding, Record, Score, TableRow, as_json
+from noiseflow.evaluate.words import join
+from noiseflow.units import NLL_UNIT
+
+__all__ = ["Data", "Evaluation"]
+
+FORMAT = 2
+"""Version of the layout of ``metrics.json``."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was scored.
+
+    Parameters
+    ----------
+    store : str
+        Path.
+    fingerprint : str
+        Of the store's content.
+    layout, pairing, split : str
+    patches, patches_in_split : int
+        Scored, and in the split.
+    patch_shape : tuple of int
+        (C, h, w).
+    frames : int
+        Distinct frames.
+    groups : int
+    group_is : str
+        What intervals rest on: ``"scene"`` or ``"frame"``, each at one camera and ISO.
+    close_values : int
+        Values of each source that the expensive measures looked at.
+    clipped : float
+        Part of the pixels at code 0 or at the white level.
+    cameras : tuple of str
+    isos : tuple of float
+    """
+
+    store: str
+    fingerprint: str
+    layout: str
+    pairing: str
+    split: str
+    patches: int
+    patches_in_split: int
+    patch_shape: tuple[int, int, int]
+    frames: int
+    groups: int
+    group_is: str
+    close_values: int
+    clipped: float
+    cameras: tuple[str, ...]
+    isos: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of models on a patch store.
+
+    Parameters
+    ----------
+    models : tuple of str
+        The first is under test, the others are baselines.
+    specs : mapping of str to mapping
+        Of each model, as JSON values.
+    data : Data
+    seed : int
+        Of the samples.
+    scores : mapping of str to Score
+        By the metric's name in `METRICS`.
+    examples : tuple of Example
+        Patches to look at.
+    notes : tuple of str
+        What the data or the models do not let anybody say.
+    """
+
+    models: tuple[str, ...]
+    specs: Mapping[str, Mapping[str, Any]]
+    data: Data
+    seed: int
+    scores: Mapping[str, Score]
+    examples: tuple[Example, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> str:
+        """Name of the model under test."""
+        return self.models[0]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The verdict, sentence by sentence."""
+        return tuple(finding for score in self.scores.values() for finding in score.findings(self.tested))
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one or two sentences."""
+        findings = self.findings
+        likelihood, codes = self.scores["likelihood"], self.scores["codes"]
+        assert isinstance(likelihood, Likelihood)
+        assert isinstance(codes, CodesLikelihood)
+        standing = _standing(self.tested, likelihood, codes)
+        checks = [finding for finding in findings if finding.measure not in (*LIKELIHOODS, "legacy_kl")]
+        bad = [finding for finding in checks if finding.level == "bad"]
+        unsettled = [finding for finding in checks if finding.level == "open"]
+        if bad:
+            names = join([NAMES.get(finding.measure, finding.measure) for finding in bad])
+            samples = f"Its samples are off in {len(bad)} of {len(checks)} checks: {names}."
+        elif unsettled:
+            names = join([NAMES.get(finding.measure, finding.measure) for finding in unsettled])
+            samples = f"Its samples pass {len(checks) - len(unsettled)} of {len(checks)} checks; not settled: {names}."
+        else:
+            samples = f"Its samples pass all {len(checks)} checks."
+        return f"{standing} {samples}"
+
+    def table(self) -> tuple[TableRow, ...]:
+        """The table of results."""
+        return tuple(row for score in self.scores.values() for row in score.table())
+
+    def records(self) -> tuple[Record, ...]:
+        """All numbers, flat: what ``metrics.csv`` holds."""
+        return tuple(record for score in self.scores.values() for record in score.records())
+
+    def to_json(self) -> str:
+        """All of it as JSON; what is not a number is null."""
+        content = {
+            "format": FORMAT,
+            "unit": NLL_UNIT,
+            "headline": self.headline,
+            "findings": self.findings,
+            "notes": self.notes,
+            "models": self.models,
+            "specs": self.specs,
+            "data": self.data,
+            "seed": self.seed,
+            "methods": {name: score.method for name, score in self.scores.items()},
+            "scores": self.scores,
+            "examples": self.examples,
+        }
+        return json.dumps(as_json(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+NAMES = {
+    "kl": "histogram",
+    "variance": "variance",
+    "skewness": "skewness",
+    "mean_variance": "variance by intensity",
+    "conditional": "distribution by intensity",
+    "tails": "tails",
+    "row_noise": "row noise",
+    "columns": "column noise",
+    "correlation": "spatial correlation",
+    "planes": "planes",
+    "temporal": "correlation in time",
+    "quantisation": "quantisation",
+    "calibration": "calibration of the density",
+    "two_sample": "two-sample test",
+}
+"""Measures in the words of the headline."""
+
+
+def _standing(tested: str, likelihood: Likelihood, codes: CodesLikelihood) -> str:
+    if tested not in likelihood.density:
+        return f"{tested} has no likelihood."
+    standing = codes.standing() if likelihood.coarse else likelihood.standing()
+    parts = [
+        f"{words} {join(list(names))}"
+        for words, names in (
+            ("better than", standing.better),
+            ("not told apart from", standing.equal),
+            ("worse than", standing.worse),
+        )
+        if names
+    ]
+    if not parts:
+        return f"{tested} is scored without a baseline."
+    return f"By likelihood {'of the integers ' if likelihood.coarse else ''}{tested} is {', '.join(parts)}."

@@ -1,0 +1,101 @@
+"""All that one run of `tools.bench` measures on a CPU."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tools.benching.loading import SIZES, Loading, loading
+from tools.benching.machine import Machine, machine
+from tools.benching.memory_of import peaks_of
+from tools.benching.subjects import DEFAULT, MODELS, Point
+from tools.benching.timing import Times, times_at
+
+__all__ = ["AXES", "FULL", "SWEPT", "TINY", "Found", "Size", "sweep"]
+
+SWEPT = tuple(name for name in MODELS if name != "physics_flow, eager")
+"""What is timed everywhere; the slowest only at the default size."""
+
+AXES = ("batch", "side", "couplings")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Where to measure.
+
+    Parameters
+    ----------
+    default : Point
+    values : dict of tuple of int
+        Of each of `AXES`, the default's own not among them.
+    memory : tuple of int
+        Batches.
+    load : tuple of (int, int)
+        Batch and side.
+    pixels : int
+        In the stores that are read.
+    """
+
+    default: Point
+    values: dict[str, tuple[int, ...]]
+    memory: tuple[int, ...]
+    load: tuple[tuple[int, int], ...]
+    pixels: int
+
+
+FULL = Size(
+    DEFAULT, {"batch": (8, 32, 1024), "side": (8, 16, 64), "couplings": (2, 4, 16)}, (8, 138, 1024), SIZES, 2**24
+)
+TINY = Size(Point(4, 8, 2), {"batch": (2,), "side": (4,), "couplings": (4,)}, (2, 4), ((2, 8), (4, 8), (4, 4)), 2**14)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run found.
+
+    Parameters
+    ----------
+    size : Size
+    times : dict of Point to Times
+        All that were timed with one thread.
+    two : Times
+        At the default size with two threads.
+    memory : dict of str to list
+        By name: MiB of sampling and training at each of the batches.
+    load : list of Loading
+    machine : Machine
+    """
+
+    size: Size
+    times: dict[Point, Times]
+    two: Times
+    memory: dict[str, list[dict[str, float]]]
+    load: list[Loading]
+    machine: Machine
+
+    def along(self, axis: str) -> list[Point]:
+        """The points on one axis, rising."""
+        start = self.size.default
+        points = [start, *(replace(start, **{axis: value}) for value in self.size.values[axis])]
+        return sorted(points, key=lambda point: int(getattr(point, axis)))
+
+
+def sweep(size: Size = FULL, tell: Callable[[str], object] = print, *, memory: bool = True) -> Found:
+    """Measure it all; tells of each part as it is begun."""
+    start = size.default
+    tell("machine")
+    can = machine() if size is FULL else machine(size=64, mib=1)
+    tell(f"{start}")
+    times = {start: times_at(start, MODELS)}
+    tell("two threads")
+    two = times_at(replace(start, threads=2), MODELS)
+    for axis in AXES:
+        for value in size.values[axis]:
+            point = replace(start, **{axis: value})
+            tell(f"{point}")
+            times[point] = times_at(point, SWEPT)
+    tell("reading")
+    read = loading(size.load, size.pixels)
+    peaks = {}
+    for name in SWEPT if memory else ():
+        tell(f"memory of {name}")
+        peaks[name] = peaks_of(name, [replace(start, batch=batch) for batch in size.memory])
+    return Found(size, times, two, peaks, read, can)
