@@ -145,8 +145,8 @@ def test_differences_are_paired_by_seed(spec: Path) -> None:
         for noise, gap in (("gaussian", -2.0), ("eld", -0.25), ("true noise", 0.0))
         for seed in range(2)
     }
-    assert differences(wanted, "dncnn", "eld", records).tolist() == [-0.25, -0.25]
-    rows = list(table(wanted, "dncnn", records))
+    assert differences(wanted, wanted.cameras[0], "dncnn", "eld", records).tolist() == [-0.25, -0.25]
+    rows = list(table(wanted, wanted.cameras[0], "dncnn", records))
     assert rows[3] == "| `eld` | 2 | 32.250 ± 3.536 | 0.9000 ± 0.0000 | -0.250 ± 0.000 |"
 
 
@@ -165,19 +165,19 @@ def test_the_verdict_hangs_on_the_interval_of_the_paired_differences(spec: Path,
     wanted = replace(read_spec(spec), seeds=len(gaps))
     records = {("dncnn", noise, seed): {"psnr": 30.0 + seed} for noise in ("true noise",) for seed in range(len(gaps))}
     records |= {("dncnn", "eld", seed): {"psnr": 30.0 + seed + gap} for seed, gap in enumerate(gaps)}
-    assert said in " ".join(verdict(wanted, "dncnn", records, "eld"))
+    assert said in " ".join(verdict(wanted, wanted.cameras[0], "dncnn", records, "eld"))
 
 
 def test_more_seeds_go_to_the_noises_that_are_named(spec: Path, tmp_path: Path) -> None:
-    spec.write_text('more_seeds = { eld = 4, "true noise" = 3 }\n' + SPEC, encoding="utf-8")
+    spec.write_text(SPEC + 'more_seeds = { eld = 4, "true noise" = 3 }\n', encoding="utf-8")
     wanted = read_spec(spec)
     cells = list(cells_of(wanted, [Place(wanted.cameras[0], tmp_path, tmp_path)]))
     # All noises have the first seeds before any has more.
     assert [(cell.noise, cell.seed) for cell in cells[6:]] == [("eld", 2), ("true noise", 2), ("eld", 3)]
     records = {("dncnn", cell.noise, cell.seed): {"psnr": 30.0 + cell.seed, "ssim": 0.9} for cell in cells}
-    assert len(differences(wanted, "dncnn", "eld", records)) == 3
-    assert len(differences(wanted, "dncnn", "gaussian", records)) == 2
-    spec.write_text("more_seeds = { nlf = 4 }\n" + SPEC, encoding="utf-8")
+    assert len(differences(wanted, wanted.cameras[0], "dncnn", "eld", records)) == 3
+    assert len(differences(wanted, wanted.cameras[0], "dncnn", "gaussian", records)) == 2
+    spec.write_text(SPEC + "more_seeds = { nlf = 4 }\n", encoding="utf-8")
     with pytest.raises(DataError, match="more_seeds names nlf"):
         read_spec(spec)
 

@@ -86,8 +86,8 @@ def section(spec: Spec, camera: CameraSpec, sensor: Sensor, records: Records) ->
     before = [scores(noisy, clean) for clean, noisy, _ in held_out(sensor)]
     for network in camera.networks:
         yield from ["", f"### {TITLES.get(network, network)}", ""]
-        yield from table(spec, network, records, before)
-        yield from verdict(spec, network, records)
+        yield from table(spec, camera, network, records, before)
+        yield from verdict(spec, camera, network, records)
 
 
 def drawn(spec: Spec, sensor: Sensor) -> Iterator[str]:
@@ -104,9 +104,9 @@ def drawn(spec: Spec, sensor: Sensor) -> Iterator[str]:
         yield f"| {name} | {of.dark_dn:.2f} | {of.kurtosis:.2f} | {of.bright_dn:.2f} | {of.row_dn:.3f} |"
 
 
-def differences(spec: Spec, network: str, noise: str, records: Records) -> NDArray[np.float64]:
+def differences(spec: Spec, camera: CameraSpec, network: str, noise: str, records: Records) -> NDArray[np.float64]:
     """PSNR in dB less that of the training on true noise with the same seed, one a seed that both have."""
-    seeds = min(spec.seeds_of(noise), spec.seeds_of(TRUE), key=len)
+    seeds = min(spec.seeds_of(camera, noise), spec.seeds_of(camera, TRUE), key=len)
     pairs = [(records[network, noise, seed], records[network, TRUE, seed]) for seed in seeds]
     return np.array([one["psnr"] - other["psnr"] for one, other in pairs])
 
@@ -121,7 +121,9 @@ def spread(mean: float, deviation: float, digits: int, sign: str = "") -> str:
     return f"{mean:{sign}.{digits}f}" + ("" if math.isnan(deviation) else f" ± {deviation:.{digits}f}")
 
 
-def table(spec: Spec, network: str, records: Records, before: Sequence[Mapping[str, float]] = ()) -> Iterator[str]:
+def table(
+    spec: Spec, camera: CameraSpec, network: str, records: Records, before: Sequence[Mapping[str, float]] = ()
+) -> Iterator[str]:
     """A Markdown table, a row for each noise."""
     yield "| trained with noise of | seeds | PSNR, dB | SSIM | against true noise, dB |"
     yield "|---|---|---|---|---|"
@@ -129,22 +131,24 @@ def table(spec: Spec, network: str, records: Records, before: Sequence[Mapping[s
         psnr, ssim = (float(np.mean([each[name] for each in before])) for name in ("psnr", "ssim"))
         yield f"| (not denoised) | | {psnr:.2f} | {ssim:.3f} | |"
     for noise in spec.noises:
-        runs = [records[network, noise, seed] for seed in spec.seeds_of(noise)]
+        runs = [records[network, noise, seed] for seed in spec.seeds_of(camera, noise)]
         psnr, ssim = (np.array([run[name] for run in runs]) for name in ("psnr", "ssim"))
         of_seeds = [
             spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan, digits)
             for values, digits in ((psnr, 3), (ssim, 4))
         ]
-        every = differences(spec, network, noise, records)
+        every = differences(spec, camera, network, noise, records)
         gap = "" if noise == TRUE else spread(float(every.mean()), standard_error(every), 3, "+")
         yield f"| {noise if noise == TRUE else f'`{noise}`'} | {len(runs)} | {' | '.join(of_seeds)} | {gap} |"
 
 
-def verdict(spec: Spec, network: str, records: Records, noise: str = "physics_flow") -> Iterator[str]:
+def verdict(
+    spec: Spec, camera: CameraSpec, network: str, records: Records, noise: str = "physics_flow"
+) -> Iterator[str]:
     """Whether the aim is reached: by the 95 % interval of Student's t over the paired differences."""
     if noise not in spec.noises:
         return
-    every = differences(spec, network, noise, records)
+    every = differences(spec, camera, network, noise, records)
     gap, seeds = float(every.mean()), len(every)
     aim = f"The aim, `{noise}` within {AIM_DB} dB of true noise, is"
     yield ""
