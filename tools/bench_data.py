@@ -1,16 +1,16 @@
 """How fast frames are stored and patches read, against what the machine does at best.
 
 Every figure is a ratio to a measure of the same run: `rawpy`'s own decode of the same
-files on all processors, and plain `numpy.memmap` reads of the same bytes.  Decoding and ingest
-each run in a fresh process that imports only what it needs, by turns; the median counts.
+files on all processors, and plain `numpy.memmap` reads of the same bytes.  Decoding and the
+command `noiseflow ingest` run in fresh processes, by turns; the median counts.  Stores are
+made on the disk and in memory, with few frames and many, beside what the disk writes at best.
 
-python -m tools.bench_data FILE.ARW --frames 6 --out docs/results-data.md
+python -m tools.bench_data FILE.ARW --out docs/results-data.md
 """
 
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -26,16 +26,28 @@ from noiseflow.patches.executors import processors
 from noiseflow.patches.schema import LABELS, fields
 from noiseflow.raw.dng import write_dng
 from noiseflow.raw.image import RawImage
+from tools.page import table
 
 BATCH = 128
 TIMES = 3
 DECODE = Path(__file__).with_name("decode_files.py")
-INGEST = """
-import sys
-from noiseflow.patches import IngestOptions, ingest
-if __name__ == "__main__":
-    ingest([sys.argv[1]], sys.argv[2], IngestOptions(pairing=sys.argv[3]), jobs=int(sys.argv[4]), overwrite=True)
+RUN = """
+import ctypes, os, resource, subprocess, sys, time
+if sys.platform == "linux":
+    # PR_SET_CHILD_SUBREAPER: processes whose parents are gone become this one's children, and are counted.
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+began = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+spent = time.perf_counter() - began
+try:
+    while True:
+        os.wait()
+except ChildProcessError:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(spent, used.ru_utime + used.ru_stime)
 """
+"""Runs a command: its time from start to end, s, and that of processors in all its processes, s."""
+
 MEASURE_PEAK = """
 import sys
 from noiseflow.patches import IngestOptions, ingest
@@ -44,7 +56,11 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 """
 
 
-INGEST_COLUMNS = {"decode_mpix_s": 0, "ingest_mpix_s": 0, "ratio": 2, "peak_mib": 0}
+START = {"what decoding imports": "import numpy, rawpy", "what an ingest imports": "import noiseflow.patches.work"}
+BURST = "sums and defects", "shifts", "drift and motion"
+"""Steps that a burst has beside keeping its frames."""
+
+INGEST_COLUMNS = {"decode_mpix_s": 0, "ingest_mpix_s": 0, "ratio": 2, "processor_ratio": 2}
 READ_COLUMNS = {"patches_s": 0, "first_patches_s": 0, "memmap_patches_s": 0, "ratio": 2}
 """Figures of the tables, and digits of each."""
 
@@ -85,33 +101,67 @@ def large_frames(folder: Path, count: int) -> list[Path]:
     return files
 
 
-def fresh(*arguments: object) -> tuple[float, str]:
-    """Run Python in a process of its own: its time, from start to end, s, and what it printed."""
+def some(files: list[Path], count: int) -> list[Path]:
+    """The first of some files, in a folder of their own."""
+    folder = files[0].parent.with_name(f"{files[0].parent.name}-{count}")
+    folder.mkdir()
+    return [Path(shutil.copy(file, folder)) for file in files[:count]]
+
+
+def fresh(*arguments: object) -> str:
+    """Run Python in a process of its own; what it printed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, *map(str, arguments)]
-    began = time.perf_counter()
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-    return time.perf_counter() - began, printed
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
 
-def measure_ingest(files: list[Path], folder: Path, pairing: str) -> dict[str, float]:
+def timed(*arguments: object) -> tuple[float, float]:
+    """Run Python likewise: its time from start to end, s, and that of the processors, s."""
+    spent, used = map(float, fresh("-c", RUN, sys.executable, *arguments).split())
+    return spent, used
+
+
+def measure_ingest(files: list[Path], store: Path, pairing: str, pixels: int) -> dict[str, float]:
     """Pixels a second of an ingest on all processors, and of decoding alone."""
-    decoding, storing, pixels = [], [], 0
+    jobs = processors()
+    command = "-m", "noiseflow", "ingest", files[0].parent, "--pairing", pairing, "--jobs", jobs, "--out", store
+    decoding, storing = [], []
     for _ in range(TIMES):
-        spent, printed = fresh(DECODE, processors(), *files)
-        decoding.append(spent)
-        pixels = int(printed)
-        storing.append(fresh("-c", INGEST, files[0].parent, folder / "s.h5", pairing, processors())[0])
+        decoding.append(timed(DECODE, jobs, *files))
+        storing.append(timed(*command, "--overwrite"))
+    (decode_s, decode_used), (ingest_s, ingest_used) = np.median(decoding, 0), np.median(storing, 0)
     return {
-        "decode_mpix_s": pixels / statistics.median(decoding) / 1e6,
-        "ingest_mpix_s": pixels / statistics.median(storing) / 1e6,
-        "ratio": statistics.median(decoding) / statistics.median(storing),
+        "decode_mpix_s": pixels / decode_s / 1e6,
+        "ingest_mpix_s": pixels / ingest_s / 1e6,
+        "ratio": decode_s / ingest_s,
+        "processor_ratio": decode_used / ingest_used,
+        "stored_mb": store.stat().st_size / 1e6,
+        "ingest_s": ingest_s,
     }
 
 
-def peak_mb(files: list[Path], folder: Path, pairing: str) -> int:
+def peak_mb(files: list[Path], store: Path, pairing: str) -> int:
     """Largest resident memory of one process that ingests the files, MiB."""
-    return int(fresh("-c", MEASURE_PEAK, files[0].parent, folder / "peak.h5", pairing)[1])
+    return int(fresh("-c", MEASURE_PEAK, files[0].parent, store, pairing))
+
+
+def measure_disk(folder: Path, mib: int = 512) -> dict[str, float]:
+    """MB a second of plain writes of NumPy's arrays: as the system takes them, and until they are on the disk."""
+    block, path = np.random.default_rng(0).integers(0, 4000, 1 << 21, np.uint16), folder / "plain"
+    began = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        for _ in range(mib // 4):
+            file.write(block.data)
+        taken = time.perf_counter() - began
+        os.fsync(file.fileno())
+    written = time.perf_counter() - began
+    path.unlink()
+    return {"taken_mb_s": mib * 2**20 / taken / 1e6, "written_mb_s": mib * 2**20 / written / 1e6}
+
+
+def measure_start() -> dict[str, float]:
+    """Processor time of processes that import something, ms."""
+    return {label: 1e3 * min(timed("-c", code)[1] for _ in range(TIMES)) for label, code in START.items()}
 
 
 def measure_read(path: Path, batch: int = BATCH, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
@@ -149,60 +199,115 @@ def twins(folder: Path, patches: int = 20_000, side: int = 32) -> Path:
     return path
 
 
-def page(raw: str, frames: int, figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """The page of results, as Markdown."""
     machine = figures["machine"]
-    yield "# Results: ingest and reading"
-    yield ""
-    load = f"load at the start {machine['load']:.1f} (other work on the machine weighs on both sides)"
-    yield f"Made by `python -m tools.bench_data {raw} --frames {frames} --out docs/results-data.md`"
-    yield f"on {machine['processors']:.0f} processors; {load}."
-    yield f"Both sides run in fresh processes, start included, by turns; the median of {TIMES} runs counts. *Decode*"
-    yield "is `rawpy` alone on all processors. At least 0.8 of it is asked; of one process, a peak below 477 MiB."
-    yield ""
-    yield "| files, pairing | decode, Mpix/s | ingest, Mpix/s | ratio | peak, MiB |"
-    yield "|---|---|---|---|---|"
-    for label, found in figures.items():
-        if "decode_mpix_s" in found:
-            cells = (f"{found[key]:.{digits}f}" for key, digits in INGEST_COLUMNS.items())
-            yield f"| {label} | {' | '.join(cells)} |"
-    yield ""
+    yield "# Results: ingest and reading\n"
+    yield f"Made by `{command}`"
+    yield f"on {machine['processors']:.0f} processors; load {machine['load']:.1f} at the start (it slows both)."
+    yield "*Decode* is `rawpy` alone on all processors, *ingest* the command `noiseflow ingest`; both run in fresh"
+    yield f"processes, start included, by turns; the median of {TIMES} runs counts. 0.8 of the decode is asked."
+    yield "The last ratio is that of the times that processors were busy in all processes of either side; it hangs less"
+    yield "on other work.\n"
+    rows = [
+        [label, *(f"{found[key]:.{digits}f}" for key, digits in INGEST_COLUMNS.items())]
+        for label, found in figures.items()
+        if "decode_mpix_s" in found
+    ]
+    heading = ["files, pairing, store", "decode, Mpix/s", "ingest, Mpix/s", "ratio", "ratio of processor time"]
+    yield table(heading, rows)
+    yield from disk_words(figures)
+    yield from step_words(figures)
+    yield "## Memory\n"
+    yield "Peak of one process, MiB; less than 477 is asked.\n"
+    yield table(["files, pairing", "peak"], [[name, f"{mib:.0f}"] for name, mib in figures["peak"].items()])
+    yield "## Reading\n"
     yield f"Shuffled batches of {BATCH} patches of 4×32×32, from the page cache, one process; 20,000 patches/s are"
-    yield "asked:"
-    yield ""
-    yield "| store | patches/s | first time, with checksums | `numpy.memmap` of the same bytes | ratio |"
-    yield "|---|---|---|---|---|"
+    yield "asked.\n"
+    yield table(
+        ["store", "patches/s", "first time, with checksums", "`numpy.memmap` of the same bytes", "ratio"],
+        [
+            [label.removeprefix("reading, "), *(f"{found[key]:,.{digits}f}" for key, digits in READ_COLUMNS.items())]
+            for label, found in figures.items()
+            if "patches_s" in found
+        ],
+    )
+
+
+def disk_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """What the disk allows."""
+    taken, disk = figures["disk"]["taken_mb_s"], figures["disk"]["written_mb_s"]
+    yield "An ingest ends when its store is on the disk; decoding writes nothing. Plain writes of NumPy's arrays"
+    yield f"come to {taken:.0f} MB/s until the system has them, to {disk:.0f} MB/s until they are on this disk, which"
+    yield "an ingest cannot outrun. So of the stores on the disk:\n"
     for label, found in figures.items():
-        if "patches_s" in found:
-            cells = (f"{found[key]:,.{digits}f}" for key, digits in READ_COLUMNS.items())
-            yield f"| {label.removeprefix('reading, ')} | {' | '.join(cells)} |"
+        if label.endswith("disk") and "stored_mb" in found:
+            alone = found["stored_mb"] / disk
+            yield f"- {label}: {found['stored_mb']:.0f} MB, {alone:.1f} s to write alone, of {found['ingest_s']:.1f} s"
+    yield ""
+
+
+def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """Where the time goes, and what a burst can reach at best."""
+    steps = {label.removeprefix("steps, "): found for label, found in figures.items() if label.startswith("steps")}
+    yield "## Where the time goes\n"
+    start = " and ".join(f"{ms:.0f} ms for {label}" for label, ms in figures["start"].items())
+    yield "Milliseconds of processor time for one frame, step by step, each alone. A process starts in"
+    yield f"{start}: an ingest has two such processes, itself"
+    yield "and the one that the others are copied from, which start at the same time.\n"
+    names = list(next(iter(steps.values())))
+    yield table(["step", *steps], [[name, *(f"{found[name]:.1f}" for found in steps.values())] for name in names])
+    yield "Without pairing a frame costs the steps from *read* to *write to their place*; *read* is LibRaw's decode and"
+    yield "the tags, or of a plain DNG its bytes. A burst's frames are kept until their mean is known, and cut then."
+    yield "With no more than a bare sum of the frames, and with the tests that make the pairs sound (static or not,"
+    yield "drift, flicker, defects), that comes to these parts of the decode's speed:\n"
+    bound = []
+    for label, found in steps.items():
+        once = sum(found[name] for name in ("read", "SHA-256 of the file", "keep the frame"))
+        once += sum(found[name] for name in ("cut", "CRC-32 of the patches", "write to their place"))
+        costs = found["floor: numpy's addition of the frames"], sum(found[name] for name in BURST)
+        bound.append([label, *(f"{found['decode by rawpy'] / (once + cost):.2f}" for cost in costs)])
+    yield table(["burst of", "bare sum", "with its tests"], bound)
 
 
 @click.command()
 @click.argument("raw", type=click.Path(exists=True, path_type=Path))
-@click.option("--frames", default=8, show_default=True, help="Copies of RAW, and frames of 24 megapixels.")
+@click.option("--frames", default=6, show_default=True, help="Copies of RAW, and frames of 24 megapixels.")
+@click.option("--many", default=24, show_default=True, help="The same once more with so many, the stores in memory.")
 @click.option(
     "--scratch", type=click.Path(path_type=Path), help="Where files are made; a folder of its own if not given."
 )
+@click.option("--memory", type=click.Path(path_type=Path), default="/dev/shm", show_default=True, help="A tmpfs.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the page of results there.")
 @click.option("--json", "json_out", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(raw: Path, frames: int, scratch: Path | None, json_out: Path | None, out: Path | None) -> None:
+def main(
+    raw: Path, frames: int, many: int, scratch: Path | None, memory: Path, out: Path | None, json_out: Path | None
+) -> None:
     """Measure ingest and reading, with copies of the raw file RAW and frames made for it."""
-    with TemporaryDirectory(dir=scratch) as name:
+    figures: dict[str, dict[str, float]] = {"machine": {"processors": processors(), "load": os.getloadavg()[0]}}
+    figures["start"], figures["peak"] = measure_start(), {}
+    with TemporaryDirectory(dir=scratch) as name, TemporaryDirectory(dir=memory) as quick:
         folder = Path(name)
-        own = copies(raw, folder / "copies", frames)
-        large = large_frames(folder / "large", frames)
-        figures: dict[str, dict[str, float]] = {"machine": {"processors": processors(), "load": os.getloadavg()[0]}}
-        for label, files in (("camera file", own), ("24 MP uncompressed DNG", large)):
-            for pairing in ("none", "burst"):
-                found = measure_ingest(files, folder, pairing)
-                peak = peak_mb(files, folder, pairing)
-                figures[f"{label}, {pairing}"] = {**found, "peak_mib": peak}
-                click.echo(
-                    f"{label}, pairing {pairing}: decode {found['decode_mpix_s']:.0f} Mpix/s, ingest "
-                    f"{found['ingest_mpix_s']:.0f} Mpix/s, ratio {found['ratio']:.2f}; peak {peak} MiB"
-                )
-        for label, store in (("shared mean", folder / "s.h5"), ("clean twins", twins(folder))):
+        figures["disk"] = measure_disk(folder)
+        made = {"camera file": copies(raw, folder / "copies", many), "24 MP DNG": large_frames(folder / "large", many)}
+        few = {label: some(files, frames) for label, files in made.items()}
+        for label, files in few.items():
+            figures[f"steps, {label}"] = json.loads(fresh("-m", "tools.ingest_steps", *files))
+        for places, kinds in (({"disk": folder, "memory": Path(quick)}, few), ({"memory": Path(quick)}, made)):
+            for label, files in kinds.items():
+                pixels = int(fresh(DECODE, 1, files[0])) * len(files)
+                for pairing in ("none", "burst"):
+                    for place, where in places.items():
+                        found = measure_ingest(files, where / "s.h5", pairing, pixels)
+                        title = f"{len(files)} × {label}, {pairing}, {place}"
+                        figures[title] = found
+                        click.echo(
+                            f"{title}: decode {found['decode_mpix_s']:.0f} Mpix/s, ingest {found['ingest_mpix_s']:.0f} "
+                            f"Mpix/s, ratio {found['ratio']:.2f}, of processor time {found['processor_ratio']:.2f}"
+                        )
+                        if len(files) == frames and place == "memory":
+                            figures["peak"][f"{label}, {pairing}"] = peak_mb(files, where / "s.h5", pairing)
+        for label, store in (("shared mean", Path(quick) / "s.h5"), ("clean twins", twins(folder))):
             reading = measure_read(store)
             figures[f"reading, {label}"] = reading
             click.echo(
@@ -211,7 +316,8 @@ def main(raw: Path, frames: int, scratch: Path | None, json_out: Path | None, ou
                 f"{reading['first_patches_s']:.0f} with checksums (first time)"
             )
     if out is not None:
-        out.write_text("\n".join(page(raw.name, frames, figures)) + "\n", encoding="utf-8")
+        command = f"python -m tools.bench_data {raw.name} --out docs/results-data.md"
+        out.write_text("\n".join(page(command, figures)).rstrip() + "\n", encoding="utf-8")
     if json_out is not None:
         json_out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from noiseflow.augment.windows import Window
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.draws import Keyed
+from noiseflow.flows.flow import back_through
 from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
 from noiseflow.models.flow_model import FlowModel
@@ -173,9 +174,7 @@ class FrameNoise:
 
 def _through(stage: _Stage, margin: int, size: tuple[int, int], tile: _Tile) -> _Tile:
     """A tile through the transforms of a stage, with the margin that is left of its halo."""
-    values = tile.values
-    for transform in stage.transforms:
-        values = transform.inverse(values, tile.cond)
+    values = back_through(stage.transforms, tile.values, tile.cond)
     return replace(tile, values=values).within(tile.own.grown(margin, size))
 
 

@@ -1,7 +1,9 @@
 """``noiseflow fit``."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +23,20 @@ def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | No
     return int(value)
 
 
+def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Values as JSON where they are, such as 2, 0.1 or true; else as text."""
+    options: dict[str, Any] = {}
+    for each in values:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{each!r}: expected NAME=VALUE, such as couplings=4")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
 @click.command()
 @click.argument("stores", type=PATH, nargs=-1, required=True, metavar="STORE...")
 @click.option(
@@ -30,6 +46,14 @@ def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | No
     metavar="NAME",
     help="physics_flow, noise_flow, nlf, gaussian, realnvp, glow, maf, iaf, or a published architecture string such "
     "as 'sdn5|unc|gain4|unc'.",
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    callback=_named,
+    metavar="NAME=VALUE",
+    help="An option of the model, such as couplings=4; a wrong name is answered with those that it has.",
 )
 @out_option("Run folder to write.")
 @click.option(
@@ -126,6 +150,7 @@ def fit(
     stores: tuple[Path, ...],
     weight: tuple[float, ...],
     model: str,
+    options: dict[str, Any],
     out: Path,
     epochs: int,
     steps_per_epoch: int,
@@ -187,7 +212,7 @@ def fit(
         try:
             opened = [PatchStore(store) for store in stores]
             patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
-            spec = spec_for(patches, model)
+            spec = spec_for(patches, model, options)
             with shown(f"fit {model}", "steps") if ranks.leads else nullcontext(silent) as progress:
                 if patches.pairing == NOISY_PAIR:
                     pairs = PairSettings(noise=pair_noise, weight=pair_weight)

@@ -114,6 +114,8 @@ def fit(
         The data holds NaN, or the likelihood was not finite in several steps.
     """
     settings = settings or FitSettings()
+    # What no model can be built from leaves the run alone that `out` may hold.
+    build(spec)
     with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
         return _fit(store, spec, settings, sitting)
 

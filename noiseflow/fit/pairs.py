@@ -126,6 +126,8 @@ def fit_pairs(
     settings, pair_settings = settings or FitSettings(), pair_settings or PairSettings()
     if settings.objective != "continuous":
         raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
+    # What no model can be built from leaves the run alone that `out` may hold.
+    build(spec)
     with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
         return _fit_pairs(store, spec, settings, pair_settings, sitting)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad
 
+from noiseflow.flows.border_evaluation import evaluate, evaluation_kernels, fits, sizes_of
 from noiseflow.flows.border_net import BorderAwareNet
 from noiseflow.flows.native import Kernels, contiguous, kernels_for
 
@@ -14,68 +14,30 @@ __all__ = ["coupled", "uncoupled"]
 
 def coupled(net: nn.Module, bound: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
     """Z and log-det of `AffineCoupling.forward`, or None where there are no kernels for it."""
-    kernels = _kernels(net, x)
-    if kernels is None:
-        return None
-    assert isinstance(net, BorderAwareNet)
     if not net.training:
-        return None if torch.is_grad_enabled() else _evaluate(kernels, net, bound, x, inverse=False)
-    weights = net.conv1.weight, net.conv1.bias, net.conv2.weight, net.conv2.bias
-    z, log_det, *moments = _Coupling.apply(kernels, net.norm1.eps, x, *weights, *_last(net, x), bound)  # type: ignore[no-untyped-call]
-    for norm, mean, variance in ((net.norm1, *moments[:2]), (net.norm2, *moments[2:])):
+        kernels = evaluation_kernels([net], x)
+        return None if kernels is None else evaluate(kernels, [net], [bound], x, inverse=False)
+    # A norm of another kind, such as one that several processes share, has statistics of its own.
+    if not fits(net, x) or not all(type(norm) is nn.BatchNorm2d for norm in (net.norm1, net.norm2)):
+        return None
+    both = tuple(kernels_for(source, x, **sizes_of(net)) for source in ("coupling", "coupling_back"))
+    if None in both:
+        return None
+    z, log_det, statistics = _Coupling.apply(both, net.norm1.eps, x, *_parameters(net), bound)  # type: ignore[no-untyped-call]
+    for norm, (mean, variance) in zip((net.norm1, net.norm2), statistics.unflatten(0, (2, 2)), strict=True):
         _follow(norm, mean, variance, x.numel() // x.shape[1])
     return z, log_det
 
 
 def uncoupled(net: nn.Module, bound: Tensor, z: Tensor) -> Tensor | None:
     """X of `AffineCoupling.inverse`, or None where there are no kernels for it."""
-    if torch.is_grad_enabled() or net.training:
-        return None
-    kernels = _kernels(net, z)
-    if kernels is None:
-        return None
-    assert isinstance(net, BorderAwareNet)
-    return _evaluate(kernels, net, bound, z, inverse=True)[0]
+    kernels = evaluation_kernels([net], z)
+    return None if kernels is None else evaluate(kernels, [net], [bound], z, inverse=True)[0]
 
 
-def _kernels(net: nn.Module, x: Tensor) -> Kernels | None:
-    if not isinstance(net, BorderAwareNet):
-        return None
-    inputs, outputs, width = net.conv1.in_channels, net.conv3.out_channels, net.conv1.out_channels
-    if x.shape[1] != inputs + outputs // 2 or width > 8 or outputs > 8:
-        return None
-    # A norm of another kind, such as one that several processes share, has statistics of its own.
-    if net.training and not all(type(norm) is nn.BatchNorm2d for norm in (net.norm1, net.norm2)):
-        return None
-    return kernels_for("coupling", x, A=inputs, N=outputs // 2, F=width)
-
-
-def _last(net: BorderAwareNet, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight of the last convolution, scaled, and what the border adds: its first, a middle and its last row."""
-    rows, width = min(x.shape[2], 3), x.shape[3]
-    border = pad(x.new_zeros(1, 1, rows, width), (1, 1, 1, 1), value=1.0)
-    scale = (3 * net.logs).exp()
-    at_border = conv2d(border, net.conv3.weight[:, -1:], net.conv3.bias)[0] * scale[:, None, None]
-    return net.conv3.weight[:, :-1] * scale[:, None, None, None], at_border.transpose(0, 1)
-
-
-def _evaluate(kernels: Kernels, net: BorderAwareNet, bound: Tensor, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-    (x,) = contiguous(x)
-    folded = [*net.normalised(net.conv1, net.norm1), *net.normalised(net.conv2, net.norm2), *_last(net, x)]
-    w1, b1, w2, b2, w3, border = contiguous(*(_inputs_first(each) for each in folded[:5]), folded[5])
-    z, bands = torch.empty_like(x), -(-x.shape[2] // 64)
-    log_dets = None if inverse else x.new_empty(x.shape[0], bands, dtype=torch.float64)
-    kernels("evaluate", x, w1, b1, w2, b2, w3, border, bound.item(), int(inverse), z, log_dets, *_sizes(x))
-    return z, x.new_zeros(x.shape[0]) if log_dets is None else log_dets.sum(1).to(x.dtype)
-
-
-def _inputs_first(weight: Tensor) -> Tensor:
-    """(out, in, 3, 3) to (in, 3, 3, out); of (out, in, 1, 1) the same, and a bias as it is."""
-    return weight.permute(1, 2, 3, 0) if weight.ndim == 4 else weight
-
-
-def _sizes(x: Tensor) -> tuple[int, int, int, int]:
-    return x.shape[0], x.shape[2], x.shape[3], torch.get_num_threads()
+def _parameters(net: BorderAwareNet) -> list[Tensor | None]:
+    of_convolutions = [part for conv in (net.conv1, net.conv2, net.conv3) for part in (conv.weight, conv.bias)]
+    return [*of_convolutions, net.logs]
 
 
 def _follow(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -90,82 +52,40 @@ def _follow(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) ->
         norm.running_var.lerp_(variance * (count / max(count - 1, 1)), norm.momentum)
 
 
-def _pooled(moments: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the batch from those of its elements (B, 2, F) with `count` pixels each; Chan's rule."""
-    mean = moments[:, 0].mean(0)
-    square = moments[:, 1].sum(0) + count * (moments[:, 0] - mean).square().sum(0)
-    return mean, square / (count * moments.shape[0])
+def _sizes(x: Tensor) -> tuple[int, int, int, int]:
+    return x.shape[0], x.shape[2], x.shape[3], torch.get_num_threads()
 
 
 class _Coupling(torch.autograd.Function):
-    """Forward in training, where the norms take the batch's own statistics."""
+    """In training, where the norms take the batch's own statistics: z, log-det, and mean and variance of both norms."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        kernels: Kernels,
-        eps: float,
-        x: Tensor,
-        w1: Tensor,
-        b1: Tensor,
-        w2: Tensor,
-        b2: Tensor,
-        w3: Tensor,
-        border: Tensor,
-        bound: Tensor,
-    ) -> tuple[Tensor, ...]:
-        x, b1, b2, border = contiguous(x, b1, b2, border)
-        batch, count, sizes, width = x.shape[0], x[0, 0].numel(), _sizes(x), w1.shape[0]
-        c1 = x.new_empty(batch, width, *x.shape[2:])
-        moments = x.new_empty(batch, 2, width, dtype=torch.float64)
-        first, second, last = contiguous(*map(_inputs_first, (w1, w2, w3)))
-        kernels("train_first", x, first, b1, c1, moments, *sizes)
-        mean1, variance1 = _pooled(moments, count)
-        root1 = (variance1 + eps).rsqrt()
-        scale1, shift1 = contiguous(root1, -mean1 * root1)
-        kernels("train_second", c1, scale1, shift1, second, b2, moments, *sizes)
-        mean2, variance2 = _pooled(moments, count)
-        root2 = (variance2 + eps).rsqrt()
-        folded, folded_bias, scale2 = contiguous(second * root2, (b2 - mean2) * root2, root2)
-        z, squashed = torch.empty_like(x), x.new_empty(batch, w3.shape[0] // 2, *x.shape[2:])
-        log_det = x.new_empty(batch)
-        after = scale1, shift1, folded, folded_bias
-        kernels("train_last", x, c1, *after, last, border, bound.item(), z, squashed, log_det, *sizes)
-        ctx.save_for_backward(x, w1, second, w3, bound, c1, squashed, *after, scale2)
-        ctx.kernels, ctx.rows = kernels, border.shape[0]
-        found = [each.to(x.dtype) for each in (mean1, variance1, mean2, variance2)]
-        ctx.mark_non_differentiable(*found)
-        return z, log_det, *found
+        ctx: Any, kernels: tuple[Kernels, Kernels], eps: float, x: Tensor, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x, *weights, bound = contiguous(x, *parameters)
+        batch, width, transformed = x.shape[0], weights[0].shape[0], weights[4].shape[0] // 2
+        conditioning = x.shape[1] - transformed
+        z, log_det = torch.empty_like(x), x.new_empty(batch)
+        c1, squashed = x.new_empty(batch, width, *x.shape[2:]), x.new_empty(batch, transformed, *x.shape[2:])
+        # As `Folded` in the kernels.
+        folded = x.new_empty(width * (9 * conditioning + 2 * width + 4 + 18 * transformed) + 20 * transformed)
+        statistics = x.new_empty(4, width)
+        found = z, log_det, c1, squashed, folded, statistics
+        kernels[0]("forward", x, *weights, bound.item(), eps, *found, *_sizes(x))
+        ctx.save_for_backward(x, c1, squashed, folded, *weights, bound)
+        ctx.kernels = kernels[1]
+        ctx.mark_non_differentiable(statistics)
+        return z, log_det, statistics
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_z: Tensor, of_log_det: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, w1, second, w3, bound, c1, squashed, *after, scale2 = ctx.saved_tensors
-        kernels, sizes = ctx.kernels, _sizes(x)
+    def backward(ctx: Any, of_z: Tensor, of_log_det: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, c1, squashed, folded, *weights, bound = ctx.saved_tensors
         of_z, of_log_det = contiguous(of_z, of_log_det)
-        batch, width, total = x.shape[0], w1.shape[0], x.numel() // x.shape[1]
-        # Of a transposed convolution: taps mirrored, outputs as inputs.
-        mirrored1, mirrored3 = contiguous(*(weight.flip(2, 3).permute(0, 2, 3, 1) for weight in (w1, w3)))
-        of_x, of_n = torch.empty_like(x), torch.empty_like(c1)
-        of_w3 = x.new_empty(batch, *w3.permute(1, 2, 3, 0).shape)
-        of_border = x.new_empty(batch, ctx.rows, w3.shape[0], x.shape[3])
-        of_bound, sums = x.new_empty(batch, dtype=torch.float64), x.new_empty(batch, 2, width, dtype=torch.float64)
-        given = of_z, of_log_det, x, squashed, c1
-        found = of_x, of_n, of_w3, of_border, of_bound, sums
-        kernels("back_last", *given, *after, mirrored3, bound.item(), *found, *sizes)
-        mean, slope = contiguous(*(sums.sum(0) / total))
-        of_w2 = x.new_empty(batch, width, width)
-        kernels("back_second", c1, *after, second, scale2, mean, slope, of_n, of_w2, sums, *sizes)
-        mean, slope = contiguous(*(sums.sum(0) / total))
-        of_w1 = x.new_empty(batch, *w1.permute(1, 2, 3, 0).shape)
-        kernels("back_first", of_z, x, c1, *after[:2], mean, slope, mirrored1, of_n, of_x, of_w1, *sizes)
+        of_x, of_bound = torch.empty_like(x), torch.empty_like(bound)
         # A norm takes away the bias before it.
-        none = x.new_zeros(width)
-        of_weights = [_summed(each).permute(3, 0, 1, 2) for each in (of_w1, of_w3)]
-        of_middle = _summed(of_w2).T[:, :, None, None]
-        of_bound = of_bound.sum().to(x.dtype)
-        return None, None, of_x, of_weights[0], none, of_middle, none, of_weights[1], _summed(of_border), of_bound
-
-
-def _summed(of_elements: Tensor) -> Tensor:
-    return of_elements.sum(0, dtype=torch.float64).to(of_elements.dtype)
+        of_w1, of_b1, of_w2, of_b2, of_w3, of_b3, of_logs = (torch.zeros_like(each) for each in weights)
+        given = of_z, of_log_det, x, c1, squashed, folded, weights[-1], bound.item()
+        ctx.kernels("backward", *given, of_x, of_w1, of_w2, of_w3, of_b3, of_logs, of_bound, *_sizes(x))
+        return None, None, of_x, of_w1, of_b1, of_w2, of_b2, of_w3, of_b3, of_logs, of_bound

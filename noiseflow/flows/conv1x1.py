@@ -1,5 +1,7 @@
 """Invertible 1×1 convolution (Glow), in LU form."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.mixing import mix_planes
 from noiseflow.flows.transform import Transform, full_precision
 
-__all__ = ["InvertibleConv1x1"]
+__all__ = ["InvertibleConv1x1", "mixing_matrices"]
 
 
 class InvertibleConv1x1(Transform):
@@ -47,30 +49,49 @@ class InvertibleConv1x1(Transform):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """L and U + diag(s), each (C, C)."""
-        lower = from_strict_lower(self.lower, self.log_scale.shape[0])
-        upper = from_strict_lower(self.upper, self.log_scale.shape[0]).T
-        unit = torch.eye(lower.shape[0], dtype=lower.dtype, device=lower.device)
-        return lower + unit, upper + torch.diag(self.sign * self.log_scale.exp())
+        lower, upper = _factors([self])
+        return lower[0].to(self.lower.dtype), upper[0].to(self.upper.dtype)
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         with full_precision(x):
-            lower, upper = self.factors()
-            # In float64, so that W is the product of the very factors that the inverse solves.
-            weight = self.permutation.double() @ lower.double() @ upper.double()
-            z = mix_planes(x, weight.T.to(lower.dtype))
-        return z, (self.log_scale.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
+            z = mix_planes(x, mixing_matrices([self])[0].to(self.log_scale.dtype))
+        return z, self.log_det(x).expand(x.shape[0])
+
+    def log_det(self, x: Tensor) -> Tensor:
+        """log|det dz/dx| of each element."""
+        return self.log_scale.sum() * (x.shape[2] * x.shape[3])
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data: Uᵀ a = z, Lᵀ b = a, x = P b."""
         with full_precision(z):
-            lower, upper = (each.double() for each in self.factors())
-            unit = torch.eye(lower.shape[0], dtype=lower.dtype, device=lower.device)
-            # Of the unit vectors, in float64: a matrix of C × C instead of two systems for every pixel.
-            half = torch.linalg.solve_triangular(upper.T, unit, upper=False)
-            back = torch.linalg.solve_triangular(lower.T, half, upper=True, unitriangular=True)
-            back = self.permutation.double() @ back
-            return mix_planes(z, back.to(z.dtype))
+            return mix_planes(z, mixing_matrices([self], inverse=True)[0].to(z.dtype))
+
+
+def mixing_matrices(mixings: Sequence[InvertibleConv1x1], *, inverse: bool = False) -> Tensor:
+    """What some layers of as many planes multiply a pixel's planes by, Wᵀ or its inverse, (layers, C, C) in float64.
+
+    In float64, so that forward and inverse are those of the very same factors; the inverse by two triangular systems
+    for the unit vectors instead of for every pixel.
+    """
+    lower, upper = _factors(mixings)
+    permutation = torch.stack([each.permutation for each in mixings]).double()
+    if not inverse:
+        return (permutation @ lower @ upper).mT
+    unit = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+    half = torch.linalg.solve_triangular(upper.mT, unit, upper=False)
+    back: Tensor = torch.linalg.solve_triangular(lower.mT, half, upper=True, unitriangular=True)
+    return permutation @ back
+
+
+def _factors(mixings: Sequence[InvertibleConv1x1]) -> tuple[Tensor, Tensor]:
+    """L and U + diag(s) of some layers, each (layers, C, C) in float64."""
+    size = mixings[0].log_scale.shape[0]
+    lower = from_strict_lower(torch.stack([each.lower for each in mixings]).double(), size)
+    upper = from_strict_lower(torch.stack([each.upper for each in mixings]).double(), size)
+    scale = torch.stack([each.sign * each.log_scale.exp() for each in mixings]).double()
+    unit = torch.eye(size, dtype=lower.dtype, device=lower.device)
+    return lower + unit, upper.mT + torch.diag_embed(scale)
 
 
 def strict_lower(matrix: Tensor) -> Tensor:
@@ -80,7 +101,8 @@ def strict_lower(matrix: Tensor) -> Tensor:
 
 
 def from_strict_lower(entries: Tensor, size: int) -> Tensor:
-    """The strictly lower triangular matrix with these entries, row by row."""
-    matrix = entries.new_zeros(size, size)
-    matrix[tuple(torch.tril_indices(size, size, -1, device=entries.device))] = entries
+    """The strictly lower triangular matrices with these entries, row by row, in the last axis."""
+    matrix = entries.new_zeros(*entries.shape[:-1], size, size)
+    rows, columns = torch.tril_indices(size, size, -1, device=entries.device)
+    matrix[..., rows, columns] = entries
     return matrix

@@ -1,7 +1,7 @@
 """A chain of transforms over a base distribution."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,24 @@ from torch import Tensor, nn
 from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.draws import Source
+from noiseflow.flows.runs import run, run_back
 from noiseflow.flows.transform import Transform, sum_per_sample
 
-__all__ = ["Flow", "StandardNormal"]
+__all__ = ["Flow", "StandardNormal", "back_through"]
+
+
+def back_through(transforms: Sequence[Transform], z: Tensor, cond: Conditions, *, own: bool = False) -> Tensor:
+    """Latent to data by the inverses of transforms, one after the other, in as few passes as kernels allow.
+
+    If z is the caller's `own`, the data may take its place.
+    """
+    rest = list(transforms)
+    while rest:
+        z, done = run_back(rest, z, cond, own=own)
+        if not done:
+            z = rest[0].inverse(z, cond)
+        rest = rest[max(done, 1) :]
+    return z
 
 
 class StandardNormal(nn.Module):
@@ -71,17 +86,24 @@ class Flow(nn.Module):
         """Data to latent: z and the summed log-det, shape (B,)."""
         cond = self.told(cond)
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
-        for transform in self._chain():
-            x, term = transform(x, cond)
-            log_det = log_det + term
+        rest = self._chain()
+        while rest:
+            x, term, done = run(rest, x, cond)
+            if not done:
+                x, term = rest[0](x, cond)
+            log_det, rest = log_det + term, rest[max(done, 1) :]
         return x, log_det
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        cond = self.told(cond)
-        for transform in reversed(self._chain()):
-            z = transform.inverse(z, cond)
-        return z
+        return back_through(self._chain()[::-1], z, self.told(cond))
+
+    def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
+        """A draw, (B, C, H, W), its base distribution's scale times `temperature`."""
+        z = self.base.sample(cond.clean, generator)
+        if temperature != 1:
+            z = temperature * z
+        return back_through(self._chain()[::-1], z, self.told(cond), own=True)
 
     def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Latent to data, with log|det dx/dz| in nats, shape (B,)."""

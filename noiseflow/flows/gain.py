@@ -33,9 +33,19 @@ class Gain(Transform):
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        log_det = -self.log_gain * x[0].numel()
-        return x * (-self.log_gain).exp(), log_det.expand(x.shape[0])
+        return x * (-self.log_gain).exp(), self.log_det(x).expand(x.shape[0])
+
+    def log_det(self, x: Tensor) -> Tensor:
+        """log|det dz/dx| of each element."""
+        return -self.log_gain * x[0].numel()
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
         return z * self.log_gain.exp()
+
+    def matrix(self, planes: int, *, inverse: bool = False) -> Tensor:
+        """What it, or its inverse, multiplies a pixel's planes by, (C, C) in float64."""
+        log_gain = self.log_gain.double()
+        return (
+            torch.eye(planes, dtype=torch.float64, device=log_gain.device) * (log_gain if inverse else -log_gain).exp()
+        )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from noiseflow.flows.native import Kernels, contiguous, kernels_for
 
-__all__ = ["mix_planes"]
+__all__ = ["mix_planes", "mixing_kernels"]
 
 MOST_PLANES = 8
 """Above it a product of matrices is as fast as the kernel."""
@@ -15,14 +15,17 @@ MOST_PLANES = 8
 
 def mix_planes(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve 1×1 with a weight of shape (C_out, C_in)."""
-    planes = x.shape[1]
-    if planes <= MOST_PLANES and weight.shape[0] == planes and weight.dtype == x.dtype:
-        kernels = kernels_for("mixing", x, C=planes)
-        if kernels is not None:
-            out: Tensor = _Mixing.apply(kernels, x, weight)  # type: ignore[no-untyped-call]
-            return out
+    kernels = mixing_kernels(x) if weight.shape[0] == x.shape[1] and weight.dtype == x.dtype else None
+    if kernels is not None:
+        out: Tensor = _Mixing.apply(kernels, x, weight)  # type: ignore[no-untyped-call]
+        return out
     # With so few planes a convolution kernel takes several times as long as this product on a CPU.
     return torch.einsum("oi,bihw->bohw", weight, x)
+
+
+def mixing_kernels(x: Tensor) -> Kernels | None:
+    """Kernels for the planes of `x`, or None where PyTorch's operations are to be taken."""
+    return kernels_for("mixing", x, C=x.shape[1]) if x.shape[1] <= MOST_PLANES else None
 
 
 class _Mixing(torch.autograd.Function):

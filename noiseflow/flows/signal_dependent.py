@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows.camera_lines import scaled, unscaled
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso import at_iso
+from noiseflow.flows.light import Light
 from noiseflow.flows.transform import Transform, sum_per_sample
 
 __all__ = ["SignalDependentScale"]
@@ -56,16 +58,30 @@ class SignalDependentScale(Transform):
         log_gain = at_iso(self.gain_params, knots, cond.isos) * c3 + cond.isos.to(knots.dtype).log()
         return self.beta1 * c1 - log_gain, self.beta2 * c2
 
+    def light(self, cond: Conditions) -> Light:
+        """Clean signal, β₁/gain and β₂ of each element, the same for all planes."""
+        beta1, beta2 = (
+            beta.exp()[:, None, None, None].expand(*cond.clean.shape[:2], 1, 1) for beta in self.log_betas(cond)
+        )
+        return Light(cond.clean, beta1, beta2)
+
     def variance(self, cond: Conditions) -> Tensor:
         """s², shape (B, C, H, W), in units of the normalised signal squared."""
-        slope, read = (beta.exp()[:, None, None, None] for beta in self.log_betas(cond))
-        return torch.maximum(slope * cond.clean + read, 0.1 * read)
+        return self.light(cond).variance()
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        variance = self.variance(cond)
+        light = self.light(cond)
+        kernels = light.kernels("lines", x)
+        if kernels is not None:
+            return scaled(kernels, x, light)
+        variance = light.variance()
         return x * variance.rsqrt(), -0.5 * sum_per_sample(variance.log())
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        return z * self.variance(cond).sqrt()
+        light = self.light(cond)
+        kernels = None if torch.is_grad_enabled() else light.kernels("lines", z)
+        if kernels is not None:
+            return unscaled(kernels, z, light)
+        return z * light.variance().sqrt()

@@ -69,6 +69,8 @@ class DarkFrame(_Counting):
     Zhang, Qin, Tao, Zhang et al.: Rethinking noise synthesis and modeling in raw denoising, ICCV 2021.
     """
 
+    options: tuple[str, ...] = ("dark_frames", *_Counting.options)
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         shapes = spec.options.get("dark_frames")

@@ -24,7 +24,7 @@ class FlowModel(NoiseModel):
         return self.flow.log_prob(noise, cond)
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
-        return self.flow.inverse(temperature * self.flow.base.sample(cond.clean, generator), cond)
+        return self.flow.sample(cond, generator, temperature)
 
     def _latent(self, noise: Tensor, cond: Conditions) -> Tensor | None:
         z: Tensor = self.flow(noise, cond)[0]

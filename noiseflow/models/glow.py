@@ -38,6 +38,8 @@ class Glow(ResidualFlow):
     Kingma, Dhariwal: Glow: generative flow with invertible 1×1 convolutions, NeurIPS 2018.
     """
 
+    options: tuple[str, ...] = ("scales", "steps", *ResidualFlow.options)
+
     @property
     def period(self) -> int:  # type: ignore[override]
         """Cells of the coarsest scale, in pixels of a plane."""

@@ -34,6 +34,8 @@ class InverseAutoregressiveFlow(ResidualFlow):
     van den Oord et al.: Parallel WaveNet, ICML 2018.
     """
 
+    options: tuple[str, ...] = ("blocks", "above", "beside", *ResidualFlow.options)
+
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Blocks, the first one in sampling last in the list."""
         return [

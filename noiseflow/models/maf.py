@@ -33,6 +33,8 @@ class MaskedAutoregressiveFlow(ResidualFlow):
     Papamakarios, Pavlakou, Murray: Masked autoregressive flow for density estimation, NeurIPS 2017.
     """
 
+    options: tuple[str, ...] = ("blocks", "above", "beside", *ResidualFlow.options)
+
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Blocks."""
         return [

@@ -34,6 +34,9 @@ class NoiseModel(nn.Module, ABC):
         What it is and was fitted for.
     """
 
+    options: tuple[str, ...] = ()
+    """Names that the options of its spec may have, besides ``before_rounding``."""
+
     closed_form: bool = False
     """Whether `start_from` is already the maximum-likelihood fit."""
 
@@ -231,7 +234,7 @@ class NoiseModel(nn.Module, ABC):
         """After `start_from_patches`: the same by the likelihood of training patches' integers; nothing by default."""
 
 
-MODELS: dict[str, Callable[[ModelSpec], NoiseModel]] = {}
+MODELS: dict[str, type[NoiseModel]] = {}
 """Registry: name in a spec → constructor."""
 
 
@@ -251,8 +254,13 @@ def build(spec: ModelSpec) -> NoiseModel:
     Raises
     ------
     ModelError
-        If no model of that name is registered.
+        If no model of that name is registered, or it has no such option.
     """
     if spec.model not in MODELS:
         raise ModelError(f"model {spec.model!r} is not known; expected one of {', '.join(sorted(MODELS))}")
-    return MODELS[spec.model](spec)
+    model = MODELS[spec.model]
+    unknown = sorted(spec.options.keys() - {"before_rounding", *model.options})
+    if unknown:
+        known = f"it has {', '.join(model.options)}" if model.options else "it has none"
+        raise ModelError(f"{spec.model}: option {unknown[0]!r} is not known; {known}")
+    return model(spec)

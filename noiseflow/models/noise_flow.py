@@ -76,6 +76,8 @@ class NoiseFlow(FlowModel):
     Flows, ICCV 2019.
     """
 
+    options: tuple[str, ...] = ("architecture", "seed")
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         words = parse_architecture(str(spec.options.get("architecture", ARCHITECTURE)))

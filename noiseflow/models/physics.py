@@ -105,6 +105,8 @@ class PhysicsModel(NoiseModel):
     Gains and noises are interpolated as logarithms, black level and shape as they are.
     """
 
+    options: tuple[str, ...] = ("profile",)
+
     closed_form = True
     positive = ("gain", "read", "scale", "row")
 

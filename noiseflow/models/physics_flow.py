@@ -40,6 +40,8 @@ class PhysicsFlow(ResidualFlow):
     the chance in training that a net is not told the camera (0), ``seed`` (0).
     """
 
+    options: tuple[str, ...] = ("couplings", "bins", "column_noise", *ResidualFlow.options)
+
     # Strips of even height keep the masks.
     period = 2
     tells_light = True

@@ -32,6 +32,8 @@ class RealNVP(ResidualFlow):
     Dinh, Sohl-Dickstein, Bengio: Density estimation using Real NVP, ICLR 2017.
     """
 
+    options: tuple[str, ...] = ("couplings", *ResidualFlow.options)
+
     period = 2
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:

@@ -32,6 +32,8 @@ class ResidualFlow(FlowModel):
     weights (0).
     """
 
+    options: tuple[str, ...] = ("width", "unknown_camera", "seed")
+
     period: int = 1
     """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -52,8 +53,8 @@ class Blocks:
     @property
     def rows(self) -> slice:
         """The plane's rows of pixels that the blocks cover."""
-        edges = np.arange(self._whole[0] + 1) * self.shape[0] // self._whole[0]
-        return slice(int(edges[self.first]), int(edges[self.first + self.grid[0]]))
+        count = self._whole[0]
+        return slice(*(edge * self.shape[0] // count for edge in (self.first, self.first + self.grid[0])))
 
     def strips(self, most: int = STRIP) -> Iterator["Blocks"]:
         """The same blocks, up to `most` rows of them at a time."""
@@ -62,13 +63,8 @@ class Blocks:
             yield replace(self, first=first, last=min(first + most, stop))
 
     def edges(self, axis: int, parts: int = 1) -> NDArray[np.intp]:
-        """First pixel of each block (or of each of its `parts`) along an axis, and the end."""
-        count = self._whole[axis] * parts
-        edges: NDArray[np.intp] = np.arange(count + 1) * self.shape[axis] // count
-        if axis == 0:
-            edges = edges[self.first * parts : (self.first + self.grid[0]) * parts + 1]
-        edges -= edges[0]
-        return edges
+        """First pixel of each block (or of each of its `parts`) along an axis, and the end; not to be written to."""
+        return _edges(self, axis, parts)
 
     @property
     def pixels(self) -> NDArray[np.float64]:
@@ -133,6 +129,17 @@ class Blocks:
         across = np.repeat(np.arange(self.grid[1]), np.diff(self.edges(1)))
         spread: NDArray[Any] = values[down][:, across]
         return spread
+
+
+@lru_cache(maxsize=1024)
+def _edges(blocks: Blocks, axis: int, parts: int) -> NDArray[np.intp]:
+    count = blocks._whole[axis] * parts
+    edges: NDArray[np.intp] = np.arange(count + 1) * blocks.shape[axis] // count
+    if axis == 0:
+        edges = edges[blocks.first * parts : (blocks.first + blocks.grid[0]) * parts + 1]
+    edges -= edges[0]
+    edges.setflags(write=False)
+    return edges
 
 
 MIDDLE = 1.19

@@ -162,6 +162,11 @@ def joined(strips: Sequence[Defects], tops: Sequence[int]) -> Defects:
     return Defects(NO_DEFECTS.mask, counts, tuple(listed[:LISTED]))
 
 
+def _where(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """As `numpy.argwhere`, in a third of its time where little is true."""
+    return np.stack(np.divmod(np.flatnonzero(mask), mask.shape[1]), 1)
+
+
 def _departure(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each pixel less the mean of its neighbours, the plane mirrored at its edges."""
     return np.asarray(plane - _around(plane), np.float32)
@@ -205,7 +210,7 @@ def _extreme(
     if typical is not None:
         limit = np.maximum(limit, AMPLITUDE * np.sqrt(typical))
     limit = blocks.spread(limit.astype(np.float32))
-    at = np.argwhere(size > limit)
+    at = _where(size > limit)
     limit = limit[tuple(at.T)]
     at += np.array((inner.start, 0))
     around = _neighbours(plane, at)
@@ -245,7 +250,7 @@ def _unsteady(
     free = max(frames - 1, 1)
     high = ALLOWANCE * float(scipy.special.chdtri(free, UNLIKELY)) / free
     limit = blocks.spread((high * np.maximum(typical, 1 / 12)).astype(np.float32))
-    at = np.argwhere(variance[inner] > limit) + np.array((inner.start, 0))
+    at = _where(variance[inner] > limit) + np.array((inner.start, 0))
     if signal is not None and len(at):
         around = _neighbours(variance, at).mean(1)
         # A glint has the photon noise of its own light: at most so many times its neighbours'.
@@ -270,7 +275,7 @@ def _stuck(
     if not could.any():
         return {}
     still = (variance <= 1.02 * drift_variance + 1e-4) & blocks.spread(could)
-    return {"stuck": np.argwhere(still) + np.array((inner.start, 0))}
+    return {"stuck": _where(still) + np.array((inner.start, 0))}
 
 
 def _rare_ratio(chance: float, above: float, below: float) -> float:

@@ -5,7 +5,7 @@ import multiprocessing
 import multiprocessing.context
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def start_ahead(sources: Iterable[Path], jobs: int | None = None) -> None:
+def start_ahead(sources: Iterable[Path], jobs: int | None = None, modules: Sequence[str] = ()) -> None:
     """Begin to start the process that others are copied from, if an ingest of these sources is likely to want any.
 
     It imports what the work needs, while this process does so too.
@@ -101,8 +101,10 @@ def start_ahead(sources: Iterable[Path], jobs: int | None = None) -> None:
         Files and folders; what cannot be read is not counted.
     jobs : int, optional
         Processes wanted; as the sizes of the sources say if None.
+    modules : sequence of str
+        What is likely to be wanted beside, and takes long to import.
     """
-    context = _starting()
+    context = _starting(modules)
     if context.get_start_method() == "forkserver" and ((jobs or 1) > 1 or (jobs is None and _large(sources))):
         from multiprocessing import forkserver
 
@@ -126,7 +128,7 @@ def _files(source: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
 
 
-def _starting() -> multiprocessing.context.BaseContext:
+def _starting(modules: Sequence[str] = ()) -> multiprocessing.context.BaseContext:
     """How processes are started: as copies of one that has imported what the work needs, and done nothing yet.
 
     Copies of this one would inherit the threads of torch, HDF5 and OpenMP half-way through their work.
@@ -134,7 +136,7 @@ def _starting() -> multiprocessing.context.BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["noiseflow.patches.work"])
+    context.set_forkserver_preload(["noiseflow.patches.work", *modules])
     return context
 
 

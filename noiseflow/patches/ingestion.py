@@ -15,13 +15,14 @@ from noiseflow.patches.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.sums import strips
-from noiseflow.patches.parts import PartNote, read_note, write_whole
+from noiseflow.patches.parts import PartNote, part_file, read_note, write_whole
+from noiseflow.patches.placing import SceneMean, intact
 from noiseflow.patches.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.schema import SPLITS
 from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.sources import Collection, Scene, collect
 from noiseflow.patches.work import cut_frames, find_shifts, pack_frames, prepare_scene, started, sum_strips
-from noiseflow.patches.writer import SceneMean, StoreHeader, assemble, clear, may_write, on_disk, partial_folder
+from noiseflow.patches.writer import StoreHeader, assemble, clear, may_write, on_disk, partial_folder
 from noiseflow.progress import Progress, silent
 
 __all__ = ["ingest"]
@@ -162,7 +163,7 @@ def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
     stated = folder / "plan.json"
     if folder.exists():
         if stated.is_file() and stated.read_bytes() == identity:
-            return sum(read_note(folder, task.part) is not None for task in plan.tasks)
+            return sum(_done(folder, plan, task) for task in plan.tasks)
         if not overwrite and stated.is_file():
             other = difference(stated.read_text(encoding="utf-8"), plan.identity())
             raise StoreError(
@@ -173,6 +174,19 @@ def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
     folder.mkdir()
     write_whole(stated, identity)
     return 0
+
+
+def _done(folder: Path, plan: Plan, task: Task) -> bool:
+    """Whether a part is there and whole; what is left of one that is not is forgotten."""
+    note = read_note(folder, task.part)
+    if note is None:
+        return False
+    shared = PAIRINGS[plan.pairing].stacking is not None
+    if intact(folder, task.part, note, plan.options.patch_size, shared=shared):
+        return True
+    part_file(folder, task.part, "json").unlink()
+    SceneFiles(folder, task.scene).forget_facts()
+    return False
 
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]

@@ -4,12 +4,17 @@ A part is there when its JSON file is, which is written last and takes its name 
 process may be killed at any moment and leaves whole parts only.  Parts are named by the
 number of their frame in the plan, so that two processes that make the same part make the
 same files.
+
+Where a part's patches will stand in the store hangs on how many the earlier parts hold.  If
+that is known when they are written, they are written there at once; else into a file that is
+copied when the store is put together.
 """
 
 import json
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +25,28 @@ from noiseflow.errors import StoreError
 from noiseflow.patches.crc import crc32
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE
 
-__all__ = ["PartNote", "PartWriter", "checksums", "part_file", "read_note", "read_table", "write_fully", "write_whole"]
+__all__ = [
+    "PIXELS",
+    "PartNote",
+    "PartWriter",
+    "checksums",
+    "part_file",
+    "patches_before",
+    "read_note",
+    "read_table",
+    "store_file",
+    "write_fully",
+    "write_whole",
+]
+
+PIXELS = 4096
+"""The byte of a store at which its noisy patches begin; a whole page, so that the default patches fill pages."""
+
+PATIENCE_S = 0.05
+"""So long a part is waited for: copying the patches of a frame takes no longer."""
+
+NOTES_READ = 16
+"""So many earlier parts are looked at, at most."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +65,10 @@ class PartNote:
         Of the frame's planes.
     clipped, masked : int
         Patches left out.
+    before : int or None
+        Patches of all earlier parts, if it is known.
+    placed : bool
+        Whether the noisy patches are in the store already, behind those.
     """
 
     patches: int
@@ -50,11 +80,43 @@ class PartNote:
     layout: str = ""
     clipped: int = 0
     masked: int = 0
+    before: int | None = None
+    placed: bool = False
 
 
 def part_file(folder: Path, number: int, kind: str) -> Path:
     """One of a part's files: ``noisy``, ``clean``, ``table`` or ``json``."""
     return folder / f"part-{number:06d}.{kind}"
+
+
+def store_file(folder: Path) -> Path:
+    """The store that is being made."""
+    return folder / "store.h5"
+
+
+def patches_before(folder: Path, number: int, *, patience_s: float = 0.0) -> int | None:
+    """How many patches the parts before one hold; None if it is not known.
+
+    Parameters
+    ----------
+    folder : Path
+    number : int
+    patience_s : float
+        How long to wait for the part just before, if it is the only one that is missing.
+    """
+    patient = number < 2 or part_file(folder, number - 2, "json").exists()
+    patches, last = 0, time.monotonic() + patience_s * patient
+    for earlier in range(number - 1, max(number - 1 - NOTES_READ, -1), -1):
+        note = read_note(folder, earlier)
+        while note is None and earlier == number - 1 and time.monotonic() < last:
+            time.sleep(0.002)
+            note = read_note(folder, earlier)
+        if note is None:
+            return None
+        patches += note.patches
+        if note.before is not None:
+            return note.before + patches
+    return patches if number <= NOTES_READ else None
 
 
 class PartWriter:
@@ -66,10 +128,12 @@ class PartWriter:
     ----------
     folder : Path
     number : int
+    before : int, optional
+        Patches of all earlier parts: the noisy ones are then written to their place in the store.
     """
 
-    def __init__(self, folder: Path, number: int) -> None:
-        self._folder, self._number = folder, number
+    def __init__(self, folder: Path, number: int, before: int | None = None) -> None:
+        self._folder, self._number, self._before = folder, number, before
         self._files: dict[str, IO[bytes]] = {}
         self._checksums: list[NDArray[np.uint32]] = []
 
@@ -88,8 +152,17 @@ class PartWriter:
         for kind, values in (("noisy", noisy), ("clean", clean)):
             if values is not None and values.size:
                 if kind not in self._files:
-                    self._files[kind] = part_file(self._folder, self._number, kind).open("wb", buffering=0)
+                    self._files[kind] = self._opened(kind, values[0].nbytes)
                 write_fully(self._files[kind], values)
+
+    def _opened(self, kind: str, patch_bytes: int) -> IO[bytes]:
+        if kind != "noisy" or self._before is None:
+            return part_file(self._folder, self._number, kind).open("wb", buffering=0)
+        store = store_file(self._folder)
+        store.touch()
+        file = store.open("r+b", buffering=0)
+        file.seek(PIXELS + self._before * patch_bytes)
+        return file
 
     def finish(self, note: PartNote, table: NDArray[Any]) -> None:
         """Say what the part holds.
@@ -97,6 +170,7 @@ class PartWriter:
         Parameters
         ----------
         note : PartNote
+            Without what is known of its place.
         table : structured ndarray of `noiseflow.patches.schema.fields`, shape (n,)
             ``crc32`` is filled in here.
         """
@@ -105,6 +179,8 @@ class PartWriter:
             table["crc32"] = np.concatenate(self._checksums)
             with part_file(self._folder, self._number, "table").open("wb", buffering=0) as file:
                 write_fully(file, table)
+        known = self._before if self._before is not None else patches_before(self._folder, self._number)
+        note = replace(note, before=known, placed=self._before is not None)
         write_whole(part_file(self._folder, self._number, "json"), json.dumps(asdict(note)).encode())
 
     def close(self) -> None:

@@ -111,11 +111,11 @@ class SceneFiles:
 
     def mean_of(self, shape: tuple[int, ...], mode: Any = "r") -> NDArray[np.float32]:
         """Pages of the mean, shape (4, h, w)."""
-        return np.memmap(self.mean, CLEAN_TYPE, mode, shape=(PLANES, *shape))
+        return np.asarray(np.memmap(self.mean, CLEAN_TYPE, mode, shape=(PLANES, *shape)))
 
     def valid_of(self, shape: tuple[int, ...], mode: Any = "r") -> NDArray[np.bool_]:
         """Pages of the mask, shape (4, h, w)."""
-        return np.memmap(self._file("valid"), np.bool_, mode, shape=(PLANES, *shape))
+        return np.asarray(np.memmap(self._file("valid"), np.bool_, mode, shape=(PLANES, *shape)))
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:
         """Keep an array of a reference."""
@@ -129,6 +129,10 @@ class SceneFiles:
     def write_facts(self, told: dict[str, Any]) -> None:
         """Say that the scene's arrays are whole, and what was found."""
         write_whole(self._file("json"), json.dumps(told).encode())
+
+    def forget_facts(self) -> None:
+        """Have all of the scene made again."""
+        self._file("json").unlink(missing_ok=True)
 
     def facts(self) -> dict[str, Any] | None:
         """What `write_facts` was told, or None."""

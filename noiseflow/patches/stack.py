@@ -93,10 +93,6 @@ class Stack:
         """Mean of each frame's planes, DN, shape (n, 4)."""
         return np.array([frame.levels for frame in self.frames])
 
-    def rows(self, plane: int, rows: slice, frames: slice = slice(None)) -> NDArray[np.uint16]:
-        """Rows of one plane of some frames, shape (n, rows, w)."""
-        return np.stack([frame.rows(plane, rows) for frame in self.frames[frames]])
-
 
 def in_memory(scene: Scene) -> Stack:
     """All frames of a scene, packed in memory."""
@@ -151,7 +147,9 @@ def read_packed(planes: Path, note: Path) -> Packed:
             "noise_profile": tuple(tuple(pair) for pair in told["setting"]["noise_profile"]),
         }
         image = RawImage(np.broadcast_to(NOISY_TYPE.type(0), told["shape"]), **setting)
-        pages = np.memmap(planes, NOISY_TYPE, "r", shape=(PLANES, *(length // 2 for length in told["shape"])))
+        # As a plain array: a memmap looks into every view of itself.
+        shape = (PLANES, *(length // 2 for length in told["shape"]))
+        pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=shape))
         return Packed(image, np.array(told["levels"]), pages, told["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RawError(f"{note}: damaged ({error}); delete the folder {note.parent.name} and ingest again") from error

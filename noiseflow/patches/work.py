@@ -16,13 +16,17 @@ from noiseflow.patches.pairings import PAIRINGS, Pair, Reference
 from noiseflow.patches.pairings.shift import frame_shifts
 from noiseflow.patches.pairings.stacked import mask_moving
 from noiseflow.patches.pairings.sums import Sums, strips, sum_strip
-from noiseflow.patches.parts import PartNote, PartWriter, read_note
+from noiseflow.patches.parts import PATIENCE_S, PartNote, PartWriter, patches_before, read_note
 from noiseflow.patches.plan import Task, stamp
 from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.shared import Share
 from noiseflow.patches.sources import Scene
 
 __all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "started", "sum_strips"]
+
+
+PLACED_PIXELS = 1 << 15
+"""Frames of fewer are many at a time: others wait for them, and their copies cost little."""
 
 
 def started() -> None:
@@ -163,7 +167,10 @@ def _cut_frame(
         share = how.stacking.share(told["facts"], task.frame, packed.image)
         pair = Pair(frame, task.frame, packed.image, None, share.clean_variance, files.valid_of(told["shape"]))
         codes, checksum = packed.rows, packed.source_sha256
-    with PartWriter(folder, task.part) as part:
+    place = None
+    if pair.noisy.mosaic.size >= PLACED_PIXELS:
+        place = patches_before(folder, task.part, patience_s=PATIENCE_S)
+    with PartWriter(folder, task.part, place) as part:
         shared = share is not None
         found = cut(pair, options, task.split, task.part, scene.grid, sink=part.append, codes=codes, shared=shared)
         if share is not None:

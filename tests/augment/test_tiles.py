@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_table import CAMERAS, ISOS, TRAINED, randomised_model, spec_of
+from model_table import CAMERAS, ISOS, TRAINED, known, randomised_model, spec_of
 from torch import Tensor
 
 from noiseflow.augment import tiles
@@ -47,7 +47,7 @@ def model_of(name: str) -> tuple[NoiseModel, float, str]:
         return oracle, truth[camera]["isos"][-1], camera
     options = {**SMALL, **({"column_noise": True} if "columns" in name else {})}
     name = name.split()[0]
-    spec = ModelSpec(name, "bayer", CAMERAS, ISOS, options)
+    spec = ModelSpec(name, "bayer", CAMERAS, ISOS, known(name, options))
     if name == "noise_flow":
         spec = spec_of(name, "bayer")
     model = build(spec).eval()

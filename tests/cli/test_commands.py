@@ -1,5 +1,6 @@
 """Commands as a user calls them: in a process of its own, by its exit status and its one line."""
 
+import json
 import os
 import signal
 import subprocess
@@ -114,6 +115,34 @@ def test_unknown_camera_and_far_iso(fitted: Path, clean: Path, tmp_path: Path) -
     result = run("sample", fitted, clean, "--iso", 25600, "--out", out)
     assert result.exit_code == 0
     assert result.stderr.count("warning: ISO 25600 is outside 100…1600") == 1
+
+
+def test_options_of_a_model_are_said_by_name(tmp_path: Path) -> None:
+    store, out = tmp_path / "p.h5", tmp_path / "run"
+    gaussian_store(store, patches=50).close()
+    words = [
+        "fit",
+        store,
+        "--model",
+        "realnvp",
+        "--out",
+        out,
+        "--epochs",
+        "1",
+        "--steps-per-epoch",
+        "1",
+        "--batch",
+        "2",
+    ]
+    refused(run(*words, "--option", "coupling=2"), "realnvp", "'coupling' is not known", "couplings, width")
+    refused(run(*words, "--option", "couplings=few"), "realnvp", "couplings", "whole number")
+    assert run(*words, "--option", "couplings").exit_code == 2
+    assert not out.exists()
+    result = run(*words, "--option", "couplings=2", "--option", "unknown_camera=0.1")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((out / "spec.json").read_text())["options"] == {"couplings": 2, "unknown_camera": 0.1}
+    refused(run(*words, "--option", "coupling=2", "--overwrite"), "'coupling' is not known")
+    assert (out / "model.safetensors").exists()
 
 
 def test_existing_output_is_kept_unless_asked(fitted: Path, clean: Path, tmp_path: Path) -> None:

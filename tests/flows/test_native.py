@@ -15,12 +15,15 @@ from noiseflow.flows.border_net import BorderAwareNet
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.coupling import AffineCoupling
+from noiseflow.flows.flow import Flow
+from noiseflow.flows.gain import Gain
 from noiseflow.flows.light import ReadOffset, ReadShare, ShotMoments
 from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.masked_coupling import MaskedAffineCoupling
 from noiseflow.flows.native import can_compile, compiled
 from noiseflow.flows.shape import SinhArcsinh
 from noiseflow.flows.shot_read import ShotReadScale
+from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
 from noiseflow.flows.tails import CubicTails
 from noiseflow.flows.transform import Transform
@@ -44,6 +47,12 @@ def coupling(planes: int = 4) -> AffineCoupling:
 
 def mixing(planes: int = 4) -> InvertibleConv1x1:
     return InvertibleConv1x1(planes, generator())
+
+
+def run(planes: int = 4) -> Flow:
+    """What `noise_flow` is made of, with mixings and gains before, between and after the couplings."""
+    head = SignalDependentScale(CAMERAS, ISOS)
+    return Flow([head, mixing(planes), coupling(planes), mixing(planes), Gain(0.1), coupling(planes), Gain(-0.1)])
 
 
 def spline(planes: int = 4) -> PixelSpline:
@@ -98,6 +107,8 @@ MADE = {
     "spline of 3 planes": lambda: spline(3),
     "coupling": coupling,
     "coupling of 3 planes": lambda: coupling(3),
+    "run": run,
+    "run of 3 planes": lambda: run(3),
     "mixing": mixing,
     "mixing of 3 planes": lambda: mixing(3),
 }
@@ -105,14 +116,13 @@ MADE = {
 every = pytest.mark.parametrize("name", MADE)
 
 
-def moved(name: str) -> Transform:
+def moved(name: str) -> Transform | Flow:
     """With other parameters and running statistics than at its start."""
-    transform: Transform = MADE[name]()
+    transform: Transform | Flow = MADE[name]()
     draw = generator(4)
-    for tensor in (*transform.parameters(), *transform.buffers()):
-        # Parameters, and running statistics; not the permutation and the signs of an `InvertibleConv1x1`.
-        if isinstance(tensor, nn.Parameter) or (tensor.is_floating_point() and isinstance(transform, AffineCoupling)):
-            tensor.data += 0.2 * torch.rand(tensor.shape, generator=draw)
+    running = [value for key, value in transform.named_buffers() if "running" in key]
+    for tensor in (*transform.parameters(), *running):
+        tensor.data += 0.2 * torch.rand(tensor.shape, generator=draw)
     return transform
 
 
@@ -125,7 +135,7 @@ def batch(name: str, height: int, width: int) -> tuple[Tensor, Conditions]:
     return torch.randn(cond.clean.shape, generator=generator(5), dtype=torch.float64), cond
 
 
-def trained(transform: Transform, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
+def trained(transform: Transform | Flow, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
     """Values, every gradient, and buffers after one pass in training."""
     transform.train()
     x = x.clone().requires_grad_()
@@ -138,7 +148,7 @@ def trained(transform: Transform, x: Tensor, cond: Conditions) -> dict[str, Tens
     return {key: value for key, value in found.items() if value is not None}
 
 
-def evaluated(transform: Transform, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
+def evaluated(transform: Transform | Flow, x: Tensor, cond: Conditions) -> dict[str, Tensor]:
     transform.eval()
     with torch.no_grad():
         z, log_det = transform(x, cond)
@@ -170,7 +180,7 @@ def test_values_gradients_and_statistics_are_pytorch_s(
         assert called
         assert found.keys() == expected.keys()
         for key, value in expected.items():
-            if isinstance(moved(name), AffineCoupling) and "bias" in key and "conv3" not in key:
+            if isinstance(moved(name), AffineCoupling | Flow) and "bias" in key and "conv3" not in key:
                 # Of a norm's input: 0 but for rounding, in PyTorch too.
                 assert found[key].abs().max() < 1e-5
                 continue
@@ -205,6 +215,48 @@ def test_a_value_depends_neither_on_threads_nor_on_where_a_tile_is_cut(name: str
 
 
 @needs_compiler
+def test_bands_of_a_tall_frame_give_the_bits_of_the_whole() -> None:
+    flow, threads = moved("run"), torch.get_num_threads()
+    x, cond = torch.randn(1, 4, 300, 5, generator=generator(5)), as_dtype(conditions(1, 4, 300, 5), torch.float32)
+    runs = []
+    for count in (1, 2):
+        try:
+            torch.set_num_threads(count)
+            runs.append(evaluated(flow, x, cond))
+        finally:
+            torch.set_num_threads(threads)
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+
+
+@needs_compiler
+def test_a_flow_of_couplings_and_mixings_is_one_call_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = kernels_in_use(monkeypatch)
+    x, cond = batch("run", 3, 4)
+    flow = run().eval()
+    x, cond = x.float(), as_dtype(cond, torch.float32)
+    with torch.no_grad():
+        flow.inverse(x, cond)
+        assert called == ["evaluate"]
+        flow(x, cond)
+    assert called == ["evaluate", "scale_forward", "evaluate"]
+
+
+@needs_compiler
+def test_a_sample_is_the_inverse_of_the_base_noise_which_stays_as_it_was() -> None:
+    flow = moved("run").eval()
+    assert isinstance(flow, Flow)
+    x, cond = batch("run", 9, 21)
+    x, cond = x.float(), as_dtype(cond, torch.float32)
+    before = x.clone()
+    with torch.no_grad():
+        z = flow.base.sample(x, generator(3))
+        assert torch.equal(flow.sample(cond, generator(3)), flow.inverse(z, cond))
+        assert torch.equal(flow.sample(cond, generator(3), 0.5), flow.inverse(0.5 * z, cond))
+        flow.inverse(x, cond)
+    assert torch.equal(x, before)
+
+
+@needs_compiler
 def test_they_are_taken_in_sampling_and_only_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     called = kernels_in_use(monkeypatch)
     transform = coupling().eval()
@@ -233,7 +285,7 @@ def test_a_norm_of_another_kind_keeps_its_own_statistics(monkeypatch: pytest.Mon
     x, cond = batch("coupling", 3, 4)
     with compiled():
         trained(transform, x.float(), cond)
-    assert "train_first" not in called
+    assert "forward" not in called
 
 
 @needs_compiler

@@ -26,6 +26,11 @@ def spec_of(name: str, layout: str, isos: tuple[float, ...] = ISOS) -> ModelSpec
     return ModelSpec(name, layout, CAMERAS, isos)
 
 
+def known(name: str, options: dict[str, object]) -> dict[str, object]:
+    """Those of some options that a model has."""
+    return {option: value for option, value in options.items() if option in MODELS[name].options}
+
+
 def randomised_model(name: str, layout: str, seed: int = 1, spread: float = 0.1) -> NoiseModel:
     """In float64 and evaluation mode, every parameter moved by N(0, spread²)."""
     model = build(spec_of(name, layout)).double().eval()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_table import CAMERAS, TRAINED, generator, randomised_model, spec_of
+from model_table import CAMERAS, TRAINED, generator, known, randomised_model, spec_of
 from torch import Tensor
 
 from noiseflow.errors import ModelError
@@ -23,7 +23,7 @@ EXPORTED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for na
 
 def small_model(name: str, layout: str) -> NoiseModel:
     spec = spec_of(name, layout)
-    model = build(ModelSpec(name, layout, spec.cameras, spec.isos, SMALL)).eval()
+    model = build(ModelSpec(name, layout, spec.cameras, spec.isos, known(name, SMALL))).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator(1))

@@ -107,6 +107,11 @@ def test_damaged_run_folders(model: NoiseModel, tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"model": "unknown"}, r"is not known; expected one of .*gaussian, .*nlf"),
+        ({"options": {"width": 3}}, r"nlf: option 'width' is not known; it has none"),
+        (
+            {"model": "glow", "options": {"couplings": 3}},
+            r"option 'couplings' is not known; it has scales, steps, width",
+        ),
         ({"unit": "bits"}, "cannot be mixed"),
         ({"isos": (800.0, 100.0)}, "rising positive ISOs"),
         ({"cameras": ("A", "A")}, "no name twice"),

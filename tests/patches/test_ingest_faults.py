@@ -73,8 +73,9 @@ KILLED = """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    burst_folder(tmp_path / "raws", frames=12, size=(128, 128), seed=0)
+@pytest.mark.parametrize("size", [(128, 128), (256, 128)], ids=["copied", "placed"])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, size: tuple[int, int]) -> None:
+    burst_folder(tmp_path / "raws", frames=12, size=size, seed=0)
     (tmp_path / "stores").mkdir()
     found = run_script(KILLED, tmp_path / "raws", tmp_path / "stores", ROUNDS)
     assert found.returncode == 0, found.stderr

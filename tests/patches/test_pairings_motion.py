@@ -4,6 +4,7 @@ from scipy.ndimage import binary_dilation
 from simulated_scenes import pairs, scene, shoot
 
 from noiseflow.patches.pairings import PAIRINGS
+from noiseflow.patches.pairings.motion import with_neighbours
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)
@@ -72,3 +73,10 @@ def test_a_wild_pixel_is_no_motion() -> None:
     assert reference.facts["static_test"]["moving_part"] == 0
     assert reference.facts["defects"]["counts"]["unsteady"] == 1
     assert reference.facts["masked_pixels"] == 1
+
+
+def test_blocks_and_their_neighbours_are_as_scipy_has_them() -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1), (1, 7), (5, 1), (9, 13)):
+        blocks = rng.random(shape) < 0.1
+        assert np.array_equal(with_neighbours(blocks), binary_dilation(blocks, np.ones((3, 3), bool)))

@@ -1,118 +1,6 @@
-// Noise Flow's affine coupling in one pass a direction, and in training in as few passes as batch norms allow.
-//
-// A = planes that condition, N = planes that are transformed, F = hidden planes: given by the compiler's -D.
-// Tensors are (B, planes, H, W), contiguous.  Weights come as (in, 3, 3, out) and (in, out), the norm's numbers
-// folded in where they are constants.  `border` is what the border's channel adds: its first, a middle and its
-// last row, (rows, 2N, W).
+// Noise Flow's affine coupling in training, in as few passes as batch norms allow.
 
-#include "lanes.h"
-
-constexpr int C = A + N, O = 2 * N;
-
-struct Shape {
-    long batch, height, width, threads;
-    long pixels() const { return height * width; }
-    long border_row(long y) const { return y == 0 ? 0 : y < height - 1 ? 1 : std::min(height, 3L) - 1; }
-};
-
-static inline void pointwise(const lanes (&h)[F], const float *weight, const float *bias, lanes (&out)[F]) {
-    for (int o = 0; o < F; ++o) out[o] = all(bias[o]);
-    for (int i = 0; i < F; ++i)
-        for (int o = 0; o < F; ++o) out[o] += weight[i * F + o] * h[i];
-}
-
-struct Last {
-    const float *weight, *border;
-    float bound;
-};
-
-// One row of the coupling's output from three rows of hidden values; log_det may be null.
-static void couple_row(const Shape &s, const Last &last, const float *const (&hidden)[F][3], const float *x, float *z,
-                       float *squashed, long y, bool inverse, double *log_det) {
-    const float *border = last.border + s.border_row(y) * O * s.width;
-    lanes total = {};
-    for (long at = 0; at < s.width; at += 2 * LANES) {
-        lanes out[O][2];
-        for (int half = 0; half < 2; ++half)
-            for (int o = 0; o < O; ++o) {
-                long left = s.width - at - half * LANES;
-                out[o][half] = left > 0 ? load(border + o * s.width + at + half * LANES, left) : lanes{};
-            }
-        conv<F, O>(hidden, at, last.weight, out);
-        for (int half = 0; half < 2; ++half) {
-            long place = at + half * LANES, left = s.width - place;
-            if (left <= 0) break;
-            for (int p = 0; p < N; ++p) {
-                lanes t = tanh(out[N + p][half]), scale = last.bound * t;
-                long offset = (A + p) * s.pixels() + y * s.width + place;
-                lanes b = load(x + offset, left);
-                store(z + offset, inverse ? (b - out[p][half]) * exp(-scale) : b * exp(scale) + out[p][half], left);
-                if (squashed) store(squashed + p * s.pixels() + y * s.width + place, t, left);
-                total += first(scale, left);
-            }
-        }
-    }
-    if (log_det) *log_det += sum(total);
-}
-
-constexpr long BAND = 64;
-
-extern "C" {
-
-// With running statistics: z (B, C, H, W) and, if asked for, log-dets, (B, bands of 64 rows).
-void evaluate(const float *x, const float *w1, const float *b1, const float *w2, const float *b2, const float *w3,
-              const float *border, float bound, long inverse, float *z, double *log_dets, long batch, long height,
-              long width, long threads) {
-    Shape s{batch, height, width, threads};
-    Last last{w3, border, bound};
-    long bands = (height + BAND - 1) / BAND;
-    each(batch * bands, threads, [&](long unit) {
-        const float *own = x + unit / bands * C * s.pixels();
-        float *out = z + unit / bands * C * s.pixels();
-        long from = unit % bands * BAND, to = std::min(from + BAND, height);
-        Rows a(A, 4, width), h(F, 3, width);
-        double log_det = 0;
-        auto fill = [&](long y) {
-            for (int p = 0; p < A; ++p) {
-                float *row = a.at(p, y & 3) + 1;
-                if (y < 0 || y >= height) std::fill(row, row + width, 0.0f);
-                else std::memcpy(row, own + p * s.pixels() + y * width, width * sizeof(float));
-            }
-        };
-        fill(from - 2), fill(from - 1);
-        for (long y = from - 1; y <= to; ++y) {
-            fill(y + 1);
-            const float *rows[A][3];
-            for (int p = 0; p < A; ++p)
-                for (int v = 0; v < 3; ++v) rows[p][v] = a.at(p, (y + v - 1) & 3);
-            bool inside = y >= 0 && y < height;
-            for (long at = 0; at < width; at += 2 * LANES) {
-                lanes one[F][2];
-                for (int f = 0; f < F; ++f) one[f][0] = one[f][1] = all(b1[f]);
-                conv<A, F>(rows, at, w1, one);
-                for (int half = 0; half < 2; ++half) {
-                    lanes first_hidden[F], second[F];
-                    for (int f = 0; f < F; ++f) first_hidden[f] = relu(one[f][half]);
-                    pointwise(first_hidden, w2, b2, second);
-                    for (int f = 0; f < F; ++f) {
-                        long place = at + half * LANES;
-                        lanes value = inside ? relu(second[f]) : lanes{};
-                        if (place < width) store(h.at(f, (y + 3) % 3) + 1 + place, first(value, width - place));
-                    }
-                }
-            }
-            if (y <= from) continue;
-            const float *hidden[F][3];
-            for (int f = 0; f < F; ++f)
-                for (int v = 0; v < 3; ++v) hidden[f][v] = h.at(f, (y + v + 1) % 3);
-            couple_row(s, last, hidden, own, out, nullptr, y - 1, inverse, log_dets ? &log_det : nullptr);
-        }
-        for (int p = 0; p < A; ++p)
-            std::memcpy(out + p * s.pixels() + from * width, own + p * s.pixels() + from * width,
-                        (to - from) * width * sizeof(float));
-        if (log_dets) log_dets[unit] = log_det;
-    });
-}
+#include "training.h"
 
 // Of each image and plane: a value, and sum and sum of squares of the differences from it.
 struct Moments {
@@ -138,64 +26,48 @@ struct Moments {
 };
 
 // First convolution, c1 (B, F, H, W), and mean and sum of squared deviations of it, (B, 2, F).
-void train_first(const float *x, const float *w1, const float *b1, float *c1, double *moments, long batch, long height,
-                 long width, long threads) {
-    Shape s{batch, height, width, threads};
-    each(batch, threads, [&](long image) {
+static void first_pass(const Shape &s, const float *x, const Folded &folded, const float *b1, float *c1, double *moments) {
+    const long height = s.height, width = s.width;
+    each(s.batch, s.threads, [&](long image) {
         const float *own = x + image * C * s.pixels();
         float *out = c1 + image * F * s.pixels();
-        Rows a(A, height + 2, width);
+        Rows a(A, height + 2, width), work(2 * F, 1, width);
+        const float *rows[A][3], *start[F];
+        float *sums[F];
+        row_of(work, 0, start, F), row_of(work, 0, sums);
+        for (int f = 0; f < F; ++f) std::fill_n(work.at(F + f, 0) + 1, width, b1[f]);
         Moments found;
         for (int p = 0; p < A; ++p)
             for (long y = 0; y < height; ++y)
                 std::memcpy(a.at(p, y + 1) + 1, own + p * s.pixels() + y * width, width * sizeof(float));
         for (long y = 0; y < height; ++y) {
-            const float *rows[A][3];
-            for (int p = 0; p < A; ++p)
-                for (int v = 0; v < 3; ++v) rows[p][v] = a.at(p, y + v);
-            for (long at = 0; at < width; at += 2 * LANES) {
-                lanes one[F][2];
-                for (int f = 0; f < F; ++f) one[f][0] = one[f][1] = all(b1[f]);
-                conv<A, F>(rows, at, w1, one);
-                if (!y && !at)
-                    for (int f = 0; f < F; ++f) found.reference[f] = one[f][0][0];
-                for (int half = 0; half < 2; ++half)
-                    for (int f = 0; f < F; ++f) {
-                        long place = at + half * LANES, left = width - place;
-                        if (left <= 0) break;
-                        store(out + f * s.pixels() + y * width + place, one[f][half], left);
-                        found.add(f, one[f][half], left);
-                    }
-            }
+            around(a, y, rows);
+            conv_row(rows, width, folded.w1, start, sums);
+            if (!y)
+                for (int f = 0; f < F; ++f) found.reference[f] = *sums[f];
+            for (int f = 0; f < F; ++f)
+                for (long at = 0; at < width; at += LANES) {
+                    lanes value = load(sums[f] + at);
+                    store(out + f * s.pixels() + y * width + at, value, width - at);
+                    found.add(f, value, width - at);
+                }
             found.end_row();
         }
         found.write(moments + image * 2 * F, s.pixels());
     });
 }
 
-// Hidden values of the first layer: n1 = c1 · scale + shift, before the ReLU.
-static inline void first_norm(const float *c1, long pixels, long at, long left, const float *scale, const float *shift,
-                              lanes (&n1)[F]) {
-    for (int f = 0; f < F; ++f) n1[f] = load(c1 + f * pixels + at, left) * scale[f] + shift[f];
-}
-
-static inline void through_relu(const lanes (&in)[F], lanes (&out)[F]) {
-    for (int f = 0; f < F; ++f) out[f] = relu(in[f]);
-}
-
 // Moments of the second convolution, (B, 2, F), of which nothing else is kept.
-void train_second(const float *c1, const float *scale1, const float *shift1, const float *w2, const float *b2,
-                  double *moments, long batch, long height, long width, long threads) {
-    Shape s{batch, height, width, threads};
-    each(batch, threads, [&](long image) {
+static void second_pass(const Shape &s, const float *c1, const Folded &folded, const float *b2, double *moments) {
+    each(s.batch, s.threads, [&](long image) {
         const float *own = c1 + image * F * s.pixels();
         Moments found;
         for (long at = 0; at < s.pixels(); at += LANES) {
             lanes n1[F], h1[F], c2[F];
             long left = s.pixels() - at;
-            first_norm(own, s.pixels(), at, left, scale1, shift1, n1);
+            first_norm(own, s.pixels(), at, left, folded.scale1, folded.shift1, n1);
             through_relu(n1, h1);
-            pointwise(h1, w2, b2, c2);
+            pointwise(h1, folded.w2, b2, c2);
             if (!at)
                 for (int f = 0; f < F; ++f) found.reference[f] = c2[f][0];
             for (int f = 0; f < F; ++f) found.add(f, c2[f], left);
@@ -206,188 +78,98 @@ void train_second(const float *c1, const float *scale1, const float *shift1, con
     });
 }
 
-// ReLU of the second norm into a padded image; w2 and b2 hold that norm.
-static void second_hidden(const Shape &s, const float *c1, const float *scale1, const float *shift1, const float *w2,
-                          const float *b2, Rows &h2) {
-    for (long y = 0; y < s.height; ++y)
-        for (long at = 0; at < s.width; at += LANES) {
-            lanes n1[F], h1[F], n2[F];
-            long left = s.width - at;
-            first_norm(c1, s.pixels(), y * s.width + at, left, scale1, shift1, n1);
-            through_relu(n1, h1);
-            pointwise(h1, w2, b2, n2);
-            for (int f = 0; f < F; ++f) store(h2.at(f, y + 1) + 1 + at, first(relu(n2[f]), left));
-        }
-}
-
 // z, tanh of the raw log scale (B, N, H, W), and log-dets (B,).
-void train_last(const float *x, const float *c1, const float *scale1, const float *shift1, const float *w2,
-                const float *b2, const float *w3, const float *border, float bound, float *z, float *squashed,
-                float *log_dets, long batch, long height, long width, long threads) {
-    Shape s{batch, height, width, threads};
-    Last last{w3, border, bound};
-    each(batch, threads, [&](long image) {
+static void last_pass(const Shape &s, const float *x, const float *c1, const Folded &folded, float bound, float *z,
+                      float *squashed, float *log_dets) {
+    const long height = s.height, width = s.width;
+    Rows starts(O, 3, width);
+    for (int o = 0; o < O; ++o)
+        for (int kind = 0; kind < 3; ++kind)
+            for (long column = 0; column < width; ++column) {
+                float total = folded.b3[o];
+                for (int v = 0; v < 3; ++v)
+                    for (int u = 0; u < 3; ++u)
+                        if (beyond(v, u, kind, column, height, width)) total += folded.edge[(v * 3 + u) * O + o];
+                starts.at(o, kind)[1 + column] = total;
+            }
+    each(s.batch, s.threads, [&](long image) {
         const float *own = x + image * C * s.pixels();
         float *out = z + image * C * s.pixels();
-        Rows h2(F, height + 2, width);
-        second_hidden(s, c1 + image * F * s.pixels(), scale1, shift1, w2, b2, h2);
+        Rows h2(F, height + 2, width), work(O + N, 1, width);
+        second_hidden(s, c1 + image * F * s.pixels(), folded, h2);
+        const float *rows[F][3], *start[O];
+        float *sums[O], *raw[N], *factor[N];
+        row_of(work, 0, sums), row_of(work, 0, raw, N), row_of(work, 0, factor, O);
         double log_det = 0;
         for (long y = 0; y < height; ++y) {
-            const float *hidden[F][3];
-            for (int f = 0; f < F; ++f)
-                for (int v = 0; v < 3; ++v) hidden[f][v] = h2.at(f, y + v);
-            couple_row(s, last, hidden, own, out, squashed + image * N * s.pixels(), y, false, &log_det);
+            around(h2, y, rows);
+            row_of(starts, s.kind(y), start);
+            conv_row(rows, width, folded.w3, start, sums);
+            scale_row(raw, factor, bound, false, width);
+            lanes total = {};
+            for (int p = 0; p < N; ++p)
+                for (long at = 0; at < width; at += LANES) {
+                    long left = width - at, place = p * s.pixels() + y * width + at;
+                    lanes t = load(raw[p] + at), b = load(own + A * s.pixels() + place, left);
+                    store(out + A * s.pixels() + place, b * load(factor[p] + at) + load(sums[p] + at), left);
+                    store(squashed + image * N * s.pixels() + place, t, left);
+                    total += first(t, left);
+                }
+            log_det += bound * sum(total);
         }
         std::memcpy(out, own, A * s.pixels() * sizeof(float));
         log_dets[image] = log_det;
     });
 }
 
-// Gradient at the second norm's output, (B, F, H, W), and of the planes that were transformed, into of_x.
-// Sums of each image: weight (F, 3, 3, O), border (rows, O, W), bound, gradient (F), gradient · value (F).
-void back_last(const float *of_z, const float *of_log_det, const float *x, const float *squashed, const float *c1,
-               const float *scale1, const float *shift1, const float *w2, const float *b2, const float *mirrored3,
-               float bound, float *of_x, float *of_n2, float *of_w3, float *of_border, double *of_bound, double *sums,
-               long batch, long height, long width, long threads) {
-    Shape s{batch, height, width, threads};
-    long border_rows = std::min(height, 3L);
-    each(batch, threads, [&](long image) {
-        const long start = image * C * s.pixels();
-        Rows h2(F, height + 2, width), of_out(O, height + 2, width);
-        second_hidden(s, c1 + image * F * s.pixels(), scale1, shift1, w2, b2, h2);
-        float *border = of_border + image * border_rows * O * width;
-        std::fill(border, border + border_rows * O * width, 0.0f);
-        double total_bound = 0;
-        for (long y = 0; y < height; ++y) {
-            lanes row_bound = {};
-            for (long at = 0; at < width; at += LANES) {
-                long left = width - at, place = y * width + at;
-                for (int p = 0; p < N; ++p) {
-                    long offset = start + (A + p) * s.pixels() + place;
-                    lanes t = load(squashed + (image * N + p) * s.pixels() + place, left);
-                    lanes of = load(of_z + offset, left), grown = of * exp(bound * t);
-                    lanes of_scale = first(grown * load(x + offset, left) + of_log_det[image], left);
-                    store(of_x + offset, grown, left);
-                    row_bound += of_scale * t;
-                    lanes of_raw = of_scale * bound * (1.0f - t * t);
-                    store(of_out.at(p, y + 1) + 1 + at, of);
-                    store(of_out.at(N + p, y + 1) + 1 + at, of_raw);
-                    float *to = border + (s.border_row(y) * O + p) * width + at;
-                    store(to, load(to, left) + of, left);
-                    store(to + N * width, load(to + N * width, left) + of_raw, left);
-                }
-            }
-            total_bound += sum(row_bound);
+
+// Mean and variance of the batch from those of its elements; Chan's rule.
+static void pooled(const std::vector<double> &moments, const Shape &s, float eps, float *mean, float *variance, float *scale) {
+    for (int f = 0; f < F; ++f) {
+        double average = 0, square = 0;
+        for (long b = 0; b < s.batch; ++b) average += moments[b * 2 * F + f] / s.batch;
+        for (long b = 0; b < s.batch; ++b) {
+            double apart = moments[b * 2 * F + f] - average;
+            square += moments[b * 2 * F + F + f] + s.pixels() * apart * apart;
         }
-        of_bound[image] = total_bound;
-        double *total = sums + image * 2 * F;
-        std::fill(total, total + 2 * F, 0.0);
-        for (long y = 0; y < height; ++y) {
-            const float *rows[O][3];
-            for (int o = 0; o < O; ++o)
-                for (int v = 0; v < 3; ++v) rows[o][v] = of_out.at(o, y + v);
-            lanes plain[F] = {}, weighted[F] = {};
-            for (long at = 0; at < width; at += 2 * LANES) {
-                lanes of_hidden[F][2] = {};
-                conv<O, F>(rows, at, mirrored3, of_hidden);
-                for (int half = 0; half < 2; ++half)
-                    for (int f = 0; f < F; ++f) {
-                        long place = at + half * LANES, left = width - place;
-                        if (left <= 0) break;
-                        lanes value = load(h2.at(f, y + 1) + 1 + place);
-                        lanes of = value > 0.0f ? of_hidden[f][half] : lanes{};
-                        store(of_n2 + (image * F + f) * s.pixels() + y * width + place, of, left);
-                        plain[f] += first(of, left), weighted[f] += first(of * value, left);
-                    }
-            }
-            for (int f = 0; f < F; ++f) total[f] += sum(plain[f]), total[F + f] += sum(weighted[f]);
-        }
-        conv_of_weight<F, O>(h2, of_out, height, width, of_w3 + image * F * 9 * O);
-    });
+        square /= double(s.batch) * s.pixels();
+        mean[f] = average, variance[f] = square, scale[f] = 1 / std::sqrt(square + eps);
+    }
 }
 
-// Gradient at the first norm's output, in place of that at the second's.  `mean` and `slope` (F) are the means of
-// gradient and gradient · value there; scale2 is 1/σ of the second norm.  Sums of each image: weight (F, F), and
-// gradient (F), gradient · value (F) at the first norm.
-void back_second(const float *c1, const float *scale1, const float *shift1, const float *w2, const float *b2,
-                 const float *plain_w2, const float *scale2, const float *mean, const float *slope, float *of_n,
-                 float *of_w2, double *sums, long batch, long height, long width, long threads) {
-    Shape s{batch, height, width, threads};
-    each(batch, threads, [&](long image) {
-        const float *own = c1 + image * F * s.pixels();
-        float *of = of_n + image * F * s.pixels();
-        double *total = sums + image * 2 * F;
-        std::fill(total, total + 2 * F, 0.0);
-        std::vector<double> weights(F * F);
-        for (long from = 0; from < s.pixels(); from += 64 * LANES) {
-            lanes of_weight[F][F] = {}, plain[F] = {}, weighted[F] = {};
-            for (long at = from; at < std::min(from + 64 * LANES, s.pixels()); at += LANES) {
-                lanes n1[F], h1[F], n2[F], of_c2[F];
-                long left = s.pixels() - at;
-                first_norm(own, s.pixels(), at, left, scale1, shift1, n1);
-                through_relu(n1, h1);
-                pointwise(h1, w2, b2, n2);
-                for (int o = 0; o < F; ++o) {
-                    lanes given = load(of + o * s.pixels() + at, left);
-                    of_c2[o] = first(scale2[o] * (given - mean[o] - n2[o] * slope[o]), left);
-                }
-                for (int i = 0; i < F; ++i) {
-                    lanes of_h1 = {};
-                    for (int o = 0; o < F; ++o) {
-                        of_h1 += plain_w2[i * F + o] * of_c2[o];
-                        of_weight[i][o] += h1[i] * of_c2[o];
-                    }
-                    lanes of_n1 = n1[i] > 0.0f ? of_h1 : lanes{};
-                    store(of + i * s.pixels() + at, of_n1, left);
-                    plain[i] += of_n1, weighted[i] += of_n1 * n1[i];
-                }
-            }
-            for (int i = 0; i < F; ++i) {
-                total[i] += sum(plain[i]), total[F + i] += sum(weighted[i]);
-                for (int o = 0; o < F; ++o) weights[i * F + o] += sum(of_weight[i][o]);
-            }
-        }
-        for (int i = 0; i < F * F; ++i) of_w2[image * F * F + i] = weights[i];
-    });
-}
+extern "C" {
 
-// Gradient of the planes that condition, into of_x; sums of each image: weight (A, 3, 3, F).
-void back_first(const float *of_z, const float *x, const float *c1, const float *scale1, const float *shift1,
-                const float *mean, const float *slope, const float *mirrored1, const float *of_n1, float *of_x,
-                float *of_w1, long batch, long height, long width, long threads) {
+// z, log-dets (B,), and for backward c1 (B, F, H, W), tanh of raw log scales (B, N, H, W) and `Folded`; of both norms mean
+// and variance, (4, F).
+void forward(const float *x, const float *w1, const float *b1, const float *w2, const float *b2, const float *w3,
+             const float *b3, const float *logs, float bound, float eps, float *z, float *log_dets, float *c1,
+             float *squashed, float *to_folded, float *statistics, long batch, long height, long width, long threads) {
     Shape s{batch, height, width, threads};
-    each(batch, threads, [&](long image) {
-        Rows a(A, height + 2, width), of_c1(F, height + 2, width);
-        for (long y = 0; y < height; ++y) {
-            for (int p = 0; p < A; ++p)
-                std::memcpy(a.at(p, y + 1) + 1, x + (image * C + p) * s.pixels() + y * width, width * sizeof(float));
-            for (long at = 0; at < width; at += LANES) {
-                long left = width - at, place = y * width + at;
-                lanes n1[F];
-                first_norm(c1 + image * F * s.pixels(), s.pixels(), place, left, scale1, shift1, n1);
-                for (int f = 0; f < F; ++f) {
-                    lanes of = load(of_n1 + (image * F + f) * s.pixels() + place, left);
-                    store(of_c1.at(f, y + 1) + 1 + at, first(scale1[f] * (of - mean[f] - n1[f] * slope[f]), left));
-                }
-            }
+    Folded &folded = *reinterpret_cast<Folded *>(to_folded);
+    for (int tap = 0; tap < 9; ++tap) {
+        for (int f = 0; f < F; ++f)
+            for (int a = 0; a < A; ++a) folded.w1[(a * 9 + tap) * F + f] = w1[(f * A + a) * 9 + tap];
+        for (int o = 0; o < O; ++o) {
+            float grown = std::exp(3 * logs[o]);
+            for (int f = 0; f < F; ++f) folded.w3[(f * 9 + tap) * O + o] = w3[(o * (F + 1) + f) * 9 + tap] * grown;
+            folded.edge[tap * O + o] = w3[(o * (F + 1) + F) * 9 + tap] * grown;
+            folded.b3[o] = b3[o] * grown;
         }
-        for (long y = 0; y < height; ++y) {
-            const float *rows[F][3];
-            for (int f = 0; f < F; ++f)
-                for (int v = 0; v < 3; ++v) rows[f][v] = of_c1.at(f, y + v);
-            for (long at = 0; at < width; at += 2 * LANES) {
-                lanes of_a[A][2] = {};
-                conv<F, A>(rows, at, mirrored1, of_a);
-                for (int half = 0; half < 2; ++half)
-                    for (int p = 0; p < A; ++p) {
-                        long place = at + half * LANES, left = width - place;
-                        if (left <= 0) break;
-                        long offset = (image * C + p) * s.pixels() + y * width + place;
-                        store(of_x + offset, load(of_z + offset, left) + of_a[p][half], left);
-                    }
-            }
-        }
-        conv_of_weight<A, F>(a, of_c1, height, width, of_w1 + image * A * 9 * F);
-    });
+    }
+    std::vector<double> moments(batch * 2 * F);
+    float *mean1 = statistics, *mean2 = statistics + 2 * F;
+    first_pass(s, x, folded, b1, c1, moments.data());
+    pooled(moments, s, eps, mean1, mean1 + F, folded.scale1);
+    for (int i = 0; i < F; ++i) {
+        folded.shift1[i] = -mean1[i] * folded.scale1[i];
+        for (int o = 0; o < F; ++o) folded.w2[i * F + o] = w2[o * F + i];
+    }
+    second_pass(s, c1, folded, b2, moments.data());
+    pooled(moments, s, eps, mean2, mean2 + F, folded.scale2);
+    for (int o = 0; o < F; ++o) {
+        folded.bias2[o] = (b2[o] - mean2[o]) * folded.scale2[o];
+        for (int i = 0; i < F; ++i) folded.whole2[i * F + o] = folded.w2[i * F + o] * folded.scale2[o];
+    }
+    last_pass(s, x, c1, folded, bound, z, squashed, log_dets);
 }
 }

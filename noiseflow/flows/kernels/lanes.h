@@ -9,19 +9,31 @@
 #include <cstdint>
 #include <cstring>
 #include <thread>
+#include <type_traits>
 #include <vector>
+
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX__)
 constexpr long LANES = 8;
 #else
 constexpr long LANES = 4;
 #endif
+// Vectors of pixels whose sums over few planes fit into registers together.
+#if defined(__AVX512VL__) || defined(__aarch64__)
+constexpr int WIDE = 4;
+#else
+constexpr int WIDE = 2;
+#endif
 typedef float lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t whole __attribute__((vector_size(LANES * 4)));
 
 static inline lanes load(const float *from) { return *reinterpret_cast<const lanes *>(from); }
 static inline void store(float *to, lanes value) { *reinterpret_cast<lanes *>(to) = value; }
-static inline lanes all(float value) { return lanes{} + value; }
+// A difference from 0 is the number itself, to the compiler too; a sum with 0 is not, of −0.
+static inline lanes all(float value) { return value - lanes{}; }
 
 // The first `count` floats, zeros after them.
 static inline lanes load(const float *from, long count) {
@@ -53,7 +65,64 @@ static inline float sum(lanes value) {
 }
 
 // NaN stays NaN in all of these.
-static inline lanes relu(lanes x) { return x < 0.0f ? all(0.0f) : x; }
+static inline lanes at_least(float low, lanes x) {
+#if defined(__AVX__)
+    return _mm256_max_ps(all(low), x);
+#else
+    return x < low ? all(low) : x;
+#endif
+}
+
+static inline lanes at_most(float high, lanes x) {
+#if defined(__AVX__)
+    return _mm256_min_ps(all(high), x);
+#else
+    return x > high ? all(high) : x;
+#endif
+}
+
+static inline lanes relu(lanes x) { return at_least(0.0f, x); }
+
+// Of a lambda: without it a call a vector may remain.
+#define INLINE __attribute__((always_inline))
+
+// Call body(i) for each of a few vectors.
+template <int VECTORS, class Body> [[gnu::always_inline]] static inline void few(Body body) {
+#pragma GCC unroll 16
+    for (int i = 0; i < VECTORS; ++i) body(i);
+}
+
+// 2^x of some vectors, step by step together: one alone waits for each of its own steps.  2^n · p(r), |r| ≤ ½, with the
+// polynomial of least relative error, 2e-9.
+template <int VECTORS> static inline void exp2(lanes (&x)[VECTORS]) {
+    constexpr float MAGIC = 12582912.0f;
+    lanes shifted[VECTORS], p[VECTORS];
+    few<VECTORS>([&](int i) INLINE { x[i] = at_least(-126.0f, at_most(127.0f, x[i])); });
+    few<VECTORS>([&](int i) INLINE { shifted[i] = x[i] + MAGIC; });
+    few<VECTORS>([&](int i) INLINE { x[i] = x[i] - (shifted[i] - MAGIC); });
+    few<VECTORS>([&](int i) INLINE { p[i] = x[i] * 1.534581216e-4f + 1.339993121e-3f; });
+    few<VECTORS>([&](int i) INLINE { p[i] = p[i] * x[i] + 9.618488957e-3f; });
+    few<VECTORS>([&](int i) INLINE { p[i] = p[i] * x[i] + 5.550328777e-2f; });
+    few<VECTORS>([&](int i) INLINE { p[i] = p[i] * x[i] + 2.402264689e-1f; });
+    few<VECTORS>([&](int i) INLINE { p[i] = p[i] * x[i] + 6.931472057e-1f; });
+    few<VECTORS>([&](int i) INLINE { p[i] = p[i] * x[i] + 1.0f; });
+    few<VECTORS>([&](int i) INLINE {
+        whole power;
+        std::memcpy(&power, &shifted[i], sizeof power);
+        power = (power << 23) + (127 << 23);
+        std::memcpy(&shifted[i], &power, sizeof power);
+        x[i] = p[i] * shifted[i];
+    });
+}
+
+constexpr float LOG2_E = 1.44269504f;
+
+// tanh of some vectors.
+template <int VECTORS> static inline void tanh(lanes (&x)[VECTORS]) {
+    few<VECTORS>([&](int i) INLINE { x[i] = x[i] * (2 * LOG2_E); });
+    exp2(x);
+    few<VECTORS>([&](int i) INLINE { x[i] = 1.0f - 2.0f / (x[i] + 1.0f); });
+}
 
 // exp to 1 ulp or two: 2^n · p(r), |r| ≤ ½ log 2; Cephes' polynomial.
 static inline lanes exp(lanes x) {
@@ -126,37 +195,58 @@ template <class Body> static void each(long count, long threads, Body body) {
     for (auto &other : others) other.join();
 }
 
-// Planes of rows with room for a border of one pixel and for two whole vectors: pixel x of a row is at x + 1.
-struct Rows {
-    long rows, pitch;
+// Planes of rows with room for a border of one pixel and for whole vectors: pixel x of a row is at x + 1.
+class Rows {
     std::vector<float> values;
+    long rows;
+    float *start;
+
+  public:
+    const long pitch;
     Rows(long planes, long rows, long width)
-        : rows(rows), pitch((width + 2 * LANES - 1) / (2 * LANES) * (2 * LANES) + LANES), values(planes * rows * pitch) {}
-    float *at(long plane, long row) { return values.data() + (plane * rows + row) * pitch; }
+        : rows(rows), pitch((width + 2 * LANES - 1) / (2 * LANES) * (2 * LANES) + LANES) {
+        values.resize(planes * rows * pitch + 4 * LANES);
+        // Pixel 0 is where a whole vector starts.
+        start = values.data() + 2 * LANES - 1 - reinterpret_cast<std::uintptr_t>(values.data()) / sizeof(float) % LANES;
+    }
+    Rows(const Rows &) = delete;
+    Rows(Rows &&) = default;
+    float *at(long plane, long row) { return start + (plane * rows + row) * pitch; }
+    const float *at(long plane, long row) const { return start + (plane * rows + row) * pitch; }
 };
 
-// acc(o) += Σ weight(i, v, u, o) · row(i, v)[x + u] for two vectors of pixels from x on.
-template <int IN, int OUT>
-static inline void conv(const float *const (&row)[IN][3], long x, const float *weight, lanes (&acc)[OUT][2]) {
+// acc(o) += Σ weight(i, v, u, o) · row(i, v)[x + u] for some vectors of pixels from x on.
+template <int IN, int OUT, int VECTORS>
+static inline void conv(const float *const (&row)[IN][3], long x, const float *weight, lanes (&acc)[OUT][VECTORS]) {
 #pragma GCC unroll 16
     for (int i = 0; i < IN; ++i)
 #pragma GCC unroll 3
         for (int v = 0; v < 3; ++v)
 #pragma GCC unroll 3
             for (int u = 0; u < 3; ++u) {
-                lanes left = load(row[i][v] + x + u), right = load(row[i][v] + x + u + LANES);
+                lanes w[OUT];
 #pragma GCC unroll 16
-                for (int o = 0; o < OUT; ++o) {
-                    float w = weight[((i * 3 + v) * 3 + u) * OUT + o];
-                    acc[o][0] += w * left;
-                    acc[o][1] += w * right;
+                for (int o = 0; o < OUT; ++o) w[o] = all(weight[((i * 3 + v) * 3 + u) * OUT + o]);
+#pragma GCC unroll 4
+                for (int k = 0; k < VECTORS; ++k) {
+                    lanes value = load(row[i][v] + x + u + k * LANES);
+#pragma GCC unroll 16
+                    for (int o = 0; o < OUT; ++o) acc[o][k] += w[o] * value;
                 }
             }
 }
 
+// Call block(at, vectors) for the blocks of a row, `vectors` a constant of WIDE or 2 vectors.
+template <class Block> [[gnu::always_inline]] static inline void in_blocks(long width, Block block) {
+    long at = 0;
+    if (WIDE > 2)
+        for (; width - at > 2 * LANES; at += WIDE * LANES) block(at, std::integral_constant<int, WIDE>());
+    for (; at < width; at += 2 * LANES) block(at, std::integral_constant<int, 2>());
+}
+
 // sums(i, v, u, o) = Σ input(i)[y + v][x + u] · of_out(from + o)[y + 1][x + 1] over a padded image of height × width.
 template <int IN, int OUT>
-static void conv_of_weight(Rows &input, Rows &of_out, long height, long width, float *sums, int from = 0) {
+[[gnu::noinline]] static void conv_of_weight(Rows &input, Rows &of_out, long height, long width, float *sums, int from = 0) {
     for (int i = 0; i < IN; ++i)
         for (int v = 0; v < 3; ++v) {
             lanes acc[3][OUT] = {};

@@ -92,7 +92,7 @@ def find_motion(
     spread = 1.4826 * float(np.median(np.abs(z[:, np.isfinite(variance)]))) if np.isfinite(variance).any() else 0.0
     threshold = MARGIN * -float(scipy.special.ndtri(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
     moved = (np.abs(z) > threshold).any(1)
-    seen = moved.any(0)
+    seen = np.asarray(moved.any(0))
     per_frame = moved.mean((1, 2))
     tests = max(sum(len(flow) for flow in flows), 1)
     sure = float(scipy.special.chdtri(2, FALSE_ALARM / tests))
@@ -102,6 +102,23 @@ def find_motion(
     worst = (np.array(shifts) > 0) | (per_frame > max(0.5 * float(per_frame.max()), 0.01))
     part = float(seen.mean())
     whole = float(per_frame.max()) > MOST or part > 2 * MOST or max(shifts) > 0
-    blocks = np.ones_like(seen) if whole else scipy.ndimage.binary_dilation(seen, np.ones((3, 3), bool))
+    blocks = with_neighbours(seen) | whole
     frames = tuple(int(f) for f in np.flatnonzero(worst))
     return Motion(blocks, whole, part, frames, max(shifts), float((z**2).mean()))
+
+
+def with_neighbours(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Blocks, and the eight around each of them.
+
+    >>> with_neighbours(np.array([[True, False, False], [False, False, False]])).astype(int)
+    array([[1, 1, 0],
+           [1, 1, 0]])
+    """
+    # scipy.ndimage has it too, and takes longer to import than all the rest of the test.
+    spread: NDArray[np.bool_] = blocks.copy()
+    for axis in (0, 1):
+        along = np.moveaxis(spread, axis, 0)
+        own = along.copy()
+        along[1:] |= own[:-1]
+        along[:-1] |= own[1:]
+    return spread

@@ -100,12 +100,14 @@ def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
     if not kept.all():
         design, r = design[:, kept], r[kept]
     r = r.astype(np.float64)
-    inverse = np.linalg.pinv(design @ design.T, hermitian=True)
-    found = inverse @ (design @ r)
-    rest = r - found @ design
-    square = float(rest @ rest)
+    # Not by BLAS, whose threads wait for each other where each process has a processor to itself, and whose
+    # sums hang on their number.
+    inverse = np.linalg.pinv(np.einsum("ik,jk->ij", design, design), hermitian=True)
+    found = inverse @ np.einsum("ik,k->i", design, r)
+    rest = r - np.einsum("i,ik->k", found, design)
+    square = float(np.einsum("k,k->", rest, rest))
     weighted = design * rest
-    covariance = (inverse @ (weighted @ weighted.T) @ inverse)[2:, 2:]
+    covariance = (inverse @ np.einsum("ik,jk->ij", weighted, weighted) @ inverse)[2:, 2:]
     flow = found[2:]
     chi2 = float(flow @ np.linalg.pinv(covariance, hermitian=True) @ flow)
     explained = float(flow @ np.linalg.pinv(inverse[2:, 2:], hermitian=True) @ flow)

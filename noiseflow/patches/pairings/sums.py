@@ -89,23 +89,20 @@ def sum_strip(stack: Stack, blocks: Blocks, *, structured: bool) -> Strip:
     variance = np.empty_like(mean)
     middles = np.empty((count, PLANES, *blocks.grid), np.float32)
     at_once = max(1, BYTES_AT_ONCE // (SIDE * width * (NOISY_TYPE.itemsize + mean.itemsize)))
-    groups = [slice(start, start + at_once) for start in range(0, count, at_once)]
+    groups = [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
     for plane in range(PLANES):
         place = 0
         for part, piece in _pieces(blocks, inner, around.stop - around.start):
             rows_read = slice(around.start + piece.start, around.start + piece.stop)
             total = np.zeros(mean[plane, piece].shape, np.uint32)
-            codes = np.empty(0, NOISY_TYPE)
-            for group in groups:
-                codes = stack.rows(plane, rows_read, group)
-                total += codes.sum(0, dtype=np.uint32)
+            for frame in stack.frames:
+                total += frame.rows(plane, rows_read)
             np.divide(total, count, out=mean[plane, piece], casting="same_kind")
             variance[plane, piece] = 0
             for group in groups:
-                if len(groups) > 1:
-                    codes = stack.rows(plane, rows_read, group)
-                step = codes.astype(np.float32)
-                step -= mean[plane, piece]
+                step = np.empty((group.stop - group.start, *total.shape), np.float32)
+                for number, frame in enumerate(stack.frames[group]):
+                    np.subtract(frame.rows(plane, rows_read), mean[plane, piece], out=step[number])
                 step -= shifts[group, plane, None, None]
                 if part is not None:
                     middles[group, plane, place] = part.middles(step)[:, 0] + shifts[group, plane, None]

@@ -1,0 +1,102 @@
+"""Patches that are written to their place in the store at once, and what becomes of them when that is stopped."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import burst_folder
+
+from noiseflow.patches import IngestOptions, PatchStore, ingest, work
+from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, patches_before, store_file
+from noiseflow.patches.schema import PARTIAL, fields
+
+SIZE = (256, 192)
+"""Enough for a frame to be placed."""
+
+
+def left_before_the_end(raws: Path, out: Path, options: IngestOptions, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an ingest that is stopped when all frames are cut."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("noiseflow.patches.ingestion.assemble", stop)
+        with pytest.raises(KeyboardInterrupt):
+            ingest([raws], out, options, jobs=1)
+    return out.with_name(out.name + PARTIAL)
+
+
+@pytest.mark.parametrize("pairing", ["none", "burst", "noisy-pair"])
+@pytest.mark.parametrize("few", [False, True])
+def test_placed_or_copied_the_store_is_the_same(
+    tmp_path: Path, pairing: str, few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    burst_folder(tmp_path / "raws", frames=5, size=SIZE, seed=0)
+    # So few that HDF5 puts them elsewhere than it puts many.
+    options = IngestOptions(pairing=pairing, patch_size=4 if few else 8, patches_per_frame=2 if few else None)
+    folder = left_before_the_end(tmp_path / "raws", tmp_path / "placed.h5", options, monkeypatch)
+    assert not list(folder.glob("part-*.noisy"))
+    assert store_file(folder).stat().st_size > PIXELS
+    ingest([tmp_path / "raws"], tmp_path / "placed.h5", options)
+    monkeypatch.setattr(work, "PLACED_PIXELS", 10**9)
+    folder = left_before_the_end(tmp_path / "raws", tmp_path / "copied.h5", options, monkeypatch)
+    assert list(folder.glob("part-*.noisy"))
+    assert not store_file(folder).exists()
+    ingest([tmp_path / "raws"], tmp_path / "copied.h5", options)
+    assert (tmp_path / "placed.h5").read_bytes() == (tmp_path / "copied.h5").read_bytes()
+    with PatchStore(tmp_path / "placed.h5") as store:
+        store.verify()
+
+
+@pytest.mark.parametrize("pairing", ["none", "burst", "noisy-pair"])
+@pytest.mark.parametrize("lost", ["pixels", "end"])
+def test_placed_patches_that_a_crash_of_the_machine_took_are_made_again(
+    tmp_path: Path, pairing: str, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    burst_folder(tmp_path / "raws", frames=5, size=SIZE, seed=0)
+    options = IngestOptions(pairing=pairing, patch_size=8)
+    ingest([tmp_path / "raws"], tmp_path / "whole.h5", options)
+    folder = left_before_the_end(tmp_path / "raws", tmp_path / "s.h5", options, monkeypatch)
+    with store_file(folder).open("r+b") as file:
+        if lost == "end":
+            file.truncate(PIXELS + 4096)
+        else:
+            # A block of the second frame that never reached the disk reads as zeros.
+            file.seek(PIXELS + 98304 + 4096)
+            file.write(bytes(4096))
+    count = len(list(folder.glob("part-*.json")))
+    assert ingest([tmp_path / "raws"], tmp_path / "s.h5", options).resumed == (count - 1 if lost == "pixels" else 0)
+    assert (tmp_path / "s.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def write_part(folder: Path, number: int, patches: int, before: int | None = None) -> None:
+    with PartWriter(folder, number, before) as part:
+        part.append(np.full((patches, 4, 2, 2), number), None)
+        part.finish(PartNote(patches), np.zeros(patches, fields(4)))
+
+
+def test_what_is_before_a_part_is_known_from_the_parts_before(tmp_path: Path) -> None:
+    assert patches_before(tmp_path, 0) == 0
+    assert patches_before(tmp_path, 1) is None
+    write_part(tmp_path, 1, 10)
+    assert patches_before(tmp_path, 2) is None
+    write_part(tmp_path, 0, 5, 0)
+    # Part 1 was written when part 0 was not there.
+    assert patches_before(tmp_path, 2) == 15
+    for number in range(2, 40):
+        write_part(tmp_path, number, 1)
+    assert patches_before(tmp_path, 40) == 53
+
+
+def test_a_part_that_is_being_written_is_waited_for_if_it_alone_is_missing(tmp_path: Path) -> None:
+    write_part(tmp_path, 0, 5, 0)
+    writer = threading.Timer(0.1, write_part, (tmp_path, 1, 10))
+    writer.start()
+    assert patches_before(tmp_path, 2, patience_s=10.0) == 15
+    writer.join()
+    began = time.monotonic()
+    assert patches_before(tmp_path, 9, patience_s=10.0) is None
+    assert time.monotonic() - began < 5.0
