@@ -27,8 +27,8 @@ def opening(found: Found) -> str:
     start = found.size.default
     return (
         f"Made by `{COMMAND}` in one run, with torch {torch.__version__} on {platform.machine()}: batches of "
-        f"{start.batch} × 4×{start.side}×{start.side}, {start.couplings} couplings in `noise_flow`, half as many in "
-        "`physics_flow`, one thread, in time of the processor. A step of training is density, gradient and Adam. "
+        f"{start.batch} × 4×{start.side}×{start.side}, {start.couplings} couplings in `noise_flow`, `physics_flow` at "
+        "its default size, one thread, in time of the processor. A step of training is density, gradient and Adam. "
         "*Plain layers* is a model equal to `noise_flow` (to rounding, by the same weights) in eager PyTorch layers, "
         "channels first, with `conv2d` for every convolution; *nflows* the same out of that library's layers. Memory "
         "is the peak above what the process had before."
