@@ -316,7 +316,7 @@ def main(
                 f"{reading['first_patches_s']:.0f} with checksums (first time)"
             )
     if out is not None:
-        command = f"python -m tools.bench_data {raw.name} --out docs/results-data.md"
+        command = f"python -m tools.bench_data {raw.name} --frames {frames} --many {many} --out docs/results-data.md"
         out.write_text("\n".join(page(command, figures)).rstrip() + "\n", encoding="utf-8")
     if json_out is not None:
         json_out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
