@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from noiseflow._version import __version__
+from noiseflow.models import ModelSpec
+from noiseflow.models.files import SPEC
 from noiseflow.raw import MONO, unpack
 from noiseflow.simulate.scenes import WHITE_BALANCE
 from tools.denoising.cameras import HELD_OUT, Planes, Sensor, Simulated
 from tools.denoising.moments import moments
-from tools.denoising.sources import TRUE
+from tools.denoising.sources import TRUE, run_folder
 from tools.denoising.spec import CameraSpec, Spec
 from tools.denoising.training import held_out, scores
 
@@ -102,6 +104,15 @@ def drawn(spec: Spec, sensor: Sensor) -> Iterator[str]:
         of = moments(sensor, noise)
         name = noise if noise == TRUE else f"`{noise}`"
         yield f"| {name} | {of.dark_dn:.2f} | {of.kurtosis:.2f} | {of.bright_dn:.2f} | {of.row_dn:.3f} |"
+    for noise, options in options_of(sensor, spec.noises).items():
+        yield f"\n`{noise}` has {', '.join(f'{name} {value}' for name, value in options.items())}."
+
+
+def options_of(sensor: Sensor, noises: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Options of the fitted models that have some."""
+    folders = {noise: run_folder(sensor, noise) / SPEC for noise in noises}
+    specs = {noise: ModelSpec.from_json(path.read_text()) for noise, path in folders.items() if path.exists()}
+    return {noise: each.options for noise, each in specs.items() if each.options}
 
 
 def differences(spec: Spec, camera: CameraSpec, network: str, noise: str, records: Records) -> NDArray[np.float64]:
