@@ -31,11 +31,20 @@ SPEED, ON_GPU = "speed of noise_flow and physics_flow", "speed on a GPU"
 @click.option("--side", default=32, show_default=True, help="Pixels of a plane, with --quick.")
 @click.option("--threads", default=1, show_default=True, help="Of torch, with --quick.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda; on cuda absolute figures.")
+@click.option("--second/--no-second", default=True, show_default=True, help="Two threads too, on an idle machine.")
 @click.option("--tiny", is_flag=True, hidden=True, help="Sizes that show the tool runs, and nothing else.")
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="Page to put tables and pictures in.")
 @click.option("--json", "json_out", type=click.Path(path_type=Path), help="Write the figures there.")
 def main(
-    quick: bool, batch: int, side: int, threads: int, device: str, tiny: bool, page: Path | None, json_out: Path | None
+    quick: bool,
+    batch: int,
+    side: int,
+    threads: int,
+    device: str,
+    second: bool,
+    tiny: bool,
+    page: Path | None,
+    json_out: Path | None,
 ) -> None:
     """Time steps of training, and samples, of plain layers, of nflows and of ours, by size and threads."""
     if device != "cpu":
@@ -48,7 +57,7 @@ def main(
         _quick(Point(batch, side, threads=threads), json_out)
         return
     click.echo(f"torch {torch.__version__}, load of the machine {os.getloadavg()[0]:.1f}")
-    found = sweep(TINY if tiny else FULL, click.echo)
+    found = sweep(TINY if tiny else FULL, click.echo, second=second)
     for line in lines(found):
         click.echo(line)
     click.echo(page_of(found))

@@ -6,7 +6,7 @@ python -m tools.denoise docs/denoising.md --data ../shared/data --work denoise -
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,8 @@ class Cell:
             made_by = file_checksum(
                 camera.profile if self.noise in CALIBRATED else run_folder(camera, self.noise) / WEIGHTS
             )
-        camera_spec = replace(self.place.camera, name="", networks=())
+        camera_spec = asdict(replace(self.place.camera, name="", networks=()))
+        del camera_spec["more_seeds"]
         return digest("denoise", camera_spec, self.network, self.noise, self.seed, self.settings, made_by)
 
     def done(self) -> dict[str, Any] | None:
@@ -118,9 +119,10 @@ def cells_of(spec: Spec, places: Sequence[Place]) -> Iterator[Cell]:
     """All trainings, table by table: each camera's first network comes before any second one."""
     tables = [(place, network) for place in places for network in place.camera.networks]
     for place, network in sorted(tables, key=lambda each: each[0].camera.networks.index(each[1])):
-        for seed in range(spec.seeds):
+        for seed in range(max(len(spec.seeds_of(place.camera, noise)) for noise in spec.noises)):
             for noise in spec.noises:
-                yield Cell(place, network, noise, seed, spec.training)
+                if seed in spec.seeds_of(place.camera, noise):
+                    yield Cell(place, network, noise, seed, spec.training)
 
 
 def each(pool: Pool, call: Any, arguments: Sequence[tuple[Any, ...]], progress: Progress) -> None:

@@ -32,6 +32,8 @@ class _Stage:
     transforms: tuple[Transform, ...]
     reach: int
     line: LineNoise | None = None
+    told: Callable[[Conditions], Conditions] = lambda cond: cond
+    """What its transforms are told, by all of the flow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +176,7 @@ class FrameNoise:
 
 def _through(stage: _Stage, margin: int, size: tuple[int, int], tile: _Tile) -> _Tile:
     """A tile through the transforms of a stage, with the margin that is left of its halo."""
-    values = back_through(stage.transforms, tile.values, tile.cond)
+    values = back_through(stage.transforms, tile.values, stage.told(tile.cond))
     return replace(tile, values=values).within(tile.own.grown(margin, size))
 
 
@@ -205,11 +207,11 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
     for transform in reversed(list(model.flow.transforms)):
         assert isinstance(transform, Transform)
         if isinstance(transform, LineNoise):
-            stages.append(_stage(run, period, transform))
+            stages.append(_stage(run, period, model.flow.told, transform))
             run = []
         else:
             run.append(transform)
-    stages.append(_stage(run, period))
+    stages.append(_stage(run, period, model.flow.told))
     # A line noise within another transform cannot be parted from it.
     nested = lines > sum(stage.line is not None for stage in stages)
     if nested or any(stage.reach >= WHOLE_FRAME for stage in stages):
@@ -217,10 +219,15 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
     return stages, False
 
 
-def _stage(transforms: Sequence[Transform], period: int, line: LineNoise | None = None) -> _Stage:
+def _stage(
+    transforms: Sequence[Transform],
+    period: int,
+    told: Callable[[Conditions], Conditions],
+    line: LineNoise | None = None,
+) -> _Stage:
     """A stage, its reach rounded up to a multiple of the period, so that tiles keep their phase."""
     reach = sum(transform.sampling_reach for transform in transforms)
-    return _Stage(tuple(transforms), -(-reach // period) * period, line)
+    return _Stage(tuple(transforms), -(-reach // period) * period, line, told)
 
 
 @contextmanager

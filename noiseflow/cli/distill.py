@@ -6,7 +6,8 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.errors import DataError
+from noiseflow.errors import DataError, NoiseflowError
+from noiseflow.progress import silent
 
 __all__ = ["distill"]
 
@@ -45,12 +46,14 @@ def distill(
 
     \b
     noiseflow distill run-teacher/ --store patches.h5 --out run-student/
+    torchrun --nproc-per-node 4 -m noiseflow distill run-teacher/ --store patches.h5 --out run-student/
     """  # noqa: D301
     from contextlib import ExitStack
 
     from noiseflow.fit.clean import clean_frames, clean_patches, clean_pictures
     from noiseflow.fit.distill import DistillSettings
     from noiseflow.fit.distill import distill as train
+    from noiseflow.fit.ranks import joined
     from noiseflow.models import load
     from noiseflow.patches import PatchStore
 
@@ -61,6 +64,7 @@ def distill(
         steps=steps, batch=batch, learning_rate=learning_rate, blocks=blocks, width=width, seed=seed
     )
     with ExitStack() as stack:
+        ranks = stack.enter_context(joined())
         held_out = None
         if store:
             patches = stack.enter_context(PatchStore(store))
@@ -70,10 +74,15 @@ def distill(
             clean = clean_frames(frames, teacher.spec)
         else:
             clean = clean_pictures(teacher.spec)
-        progress = stack.enter_context(shown("distil", "steps"))
-        result = train(
-            teacher, clean, out, settings, held_out=held_out, resume=resume, overwrite=overwrite, progress=progress
-        )
+        progress = stack.enter_context(shown("distil", "steps")) if ranks.leads else silent
+        try:
+            result = train(
+                teacher, clean, out, settings, held_out=held_out, resume=resume, overwrite=overwrite, progress=progress
+            )
+        except KeyboardInterrupt as stop:
+            raise NoiseflowError(f"{out}: stopped; the same command with --resume goes on") from stop
+        if not ranks.leads:
+            return
     click.echo(f"KL left {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
     click.echo(
         f"128×128 pixels of each plane: teacher {result.teacher_seconds * 1e3:.0f} ms, "

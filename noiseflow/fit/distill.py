@@ -174,10 +174,12 @@ def _distill(
         arguments = {"teacher": json.loads(teacher.spec.to_json()), **settings.binding()}
         state = sitting.train(student, objective, settings, length, arguments)
         start_kl = state.history[0]["held_out_kl"]
-        result = _result(student, teacher, held_out, sitting.out, settings, start_kl, sitting.seconds)
+        # The first process alone: several that sample at once would take each other's time.
+        judged = sitting.ranks.first(lambda: _judged(student, teacher, held_out, settings))
     finally:
         for parameter, needed in zip(teacher.parameters(), kept, strict=True):
             parameter.requires_grad_(needed)
+    result = DistillResult(folder=sitting.out, model=student, start_kl=start_kl, seconds=sitting.seconds, **judged)
 
     def write() -> None:
         save(student, sitting.out)
@@ -288,27 +290,17 @@ class DistillObjective:
         return {}
 
 
-def _result(
-    student: ResidualFlow,
-    teacher: NoiseModel,
-    held_out: CleanSource,
-    out: Path,
-    settings: DistillSettings,
-    start_kl: float,
-    seconds: float,
-) -> DistillResult:
+def _judged(
+    student: ResidualFlow, teacher: NoiseModel, held_out: CleanSource, settings: DistillSettings
+) -> dict[str, float]:
     # A seed of its own: the KL that is reported is not one that the history was looked at with.
     kl, error = divergence(student, teacher, held_out, settings.held_out, settings.seed + 1)
-    return DistillResult(
-        folder=out,
-        model=student,
-        kl=kl,
-        kl_error=error,
-        start_kl=start_kl,
-        teacher_seconds=sampling_seconds(teacher),
-        student_seconds=sampling_seconds(student),
-        seconds=seconds,
-    )
+    return {
+        "kl": kl,
+        "kl_error": error,
+        "teacher_seconds": sampling_seconds(teacher),
+        "student_seconds": sampling_seconds(student),
+    }
 
 
 def _write_record(out: Path, teacher: ModelSpec, settings: DistillSettings, result: DistillResult) -> None:

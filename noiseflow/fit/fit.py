@@ -155,7 +155,7 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, sitting: Sittin
         settings = replace(settings, batch=batch)
         look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
         length = Length(settings.epochs * look, look, batch)
-        state = sitting.train(model, objective, settings, length, _must_match(store, spec, settings))
+        state = sitting.train(model, objective, settings, length, _must_match(store, model.spec, settings))
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(sitting.out, model, start, state.best, state.best_epoch, state.epoch, sitting.seconds)

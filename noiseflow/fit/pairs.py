@@ -148,7 +148,9 @@ def _fit_pairs(
     start = objective.judged(both)
     look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
     length = Length(settings.epochs * look, look, batch)
-    state = sitting.train(both, objective, settings, length, _must_match(store, spec, settings, pair_settings))
+    state = sitting.train(
+        both, objective, settings, length, _must_match(store, both.model.spec, settings, pair_settings)
+    )
     found = objective.judged(both.eval())
     both.cpu()
     result = PairResult(

@@ -1,7 +1,9 @@
 """The spline of `PixelSpline` as kernels in C++, which never write its knots to memory; see ``kernels/spline.cpp``."""
 
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,9 @@ from noiseflow.flows.native import Kernels, contiguous, kernels_for
 from noiseflow.flows.rational_quadratic import LOGIT_BOUND, SLOPE_BOUND
 
 __all__ = ["bent", "spline_kernels", "unbent"]
+
+REACH, ODD, EVEN = 8.5, 7, 6
+"""As ``kernels/spline.cpp`` has them."""
 
 
 def spline_kernels(last: nn.Conv2d, x: Tensor, bins: int) -> Kernels | None:
@@ -34,8 +39,31 @@ def unbent(kernels: Kernels, z: Tensor, hidden: Tensor, last: nn.Conv2d, box: fl
     assert last.bias is not None
     z, hidden, weight, bias = contiguous(z, hidden, last.weight, last.bias)
     x = torch.empty_like(z)
-    kernels("inverse", z, hidden, weight, bias, box, LOGIT_BOUND, SLOPE_BOUND, x, *_sizes(z))
+    kernels("inverse", z, hidden, weight, bias, box, *_bounds(), x, *_sizes(z))
     return x
+
+
+@cache
+def _grown() -> Tensor:
+    """Coefficients of exp(b·tanh x), b = `LOGIT_BOUND`, as the kernels have it: to 2·10⁻⁷ of it, and 10⁻⁶ in float32.
+
+    xP(x²)/Q(x²) is tanh(b/2·tanh x), fitted for |x| ≤ `REACH` by least squares of xP − Q·tanh(…), the
+    weights 1/Q from the fit before.
+    """
+    x = 0.5 * REACH * (1 - np.cos(np.linspace(0, np.pi, 600)))[1:]
+    wanted, square = np.tanh(0.5 * LOGIT_BOUND * np.tanh(x)), np.square(x / REACH)[:, None]
+    odd, even = square ** np.arange(ODD), square ** np.arange(1, EVEN)
+    weight = np.ones_like(x)
+    for _ in range(40):
+        columns = np.concatenate([x[:, None] / wanted[:, None] * odd, -even], 1)
+        found = np.linalg.lstsq(weight[:, None] * columns, weight, rcond=None)[0]
+        weight = 1 / (1 + even @ found[ODD:])
+    scales = REACH ** (2.0 * np.concatenate([np.arange(ODD), np.arange(EVEN)]))
+    return torch.from_numpy(np.insert(found, ODD, 1.0) / scales).float()
+
+
+def _bounds() -> tuple[float, float, Tensor]:
+    return LOGIT_BOUND, SLOPE_BOUND, _grown()
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int]:
@@ -49,7 +77,7 @@ class _Bent(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         x, hidden, weight, bias = contiguous(x, hidden, weight, bias)
         z, log_det = torch.empty_like(x), x.new_empty(x.shape[0])
-        kernels("forward", x, hidden, weight, bias, box, LOGIT_BOUND, SLOPE_BOUND, z, log_det, *_sizes(x))
+        kernels("forward", x, hidden, weight, bias, box, *_bounds(), z, log_det, *_sizes(x))
         ctx.save_for_backward(x, hidden, weight, bias)
         ctx.kernels, ctx.box = kernels, box
         return z, log_det
@@ -62,7 +90,7 @@ class _Bent(torch.autograd.Function):
         of_x, of_hidden = torch.empty_like(x), torch.empty_like(hidden)
         of_weight = x.new_empty(len(x), x.shape[1], weight.shape[1], weight.shape[0] // x.shape[1])
         of_bias = x.new_empty(len(x), *bias.shape)
-        given = of_z, of_log_det, x, hidden, weight, bias, ctx.box, LOGIT_BOUND, SLOPE_BOUND
+        given = of_z, of_log_det, x, hidden, weight, bias, ctx.box, *_bounds()
         ctx.kernels("backward", *given, of_x, of_hidden, of_weight, of_bias, *_sizes(x))
         of_weight = of_weight.sum(0).transpose(1, 2).reshape(weight.shape)
         return None, None, of_x, of_hidden, of_weight, of_bias.sum(0)

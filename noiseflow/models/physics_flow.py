@@ -1,6 +1,7 @@
 """The default model: a camera's physics, and a small flow on what the physics leaves over."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,10 +21,13 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.levels import Levels
 from noiseflow.models.model import register
 from noiseflow.models.physics_start import start_lines, start_planes, start_tails
-from noiseflow.models.residual_flow import ResidualFlow
+from noiseflow.models.residual_flow import ResidualFlow, count_option
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["PhysicsFlow"]
+__all__ = ["SIZE", "PhysicsFlow"]
+
+SIZE: Mapping[str, int] = {"couplings": 0, "width": 8, "bins": 8}
+"""Options where a spec leaves them out; ``docs/physics-flow.md`` has what larger sizes came to."""
 
 
 @register("physics_flow")
@@ -32,12 +36,13 @@ class PhysicsFlow(ResidualFlow):
 
     Data → latent: `ShotReadScale`, `LineNoise` whose variance is counted in read-noise
     variances, `SinhArcsinh` with the skewness of so few photo-electrons, `CubicTails` on the
-    read noise's share, a `PixelSpline` told of signal, ISO and camera, and masked affine
-    couplings.  Below 20,000 parameters by default.
+    read noise's share, a `PixelSpline` told of light, ISO and camera, and, if asked for, masked
+    affine couplings, for noise that neighbouring pixels or planes share.
 
-    Options of the spec: ``couplings`` (4), ``width`` of the nets (16), ``bins`` of the spline (8),
+    Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8),
     ``column_noise`` (false; a model with it cannot be sampled in strips), ``unknown_camera``,
-    the chance in training that a net is not told the camera (0), ``seed`` (0).
+    the chance in training that a net is not told the camera (0), ``seed`` (0).  The size is in the
+    model's own spec, so that a run keeps it.
     """
 
     options: tuple[str, ...] = ("couplings", "bins", "column_noise", *ResidualFlow.options)
@@ -46,11 +51,16 @@ class PhysicsFlow(ResidualFlow):
     period = 2
     tells_light = True
 
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(replace(spec, options={**SIZE, **spec.options}))
+
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Row noise, skew and tails by the head, a spline, couplings."""
         options = spec.options
-        planes, cameras, width = spec.planes, len(spec.cameras), int(options.get("width", 16))
-        bins, dropout = int(options.get("bins", 8)), float(options.get("unknown_camera", 0.0))
+        planes, cameras = spec.planes, len(spec.cameras)
+        couplings, width = count_option(spec, "couplings", 0, 0), count_option(spec, "width", 0)
+        bins = count_option(spec, "bins", 0)
+        dropout = float(options.get("unknown_camera", 0.0))
 
         transforms: list[Transform] = []
         for axis in ("row", "column") if options.get("column_noise", False) else ("row",):
@@ -62,7 +72,7 @@ class PhysicsFlow(ResidualFlow):
         net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, signal=light)
         transforms.append(PixelSpline(net, bins))
         kinds = (masks.channel, masks.checkerboard) if planes > 1 else (masks.checkerboard, masks.rows)
-        for index in range(int(options.get("couplings", 4))):
+        for index in range(couplings):
             if planes > 1 and index == 2:
                 transforms.append(HouseholderConv1x1(planes, generator=generator))
             net = ConditionalNet(

@@ -1,7 +1,6 @@
 """The batch is doubled for as long as that pays."""
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,36 +15,52 @@ from noiseflow.fit.batch_size import SIZES, fastest_batch
 from noiseflow.fit.objective import Place
 
 
+class Clock:
+    """Stands for the module `time`: it goes on by what a step says that it takes."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(batch_size, "time", made)
+    return made
+
+
 class Slow(Distance):
     """A step takes 5 ms for up to so many patches, more for more of them in proportion."""
 
-    def __init__(self, size: int, free: int) -> None:
+    def __init__(self, size: int, free: int, clock: Clock) -> None:
         super().__init__()
-        self.size, self.free = size, free
+        self.size, self.free, self.clock = size, free, clock
 
     def batch(self, place: Place) -> Tensor:
         return torch.ones(self.size, 3)
 
     def loss(self, model: nn.Module, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        time.sleep(0.005 * max(1.0, self.size / self.free))
+        self.clock.now += 0.005 * max(1.0, self.size / self.free)
         return super().loss(model, batch, generator)
 
 
-def test_it_stops_where_patches_per_second_stand_still() -> None:
-    assert fastest_batch(Point(), lambda size: Slow(size, 256), 10**6, CPU) == 256
+def test_it_stops_where_patches_per_second_stand_still(clock: Clock) -> None:
+    assert fastest_batch(Point(), lambda size: Slow(size, 256, clock), 10**6, CPU) == 256
 
 
-def test_no_batch_is_too_large_for_the_data_or_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fastest_batch(Point(), lambda size: Slow(size, 256), 700, CPU) == 64
-    assert fastest_batch(Point(), lambda size: Slow(size, 256), 5, CPU) == 5
+def test_no_batch_is_too_large_for_the_data_or_the_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fastest_batch(Point(), lambda size: Slow(size, 256, clock), 700, CPU) == 64
+    assert fastest_batch(Point(), lambda size: Slow(size, 256, clock), 5, CPU) == 5
     # A point keeps x − point for its gradient, 12 bytes a patch: 128 patches would be 1536 bytes, 256 twice that.
     monkeypatch.setattr(batch_size, "_free", lambda device: 2 * 1600)
-    assert fastest_batch(Point(), lambda size: Slow(size, 256), 10**6, CPU) == 128
+    assert fastest_batch(Point(), lambda size: Slow(size, 256, clock), 10**6, CPU) == 128
 
 
-def test_the_model_stays_as_it_is() -> None:
+def test_the_model_stays_as_it_is(clock: Clock) -> None:
     point = Point()
-    fastest_batch(point, lambda size: Slow(size, 32), 10**6, CPU)
+    fastest_batch(point, lambda size: Slow(size, 32, clock), 10**6, CPU)
     assert not point.seen.any()
     assert point.point.grad is None
 

@@ -1,7 +1,10 @@
 """The loop, with objectives small enough to know what must come out."""
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,12 @@ from distance import CPU, Distance, Point
 from safetensors.torch import load_file
 
 from noiseflow.errors import DataError
+from noiseflow.fit import engine
 from noiseflow.fit.engine import BAD_BATCH, Length, train
 from noiseflow.fit.schedule import learning_rate
 from noiseflow.fit.settings import FitSettings, TrainSettings
 from noiseflow.fit.state import TrainState, read_state
+from noiseflow.fit.weights import Average
 
 
 def trained(out: Path, bad: frozenset[int] = frozenset(), **settings: Any) -> tuple[Point, TrainState]:
@@ -103,6 +108,70 @@ def test_any_step_is_a_place_to_go_on_from(tmp_path: Path) -> None:
             for name, value in read_state(out / "state")[1][group].items():
                 assert torch.equal(value, tensors[name]), (stop, group, name)
         shutil.rmtree(out)
+
+
+def test_the_average_is_its_formula() -> None:
+    point = Point()
+    average = Average(point, 0.5)
+    expected = point.point.detach().clone()
+    for step in range(6):
+        with torch.no_grad():
+            point.point += torch.tensor([1.0, 2.0, -step])
+        keep = min(0.5, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep) * point.point.detach()
+        average.take(point, step)
+    torch.testing.assert_close(average.weights["point"], expected)
+
+
+def test_the_gradient_is_clipped_to_its_norm_and_keeps_its_direction(tmp_path: Path) -> None:
+    def gradient(clip: float) -> torch.Tensor:
+        model, settings = Point(), TrainSettings(patience=None, clip=clip)
+        train(model, Distance(), settings, Length(1, 1, 8), tmp_path / f"{clip}", arguments={}, device=CPU)
+        assert model.point.grad is not None
+        return model.point.grad
+
+    whole, clipped = gradient(1e9), gradient(0.01)
+    assert float(whole.norm()) > 0.5
+    torch.testing.assert_close(clipped, 0.01 * whole / whole.norm(), rtol=1e-4, atol=1e-8)
+
+
+def test_progress_tells_rate_figures_and_what_to_compare_them_with(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    settings = TrainSettings(learning_rate=0.05, patience=None)
+    state = train(
+        Point(),
+        Distance(),
+        settings,
+        Length(20, 10, 8),
+        tmp_path,
+        arguments={},
+        device=CPU,
+        progress=lambda done, total, note="": told.append((done, total, note)),
+    )
+    assert [(done, total) for done, total, _ in told] == [(step, 20) for step in range(1, 21)]
+    row = state.history[1]
+    words = f"train DISTANCE {row['train_distance']:.4f}, held-out DISTANCE {row['held_out_distance']:.4f} m²"
+    assert re.fullmatch(r"epoch 2, \d+ patches/s, " + re.escape(f"{words} (start 1.0000)"), told[-2][2]), told[-2][2]
+
+
+def test_kernels_are_taken_by_the_length_of_the_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by what is left of it, nor by what the cache holds: the same training comes to the same bits."""
+    asked: list[bool] = []
+
+    @contextmanager
+    def noted(on: bool = True) -> Iterator[None]:
+        asked.append(on)
+        yield
+
+    monkeypatch.setattr(engine, "compiled", noted)
+    monkeypatch.setattr(engine, "can_compile", lambda: True)
+    short = engine.COMPILED_FROM // 8
+    for steps, choice in ((short - 1, "auto"), (short, "auto"), (short, "off"), (1, "on")):
+        settings = TrainSettings(patience=None, compile=choice, max_minutes=0.0)
+        length, out = Length(steps, steps, 8), tmp_path / f"{steps}{choice}"
+        for resume in (False, True):
+            train(Point(), Distance(), settings, length, out, arguments={}, device=CPU, resume=resume)
+    assert asked == [False, False, True, True, False, False, True, True]
 
 
 def test_schedules() -> None:

@@ -109,6 +109,10 @@ def test_tensorboard_finds_the_numbers_of_each_epoch(store: PatchStore, tmp_path
     assert [step for step, _ in logged] == list(range(1, result.epochs + 1))
     rows = (tmp_path / "run" / "history.csv").read_text().splitlines()[2:]
     assert [value for _, value in logged] == pytest.approx([float(row.split(",")[2]) for row in rows], rel=1e-6)
+    shown = accumulated.Images("fit/clean, real, sampled")
+    assert [picture.step for picture in shown] == list(range(1, result.epochs + 1))
+    # Four patches of 8 × 8 side by side, a row each of clean signal, real and sampled noise.
+    assert {(picture.height, picture.width) for picture in shown} == {(3 * 8, 4 * 8)}
 
 
 def test_closed_form_models_are_done_at_once(store: PatchStore, tmp_path: Path) -> None:

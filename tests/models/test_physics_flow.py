@@ -1,5 +1,9 @@
 """The default model starts exactly as its physics, and stays small."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from model_table import generator, spec_of
@@ -9,12 +13,16 @@ from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.shape import SinhArcsinh
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.tails import CubicTails
-from noiseflow.models import build
+from noiseflow.models import NoiseModel, build, load, save
+from noiseflow.models.physics_flow import SIZE
+
+LARGER = {"couplings": 4, "width": 16, "bins": 8}
 
 
 @pytest.mark.parametrize("layout", ["bayer", "mono"])
-def test_starts_exactly_as_the_physics(layout: str) -> None:
-    model = build(spec_of("physics_flow", layout)).double().eval()
+@pytest.mark.parametrize("options", [{}, LARGER])
+def test_starts_exactly_as_the_physics(layout: str, options: dict[str, int]) -> None:
+    model = build(replace(spec_of("physics_flow", layout), options=options)).double().eval()
     clean = torch.rand(2, model.planes, 6, 8, generator=generator(1), dtype=torch.float64)
     cond = model.checked(Conditions(clean, 800.0, "B"))
     noise = model.sample(cond, generator(2))
@@ -25,5 +33,33 @@ def test_starts_exactly_as_the_physics(layout: str) -> None:
     assert [type(transform) for transform in head.transforms] == list(physics)
 
 
-def test_is_below_20000_parameters() -> None:
-    assert sum(parameter.numel() for parameter in build(spec_of("physics_flow", "bayer")).parameters()) < 20_000
+def size(model: NoiseModel) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_is_below_2000_parameters_and_as_large_as_is_asked_for() -> None:
+    spec = spec_of("physics_flow", "bayer")
+    assert size(build(spec)) < 2_000
+    assert size(build(replace(spec, options=LARGER))) > 8_000
+
+
+def test_a_run_of_an_earlier_version_has_the_size_that_it_was_fitted_with(tmp_path: Path) -> None:
+    """Its spec left the size out; today's says it, and is kept whatever the default will be."""
+    spec = spec_of("physics_flow", "bayer")
+    model = build(replace(spec, options={**LARGER, "seed": 3})).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator(1))
+    save(model, tmp_path)
+    stored = json.loads((tmp_path / "spec.json").read_text(encoding="utf-8"))
+    assert stored["options"] == {**LARGER, "seed": 3}
+    for name in LARGER:
+        del stored["options"][name]
+    (tmp_path / "spec.json").write_text(json.dumps(stored), encoding="utf-8")
+    loaded = load(tmp_path)
+    noise, clean = (0.01 * torch.rand(2, 4, 6, 8, generator=generator(seed)) for seed in (2, 3))
+    cond = Conditions(clean, 800.0, "B")
+    assert torch.equal(loaded.log_prob(noise, cond), model.log_prob(noise, cond))
+    assert loaded.spec.options == {**LARGER, "seed": 3}
+    save(build(spec), tmp_path)
+    assert json.loads((tmp_path / "spec.json").read_text(encoding="utf-8"))["options"] == dict(SIZE)

@@ -20,6 +20,11 @@ OPTIONS = {
         "beside": st.integers(0, 3),
     },
 }
+OPTIONS["physics_flow"] = {
+    "couplings": st.integers(0, 4),
+    "width": st.integers(1, 6),
+    "bins": st.integers(2, 6),
+}
 OPTIONS["iaf"] = OPTIONS["maf"]
 
 

@@ -67,7 +67,7 @@ def test_the_model_of_nflows_is_a_flow_as_large(model: NoiseFlow, patches: tuple
 def test_a_tiny_run_makes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"Mine.\n\n<!-- {bench.SPEED} -->\nold\n<!-- /{bench.SPEED} -->\n\nMine too.\n", encoding="utf-8")
-    monkeypatch.setattr(bench, "sweep", lambda size, tell: sweep(size, tell, memory=False))
+    monkeypatch.setattr(bench, "sweep", lambda size, tell, second: sweep(size, tell, memory=False, second=second))
     monkeypatch.setattr(timing, "ENOUGH_S", 0.0)
     threads = torch.get_num_threads()
     arguments = ["--tiny", "--page", str(page), "--json", str(tmp_path / "figures.json")]

@@ -1,6 +1,7 @@
 """The denoising table in a tiny form: the design is paired, cells are kept, the page is whole."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from click.testing import CliRunner
 
 from noiseflow.errors import DataError
-from tools.denoise import main
+from tools.denoise import Place, cells_of, main
 from tools.denoising.cameras import Simulated
+from tools.denoising.moments import moments
 from tools.denoising.networks import NETWORKS, build_network
-from tools.denoising.page import differences, table
+from tools.denoising.page import differences, table, verdict
 from tools.denoising.sources import source
 from tools.denoising.spec import read_spec
 from tools.denoising.training import Settings, batches, held_out, scores, train
@@ -94,7 +96,7 @@ def test_every_noise_meets_the_same_crops_and_the_same_weights(tmp_path: Path) -
         starts.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
         train(camera, network, spy, settings, seed=5)
     assert torch.equal(*starts)
-    assert len(seen["eld"]) == settings.steps
+    assert sum(len(clean) for clean, _ in seen["eld"]) == settings.steps * settings.batch
     for (clean, modelled), (same, true) in zip(*seen.values(), strict=True):
         assert torch.equal(clean, same)
         assert not torch.equal(modelled, true)
@@ -117,7 +119,7 @@ def test_the_page_is_made_and_what_is_finished_is_not_done_again(tmp_path: Path,
     result = CliRunner().invoke(main, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     page = out.read_text("utf-8")
-    assert "| trained with noise of | PSNR, dB | SSIM | against true noise, dB |" in page
+    assert "| trained with noise of | seeds | PSNR, dB | SSIM | against true noise, dB |" in page
     for noise in ("| (not denoised) |", "| `gaussian` |", "| `eld` |", "| true noise |"):
         assert noise in page
     assert (out.parent / "images" / "denoising.png").stat().st_size > 10_000
@@ -143,9 +145,61 @@ def test_differences_are_paired_by_seed(spec: Path) -> None:
         for noise, gap in (("gaussian", -2.0), ("eld", -0.25), ("true noise", 0.0))
         for seed in range(2)
     }
-    assert differences(wanted, "dncnn", "eld", records).tolist() == [-0.25, -0.25]
-    rows = list(table(wanted, "dncnn", records))
-    assert rows[3] == "| `eld` | 32.25 ± 3.54 | 0.9000 ± 0.0000 | -0.250 ± 0.000 |"
+    assert differences(wanted, wanted.cameras[0], "dncnn", "eld", records).tolist() == [-0.25, -0.25]
+    rows = list(table(wanted, wanted.cameras[0], "dncnn", records))
+    assert rows[3] == "| `eld` | 2 | 32.250 ± 3.536 | 0.9000 ± 0.0000 | -0.250 ± 0.000 |"
+
+
+@pytest.mark.parametrize(
+    ("gaps", "said"),
+    [
+        ([0.01, -0.02, 0.0], "reached: -0.003 dB, with -0.041 to +0.035 dB"),
+        # Better by far is within.
+        ([0.3, 0.31], "reached: +0.305"),
+        ([-0.3, -0.31, -0.29], "missed: -0.300"),
+        ([-0.4, 0.1, 0.0], "not decided: -0.100"),
+        ([0.0], "not decided by one seed"),
+    ],
+)
+def test_the_verdict_hangs_on_the_interval_of_the_paired_differences(spec: Path, gaps: list[float], said: str) -> None:
+    wanted = replace(read_spec(spec), seeds=len(gaps))
+    records = {("dncnn", noise, seed): {"psnr": 30.0 + seed} for noise in ("true noise",) for seed in range(len(gaps))}
+    records |= {("dncnn", "eld", seed): {"psnr": 30.0 + seed + gap} for seed, gap in enumerate(gaps)}
+    assert said in " ".join(verdict(wanted, wanted.cameras[0], "dncnn", records, "eld"))
+
+
+def test_more_seeds_go_to_the_noises_that_are_named(spec: Path, tmp_path: Path) -> None:
+    spec.write_text(SPEC + 'more_seeds = { eld = 4, "true noise" = 3 }\n', encoding="utf-8")
+    wanted = read_spec(spec)
+    cells = list(cells_of(wanted, [Place(wanted.cameras[0], tmp_path, tmp_path)]))
+    # All noises have the first seeds before any has more.
+    assert [(cell.noise, cell.seed) for cell in cells[6:]] == [("eld", 2), ("true noise", 2), ("eld", 3)]
+    records = {("dncnn", cell.noise, cell.seed): {"psnr": 30.0 + cell.seed, "ssim": 0.9} for cell in cells}
+    assert len(differences(wanted, wanted.cameras[0], "dncnn", "eld", records)) == 3
+    assert len(differences(wanted, wanted.cameras[0], "dncnn", "gaussian", records)) == 2
+    spec.write_text(SPEC + "more_seeds = { nlf = 4 }\n", encoding="utf-8")
+    with pytest.raises(DataError, match="more_seeds names nlf"):
+        read_spec(spec)
+
+
+def test_moments_are_those_of_a_known_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = Simulated(tmp_path, 0.01, (48, 64), (1, 1), "Sony A7S2", (800.0, 1600.0), 10, 1)
+    span = camera.white - camera.black
+
+    def laplace_and_rows(clean: torch.Tensor, iso: torch.Tensor, seed: int) -> torch.Tensor:
+        assert set(iso.tolist()) == {1600.0}
+        rng = np.random.default_rng(seed)
+        noise = rng.laplace(0, 3 / 2**0.5, clean.shape) + 4 * rng.standard_normal((*clean.shape[:-1], 1))
+        return clean + torch.from_numpy(noise / span)
+
+    monkeypatch.setattr("tools.denoising.moments.source", lambda camera, noise: laplace_and_rows)
+    of = moments(camera, "any")
+    # 15 pictures of 4 × 48 rows: σ of the rows has a standard error of 1.3 %; of the others, the rows' too.
+    assert of.row_dn == pytest.approx((16 + 9 / 64) ** 0.5, rel=0.05)
+    assert of.dark_dn == pytest.approx(5, rel=0.06)
+    assert of.bright_dn == pytest.approx(5, rel=0.3)
+    # Of Laplace's 3, less what the Gaussian rows add: 3 · (9/25)².
+    assert of.kurtosis == pytest.approx(3 * (9 / 25) ** 2, abs=0.25)
 
 
 def test_a_spec_without_the_truth_or_with_an_unknown_entry_is_refused(spec: Path) -> None:

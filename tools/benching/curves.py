@@ -13,7 +13,7 @@ __all__ = ["WORK", "draw"]
 
 WORK = ("training", "sampling")
 
-TITLES = {"batch": "patches a batch", "side": "side of a patch, pixels", "couplings": "couplings (physics_flow: half)"}
+TITLES = {"batch": "patches a batch", "side": "side of a patch, pixels", "couplings": "couplings (physics_flow: none)"}
 
 STYLES = {
     PLAIN: ("black", "-"),

@@ -1,5 +1,6 @@
 """Reading shuffled batches from a patch store."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,6 @@ def loading(sizes: Sequence[tuple[int, int]] = SIZES, pixels: int = PIXELS) -> l
     with TemporaryDirectory() as folder:
         stores = {side: twins(Path(folder), pixels // (4 * side**2), side) for side in {side for _, side in sizes}}
         for batch, side in sizes:
-            read = measure_read(stores[side], batch)
+            read = measure_read(stores[side], batch, time.process_time)
             found.append(Loading(batch, side, read["patches_s"], read["memmap_patches_s"]))
     return found

@@ -39,7 +39,7 @@ class Point:
     side : int
         Pixels of a plane.
     couplings : int
-        Of `noise_flow`; `physics_flow` has half as many.
+        Of `noise_flow`; `physics_flow` has its default size.
     threads : int
         Of torch.
     """
@@ -100,7 +100,7 @@ def built(name: str, point: Point = DEFAULT) -> nn.Module:
         if name == "nflows":
             return NflowsNoiseFlow(point.couplings, point.side)
         own = name.split(",")[0]
-        options: dict[str, Any] = {"couplings": max(1, point.couplings // 2)}
+        options: dict[str, Any] = {}
         if own == "noise_flow":
             half = ["unc"] * (point.couplings // 2)
             options = {"architecture": "|".join(["sdn5", *half, "gain4", *half])}

@@ -57,7 +57,7 @@ class Found:
     times : dict of Point to Times
         All that were timed with one thread.
     two : Times
-        At the default size with two threads.
+        At the default size with two threads, by the clock; empty if that was not asked for.
     memory : dict of str to list
         By name: MiB of sampling and training at each of the batches.
     load : list of Loading
@@ -78,15 +78,20 @@ class Found:
         return sorted(points, key=lambda point: int(getattr(point, axis)))
 
 
-def sweep(size: Size = FULL, tell: Callable[[str], object] = print, *, memory: bool = True) -> Found:
-    """Measure it all; tells of each part as it is begun."""
+def sweep(
+    size: Size = FULL, tell: Callable[[str], object] = print, *, memory: bool = True, second: bool = True
+) -> Found:
+    """Measure it all; tells of each part as it is begun.
+
+    Two threads are measured by the clock, which needs a machine that does nothing else: `second`.
+    """
     start = size.default
     tell("machine")
     can = machine() if size is FULL else machine(size=64, mib=1)
     tell(f"{start}")
     times = {start: times_at(start, MODELS)}
     tell("two threads")
-    two = times_at(replace(start, threads=2), MODELS)
+    two = times_at(replace(start, threads=2), MODELS) if second else {}
     for axis in AXES:
         for value in size.values[axis]:
             point = replace(start, **{axis: value})

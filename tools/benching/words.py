@@ -27,11 +27,11 @@ def opening(found: Found) -> str:
     start = found.size.default
     return (
         f"Made by `{COMMAND}` in one run, with torch {torch.__version__} on {platform.machine()}: batches of "
-        f"{start.batch} × 4×{start.side}×{start.side}, {start.couplings} couplings in `noise_flow`, half as many in "
-        "`physics_flow`, one thread. A step of training is density, gradient and Adam. *Plain layers* is a model equal "
-        "to `noise_flow` (to rounding, by the same weights) in eager PyTorch layers, channels first, with `conv2d` for "
-        "every convolution; *nflows* the same out of that library's layers. Memory is the peak above what the process "
-        "had before."
+        f"{start.batch} × 4×{start.side}×{start.side}, {start.couplings} couplings in `noise_flow`, `physics_flow` at "
+        "its default size, one thread, in time of the processor. A step of training is density, gradient and Adam. "
+        "*Plain layers* is a model equal to `noise_flow` (to rounding, by the same weights) in eager PyTorch layers, "
+        "channels first, with `conv2d` for every convolution; *nflows* the same out of that library's layers. Memory "
+        "is the peak above what the process had before."
     )
 
 
@@ -60,6 +60,8 @@ def aims(found: Found) -> str:
 
 def threads(found: Found) -> str:
     """How much faster two threads are than one."""
+    if not found.two:
+        return "Two threads were not measured in this run: other work had the machine."
     one, two = found.times[found.size.default], found.two
     rows = []
     for name in (*MODELS, GENERATED):
@@ -123,7 +125,7 @@ def roofline(found: Found) -> str:
 
 def lines(found: Found) -> Iterator[str]:
     """Absolute figures for the terminal."""
-    for point, times in (*found.times.items(), ("two threads", found.two)):
+    for point, times in (*found.times.items(), *([("two threads", found.two)] if found.two else [])):
         size = found.size.default if point == "two threads" else point
         for what, each in times.items():
             for name, seconds in each.items():

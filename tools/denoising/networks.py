@@ -31,7 +31,7 @@ class DnCNN(nn.Module):
     Zhang, Zuo, Chen, Meng, Zhang: Beyond a Gaussian denoiser, IEEE TIP 2017, section III.
     """
 
-    def __init__(self, planes: int = 4, width: int = 32, depth: int = 8) -> None:
+    def __init__(self, planes: int = 4, width: int = 24, depth: int = 6) -> None:
         super().__init__()
         widths = [planes, *[width] * (depth - 1), planes]
         layers: list[nn.Module] = []

@@ -1,5 +1,6 @@
 """The page of denoisers: tables, verdict and a strip of pictures."""
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,12 +10,16 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy import stats
 
 from noiseflow._version import __version__
+from noiseflow.models import ModelSpec
+from noiseflow.models.files import SPEC
 from noiseflow.raw import MONO, unpack
 from noiseflow.simulate.scenes import WHITE_BALANCE
 from tools.denoising.cameras import HELD_OUT, Planes, Sensor, Simulated
-from tools.denoising.sources import TRUE
+from tools.denoising.moments import moments
+from tools.denoising.sources import TRUE, run_folder
 from tools.denoising.spec import CameraSpec, Spec
 from tools.denoising.training import held_out, scores
 
@@ -48,12 +53,7 @@ def write_page(
     lines = list(header(spec, strip, command))
     for camera, sensor, records in zip(spec.cameras, cameras, of_camera, strict=True):
         lines += section(spec, camera, sensor, records)
-    seconds = sum(cell["seconds"] for cell in cells)
-    lines += [
-        "",
-        f"{len(cells)} trainings of together {seconds / 60:.0f} minutes, on one thread each. "
-        f"torch {torch.__version__}.",
-    ]
+    lines += ["", f"{len(cells)} trainings, on one thread each. torch {torch.__version__}."]
     limits = ["limits.md"] if all(isinstance(each, Simulated) for each in cameras) else ["limits.md", "limits_ccd.md"]
     said = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in limits]
     out.write_text("\n".join(lines) + "\n\n" + "".join(said), encoding="utf-8")
@@ -84,50 +84,99 @@ def section(spec: Spec, camera: CameraSpec, sensor: Sensor, records: Records) ->
     """Tables of one camera."""
     yield ""
     yield f"## {camera.name}"
+    yield from drawn(spec, sensor)
     before = [scores(noisy, clean) for clean, noisy, _ in held_out(sensor)]
     for network in camera.networks:
         yield from ["", f"### {TITLES.get(network, network)}", ""]
-        yield from table(spec, network, records, before)
-        yield from verdict(spec, network, records)
+        yield from table(spec, camera, network, records, before)
+        yield from verdict(spec, camera, network, records)
 
 
-def differences(spec: Spec, network: str, noise: str, records: Records) -> NDArray[np.float64]:
-    """PSNR in dB less that of the training on true noise with the same seed, one a seed."""
-    pairs = [(records[network, noise, seed], records[network, TRUE, seed]) for seed in range(spec.seeds)]
+def drawn(spec: Spec, sensor: Sensor) -> Iterator[str]:
+    """A Markdown table of the moments of each noise."""
+    iso = f" at ISO {max(sensor.isos):g}" if len(sensor.isos) > 1 else ""
+    yield ""
+    yield f"The noise as it is drawn on the training pictures{iso}, in DN:"
+    yield ""
+    yield "| noise | σ of the darkest tenth | excess kurtosis of it | σ of the brightest hundredth | σ of row means |"
+    yield "|---|---|---|---|---|"
+    for noise in spec.noises:
+        of = moments(sensor, noise)
+        name = noise if noise == TRUE else f"`{noise}`"
+        yield f"| {name} | {of.dark_dn:.2f} | {of.kurtosis:.2f} | {of.bright_dn:.2f} | {of.row_dn:.3f} |"
+    for noise, options in options_of(sensor, spec.noises).items():
+        yield f"\n`{noise}` has {', '.join(f'{name} {value}' for name, value in options.items())}."
+
+
+def options_of(sensor: Sensor, noises: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Options of the fitted models that have some."""
+    folders = {noise: run_folder(sensor, noise) / SPEC for noise in noises}
+    specs = {noise: ModelSpec.from_json(path.read_text()) for noise, path in folders.items() if path.exists()}
+    return {noise: each.options for noise, each in specs.items() if each.options}
+
+
+def differences(spec: Spec, camera: CameraSpec, network: str, noise: str, records: Records) -> NDArray[np.float64]:
+    """PSNR in dB less that of the training on true noise with the same seed, one a seed that both have."""
+    seeds = min(spec.seeds_of(camera, noise), spec.seeds_of(camera, TRUE), key=len)
+    pairs = [(records[network, noise, seed], records[network, TRUE, seed]) for seed in seeds]
     return np.array([one["psnr"] - other["psnr"] for one, other in pairs])
 
 
-def spread(values: NDArray[np.float64], digits: int, sign: str = "") -> str:
-    """Mean ± standard deviation."""
-    deviation = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():{sign}.{digits}f}{deviation}"
+def standard_error(values: NDArray[np.float64]) -> float:
+    """Of the mean; NaN for one value."""
+    return float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else math.nan
 
 
-def table(spec: Spec, network: str, records: Records, before: Sequence[Mapping[str, float]] = ()) -> Iterator[str]:
-    """A Markdown table, a row for each noise; ± is the standard deviation over seeds."""
-    yield "| trained with noise of | PSNR, dB | SSIM | against true noise, dB |"
-    yield "|---|---|---|---|"
+def spread(mean: float, deviation: float, digits: int, sign: str = "") -> str:
+    """Mean ± deviation, the mean alone where that is NaN."""
+    return f"{mean:{sign}.{digits}f}" + ("" if math.isnan(deviation) else f" ± {deviation:.{digits}f}")
+
+
+def table(
+    spec: Spec, camera: CameraSpec, network: str, records: Records, before: Sequence[Mapping[str, float]] = ()
+) -> Iterator[str]:
+    """A Markdown table, a row for each noise."""
+    yield "| trained with noise of | seeds | PSNR, dB | SSIM | against true noise, dB |"
+    yield "|---|---|---|---|---|"
     if before:
         psnr, ssim = (float(np.mean([each[name] for each in before])) for name in ("psnr", "ssim"))
-        yield f"| (not denoised) | {psnr:.2f} | {ssim:.3f} | |"
+        yield f"| (not denoised) | | {psnr:.2f} | {ssim:.3f} | |"
     for noise in spec.noises:
-        runs = [records[network, noise, seed] for seed in range(spec.seeds)]
+        runs = [records[network, noise, seed] for seed in spec.seeds_of(camera, noise)]
         psnr, ssim = (np.array([run[name] for run in runs]) for name in ("psnr", "ssim"))
-        gap = "" if noise == TRUE else spread(differences(spec, network, noise, records), 3, "+")
-        yield f"| {noise if noise == TRUE else f'`{noise}`'} | {spread(psnr, 2)} | {spread(ssim, 4)} | {gap} |"
+        of_seeds = [
+            spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan, digits)
+            for values, digits in ((psnr, 3), (ssim, 4))
+        ]
+        every = differences(spec, camera, network, noise, records)
+        gap = "" if noise == TRUE else spread(float(every.mean()), standard_error(every), 3, "+")
+        yield f"| {noise if noise == TRUE else f'`{noise}`'} | {len(runs)} | {' | '.join(of_seeds)} | {gap} |"
 
 
-def verdict(spec: Spec, network: str, records: Records, noise: str = "physics_flow") -> Iterator[str]:
-    """Whether the aim is reached."""
+def verdict(
+    spec: Spec, camera: CameraSpec, network: str, records: Records, noise: str = "physics_flow"
+) -> Iterator[str]:
+    """Whether the aim is reached: by the 95 % interval of Student's t over the paired differences."""
     if noise not in spec.noises:
         return
-    every = differences(spec, network, noise, records)
-    gap = float(every.mean())
-    word = "reached" if gap >= -AIM_DB else "missed"
+    every = differences(spec, camera, network, noise, records)
+    gap, seeds = float(every.mean()), len(every)
+    aim = f"The aim, `{noise}` within {AIM_DB} dB of true noise, is"
     yield ""
-    yield f"The aim, `{noise}` within {AIM_DB} dB of true noise, is {word}: {gap:+.3f} dB."
-    if len(every) > 1 and (error := float(every.std(ddof=1)) / len(every) ** 0.5) > AIM_DB / 2:
-        yield f"Its standard error over {len(every)} seeds is {error:.3f} dB: they cannot decide {AIM_DB} dB."
+    if seeds < 2:
+        yield f"{aim} not decided by one seed: {gap:+.3f} dB."
+        return
+    half = float(stats.t.ppf(0.975, seeds - 1)) * standard_error(every)
+    if gap - half >= -AIM_DB:
+        word = "reached"
+    elif gap + half < -AIM_DB:
+        word = "missed"
+    else:
+        word = "not decided"
+    yield (
+        f"{aim} {word}: {gap:+.3f} dB, with {gap - half:+.3f} to {gap + half:+.3f} dB as the 95 % interval "
+        f"of Student's t over {seeds} seeds."
+    )
 
 
 def draw_strip(path: Path, spec: Spec, cameras: Sequence[Sensor], network: str = "dncnn") -> None:

@@ -34,6 +34,8 @@ class CameraSpec:
         See `Sensor`.
     networks : tuple of str
         Denoisers trained for it.
+    more_seeds : mapping of str to int
+        Noises that get more seeds than the others: what is to be decided, and `TRUE`, which it is compared with.
     simulate : str
         Name of a camera of `noiseflow.simulate`, with its `isos`, and `scenes` and `frames` of the store.
     emva : str
@@ -45,6 +47,7 @@ class CameraSpec:
     size: tuple[int, int]
     crops: tuple[int, int]
     networks: tuple[str, ...]
+    more_seeds: Mapping[str, int] = field(default_factory=dict)
     simulate: str = ""
     isos: tuple[float, ...] = ()
     scenes: int = 27
@@ -60,13 +63,25 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """Cameras, noises to train with, seeds, fields of `FitSettings` for noise models by name, and how it is trained."""
+    """Cameras, noises to train with, and how it is trained.
+
+    Parameters
+    ----------
+    seeds : int
+        Trainings on each noise.
+    fit : mapping
+        Fields of `FitSettings` by noise model.
+    """
 
     cameras: tuple[CameraSpec, ...]
     noises: tuple[str, ...]
     seeds: int = 3
     fit: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Settings = field(default_factory=Settings)
+
+    def seeds_of(self, camera: CameraSpec, noise: str) -> range:
+        """Seeds of the trainings on a noise of a camera."""
+        return range(max(self.seeds, camera.more_seeds.get(noise, 0)))
 
 
 def read_spec(path: Path) -> Spec:
@@ -84,6 +99,9 @@ def read_spec(path: Path) -> Spec:
         spec = Spec(cameras=cameras, training=training, **_tuples(content))
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
         raise DataError(f"{path}: cannot understand it ({error}); expected a file like tools/denoise.toml") from error
+    unknown = {noise for camera in spec.cameras for noise in camera.more_seeds} - set(spec.noises)
+    if unknown:
+        raise DataError(f"{path}: more_seeds names {', '.join(sorted(unknown))}, which noises lacks")
     if TRUE not in spec.noises:
         raise DataError(f"{path}: noises lacks {TRUE!r}, which the others are compared with")
     return spec

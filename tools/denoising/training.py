@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tools.denoising.cameras import Planes, Sensor
-from tools.denoising.networks import build_network
+from tools.denoising.networks import DnCNN, build_network
 from tools.denoising.sources import Expose, source
 
 __all__ = ["Settings", "batches", "held_out", "run_cell", "scores", "train"]
 
 AVERAGE = 0.99
 """What the average of the weights keeps at each step."""
+
+AHEAD = 16
+"""Steps whose noise is drawn at once: of a few crops a call, a flow costs more than the training."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,15 @@ def batches(
         yield torch.from_numpy(np.stack(windows)), torch.from_numpy(iso), int(rng.integers(2**62))
 
 
+def exposed(steps: Iterator[tuple[Tensor, Tensor, int]], expose: Expose) -> Iterator[tuple[Tensor, Tensor]]:
+    """Clean and noisy crops, step by step; the noise of `AHEAD` steps is drawn at once, by the seed of the first."""
+    while group := list(islice(steps, AHEAD)):
+        clean, iso = (torch.cat(parts) for parts in list(zip(*group, strict=True))[:2])
+        noisy = expose(clean, iso, group[0][2])
+        size = len(group[0][0])
+        yield from zip(clean.split(size), noisy.split(size), strict=True)
+
+
 def train(camera: Sensor, network: nn.Module, expose: Expose, settings: Settings, seed: int) -> nn.Module:
     """Train a network on mean square error; pictures are brightened to white at 1 first.
 
@@ -78,12 +91,11 @@ def train(camera: Sensor, network: nn.Module, expose: Expose, settings: Settings
         return min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    for clean, iso, noise_seed in batches(camera.train(), camera.isos, settings, seed):
-        noisy = expose(clean, iso, noise_seed) / camera.light
+    for clean, noisy in exposed(batches(camera.train(), camera.isos, settings, seed), expose):
         optimizer.zero_grad(set_to_none=True)
-        # Processors with bfloat16 arithmetic take half the time; weights and loss stay in float32.
-        with torch.autocast("cpu", torch.bfloat16):
-            denoised = network(noisy.contiguous(memory_format=torch.channels_last))
+        # With bfloat16 arithmetic plain convolutions take two thirds of the time; weights and loss stay in float32.
+        with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(network, DnCNN)):
+            denoised = network((noisy / camera.light).contiguous(memory_format=torch.channels_last))
         loss = (denoised.float() - clean / camera.light).square().mean()
         loss.backward()
         optimizer.step()
