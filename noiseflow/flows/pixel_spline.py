@@ -16,8 +16,10 @@ REACH, ODD, EVEN = 8.5, 7, 6
 """As ``kernels/spline.cpp`` has them."""
 
 
-def spline_kernels(last: nn.Conv2d, x: Tensor, bins: int) -> Kernels | None:
+def spline_kernels(last: nn.Conv2d, x: Tensor, bins: int, *, odd: bool) -> Kernels | None:
     """The kernels for splines whose knots a last 1×1 convolution gives, or None where there are none."""
+    if odd:
+        bins //= 2
     if (
         last.kernel_size != (1, 1)
         or last.in_channels not in (4, 8, 12, 16, 24, 32)
@@ -25,7 +27,7 @@ def spline_kernels(last: nn.Conv2d, x: Tensor, bins: int) -> Kernels | None:
         or bins < 2
     ):
         return None
-    return kernels_for("spline", x, P=x.shape[1], K=bins, F=last.in_channels)
+    return kernels_for("spline", x, P=x.shape[1], K=bins, F=last.in_channels, MIRROR=int(odd))
 
 
 def bent(kernels: Kernels, x: Tensor, hidden: Tensor, last: nn.Conv2d, box: float) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from noiseflow.flows.conditioning import soft_clamp
 
-__all__ = ["identity_knots", "knots_from", "rational_quadratic", "rational_quadratic_inverse"]
+__all__ = ["identity_knots", "knots_from", "odd_knots_from", "rational_quadratic", "rational_quadratic_inverse"]
 
 LOGIT_BOUND = 1.5
 """Bound on the logits of bin sizes: of 8 bins none is below 0.7 % or above 74 % of the box."""
@@ -34,13 +34,41 @@ def knots_from(raw: Tensor, bins: int, box: float) -> Knots:
     widths, heights, log_slopes = torch.split(raw, [bins, bins, bins - 1], -1)
     edges = []
     for logits in (widths, heights):
-        sizes = soft_clamp(logits, LOGIT_BOUND).softmax(-1)
-        inner = box * (2 * sizes.cumsum(-1)[..., :-1] - 1)
+        inner = box * (2 * _parts(logits) - 1)
         end = torch.full_like(inner[..., :1], box)
         edges.append(torch.cat([-end, inner, end], -1))
     slopes = soft_clamp(log_slopes, SLOPE_BOUND).exp()
     one = torch.ones_like(slopes[..., :1])
     return edges[0], edges[1], torch.cat([one, slopes, one], -1)
+
+
+def odd_knots_from(raw: Tensor, bins: int, box: float) -> Knots:
+    """Knots of a monotone odd map, f(−x) = −f(x), of [−box, box] to itself: `bins` either side of 0.
+
+    Parameters
+    ----------
+    raw : Tensor, shape (..., 3·bins)
+        Logits of widths and of heights from 0 outwards, log slopes at 0 and at the inner knots, all
+        soft-clamped; 0 gives the identity.
+    bins : int
+    box : float
+        Outside ±box the map is the identity, with slope 1 at the joint.
+    """
+    widths, heights, log_slopes = torch.split(raw, bins, -1)
+    edges = []
+    for logits in (widths, heights):
+        inner = box * _parts(logits)
+        end = torch.full_like(logits[..., :1], box)
+        outwards = torch.cat([inner, end], -1)
+        edges.append(torch.cat([-outwards.flip(-1), torch.zeros_like(end), outwards], -1))
+    slopes = soft_clamp(log_slopes, SLOPE_BOUND).exp()
+    outwards = torch.cat([slopes[..., 1:], torch.ones_like(slopes[..., :1])], -1)
+    return edges[0], edges[1], torch.cat([outwards.flip(-1), slopes[..., :1], outwards], -1)
+
+
+def _parts(logits: Tensor) -> Tensor:
+    """Where the inner of so many bins end, as parts of them all."""
+    return soft_clamp(logits, LOGIT_BOUND).softmax(-1).cumsum(-1)[..., :-1]
 
 
 def identity_knots(like: Tensor, bins: int, box: float) -> Knots:

@@ -3,19 +3,26 @@
 import torch
 from torch import Tensor
 
+from noiseflow.errors import ModelError
 from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.masks import Mask
 from noiseflow.flows.pixel_spline import bent, spline_kernels, unbent
-from noiseflow.flows.rational_quadratic import Knots, knots_from, rational_quadratic, rational_quadratic_inverse
+from noiseflow.flows.rational_quadratic import (
+    Knots,
+    knots_from,
+    odd_knots_from,
+    rational_quadratic,
+    rational_quadratic_inverse,
+)
 from noiseflow.flows.transform import Transform, sum_per_sample
 
 __all__ = ["PixelSpline", "SplineCoupling", "spline_outputs"]
 
 
-def spline_outputs(planes: int, bins: int) -> int:
-    """Outputs that a net needs for splines of `bins` bins on `planes` planes."""
-    return planes * (3 * bins - 1)
+def spline_outputs(planes: int, bins: int, *, odd: bool = False) -> int:
+    """Outputs that a net needs for splines of `bins` bins on `planes` planes; of an odd spline half of them count."""
+    return planes * (3 * (bins // 2) if odd else 3 * bins - 1)
 
 
 class SplineCoupling(Transform):
@@ -48,7 +55,7 @@ class SplineCoupling(Transform):
 
     def knots(self, x: Tensor, mask: Tensor, cond: Conditions) -> Knots:
         """Knots for every value, each (B, C, H, W, bins + 1)."""
-        return _knots(self.net(x * mask, cond).to(x.dtype), x, self.bins, self.box)
+        return knots_from(_by_value(self.net(x * mask, cond), x), self.bins, self.box)
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
@@ -66,31 +73,37 @@ class PixelSpline(Transform):
     """Bend every value by a spline that depends on signal, ISO and camera at its place alone.
 
     z = spline(x; net(cond));  log|det dz/dx| = Σ log spline′.  It gives the marginal
-    distribution any shape within ±box: skew, tails, the steps of few electrons.
+    distribution any shape within ±box: skew, tails, the steps of few electrons.  An odd one,
+    f(−x) = −f(x), keeps what is symmetric so, and a mean of 0 with it.
 
     Parameters
     ----------
     net : ConditionalNet
-        Without inputs, of kernel 1, to (B, `spline_outputs(C, bins)`, H, W).
+        Without inputs, of kernel 1, to (B, `spline_outputs(C, bins, odd=odd)`, H, W).
     bins : int
+        Of [−box, box]; even if the spline is odd.
     box : float
+    odd : bool
     """
 
     elementwise = True
 
-    def __init__(self, net: ConditionalNet, bins: int = 8, box: float = 5.0) -> None:
+    def __init__(self, net: ConditionalNet, bins: int = 8, box: float = 5.0, *, odd: bool = False) -> None:
         super().__init__()
+        if odd and bins % 2:
+            raise ModelError(f"bins: expected an even number for an odd spline, half of them below 0; got {bins}")
         self.net = net
-        self.bins, self.box = bins, box
+        self.bins, self.box, self.odd = bins, box, odd
         self.reach = net.reach
 
     def knots(self, x: Tensor, cond: Conditions) -> Knots:
         """Knots for every value, each (B, C, H, W, bins + 1)."""
-        return _knots(self.net(None, cond).to(x.dtype), x, self.bins, self.box)
+        raw = _by_value(self.net(None, cond), x)
+        return odd_knots_from(raw, self.bins // 2, self.box) if self.odd else knots_from(raw, self.bins, self.box)
 
     def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        kernels = spline_kernels(self.net.conv3, x, self.bins)
+        kernels = spline_kernels(self.net.conv3, x, self.bins, odd=self.odd)
         if kernels is not None:
             return bent(kernels, x, self.net.hidden(None, cond), self.net.conv3, self.box)
         z, log_slope = rational_quadratic(x, self.knots(x, cond))
@@ -98,12 +111,13 @@ class PixelSpline(Transform):
 
     def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
         """Latent to data."""
-        kernels = None if torch.is_grad_enabled() else spline_kernels(self.net.conv3, z, self.bins)
+        kernels = None if torch.is_grad_enabled() else spline_kernels(self.net.conv3, z, self.bins, odd=self.odd)
         if kernels is not None:
             return unbent(kernels, z, self.net.hidden(None, cond), self.net.conv3, self.box)
         return rational_quadratic_inverse(z, self.knots(z, cond))
 
 
-def _knots(raw: Tensor, x: Tensor, bins: int, box: float) -> Knots:
+def _by_value(raw: Tensor, x: Tensor) -> Tensor:
+    """A net's outputs as (B, C, H, W, numbers of each value), in the dtype of x."""
     batch, planes, height, width = x.shape
-    return knots_from(raw.reshape(batch, planes, 3 * bins - 1, height, width).permute(0, 1, 3, 4, 2), bins, box)
+    return raw.to(x.dtype).reshape(batch, planes, -1, height, width).permute(0, 1, 3, 4, 2)

@@ -2,16 +2,17 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from noiseflow.errors import ModelError
-from noiseflow.models.model import NoiseModel, build
+from noiseflow.models.model import MODELS, NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["SPEC", "STATE", "WEIGHTS", "claim", "holds_state", "load", "save", "write_text"]
+__all__ = ["SPEC", "STATE", "WEIGHTS", "claim", "holds_state", "load", "read_spec", "save", "write_text"]
 
 SPEC = "spec.json"
 WEIGHTS = "model.safetensors"
@@ -71,12 +72,25 @@ def load(folder: str | Path) -> NoiseModel:
         raise ModelError(f"{folder}: no {SPEC} in it; expected a run folder of `noiseflow fit` or `noiseflow import`")
     if not (folder / WEIGHTS).is_file():
         raise ModelError(f"{folder}: holds no finished model; go on with `noiseflow fit … --resume`")
-    model = build(ModelSpec.from_json((folder / SPEC).read_text(encoding="utf-8"), str(folder / SPEC)))
+    model = build(read_spec(folder / SPEC))
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelError(f"{folder / WEIGHTS}: does not fit {SPEC} or is damaged ({error})") from error
     return model.eval()
+
+
+def read_spec(path: str | Path) -> ModelSpec:
+    """A run's spec, by this version or an earlier one, with what the earlier one left out.
+
+    Raises
+    ------
+    ModelError
+        If it is no model spec.
+    """
+    spec = ModelSpec.from_json(Path(path).read_text(encoding="utf-8"), str(path))
+    left_out = MODELS[spec.model].left_out if spec.model in MODELS else {}
+    return replace(spec, options={**left_out, **spec.options})
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,8 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class NoiseModel(nn.Module, ABC):
 
     options: tuple[str, ...] = ()
     """Names that the options of its spec may have, besides ``before_rounding``."""
+
+    left_out: Mapping[str, Any] = {}
+    """Options that specs of earlier versions leave out, and what they stood for; today's specs have them all."""
 
     closed_form: bool = False
     """Whether `start_from` is already the maximum-likelihood fit."""

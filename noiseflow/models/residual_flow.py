@@ -18,7 +18,7 @@ from noiseflow.models.nlf import NoiseLevelFunction
 from noiseflow.models.spec import ModelSpec
 from noiseflow.models.statistics import NoiseStatistics
 
-__all__ = ["ResidualFlow", "count_option"]
+__all__ = ["ResidualFlow", "count_option", "flag_option"]
 
 
 class ResidualFlow(FlowModel):
@@ -108,4 +108,18 @@ def count_option(spec: ModelSpec, name: str, default: int, least: int = 1) -> in
     value = spec.options.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ModelError(f"{spec.model}: option {name}: expected a whole number, {least} or more; got {value!r}")
+    return value
+
+
+def flag_option(spec: ModelSpec, name: str) -> bool:
+    """A yes or no among the options of a spec; no where it is left out.
+
+    Raises
+    ------
+    ModelError
+        If it is neither true nor false.
+    """
+    value = spec.options.get(name, False)
+    if not isinstance(value, bool):
+        raise ModelError(f"{spec.model}: option {name}: expected true or false; got {value!r}")
     return value

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from noiseflow.errors import ModelError
@@ -10,9 +10,6 @@ from noiseflow.raw.bayer import plane_names
 from noiseflow.units import NLL_UNIT
 
 __all__ = ["ModelSpec"]
-
-LEFT_OUT: Mapping[str, Mapping[str, Any]] = {"physics_flow": {"couplings": 4, "width": 16, "bins": 8}}
-"""Options that specs of earlier versions leave out, and what they stood for; today's specs have them all."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str, source: str = "spec.json") -> "ModelSpec":
-        """Read what `to_json` wrote, by this version or an earlier one.
+        """Read what `to_json` wrote.
 
         Raises
         ------
@@ -78,7 +75,6 @@ class ModelSpec:
             If the text is no JSON object, or has fields that a spec has not.
         """
         try:
-            spec = cls(**json.loads(text))
-            return replace(spec, options={**LEFT_OUT.get(spec.model, {}), **spec.options})
+            return cls(**json.loads(text))
         except (TypeError, ValueError) as error:
             raise ModelError(f"{source}: is no model spec ({error})") from error

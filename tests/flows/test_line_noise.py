@@ -55,7 +55,9 @@ def test_an_iso_that_was_not_seen_is_read_off_the_others() -> None:
 
 def test_rows_cut_into_patches_of_one_band_start_as_whole_rows() -> None:
     """The sums of a row's parts are the row's: exactly, wherever it is cut and in whatever order the parts come."""
-    cond = Conditions(torch.rand(6, 4, 20, 48, dtype=torch.float64), 100.0, torch.tensor([0, 1] * 3)).resolve("AB")
+    cond = Conditions(
+        torch.rand(6, 4, 20, 48, generator=generator(8), dtype=torch.float64), 100.0, torch.tensor([0, 1] * 3)
+    ).resolve("AB")
     offset = torch.randn(6, 1, 20, 1, generator=generator(9), dtype=torch.float64)
     x = noise_like(cond) + 0.6 * offset
     whole, cut, apart = (LineNoise(4, 2, (100.0,), direction=lambda cond: 1 + cond.clean).double() for _ in range(3))

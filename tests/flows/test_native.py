@@ -60,6 +60,11 @@ def spline(planes: int = 4) -> PixelSpline:
     return PixelSpline(net, 5, 2.0)
 
 
+def odd_spline(planes: int = 4, bins: int = 6) -> PixelSpline:
+    net = ConditionalNet(0, spline_outputs(planes, bins, odd=True), planes, CAMERAS, 8, 1, generator=generator())
+    return PixelSpline(net, bins, 2.0, odd=True)
+
+
 def told(planes: int = 4) -> MaskedAffineCoupling:
     net = ConditionalNet(planes, 2 * planes, planes, CAMERAS, 8, 3, generator=generator(), own_signal=True)
     return MaskedAffineCoupling(net, masks.checkerboard(True))
@@ -105,6 +110,8 @@ MADE = {
     "told coupling of 3 planes": lambda: told(3),
     "spline": spline,
     "spline of 3 planes": lambda: spline(3),
+    "odd spline": odd_spline,
+    "odd spline of 3 planes, of 4 bins": lambda: odd_spline(3, 4),
     "coupling": coupling,
     "coupling of 3 planes": lambda: coupling(3),
     "run": run,

@@ -81,6 +81,7 @@ def heavy(tails: CubicTails) -> CubicTails:
 
 
 SPLINE = spline_outputs(PLANES, 5)
+ODD_SPLINE = spline_outputs(PLANES, 6, odd=True)
 
 TRANSFORMS: dict[str, Case] = {
     "gain": Case(lambda g: Gain(0.3)),
@@ -113,6 +114,7 @@ TRANSFORMS: dict[str, Case] = {
     "inverse_autoregressive": Case(lambda g: Inverse(autoregressive(g)), spread=0.1),
     "inverse_coupling": Case(lambda g: Inverse(MaskedAffineCoupling(net(4, 8, g), masks.channel()))),
     "pixel_spline": Case(lambda g: PixelSpline(net(0, SPLINE, g, kernel=1), 5)),
+    "odd_pixel_spline": Case(lambda g: PixelSpline(net(0, ODD_SPLINE, g, kernel=1), 6, odd=True)),
 }
 
 

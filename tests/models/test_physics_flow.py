@@ -8,15 +8,16 @@ import pytest
 import torch
 from model_table import generator, spec_of
 
+from noiseflow.errors import ModelError
 from noiseflow.flows import Conditions, Flow
 from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.shape import SinhArcsinh
 from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.tails import CubicTails
 from noiseflow.models import NoiseModel, build, load, save
-from noiseflow.models.physics_flow import SIZE
+from noiseflow.models.physics_flow import DEFAULTS
 
-LARGER = {"couplings": 4, "width": 16, "bins": 8}
+LARGER = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 
 
 @pytest.mark.parametrize("layout", ["bayer", "mono"])
@@ -62,4 +63,26 @@ def test_a_run_of_an_earlier_version_has_the_size_that_it_was_fitted_with(tmp_pa
     assert torch.equal(loaded.log_prob(noise, cond), model.log_prob(noise, cond))
     assert loaded.spec.options == {**LARGER, "seed": 3}
     save(build(spec), tmp_path)
-    assert json.loads((tmp_path / "spec.json").read_text(encoding="utf-8"))["options"] == dict(SIZE)
+    assert json.loads((tmp_path / "spec.json").read_text(encoding="utf-8"))["options"] == dict(DEFAULTS)
+
+
+@pytest.mark.parametrize("layout", ["bayer", "mono"])
+def test_in_the_dark_noise_has_a_mean_of_0_whatever_was_learned(layout: str) -> None:
+    """Turned round, the latent gives the noise turned round: a mean of 0.001 σ would be 0.03 σ of a whitened row."""
+    model = build(spec_of("physics_flow", layout)).double().eval()
+    draw = generator(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
+    cond = model.checked(Conditions(torch.zeros(2, model.planes, 6, 8, dtype=torch.float64), 800.0, "B"))
+    z = torch.randn(cond.clean.shape, generator=draw, dtype=torch.float64)
+    with torch.no_grad():
+        one, other = model.flow.inverse(z, cond), model.flow.inverse(-z, cond)
+        assert (one / model.scale(cond) - z).abs().max() > 0.1
+    torch.testing.assert_close(other, -one, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("options", "said"), [({"bins": 5}, "even number"), ({"odd_spline": 1}, "true or false")])
+def test_options_that_no_spline_has_are_refused(options: dict[str, int], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        build(replace(spec_of("physics_flow", "bayer"), options=options))

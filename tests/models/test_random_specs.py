@@ -23,7 +23,8 @@ OPTIONS = {
 OPTIONS["physics_flow"] = {
     "couplings": st.integers(0, 4),
     "width": st.integers(1, 6),
-    "bins": st.integers(2, 6),
+    "bins": st.sampled_from((2, 4, 6)),
+    "odd_spline": st.booleans(),
 }
 OPTIONS["iaf"] = OPTIONS["maf"]
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from noiseflow._version import __version__
-from noiseflow.models import ModelSpec
-from noiseflow.models.files import SPEC
+from noiseflow.models.files import SPEC, read_spec
 from noiseflow.raw import MONO, unpack
 from noiseflow.simulate.scenes import WHITE_BALANCE
 from tools.denoising.cameras import HELD_OUT, Planes, Sensor, Simulated
@@ -111,7 +110,7 @@ def drawn(spec: Spec, sensor: Sensor) -> Iterator[str]:
 def options_of(sensor: Sensor, noises: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """Options of the fitted models that have some."""
     folders = {noise: run_folder(sensor, noise) / SPEC for noise in noises}
-    specs = {noise: ModelSpec.from_json(path.read_text()) for noise, path in folders.items() if path.exists()}
+    specs = {noise: read_spec(path) for noise, path in folders.items() if path.exists()}
     return {noise: each.options for noise, each in specs.items() if each.options}
 
 

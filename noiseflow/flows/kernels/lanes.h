@@ -173,6 +173,8 @@ static inline lanes log(lanes x) {
     return x == x ? value : x;
 }
 
+static inline lanes absolute(lanes x) { return x < 0.0f ? -x : x; }
+
 static inline lanes sqrt(lanes x) {
     for (long i = 0; i < LANES; ++i) x[i] = __builtin_sqrtf(x[i]);
     return x;

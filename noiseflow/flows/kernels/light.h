@@ -13,8 +13,6 @@ static inline lanes log1p(lanes x) {
     return log(whole_part) - ((whole_part - 1.0f) - x) / whole_part;
 }
 
-static inline lanes absolute(lanes x) { return x < 0.0f ? -x : x; }
-
 // log(x + √(1 + x²)), with √(1 + x²) given.
 static inline lanes asinh(lanes x, lanes root) {
     lanes size = absolute(x), value = log1p(size + size * size / (1.0f + root));

@@ -1,12 +1,15 @@
 // A rational-quadratic spline for every value, its knots by a last 1×1 convolution of hidden planes.
 //
-// P = planes, K = bins, F = hidden planes: given by the compiler's -D.  The R = P·(3K − 1) raw numbers of a pixel
-// are never written to memory: they are computed from the hidden planes, 64 pixels at a time, wherever they are
-// needed.  Tensors are (B, planes, pixels), contiguous; the weight is (R, F).
+// P = planes, K = bins, F = hidden planes: given by the compiler's -D.  With MIRROR the spline is odd, its K bins those
+// of [0, box], and the slope at 0 is given too; else they are those of [−box, box].  The R raw numbers of a pixel, of each
+// plane K widths, K heights and the slopes, are never written to memory: they are computed from the hidden planes, 64
+// pixels at a time, wherever they are needed.  Tensors are (B, planes, pixels), contiguous; the weight is (R, F).
 
 #include "lanes.h"
 
-constexpr int Q = 3 * K - 1, R = P * Q;
+constexpr int SLOPES = MIRROR ? K : K - 1, Q = 2 * K + SLOPES, R = P * Q;
+// Raw slope of knot k, of those that have one.
+constexpr int slope_of(int k) { return 2 * K + k - (MIRROR ? 0 : 1); }
 constexpr long PART = 4096;
 
 // `grown`: exp(b·tanh(r/b)), with b the bound of the logits, as (Q + xP)/(Q − xP), x = r/b clamped to ±REACH: 7
@@ -17,7 +20,13 @@ constexpr float REACH = 8.5f;
 struct Bounds {
     float box, logit, slope;
     const float *grown;
+    float start() const { return MIRROR ? 0 : -box; }
+    float span() const { return MIRROR ? box : 2 * box; }
 };
+
+// Where an odd spline looks a value up, and what it finds there, with the value's sign.
+static inline lanes folded(lanes x) { return MIRROR ? absolute(x) : x; }
+static inline lanes signed_as(lanes x, lanes found) { return MIRROR ? (x < 0.0f ? -found : found) : found; }
 
 static inline lanes grown(lanes x, const float *table) {
     x = x < -REACH ? all(-REACH) : x;
@@ -51,19 +60,23 @@ static inline void find(const Raw &raw, long x, lanes value, int axis, const Bou
         }
         lanes inverse = 1.0f / total;
         for (int k = 0; k < K; ++k) bin.size[a][k] *= inverse;
-        bin.low[a] = all(-b.box), bin.extent[a] = bin.size[a][0] * (2 * b.box);
+        bin.low[a] = all(b.start()), bin.extent[a] = bin.size[a][0] * b.span();
     }
-    lanes edge[2] = {all(-b.box), all(-b.box)}, raw_low = {}, raw_high = load(raw[2 * K] + x);
+    auto raw_slope = [&](int k) INLINE {
+        bool given = k < K && (MIRROR || k);
+        return given ? load(raw[given ? slope_of(k) : 0] + x) : lanes{};
+    };
+    lanes edge[2] = {all(b.start()), all(b.start())}, raw_low = raw_slope(0), raw_high = raw_slope(1);
     bin.index = lanes{};
     for (int k = 1; k < K; ++k) {
-        for (int a = 0; a < 2; ++a) edge[a] += bin.size[a][k - 1] * (2 * b.box);
+        for (int a = 0; a < 2; ++a) edge[a] += bin.size[a][k - 1] * b.span();
         whole beyond = value >= edge[axis];
         for (int a = 0; a < 2; ++a) {
             bin.low[a] = beyond ? edge[a] : bin.low[a];
-            bin.extent[a] = beyond ? bin.size[a][k] * (2 * b.box) : bin.extent[a];
+            bin.extent[a] = beyond ? bin.size[a][k] * b.span() : bin.extent[a];
         }
-        raw_low = beyond ? load(raw[2 * K + k - 1] + x) : raw_low;
-        raw_high = beyond ? (k < K - 1 ? load(raw[2 * K + (k < K - 1 ? k : 0)] + x) : lanes{}) : raw_high;
+        raw_low = beyond ? raw_slope(k) : raw_low;
+        raw_high = beyond ? raw_slope(k + 1) : raw_high;
         bin.index = beyond ? all(k) : bin.index;
     }
     bin.turned[0] = tanh(raw_low * (1.0f / b.slope)), bin.turned[1] = tanh(raw_high * (1.0f / b.slope));
@@ -101,11 +114,11 @@ void forward(const float *x, const float *hidden, const float *weight, const flo
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
                     long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
-                    lanes value = load(x + place, left);
+                    lanes value = load(x + place, left), size = folded(value);
                     Bin bin;
-                    find<false>(raw, j, value, 0, b, bin);
-                    Curve c(bin, value);
-                    lanes y = bin.low[1] + bin.extent[1] * c.over / c.under;
+                    find<false>(raw, j, size, 0, b, bin);
+                    Curve c(bin, size);
+                    lanes y = signed_as(value, bin.low[1] + bin.extent[1] * c.over / c.under);
                     store(z + place, bin.inside ? y : value, left);
                     lanes growth = c.slope / c.under;
                     total += first(bin.inside ? log(growth * growth * c.top) : lanes{}, left);
@@ -132,16 +145,17 @@ void inverse(const float *z, const float *hidden, const float *weight, const flo
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
                     long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
-                    lanes value = load(z + place, left);
+                    lanes value = load(z + place, left), size = folded(value);
                     Bin bin;
-                    find<false>(raw, j, value, 1, b, bin);
+                    find<false>(raw, j, size, 1, b, bin);
                     lanes s = bin.extent[1] / bin.extent[0];
-                    lanes above = bin.inside ? value - bin.low[1] : 0.5f * bin.extent[1];
+                    lanes above = bin.inside ? size - bin.low[1] : 0.5f * bin.extent[1];
                     lanes curve = above * (bin.slope[1] + bin.slope[0] - 2.0f * s);
                     lanes qa = bin.extent[1] * (s - bin.slope[0]) + curve, qb = bin.extent[1] * bin.slope[0] - curve;
                     lanes qc = -s * above, root = qb * qb - 4.0f * qa * qc;
                     root = sqrt(root < 0.0f ? lanes{} : root);
-                    store(x + place, bin.inside ? bin.low[0] + 2.0f * qc / (-qb - root) * bin.extent[0] : value, left);
+                    lanes found = signed_as(value, bin.low[0] + 2.0f * qc / (-qb - root) * bin.extent[0]);
+                    store(x + place, bin.inside ? found : value, left);
                 }
             }
         }
@@ -164,10 +178,11 @@ void backward(const float *of_z, const float *of_log_det, const float *x, const 
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
                     long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
-                    lanes value = load(x + place, left), gy = load(of_z + place, left);
+                    lanes value = load(x + place, left), size = folded(value), given = load(of_z + place, left);
+                    lanes gy = signed_as(value, given);
                     Bin bin;
-                    find<true>(raw, j, value, 0, b, bin);
-                    Curve c(bin, value);
+                    find<true>(raw, j, size, 0, b, bin);
+                    Curve c(bin, size);
                     lanes low = bin.slope[0], high = bin.slope[1], height = bin.extent[1], width = bin.extent[0];
                     lanes per = 1.0f / c.under;
                     lanes g_over = gy * height * per, g_under = -(g_over * c.over + 2.0f * gl) * per, g_top = gl / c.top;
@@ -180,15 +195,15 @@ void backward(const float *of_z, const float *of_log_det, const float *x, const 
                     lanes g_at = g_over * 2.0f * c.slope * c.at + 2.0f * g_top * (high * c.at - low * rest) +
                                  g_between * (1.0f - 2.0f * c.at);
                     lanes g_x = g_at / width;
-                    store(of_x + place, bin.inside ? g_x : gy, left);
+                    store(of_x + place, bin.inside ? signed_as(value, g_x) : given, left);
                     lanes g_place[2] = {-g_x, gy};
                     lanes g_extent[2] = {-(g_slope * c.slope + g_at * c.at) / width, gy * c.over * per + g_slope / width};
                     whole used = bin.inside;
                     for (int a = 0; a < 2; ++a) {
                         lanes mean = {}, of[K];
                         for (int k = 0; k < K; ++k) {
-                            lanes given = bin.index > float(k) ? g_place[a] : bin.index == float(k) ? g_extent[a] : lanes{};
-                            of[k] = given * (2 * b.box);
+                            lanes beyond = bin.index > float(k) ? g_place[a] : bin.index == float(k) ? g_extent[a] : lanes{};
+                            of[k] = beyond * b.span();
                             mean += of[k] * bin.size[a][k];
                         }
                         for (int k = 0; k < K; ++k) {
@@ -199,9 +214,9 @@ void backward(const float *of_z, const float *of_log_det, const float *x, const 
                     }
                     lanes g_end[2] = {g_low * low * (1.0f - bin.turned[0] * bin.turned[0]),
                                       g_high * high * (1.0f - bin.turned[1] * bin.turned[1])};
-                    for (int k = 1; k < K; ++k) {
+                    for (int k = MIRROR ? 0 : 1; k < K; ++k) {
                         lanes got = bin.index == float(k) ? g_end[0] : bin.index == float(k - 1) ? g_end[1] : lanes{};
-                        store(of_raw[2 * K + k - 1] + j, first(used ? got : lanes{}, left));
+                        store(of_raw[slope_of(k)] + j, first(used ? got : lanes{}, left));
                     }
                 }
                 linear_back(of_raw, weight + p * Q * F, of_h);
