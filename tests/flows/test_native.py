@@ -75,7 +75,7 @@ class InLight(Transform):
 
     def __init__(self, make: Callable[[ShotReadScale, CubicTails], Transform], planes: int = 4) -> None:
         super().__init__()
-        # Of a clean signal of 0 to 1 the read noise's share is 1 down to 0.1, the shot noise's skewness 0 to 0.5.
+        # Of a clean signal of −0.2 to 1 the read noise's share is 10 (the floor) down to 0.1, the skewness 0 to 0.5.
         self.head = ShotReadScale(planes, CAMERAS, ISOS, tells=True)
         self.tails = CubicTails(CAMERAS, ISOS, ReadShare(self.head.light))
         nn.init.constant_(self.head.log_beta1, -2.0)
@@ -96,6 +96,13 @@ def skew(head: ShotReadScale, tails: CubicTails) -> SinhArcsinh:
     return SinhArcsinh(CAMERAS, ISOS, ShotMoments(head.light, tails.read_excess))
 
 
+def held_skew(head: ShotReadScale, tails: CubicTails) -> SinhArcsinh:
+    """Wanting more than it gives: its skewness ends at 1, and the kurtosis beyond that at both of its ends."""
+    made = skew(head, tails)
+    nn.init.constant_(made.skewness, 3.0)
+    return made
+
+
 def rows(planes: int = 4) -> InLight:
     return InLight(lambda head, _: LineNoise(planes, CAMERAS, ISOS, "row", ReadOffset(head.light), 0.3), planes)
 
@@ -105,6 +112,7 @@ MADE = {
     "rows": rows,
     "rows of one plane": lambda: rows(1),
     "skew": lambda: InLight(skew),
+    "skew beyond its bounds": lambda: InLight(held_skew),
     "tails": lambda: InLight(lambda _, tails: tails),
     "told coupling": told,
     "told coupling of 3 planes": lambda: told(3),
@@ -139,6 +147,7 @@ def planes_of(name: str) -> int:
 
 def batch(name: str, height: int, width: int) -> tuple[Tensor, Conditions]:
     cond = conditions(3, planes_of(name), height, width)
+    cond = replace(cond, clean=1.2 * cond.clean - 0.2)
     return torch.randn(cond.clean.shape, generator=generator(5), dtype=torch.float64), cond
 
 

@@ -16,7 +16,11 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX__)
+// Where a value goes through many steps by itself, one register's steps wait for one another: such kernels ask for longer
+// vectors.  Rows that are read shifted seldom start at a cache line, and those lose more by it.
+#if defined(LONG_VECTORS) && defined(__AVX512F__)
+constexpr long LANES = 16;
+#elif defined(__AVX__)
 constexpr long LANES = 8;
 #else
 constexpr long LANES = 4;
@@ -66,7 +70,9 @@ static inline float sum(lanes value) {
 
 // NaN stays NaN in all of these.
 static inline lanes at_least(float low, lanes x) {
-#if defined(__AVX__)
+#if defined(LONG_VECTORS) && defined(__AVX512F__)
+    return _mm512_max_ps(all(low), x);
+#elif defined(__AVX__)
     return _mm256_max_ps(all(low), x);
 #else
     return x < low ? all(low) : x;
@@ -74,7 +80,9 @@ static inline lanes at_least(float low, lanes x) {
 }
 
 static inline lanes at_most(float high, lanes x) {
-#if defined(__AVX__)
+#if defined(LONG_VECTORS) && defined(__AVX512F__)
+    return _mm512_min_ps(all(high), x);
+#elif defined(__AVX__)
     return _mm256_min_ps(all(high), x);
 #else
     return x > high ? all(high) : x;

@@ -3,6 +3,7 @@
 // Tensors are (B, C, pixels), contiguous; β₁ and β₂ (B, C).  Each element has its own kurtosis κ of read noise, and
 // factor f on the skewness.  Log-dets come as sums of parts of 4096 pixels, (B, parts), gradients as sums of elements.
 
+#define LONG_VECTORS
 #include "light.h"
 
 constexpr int DEGREE = 4, TERMS = DEGREE + 1, SERIES = 7;
@@ -67,8 +68,8 @@ struct Skewed {
         inverse_delta = exp(-log_delta.value);
         turned = shift * inverse_delta;
         grown = exp(turned), shrunk = 1.0f / grown;
-        first = horner(spreads, SERIES, log_delta.value), second = horner(spreads + SERIES, SERIES, log_delta.value);
-        first.value = exp(first.value), second.value = exp(second.value);
+        lanes spread = inverse_delta * inverse_delta - 1.0f;
+        first = horner(spreads, SERIES, spread), second = horner(spreads + SERIES, SERIES, spread);
         mean = 0.5f * (grown - shrunk) * first.value;
         variance = 0.5f * (0.5f * (grown * grown + shrunk * shrunk) * second.value - 1.0f) - mean * mean;
         deviation = sqrt(variance);
@@ -162,9 +163,8 @@ void skew_backward(const float *of_z, const float *of_log_det, const float *x, c
                 of_mean -= of_variance * 2.0f * s.mean;
                 lanes even = 0.5f * (s.grown + s.shrunk), odd = 0.5f * (s.grown - s.shrunk);
                 lanes of_turned = of_mean * s.first.value * even + of_variance * s.second.value * 2.0f * odd * even;
-                of_log_delta += of_mean * odd * s.first.value * s.first.slope +
-                                of_variance * 0.5f * (2.0f * odd * odd + 1.0f) * s.second.value * s.second.slope -
-                                of_turned * s.turned;
+                lanes of_spread = of_mean * odd * s.first.slope + of_variance * 0.5f * (2.0f * odd * odd + 1.0f) * s.second.slope;
+                of_log_delta -= of_spread * 2.0f * s.inverse_delta * s.inverse_delta + of_turned * s.turned;
                 of_shift += of_turned * s.inverse_delta;
                 lanes of_skew = of_shift * s.per_skew.value, of_per = of_shift * s.skew;
                 lanes of_rest = of_per * s.per_skew.by_v + of_log_delta * s.log_delta.by_v;

@@ -5,6 +5,7 @@
 // plane K widths, K heights and the slopes, are never written to memory: they are computed from the hidden planes, 64
 // pixels at a time, wherever they are needed.  Tensors are (B, planes, pixels), contiguous; the weight is (R, F).
 
+#define LONG_VECTORS
 #include "lanes.h"
 
 constexpr int SLOPES = MIRROR ? K : K - 1, Q = 2 * K + SLOPES, R = P * Q;
