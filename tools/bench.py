@@ -16,7 +16,7 @@ import torch
 from tools.benching.curves import WORK, draw
 from tools.benching.gpu import BATCHES, gpu_page, gpu_rows
 from tools.benching.subjects import MODELS, PLAIN, Point
-from tools.benching.sweep import FULL, TINY, Found, sweep
+from tools.benching.sweep import FULL, SHORT, TINY, Found, sweep
 from tools.benching.timing import Times, times_at
 from tools.benching.words import lines, page_of
 from tools.page import put_between
@@ -27,6 +27,7 @@ SPEED, ON_GPU = "speed of noise_flow and physics_flow", "speed on a GPU"
 
 @click.command()
 @click.option("--quick", is_flag=True, help="One size alone, and no memory, reading or page.")
+@click.option("--short", is_flag=True, help="Some of the sizes, in a third of the time.")
 @click.option("--batch", default=138, show_default=True, help="Patches, with --quick.")
 @click.option("--side", default=32, show_default=True, help="Pixels of a plane, with --quick.")
 @click.option("--threads", default=1, show_default=True, help="Of torch, with --quick.")
@@ -37,6 +38,7 @@ SPEED, ON_GPU = "speed of noise_flow and physics_flow", "speed on a GPU"
 @click.option("--json", "json_out", type=click.Path(path_type=Path), help="Write the figures there.")
 def main(
     quick: bool,
+    short: bool,
     batch: int,
     side: int,
     threads: int,
@@ -57,7 +59,7 @@ def main(
         _quick(Point(batch, side, threads=threads), json_out)
         return
     click.echo(f"torch {torch.__version__}, load of the machine {os.getloadavg()[0]:.1f}")
-    found = sweep(TINY if tiny else FULL, click.echo, second=second)
+    found = sweep(TINY if tiny else SHORT if short else FULL, click.echo, second=second)
     for line in lines(found):
         click.echo(line)
     click.echo(page_of(found))

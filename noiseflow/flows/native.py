@@ -125,7 +125,10 @@ def _built(source: str, defines: tuple[tuple[str, int], ...]) -> Kernels | None:
 
 def _library(compiler: str, source: str, defines: Mapping[str, int]) -> Path:
     """Path of the built library, from the cache folder if it is there."""
-    flags = [*FLAGS, "-shared", "-fPIC", "-pthread", *(f"-D{name}={value}" for name, value in defines.items())]
+    flags = [*FLAGS, "-shared", "-fPIC", *(f"-D{name}={value}" for name, value in defines.items())]
+    if "clang" not in compiler:
+        # The runtime that PyTorch has loaded; clang's is another one, and need not be there: one thread does it all.
+        flags.append("-fopenmp")
     texts = [path.read_bytes() for path in (SOURCES / f"{source}.cpp", *sorted(SOURCES.glob("*.h")))]
     digest = hashlib.sha256(b"\0".join([*texts, " ".join([compiler, *flags]).encode(), _processor().encode()]))
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noiseflow"

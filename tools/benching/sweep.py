@@ -9,7 +9,7 @@ from tools.benching.memory_of import peaks_of
 from tools.benching.subjects import DEFAULT, MODELS, Point
 from tools.benching.timing import Times, times_at
 
-__all__ = ["AXES", "FULL", "SWEPT", "TINY", "Found", "Size", "sweep"]
+__all__ = ["AXES", "FULL", "SHORT", "SWEPT", "TINY", "Found", "Size", "sweep"]
 
 SWEPT = tuple(name for name in MODELS if name != "physics_flow, eager")
 """What is timed everywhere; the slowest only at the default size."""
@@ -44,6 +44,9 @@ class Size:
 FULL = Size(
     DEFAULT, {"batch": (8, 32, 1024), "side": (8, 16, 64), "couplings": (2, 4, 16)}, (8, 138, 1024), SIZES, 2**24
 )
+SHORT = replace(FULL, values={"batch": (8, 512), "side": (16,), "couplings": (4, 16)}, memory=(138,), load=SIZES[:2])
+"""Some of the sizes, in a third of the time."""
+
 TINY = Size(Point(4, 8, 2), {"batch": (2,), "side": (4,), "couplings": (4,)}, (2, 4), ((2, 8), (4, 8), (4, 4)), 2**14)
 
 
@@ -87,7 +90,7 @@ def sweep(
     """
     start = size.default
     tell("machine")
-    can = machine() if size is FULL else machine(size=64, mib=1)
+    can = machine() if size.pixels == FULL.pixels else machine(size=64, mib=1)
     tell(f"{start}")
     times = {start: times_at(start, MODELS)}
     tell("two threads")

@@ -8,7 +8,7 @@ import torch
 from tools.benching.curves import WORK
 from tools.benching.machine import layers_of, multiply_adds
 from tools.benching.subjects import GENERATED, MODELS, PLAIN, built
-from tools.benching.sweep import Found
+from tools.benching.sweep import SHORT, Found
 from tools.page import table
 
 __all__ = ["against_plain", "aims", "growth", "page_of", "reading", "roofline", "threads"]
@@ -24,9 +24,9 @@ def page_of(found: Found) -> str:
 
 def opening(found: Found) -> str:
     """What was measured, and by what."""
-    start = found.size.default
+    start, command = found.size.default, COMMAND + " --short" * (found.size == SHORT)
     return (
-        f"Made by `{COMMAND}` in one run, with torch {torch.__version__} on {platform.machine()}: batches of "
+        f"Made by `{command}` in one run, with torch {torch.__version__} on {platform.machine()}: batches of "
         f"{start.batch} × 4×{start.side}×{start.side}, {start.couplings} couplings in `noise_flow`, `physics_flow` at "
         "its default size, one thread, in time of the processor. A step of training is density, gradient and Adam. "
         "*Plain layers* is a model equal to `noise_flow` (to rounding, by the same weights) in eager PyTorch layers, "

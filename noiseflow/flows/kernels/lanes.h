@@ -5,10 +5,8 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -188,21 +186,12 @@ static inline lanes sqrt(lanes x) {
     return x;
 }
 
-// Call body(i) for i < count, on so many threads.
+// Call body(i) for i < count, on so many threads: with OpenMP those that PyTorch has.  Its own keep a processor busy for a
+// while after their work, which threads of ours would wait for.
 template <class Body> static void each(long count, long threads, Body body) {
     threads = std::min(threads, count);
-    if (threads <= 1) {
-        for (long i = 0; i < count; ++i) body(i);
-        return;
-    }
-    std::atomic<long> next{0};
-    auto work = [&] {
-        for (long i; (i = next++) < count;) body(i);
-    };
-    std::vector<std::thread> others;
-    for (long i = 1; i < threads; ++i) others.emplace_back(work);
-    work();
-    for (auto &other : others) other.join();
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (long i = 0; i < count; ++i) body(i);
 }
 
 // Planes of rows with room for a border of one pixel and for whole vectors: pixel x of a row is at x + 1.
