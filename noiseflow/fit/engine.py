@@ -36,8 +36,8 @@ BAD_BATCH = "bad_batch.safetensors"
 MOST_SKIPPED = 5
 """Steps with a loss that is not finite, between two looks, after which a training stops."""
 
-COMPILED_FROM = 2_000
-"""Patches in a training from which building the kernels, three to eight seconds once on a machine, pays back."""
+COMPILED_FROM = 1_700
+"""Patches in a training from which building the kernels, three or four seconds once on a machine, pays back."""
 
 CHECK = 10
 """Steps between two looks at what would make a GPU wait."""
