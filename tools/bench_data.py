@@ -186,7 +186,7 @@ def measure_read(path: Path, batch: int = BATCH, clock: Callable[[], float] = ti
 
 
 def twins(folder: Path, patches: int = 20_000, side: int = 32) -> Path:
-    """A store of single frames with a clean signal of their own each, as of clean twins: schema 2."""
+    """A store of single frames with a clean signal of their own each, as of clean twins."""
     rng = np.random.default_rng(0)
     path = folder / f"twins_{side}.h5"
     noisy = rng.integers(600, 4000, (patches, 4, side, side), np.uint16)
@@ -263,7 +263,7 @@ def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     yield "drift, flicker, defects), that comes to these parts of the decode's speed:\n"
     bound = []
     for label, found in steps.items():
-        once = sum(found[name] for name in ("read", "SHA-256 of the file", "keep the frame"))
+        once = sum(found[name] for name in ("read", "BLAKE3 of the file", "keep the frame"))
         once += sum(found[name] for name in ("cut", "CRC-32 of the patches", "write to their place"))
         costs = found["floor: numpy's addition of the frames"], sum(found[name] for name in BURST)
         bound.append([label, *(f"{found['decode by rawpy'] / (once + cost):.2f}" for cost in costs)])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noiseflow.errors import StoreError
 from noiseflow.patches.parts import PIXELS, write_fully
-from noiseflow.patches.schema import CLEAN_TYPE, CRC_TYPE, NOISY_TYPE, SCHEMA, SHARED
+from noiseflow.patches.schema import CHECKSUMS, CLEAN_TYPE, CRC_TYPE, NOISY_TYPE, SCHEMA, SHARED
 from noiseflow.raw.bayer import plane_names
 from noiseflow.units import SIGNAL_UNIT
 
@@ -147,7 +147,7 @@ def _describe(
     for label, names in labels.items():
         file[label] = np.array(list(names), dtype=h5py.string_dtype())
     known = [sources[name] for name in labels["sources"]]
-    file["source_sha256"] = np.array(known, dtype=h5py.string_dtype())
+    file[CHECKSUMS] = np.array(known, dtype=h5py.string_dtype())
     file["scene_facts"] = np.array([json.dumps(each) for each in facts.values()], dtype=h5py.string_dtype())
     file["table"] = table
     file.attrs.update(

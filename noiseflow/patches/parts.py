@@ -58,7 +58,7 @@ class PartNote:
     patches : int
     cameras, scenes, sources : sequence of str
         Names that the part's own table points into.
-    source_sha256 : sequence of str
+    source_blake3 : sequence of str
         Of each source.
     split : int
     layout : str
@@ -75,7 +75,7 @@ class PartNote:
     cameras: Sequence[str] = ()
     scenes: Sequence[str] = ()
     sources: Sequence[str] = ()
-    source_sha256: Sequence[str] = ()
+    source_blake3: Sequence[str] = ()
     split: int = 0
     layout: str = ""
     clipped: int = 0

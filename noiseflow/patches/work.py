@@ -10,7 +10,7 @@ from typing import Any
 
 from noiseflow.errors import RawError
 from noiseflow.patches.cut import Rows, cut
-from noiseflow.patches.duplicates import file_checksum
+from noiseflow.patches.digests import file_checksum
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, Pair, Reference
 from noiseflow.patches.pairings.shift import frame_shifts
@@ -166,7 +166,7 @@ def _cut_frame(
         assert packed is not None
         share = how.stacking.share(told["facts"], task.frame, packed.image)
         pair = Pair(frame, task.frame, packed.image, None, share.clean_variance, files.valid_of(told["shape"]))
-        codes, checksum = packed.rows, packed.source_sha256
+        codes, checksum = packed.rows, packed.source_blake3
     place = None
     if pair.noisy.mosaic.size >= PLACED_PIXELS:
         place = patches_before(folder, task.part, patience_s=PATIENCE_S)
@@ -181,7 +181,7 @@ def _cut_frame(
             cameras=[pair.noisy.camera],
             scenes=[scene.name],
             sources=[str(frame.path)],
-            source_sha256=[checksum],
+            source_blake3=[checksum],
             split=task.split,
             layout=pair.noisy.layout,
             clipped=found.clipped,

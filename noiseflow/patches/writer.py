@@ -104,7 +104,7 @@ def assemble(
         known = part_file(folder, wrong[0], "json")
         raise StoreError(f"{known}: damaged; delete the folder {folder.name} and ingest again")
     places = number_means(table, starts, means or ())
-    sources = {name: sha for note in notes for name, sha in zip(note.sources, note.source_sha256, strict=True)}
+    sources = {name: known for note in notes for name, known in zip(note.sources, note.source_blake3, strict=True)}
     facts = {name: dict((scene_facts or {}).get(name, {})) for name in labels["scenes"]}
     lengths = {name: int(np.prod(header.patch_shape)) * kind.itemsize for name, kind in TYPES.items()}
     with on_disk(path):
@@ -247,7 +247,7 @@ class StoreWriter:
         return self._labels[kind].setdefault(name, len(self._labels[kind]))
 
     def source(self, name: str, checksum: str) -> int:
-        """Index of a source file; its SHA-256 is stored beside its name."""
+        """Index of a source file; its BLAKE3 is stored beside its name."""
         self._checksums[name] = checksum
         return self.label("sources", name)
 
