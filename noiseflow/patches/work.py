@@ -22,15 +22,11 @@ from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.shared import Share
 from noiseflow.patches.sources import Scene
 
-__all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "started", "sum_strips"]
+__all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "sum_strips"]
 
 
 PLACED_PIXELS = 1 << 15
 """Frames of fewer are many at a time: others wait for them, and their copies cost little."""
-
-
-def started() -> None:
-    """Do nothing, in a process that has now imported all that the work needs."""
 
 
 def pack_frames(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:

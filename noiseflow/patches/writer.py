@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noiseflow.errors import StoreError
 from noiseflow.patches.executors import InThisProcess, Pool
-from noiseflow.patches.layout import StoreHeader, conclude, describe, put_around
+from noiseflow.patches.header import StoreHeader
 from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, part_file, read_note, read_table, store_file
 from noiseflow.patches.placing import SceneMean, number_means, place_means, place_part
 from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, PARTIAL, fields
@@ -88,6 +88,9 @@ def assemble(
     StoreError
         A part is missing or damaged, there is no patch, or no room to write.
     """
+    # It takes HDF5, which nothing before the end needs.
+    from noiseflow.patches.layout import conclude, describe, put_around
+
     pool = pool or Pool(InThisProcess(), 1)
     notes = [_note(folder, number) for number in range(parts)]
     count = sum(note.patches for note in notes)
