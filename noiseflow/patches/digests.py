@@ -10,7 +10,7 @@ from noiseflow.errors import RawError
 
 __all__ = ["file_checksum", "file_sha256"]
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 20
 """Hashed at a time, while they are in the processor's cache."""
 
 
