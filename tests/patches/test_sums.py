@@ -1,5 +1,7 @@
 """Sums over the frames of a scene, some rows and some frames at a time, against plain NumPy of all at once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from simulated_scenes import BLACK, scene, shoot
@@ -49,8 +51,8 @@ def test_sums_of_bands_are_those_of_whole_frames(
     steady = planes - (stack.levels - stack.levels.mean(0))[:, :, None, None]
     variance = steady.var(0, ddof=1)
     down, across = (np.linspace(0, length, length // SIDE + 1).astype(int) for length in (height, width))
-    for row, (top, end) in enumerate(zip(down, down[1:], strict=False)):
-        for column, (left, right) in enumerate(zip(across, across[1:], strict=False)):
+    for row, (top, end) in enumerate(pairwise(down)):
+        for column, (left, right) in enumerate(pairwise(across)):
             block = np.s_[..., top:end, left:right]
             np.testing.assert_allclose(sums.signal[:, row, column] + BLACK, mean[block].mean((1, 2)), rtol=1e-6)
             np.testing.assert_allclose(sums.variance[:, row, column], variance[block].mean((1, 2)), rtol=1e-4)
