@@ -123,13 +123,13 @@ class Blocks:
         """Median of every second row of each block's pixels, shape `grid`."""
         rows, columns = self.edges(0), self.edges(1)
         medians = np.empty(self.grid)
-        height = int(np.diff(rows).min())
-        width = int(np.diff(columns).min())
-        across = columns[:-1, None] + np.arange(width)
-        for block, top in enumerate(rows[:-1]):
-            # The same number of pixels of every block, so that one call takes the row of blocks.
-            strip = plane[top : top + height : 2][:, across]
-            medians[block] = median(strip.transpose(1, 0, 2).reshape(len(across), -1))
+        # The same number of pixels of every block, so that one call takes the row of blocks.
+        height, width = (int(np.diff(edges).min()) for edges in (rows, columns))
+        down = np.arange(0, height, 2)[:, None] * plane.shape[1]
+        within = (columns[:-1, None, None] + down + np.arange(width)).reshape(len(columns) - 1, -1)
+        pixels = plane.reshape(-1)
+        for block, top in enumerate((rows[:-1] * plane.shape[1]).tolist()):
+            medians[block] = median(pixels[top:].take(within))
         return medians
 
     def beyond(self, plane: NDArray[Any], limits: NDArray[Any]) -> NDArray[np.intp]:
