@@ -4,6 +4,7 @@ import ctypes
 import multiprocessing
 import multiprocessing.context
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -25,6 +26,9 @@ SMALL_BYTES = 1 << 26
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`."""
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux' `prctl`: which signal to get when the parent ends."""
 
 MOST_KEPT = 1 << 28
 """Bytes of free memory that a process keeps: the frames of a large sensor, its codes and their copy."""
@@ -83,7 +87,7 @@ def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
     elif jobs == 1:
         yield Pool(InThisProcess(), 1)
     else:
-        pool = ProcessPoolExecutor(jobs, mp_context=_starting(), initializer=keep_memory)
+        pool = ProcessPoolExecutor(jobs, mp_context=_starting(), initializer=_settle)
         try:
             yield Pool(pool, jobs)
         finally:
@@ -118,6 +122,14 @@ def one_thread() -> None:
     """Have NumPy start no threads when it is imported: an ingest multiplies no large matrices."""
     if "numpy" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _settle() -> None:
+    """Prepare a process that others give work to."""
+    keep_memory()
+    if sys.platform == "linux":
+        # Else it waits for ever for the work of one that was killed.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def keep_memory() -> None:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ BY_COMMAND = """
     executors._starting = lambda: (context := starting(), print(context.get_start_method()))[0]
     main(["ingest", *sys.argv[1:], "--jobs", "2"], standalone_mode=False)
 """
+KILLED = """
+    import os, signal
+    from noiseflow.patches.executors import executor
+
+    if __name__ == "__main__":
+        with executor(2) as pool:
+            workers = {pool.submit(os.getpid).result() for _ in range(4)}
+            print(*workers, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
 linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the number of threads is not known")
 
 
@@ -58,3 +69,17 @@ def test_the_command_has_one_thread_when_it_starts_processes(tmp_path: Path) -> 
     burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
     told = run(tmp_path, BY_COMMAND, tmp_path / "raws", "--patch-size", 8, "--out", tmp_path / "s.h5")
     assert told.startswith("fork\n")
+
+
+@linux
+def test_no_process_is_left_of_an_ingest_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(textwrap.dedent(KILLED))
+    # Into a file: a pipe would be kept open by what is left.
+    with (tmp_path / "told").open("w", encoding="ascii") as told:
+        subprocess.run([sys.executable, tmp_path / "script.py"], stdout=told, check=False)
+    left = [Path("/proc", number) for number in (tmp_path / "told").read_text(encoding="ascii").split()]
+    assert left
+    last = time.monotonic() + 10
+    while any(process.exists() and "State:\tZ" not in (process / "status").read_text() for process in left):
+        assert time.monotonic() < last, "a process was left"
+        time.sleep(0.05)
