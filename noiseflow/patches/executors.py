@@ -6,6 +6,7 @@ import multiprocessing.context
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -127,6 +128,8 @@ def one_thread() -> None:
 def _settle() -> None:
     """Prepare a process that others give work to."""
     keep_memory()
+    # It says so of every process that is a copy; this one's parent had no thread of OpenMP, nor any other.
+    warnings.filterwarnings("ignore", "rawpy is being used in a process created by multiprocessing", RuntimeWarning)
     if sys.platform == "linux":
         # Else it waits for ever for the work of one that was killed.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -42,8 +42,9 @@ __all__ = [
 PIXELS = 4096
 """The byte of a store at which its noisy patches begin; a whole page, so that the default patches fill pages."""
 
-PATIENCE_S = 0.05
-"""So long a part is waited for: copying the patches of a frame takes no longer."""
+PATIENCE_S = 0.5
+"""So long a part is waited for: cutting a frame takes less, even where memory is slow.  It is begun before the part
+that waits, and those after it then follow each other by that time; a part that is not waited for is written twice."""
 
 NOTES_READ = 16
 """So many earlier parts are looked at, at most."""
