@@ -218,6 +218,8 @@ def measured(
 ) -> dict[str, dict[str, float]]:
     """What `measure_ingest` says of files of some kinds, each pairing and place; it is told as well."""
     figures = {}
+    # What was made for it is on the disk before, not while, it is measured.
+    os.sync()
     for label, files in kinds.items():
         for pairing in pairings:
             for place, where in places.items():
