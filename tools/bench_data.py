@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -56,7 +56,12 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 """
 
 
-START = {"what decoding imports": "import numpy, rawpy", "what an ingest imports": "import noiseflow.patches.work"}
+IMPORTS = """
+from noiseflow.patches.executors import one_thread
+one_thread()
+import noiseflow.cli.ingest, noiseflow.patches.ingestion, noiseflow.patches.layout
+"""
+START = {"what decoding imports": "import numpy, rawpy", "what an ingest imports": IMPORTS}
 BURST = "sums and defects", "shifts", "drift and motion"
 """Steps that a burst has beside keeping its frames."""
 
@@ -80,7 +85,7 @@ def copies(source: Path, folder: Path, count: int) -> list[Path]:
     folder.mkdir()
     files = []
     for number in range(count):
-        files.append(folder / f"{number:02d}{source.suffix}")
+        files.append(folder / f"{number:03d}{source.suffix}")
         shutil.copy(source, files[-1])
         files[-1].chmod(0o644)
         with files[-1].open("ab") as file:
@@ -96,9 +101,15 @@ def large_frames(folder: Path, count: int) -> list[Path]:
     for number in range(count):
         mosaic = rng.integers(600, 4000, (4000, 6000), np.uint16)
         image = RawImage(mosaic, "RGGB", (512.0,) * 4, 16383.0, iso=100.0, exposure_s=0.01, make="Made", model="24MP")
-        files.append(folder / f"{number:02d}.dng")
+        files.append(folder / f"{number:03d}.dng")
         write_dng(files[-1], image)
     return files
+
+
+def room(folder: Path, needed: int) -> bool:
+    """Whether a file system takes so many bytes, in memory or not, and the memory is there."""
+    known = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    return needed < min(shutil.disk_usage(folder).free, int(known["MemAvailable"].split()[0]) << 10)
 
 
 def some(files: list[Path], count: int) -> list[Path]:
@@ -121,14 +132,17 @@ def timed(*arguments: object) -> tuple[float, float]:
     return spent, used
 
 
-def measure_ingest(files: list[Path], store: Path, pairing: str, pixels: int) -> dict[str, float]:
+def measure_ingest(files: list[Path], store: Path, pairing: str) -> dict[str, float]:
     """Pixels a second of an ingest on all processors, and of decoding alone."""
+    pixels = int(fresh(DECODE, 1, files[0])) * len(files)
     jobs = processors()
     command = "-m", "noiseflow", "ingest", files[0].parent, "--pairing", pairing, "--jobs", jobs, "--out", store
     decoding, storing = [], []
     for _ in range(TIMES):
         decoding.append(timed(DECODE, jobs, *files))
-        storing.append(timed(*command, "--overwrite"))
+        # Its memory is taken again: what was never used a virtual machine must first ask its host for.
+        store.unlink(missing_ok=True)
+        storing.append(timed(*command))
     (decode_s, decode_used), (ingest_s, ingest_used) = np.median(decoding, 0), np.median(storing, 0)
     return {
         "decode_mpix_s": pixels / decode_s / 1e6,
@@ -186,7 +200,7 @@ def measure_read(path: Path, batch: int = BATCH, clock: Callable[[], float] = ti
 
 
 def twins(folder: Path, patches: int = 20_000, side: int = 32) -> Path:
-    """A store of single frames with a clean signal of their own each, as of clean twins: schema 2."""
+    """A store of single frames with a clean signal of their own each, as of clean twins."""
     rng = np.random.default_rng(0)
     path = folder / f"twins_{side}.h5"
     noisy = rng.integers(600, 4000, (patches, 4, side, side), np.uint16)
@@ -197,6 +211,26 @@ def twins(folder: Path, patches: int = 20_000, side: int = 32) -> Path:
             writer.label(kind, "made")
         writer.append(noisy, noisy.astype(np.float32), table)
     return path
+
+
+def measured(
+    kinds: Mapping[str, list[Path]], places: Mapping[str, Path], pairings: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """What `measure_ingest` says of files of some kinds, each pairing and place; it is told as well."""
+    figures = {}
+    # What was made for it is on the disk before, not while, it is measured.
+    os.sync()
+    for label, files in kinds.items():
+        for pairing in pairings:
+            for place, where in places.items():
+                found = measure_ingest(files, where / "s.h5", pairing)
+                title = f"{len(files)} × {label}, {pairing}, {place}"
+                figures[title] = found
+                click.echo(
+                    f"{title}: decode {found['decode_mpix_s']:.0f} Mpix/s, ingest {found['ingest_mpix_s']:.0f} "
+                    f"Mpix/s, ratio {found['ratio']:.2f}, of processor time {found['processor_ratio']:.2f}"
+                )
+    return figures
 
 
 def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
@@ -253,8 +287,8 @@ def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     yield "## Where the time goes\n"
     start = " and ".join(f"{ms:.0f} ms for {label}" for label, ms in figures["start"].items())
     yield "Milliseconds of processor time for one frame, step by step, each alone. A process starts in"
-    yield f"{start}: an ingest has two such processes, itself"
-    yield "and the one that the others are copied from, which start at the same time.\n"
+    yield f"{start}. Decoding has one such process more"
+    yield "than there are processors; those of an ingest are copies of the first.\n"
     names = list(next(iter(steps.values())))
     yield table(["step", *steps], [[name, *(f"{found[name]:.1f}" for found in steps.values())] for name in names])
     yield "Without pairing a frame costs the steps from *read* to *write to their place*; *read* is LibRaw's decode and"
@@ -263,7 +297,7 @@ def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     yield "drift, flicker, defects), that comes to these parts of the decode's speed:\n"
     bound = []
     for label, found in steps.items():
-        once = sum(found[name] for name in ("read", "SHA-256 of the file", "keep the frame"))
+        once = sum(found[name] for name in ("read", "BLAKE3 of the file", "keep the frame"))
         once += sum(found[name] for name in ("cut", "CRC-32 of the patches", "write to their place"))
         costs = found["floor: numpy's addition of the frames"], sum(found[name] for name in BURST)
         bound.append([label, *(f"{found['decode by rawpy'] / (once + cost):.2f}" for cost in costs)])
@@ -275,13 +309,23 @@ def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
 @click.option("--frames", default=6, show_default=True, help="Copies of RAW, and frames of 24 megapixels.")
 @click.option("--many", default=24, show_default=True, help="The same once more with so many, the stores in memory.")
 @click.option(
+    "--most", default=100, show_default=True, help="Without pairing once more with so many, as a user's folder has."
+)
+@click.option(
     "--scratch", type=click.Path(path_type=Path), help="Where files are made; a folder of its own if not given."
 )
 @click.option("--memory", type=click.Path(path_type=Path), default="/dev/shm", show_default=True, help="A tmpfs.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the page of results there.")
 @click.option("--json", "json_out", type=click.Path(path_type=Path), help="Write the figures there.")
 def main(
-    raw: Path, frames: int, many: int, scratch: Path | None, memory: Path, out: Path | None, json_out: Path | None
+    raw: Path,
+    frames: int,
+    many: int,
+    most: int,
+    scratch: Path | None,
+    memory: Path,
+    out: Path | None,
+    json_out: Path | None,
 ) -> None:
     """Measure ingest and reading, with copies of the raw file RAW and frames made for it."""
     figures: dict[str, dict[str, float]] = {"machine": {"processors": processors(), "load": os.getloadavg()[0]}}
@@ -293,20 +337,19 @@ def main(
         few = {label: some(files, frames) for label, files in made.items()}
         for label, files in few.items():
             figures[f"steps, {label}"] = json.loads(fresh("-m", "tools.ingest_steps", *files))
-        for places, kinds in (({"disk": folder, "memory": Path(quick)}, few), ({"memory": Path(quick)}, made)):
-            for label, files in kinds.items():
-                pixels = int(fresh(DECODE, 1, files[0])) * len(files)
-                for pairing in ("none", "burst"):
-                    for place, where in places.items():
-                        found = measure_ingest(files, where / "s.h5", pairing, pixels)
-                        title = f"{len(files)} × {label}, {pairing}, {place}"
-                        figures[title] = found
-                        click.echo(
-                            f"{title}: decode {found['decode_mpix_s']:.0f} Mpix/s, ingest {found['ingest_mpix_s']:.0f} "
-                            f"Mpix/s, ratio {found['ratio']:.2f}, of processor time {found['processor_ratio']:.2f}"
-                        )
-                        if len(files) == frames and place == "memory":
-                            figures["peak"][f"{label}, {pairing}"] = peak_mb(files, where / "s.h5", pairing)
+        figures |= measured(few, {"disk": folder, "memory": Path(quick)}, ("none", "burst"))
+        for label, files in few.items():
+            for pairing in ("none", "burst"):
+                figures["peak"][f"{label}, {pairing}"] = peak_mb(files, Path(quick) / "s.h5", pairing)
+        for label, files in made.items() if most else ():
+            # The store, and the files as the system keeps them.
+            if not room(Path(quick), 2 * most * max(files[0].stat().st_size, 50_000_000)):
+                click.echo(f"{most} × {label}: left out, there is not the memory")
+                continue
+            kinds = {label: copies(files[0], folder / f"most, {label}", most)}
+            figures |= measured(kinds, {"memory": Path(quick)}, ("none",))
+            shutil.rmtree(folder / f"most, {label}")
+        figures |= measured(made, {"memory": Path(quick)}, ("none", "burst"))
         for label, store in (("shared mean", Path(quick) / "s.h5"), ("clean twins", twins(folder))):
             reading = measure_read(store)
             figures[f"reading, {label}"] = reading
@@ -316,7 +359,8 @@ def main(
                 f"{reading['first_patches_s']:.0f} with checksums (first time)"
             )
     if out is not None:
-        command = f"python -m tools.bench_data {raw.name} --frames {frames} --many {many} --out docs/results-data.md"
+        options = f"--frames {frames} --many {many} --most {most} --out docs/results-data.md"
+        command = f"python -m tools.bench_data {raw.name} {options}"
         out.write_text("\n".join(page(command, figures)).rstrip() + "\n", encoding="utf-8")
     if json_out is not None:
         json_out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ from noiseflow.cli.progress import shown
 from noiseflow.evaluate.benchmark_spec import digest
 from noiseflow.fit import FitSettings
 from noiseflow.models.files import WEIGHTS
-from noiseflow.patches.duplicates import file_checksum
+from noiseflow.patches.digests import file_sha256
 from noiseflow.patches.executors import Pool, executor
 from noiseflow.progress import Progress
 from tools.denoising.page import write_page
@@ -63,7 +63,7 @@ class Cell:
         if self.noise == TRUE:
             made_by = ""
         else:
-            made_by = file_checksum(
+            made_by = file_sha256(
                 camera.profile if self.noise in CALIBRATED else run_folder(camera, self.noise) / WEIGHTS
             )
         camera_spec = asdict(replace(self.place.camera, name="", networks=()))

@@ -16,7 +16,7 @@ import rawpy
 from numpy.typing import NDArray
 
 from noiseflow.patches.cut import cut
-from noiseflow.patches.duplicates import file_checksum
+from noiseflow.patches.digests import file_checksum
 from noiseflow.patches.executors import keep_memory
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, Pair
@@ -51,7 +51,7 @@ def of_frames(scene: Scene, folder: Path) -> dict[str, float]:
     frame, options = scene.frames[0], IngestOptions(pairing="none")
     found = {"decode by rawpy": processor_ms(lambda: decode(frame.path))[0]}
     found["read"], image = processor_ms(frame.read)
-    found["SHA-256 of the file"] = processor_ms(lambda: file_checksum(frame.path))[0]
+    found["BLAKE3 of the file"] = processor_ms(lambda: file_checksum(frame.path))[0]
     pair = Pair(frame, 0, image, None, 0.0)
 
     def summed(noisy: NDArray[Any], _: NDArray[Any] | None) -> None:

@@ -21,7 +21,7 @@ from noiseflow.augment.distributions import Distribution
 from noiseflow.augment.frame import sample_frame
 from noiseflow.errors import DataError, ExtrapolationWarning
 from noiseflow.models import NoiseModel, load
-from noiseflow.patches.duplicates import file_checksum
+from noiseflow.patches.digests import file_sha256
 from noiseflow.patches.parts import write_whole
 from noiseflow.patches.plan import stamp
 from noiseflow.patches.sources import Frame
@@ -152,14 +152,14 @@ def make_pair(folder: Path, pair: Pair, recipe: Recipe) -> str:
         "name": pair.name,
         "picture": pair.picture,
         "source": str(pair.frame.path),
-        "source_sha256": file_checksum(pair.frame.path),
+        "source_sha256": file_sha256(pair.frame.path),
         "camera": choice.camera,
         "iso": iso,
         "exposure": factor,
         "seed": int(words[3]),
         "run_sha256": choice.checksum,
         **files,
-        **{f"{kind}_sha256": file_checksum(folder / file) for kind, file in files.items()},
+        **{f"{kind}_sha256": file_sha256(folder / file) for kind, file in files.items()},
     }
     path = note_file(folder, pair)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from noiseflow.augment.pairs import FORMATS, NOTES, Choice, Pair, Recipe, make_p
 from noiseflow.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
 from noiseflow.models import load
 from noiseflow.models.files import SPEC, WEIGHTS
-from noiseflow.patches.duplicates import file_checksum
+from noiseflow.patches.digests import file_sha256
 from noiseflow.patches.executors import Pool, executor, processors
 from noiseflow.patches.parts import write_whole
 from noiseflow.patches.sources import collect
@@ -170,7 +170,7 @@ def _recipe(
         model = load(run)
         low, high = model.iso_range
         isos = LogUniform(low, high) if iso is None else distribution(iso, "iso")
-        checksum = file_checksum(run / WEIGHTS)[:16] + file_checksum(run / SPEC)[:16]
+        checksum = file_sha256(run / WEIGHTS)[:16] + file_sha256(run / SPEC)[:16]
         choices += [Choice(name, run, checksum, isos) for name in model.cameras]
         _warn_of_far(isos, low, high, model.spec.model)
     known = [choice.camera for choice in choices]

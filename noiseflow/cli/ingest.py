@@ -1,7 +1,9 @@
 """``noiseflow ingest``."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +15,19 @@ if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
 
 __all__ = ["ingest"]
+
+
+def _in_one_thread(command: Callable[..., None]) -> Callable[..., None]:
+    """Before anything imports NumPy: other processes can then be copies of this one."""
+
+    @functools.wraps(command)
+    def call(**values: Any) -> None:
+        from noiseflow.patches.executors import one_thread
+
+        one_thread()
+        command(**values)
+
+    return call
 
 
 @click.command()
@@ -49,6 +64,7 @@ __all__ = ["ingest"]
     show_default=True,
     help="Leave out patches with a larger part of pixels that are dead, hot or moving.",
 )
+@_in_one_thread
 @raw_options()
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; all processors, if there is enough to do.")
 @click.option("--scheduler", help="Work on the Dask cluster of this scheduler, such as tcp://host:8786.")
@@ -77,12 +93,6 @@ def ingest(
     \b
     noiseflow ingest raws/ --out patches.h5
     """  # noqa: D301
-    from noiseflow.patches.executors import start_ahead
-
-    if scheduler is None:
-        # The tests of a burst are for quantiles of χ² and F.
-        start_ahead(sources, jobs, () if pairing in ("gt", "noisy-pair", "none") else ("scipy.special",))
-
     from noiseflow.patches import IngestOptions
     from noiseflow.patches import ingest as run
 

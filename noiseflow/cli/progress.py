@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 
 import click
 
@@ -17,33 +18,41 @@ SECONDS_BETWEEN_LINES = 10.0
 @contextmanager
 def shown(title: str, unit: str) -> Iterator[Progress]:
     """Show the progress of one piece of work, with its rate in units a second and its ETA."""
-    if sys.stderr.isatty():
-        # A log needs none of it, and it takes as long to import as all that the command line needs beside it.
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        with RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn(unit + " · {task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-        ) as bar:
-            task = bar.add_task(title, total=None, note="", rate="")
-            began = time.monotonic()
-
-            def draw(done: int, total: int, note: str = "") -> None:
-                rate = done / max(time.monotonic() - began, 1e-9)
-                bar.update(task, completed=done, total=total, note=note, rate=f"{rate:.3g}/s")
-
-            yield draw
-    else:
+    if not sys.stderr.isatty():
         yield _Lines(title, unit)
+        return
+    with ExitStack() as stack:
+        draw = cache(lambda: stack.enter_context(_bar(title, unit)))
+        # Its thread is not to be there when processes are started as copies of this one, and a library is imported
+        # for it: it is made when there is something to tell.
+        yield lambda done, total, note="": draw()(done, total, note)
+
+
+@contextmanager
+def _bar(title: str, unit: str) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    with RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(unit + " · {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task(title, total=None, note="", rate="")
+        began = time.monotonic()
+
+        def draw(done: int, total: int, note: str = "") -> None:
+            rate = done / max(time.monotonic() - began, 1e-9)
+            bar.update(task, completed=done, total=total, note=note, rate=f"{rate:.3g}/s")
+
+        yield draw
 
 
 class _Lines:

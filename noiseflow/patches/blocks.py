@@ -56,8 +56,9 @@ class Blocks:
         count = self._whole[0]
         return slice(*(edge * self.shape[0] // count for edge in (self.first, self.first + self.grid[0])))
 
-    def strips(self, most: int = STRIP) -> Iterator["Blocks"]:
-        """The same blocks, up to `most` rows of them at a time."""
+    def strips(self, most: int | None = None) -> Iterator["Blocks"]:
+        """The same blocks, up to `most` rows of them at a time, or `STRIP`."""
+        most = most or STRIP
         stop = self.first + self.grid[0]
         for first in range(self.first, stop, most):
             yield replace(self, first=first, last=min(first + most, stop))
@@ -80,13 +81,21 @@ class Blocks:
         planes : ndarray, shape (…, h, w)
         """
         (down, across), (high, wide) = self.grid, self.halves
-        rows, columns = self.edges(0, high), self.edges(1, wide)
+        spans, columns, pixels = _quartered(self)
+        kind = planes.dtype if planes.dtype.kind == "f" else np.float64
         # Rows first, which are contiguous: many times the speed of columns first.
-        sums = np.stack([planes[..., top:end, :].sum(-2) for top, end in pairwise(rows)], -2)
-        sums = np.add.reduceat(sums, columns[:-1], axis=-1, dtype=np.float64)
-        means = sums / (np.diff(rows)[:, None] * np.diff(columns))
+        sums = np.empty((*planes.shape[:-2], len(spans), planes.shape[-1]), kind)
+        for place, (top, end) in enumerate(spans):
+            np.add.reduce(planes[..., top:end, :], -2, dtype=kind, out=sums[..., place, :])
+        means = _between(sums, columns) / pixels
         quarters: NDArray[np.float64] = means.reshape(*means.shape[:-2], down, high, across, wide).swapaxes(-3, -2)
         return quarters.reshape(*means.shape[:-2], down, across, high * wide)
+
+    def of_quarters(self, quarters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Means of each block's pixels from those of its quarters, shape (…, *grid, 4) to (…, *grid)."""
+        (down, across), (high, wide) = self.grid, self.halves
+        parts = _quartered(self)[2].reshape(down, high, across, wide).swapaxes(1, 2).reshape(down, across, high * wide)
+        return np.asarray((quarters * parts).sum(-1) / parts.sum(-1))
 
     def middles(self, planes: NDArray[Any]) -> NDArray[np.float64]:
         """Median over the means of each block's quarters, shape (…, *grid).
@@ -114,14 +123,39 @@ class Blocks:
         """Median of every second row of each block's pixels, shape `grid`."""
         rows, columns = self.edges(0), self.edges(1)
         medians = np.empty(self.grid)
-        height = int(np.diff(rows).min())
-        width = int(np.diff(columns).min())
-        across = columns[:-1, None] + np.arange(width)
-        for block, top in enumerate(rows[:-1]):
-            # The same number of pixels of every block, so that one call takes the row of blocks.
-            strip = plane[top : top + height : 2][:, across]
-            medians[block] = median(strip.transpose(1, 0, 2).reshape(len(across), -1))
+        # The same number of pixels of every block, so that one call takes the row of blocks.
+        height, width = (int(np.diff(edges).min()) for edges in (rows, columns))
+        down = np.arange(0, height, 2)[:, None] * plane.shape[1]
+        within = (columns[:-1, None, None] + down + np.arange(width)).reshape(len(columns) - 1, -1)
+        pixels = plane.reshape(-1)
+        for block, top in enumerate((rows[:-1] * plane.shape[1]).tolist()):
+            medians[block] = median(pixels[top:].take(within))
         return medians
+
+    def beyond(self, plane: NDArray[Any], limits: NDArray[Any]) -> NDArray[np.intp]:
+        """Pixels, (y, x), above the limit of their block, shape (k, 2).
+
+        Parameters
+        ----------
+        plane : ndarray, shape (h, w)
+        limits : ndarray, shape `grid`
+        """
+        widths = np.diff(self.edges(1))
+        found = []
+        for (top, end), own in zip(pairwise(self.edges(0).tolist()), limits, strict=True):
+            limit = np.repeat(own, widths)
+            # Few are: the highest of each column tells of most rows of blocks that no pixel is.
+            columns = np.flatnonzero(plane[top:end].max(0) > limit)
+            if columns.size:
+                y, place = np.nonzero(plane[top:end, columns] > limit[columns])
+                at = np.stack([y + top, columns[place]], 1)
+                found.append(at[np.lexsort((at[:, 1], at[:, 0]))])
+        return np.concatenate(found) if found else np.empty((0, 2), np.intp)
+
+    def of_pixels(self, values: NDArray[Any], at: NDArray[np.intp]) -> NDArray[Any]:
+        """Values of shape `grid` at some pixels, (y, x), shape (k, 2)."""
+        down, across = (np.searchsorted(self.edges(axis), at[:, axis], side="right") - 1 for axis in (0, 1))
+        return np.asarray(values[down, across])
 
     def spread(self, values: NDArray[Any], rows: slice = slice(None)) -> NDArray[Any]:
         """Values of shape `grid` on the pixels, or on some of their rows."""
@@ -142,6 +176,27 @@ def _edges(blocks: Blocks, axis: int, parts: int) -> NDArray[np.intp]:
     return edges
 
 
+@lru_cache(maxsize=1024)
+def _quartered(blocks: Blocks) -> tuple[list[tuple[int, int]], NDArray[np.intp], NDArray[np.intp]]:
+    """First and last rows of the blocks' quarters, edges of their columns, and their pixels."""
+    high, wide = blocks.halves
+    rows, columns = blocks.edges(0, high), blocks.edges(1, wide)
+    pixels = np.diff(rows)[:, None] * np.diff(columns)
+    return list(pairwise(rows.tolist())), columns, pixels
+
+
+def _between(values: NDArray[Any], edges: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sums along the last axis from each edge to the next."""
+    widths = np.diff(edges)
+    if (widths != widths[0]).any() or widths[0] > SIDE:
+        return np.asarray(np.add.reduceat(values, edges[:-1], axis=-1, dtype=np.float64))
+    # As many additions of long rows as a part is wide: half of the time of as many sums as there are parts.
+    sums = values[..., edges[0] : edges[-1] : widths[0]].astype(np.float64)
+    for step in range(1, int(widths[0])):
+        sums += values[..., edges[0] + step : edges[-1] : widths[0]]
+    return sums
+
+
 MIDDLE = 1.19
 """Variance of the mean of the two middle ones of four normal values, times four."""
 
@@ -152,6 +207,9 @@ def median(values: NDArray[Any]) -> Any:
     >>> float(median(np.array([5.0, 1.0, 2.0, 9.0])))
     3.5
     """
-    ordered = np.sort(values, axis=-1)
     count = values.shape[-1]
+    if count == 4:
+        a, b, c, d = np.moveaxis(values, -1, 0)
+        return (np.maximum(np.minimum(a, b), np.minimum(c, d)) + np.minimum(np.maximum(a, b), np.maximum(c, d))) / 2
+    ordered = np.sort(values, axis=-1)
     return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2

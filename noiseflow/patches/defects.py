@@ -75,6 +75,7 @@ def find_defects(
     levels: tuple[NDArray[np.float64], float],
     drift_variance: NDArray[np.float64] | None = None,
     structured: bool,
+    signal: NDArray[np.float64],
     blocks: Blocks,
     inner: slice,
 ) -> Defects:
@@ -108,6 +109,8 @@ def find_defects(
         Variance of the frames' means, DN², which a pixel that never changes has about them.
     structured : bool
         Whether the frames show a scene; darks and flats do not.
+    signal : ndarray, shape (4, *grid)
+        Mean of each block, DN.
     blocks : Blocks
         Of the rows that are judged.
     inner : slice
@@ -119,7 +122,9 @@ def find_defects(
     mask = np.zeros((PLANES, inner.stop - inner.start, mean.shape[2]), bool)
     if min(mean.shape[1:]) < 3:
         return Defects(mask, counts, ())
-    departures = np.stack([_departure(plane) for plane in mean])
+    departures = np.empty_like(mean)
+    for plane, departure in zip(mean, departures, strict=True):
+        _departure(plane, departure)
     free = max(frames - 1, 1)
     middle = float(scipy.special.chdtri(free, 0.5))
     for index, plane in enumerate(mean):
@@ -132,12 +137,11 @@ def find_defects(
             kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames, blocks, inner)
             if drift_variance is not None:
                 kinds |= _stuck(spread[inner], typical, float(drift_variance[index]), frames, blocks, inner)
-        judged = blocks.means(plane[inner]) < SATURATED * white
-        judged = blocks.spread(judged) if not judged.all() else np.ones((), bool)
+        judged = signal[index] < SATURATED * white
         own = mask[index]
         for kind in KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp)) - np.array((inner.start, 0))
-            at = at[np.broadcast_to(judged, own.shape)[tuple(at.T)] & ~own[tuple(at.T)]]
+            at = at[blocks.of_pixels(judged, at) & ~own[tuple(at.T)]]
             own[tuple(at.T)] = True
             counts[kind] += len(at)
             found += [(index, int(y), int(x), kind) for y, x in at[: LISTED - len(found)]]
@@ -167,21 +171,17 @@ def _where(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.stack(np.divmod(np.flatnonzero(mask), mask.shape[1]), 1)
 
 
-def _departure(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each pixel less the mean of its neighbours, the plane mirrored at its edges."""
-    return np.asarray(plane - _around(plane), np.float32)
-
-
-def _around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean of the eight neighbours."""
+def _departure(plane: NDArray[np.float32], departure: NDArray[np.float32]) -> None:
+    """Each pixel less the mean of its eight neighbours, the plane mirrored at its edges, into an array."""
     padded = np.pad(plane, 1, mode="reflect")
     rows = padded[:-2] + padded[1:-1]
     rows += padded[2:]
-    total = rows[:, :-2] + rows[:, 1:-1]
-    total += rows[:, 2:]
-    total -= plane
-    total /= np.float32(8)
-    return np.asarray(total, np.float32)
+    np.add(rows[:, :-2], rows[:, 1:-1], out=departure)
+    departure += rows[:, 2:]
+    # Less the neighbours and the pixel itself, a ninth one.
+    departure *= np.float32(-1 / 9)
+    departure += plane
+    departure *= np.float32(9 / 8)
 
 
 def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -209,9 +209,9 @@ def _extreme(
     limit = (SCENE_SIGMAS if structured else SIGMAS) * spread
     if typical is not None:
         limit = np.maximum(limit, AMPLITUDE * np.sqrt(typical))
-    limit = blocks.spread(limit.astype(np.float32))
-    at = _where(size > limit)
-    limit = limit[tuple(at.T)]
+    limit = limit.astype(np.float32)
+    at = blocks.beyond(size, limit)
+    limit = blocks.of_pixels(limit, at)
     at += np.array((inner.start, 0))
     around = _neighbours(plane, at)
     middle = around.mean(1) if structured else np.median(around, axis=1)
@@ -249,8 +249,8 @@ def _unsteady(
     """Pixels whose temporal variance is far above that around them; `signal` of a scene, above black."""
     free = max(frames - 1, 1)
     high = ALLOWANCE * float(scipy.special.chdtri(free, UNLIKELY)) / free
-    limit = blocks.spread((high * np.maximum(typical, 1 / 12)).astype(np.float32))
-    at = _where(variance[inner] > limit) + np.array((inner.start, 0))
+    limit = (high * np.maximum(typical, 1 / 12)).astype(np.float32)
+    at = blocks.beyond(variance[inner], limit) + np.array((inner.start, 0))
     if signal is not None and len(at):
         around = _neighbours(variance, at).mean(1)
         # A glint has the photon noise of its own light: at most so many times its neighbours'.
@@ -274,8 +274,8 @@ def _stuck(
     could = ((frames - 1) * np.log(likeliest) < np.log(UNLIKELY)) & (drift_variance < 0.01 * typical)
     if not could.any():
         return {}
-    still = (variance <= 1.02 * drift_variance + 1e-4) & blocks.spread(could)
-    return {"stuck": _where(still) + np.array((inner.start, 0))}
+    at = _where(variance <= 1.02 * drift_variance + 1e-4)
+    return {"stuck": at[blocks.of_pixels(could, at)] + np.array((inner.start, 0))}
 
 
 def _rare_ratio(chance: float, above: float, below: float) -> float:

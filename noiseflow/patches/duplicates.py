@@ -1,17 +1,17 @@
 """The same file twice: found by checksum, so that no frame is its own clean signal or in two splits."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from noiseflow.errors import RawError
+from blake3 import blake3
 
-__all__ = ["file_checksum", "repeated"]
+from noiseflow.errors import RawError
+from noiseflow.patches.digests import file_checksum
+
+__all__ = ["repeated"]
 
 HEAD_BYTES = 1 << 16
-BLOCK_BYTES = 1 << 18
-"""Hashed at a time, while they are in the processor's cache."""
 
 
 def repeated(files: Iterable[Path]) -> dict[Path, Path]:
@@ -44,24 +44,6 @@ def repeated(files: Iterable[Path]) -> dict[Path, Path]:
     return again
 
 
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises
-    ------
-    RawError
-        The file cannot be read.
-    """
-    digest, block = hashlib.sha256(), memoryview(bytearray(BLOCK_BYTES))
-    try:
-        with path.open("rb", buffering=0) as file:
-            while count := file.readinto(block):
-                digest.update(block[:count])
-    except OSError as error:
-        raise RawError(f"{path}: cannot be read ({error.strerror})") from error
-    return digest.hexdigest()
-
-
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
@@ -74,6 +56,6 @@ def _ends(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             file.seek(max(0, path.stat().st_size - HEAD_BYTES))
-            return hashlib.sha256(head + file.read(HEAD_BYTES)).hexdigest()
+            return blake3(head + file.read(HEAD_BYTES)).hexdigest()
     except OSError as error:
         raise RawError(f"{path}: cannot be read ({error.strerror})") from error

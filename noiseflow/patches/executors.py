@@ -4,17 +4,19 @@ import ctypes
 import multiprocessing
 import multiprocessing.context
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noiseflow.errors import NoiseflowError
 
-__all__ = ["SMALL_BYTES", "InThisProcess", "Pool", "executor", "processors", "start_ahead"]
+__all__ = ["SMALL_BYTES", "InThisProcess", "Pool", "executor", "one_thread", "processors"]
 
 
 SECONDS_TO_ANSWER = 10.0
@@ -25,6 +27,9 @@ SMALL_BYTES = 1 << 26
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`."""
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux' `prctl`: which signal to get when the parent ends."""
 
 MOST_KEPT = 1 << 28
 """Bytes of free memory that a process keeps: the frames of a large sensor, its codes and their copy."""
@@ -83,61 +88,51 @@ def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
     elif jobs == 1:
         yield Pool(InThisProcess(), 1)
     else:
-        pool = ProcessPoolExecutor(jobs, mp_context=_starting(), initializer=keep_memory)
+        pool = ProcessPoolExecutor(jobs, mp_context=_starting(), initializer=_settle)
         try:
             yield Pool(pool, jobs)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def start_ahead(sources: Iterable[Path], jobs: int | None = None, modules: Sequence[str] = ()) -> None:
-    """Begin to start the process that others are copied from, if an ingest of these sources is likely to want any.
+def _starting() -> multiprocessing.context.BaseContext:
+    """How processes are started: as copies of this one where it is one thread, which takes no time.
 
-    It imports what the work needs, while this process does so too.
-
-    Parameters
-    ----------
-    sources : iterable of Path
-        Files and folders; what cannot be read is not counted.
-    jobs : int, optional
-        Processes wanted; as the sizes of the sources say if None.
-    modules : sequence of str
-        What is likely to be wanted beside, and takes long to import.
+    A copy of one with threads, of torch, HDF5 or OpenMP, has them half-way through their work.  Then they are copies
+    of a process that imports what the work needs, and does nothing else.
     """
-    context = _starting(modules)
-    if context.get_start_method() == "forkserver" and ((jobs or 1) > 1 or (jobs is None and _large(sources))):
-        from multiprocessing import forkserver
-
-        forkserver.ensure_running()
-
-
-def _large(sources: Iterable[Path]) -> bool:
-    size = 0
-    for file in (file for source in sources for file in _files(source)):
-        with suppress(OSError):
-            size += file.stat().st_size
-        if size >= SMALL_BYTES:
-            return processors() > 1
-    return False
-
-
-def _files(source: Path) -> Iterator[Path]:
-    if not source.is_dir():
-        yield source
-    for folder, _, names in os.walk(source):
-        yield from (Path(folder, name) for name in names)
-
-
-def _starting(modules: Sequence[str] = ()) -> multiprocessing.context.BaseContext:
-    """How processes are started: as copies of one that has imported what the work needs, and done nothing yet.
-
-    Copies of this one would inherit the threads of torch, HDF5 and OpenMP half-way through their work.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
+    methods = multiprocessing.get_all_start_methods()
+    if _alone() or "forkserver" not in methods:
+        return multiprocessing.get_context("fork" if _alone() else "spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["noiseflow.patches.work", *modules])
+    context.set_forkserver_preload(["noiseflow.patches.work"])
+    from multiprocessing import forkserver
+
+    # It imports that while this one goes on.
+    forkserver.ensure_running()
     return context
+
+
+def _alone() -> bool:
+    """Whether this process is one thread, as far as the system tells."""
+    threads = Path("/proc/self/task")
+    return threads.is_dir() and len(os.listdir(threads)) == 1
+
+
+def one_thread() -> None:
+    """Have NumPy start no threads when it is imported: an ingest multiplies no large matrices."""
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _settle() -> None:
+    """Prepare a process that others give work to."""
+    keep_memory()
+    # It says so of every process that is a copy; this one's parent had no thread of OpenMP, nor any other.
+    warnings.filterwarnings("ignore", "rawpy is being used in a process created by multiprocessing", RuntimeWarning)
+    if sys.platform == "linux":
+        # Else it waits for ever for the work of one that was killed.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def keep_memory() -> None:

@@ -1,5 +1,6 @@
 """Raw files → patch store: plan, read, cut, put together."""
 
+import importlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +22,14 @@ from noiseflow.patches.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.schema import SPLITS
 from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.sources import Collection, Scene, collect
-from noiseflow.patches.work import cut_frames, find_shifts, pack_frames, prepare_scene, started, sum_strips
+from noiseflow.patches.work import cut_frames, find_shifts, pack_frames, prepare_scene, sum_strips
 from noiseflow.patches.writer import StoreHeader, assemble, clear, may_write, on_disk, partial_folder
 from noiseflow.progress import Progress, silent
 
 __all__ = ["ingest"]
+
+WANTED_AT_THE_END = "noiseflow.patches.layout"
+"""It takes HDF5, which is long to import."""
 
 BYTES_AT_ONCE = 1 << 24
 """Frames are given to a process so many bytes of their files at a time."""
@@ -77,10 +81,10 @@ def ingest(
         raise RawError("no source given; expected raw files, folders or data sets")
     collections, folder = [collect(source, options.settings) for source in sources], partial_folder(out)
     with executor(jobs or _processes(collections), scheduler) as pool:
-        # Processes start while the files are compared with each other.
-        for _ in range(pool.workers):
-            pool.submit(started)
         plan = make_plan(sources, collections, options)
+        if PAIRINGS[plan.pairing].stacking is not None:
+            # Once, before processes are started as copies of this one.
+            importlib.import_module("scipy.special")
         with on_disk(out):
             resumed = _begin(folder, plan, overwrite=overwrite)
         notes, told = _make(pool, folder, out, sources, plan, progress)
@@ -224,6 +228,10 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
                 break
         if not waiting:
             return [told[index] for index in range(len(plan.scenes))]
+        if not told and not made:
+            # While others read the first frames.
+            progress(finished, len(plan.tasks))
+            importlib.import_module(WANTED_AT_THE_END)
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
             index, found = waiting.pop(future), future.result()
             if isinstance(found, dict):

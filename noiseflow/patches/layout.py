@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.errors import StoreError
+from noiseflow.patches.header import StoreHeader
 from noiseflow.patches.parts import PIXELS, write_fully
-from noiseflow.patches.schema import CLEAN_TYPE, CRC_TYPE, NOISY_TYPE, SCHEMA, SHARED
-from noiseflow.raw.bayer import plane_names
+from noiseflow.patches.schema import CHECKSUMS, CLEAN_TYPE, CRC_TYPE, NOISY_TYPE, SCHEMA, SHARED
 from noiseflow.units import SIGNAL_UNIT
 
-__all__ = ["StoreHeader", "conclude", "describe", "put_around"]
+__all__ = ["conclude", "describe", "put_around"]
 
 SLACK_BYTES = 1 << 16
 """Of what HDF5 writes beside the table and the names."""
-
-
-@dataclass(frozen=True)
-class StoreHeader:
-    """What is true of all patches of a store.
-
-    Parameters
-    ----------
-    layout : str
-        Plane layout.
-    patch_size : int
-        Height and width of a patch, in pixels of a plane.
-    pairing : str
-        A name in `noiseflow.patches.pairings.PAIRINGS`.
-    provenance : mapping
-        JSON-able: tool version, arguments, checksums.
-    truth : mapping
-        Parameters of the simulated cameras, by name.
-    """
-
-    layout: str
-    patch_size: int
-    pairing: str
-    provenance: Mapping[str, Any]
-    truth: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def patch_shape(self) -> tuple[int, int, int]:
-        """(C, h, w)."""
-        return len(plane_names(self.layout)), self.patch_size, self.patch_size
 
 
 def describe(
@@ -147,7 +116,7 @@ def _describe(
     for label, names in labels.items():
         file[label] = np.array(list(names), dtype=h5py.string_dtype())
     known = [sources[name] for name in labels["sources"]]
-    file["source_sha256"] = np.array(known, dtype=h5py.string_dtype())
+    file[CHECKSUMS] = np.array(known, dtype=h5py.string_dtype())
     file["scene_facts"] = np.array([json.dumps(each) for each in facts.values()], dtype=h5py.string_dtype())
     file["table"] = table
     file.attrs.update(

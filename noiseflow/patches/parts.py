@@ -42,8 +42,9 @@ __all__ = [
 PIXELS = 4096
 """The byte of a store at which its noisy patches begin; a whole page, so that the default patches fill pages."""
 
-PATIENCE_S = 0.05
-"""So long a part is waited for: copying the patches of a frame takes no longer."""
+PATIENCE_S = 0.5
+"""So long a part is waited for: cutting a frame takes less, even where memory is slow.  It is begun before the part
+that waits, and those after it then follow each other by that time; a part that is not waited for is written twice."""
 
 NOTES_READ = 16
 """So many earlier parts are looked at, at most."""
@@ -58,7 +59,7 @@ class PartNote:
     patches : int
     cameras, scenes, sources : sequence of str
         Names that the part's own table points into.
-    source_sha256 : sequence of str
+    source_blake3 : sequence of str
         Of each source.
     split : int
     layout : str
@@ -75,7 +76,7 @@ class PartNote:
     cameras: Sequence[str] = ()
     scenes: Sequence[str] = ()
     sources: Sequence[str] = ()
-    source_sha256: Sequence[str] = ()
+    source_blake3: Sequence[str] = ()
     split: int = 0
     layout: str = ""
     clipped: int = 0

@@ -1,4 +1,4 @@
-"""What a patch store holds, by name: schema 2, or 3 where frames share their clean signal.
+"""What a patch store holds, by name: schema 4, or 5 where frames share their clean signal.
 
 N patches of C planes, h×w pixels:
 
@@ -8,13 +8,13 @@ N patches of C planes, h×w pixels:
 ``table``    (N,) compound         `fields`: camera, ISO, levels, split, position …
 ``cameras``  strings               names that ``table["camera"]`` points into
 ``scenes``   strings               likewise; ``scene_facts``, JSON, beside them
-``sources``  strings               files, likewise; ``source_sha256`` beside them
+``sources``  strings               files, likewise; ``source_blake3`` beside them
 attributes                         schema, layout, pairing, unit, provenance, truth
                                    (of simulated data), fingerprint
 ===========  ====================  ====================================================
 
 Where the clean signal of a frame is the mean of the scene's other frames, four bytes a pixel
-for every frame would say the same again and again.  Schema 3 has instead of ``clean``
+for every frame would say the same again and again.  Schema 5 has instead of ``clean``
 
 ============  ====================  ===================================================
 ``mean``      (M, C, h, w) float32  mean of all frames of a scene at one place, DN
@@ -31,6 +31,8 @@ with `offset` and `gain` by plane: `noiseflow.patches.shared.mean_of_others`.
 ``noisy`` and ``clean`` are contiguous and not compressed: HDF5 says where they begin, and
 patches are then read straight from the page cache.  ``table["crc32"]`` stands in for the
 checksum that HDF5 keeps for chunks only.
+
+Schemas 2 and 3 are 4 and 5 with ``source_sha256``, SHA-256 of the files, in the place of ``source_blake3``.
 """
 
 from typing import Any
@@ -39,9 +41,31 @@ import numpy as np
 
 from noiseflow.raw.bayer import BAYER_PHASES, MONO
 
-__all__ = ["CFAS", "CLEAN_TYPE", "CRC_TYPE", "LABELS", "NOISY_TYPE", "PARTIAL", "SCHEMA", "SHARED", "SPLITS", "fields"]
+__all__ = [
+    "CFAS",
+    "CHECKSUMS",
+    "CLEAN_TYPE",
+    "CRC_TYPE",
+    "LABELS",
+    "NOISY_TYPE",
+    "PARTIAL",
+    "READABLE",
+    "SCHEMA",
+    "SHARED",
+    "SPLITS",
+    "fields",
+]
 
-SCHEMA, SHARED = 2, 3
+SCHEMA, SHARED = 4, 5
+CHECKSUMS = "source_blake3"
+READABLE = {
+    2: (False, "source_sha256"),
+    3: (True, "source_sha256"),
+    SCHEMA: (False, CHECKSUMS),
+    SHARED: (True, CHECKSUMS),
+}
+"""Schemas that are read: whether frames share their clean signal, and the name of the files' checksums."""
+
 CFAS = (*BAYER_PHASES, MONO)
 SPLITS = ("train", "val", "test")
 LABELS = ("cameras", "scenes", "sources")

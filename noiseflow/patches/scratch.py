@@ -57,9 +57,9 @@ class SceneFiles:
         planes, note = self._frame(number)
         return read_packed(planes, note) if note.exists() else None
 
-    def pack(self, number: int, image: RawImage, source_sha256: str) -> None:
+    def pack(self, number: int, image: RawImage, source_blake3: str) -> None:
         """Pack a frame."""
-        write_packed(image, *self._frame(number), source_sha256)
+        write_packed(image, *self._frame(number), source_blake3)
 
     def forget(self, number: int) -> None:
         """Remove a frame that is no longer wanted."""

@@ -37,14 +37,14 @@ class Packed:
         Mean of each plane, DN.
     planes : ndarray of uint16, shape (4, h, w)
         The codes: in memory, or the pages of a file.
-    source_sha256 : str
+    source_blake3 : str
         Of the file that it was read from; empty in memory.
     """
 
     image: RawImage
     levels: NDArray[np.float64]
     planes: NDArray[np.uint16]
-    source_sha256: str = ""
+    source_blake3: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -108,7 +108,7 @@ def in_memory(scene: Scene) -> Stack:
     return Stack(frames)
 
 
-def write_packed(image: RawImage, planes: Path, note: Path, source_sha256: str) -> None:
+def write_packed(image: RawImage, planes: Path, note: Path, source_blake3: str) -> None:
     """Pack a frame's mosaic into a file, and then its setting into a note, which says that the file is whole.
 
     Raises
@@ -128,7 +128,7 @@ def write_packed(image: RawImage, planes: Path, note: Path, source_sha256: str) 
         os.close(file)
     setting = asdict(replace(image, mosaic=np.zeros((1, 1))))
     del setting["mosaic"]
-    told = {"setting": setting, "shape": image.mosaic.shape, "levels": levels.tolist(), "sha256": source_sha256}
+    told = {"setting": setting, "shape": image.mosaic.shape, "levels": levels.tolist(), "blake3": source_blake3}
     write_whole(note, json.dumps(told).encode())
 
 
@@ -150,7 +150,7 @@ def read_packed(planes: Path, note: Path) -> Packed:
         # As a plain array: a memmap looks into every view of itself.
         shape = (PLANES, *(length // 2 for length in told["shape"]))
         pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=shape))
-        return Packed(image, np.array(told["levels"]), pages, told["sha256"])
+        return Packed(image, np.array(told["levels"]), pages, told["blake3"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RawError(f"{note}: damaged ({error}); delete the folder {note.parent.name} and ingest again") from error
 
@@ -174,7 +174,8 @@ def _pack(image: RawImage, put: Callable[[int, slice, NDArray[np.uint16]], None]
         strip = image.mosaic[2 * top : 2 * rows.stop]
         for plane, offset in enumerate(offsets(image.cfa)):
             codes = np.ascontiguousarray(one_plane(strip, offset), NOISY_TYPE)
-            sums[plane] += int(codes.sum(dtype=np.uint64))
+            # A row in 32 bits, which takes half the time of 64.
+            sums[plane] += int(codes.sum(1, dtype=np.uint32).sum(dtype=np.uint64))
             put(plane, rows, codes)
     return np.asarray(np.array(sums) / (height * width), np.float64)
 

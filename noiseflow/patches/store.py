@@ -18,7 +18,7 @@ from torch import Tensor
 
 from noiseflow.errors import DataError, StoreError
 from noiseflow.patches.crc import crc32
-from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, SCHEMA, SHARED, SPLITS
+from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, READABLE, SPLITS
 from noiseflow.patches.shared import mean_of_others
 from noiseflow.patches.writer import partial_folder
 from noiseflow.progress import Progress, silent
@@ -80,21 +80,20 @@ class PatchStore:
         with _open(self.path) as file:
             try:
                 attributes = file.attrs
+                self._shared, checksums = READABLE[int(attributes["schema"])]
                 self.layout = str(attributes["layout"])
                 self.pairing = str(attributes["pairing"])
                 self.fingerprint = str(attributes["fingerprint"])
                 self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
                 self.truth: dict[str, Any] = json.loads(attributes["truth"])
                 self.cameras, self.scenes, self.sources, self.source_checksums, facts = (
-                    tuple(name.decode() for name in file[label][:])
-                    for label in (*LABELS, "source_sha256", "scene_facts")
+                    tuple(name.decode() for name in file[label][:]) for label in (*LABELS, checksums, "scene_facts")
                 )
                 self.scene_facts: dict[str, dict[str, Any]] = {
                     scene: json.loads(each) for scene, each in zip(self.scenes, facts, strict=True)
                 }
                 self.table: NDArray[Any] = file["table"][:]
                 self._noisy = _mapped(file["noisy"], NOISY_TYPE, len(self.table))
-                self._shared = int(attributes["schema"]) == SHARED
                 if self._shared:
                     self._mean_crc: NDArray[Any] = file["mean_crc"][:]
                     self._clean = _mapped(file["mean"], CLEAN_TYPE, len(self._mean_crc))
@@ -367,8 +366,9 @@ def _open(path: Path) -> h5py.File:
     schema = file.attrs.get("schema")
     if schema is None:
         problem = "an HDF5 file but no patch store; make one with `noiseflow ingest`"
-    elif schema not in (SCHEMA, SHARED):
-        problem = f"a patch store of schema {schema}; expected {SCHEMA} or {SHARED}: ingest again with this version"
+    elif schema not in READABLE:
+        known = ", ".join(map(str, READABLE))
+        problem = f"a patch store of schema {schema}; expected one of {known}: ingest again with this version"
     elif file.attrs.get("unit") != SIGNAL_UNIT:
         problem = f"its signal is in {file.attrs.get('unit')!r}; expected {SIGNAL_UNIT!r}"
     else:

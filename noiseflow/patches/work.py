@@ -10,7 +10,7 @@ from typing import Any
 
 from noiseflow.errors import RawError
 from noiseflow.patches.cut import Rows, cut
-from noiseflow.patches.duplicates import file_checksum
+from noiseflow.patches.digests import file_checksum
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, Pair, Reference
 from noiseflow.patches.pairings.shift import frame_shifts
@@ -22,15 +22,11 @@ from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.shared import Share
 from noiseflow.patches.sources import Scene
 
-__all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "started", "sum_strips"]
+__all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "sum_strips"]
 
 
 PLACED_PIXELS = 1 << 15
 """Frames of fewer are many at a time: others wait for them, and their copies cost little."""
-
-
-def started() -> None:
-    """Do nothing, in a process that has now imported all that the work needs."""
 
 
 def pack_frames(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
@@ -166,7 +162,7 @@ def _cut_frame(
         assert packed is not None
         share = how.stacking.share(told["facts"], task.frame, packed.image)
         pair = Pair(frame, task.frame, packed.image, None, share.clean_variance, files.valid_of(told["shape"]))
-        codes, checksum = packed.rows, packed.source_sha256
+        codes, checksum = packed.rows, packed.source_blake3
     place = None
     if pair.noisy.mosaic.size >= PLACED_PIXELS:
         place = patches_before(folder, task.part, patience_s=PATIENCE_S)
@@ -181,7 +177,7 @@ def _cut_frame(
             cameras=[pair.noisy.camera],
             scenes=[scene.name],
             sources=[str(frame.path)],
-            source_sha256=[checksum],
+            source_blake3=[checksum],
             split=task.split,
             layout=pair.noisy.layout,
             clipped=found.clipped,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noiseflow.errors import StoreError
 from noiseflow.patches.executors import InThisProcess, Pool
-from noiseflow.patches.layout import StoreHeader, conclude, describe, put_around
+from noiseflow.patches.header import StoreHeader
 from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, part_file, read_note, read_table, store_file
 from noiseflow.patches.placing import SceneMean, number_means, place_means, place_part
 from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, PARTIAL, fields
@@ -88,6 +88,9 @@ def assemble(
     StoreError
         A part is missing or damaged, there is no patch, or no room to write.
     """
+    # It takes HDF5, which nothing before the end needs.
+    from noiseflow.patches.layout import conclude, describe, put_around
+
     pool = pool or Pool(InThisProcess(), 1)
     notes = [_note(folder, number) for number in range(parts)]
     count = sum(note.patches for note in notes)
@@ -104,7 +107,7 @@ def assemble(
         known = part_file(folder, wrong[0], "json")
         raise StoreError(f"{known}: damaged; delete the folder {folder.name} and ingest again")
     places = number_means(table, starts, means or ())
-    sources = {name: sha for note in notes for name, sha in zip(note.sources, note.source_sha256, strict=True)}
+    sources = {name: known for note in notes for name, known in zip(note.sources, note.source_blake3, strict=True)}
     facts = {name: dict((scene_facts or {}).get(name, {})) for name in labels["scenes"]}
     lengths = {name: int(np.prod(header.patch_shape)) * kind.itemsize for name, kind in TYPES.items()}
     with on_disk(path):
@@ -247,7 +250,7 @@ class StoreWriter:
         return self._labels[kind].setdefault(name, len(self._labels[kind]))
 
     def source(self, name: str, checksum: str) -> int:
-        """Index of a source file; its SHA-256 is stored beside its name."""
+        """Index of a source file; its BLAKE3 is stored beside its name."""
         self._checksums[name] = checksum
         return self.label("sources", name)
 

@@ -3,8 +3,8 @@
 import mmap
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from noiseflow.errors import RawError
@@ -13,6 +13,9 @@ from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import MAX_PIXELS, check_size
 from noiseflow.raw.settings import RawSettings
+
+if TYPE_CHECKING:
+    import h5py
 
 __all__ = ["SUFFIXES", "plain_dataset", "read", "recognises"]
 
@@ -27,6 +30,8 @@ HEAP = b"GCOL\x01\0\0\0"
 
 def recognises(path: Path) -> bool:
     """Whether a file is HDF5, and no patch store."""
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             return not any(mark in file.attrs for mark in STORE_MARKS)
@@ -45,6 +50,8 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     RawError
         The file is damaged, or holds no such dataset.
     """
+    import h5py
+
     _refuse_endless_heaps(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
         flat = [name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim == 2]
@@ -57,7 +64,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     return settings.image(pixels, str(path), **said_by(values, str(path)))
 
 
-def plain_dataset(path: Path, data: h5py.Dataset) -> h5py.Dataset:
+def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":
     """The dataset, once nothing about it takes more memory than its pixels or reads other files."""
     check_size(path, *data.shape[-2:])
     if data.size > MAX_PIXELS:

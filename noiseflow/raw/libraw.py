@@ -58,20 +58,19 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     if page is not None and page.plain and (plain := _plain(path, settings, page, tags)) is not None:
         return plain
     try:
-        with rawpy.imread(str(path)) as raw:
-            check_size(path, raw.sizes.raw_height, raw.sizes.raw_width)
-            mosaic = np.array(raw.raw_image_visible, copy=True)
-            if mosaic.ndim != 2:
-                raise RawError(
-                    f"{path}: holds {mosaic.ndim}-D pixels (linear or sensor-stacked colour); expected a mosaic"
-                )
-            cfa = _cfa(raw, path)
-            black = _black_levels(raw, cfa)
-            if page is not None and page.masked:
-                black = page.black_of(raw.raw_image, cfa, raw.sizes.top_margin, raw.sizes.left_margin) or black
-            white = float(raw.white_level)
-            said = _said(tags, raw.other.iso_speed, raw.other.shutter_speed)
-            said["neutral"] = None if cfa == MONO else _neutral([float(gain) for gain in raw.camera_whitebalance])
+        # Not closed: the mosaic is LibRaw's own memory, and keeps what it belongs to.
+        raw = rawpy.imread(str(path))
+        check_size(path, raw.sizes.raw_height, raw.sizes.raw_width)
+        mosaic = raw.raw_image_visible
+        if mosaic.ndim != 2:
+            raise RawError(f"{path}: holds {mosaic.ndim}-D pixels (linear or sensor-stacked colour); expected a mosaic")
+        cfa = _cfa(raw, path)
+        black = _black_levels(raw, cfa)
+        if page is not None and page.masked:
+            black = page.black_of(raw.raw_image, cfa, raw.sizes.top_margin, raw.sizes.left_margin) or black
+        white = float(raw.white_level)
+        said = _said(tags, raw.other.iso_speed, raw.other.shutter_speed)
+        said["neutral"] = None if cfa == MONO else _neutral([float(gain) for gain in raw.camera_whitebalance])
     # rawpy refuses patterns that it cannot describe by NotImplementedError.
     except (rawpy.LibRawError, NotImplementedError) as error:
         reason = error.args[0] if error.args else type(error).__name__

@@ -4,7 +4,6 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from noiseflow.errors import RawError
 from noiseflow.raw.decoding import decoding
@@ -35,6 +34,8 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     ----------
     ISO/IEC 15948:2004, 11.2.2 (IHDR).
     """
+    from PIL import Image
+
     with path.open("rb") as file:
         head = file.read(12 + HEADER.size)
     if len(head) < 12 + HEADER.size or not head.startswith(SIGNATURE) or head[12:16] != b"IHDR":

@@ -152,12 +152,15 @@ class RawSettings:
         if self.crop is not None:
             top, left, _, _ = self.crop
             pixels, cfa = _cut(pixels, self.crop, "crop", source), shifted(cfa, top, left)
+        if self.crop is not None or pixels.strides[1] != pixels.itemsize:
+            # A margin beside each row may stay: without it the frame would be copied.
+            pixels = np.ascontiguousarray(pixels)
         planes = 1 if cfa == MONO else 4
         said.update({name: value for name in ("iso", "exposure_s") if (value := getattr(self, name)) is not None})
         if self.camera is not None:
             said.update(make="", model=self.camera)
         return RawImage(
-            mosaic=np.ascontiguousarray(pixels),
+            mosaic=pixels,
             cfa=cfa,
             black=tuple(float(level) for level in (black if len(black) == planes else black[:1] * planes)),
             white=float(white),

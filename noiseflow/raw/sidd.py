@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import scipy
 from numpy.typing import NDArray
@@ -178,6 +177,8 @@ def read(path: Path, settings: RawSettings) -> RawImage:
 
 def read_signal(path: Path) -> NDArray[np.float32]:
     """The signal in [0, 1] that a MAT file holds, shape (H, W), NaN taken as 0 as the reference code does."""
+    import h5py
+
     with decoding(path, "a MAT file of version 7.3"), h5py.File(path, "r") as file:
         name = next((name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim == 2), None)
         if name is None:

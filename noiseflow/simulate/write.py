@@ -18,12 +18,12 @@ from noiseflow.raw.bayer import pack, unpack
 from noiseflow.raw.dng import SMALLEST, write_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.simulate.cameras import load_camera
+from noiseflow.simulate.manifest import MANIFEST
 from noiseflow.simulate.physics import CameraPhysics, expose
 from noiseflow.simulate.scenes import WHITE_BALANCE, render, scene_names
 
-__all__ = ["MANIFEST", "image_of", "simulate", "truth_of"]
+__all__ = ["image_of", "simulate", "truth_of"]
 
-MANIFEST = "simulation.json"
 MAKE = "Simulated"
 """Make of every simulated camera, so that its files never pass for those of the real one."""
 

@@ -1,43 +1,96 @@
-import multiprocessing
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
+from builders import burst_folder
 
-AHEAD = """
-    import sys
-    from multiprocessing import forkserver
-    from pathlib import Path
-    from noiseflow.patches import executors
+COPIED = """
+    import sys, threading
+    from noiseflow.patches.executors import executor
 
-    def main(large, small):
-        started = lambda: getattr(forkserver._forkserver, "_forkserver_pid", None) is not None
-        executors.start_ahead([small, Path("absent")])
-        executors.start_ahead([large], 1)
-        assert not started(), "a process was started for little"
-        assert "numpy" not in sys.modules, "nothing that takes time may be imported before it is started"
-        executors.start_ahead([small], 2) if sys.argv[3] == "jobs" else executors.start_ahead([large])
-        assert started() == (sys.argv[3] == "jobs" or executors.processors() > 1)
-        with executors.executor(2) as pool:
-            assert pool.submit(len, "abc").result() == 3
+    known = "as imported"
+
+    def seen():
+        return known
 
     if __name__ == "__main__":
-        main(Path(sys.argv[1]), Path(sys.argv[2]))
+        known = "as it is now"
+        asked = threading.Event()
+        if sys.argv[1] == "with a thread":
+            threading.Thread(target=asked.wait).start()
+        with executor(2) as pool:
+            print({pool.submit(seen).result() for _ in range(4)})
+        asked.set()
 """
+BY_COMMAND = """
+    import sys
+    from noiseflow.cli import main
+    from noiseflow.patches import executors
+
+    starting = executors._starting
+    executors._starting = lambda: (context := starting(), print(context.get_start_method()))[0]
+    main(["ingest", *sys.argv[1:], "--jobs", "2"], standalone_mode=False)
+"""
+KILLED = """
+    import os, signal
+    from noiseflow.patches.executors import executor
+
+    if __name__ == "__main__":
+        with executor(2) as pool:
+            workers = {pool.submit(os.getpid).result() for _ in range(4)}
+            print(*workers, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the number of threads is not known")
 
 
-@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="needs a fork server")
-@pytest.mark.parametrize("why", ["jobs", "size"])
-def test_the_process_that_others_are_copied_from_is_started_ahead_for_much(tmp_path: Path, why: str) -> None:
-    (tmp_path / "small").mkdir()
-    (tmp_path / "large" / "scene").mkdir(parents=True)
-    (tmp_path / "small" / "a.dng").write_bytes(b"little")
-    with (tmp_path / "large" / "scene" / "a.dng").open("wb") as file:
-        file.truncate(1 << 26)
-    script = tmp_path / "ahead.py"
-    script.write_text(textwrap.dedent(AHEAD))
-    command = [sys.executable, script, tmp_path / "large", tmp_path / "small", why]
+def run(folder: Path, code: str, *arguments: object) -> str:
+    (folder / "script.py").write_text(textwrap.dedent(code))
+    command = [sys.executable, str(folder / "script.py"), *map(str, arguments)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+@linux
+def test_processes_are_copies_of_one_that_has_no_other_thread(tmp_path: Path) -> None:
+    assert run(tmp_path, COPIED, "alone") == "{'as it is now'}\n"
+
+
+def test_processes_are_no_copies_of_one_with_threads(tmp_path: Path) -> None:
+    assert run(tmp_path, COPIED, "with a thread") == "{'as imported'}\n"
+
+
+@linux
+def test_the_command_has_one_thread_when_it_starts_processes(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    told = run(tmp_path, BY_COMMAND, tmp_path / "raws", "--patch-size", 8, "--out", tmp_path / "s.h5")
+    assert told.startswith("fork\n")
+
+
+@linux
+def test_processes_that_decode_say_nothing_of_their_own(shared_data: Path, tmp_path: Path) -> None:
+    content = (shared_data / "raw" / "_DSC2164.ARW").read_bytes()
+    for number in range(2):
+        (tmp_path / f"{number}.ARW").write_bytes(content + bytes([number]))
+    command = [sys.executable, "-m", "noiseflow", "ingest", tmp_path, "--jobs", "2", "--patches-per-frame", "3"]
+    command += ["--pairing", "none", "--out", tmp_path / "s.h5"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "rawpy" not in found.stderr
+
+
+@linux
+def test_no_process_is_left_of_an_ingest_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(textwrap.dedent(KILLED))
+    # Into a file: a pipe would be kept open by what is left.
+    with (tmp_path / "told").open("w", encoding="ascii") as told:
+        subprocess.run([sys.executable, tmp_path / "script.py"], stdout=told, check=False)
+    left = [Path("/proc", number) for number in (tmp_path / "told").read_text(encoding="ascii").split()]
+    assert left
+    last = time.monotonic() + 10
+    while any(process.exists() and "State:\tZ" not in (process / "status").read_text() for process in left):
+        assert time.monotonic() < last, "a process was left"
+        time.sleep(0.05)

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,7 @@ from noiseflow.raw.bayer import plane_names
 
 
 def burst(folder: Path) -> PatchStore:
-    """A store of schema 3, patches of 4×8×8."""
+    """A store of schema 5, patches of 4×8×8."""
     burst_folder(folder / "raws", frames=4, size=(64, 64), seed=0)
     ingest([folder / "raws"], folder / "burst.h5", IngestOptions(patch_size=8))
     return PatchStore(folder / "burst.h5")
@@ -38,10 +39,37 @@ def made(path: Path, layout: str, size: int) -> Path:
     return path
 
 
+def older(path: Path) -> PatchStore:
+    """A store as it was before its sources' checksums were BLAKE3."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema"] = file.attrs["schema"] - 2
+        file.move("source_blake3", "source_sha256")
+    return PatchStore(path)
+
+
+@pytest.mark.parametrize("kind", ["burst", "twins"])
+def test_a_store_of_an_older_schema_is_read_checked_and_mixed(tmp_path: Path, kind: str) -> None:
+    made = burst(tmp_path) if kind == "burst" else gaussian_store(tmp_path / "twins.h5", patches=50)
+    rows = np.random.default_rng(0).permutation(len(made))
+    expected, checksums, path = made.read(rows), made.source_checksums, made.path
+    made.close()
+    store = older(path)
+    assert store.source_checksums == checksums
+    found = store.read(rows)
+    assert torch.equal(found.noise, expected.noise)
+    assert torch.equal(found.clean, expected.clean)
+    told = CliRunner().invoke(main, ["info", str(path), "--verify"])
+    assert told.exit_code == 0, told.output
+    other = gaussian_store(tmp_path / "other.h5", patches=20)
+    mixed = StoreMix([store, other]).read(np.array([len(store), 0]))
+    assert torch.equal(mixed.noise[1], store.read(np.array([0])).noise[0])
+    assert torch.equal(mixed.noise[0], other.read(np.array([0])).noise[0])
+
+
 @pytest.mark.parametrize("first", ["burst", "twins"])
 def test_schemas_mix_in_either_order(tmp_path: Path, first: str) -> None:
     stores = [burst(tmp_path), gaussian_store(tmp_path / "twins.h5", patches=50)]
-    assert [SHARED if "mean" in (store.table.dtype.names or ()) else SCHEMA for store in stores] == [3, 2]
+    assert [SHARED if "mean" in (store.table.dtype.names or ()) else SCHEMA for store in stores] == [5, 4]
     if first == "twins":
         stores.reverse()
     mix = StoreMix(stores, (1.0, 2.0))

@@ -1,6 +1,9 @@
+import gc
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rawpy
 
 from noiseflow.errors import RawError
 from noiseflow.raw.reading import read_raw
@@ -39,3 +42,15 @@ def test_what_is_no_raw_file(tmp_path: Path, name: str, message: str) -> None:
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(RawError, match=message):
         read_raw(tmp_path / name)
+
+
+def test_the_mosaic_outlives_what_decoded_it(shared_data: Path) -> None:
+    path = shared_data / "raw" / "_DSC2164.ARW"
+    image = read_raw(path)
+    with rawpy.imread(str(path)) as raw:
+        expected = np.array(raw.raw_image_visible, copy=True)
+    gc.collect()
+    # What LibRaw let go of would be given to these.
+    others = [np.full(expected.shape, number, np.uint16) for number in range(4)]
+    assert np.array_equal(image.mosaic, expected)
+    assert len(others) == 4

@@ -8,7 +8,7 @@ from noiseflow.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw import read_raw
 from noiseflow.simulate import camera_names, load_camera, simulate
-from noiseflow.simulate.write import MANIFEST
+from noiseflow.simulate.manifest import MANIFEST
 
 SMALL = {"scenes": 3, "size": (64, 96)}
 

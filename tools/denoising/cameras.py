@@ -16,8 +16,9 @@ from noiseflow.patches import ingest
 from noiseflow.raw import RawImage, pack, unpack
 from noiseflow.raw.dng import write_dng
 from noiseflow.simulate import expose, load_camera, simulate
+from noiseflow.simulate.manifest import MANIFEST
 from noiseflow.simulate.scenes import PICTURES, render
-from noiseflow.simulate.write import MAKE, MANIFEST
+from noiseflow.simulate.write import MAKE
 
 __all__ = ["HELD_OUT", "Planes", "Sensor", "Simulated"]
 

@@ -6,6 +6,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from noiseflow.patches.blocks import median
+
 __all__ = ["Drift", "fit_drift"]
 
 Array = NDArray[np.float64]
@@ -64,7 +66,7 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
         Of a block mean, DN²; infinite for blocks that do not count.
     """
     n, planes = middles.shape[:2]
-    steps = (middles - np.median(middles, axis=0)).reshape(n, planes, -1).astype(np.float64)
+    steps = (middles - median(np.moveaxis(middles, 0, -1))).reshape(n, planes, -1).astype(np.float64)
     weights = 1 / variance.reshape(planes, -1)
     offsets, gains = np.zeros((n, planes)), np.ones((n, planes))
     flicker = False

@@ -209,6 +209,7 @@ def _defects(
                 sum(not lost for lost in facts["clipped"]),
                 levels=(np.zeros((4, 1, 1)), np.inf),
                 structured=False,
+                signal=np.zeros((planes, *blocks.grid)),
                 blocks=blocks,
                 inner=inner,
             )

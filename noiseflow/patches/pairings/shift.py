@@ -86,29 +86,39 @@ def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
     mean : ndarray, shape (k, 3, w)
         On these rows, the one above and the one below, DN.
     """
-    r = step[:, 1:-1].ravel()
-    across = ((mean[:, 1, 2:] - mean[:, 1, :-2]) / 2).ravel()
-    down = ((mean[:, 2, 1:-1] - mean[:, 0, 1:-1]) / 2).ravel()
-    level = mean[:, 1, 1:-1].ravel()
+    r = step[:, 1:-1]
     # A part of the pixels tells the spread well enough.
-    some = r[::SAMPLED]
+    some = r.ravel()[::SAMPLED]
     middle = np.median(some)
     spread = float(np.median(np.abs(some - middle)))
     kept = np.abs(r - middle) <= WILD * max(1.4826 * spread, 0.5)
-    level -= level.mean(dtype=np.float64).astype(np.float32)
-    design = np.stack([np.ones_like(r), level, across, down]).astype(np.float64)
+    design = np.empty((4, *r.shape), np.float32)
+    constant, level, across, down = design
+    constant[:] = 1
+    np.subtract(mean[:, 1, 1:-1], mean[:, 1, 1:-1].mean(dtype=np.float64).astype(np.float32), out=level)
+    np.subtract(mean[:, 1, 2:], mean[:, 1, :-2], out=across)
+    np.subtract(mean[:, 2, 1:-1], mean[:, 0, 1:-1], out=down)
+    design[2:] /= 2
     if not kept.all():
-        design, r = design[:, kept], r[kept]
-    r = r.astype(np.float64)
-    # Not by BLAS, whose threads wait for each other where each process has a processor to itself, and whose
-    # sums hang on their number.
-    inverse = np.linalg.pinv(np.einsum("ik,jk->ij", design, design), hermitian=True)
-    found = inverse @ np.einsum("ik,k->i", design, r)
-    rest = r - np.einsum("i,ik->k", found, design)
-    square = float(np.einsum("k,k->", rest, rest))
-    weighted = design * rest
-    covariance = (inverse @ np.einsum("ik,jk->ij", weighted, weighted) @ inverse)[2:, 2:]
+        design *= kept
+        r = r * kept
+    inverse = np.linalg.pinv(_products(design, design), hermitian=True)
+    found = inverse @ _products(design, r[None])[:, 0]
+    rest = r - np.einsum("i,irk->rk", found.astype(np.float32), design)
+    square = float(_products(rest[None], rest[None])[0, 0])
+    design *= rest
+    covariance = (inverse @ _products(design, design) @ inverse)[2:, 2:]
     flow = found[2:]
     chi2 = float(flow @ np.linalg.pinv(covariance, hermitian=True) @ flow)
     explained = float(flow @ np.linalg.pinv(inverse[2:, 2:], hermitian=True) @ flow)
     return Shift(chi2, explained / max(square + explained, 1e-12), float(np.hypot(*flow)))
+
+
+def _products(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Inner products of images, shapes (i, k, w) and (j, k, w) to (i, j): rows in float32, their sum in float64.
+
+    Not by BLAS, whose threads wait for each other where each process has a processor to itself, and whose
+    sums hang on their number.
+    """
+    products: NDArray[np.float64] = np.einsum("irk,jrk->ijr", a, b).sum(-1, dtype=np.float64)
+    return products

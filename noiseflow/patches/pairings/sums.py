@@ -1,5 +1,6 @@
 """Over the frames of a scene: their mean, their temporal variance, their block means, a strip of rows at a time."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.errors import RawError
-from noiseflow.patches.blocks import SIDE, Blocks
+from noiseflow.patches.blocks import SIDE, Blocks, median
 from noiseflow.patches.defects import Defects, find_defects, joined
-from noiseflow.patches.schema import NOISY_TYPE
 from noiseflow.patches.stack import PLANES, Stack
 
 __all__ = ["MOST_FRAMES", "Strip", "Sums", "strips", "sum_strip"]
@@ -24,8 +24,8 @@ SATURATED = 0.9
 HALO = 2
 """Rows beside a strip that are looked at with it: a defect is told from its neighbours, and they from theirs."""
 
-BYTES_AT_ONCE = 1 << 25
-"""So much of all frames' one row of blocks is in memory at a time."""
+BYTES_AT_ONCE = 1 << 20
+"""So much of the frames' one row of blocks is worked on at a time: what stays in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,28 +87,43 @@ def sum_strip(stack: Stack, blocks: Blocks, *, structured: bool) -> Strip:
     shifts = (levels - levels.mean(0)).astype(np.float32)
     mean = np.empty((PLANES, around.stop - around.start, width), np.float32)
     variance = np.empty_like(mean)
-    middles = np.empty((count, PLANES, *blocks.grid), np.float32)
-    at_once = max(1, BYTES_AT_ONCE // (SIDE * width * (NOISY_TYPE.itemsize + mean.itemsize)))
+    at_once = max(1, BYTES_AT_ONCE // (SIDE * width * mean.itemsize))
     groups = [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
+    pieces = list(_pieces(blocks, inner, around.stop - around.start))
+    quarters = np.empty((count, PLANES, *blocks.grid, math.prod(blocks.halves)))
     for plane in range(PLANES):
         place = 0
-        for part, piece in _pieces(blocks, inner, around.stop - around.start):
+        for part, piece in pieces:
             rows_read = slice(around.start + piece.start, around.start + piece.stop)
-            total = np.zeros(mean[plane, piece].shape, np.uint32)
-            for frame in stack.frames:
-                total += frame.rows(plane, rows_read)
-            np.divide(total, count, out=mean[plane, piece], casting="same_kind")
-            variance[plane, piece] = 0
+            pixels = [frame.rows(plane, rows_read) for frame in stack.frames]
+            first = pixels[0].astype(np.float32)
+            total = np.zeros_like(first)
+            square = np.zeros_like(total)
             for group in groups:
-                step = np.empty((group.stop - group.start, *total.shape), np.float32)
-                for number, frame in enumerate(stack.frames[group]):
-                    np.subtract(frame.rows(plane, rows_read), mean[plane, piece], out=step[number])
-                step -= shifts[group, plane, None, None]
+                # From the first frame, so that neither sums nor squares are of large numbers.
+                steps = np.empty((group.stop - group.start, *total.shape), np.float32)
+                for step, each in zip(steps, pixels[group], strict=True):
+                    np.subtract(each, first, out=step)
+                steps -= shifts[group, plane, None, None]
                 if part is not None:
-                    middles[group, plane, place] = part.middles(step)[:, 0] + shifts[group, plane, None]
-                variance[plane, piece] += np.einsum("nij,nij->ij", step, step)
+                    quarters[group, plane, place] = part.quarters(steps)[:, 0]
+                total += np.add.reduce(steps, 0)
+                square += np.einsum("nij,nij->ij", steps, steps)
             place += part is not None
+            # Of whole codes and within a float32, so that this is the mean to the last digit.
+            np.multiply(first, np.float32(count), out=mean[plane, piece])
+            mean[plane, piece] += np.rint(total)
+            mean[plane, piece] /= np.float32(count)
+            total *= total
+            total /= np.float32(count)
+            np.subtract(square, total, out=variance[plane, piece])
+        np.maximum(variance[plane], 0, out=variance[plane])
         variance[plane] /= np.float32(max(count - 1, 1))
+    quarters -= quarters.mean(0)
+    middles = median(quarters).astype(np.float32) + shifts[:, :, None, None]
+    own, spread = mean[:, inner], variance[:, inner]
+    means = blocks.quarters(own)
+    signal = blocks.of_quarters(means)
     black, white = stack.setting.levels()
     found = find_defects(
         mean,
@@ -117,16 +132,16 @@ def sum_strip(stack: Stack, blocks: Blocks, *, structured: bool) -> Strip:
         levels=(black, white),
         drift_variance=drift_variance(levels),
         structured=structured,
+        signal=signal,
         blocks=blocks,
         inner=inner,
     )
-    own, spread = mean[:, inner], variance[:, inner]
     return Strip(
         mean=own,
         defects=found,
         middles=middles,
-        signal=np.stack([blocks.means(each) for each in own]),
-        contrast=blocks.quarters(own).std(-1),
+        signal=signal,
+        contrast=means.std(-1),
         highest=np.stack([blocks.maxima(each) for each in own]).astype(np.float64),
         variance=np.stack([blocks.means(each) for each in spread]),
     )

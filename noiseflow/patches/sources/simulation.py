@@ -6,7 +6,7 @@ from pathlib import Path
 from noiseflow.errors import RawError
 from noiseflow.patches.sources.scene import Collection, Scene, file_frame
 from noiseflow.raw.settings import RawSettings
-from noiseflow.simulate.write import MANIFEST
+from noiseflow.simulate.manifest import MANIFEST
 
 __all__ = ["gather", "recognises"]
 

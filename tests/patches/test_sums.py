@@ -1,0 +1,71 @@
+"""Sums over the frames of a scene, some rows and some frames at a time, against plain NumPy of all at once."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from simulated_scenes import BLACK, scene, shoot
+
+from noiseflow.patches.blocks import SIDE
+from noiseflow.patches.defects import KINDS
+from noiseflow.patches.pairings.sums import Strip, Sums, strips, sum_strip
+from noiseflow.patches.stack import Stack, in_memory
+
+FRAMES = 5
+
+
+def burst(size: tuple[int, int]) -> Stack:
+    """A ramp under light that drifts, with hot pixels in every part of it."""
+    signal = np.linspace(200, 2500, size[1])[None].repeat(size[0], 0)
+    stack = in_memory(scene(shoot([signal + 3 * number for number in range(FRAMES)], 0)))
+    for frame in stack.frames:
+        # Not beside each other in two planes, as light would be.
+        for plane, pixels in enumerate(frame.planes):
+            pixels[5::24, 4 + 5 * plane :: 20] = 3500
+        frame.levels[:] = frame.planes.mean((1, 2))
+    return stack
+
+
+def summed(stack: Stack) -> tuple[list[Strip], Sums, np.ndarray]:
+    found = [sum_strip(stack, blocks, structured=True) for blocks in strips(stack.shape)]
+    sums = Sums(stack, [each.arrays() for each in found], [each.defects for each in found])
+    return found, sums, np.concatenate([each.defects.mask for each in found], 1)
+
+
+@pytest.mark.parametrize("size", [(196, 140), (128, 128), (60, 290)])
+@pytest.mark.parametrize("rows", [1, 2, 8])
+@pytest.mark.parametrize("frames", [1, 2, FRAMES])
+def test_sums_of_bands_are_those_of_whole_frames(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], rows: int, frames: int
+) -> None:
+    stack = burst(size)
+    height, width = stack.shape
+    monkeypatch.setattr("noiseflow.patches.blocks.STRIP", rows)
+    monkeypatch.setattr("noiseflow.patches.pairings.sums.BYTES_AT_ONCE", frames * SIDE * width * 4)
+    found, sums, mask = summed(stack)
+    assert len(found) == -(-(height // SIDE) // rows)
+
+    planes = np.stack([frame.planes for frame in stack.frames]).astype(np.float64)
+    mean = planes.mean(0)
+    np.testing.assert_allclose(np.concatenate([each.mean for each in found], 1), mean, rtol=1e-7)
+    steady = planes - (stack.levels - stack.levels.mean(0))[:, :, None, None]
+    variance = steady.var(0, ddof=1)
+    down, across = (np.linspace(0, length, length // SIDE + 1).astype(int) for length in (height, width))
+    for row, (top, end) in enumerate(pairwise(down)):
+        for column, (left, right) in enumerate(pairwise(across)):
+            block = np.s_[..., top:end, left:right]
+            np.testing.assert_allclose(sums.signal[:, row, column] + BLACK, mean[block].mean((1, 2)), rtol=1e-6)
+            np.testing.assert_allclose(sums.variance[:, row, column], variance[block].mean((1, 2)), rtol=1e-4)
+            halves = ((top + end) // 2, (left + right) // 2)
+            quarters = [
+                (planes - mean)[..., y, x].mean((2, 3))
+                for y in (slice(top, halves[0]), slice(halves[0], end))
+                for x in (slice(left, halves[1]), slice(halves[1], right))
+            ]
+            np.testing.assert_allclose(sums.middles[:, :, row, column], np.median(quarters, 0), atol=1e-3)
+    hot = np.zeros(mask.shape, bool)
+    for plane, pixels in enumerate(hot):
+        pixels[5::24, 4 + 5 * plane :: 20] = True
+    np.testing.assert_array_equal(mask, hot)
+    assert sums.defects.counts == dict.fromkeys(KINDS, 0) | {"hot": hot.sum()}
+    assert {pixel[:3] for pixel in sums.defects.listed} == set(zip(*np.nonzero(hot), strict=True))
