@@ -3,7 +3,7 @@
 Every figure is a ratio to a measure of the same run: `rawpy`'s own decode of the same
 files on all processors, and plain `numpy.memmap` reads of the same bytes.  Decoding and the
 command `noiseflow ingest` run in fresh processes, by turns; the median counts.  Stores are
-made on the disk and in memory, with few frames and many, beside what the disk writes at best.
+made on the disk and in memory, with few frames and many, beside plain writes of as many bytes.
 
 python -m tools.bench_data FILE.ARW --out docs/results-data.md
 """
@@ -65,7 +65,7 @@ START = {"what decoding imports": "import numpy, rawpy", "what an ingest imports
 BURST = "sums and defects", "shifts", "drift and motion"
 """Steps that a burst has beside keeping its frames."""
 
-INGEST_COLUMNS = {"decode_mpix_s": 0, "ingest_mpix_s": 0, "ratio": 2, "processor_ratio": 2}
+INGEST_COLUMNS = {"decode_mpix_s": 0, "ingest_mpix_s": 0, "ratio": 2, "processor_ratio": 2, "written_alone": 2}
 READ_COLUMNS = {"patches_s": 0, "first_patches_s": 0, "memmap_patches_s": 0, "ratio": 2}
 """Figures of the tables, and digits of each."""
 
@@ -133,15 +133,18 @@ def timed(*arguments: object) -> tuple[float, float]:
 
 
 def measure_ingest(files: list[Path], store: Path, pairing: str) -> dict[str, float]:
-    """Pixels a second of an ingest on all processors, and of decoding alone."""
+    """Pixels a second of an ingest on all processors, and of decoding alone; the store's bytes written alone."""
     pixels = int(fresh(DECODE, 1, files[0])) * len(files)
     jobs = processors()
     command = "-m", "noiseflow", "ingest", files[0].parent, "--pairing", pairing, "--jobs", jobs, "--out", store
-    decoding, storing = [], []
-    for _ in range(TIMES):
+    decoding, storing, writing = [], [], []
+    for number in range(TIMES):
         decoding.append(timed(DECODE, jobs, *files))
         # Its memory is taken again: what was never used a virtual machine must first ask its host for.
+        size = store.stat().st_size if number else 0
         store.unlink(missing_ok=True)
+        if number:
+            writing.append(written_s(store.with_name("plain"), size))
         storing.append(timed(*command))
     (decode_s, decode_used), (ingest_s, ingest_used) = np.median(decoding, 0), np.median(storing, 0)
     return {
@@ -149,8 +152,7 @@ def measure_ingest(files: list[Path], store: Path, pairing: str) -> dict[str, fl
         "ingest_mpix_s": pixels / ingest_s / 1e6,
         "ratio": decode_s / ingest_s,
         "processor_ratio": decode_used / ingest_used,
-        "stored_mb": store.stat().st_size / 1e6,
-        "ingest_s": ingest_s,
+        "written_alone": float(np.median(writing)) / ingest_s,
     }
 
 
@@ -159,18 +161,17 @@ def peak_mb(files: list[Path], store: Path, pairing: str) -> int:
     return int(fresh("-c", MEASURE_PEAK, files[0].parent, store, pairing))
 
 
-def measure_disk(folder: Path, mib: int = 512) -> dict[str, float]:
-    """MB a second of plain writes of NumPy's arrays: as the system takes them, and until they are on the disk."""
-    block, path = np.random.default_rng(0).integers(0, 4000, 1 << 21, np.uint16), folder / "plain"
+def written_s(path: Path, size: int) -> float:
+    """Time that plain writes of so many bytes take, until they are on the disk, s."""
+    block = np.random.default_rng(0).integers(0, 4000, 1 << 21, np.uint16).tobytes()
     began = time.perf_counter()
     with path.open("wb", buffering=0) as file:
-        for _ in range(mib // 4):
-            file.write(block.data)
-        taken = time.perf_counter() - began
+        for start in range(0, size, len(block)):
+            file.write(block[: size - start])
         os.fsync(file.fileno())
-    written = time.perf_counter() - began
+    spent = time.perf_counter() - began
     path.unlink()
-    return {"taken_mb_s": mib * 2**20 / taken / 1e6, "written_mb_s": mib * 2**20 / written / 1e6}
+    return spent
 
 
 def measure_start() -> dict[str, float]:
@@ -241,16 +242,23 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
     yield f"on {machine['processors']:.0f} processors; load {machine['load']:.1f} at the start (it slows both)."
     yield "*Decode* is `rawpy` alone on all processors, *ingest* the command `noiseflow ingest`; both run in fresh"
     yield f"processes, start included, by turns; the median of {TIMES} runs counts. 0.8 of the decode is asked."
-    yield "The last ratio is that of the times that processors were busy in all processes of either side; it hangs less"
-    yield "on other work.\n"
+    yield "The next ratio is that of the times that processors were busy in all processes of either side; it hangs less"
+    yield "on other work. An ingest ends when its store is on the disk, and decoding writes nothing: the last column is the"
+    yield "part of the ingest's time that plain writes of as many bytes take in the same place, by one process.\n"
     rows = [
         [label, *(f"{found[key]:.{digits}f}" for key, digits in INGEST_COLUMNS.items())]
         for label, found in figures.items()
         if "decode_mpix_s" in found
     ]
-    heading = ["files, pairing, store", "decode, Mpix/s", "ingest, Mpix/s", "ratio", "ratio of processor time"]
+    heading = [
+        "files, pairing, store",
+        "decode, Mpix/s",
+        "ingest, Mpix/s",
+        "ratio",
+        "ratio of processor time",
+        "writing alone",
+    ]
     yield table(heading, rows)
-    yield from disk_words(figures)
     yield from step_words(figures)
     yield "## Memory\n"
     yield "Peak of one process, MiB; less than 477 is asked.\n"
@@ -266,19 +274,6 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
             if "patches_s" in found
         ],
     )
-
-
-def disk_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-    """What the disk allows."""
-    taken, disk = figures["disk"]["taken_mb_s"], figures["disk"]["written_mb_s"]
-    yield "An ingest ends when its store is on the disk; decoding writes nothing. Plain writes of NumPy's arrays"
-    yield f"come to {taken:.0f} MB/s until the system has them, to {disk:.0f} MB/s until they are on this disk, which"
-    yield "an ingest cannot outrun. So of the stores on the disk:\n"
-    for label, found in figures.items():
-        if label.endswith("disk") and "stored_mb" in found:
-            alone = found["stored_mb"] / disk
-            yield f"- {label}: {found['stored_mb']:.0f} MB, {alone:.1f} s to write alone, of {found['ingest_s']:.1f} s"
-    yield ""
 
 
 def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
@@ -332,7 +327,6 @@ def main(
     figures["start"], figures["peak"] = measure_start(), {}
     with TemporaryDirectory(dir=scratch) as name, TemporaryDirectory(dir=memory) as quick:
         folder = Path(name)
-        figures["disk"] = measure_disk(folder)
         made = {"camera file": copies(raw, folder / "copies", many), "24 MP DNG": large_frames(folder / "large", many)}
         few = {label: some(files, frames) for label, files in made.items()}
         for label, files in few.items():
