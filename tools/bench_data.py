@@ -243,8 +243,8 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
     yield "*Decode* is `rawpy` alone on all processors, *ingest* the command `noiseflow ingest`; both run in fresh"
     yield f"processes, start included, by turns; the median of {TIMES} runs counts. 0.8 of the decode is asked."
     yield "The next ratio is that of the times that processors were busy in all processes of either side; it hangs less"
-    yield "on other work. An ingest ends when its store is on the disk, and decoding writes nothing: the last column is the"
-    yield "part of the ingest's time that plain writes of as many bytes take in the same place, by one process.\n"
+    yield "on other work. An ingest ends when its store is on the disk, and decoding writes nothing: the last column is"
+    yield "the part of the ingest's time that plain writes of as many bytes take in the same place, by one process.\n"
     rows = [
         [label, *(f"{found[key]:.{digits}f}" for key, digits in INGEST_COLUMNS.items())]
         for label, found in figures.items()
