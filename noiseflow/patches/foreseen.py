@@ -44,11 +44,13 @@ def foreseen(pair: Pair, options: IngestOptions, draw: int, grid: Grid | None = 
         band = image.mosaic[top : top + BAND]
         if band.min() > 0 and band.max() < white:
             continue
-        y, x = np.nonzero((band == 0) | (band >= white))
+        # Few are: their columns are told by the extremes of each.
+        some = np.flatnonzero((band.min(0) == 0) | (band.max(0) >= white))
+        y, place = np.nonzero((band[:, some] == 0) | (band[:, some] >= white))
         found += len(y)
         if found > MOST:
             return None
         # What lies beside the last whole patch is counted in a row and a column of its own.
-        np.add.at(clipped, (np.minimum((y + top) // 2 // size, rows), np.minimum(x // 2 // size, columns)), 1)
+        np.add.at(clipped, (np.minimum((y + top) // 2 // size, rows), np.minimum(some[place] // 2 // size, columns)), 1)
     of_patches = clipped[corners[:, 0] // size, corners[:, 1] // size]
     return int((of_patches / (len(levels) * size**2) <= options.max_clipped).sum())
