@@ -14,7 +14,7 @@ from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
 from noiseflow.raw.bayer import offsets, one_plane
 from noiseflow.raw.image import RawImage
 
-__all__ = ["Cut", "Sink", "cut", "patches_at"]
+__all__ = ["Cut", "Grid", "Sink", "corners_of", "cut", "patches_at"]
 
 
 Grid = Callable[[tuple[int, ...], int], NDArray[Any]]
@@ -93,11 +93,7 @@ def cut(
             f"{image.source}: holds fractions or codes beyond 16 bits; a store holds the converter's own codes, "
             "whole numbers 0…65535"
         )
-    height, width = (length // 2 for length in image.mosaic.shape)
-    corners = (grid or _side_by_side)((height, width), size)
-    if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
-        rng = np.random.default_rng((options.seed, draw))
-        corners = corners[np.sort(rng.choice(len(corners), options.patches_per_frame, replace=False))]
+    corners = corners_of(image, options, draw, grid)
     black, white = image.levels()
     keep = np.zeros(len(corners), bool)
     clipped = masked = 0
@@ -126,6 +122,16 @@ def cut(
     table["cfa"] = CFAS.index(image.cfa)
     table["clean_variance"] = pair.clean_variance
     return Cut(table, clipped, masked)
+
+
+def corners_of(image: RawImage, options: IngestOptions, draw: int, grid: Grid | None = None) -> NDArray[Any]:
+    """Where a frame's patches are, (y, x) in pixels of a plane, shape (n, 2): those left out too."""
+    height, width = (length // 2 for length in image.mosaic.shape)
+    corners = (grid or _side_by_side)((height, width), options.patch_size)
+    if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
+        rng = np.random.default_rng((options.seed, draw))
+        corners = corners[np.sort(rng.choice(len(corners), options.patches_per_frame, replace=False))]
+    return corners
 
 
 def _mosaic_rows(image: RawImage) -> Rows:

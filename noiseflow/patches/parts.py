@@ -7,7 +7,8 @@ same files.
 
 Where a part's patches will stand in the store hangs on how many the earlier parts hold.  If
 that is known when they are written, they are written there at once; else into a file that is
-copied when the store is put together.
+copied when the store is put together.  A part may announce how many it will hold, so that
+others need not wait until it is written.
 """
 
 import json
@@ -29,6 +30,7 @@ __all__ = [
     "PIXELS",
     "PartNote",
     "PartWriter",
+    "announce",
     "checksums",
     "part_file",
     "patches_before",
@@ -43,8 +45,9 @@ PIXELS = 4096
 """The byte of a store at which its noisy patches begin; a whole page, so that the default patches fill pages."""
 
 PATIENCE_S = 0.5
-"""So long a part is waited for: cutting a frame takes less, even where memory is slow.  It is begun before the part
-that waits, and those after it then follow each other by that time; a part that is not waited for is written twice."""
+"""So long a part is waited for that has not announced itself: cutting a frame takes less, even where memory is slow.
+It is begun before the part that waits, and those after it then follow each other by that time; a part that is not
+waited for is written twice."""
 
 NOTES_READ = 16
 """So many earlier parts are looked at, at most."""
@@ -86,13 +89,27 @@ class PartNote:
 
 
 def part_file(folder: Path, number: int, kind: str) -> Path:
-    """One of a part's files: ``noisy``, ``clean``, ``table`` or ``json``."""
+    """One of a part's files: ``noisy``, ``clean``, ``table``, ``count`` or ``json``."""
     return folder / f"part-{number:06d}.{kind}"
 
 
 def store_file(folder: Path) -> Path:
     """The store that is being made."""
     return folder / "store.h5"
+
+
+def announce(folder: Path, number: int, patches: int) -> None:
+    """Say how many patches a part will hold."""
+    write_whole(part_file(folder, number, "count"), str(patches).encode())
+
+
+def _patches(folder: Path, number: int) -> tuple[int, int | None] | None:
+    """Patches of a part and of all before it, as far as they are known."""
+    note = read_note(folder, number)
+    if note is not None:
+        return note.patches, note.before
+    told = part_file(folder, number, "count")
+    return (int(told.read_bytes()), None) if told.exists() else None
 
 
 def patches_before(folder: Path, number: int, *, patience_s: float = 0.0) -> int | None:
@@ -105,18 +122,18 @@ def patches_before(folder: Path, number: int, *, patience_s: float = 0.0) -> int
     patience_s : float
         How long to wait for the part just before, if it is the only one that is missing.
     """
-    patient = number < 2 or part_file(folder, number - 2, "json").exists()
+    patient = number < 2 or _patches(folder, number - 2) is not None
     patches, last = 0, time.monotonic() + patience_s * patient
     for earlier in range(number - 1, max(number - 1 - NOTES_READ, -1), -1):
-        note = read_note(folder, earlier)
-        while note is None and earlier == number - 1 and time.monotonic() < last:
+        known = _patches(folder, earlier)
+        while known is None and earlier == number - 1 and time.monotonic() < last:
             time.sleep(0.002)
-            note = read_note(folder, earlier)
-        if note is None:
+            known = _patches(folder, earlier)
+        if known is None:
             return None
-        patches += note.patches
-        if note.before is not None:
-            return note.before + patches
+        patches += known[0]
+        if known[1] is not None:
+            return known[1] + patches
     return patches if number <= NOTES_READ else None
 
 

@@ -11,12 +11,13 @@ from typing import Any
 from noiseflow.errors import RawError
 from noiseflow.patches.cut import Rows, cut
 from noiseflow.patches.digests import file_checksum
+from noiseflow.patches.foreseen import foreseen
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, Pair, Reference
 from noiseflow.patches.pairings.shift import frame_shifts
 from noiseflow.patches.pairings.stacked import mask_moving
 from noiseflow.patches.pairings.sums import Sums, strips, sum_strip
-from noiseflow.patches.parts import PATIENCE_S, PartNote, PartWriter, patches_before, read_note
+from noiseflow.patches.parts import PATIENCE_S, PartNote, PartWriter, announce, patches_before, read_note
 from noiseflow.patches.plan import Task, stamp
 from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.shared import Share
@@ -165,6 +166,9 @@ def _cut_frame(
         codes, checksum = packed.rows, packed.source_blake3
     place = None
     if pair.noisy.mosaic.size >= PLACED_PIXELS:
+        expected = foreseen(pair, options, task.part, scene.grid)
+        if expected is not None:
+            announce(folder, task.part, expected)
         place = patches_before(folder, task.part, patience_s=PATIENCE_S)
     with PartWriter(folder, task.part, place) as part:
         shared = share is not None

@@ -9,7 +9,7 @@ import pytest
 from builders import burst_folder
 
 from noiseflow.patches import IngestOptions, PatchStore, ingest, work
-from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, patches_before, store_file
+from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, announce, patches_before, store_file
 from noiseflow.patches.schema import PARTIAL, fields
 
 SIZE = (256, 192)
@@ -89,6 +89,17 @@ def test_what_is_before_a_part_is_known_from_the_parts_before(tmp_path: Path) ->
     for number in range(2, 40):
         write_part(tmp_path, number, 1)
     assert patches_before(tmp_path, 40) == 53
+
+
+def test_a_part_counts_as_soon_as_it_is_announced(tmp_path: Path) -> None:
+    announce(tmp_path, 1, 10)
+    assert patches_before(tmp_path, 2) is None
+    announce(tmp_path, 0, 5)
+    assert patches_before(tmp_path, 2) == 15
+    write_part(tmp_path, 0, 5, 0)
+    write_part(tmp_path, 1, 10, 5)
+    announce(tmp_path, 2, 7)
+    assert patches_before(tmp_path, 3) == 22
 
 
 def test_a_part_that_is_being_written_is_waited_for_if_it_alone_is_missing(tmp_path: Path) -> None:
