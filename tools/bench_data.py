@@ -286,8 +286,8 @@ def memory_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     fresh = {label: found["fresh"] for label, found in figures.items() if "fresh" in found}
     if fresh:
         told = " and ".join(f"{part:.2f} ({label.split(', none')[0]})" for label, part in fresh.items())
-        yield "A virtual machine may give free memory back to its host, and wait for it when it is written to again. Plain"
-        yield f"writes alone of as much, {REST_S:.0f} s after memory was last freed, take of the ingest's time"
+        yield "A virtual machine may give free memory back to its host, and wait for it when it is written to again."
+        yield f"Plain writes alone of as much, {REST_S:.0f} s after memory was last freed, take of the ingest's time"
         yield f"{told}; decoding writes to the same memory again and again.\n"
 
 
