@@ -9,11 +9,11 @@
 torch.Size([2])
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from noiseflow._version import __version__
 from noiseflow.errors import NoiseflowError
+from noiseflow.lazy import on_demand
 
 if TYPE_CHECKING:
     from noiseflow.augment import sample_frame
@@ -53,9 +53,5 @@ _HOME = {
     "write_report": "evaluate",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Torch is loaded with the first name that needs it, so that `noiseflow --help` is quick.
-    if name not in _HOME:
-        raise AttributeError(f"module 'noiseflow' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"noiseflow.{_HOME[name]}"), name)
+# Torch is loaded with the first name that needs it, so that `noiseflow --help` is quick.
+__getattr__ = on_demand(__name__, _HOME)

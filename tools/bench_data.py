@@ -23,6 +23,7 @@ import numpy as np
 
 from noiseflow.patches import PatchStore, StoreWriter
 from noiseflow.patches.executors import processors
+from noiseflow.patches.parts import write_fully
 from noiseflow.patches.schema import LABELS, fields
 from noiseflow.raw.dng import write_dng
 from noiseflow.raw.image import RawImage
@@ -167,11 +168,11 @@ def peak_mb(files: list[Path], store: Path, pairing: str) -> int:
 
 def written_s(path: Path, size: int) -> float:
     """Time that plain writes of so many bytes take, until they are on the disk, s."""
-    block = np.random.default_rng(0).integers(0, 4000, 1 << 21, np.uint16).tobytes()
+    block = np.random.default_rng(0).integers(0, 256, 1 << 22, np.uint8)
     began = time.perf_counter()
     with path.open("wb", buffering=0) as file:
         for start in range(0, size, len(block)):
-            file.write(block[: size - start])
+            write_fully(file, block[: size - start])
         os.fsync(file.fileno())
     spent = time.perf_counter() - began
     path.unlink()

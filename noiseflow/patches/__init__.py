@@ -1,7 +1,8 @@
 """Pairs of noisy and clean patches, and the HDF5 store that holds them."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from noiseflow.lazy import on_demand
 
 if TYPE_CHECKING:
     from noiseflow.patches.dataset import PatchDataset, PatchStream, View
@@ -51,9 +52,5 @@ _HOME = {
     "ingest": "ingestion",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # A worker process of an ingest needs no torch, which takes 200 MB and two seconds.
-    if name not in _HOME:
-        raise AttributeError(f"module 'noiseflow.patches' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"noiseflow.patches.{_HOME[name]}"), name)
+# A worker process of an ingest needs no torch, which takes 200 MB and two seconds.
+__getattr__ = on_demand(__name__, _HOME)

@@ -109,7 +109,9 @@ def _patches(folder: Path, number: int) -> tuple[int, int | None] | None:
     if note is not None:
         return note.patches, note.before
     told = part_file(folder, number, "count")
-    return (int(told.read_bytes()), None) if told.exists() else None
+    # Empty after a crash of the machine, it says nothing.
+    text = told.read_text(encoding="ascii") if told.exists() else ""
+    return (int(text), None) if text.isdecimal() else None
 
 
 def patches_before(folder: Path, number: int, *, patience_s: float = 0.0) -> int | None:

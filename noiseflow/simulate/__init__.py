@@ -1,7 +1,8 @@
 """A camera of known physics that writes real raw files with clean twins."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from noiseflow.lazy import on_demand
 
 if TYPE_CHECKING:
     from noiseflow.simulate.cameras import camera_names, load_camera
@@ -34,9 +35,5 @@ _HOME = {
     "truth_of": "write",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # An ingest only wants to know what the folders of a simulation look like.
-    if name not in _HOME:
-        raise AttributeError(f"module 'noiseflow.simulate' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"noiseflow.simulate.{_HOME[name]}"), name)
+# An ingest only wants to know what the folders of a simulation look like.
+__getattr__ = on_demand(__name__, _HOME)

@@ -9,7 +9,7 @@ import pytest
 from builders import burst_folder
 
 from noiseflow.patches import IngestOptions, PatchStore, ingest, work
-from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, announce, patches_before, store_file
+from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, announce, part_file, patches_before, store_file
 from noiseflow.patches.schema import PARTIAL, fields
 
 SIZE = (256, 192)
@@ -100,6 +100,9 @@ def test_a_part_counts_as_soon_as_it_is_announced(tmp_path: Path) -> None:
     write_part(tmp_path, 1, 10, 5)
     announce(tmp_path, 2, 7)
     assert patches_before(tmp_path, 3) == 22
+    # As a crash of the machine may leave it.
+    part_file(tmp_path, 2, "count").write_bytes(b"")
+    assert patches_before(tmp_path, 3) is None
 
 
 def test_a_part_that_is_being_written_is_waited_for_if_it_alone_is_missing(tmp_path: Path) -> None:

@@ -15,15 +15,23 @@ FRAMES = 5
 
 
 def burst(size: tuple[int, int]) -> Stack:
-    """A ramp under light that drifts, with hot pixels in every part of it."""
+    """A ramp under light that drifts, with hot pixels in every part of it, and light where blocks meet."""
     signal = np.linspace(200, 2500, size[1])[None].repeat(size[0], 0)
     stack = in_memory(scene(shoot([signal + 3 * number for number in range(FRAMES)], 0)))
     for frame in stack.frames:
         # Not beside each other in two planes, as light would be.
         for plane, pixels in enumerate(frame.planes):
             pixels[5::24, 4 + 5 * plane :: 20] = 3500
+        for row in edges(pixels.shape[0])[1:-1]:
+            # Neighbours in the mosaic, one on either side: whoever sees one alone takes it for a hot pixel.
+            frame.planes[0, row - 1, 2] = frame.planes[2, row, 2] = 3500
         frame.levels[:] = frame.planes.mean((1, 2))
     return stack
+
+
+def edges(length: int) -> list[int]:
+    """Of the blocks."""
+    return np.linspace(0, length, length // SIDE + 1).astype(int).tolist()
 
 
 def summed(stack: Stack) -> tuple[list[Strip], Sums, np.ndarray]:
@@ -50,9 +58,8 @@ def test_sums_of_bands_are_those_of_whole_frames(
     np.testing.assert_allclose(np.concatenate([each.mean for each in found], 1), mean, rtol=1e-7)
     steady = planes - (stack.levels - stack.levels.mean(0))[:, :, None, None]
     variance = steady.var(0, ddof=1)
-    down, across = (np.linspace(0, length, length // SIDE + 1).astype(int) for length in (height, width))
-    for row, (top, end) in enumerate(pairwise(down)):
-        for column, (left, right) in enumerate(pairwise(across)):
+    for row, (top, end) in enumerate(pairwise(edges(height))):
+        for column, (left, right) in enumerate(pairwise(edges(width))):
             block = np.s_[..., top:end, left:right]
             np.testing.assert_allclose(sums.signal[:, row, column] + BLACK, mean[block].mean((1, 2)), rtol=1e-6)
             np.testing.assert_allclose(sums.variance[:, row, column], variance[block].mean((1, 2)), rtol=1e-4)
@@ -69,3 +76,23 @@ def test_sums_of_bands_are_those_of_whole_frames(
     np.testing.assert_array_equal(mask, hot)
     assert sums.defects.counts == dict.fromkeys(KINDS, 0) | {"hot": hot.sum()}
     assert {pixel[:3] for pixel in sums.defects.listed} == set(zip(*np.nonzero(hot), strict=True))
+
+
+def test_defects_do_not_depend_on_where_rows_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A neighbour's own neighbours count: light on some of them makes a pixel no defect."""
+    rng = np.random.default_rng(2)
+    stack = in_memory(scene(shoot([np.full((640, 400), 300.0)] * FRAMES, 0)))
+    bright = (rng.uniform(size=(4, *stack.shape)) < 0.05) * rng.uniform(200, 3000, (4, *stack.shape))
+    for frame in stack.frames:
+        frame.planes[:] = frame.planes + bright.astype(np.uint16)
+        frame.levels[:] = frame.planes.mean((1, 2))
+    found = {}
+    for rows in (1, 1000):
+        monkeypatch.setattr("noiseflow.patches.blocks.STRIP", rows)
+        strips_of, sums, mask = summed(stack)
+        found[rows] = len(strips_of), mask, sums.defects.counts
+    assert found[1][0] == 320 // SIDE
+    assert found[1000][0] == 1
+    assert found[1][1].sum() > 100
+    np.testing.assert_array_equal(found[1][1], found[1000][1])
+    assert found[1][2] == found[1000][2]

@@ -40,7 +40,7 @@ def draw(found: Found, what: str, path: Path) -> None:
                 ax.plot(places, rates, color=colour, linestyle=line, marker="o", markersize=3.5, label=name)
         _logarithmic(ax, places)
         ax.set_xlabel(TITLES[axis])
-        ax.set_ylabel("pixels/s, plain layers at the default = 1")
+        ax.set_ylabel("pixels/s (plain layers: 1)")
         ax.grid(alpha=0.3)
     ax = panels.flat[-1]
     for name in SWEPT if found.memory else ():

@@ -110,7 +110,7 @@ def sum_strip(stack: Stack, blocks: Blocks, *, structured: bool) -> Strip:
                 total += np.add.reduce(steps, 0)
                 square += np.einsum("nij,nij->ij", steps, steps)
             place += part is not None
-            # Of whole codes and within a float32, so that this is the mean to the last digit.
+            # Of whole codes: as long as their sum is within a float32 this is the mean to the last digit.
             np.multiply(first, np.float32(count), out=mean[plane, piece])
             mean[plane, piece] += np.rint(total)
             mean[plane, piece] /= np.float32(count)
