@@ -17,7 +17,8 @@ from tools.benching.memory_of import peaks_of
 from tools.benching.of_nflows import NflowsNoiseFlow
 from tools.benching.plain import PlainNoiseFlow
 from tools.benching.subjects import PLAIN, Point, built
-from tools.benching.sweep import TINY, sweep
+from tools.benching.sweep import AIMED, TINY, Found, sweep
+from tools.benching.words import aims
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,15 @@ def test_the_work_of_a_pixel_is_counted_by_hand() -> None:
     # A pixel of four planes: eight times 2·4·9 + 4·4 + 4·4·9 in the net and 4·4 in the mixing.
     assert multiply_adds(model) == 8 * (72 + 16 + 144 + 16) / 4
     assert layers_of(model) == 18
+
+
+def test_an_aim_is_reached_by_the_median_of_the_processes() -> None:
+    kinds = {"training": (6.0, 4.0, 5.5), "sampling": (8.5, 7.5, 7.9)}
+    again = [
+        {what: dict(zip(AIMED, (1.0, 1 / ratios[n], 1.5 / ratios[n]), strict=True)) for what, ratios in kinds.items()}
+        for n in range(3)
+    ]
+    told = aims(Found(TINY, {}, again, {}, {}, [], Machine(1.0, 1.0)))
+    assert "5 × in training: 5.50 × (4.00 to 6.00), reached" in told
+    assert "8 × in sampling: 7.90 × (7.50 to 8.50), not reached" in told
+    assert "it takes 1.5 × in training and 1.5 × in sampling" in told

@@ -6,13 +6,18 @@ from dataclasses import dataclass, replace
 from tools.benching.loading import SIZES, Loading, loading
 from tools.benching.machine import Machine, machine
 from tools.benching.memory_of import peaks_of
-from tools.benching.subjects import DEFAULT, MODELS, Point
+from tools.benching.subjects import DEFAULT, MODELS, PLAIN, Point
 from tools.benching.timing import Times, times_at
+from tools.memory import in_fresh_process
 
-__all__ = ["AXES", "FULL", "SHORT", "SWEPT", "TINY", "Found", "Size", "sweep"]
+__all__ = ["AIMED", "AXES", "FULL", "SHORT", "SWEPT", "TINY", "Found", "Size", "sweep"]
 
 SWEPT = tuple(name for name in MODELS if name != "physics_flow, eager")
 """What is timed everywhere; the slowest only at the default size."""
+
+AIMED = (PLAIN, "noise_flow, kernels", "physics_flow, kernels")
+"""What the aims are about, timed in processes of their own too: how fast plain layers are hangs on the memory that a
+process has been given before."""
 
 AXES = ("batch", "side", "couplings")
 
@@ -32,6 +37,8 @@ class Size:
         Batch and side.
     pixels : int
         In the stores that are read.
+    processes : int
+        In which `AIMED` are timed again.
     """
 
     default: Point
@@ -39,15 +46,18 @@ class Size:
     memory: tuple[int, ...]
     load: tuple[tuple[int, int], ...]
     pixels: int
+    processes: int
 
 
 FULL = Size(
-    DEFAULT, {"batch": (8, 32, 1024), "side": (8, 16, 64), "couplings": (2, 4, 16)}, (8, 138, 1024), SIZES, 2**24
+    DEFAULT, {"batch": (8, 32, 1024), "side": (8, 16, 64), "couplings": (2, 4, 16)}, (8, 138, 1024), SIZES, 2**24, 7
 )
 SHORT = replace(FULL, values={"batch": (8, 512), "side": (16,), "couplings": (4, 16)}, memory=(138,), load=SIZES[:2])
 """Some of the sizes, in a third of the time."""
 
-TINY = Size(Point(4, 8, 2), {"batch": (2,), "side": (4,), "couplings": (4,)}, (2, 4), ((2, 8), (4, 8), (4, 4)), 2**14)
+TINY = Size(
+    Point(4, 8, 2), {"batch": (2,), "side": (4,), "couplings": (4,)}, (2, 4), ((2, 8), (4, 8), (4, 4)), 2**14, 2
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,8 @@ class Found:
     size : Size
     times : dict of Point to Times
         All that were timed with one thread.
+    again : list of Times
+        Of `AIMED` at the default size, each in a fresh process, with one thread.
     two : Times
         At the default size with two threads, by the clock; empty if that was not asked for.
     memory : dict of str to list
@@ -69,6 +81,7 @@ class Found:
 
     size: Size
     times: dict[Point, Times]
+    again: list[Times]
     two: Times
     memory: dict[str, list[dict[str, float]]]
     load: list[Loading]
@@ -93,6 +106,8 @@ def sweep(
     can = machine() if size.pixels == FULL.pixels else machine(size=64, mib=1)
     tell(f"{start}")
     times = {start: times_at(start, MODELS)}
+    tell(f"{size.processes} processes")
+    again = [in_fresh_process(times_at, start, AIMED) for _ in range(size.processes)]
     tell("two threads")
     two = times_at(replace(start, threads=2), MODELS) if second else {}
     for axis in AXES:
@@ -106,4 +121,4 @@ def sweep(
     for name in SWEPT if memory else ():
         tell(f"memory of {name}")
         peaks[name] = peaks_of(name, [replace(start, batch=batch) for batch in size.memory])
-    return Found(size, times, two, peaks, read, can)
+    return Found(size, times, again, two, peaks, read, can)
