@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "noiseflow"
 STREET = (
-    ("errors", "units", "progress", "_version"),
+    ("errors", "units", "progress", "lazy", "_version"),
     ("raw",),
     ("simulate",),
     ("calibrate",),

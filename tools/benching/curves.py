@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tools.benching.subjects import GENERATED, PLAIN
 from tools.benching.sweep import AXES, SWEPT, Found
@@ -40,7 +40,7 @@ def draw(found: Found, what: str, path: Path) -> None:
                 ax.plot(places, rates, color=colour, linestyle=line, marker="o", markersize=3.5, label=name)
         _logarithmic(ax, places)
         ax.set_xlabel(TITLES[axis])
-        ax.set_ylabel("pixels/s (plain layers: 1)")
+        ax.set_ylabel("pixels/s (plain, default size: 1)")
         ax.grid(alpha=0.3)
     ax = panels.flat[-1]
     for name in SWEPT if found.memory else ():
@@ -62,4 +62,6 @@ def _logarithmic(ax: Axes, places: list[int]) -> None:
     ax.set_yscale("log")
     ax.set_xticks(places, [f"{place:,}" for place in places])
     ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
