@@ -15,7 +15,7 @@ import click
 import torch
 
 from noiseflow.augment import AddCameraNoise
-from noiseflow.calibrate.published import shipped_profile
+from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
 from tools.denoising.networks import DnCNN
 

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from noiseflow.calibrate import calibrate
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
 from tools.memory import Peaks, in_fresh_process, watched
 from tools.page import put_table

@@ -22,10 +22,10 @@ import click
 import numpy as np
 
 from noiseflow.patches import PatchStore, StoreWriter
-from noiseflow.patches.executors import processors
-from noiseflow.patches.parts import write_fully
+from noiseflow.patches.assembly.parts import write_fully
+from noiseflow.patches.ingestion.executors import processors
 from noiseflow.patches.schema import LABELS, fields
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
 from tools.page import table
 
@@ -61,9 +61,9 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 
 
 IMPORTS = """
-from noiseflow.patches.executors import one_thread
+from noiseflow.patches.ingestion.executors import one_thread
 one_thread()
-import noiseflow.cli.ingest, noiseflow.patches.ingestion, noiseflow.patches.layout
+import noiseflow.cli.data.ingest, noiseflow.patches.ingestion.ingestion, noiseflow.patches.assembly.hdf5_layout
 """
 START = {"what decoding imports": "import numpy, rawpy", "what an ingest imports": IMPORTS}
 BURST = "sums and defects", "shifts", "drift and motion"

@@ -18,14 +18,14 @@ from scipy.signal import lfilter
 
 from noiseflow.cli.progress import shown
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.clean import CleanSource, clean_patches
-from noiseflow.fit.distill import DistillSettings, distill, divergence
+from noiseflow.fit.clean_sources import CleanSource, clean_patches
+from noiseflow.fit.distillation import DistillSettings, distill, divergence
 from noiseflow.flows import Conditions
 from noiseflow.models import NoiseModel
-from noiseflow.models.residual_flow import ResidualFlow
+from noiseflow.models.flow.residual_flow import ResidualFlow
 from noiseflow.patches import PatchStore, ingest
 from noiseflow.raw import read_raw
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import simulate
 
 LAG, LEAK = 0.4, 0.25

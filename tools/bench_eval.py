@@ -14,11 +14,11 @@ import torch
 
 from noiseflow.evaluate import evaluate
 from noiseflow.fit import spec_for
-from noiseflow.fit.statistics import gather
+from noiseflow.fit.gather_statistics import gather
 from noiseflow.models import build
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
-from noiseflow.patches.store import PatchStore
-from noiseflow.patches.writer import StoreWriter
+from noiseflow.patches.store.store import PatchStore
 from tools.memory import Peaks, in_fresh_process, watched
 from tools.page import put_table
 

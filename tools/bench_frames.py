@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from noiseflow.augment import sample_frame, sample_to_files
 from noiseflow.models import ModelSpec, build, load, save
 from noiseflow.raw import read_raw
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
 from tools.memory import Peaks, in_fresh_process, watched
 from tools.page import put_between, table

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.discretised import codes_of
-from noiseflow.models.discrete import discrete_log_prob
+from noiseflow.fit.discretised_objective import codes_of
+from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
-from noiseflow.models.oracle import oracle_from_truth
+from noiseflow.models.oracle.select import oracle_from_truth
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
-from noiseflow.patches.store import PatchStore
-from noiseflow.patches.writer import StoreWriter
+from noiseflow.patches.store.store import PatchStore
 from noiseflow.simulate import CameraPhysics, IsoPhysics, expose, truth_of
 
 SIZE, ISO, GAIN, BLACK, WHITE = 16, 100.0, 0.1, 64.0, 1023.0

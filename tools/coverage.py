@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from noiseflow.calibrate.burst import burst_noise
 from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.estimators.tukey_lambda import tukey_quantile
 from noiseflow.calibrate.from_frames import calibrate_frames
+from noiseflow.calibrate.measurements.burst import burst_noise
 from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.calibrate.stack import stack_frames
-from noiseflow.calibrate.tukey_lambda import tukey_quantile
 from noiseflow.simulate.physics import tukey_lambda_variance
 from tools.page import put_table
 

@@ -14,12 +14,12 @@ import click
 import torch
 
 from noiseflow.cli.progress import shown
-from noiseflow.evaluate.benchmark_spec import digest
+from noiseflow.core.progress import Progress
+from noiseflow.evaluate.benchmark.spec import digest
 from noiseflow.fit import FitSettings
-from noiseflow.models.files import WEIGHTS
-from noiseflow.patches.digests import file_sha256
-from noiseflow.patches.executors import Pool, executor
-from noiseflow.progress import Progress
+from noiseflow.models.io.run_folder import WEIGHTS
+from noiseflow.patches.checksums import file_sha256
+from noiseflow.patches.ingestion.executors import Pool, executor
 from tools.denoising.page import write_page
 from tools.denoising.sources import CALIBRATED, TRUE, fit_source, is_fitted, run_folder
 from tools.denoising.spec import CameraSpec, Spec, read_spec

@@ -23,9 +23,9 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 from noiseflow.patches.sources import collect
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import read_raw
 from noiseflow.raw.settings import RawSettings

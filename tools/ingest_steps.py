@@ -15,15 +15,15 @@ import numpy as np
 import rawpy
 from numpy.typing import NDArray
 
-from noiseflow.patches.cut import cut
-from noiseflow.patches.digests import file_checksum
-from noiseflow.patches.executors import keep_memory
+from noiseflow.patches.assembly.parts import PartWriter, checksums
+from noiseflow.patches.assembly.scene_files import SceneFiles
+from noiseflow.patches.checksums import file_checksum
+from noiseflow.patches.ingestion.cut import cut
+from noiseflow.patches.ingestion.executors import keep_memory
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, Pair
 from noiseflow.patches.pairings.shift import frame_shifts
 from noiseflow.patches.pairings.sums import Sums, strips, sum_strip
-from noiseflow.patches.parts import PartWriter, checksums
-from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.sources.scene import Scene, file_frame
 from noiseflow.raw.settings import RawSettings
 

@@ -18,7 +18,7 @@ import scipy.io
 
 from noiseflow.patches.sources.sidd_published import published
 from noiseflow.raw.bayer import unpack
-from noiseflow.raw.sidd import SceneName
+from noiseflow.raw.formats.sidd import SceneName
 
 LEVELS = {"S6": (0, 1023), "GP": (64, 1023), "IP": (528, 4095), "N6": (64, 1023), "G4": (64, 1023)}
 """Black and white level of each camera in DN: of the S6 as in its real metadata, of the others made up."""

@@ -11,16 +11,16 @@ import click
 import numpy as np
 import torch
 
-from noiseflow._version import __version__
 from noiseflow.cli.progress import shown
+from noiseflow.core.version import __version__
 from noiseflow.evaluate.baselines import baselines
-from noiseflow.evaluate.benchmark import benchmark
-from noiseflow.evaluate.benchmark_page import markdown
-from noiseflow.evaluate.benchmark_spec import DataSpec, read_spec
+from noiseflow.evaluate.benchmark.page import markdown
+from noiseflow.evaluate.benchmark.run_benchmark import benchmark
+from noiseflow.evaluate.benchmark.spec import DataSpec, read_spec
 from noiseflow.flows import Conditions
 from noiseflow.models import NoiseModel, import_published, load
-from noiseflow.models.nlf import NoiseLevelFunction
-from noiseflow.models.oracle import oracle_log_prob
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
 from noiseflow.patches import PatchStore
 from noiseflow.simulate import load_camera
 from tools.sampled import ROWS, moments, real_rows, simulated_rows

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from noiseflow.flows import Conditions
 from noiseflow.models import NoiseModel
-from noiseflow.models.noise_table import tukey_quantile_of_logit
+from noiseflow.models.oracle.noise_table import tukey_quantile_of_logit
 from noiseflow.patches import PatchStore
-from noiseflow.raw.emva import is_emva, read_emva, read_frame
+from noiseflow.raw.formats.emva import is_emva, read_emva, read_frame
 from noiseflow.simulate import CameraPhysics, load_camera
 
 __all__ = ["ROWS", "moments", "real_rows", "row_ratio", "simulated_rows"]

@@ -19,14 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.evaluate.baselines import baselines
-from noiseflow.evaluate.benchmark import prepare
-from noiseflow.evaluate.benchmark_spec import read_spec
-from noiseflow.evaluate.estimate import LEVEL, bootstrap_ratio
+from noiseflow.evaluate.benchmark.run_benchmark import prepare
+from noiseflow.evaluate.benchmark.spec import read_spec
+from noiseflow.evaluate.statistics.intervals import LEVEL, bootstrap_ratio
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.batches import conditions_of
 from noiseflow.models import NoiseModel
 from noiseflow.patches import PatchStore
-from noiseflow.patches.store import PatchBatch
+from noiseflow.patches.store.store import PatchBatch
 from tools.page import put_table
 
 EMVA = "EMVA 1288 set 001"

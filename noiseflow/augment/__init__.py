@@ -1,15 +1,15 @@
 """Noise where it is used: whole frames in, noisy frames out; batches in training loops."""
 
 from noiseflow.augment.camera_noise import AddCameraNoise, NoisyBatch
-from noiseflow.augment.denoise import denoise_frame
 from noiseflow.augment.distributions import AutoExposure, Choice, LogUniform, Uniform
 from noiseflow.augment.fixed_pattern import FixedPattern, pattern_from_profile
-from noiseflow.augment.frame import NoisyFrame, sample_burst, sample_frame
+from noiseflow.augment.frames.denoising import denoise_frame
+from noiseflow.augment.frames.frame import NoisyFrame, sample_burst, sample_frame
+from noiseflow.augment.frames.preview import develop, write_preview
+from noiseflow.augment.frames.to_files import sample_to_files
+from noiseflow.augment.frames.write import WRITERS, write_frame
 from noiseflow.augment.picture_noise import AddNoiseToPictures
-from noiseflow.augment.preview import develop, write_preview
-from noiseflow.augment.synthesis import Synthesis, synthesize
-from noiseflow.augment.to_files import sample_to_files
-from noiseflow.augment.write import WRITERS, write_frame
+from noiseflow.augment.synthesis.synthesis import Synthesis, synthesize
 
 __all__ = [
     "WRITERS",

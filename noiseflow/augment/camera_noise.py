@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.augment.distributions import AutoExposure, Distribution, LogUniform, distribution
-from noiseflow.augment.mosaic import to_mosaic, to_planes
+from noiseflow.augment.frames.mosaic import to_mosaic, to_planes
 from noiseflow.augment.noise_level import NoiseLevel
-from noiseflow.errors import DataError, ModelError
-from noiseflow.flows import draws
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Keyed, Source, Stream
 from noiseflow.models.model import NoiseModel
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Keyed, Source, Stream
 from noiseflow.raw.bayer import offsets
 
 __all__ = ["AddCameraNoise", "NoisyBatch"]
@@ -221,7 +221,7 @@ class AddCameraNoise(nn.Module):
 
     @torch.no_grad()
     def _add(self, clean: Tensor, source: Source) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, tuple[str, ...]]:
-        u = draws.uniform(clean.new_empty(len(clean), 1, 1, 3), source, Stream.PARAMETERS)[:, 0, 0]
+        u = sampling.uniform(clean.new_empty(len(clean), 1, 1, 3), source, Stream.PARAMETERS)[:, 0, 0]
         picked = [self.choices[min(int(x * len(self.choices)), len(self.choices) - 1)] for x in u[:, 0].tolist()]
         exposure = self.exposure(u[:, 2])
         if isinstance(self.iso, AutoExposure):
@@ -237,7 +237,7 @@ class AddCameraNoise(nn.Module):
             if rows:
                 assert isinstance(model, NoiseModel)
                 cond = Conditions(scaled[rows], iso[rows], [picked[row][1] for row in rows])
-                noise[rows] = model.sample(cond, draws.of_elements(source, rows))
+                noise[rows] = model.sample(cond, sampling.of_elements(source, rows))
                 level[rows] = self._noise_levels[number](cond)
         return self._stored(scaled + noise), scaled, level, iso, exposure, tuple(name for _, name in picked)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["AutoExposure", "Choice", "Distribution", "LogUniform", "Uniform", "distribution"]
 

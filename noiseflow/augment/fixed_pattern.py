@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noiseflow.augment.windows import Window
-from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.errors import DataError
-from noiseflow.flows.draws import Keyed, Stream, normal, row_normal, uniform
+from noiseflow.augment.frames.windows import Window
+from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.core.errors import DataError
+from noiseflow.ops.random.sampling import Keyed, Stream, normal, row_normal, uniform
 
 __all__ = ["FixedPattern", "pattern_from_profile"]
 

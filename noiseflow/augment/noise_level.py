@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Keyed
-from noiseflow.flows.iso import at_iso
+from noiseflow.flows.iso_table import at_iso
 from noiseflow.models.model import NoiseModel
+from noiseflow.ops.random.sampling import Keyed
 
 __all__ = ["NoiseLevel", "noise_profile"]
 

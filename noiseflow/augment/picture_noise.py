@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from noiseflow.augment.camera_noise import AddCameraNoise, NoisyBatch
 from noiseflow.augment.unprocess import DRAWS, draw_development, process, unprocess
-from noiseflow.errors import DataError, ModelError
-from noiseflow.flows import draws
-from noiseflow.flows.draws import Stream
+from noiseflow.core.errors import DataError, ModelError
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Stream
 
 __all__ = ["AddNoiseToPictures"]
 
@@ -88,7 +88,7 @@ class AddNoiseToPictures(nn.Module):
                 "divide integers by their largest"
             )
         source = self.add_noise.source(index, len(batch), generator, epoch)
-        u = draws.uniform(batch.new_empty(len(batch), 1, 1, DRAWS), source, Stream.DEVELOPMENT)[:, 0, 0]
+        u = sampling.uniform(batch.new_empty(len(batch), 1, 1, DRAWS), source, Stream.DEVELOPMENT)[:, 0, 0]
         how = draw_development(u.to(batch).clamp(1e-6, 1 - 1e-6))
         raw: NoisyBatch = self.add_noise(unprocess(batch, how), index, generator=generator, epoch=epoch)
         # The target is exposed as the picture was; what the raw exposure took is given back by the development.

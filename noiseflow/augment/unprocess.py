@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from noiseflow.augment.mosaic import demosaic, to_mosaic
-from noiseflow.errors import DataError
+from noiseflow.augment.frames.mosaic import demosaic, to_mosaic
+from noiseflow.core.errors import DataError
 
 __all__ = ["DRAWS", "Development", "draw_development", "process", "unprocess"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from noiseflow.calibrate.from_frames import calibrate_frames
 from noiseflow.calibrate.from_tables import calibrate_tables
 from noiseflow.calibrate.measured import Calibration
-from noiseflow.calibrate.profile import write_profile
+from noiseflow.calibrate.profiles.profile import write_profile
 from noiseflow.calibrate.sources import read_frames, read_tables
-from noiseflow.errors import DataError
-from noiseflow.progress import Progress, silent
+from noiseflow.core.errors import DataError
+from noiseflow.core.progress import Progress, silent
 
 __all__ = ["calibrate"]
 

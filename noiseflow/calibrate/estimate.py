@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 from scipy.stats import t as student
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["Estimate", "from_error", "quotient", "root", "scaled"]
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from noiseflow._version import __version__
-from noiseflow.calibrate.conversion import gain_notes
 from noiseflow.calibrate.kinds import KINDS
 from noiseflow.calibrate.measured import Calibration, Evidence, Measured, Take
-from noiseflow.calibrate.profile import Profile, Setting
+from noiseflow.calibrate.measurements.conversion import gain_notes
+from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.sources import Frames
+from noiseflow.core.version import __version__
 from noiseflow.raw import plane_names
 
 __all__ = ["calibrate_frames"]

@@ -5,17 +5,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow._version import __version__
-from noiseflow.calibrate.conversion import gain_notes
-from noiseflow.calibrate.curve import Curve, linear_range
 from noiseflow.calibrate.estimate import Estimate, from_error, root
-from noiseflow.calibrate.likelihood import line_gain
+from noiseflow.calibrate.estimators.likelihood import line_gain
 from noiseflow.calibrate.measured import Calibration, Evidence
-from noiseflow.calibrate.photon_transfer import in_electrons
-from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.calibrate.published import told
+from noiseflow.calibrate.measurements.conversion import gain_notes
+from noiseflow.calibrate.measurements.curve import Curve, linear_range
+from noiseflow.calibrate.measurements.photon_transfer import in_electrons
+from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.calibrate.profiles.published import told
 from noiseflow.calibrate.sources import Table
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
+from noiseflow.core.version import __version__
 
 __all__ = ["calibrate_tables"]
 

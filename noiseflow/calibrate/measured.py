@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.banding import Spectrum
-from noiseflow.calibrate.curve import Curve
-from noiseflow.calibrate.dark_current import DarkSeries
 from noiseflow.calibrate.estimate import Estimate
-from noiseflow.calibrate.photon_transfer import PhotonTransfer
-from noiseflow.calibrate.profile import Profile, Setting
+from noiseflow.calibrate.measurements.banding import Spectrum
+from noiseflow.calibrate.measurements.curve import Curve
+from noiseflow.calibrate.measurements.dark_current import DarkSeries
+from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer
+from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.calibrate.stack import Components, Stack, components
 

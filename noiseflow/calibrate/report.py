@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from noiseflow.calibrate.facts import said
-from noiseflow.calibrate.gain_law import law_of
+from noiseflow.calibrate.estimators.tukey_lambda import tukey_quantile
 from noiseflow.calibrate.measured import Calibration, Evidence
-from noiseflow.calibrate.profile import QUANTITIES, Profile, Setting
-from noiseflow.calibrate.tukey_lambda import tukey_quantile
+from noiseflow.calibrate.measurements.gain_law import law_of
+from noiseflow.calibrate.profiles.facts import said
+from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting
 from noiseflow.raw import plane_names
 
 __all__ = ["write_page"]

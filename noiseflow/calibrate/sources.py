@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.calibrate.stack import Stack, StackSums
-from noiseflow.errors import DataError
-from noiseflow.progress import Progress, silent
+from noiseflow.core.errors import DataError
+from noiseflow.core.progress import Progress, silent
 from noiseflow.raw import RawImage, raw_files, read_raw
-from noiseflow.raw.emva import EmvaFolder, is_emva, read_emva, read_frame
+from noiseflow.raw.formats.emva import EmvaFolder, is_emva, read_emva, read_frame
 
 __all__ = ["Frames", "Group", "Table", "read_frames", "read_tables"]
 

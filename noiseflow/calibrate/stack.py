@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.variance import Part, total_of
-from noiseflow.errors import DataError
+from noiseflow.calibrate.estimators.variance import Part, total_of
+from noiseflow.core.errors import DataError
 
 __all__ = ["Components", "Stack", "StackSums", "components", "effective_fraction", "mean_error", "stack_frames"]
 

@@ -6,31 +6,30 @@ from typing import Any
 
 import click
 
-from noiseflow._version import __version__
-from noiseflow.errors import ExtrapolationWarning, NoiseflowError
+from noiseflow.core.errors import ExtrapolationWarning, NoiseflowError
+from noiseflow.core.version import __version__
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = (
-    "demo",
-    "simulate",
-    "ingest",
-    "calibrate",
-    "fit",
-    "distill",
-    "sample",
-    "denoise",
-    "synthesize",
-    "evaluate",
-    "compare",
-    "benchmark",
-    "export",
-    "import",
-    "profiles",
-    "info",
-)
-"""Command names in the order of the work; each is a module of this package with a click
-command of its own name (`import_` for ``import``)."""
+COMMANDS = {
+    "demo": "demo",
+    "simulate": "data.simulate",
+    "ingest": "data.ingest",
+    "calibrate": "data.calibrate",
+    "fit": "models.fit",
+    "distill": "models.distill",
+    "sample": "models.sample",
+    "denoise": "models.denoise",
+    "synthesize": "data.synthesize",
+    "evaluate": "scores.evaluate",
+    "compare": "scores.compare",
+    "benchmark": "scores.benchmark",
+    "export": "models.export",
+    "import": "models.import_",
+    "profiles": "data.profiles",
+    "info": "data.info",
+}
+"""Command → its module in this package, in the order of the work; the click command has the module's last name."""
 
 
 class Commands(click.Group):
@@ -44,8 +43,8 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        name = f"{cmd_name}_" if cmd_name == "import" else cmd_name
-        command: click.Command = getattr(importlib.import_module(f"noiseflow.cli.{name}"), name)
+        module = importlib.import_module(f"noiseflow.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, COMMANDS[cmd_name].rpartition(".")[2])
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

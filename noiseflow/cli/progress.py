@@ -8,7 +8,7 @@ from functools import cache
 
 import click
 
-from noiseflow.progress import Progress
+from noiseflow.core.progress import Progress
 
 __all__ = ["shown"]
 

@@ -1,1 +1,1 @@
-"""."""
+"""What every room uses: errors, units, progress, the version."""

@@ -1,8 +1,8 @@
 """Score noise models: likelihood, divergence, mean and variance, structure; and the report."""
 
-from noiseflow.evaluate.evaluation import evaluate
-from noiseflow.evaluate.metrics import METRICS
-from noiseflow.evaluate.report import write_report
-from noiseflow.evaluate.result import Data, Evaluation
+from noiseflow.evaluate.evaluate_models import evaluate
+from noiseflow.evaluate.metrics.registry import METRICS
+from noiseflow.evaluate.report.evaluation_result import Data, Evaluation
+from noiseflow.evaluate.report.report import write_report
 
 __all__ = ["METRICS", "Data", "Evaluation", "evaluate", "write_report"]

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from noiseflow.errors import ModelError
-from noiseflow.fit.fit import spec_for
-from noiseflow.fit.statistics import gather
+from noiseflow.core.errors import ModelError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.fit.fit_model import spec_for
+from noiseflow.fit.gather_statistics import gather
 from noiseflow.models import NoiseModel, build, load
-from noiseflow.models.truth import oracle_from_truth
-from noiseflow.patches.store import PatchStore
-from noiseflow.progress import Progress, silent
+from noiseflow.models.oracle.select import oracle_from_truth
+from noiseflow.patches.store.store import PatchStore
 
 __all__ = ["BASELINES", "baselines", "load_runs", "oracle_of"]
 

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.errors import DataError
-from noiseflow.patches.store import PatchBatch, PatchStore
-from noiseflow.progress import Progress
+from noiseflow.core.errors import DataError
+from noiseflow.core.progress import Progress
+from noiseflow.patches.store.store import PatchBatch, PatchStore
 from noiseflow.raw.bayer import plane_names
 
 __all__ = [

@@ -10,19 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.errors import DataError, ModelError
-from noiseflow.evaluate.density import codes_kind_of, kind_of, refusal
+from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.evaluate.data_summary import survey
 from noiseflow.evaluate.examples import Example, choose, crop, preview
+from noiseflow.evaluate.likelihood_kind import codes_kind_of, kind_of, refusal
 from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup
-from noiseflow.evaluate.metrics import LEGACY, METRICS
-from noiseflow.evaluate.result import Data, Evaluation
+from noiseflow.evaluate.metrics.registry import LEGACY, METRICS
+from noiseflow.evaluate.presentation.formatting import count, percent
+from noiseflow.evaluate.report.evaluation_result import Data, Evaluation
 from noiseflow.evaluate.scoring import as_wanted, score_batch
-from noiseflow.evaluate.survey import survey
-from noiseflow.evaluate.words import count, percent
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store import PatchStore
-from noiseflow.progress import Progress, silent
+from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import plane_names
 
 __all__ = ["evaluate"]

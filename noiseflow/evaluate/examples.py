@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.evaluate.drawing import Plate, canvas, plate
+from noiseflow.evaluate.data_summary import Survey
 from noiseflow.evaluate.metric import DATA, ScoredBatch
-from noiseflow.evaluate.survey import Survey
-from noiseflow.evaluate.words import cell_name
+from noiseflow.evaluate.presentation.figures import Plate, canvas, plate
+from noiseflow.evaluate.presentation.formatting import cell_name
 
 __all__ = ["Example", "choose", "crop", "draw", "preview"]
 

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.codes_model import CodesModel
-from noiseflow.models.discrete import discrete_log_prob
-from noiseflow.models.levels import Levels
-from noiseflow.models.line_oracle import LineOracle
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
+from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.model import NoiseModel
+from noiseflow.models.oracle.row_noise import LineOracle
 
 __all__ = ["KINDS", "CodesNll", "Kind", "codes_kind_of", "codes_nll", "kind_of", "log_density", "refusal"]
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.density import CodesNll, Kind
-from noiseflow.evaluate.drawing import Pen, Plate
-from noiseflow.evaluate.estimate import Estimate
-from noiseflow.evaluate.survey import Survey
+from noiseflow.evaluate.data_summary import Survey
+from noiseflow.evaluate.likelihood_kind import CodesNll, Kind
+from noiseflow.evaluate.presentation.figures import Pen, Plate
+from noiseflow.evaluate.statistics.intervals import Estimate
 
 __all__ = [
     "DATA",
@@ -51,7 +51,7 @@ class Setup:
         The first is under test.
     seed : int
     densities : mapping of str to str
-        What kind of density each model's likelihood is: see `noiseflow.evaluate.density`.
+        What kind of density each model's likelihood is: see `noiseflow.evaluate.likelihood_kind`.
     codes : mapping of str to str
         What kind of likelihood of the integers each of these models gives.
     without_density : mapping of str to str

@@ -8,15 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.errors import ModelError
-from noiseflow.evaluate.density import codes_nll, log_density
+from noiseflow.core.errors import ModelError
+from noiseflow.evaluate.data_summary import scale_dn, signal_dn
+from noiseflow.evaluate.likelihood_kind import codes_nll, log_density
 from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup, seed_for
-from noiseflow.evaluate.survey import scale_dn, signal_dn
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.dequantise import Dequantiser
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.integers.dequantise import Dequantiser
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store import PatchBatch, PatchStore
+from noiseflow.patches.store.store import PatchBatch, PatchStore
 
 __all__ = ["as_wanted", "score_batch"]
 

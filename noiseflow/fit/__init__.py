@@ -1,8 +1,8 @@
 """Fitting by maximum likelihood."""
 
-from noiseflow.fit.fit import FitResult, FitSettings, fit, spec_for
-from noiseflow.fit.pairs import NOISY_PAIR, PairResult, PairSettings, fit_pairs
-from noiseflow.fit.statistics import gather
+from noiseflow.fit.fit_model import FitResult, FitSettings, fit, spec_for
+from noiseflow.fit.gather_statistics import gather
+from noiseflow.fit.noisy_pairs.pairs import NOISY_PAIR, PairResult, PairSettings, fit_pairs
 
 __all__ = [
     "NOISY_PAIR",

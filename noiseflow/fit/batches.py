@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.fit.objective import Place
+from noiseflow.fit.training.objective import Place
 from noiseflow.flows.conditions import Conditions
-from noiseflow.patches.drawing import epoch_order
-from noiseflow.patches.mix import Patches
-from noiseflow.patches.store import PatchBatch
+from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.sampling_order import epoch_order
+from noiseflow.patches.store.store import PatchBatch
 
 __all__ = ["PatchBatches", "conditions_of"]
 

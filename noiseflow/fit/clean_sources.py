@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.store import PatchStore
+from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import pack
 from noiseflow.raw.reading import is_raw, read_raw
 from noiseflow.simulate.scenes import render, scene_names

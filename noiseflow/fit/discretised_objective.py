@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.fit.batches import conditions_of
-from noiseflow.fit.objective import Place
-from noiseflow.fit.objectives import LikelihoodObjective
+from noiseflow.fit.likelihood_objective import LikelihoodObjective
+from noiseflow.fit.training.objective import Place
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.discrete import discrete_log_prob
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store import PatchBatch
+from noiseflow.patches.store.store import PatchBatch
 
 __all__ = ["DiscretisedObjective", "codes_of"]
 

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noiseflow._version import __version__
-from noiseflow.errors import DataError, ModelError
-from noiseflow.fit.clean import CleanSource
-from noiseflow.fit.objective import Length, Place
-from noiseflow.fit.settings import TrainSettings
-from noiseflow.fit.sitting import Sitting, begun
+from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.core.version import __version__
+from noiseflow.fit.clean_sources import CleanSource
+from noiseflow.fit.training.objective import Length, Place
+from noiseflow.fit.training.session import Sitting, begun
+from noiseflow.fit.training.settings import TrainSettings
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.shot_read import ShotReadScale
-from noiseflow.models.files import save, write_text
+from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.io.run_folder import save, write_text
 from noiseflow.models.model import NoiseModel, build
-from noiseflow.models.residual_flow import ResidualFlow
 from noiseflow.models.spec import ModelSpec
-from noiseflow.progress import Progress, silent
 
 __all__ = ["DistillResult", "DistillSettings", "distill", "divergence", "sampling_seconds"]
 
@@ -125,7 +125,7 @@ def distill(
     teacher : NoiseModel
         With a density in one pass and a shot-and-read head: ``maf``, or another flow behind one.
     train : CleanSource
-        Clean signals, ISOs and cameras: see `noiseflow.fit.clean`.
+        Clean signals, ISOs and cameras: see `noiseflow.fit.clean_sources`.
     out : path
         Run folder, which `noiseflow.load` takes.
     settings : DistillSettings, optional

@@ -12,24 +12,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow._version import __version__
-from noiseflow.fit.bands import bands_of, whole_bands
+from noiseflow.core.progress import Progress, silent
+from noiseflow.core.version import __version__
 from noiseflow.fit.batches import PatchBatches, conditions_of
-from noiseflow.fit.discretised import DiscretisedObjective, codes_of
+from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
+from noiseflow.fit.gather_statistics import gather
 from noiseflow.fit.held_out import train_and_held_out
-from noiseflow.fit.history import write_history
-from noiseflow.fit.objective import Length
-from noiseflow.fit.objectives import LikelihoodObjective
-from noiseflow.fit.settings import FitSettings
-from noiseflow.fit.sitting import Sitting, begun
-from noiseflow.fit.state import TrainState
-from noiseflow.fit.statistics import gather
-from noiseflow.models.files import save, write_text
+from noiseflow.fit.likelihood_objective import LikelihoodObjective
+from noiseflow.fit.row_bands import bands_of, whole_bands
+from noiseflow.fit.training.history import write_history
+from noiseflow.fit.training.objective import Length
+from noiseflow.fit.training.session import Sitting, begun
+from noiseflow.fit.training.settings import FitSettings
+from noiseflow.fit.training.state import TrainState
+from noiseflow.models.io.run_folder import save, write_text
 from noiseflow.models.model import NoiseModel, build
+from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.models.statistics import NoiseStatistics
-from noiseflow.patches.mix import Patches
-from noiseflow.progress import Progress, silent
+from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
 
@@ -87,8 +87,8 @@ def fit(
     """Fit a model by maximum likelihood and write its run folder.
 
     The model starts from the training data's statistics (`NoiseModel.start_from`); one that
-    has its maximum in closed form is done then.  Others go on by the engine (`noiseflow.fit.engine`) on the NLL
-    of shuffled patches; the weights with the lowest held-out NLL are kept, the start's too.
+    has its maximum in closed form is done then.  Others go on by the engine (`noiseflow.fit.training.engine`) on the
+    NLL of shuffled patches; the weights with the lowest held-out NLL are kept, the start's too.
 
     Parameters
     ----------

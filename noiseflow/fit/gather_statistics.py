@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.models.statistics import NoiseStatistics, signal_bins
-from noiseflow.patches.mix import Patches
-from noiseflow.progress import Progress, silent
+from noiseflow.core.progress import Progress, silent
+from noiseflow.models.noise_statistics import NoiseStatistics, signal_bins
+from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["BINS", "Values", "gather", "summed"]
 

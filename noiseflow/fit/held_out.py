@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.patches.mix import Patches
 from noiseflow.patches.schema import SPLITS
+from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["train_and_held_out"]
 

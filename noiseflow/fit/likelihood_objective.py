@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noiseflow.fit.batches import PatchBatches, conditions_of
-from noiseflow.fit.objective import Place
+from noiseflow.fit.training.objective import Place
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.mix import Patches
+from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["LikelihoodObjective", "mean_nll"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.patches.mix import Patches
+from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["bands_of", "whole_bands"]
 

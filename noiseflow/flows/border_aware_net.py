@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from noiseflow.flows.mixing import mix_planes
+from noiseflow.ops.channel_mixing import mix_planes
 
 __all__ = ["BorderAwareNet"]
 

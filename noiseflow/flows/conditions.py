@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from noiseflow.errors import DataError, ModelError
-from noiseflow.flows.light import Light
+from noiseflow.core.errors import DataError, ModelError
+from noiseflow.flows.signal_model import Light
 
 __all__ = ["Conditions", "all_finite"]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Source
-from noiseflow.flows.runs import run, run_back
+from noiseflow.flows.fusion import run, run_back
 from noiseflow.flows.transform import Transform, sum_per_sample
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Source
 
 __all__ = ["Flow", "StandardNormal", "back_through"]
 
@@ -38,7 +38,7 @@ class StandardNormal(nn.Module):
 
     def sample(self, like: Tensor, generator: Source = None) -> Tensor:
         """A draw with the shape, dtype and device of `like`."""
-        return draws.normal(like, generator)
+        return sampling.normal(like, generator)
 
 
 class Flow(nn.Module):

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from noiseflow.flows.border_evaluation import evaluate, evaluation_kernels
+from noiseflow.flows.camera.gain import Gain
+from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.conv1x1 import InvertibleConv1x1, mixing_matrices
-from noiseflow.flows.coupling import AffineCoupling
-from noiseflow.flows.gain import Gain
-from noiseflow.flows.light import Light
-from noiseflow.flows.mixing import mix_planes, mixing_kernels
-from noiseflow.flows.native import Kernels
-from noiseflow.flows.signal_dependent import SignalDependentScale
+from noiseflow.flows.coupling.affine import AffineCoupling
+from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1, mixing_matrices
+from noiseflow.flows.signal_model import Light
 from noiseflow.flows.transform import Transform
+from noiseflow.ops.channel_mixing import mix_planes, mixing_kernels
+from noiseflow.ops.coupling_chain import evaluate, evaluation_kernels
+from noiseflow.ops.native import Kernels
 
 __all__ = ["run", "run_back"]
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditioning import soft_clamp
+from noiseflow.flows.nets.conditional_net import soft_clamp
 
 __all__ = ["identity_knots", "knots_from", "odd_knots_from", "rational_quadratic", "rational_quadratic_inverse"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from noiseflow.flows.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.native import Kernels, contiguous, kernels_for
 
 if TYPE_CHECKING:
     from noiseflow.flows.conditions import Conditions

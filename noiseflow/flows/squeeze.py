@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.transform import Transform

@@ -1,13 +1,15 @@
 """Noise models: a condition in, a distribution of noise out."""
 
-from noiseflow.models import dark_frame, gaussian, glow, iaf, maf, nlf, noise_flow, physics_flow, realnvp
+from noiseflow.models.closed_form import gaussian, nlf
 from noiseflow.models.denoiser import Denoiser, load_denoiser
-from noiseflow.models.files import load, save
+from noiseflow.models.flow import glow, iaf, maf, noise_flow, physics_flow, realnvp
+from noiseflow.models.io.published_weights import import_published
+from noiseflow.models.io.run_folder import load, save
 from noiseflow.models.model import MODELS, NoiseModel, build, register
-from noiseflow.models.physics import from_profile, spec_from_profile
-from noiseflow.models.published import import_published
+from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.models.physics import dark_frame
+from noiseflow.models.physics.profile_models import from_profile, spec_from_profile
 from noiseflow.models.spec import ModelSpec
-from noiseflow.models.statistics import NoiseStatistics
 
 __all__ = [
     "MODELS",

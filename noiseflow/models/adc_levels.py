@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["Cells", "Levels"]
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noiseflow.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.files import write_text
-from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.io.run_folder import write_text
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["DENOISER", "Denoiser", "DenoiserSpec", "load_denoiser", "local_mean", "save_denoiser"]

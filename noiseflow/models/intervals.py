@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from noiseflow.models.levels import Cells
+from noiseflow.models.adc_levels import Cells
 
 __all__ = ["log_cells", "log_normal_interval"]
 

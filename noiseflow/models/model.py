@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from noiseflow.errors import DataError, ExtrapolationWarning, ModelError
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
 from noiseflow.flows.conditions import Conditions, all_finite
-from noiseflow.flows.draws import Source
+from noiseflow.models.adc_levels import Levels
 from noiseflow.models.intervals import log_cells
-from noiseflow.models.levels import Levels
+from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.models.statistics import NoiseStatistics
+from noiseflow.ops.random.sampling import Source
 
 __all__ = ["MODELS", "NoiseModel", "build", "register"]
 
@@ -157,7 +157,7 @@ class NoiseModel(nn.Module, ABC):
         """Exact log-probability of each integer code, nats, float64; None where it has no closed form.
 
         Here by the distribution function of an `elementwise` model at the ends of each code's
-        interval.  `noiseflow.models.discrete.discrete_log_prob` gives a bound where this is None.
+        interval.  `noiseflow.models.integers.discrete_log_prob.discrete_log_prob` gives a bound where this is None.
 
         Parameters
         ----------

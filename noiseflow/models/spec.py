@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
+from noiseflow.core.units import NLL_UNIT
 from noiseflow.raw.bayer import plane_names
-from noiseflow.units import NLL_UNIT
 
 __all__ = ["ModelSpec"]
 

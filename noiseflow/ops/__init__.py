@@ -1,1 +1,1 @@
-"""."""
+"""Operations with kernels in C++, and random numbers."""

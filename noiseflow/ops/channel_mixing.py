@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.flows.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.native import Kernels, contiguous, kernels_for
 
 __all__ = ["mix_planes", "mixing_kernels"]
 

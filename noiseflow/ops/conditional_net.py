@@ -1,11 +1,11 @@
-"""The hidden layers of `ConditionalNet` as kernels in C++; see ``kernels/hidden.cpp``."""
+"""The hidden layers of `ConditionalNet` as kernels in C++; see ``csrc/hidden.cpp``."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from noiseflow.flows.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.native import Kernels, contiguous, kernels_for
 
 __all__ = ["hidden_kernels", "hidden_layers"]
 

@@ -1,4 +1,4 @@
-"""Published couplings with running statistics, and mixings between them, in one pass; see ``kernels/chain.cpp``."""
+"""Published couplings with running statistics, and mixings between them, in one pass; see ``csrc/chain.cpp``."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
@@ -6,9 +6,9 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.border_net import BorderAwareNet
-from noiseflow.flows.light import Light
-from noiseflow.flows.native import Kernels, contiguous, kernels_for
+from noiseflow.flows.border_aware_net import BorderAwareNet
+from noiseflow.flows.signal_model import Light
+from noiseflow.ops.native import Kernels, contiguous, kernels_for
 
 __all__ = ["evaluate", "evaluation_kernels", "fits", "sizes_of"]
 

@@ -1,13 +1,13 @@
-"""The published coupling as kernels in C++: values, log-dets and gradients; see ``kernels/coupling.cpp``."""
+"""The published coupling as kernels in C++: values, log-dets and gradients; see ``csrc/coupling.cpp``."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.border_evaluation import evaluate, evaluation_kernels, fits, sizes_of
-from noiseflow.flows.border_net import BorderAwareNet
-from noiseflow.flows.native import Kernels, contiguous, kernels_for
+from noiseflow.flows.border_aware_net import BorderAwareNet
+from noiseflow.ops.coupling_chain import evaluate, evaluation_kernels, fits, sizes_of
+from noiseflow.ops.native import Kernels, contiguous, kernels_for
 
 __all__ = ["coupled", "uncoupled"]
 

@@ -1,12 +1,12 @@
-"""`ShotReadScale`, and `LineNoise` counted in read-noise variances, as kernels in C++; see ``kernels/lines.cpp``."""
+"""`ShotReadScale`, and `LineNoise` counted in read-noise variances, as kernels in C++; see ``csrc/lines.cpp``."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from noiseflow.flows.light import Light
-from noiseflow.flows.native import Kernels, contiguous
+from noiseflow.flows.signal_model import Light
+from noiseflow.ops.native import Kernels, contiguous
 
 __all__ = ["line_sums", "scaled", "unscaled", "whitened", "with_offsets"]
 

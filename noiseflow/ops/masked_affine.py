@@ -1,11 +1,11 @@
-"""The values of `MaskedAffineCoupling` as kernels in C++; see ``kernels/affine.cpp``."""
+"""The values of `MaskedAffineCoupling` as kernels in C++; see ``csrc/affine.cpp``."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.native import Kernels, contiguous, kernels_for
 
 __all__ = ["affine_kernels", "coupled_by", "uncoupled_by"]
 

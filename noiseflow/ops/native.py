@@ -1,6 +1,6 @@
 """Kernels in C++ for the layers that a CPU spends its time on, built on the machine where they run.
 
-A source in ``noiseflow/flows/kernels`` is compiled in a few seconds at its first use, for the
+A source in ``noiseflow/ops/csrc`` is compiled in a few seconds at its first use, for the
 processor at hand and for the number of planes, and kept in the user's cache folder.  Without a
 compiler, for other devices and dtypes, under autocast and while a graph is traced, layers take
 PyTorch's own operations.
@@ -26,7 +26,7 @@ from torch import Tensor
 
 __all__ = ["Kernels", "can_compile", "compiled", "contiguous", "kernels_for"]
 
-SOURCES = Path(__file__).parent / "kernels"
+SOURCES = Path(__file__).parent / "csrc"
 
 FLAGS: tuple[str, ...] = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math")
 if platform.machine() == "x86_64":
@@ -85,7 +85,7 @@ def kernels_for(source: str, x: Tensor, **defines: int) -> Kernels | None:
     Parameters
     ----------
     source : str
-        Name of a file in ``noiseflow/flows/kernels``, without its ending.
+        Name of a file in ``noiseflow/ops/csrc``, without its ending.
     x : Tensor
     **defines : int
         Macros that make them for so many planes.

@@ -1,4 +1,4 @@
-"""The spline of `PixelSpline` as kernels in C++, which never write its knots to memory; see ``kernels/spline.cpp``."""
+"""The spline of `PixelSpline` as kernels in C++, which never write its knots to memory; see ``csrc/spline.cpp``."""
 
 from functools import cache
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.native import Kernels, contiguous, kernels_for
 from noiseflow.flows.rational_quadratic import LOGIT_BOUND, SLOPE_BOUND
+from noiseflow.ops.native import Kernels, contiguous, kernels_for
 
 __all__ = ["bent", "spline_kernels", "unbent"]
 
 REACH, ODD, EVEN = 8.5, 7, 6
-"""As ``kernels/spline.cpp`` has them."""
+"""As ``csrc/spline.cpp`` has them."""
 
 
 def spline_kernels(last: nn.Conv2d, x: Tensor, bins: int, *, odd: bool) -> Kernels | None:

@@ -1,4 +1,4 @@
-"""`SinhArcsinh` and `CubicTails` in the light of a camera as kernels in C++; see ``kernels/shape.cpp``."""
+"""`SinhArcsinh` and `CubicTails` in the light of a camera as kernels in C++; see ``csrc/shape.cpp``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.flows.light import Light
-from noiseflow.flows.native import Kernels, contiguous
+from noiseflow.flows.signal_model import Light
+from noiseflow.ops.native import Kernels, contiguous
 
 __all__ = ["latent_of", "value_of"]
 

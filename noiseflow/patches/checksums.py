@@ -6,7 +6,7 @@ from typing import Protocol
 
 from blake3 import blake3
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 
 __all__ = ["file_checksum", "file_sha256"]
 

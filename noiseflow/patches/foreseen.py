@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from noiseflow.patches.cut import Grid, corners_of
+from noiseflow.patches.ingestion.cut import Grid, corners_of
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import Pair
 

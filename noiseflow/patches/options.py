@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["IngestOptions", "IngestResult"]

@@ -26,7 +26,7 @@ and the columns ``mean``, ``own``, ``gain``, ``offset`` in the table.  The clean
     m = mean[table["mean"][i]]
     clean = offset + gain * (m + own * (m - noisy[i]))
 
-with `offset` and `gain` by plane: `noiseflow.patches.shared.mean_of_others`.
+with `offset` and `gain` by plane: `noiseflow.patches.shared_mean.mean_of_others`.
 
 ``noisy`` and ``clean`` are contiguous and not compressed: HDF5 says where they begin, and
 patches are then read straight from the page cache.  ``table["crc32"]`` stands in for the

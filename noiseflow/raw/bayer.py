@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 
 __all__ = ["BAYER_PHASES", "LAYOUTS", "MONO", "offsets", "one_plane", "pack", "plane_names", "shifted", "unpack"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from noiseflow.errors import NoiseflowError, RawError
+from noiseflow.core.errors import NoiseflowError, RawError
 
 __all__ = ["decoding"]
 

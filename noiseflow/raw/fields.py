@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 
 __all__ = ["FIELDS", "said_by"]
 

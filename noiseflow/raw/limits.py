@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 
 __all__ = ["MAX_PIXELS", "check_size"]
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from noiseflow.errors import RawError
-from noiseflow.raw import fits, hdf5, headerless, libraw, numpy_arrays, png, sidd, tiff
+from noiseflow.core.errors import RawError
+from noiseflow.raw.formats import fits, hdf5, headerless, libraw, numpy_arrays, png, sidd, tiff
+from noiseflow.raw.formats.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings, settings_for
-from noiseflow.raw.tiff_pages import is_dng
 
 __all__ = ["READERS", "Reader", "is_raw", "raw_files", "read_raw", "reader_of"]
 

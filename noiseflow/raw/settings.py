@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets, shifted
 from noiseflow.raw.image import RawImage
 

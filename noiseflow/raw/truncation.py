@@ -4,9 +4,9 @@ from pathlib import Path
 
 import tifffile
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
-from noiseflow.raw.tiff_pages import all_pages
+from noiseflow.raw.formats.tiff_pages import all_pages
 
 __all__ = ["refuse_truncated"]
 

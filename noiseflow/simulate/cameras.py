@@ -5,7 +5,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.simulate.physics import CameraPhysics, IsoPhysics
 
 __all__ = ["camera_names", "load_camera"]

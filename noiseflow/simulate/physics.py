@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 
 __all__ = ["CameraPhysics", "IsoPhysics", "expose", "tukey_lambda", "tukey_lambda_variance"]
 

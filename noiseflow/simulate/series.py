@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseflow.errors import RawError
-from noiseflow.progress import Progress, silent
+from noiseflow.core.errors import RawError
+from noiseflow.core.progress import Progress, silent
 from noiseflow.raw.bayer import pack, unpack
-from noiseflow.raw.dng import SMALLEST, write_dng
+from noiseflow.raw.formats.dng import SMALLEST, write_dng
 from noiseflow.simulate.cameras import load_camera
 from noiseflow.simulate.physics import expose
 from noiseflow.simulate.scenes import render, scene_names

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow._version import __version__
-from noiseflow.errors import RawError
-from noiseflow.progress import Progress, silent
+from noiseflow.core.errors import RawError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.core.version import __version__
 from noiseflow.raw.bayer import pack, unpack
-from noiseflow.raw.dng import SMALLEST, write_dng
+from noiseflow.raw.formats.dng import SMALLEST, write_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.simulate.cameras import load_camera
 from noiseflow.simulate.manifest import MANIFEST

@@ -1,1 +1,1 @@
-"""."""
+"""What spans all rooms: the demo and `describe`."""

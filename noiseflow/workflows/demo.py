@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noiseflow.augment import sample_frame, write_frame
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
+from noiseflow.core.progress import Progress, silent
 from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.baselines import baselines
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.progress import Progress, silent
 from noiseflow.raw import read_raw
 from noiseflow.simulate import simulate
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 from noiseflow.models.denoiser import DENOISER, load_denoiser
-from noiseflow.models.files import SPEC, load
+from noiseflow.models.io.run_folder import SPEC, load
 from noiseflow.patches.schema import PARTIAL, SPLITS
 from noiseflow.patches.sources import SOURCES, collect
-from noiseflow.patches.store import PatchStore
+from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.reading import is_raw, read_raw
 from noiseflow.raw.settings import RawSettings
 

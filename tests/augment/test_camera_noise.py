@@ -9,8 +9,8 @@ from model_table import CAMERAS, ISOS, generator, spec_of
 from torch.utils.data import DataLoader, Dataset
 
 from noiseflow.augment import AddCameraNoise, AutoExposure, Choice, LogUniform, NoisyBatch, Uniform
-from noiseflow.calibrate.published import shipped_names, shipped_profile
-from noiseflow.errors import DataError, ExtrapolationWarning, ModelError
+from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
 from noiseflow.models import NoiseModel, build, from_profile
 
 SIZE = (4, 4, 12, 10)

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 from noiseflow.augment import denoise_frame
 from noiseflow.cli import main
-from noiseflow.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, save_denoiser
 from noiseflow.raw import read_raw
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def denoiser() -> Denoiser:
 def test_strips_are_the_whole(denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch) -> None:
     noisy = frame(noisy_mosaic(np.full((91, 40), 300.0), np.random.default_rng(0)))
     whole = denoise_frame(denoiser, noisy).signal
-    monkeypatch.setattr("noiseflow.augment.denoise.STRIP", 7)
+    monkeypatch.setattr("noiseflow.augment.frames.denoising.STRIP", 7)
     np.testing.assert_allclose(denoise_frame(denoiser, noisy).signal, whole, atol=1e-6)
     assert not np.allclose(whole, noisy.normalised("bayer"))
 

@@ -10,10 +10,10 @@ from builders import BLACK, WHITE, frame
 from model_table import CAMERAS, spec_of
 
 from noiseflow.augment import FixedPattern, pattern_from_profile, sample_burst, sample_frame
-from noiseflow.augment.windows import Window
+from noiseflow.augment.frames.windows import Window
 from noiseflow.calibrate.estimate import Estimate
-from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.errors import DataError
+from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.core.errors import DataError
 from noiseflow.models import build
 
 PATTERN = FixedPattern(

@@ -12,8 +12,8 @@ import torch
 from builders import BLACK, WHITE, frame
 
 from noiseflow.augment import WRITERS, develop, sample_frame, sample_to_files, write_frame, write_preview
-from noiseflow.calibrate.published import shipped_profile
-from noiseflow.errors import DataError, ModelError
+from noiseflow.calibrate.profiles.published import shipped_profile
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
 from noiseflow.raw import RawImage, read_raw, unpack
@@ -199,7 +199,7 @@ import numpy as np
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from builders import frame
 from noiseflow.augment import WRITERS, NoisyFrame, write_frame, write_preview
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 rng = np.random.default_rng(0)

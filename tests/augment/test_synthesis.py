@@ -16,13 +16,13 @@ from builders import frame
 from click.testing import CliRunner, Result
 
 from noiseflow.augment import LogUniform, synthesize
-from noiseflow.augment.pairs import make_pair
+from noiseflow.augment.synthesis.pairs import make_pair
 from noiseflow.cli import main
-from noiseflow.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, RawError
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, RawError
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw import read_raw
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 
 OTHERS = ("a", "b/c", "b/d")
 
@@ -111,7 +111,7 @@ def test_processes_cluster_and_a_kill_make_the_same_bytes(tmp_path: Path, clean:
     synthesize(clean, tmp_path / "two", [run], jobs=2, **settings)
     assert contents(tmp_path / "two") == whole
     code = (
-        "import sys, noiseflow.augment.synthesis as s, noiseflow.augment.pairs as p, time\n"
+        "import sys, noiseflow.augment.synthesis.synthesis as s, noiseflow.augment.synthesis.pairs as p, time\n"
         "def slow(*a):\n    time.sleep(0.05)\n    return p.make_pair(*a)\n"
         "s.make_pair = slow\n"
         f"s.synthesize(sys.argv[1], sys.argv[2], [sys.argv[3]], jobs=1, **{settings!r})"
@@ -163,7 +163,7 @@ def test_a_clean_file_that_changed_or_went_is_made_anew_or_left_out(
         made.append(arguments)
         return make_pair(*arguments)
 
-    monkeypatch.setattr("noiseflow.augment.synthesis.make_pair", breaks)
+    monkeypatch.setattr("noiseflow.augment.synthesis.synthesis.make_pair", breaks)
     with pytest.raises(RawError, match=r"c\.dng: broken; what is done is kept in set\.partial"):
         synthesize(clean, out, [run], per_image=2, jobs=1)
     monkeypatch.undo()
@@ -180,7 +180,7 @@ def test_a_clean_file_that_changed_or_went_is_made_anew_or_left_out(
 FILLED = """
 import resource, sys
 from noiseflow.augment import synthesize
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]),) * 2)
 try:
     synthesize(sys.argv[1], sys.argv[2], [sys.argv[3]], kind=sys.argv[4], jobs=1)
@@ -318,7 +318,7 @@ def test_two_files_of_one_name_and_no_run(tmp_path: Path, clean: Path, run: Path
 def test_a_process_that_is_killed_is_told(
     tmp_path: Path, clean: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noiseflow.augment.synthesis.make_pair", die)
+    monkeypatch.setattr("noiseflow.augment.synthesis.synthesis.make_pair", die)
     with pytest.raises(NoiseflowError, match=r"a process was killed.*kept in set\.partial"):
         synthesize(clean, tmp_path / "set", [run], jobs=2)
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from model_table import CAMERAS, ISOS, TRAINED, known, randomised_model, spec_of
 from torch import Tensor
 
-from noiseflow.augment import tiles
-from noiseflow.augment.tiles import FrameNoise
-from noiseflow.augment.windows import Window
-from noiseflow.calibrate.published import shipped_profile
+from noiseflow.augment.frames import tiles
+from noiseflow.augment.frames.tiles import FrameNoise
+from noiseflow.augment.frames.windows import Window
+from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Keyed
 from noiseflow.models import MODELS, ModelSpec, NoiseModel, build, from_profile
-from noiseflow.models.dark_frame import dark_frame_model
-from noiseflow.models.truth import oracle_from_truth
+from noiseflow.models.oracle.select import oracle_from_truth
+from noiseflow.models.physics.dark_frame import dark_frame_model
+from noiseflow.ops.random.sampling import Keyed
 from noiseflow.simulate import load_camera, truth_of
 
 SMALL = {"couplings": 2, "steps": 1, "bins": 4, "blocks": 1}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from noiseflow.calibrate import calibrate, fit_gain_law, read_profile
-from noiseflow.calibrate.facts import FACTS
+from noiseflow.calibrate.profiles.facts import FACTS
 from noiseflow.calibrate.report import write_page
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from noiseflow.calibrate import calibrate
-from noiseflow.calibrate.conversion import conversion_steps, digital_gain
-from noiseflow.calibrate.published import shipped_profile
+from noiseflow.calibrate.measurements.conversion import conversion_steps, digital_gain
+from noiseflow.calibrate.profiles.published import shipped_profile
 
 
 def tables(shared_data, camera):

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from noiseflow.calibrate.burst import burst_noise
-from noiseflow.calibrate.curve import Curve, linear_range
-from noiseflow.calibrate.dark_current import dark_series
-from noiseflow.calibrate.likelihood import likelihood_gain
-from noiseflow.calibrate.nonuniformity import photo_response
-from noiseflow.calibrate.photon_transfer import emva_gain
+from noiseflow.calibrate.estimators.likelihood import likelihood_gain
+from noiseflow.calibrate.estimators.tukey_lambda import read_noise_shape, tukey_quantile
+from noiseflow.calibrate.estimators.variance import root_of
+from noiseflow.calibrate.measurements.burst import burst_noise
+from noiseflow.calibrate.measurements.curve import Curve, linear_range
+from noiseflow.calibrate.measurements.dark_current import dark_series
+from noiseflow.calibrate.measurements.nonuniformity import photo_response
+from noiseflow.calibrate.measurements.photon_transfer import emva_gain
 from noiseflow.calibrate.stack import components, stack_frames
-from noiseflow.calibrate.tukey_lambda import read_noise_shape, tukey_quantile
-from noiseflow.calibrate.variance import root_of
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 K, READ, ROW, BLACK, PRNU = 1.5, 4.0, 1.0, 100.0, 0.01
 SIZE = (40, 48)

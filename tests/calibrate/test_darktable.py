@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from noiseflow.calibrate.darktable import GREEN_RULE, from_darktable, green_gain
-from noiseflow.errors import DataError
+from noiseflow.calibrate.profiles.darktable import GREEN_RULE, from_darktable, green_gain
+from noiseflow.core.errors import DataError
 
 # Green slopes of darktable 4.2.1 (Debian), facts; K/(white − black) from elsewhere, by its source.
 KNOWN = {

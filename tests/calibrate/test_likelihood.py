@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from noiseflow.calibrate.curve import Curve
-from noiseflow.calibrate.likelihood import likelihood_gain
+from noiseflow.calibrate.estimators.likelihood import likelihood_gain
+from noiseflow.calibrate.measurements.curve import Curve
 
 K, READ, LEVELS = 0.5, 9.0, 20
 SIGNAL = np.linspace(50.0, 2000.0, LEVELS)
@@ -43,7 +43,7 @@ def test_a_straight_curve_is_not_called_bent():
 
 def test_a_line_forced_through_a_bent_curve_would_miss():
     # The fault that the bend is there for: without it the interval does not hold the mean slope.
-    from noiseflow.calibrate.likelihood import _fit
+    from noiseflow.calibrate.estimators.likelihood import _fit
 
     made = curve(np.random.default_rng(0), 2e-5)
     forced = _fit(

@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from noiseflow.calibrate import calibrate, read_profile
-from noiseflow.calibrate.published import from_noise_profile, from_sidd_nlf, shipped_profile
-from noiseflow.cli.calibrate import calibrate as command
-from noiseflow.errors import DataError
+from noiseflow.calibrate.profiles.published import from_noise_profile, from_sidd_nlf, shipped_profile
+from noiseflow.cli.data.calibrate import calibrate as command
+from noiseflow.core.errors import DataError
 from noiseflow.raw import RawImage, read_raw
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 
 K, READ, BLACK, WHITE = 0.8, 5.0, 512.0, 4095.0
 SIZE = (96, 128)

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from noiseflow.cli import COMMANDS, main
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.raw import read_raw
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 
 
 def run(*arguments: object) -> Result:
@@ -156,7 +156,7 @@ def test_existing_output_is_kept_unless_asked(fitted: Path, clean: Path, tmp_pat
 def test_nan_in_the_data(tmp_path: Path) -> None:
     import h5py
 
-    from noiseflow.patches.parts import checksums
+    from noiseflow.patches.assembly.parts import checksums
 
     gaussian_store(tmp_path / "p.h5", patches=50).close()
     with h5py.File(tmp_path / "p.h5", "a") as file:

@@ -13,9 +13,9 @@ from torch import Tensor
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.spec import ModelSpec
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
-from noiseflow.patches.store import PatchStore
-from noiseflow.patches.writer import StoreWriter
+from noiseflow.patches.store.store import PatchStore
 
 SIZE, WHITE = 16, 4200.0
 BLACK = (100.0, 150.0, 200.0, 250.0)

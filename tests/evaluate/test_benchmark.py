@@ -6,13 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 from noiseflow.cli import main
-from noiseflow.errors import DataError
-from noiseflow.evaluate import benchmark as module
-from noiseflow.evaluate import report, write_report
-from noiseflow.evaluate.benchmark import benchmark
-from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, read_spec
-from noiseflow.evaluate.compare import compare
-from noiseflow.evaluate.evaluation import evaluate
+from noiseflow.core.errors import DataError
+from noiseflow.evaluate import write_report
+from noiseflow.evaluate.benchmark import run_benchmark as module
+from noiseflow.evaluate.benchmark.run_benchmark import benchmark
+from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, read_spec
+from noiseflow.evaluate.evaluate_models import evaluate
+from noiseflow.evaluate.report import report
+from noiseflow.evaluate.report.compare_reports import compare
 
 SPEC = """
 title = "Small"
@@ -81,7 +82,7 @@ def test_what_is_finished_is_not_run_again(
 
 def test_the_key_changes_with_what_the_result_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def key(**changes: Any) -> str:
-        from noiseflow.evaluate.benchmark_spec import ModelChoice
+        from noiseflow.evaluate.benchmark.spec import ModelChoice
 
         model = ModelChoice(name="m", fit=changes.pop("fit", {}))
         given: dict[str, Any] = {

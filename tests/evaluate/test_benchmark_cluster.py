@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from noiseflow.errors import NoiseflowError
-from noiseflow.evaluate.benchmark import benchmark
-from noiseflow.evaluate.benchmark_spec import read_spec
+from noiseflow.core.errors import NoiseflowError
+from noiseflow.evaluate.benchmark.run_benchmark import benchmark
+from noiseflow.evaluate.benchmark.spec import read_spec
 
 distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
@@ -68,7 +68,7 @@ def test_a_killed_worker_s_cell_is_run_by_another(tmp_path: Path) -> None:
 
 
 def test_an_address_at_which_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noiseflow.patches.executors.SECONDS_TO_ANSWER", 1.0)
+    monkeypatch.setattr("noiseflow.patches.ingestion.executors.SECONDS_TO_ANSWER", 1.0)
     (tmp_path / "spec.toml").write_text(SPEC, encoding="utf-8")
     with pytest.raises(NoiseflowError, match="no Dask scheduler answers"):
         benchmark(read_spec(tmp_path / "spec.toml"), tmp_path / "out", scheduler="tcp://127.0.0.1:9")

@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from noiseflow.evaluate import evaluate
-from noiseflow.evaluate.codes_score import CodesLikelihood
-from noiseflow.evaluate.estimate import Estimate
 from noiseflow.evaluate.metric import Finding
-from noiseflow.evaluate.report import page
-from noiseflow.evaluate.result import Evaluation
+from noiseflow.evaluate.metrics.code_likelihood import CodesLikelihood
+from noiseflow.evaluate.report.evaluation_result import Evaluation
+from noiseflow.evaluate.report.report import page
+from noiseflow.evaluate.statistics.intervals import Estimate
 
 COARSE = 0.1
 """Factor on the σ of the test's camera: 0.8 DN in the dark."""
@@ -181,7 +181,7 @@ def test_the_gap_to_the_oracle(tested: Any, difference: float, level: str, words
 
 
 def finding_of(tested: Any, other: Any, name: str, difference: float) -> Finding:
-    from noiseflow.evaluate.codes_score import CellCodesLikelihood
+    from noiseflow.evaluate.metrics.code_likelihood import CellCodesLikelihood
 
     values = {"mine": estimate(1.0), name: estimate(1.0 + difference)}
     cell = CellCodesLikelihood(None, None, "", 10.0, 100, 20, values, {name: estimate(difference)})

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from noiseflow.errors import DataError
-from noiseflow.evaluate.divergence import halves, kl_divergence
+from noiseflow.core.errors import DataError
+from noiseflow.evaluate.statistics.divergence import halves, kl_divergence
 
 COUNTS = hnp.arrays(np.float64, 12, elements=st.integers(0, 50)).filter(lambda counts: counts.sum() > 0)
 

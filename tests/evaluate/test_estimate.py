@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from noiseflow.evaluate.estimate import Estimate, ratio_of_sums
+from noiseflow.evaluate.statistics.intervals import Estimate, ratio_of_sums
 
 REPEATS = 200
 

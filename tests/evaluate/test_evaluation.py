@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from noiseflow.errors import DataError, ModelError, StoreError
+from noiseflow.core.errors import DataError, ModelError, StoreError
 from noiseflow.evaluate import evaluate
-from noiseflow.evaluate import evaluation as module
-from noiseflow.evaluate.report import page
-from noiseflow.evaluate.survey import signal_dn
+from noiseflow.evaluate import evaluate_models as module
+from noiseflow.evaluate.data_summary import signal_dn
+from noiseflow.evaluate.report.report import page
 from noiseflow.models.model import NoiseModel
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
-from noiseflow.patches.store import PatchStore
-from noiseflow.patches.writer import StoreWriter
+from noiseflow.patches.store.store import PatchStore
 
 
 def nll(evaluation: Any, name: str, cell: int = 0) -> Any:

@@ -3,9 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.evaluate import evaluate
-from noiseflow.evaluate.legacy import gaussian_floor, patch_edges, published_kl, unit_edges
+from noiseflow.evaluate.metrics.legacy_kl import gaussian_floor, patch_edges, published_kl, unit_edges
 
 
 def values_of(counts: list[int], edges: np.ndarray, first: int) -> np.ndarray:

@@ -13,11 +13,17 @@ from scipy import stats
 from scipy.spatial import distance
 
 from noiseflow.evaluate import evaluate
-from noiseflow.evaluate.classifier import held_out_hits
-from noiseflow.evaluate.divergence import js_divergence, wasserstein_1
-from noiseflow.evaluate.estimate import bootstrap_ratio, jackknife, ratio_of_sums
-from noiseflow.evaluate.report import page
-from noiseflow.evaluate.residual_bins import FINE_BINS, fine_edges, fine_index, widening_edges, widening_index
+from noiseflow.evaluate.report.report import page
+from noiseflow.evaluate.statistics.classifier import held_out_hits
+from noiseflow.evaluate.statistics.divergence import js_divergence, wasserstein_1
+from noiseflow.evaluate.statistics.histogram_bins import (
+    FINE_BINS,
+    fine_edges,
+    fine_index,
+    widening_edges,
+    widening_index,
+)
+from noiseflow.evaluate.statistics.intervals import bootstrap_ratio, jackknife, ratio_of_sums
 from noiseflow.fit import spec_for
 from noiseflow.models import build
 
@@ -211,7 +217,7 @@ def test_what_the_data_does_not_let_anybody_say_is_said(workshop: Any) -> None:
 
 
 def test_a_model_without_a_density_is_judged_by_its_samples(workshop: Any) -> None:
-    from noiseflow.errors import ModelError
+    from noiseflow.core.errors import ModelError
 
     class Sampler(type(workshop.model())):  # type: ignore[misc]
         def _log_prob(self, noise: Any, cond: Any) -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from noiseflow.errors import DataError
-from noiseflow.evaluate import Evaluation, evaluate, report, write_report
-from noiseflow.evaluate.drawing import pens_for
+from noiseflow.core.errors import DataError
+from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.examples import draw
-from noiseflow.evaluate.report import FILES
+from noiseflow.evaluate.presentation.figures import pens_for
+from noiseflow.evaluate.report import report
+from noiseflow.evaluate.report.report import FILES
 
 ISOS = (100.0, 400.0)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseflow.evaluate.row_noise import row_ratio
+from noiseflow.evaluate.metrics.row_noise import row_ratio
 
 H, W, PATCHES = 24, 32, 2000
 

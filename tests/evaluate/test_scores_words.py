@@ -3,7 +3,7 @@
 import pytest
 
 from noiseflow.evaluate.metric import Score
-from noiseflow.evaluate.metrics import LEGACY, METRICS  # noqa: F401  (imported so that every score is known)
+from noiseflow.evaluate.metrics.registry import LEGACY, METRICS  # noqa: F401  (imported so that every score is known)
 
 
 @pytest.mark.parametrize("score", Score.__subclasses__(), ids=lambda score: score.__name__)

@@ -1,7 +1,7 @@
 import pytest
 
-from noiseflow.evaluate.estimate import Estimate
-from noiseflow.evaluate.words import cell_labels, count, join, number, plus_minus, significant
+from noiseflow.evaluate.presentation.formatting import cell_labels, count, join, number, plus_minus, significant
+from noiseflow.evaluate.statistics.intervals import Estimate
 
 
 @pytest.mark.parametrize(

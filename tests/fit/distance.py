@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from noiseflow.fit.objective import Place
-from noiseflow.flows.draws import normal
+from noiseflow.fit.training.objective import Place
+from noiseflow.ops.random.sampling import normal
 
 CPU = torch.device("cpu")
 

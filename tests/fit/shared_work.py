@@ -13,14 +13,14 @@ from safetensors.torch import save_file
 
 from noiseflow.fit import gather, spec_for
 from noiseflow.fit.batches import PatchBatches, conditions_of
-from noiseflow.fit.discretised import DiscretisedObjective, codes_of
-from noiseflow.fit.engine import train
-from noiseflow.fit.objective import Length
-from noiseflow.fit.objectives import LikelihoodObjective
-from noiseflow.fit.ranks import Ranks, joined
-from noiseflow.fit.settings import TrainSettings
-from noiseflow.flows.draws import part_of
+from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
+from noiseflow.fit.likelihood_objective import LikelihoodObjective
+from noiseflow.fit.training.engine import train
+from noiseflow.fit.training.objective import Length
+from noiseflow.fit.training.ranks import Ranks, joined
+from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.models import build
+from noiseflow.ops.random.sampling import part_of
 from noiseflow.patches import PatchStore
 
 MODELS = ("noise_flow", "noise_flow:bound", "glow:dropout", "physics_flow", "maf")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.bands import bands_of, whole_bands
-from noiseflow.flows.line_noise import LineNoise
+from noiseflow.fit.row_bands import bands_of, whole_bands
+from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.patches import PatchStore, ingest
 from noiseflow.simulate import simulate
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields
-from noiseflow.patches.store import PatchStore
-from noiseflow.patches.writer import StoreWriter
+from noiseflow.patches.store.store import PatchStore
 
 GAIN, READ, WHITE, SIZE = 0.5, 1.4, 1023.0, 4
 DISCRETISED = FitSettings(objective="discretised")

@@ -10,13 +10,13 @@ import torch
 from builders import frame, gaussian_store
 from model_table import generator
 
-from noiseflow.errors import DataError, ModelError
-from noiseflow.fit.clean import clean_frames, clean_patches, clean_pictures
-from noiseflow.fit.distill import DistillSettings, distill, divergence, sampling_seconds
+from noiseflow.core.errors import DataError, ModelError
+from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
+from noiseflow.fit.distillation import DistillSettings, distill, divergence, sampling_seconds
 from noiseflow.models import ModelSpec, build, load
-from noiseflow.models.residual_flow import ResidualFlow
+from noiseflow.models.flow.residual_flow import ResidualFlow
 from noiseflow.patches import PatchStore
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 
 ISOS = (400.0, 1600.0)
 SMALL = DistillSettings(steps=150, batch=8, width=8, held_out=32)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from builders import gaussian_store
 
-from noiseflow.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.models import load
 from noiseflow.patches import PatchStore

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders import gaussian_store
 
-from noiseflow.errors import StoreError
+from noiseflow.core.errors import StoreError
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.held_out import train_and_held_out
 from noiseflow.patches import PatchStore

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from noiseflow.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.fit import FitSettings, PairSettings, fit, fit_pairs, spec_for
-from noiseflow.fit.pair_noise import Denoised, difference, residual, unexplained
-from noiseflow.fit.pair_patches import NoisyPairs, pair_statistics, smoothest
+from noiseflow.fit.noisy_pairs.noise_target import Denoised, difference, residual, unexplained
+from noiseflow.fit.noisy_pairs.pair_dataset import NoisyPairs, pair_statistics, smoothest
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, build, load, load_denoiser
 from noiseflow.models.denoiser import local_mean
 from noiseflow.patches import PatchStore
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields
-from noiseflow.patches.writer import StoreWriter
 
 BLACK, WHITE, GAIN, READ = 256.0, 4095.0, 2.0, 4.0
 SPAN = WHITE - BLACK

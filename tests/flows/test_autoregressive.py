@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from transform_table import CAMERAS, Conditions, autoregressive, conditions, generator, noise_like, randomised
 
-from noiseflow.errors import ModelError
-from noiseflow.flows.autoregressive import MaskedAutoregressive
-from noiseflow.flows.inverse import Inverse
-from noiseflow.flows.masked_net import MaskedNet
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.combinators import Inverse
+from noiseflow.flows.nets.masked_net import MaskedNet
 
 WINDOWS = [(0, 0), (0, 2), (1, 1), (2, 0), (1, 3)]
 

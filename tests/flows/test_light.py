@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 from transform_table import CAMERAS, ISOS, conditions
 
-from noiseflow.flows.light import FLOOR, Light
-from noiseflow.flows.shot_read import ShotReadScale
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.signal_model import FLOOR, Light
 
 GAIN, READ = 0.02, 0.0005
 """β₁ and β₂, as the normalised signal of one electron and the read noise's variance."""

@@ -5,7 +5,7 @@ import torch
 from transform_table import conditions, generator, noise_like
 
 from noiseflow.flows import Conditions, Flow
-from noiseflow.flows.line_noise import NONE, LineNoise
+from noiseflow.flows.camera.line_noise import NONE, LineNoise
 
 
 @pytest.mark.parametrize("width", [3, 32])

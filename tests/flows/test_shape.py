@@ -8,8 +8,8 @@ from scipy import stats
 from torch import Tensor
 
 from noiseflow.flows import Conditions
-from noiseflow.flows.shape import SinhArcsinh
-from noiseflow.flows.tails import CubicTails
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.simulate.physics import tukey_lambda_variance
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(120)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transform_table import generator
 
-from noiseflow.flows.conditioning import soft_clamp
+from noiseflow.flows.nets.conditional_net import soft_clamp
 from noiseflow.flows.rational_quadratic import (
     SLOPE_BOUND,
     knots_from,

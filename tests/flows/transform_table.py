@@ -6,27 +6,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows import Conditions, masks
-from noiseflow.flows.actnorm import ActNorm
-from noiseflow.flows.autoregressive import MaskedAutoregressive
-from noiseflow.flows.border_net import BorderAwareNet
-from noiseflow.flows.conditioning import ConditionalNet
-from noiseflow.flows.conv1x1 import InvertibleConv1x1
-from noiseflow.flows.coupling import AffineCoupling
-from noiseflow.flows.gain import Gain
-from noiseflow.flows.householder import HouseholderConv1x1
-from noiseflow.flows.inverse import Inverse
-from noiseflow.flows.line_noise import LineNoise
-from noiseflow.flows.masked_coupling import MaskedAffineCoupling
-from noiseflow.flows.masked_net import MaskedNet
+from noiseflow.flows import Conditions
+from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.border_aware_net import BorderAwareNet
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.gain import Gain
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
+from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
+from noiseflow.flows.combinators import Inverse
+from noiseflow.flows.coupling import masks
+from noiseflow.flows.coupling.affine import AffineCoupling
+from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
+from noiseflow.flows.coupling.spline import PixelSpline, SplineCoupling, spline_outputs
+from noiseflow.flows.linear.actnorm import ActNorm
+from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.linear.householder import HouseholderConv1x1
+from noiseflow.flows.nets.conditional_net import ConditionalNet
+from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.flows.reversed import Reversed
-from noiseflow.flows.shape import SinhArcsinh
-from noiseflow.flows.shot_read import ShotReadScale
-from noiseflow.flows.signal_dependent import SignalDependentScale
-from noiseflow.flows.spline_coupling import PixelSpline, SplineCoupling, spline_outputs
 from noiseflow.flows.split import Split
 from noiseflow.flows.squeeze import Squeezed
-from noiseflow.flows.tails import CubicTails
 from noiseflow.flows.transform import Transform
 
 CAMERAS = 3

@@ -3,7 +3,7 @@
 import torch
 
 from noiseflow.models import MODELS, ModelSpec, NoiseModel, NoiseStatistics, build
-from noiseflow.models.statistics import signal_bins
+from noiseflow.models.noise_statistics import signal_bins
 from noiseflow.raw.bayer import LAYOUTS
 
 CAMERAS = ("A", "B", "C")

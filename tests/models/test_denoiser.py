@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from noiseflow.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, load_denoiser, local_mean, save_denoiser
 
 SPEC = DenoiserSpec("bayer", ("One", "Two"), (100.0, 1600.0), width=8)

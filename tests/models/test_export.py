@@ -8,11 +8,11 @@ import torch
 from model_table import CAMERAS, TRAINED, generator, known, randomised_model, spec_of
 from torch import Tensor
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 from noiseflow.flows import Conditions
-from noiseflow.flows.inverse import Inverse
+from noiseflow.flows.combinators import Inverse
 from noiseflow.models import ModelSpec, NoiseModel, build
-from noiseflow.models.export import export_sampler, latent_sampler
+from noiseflow.models.io.export import export_sampler, latent_sampler
 
 SMALL = {"couplings": 2, "steps": 1, "bins": 4, "architecture": "sdn5|unc|gain4"}
 """Fewer layers of each kind: the exporter takes a second for each."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from model_table import CAMERAS, ISOS, MODEL_CASES, generator, randomised_model, spec_of, statistics_of
 
-from noiseflow.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows import Conditions, Flow
 from noiseflow.models import ModelSpec, NoiseModel, build, load, save
 

@@ -7,13 +7,13 @@ import torch
 from builders import gaussian_store
 from scipy import optimize, stats
 
-from noiseflow.fit.statistics import gather
+from noiseflow.fit.gather_statistics import gather
+from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.signal_dependent import SignalDependentScale
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.nlf import NoiseLevelFunction, fit_line
-from noiseflow.models.statistics import NoiseStatistics
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction, fit_line
+from noiseflow.models.noise_statistics import NoiseStatistics
 
 
 def cells(clean: np.ndarray, square: np.ndarray, count: np.ndarray) -> NoiseStatistics:

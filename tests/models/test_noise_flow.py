@@ -4,11 +4,11 @@ import pytest
 import torch
 from builders import gaussian_store
 
-from noiseflow.errors import DataError, ExtrapolationWarning, ModelError
-from noiseflow.fit.statistics import gather
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
+from noiseflow.fit.gather_statistics import gather
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build, load, save
-from noiseflow.models.noise_flow import parse_architecture
+from noiseflow.models.flow.noise_flow import parse_architecture
 
 
 @pytest.fixture

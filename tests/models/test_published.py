@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import import_published, load, save
-from noiseflow.models.noise_flow import NoiseFlow
-from noiseflow.models.published import fill_triangular
+from noiseflow.models.flow.noise_flow import NoiseFlow
+from noiseflow.models.io.published_weights import fill_triangular
 
 CASES = range(13)
 

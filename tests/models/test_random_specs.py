@@ -7,7 +7,7 @@ from model_table import CAMERAS, generator
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.residual_flow import ResidualFlow
+from noiseflow.models.flow.residual_flow import ResidualFlow
 from noiseflow.raw.bayer import LAYOUTS
 
 OPTIONS = {

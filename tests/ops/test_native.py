@@ -10,23 +10,26 @@ import torch
 from torch import Tensor, nn
 from transform_table import CAMERAS, ISOS, as_dtype, conditions, generator
 
-from noiseflow.flows import Conditions, border_evaluation, masks, native
-from noiseflow.flows.border_net import BorderAwareNet
-from noiseflow.flows.conditioning import ConditionalNet
-from noiseflow.flows.conv1x1 import InvertibleConv1x1
-from noiseflow.flows.coupling import AffineCoupling
+from noiseflow.flows import Conditions
+from noiseflow.flows.border_aware_net import BorderAwareNet
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.gain import Gain
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
+from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
+from noiseflow.flows.coupling import masks
+from noiseflow.flows.coupling.affine import AffineCoupling
+from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
+from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.gain import Gain
-from noiseflow.flows.light import ReadOffset, ReadShare, ShotMoments
-from noiseflow.flows.line_noise import LineNoise
-from noiseflow.flows.masked_coupling import MaskedAffineCoupling
-from noiseflow.flows.native import can_compile, compiled
-from noiseflow.flows.shape import SinhArcsinh
-from noiseflow.flows.shot_read import ShotReadScale
-from noiseflow.flows.signal_dependent import SignalDependentScale
-from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
-from noiseflow.flows.tails import CubicTails
+from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.nets.conditional_net import ConditionalNet
+from noiseflow.flows.signal_model import ReadOffset, ReadShare, ShotMoments
 from noiseflow.flows.transform import Transform
+from noiseflow.ops import coupling_chain as border_evaluation
+from noiseflow.ops import native
+from noiseflow.ops.native import can_compile, compiled
 
 needs_compiler = pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
 

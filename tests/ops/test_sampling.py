@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from noiseflow.errors import DataError
-from noiseflow.flows.draws import Keyed, Stream, integers, normal, of_elements, poisson, row_normal, uniform
-from noiseflow.flows.philox import philox
+from noiseflow.core.errors import DataError
+from noiseflow.ops.random.philox import philox
+from noiseflow.ops.random.sampling import Keyed, Stream, integers, normal, of_elements, poisson, row_normal, uniform
 
 KNOWN_ANSWERS = [
     ((0, 0, 0, 0), 0, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),

@@ -9,10 +9,10 @@ import torch
 from builders import gaussian_store
 from torch.utils.data import DataLoader
 
-from noiseflow.errors import DataError, StoreError
+from noiseflow.core.errors import DataError, StoreError
 from noiseflow.patches import PatchDataset, PatchStore, PatchStream, StoreMix, View
-from noiseflow.patches.drawing import balanced
-from noiseflow.patches.turning import FLIPS, TURNS, turned
+from noiseflow.patches.store.augmentation import FLIPS, TURNS, turned
+from noiseflow.patches.store.sampling_order import balanced
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, pack
 
 

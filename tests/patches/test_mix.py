@@ -11,12 +11,12 @@ from builders import burst_folder, gaussian_store
 from click.testing import CliRunner
 
 from noiseflow.cli import main
-from noiseflow.errors import StoreError
+from noiseflow.core.errors import StoreError
 from noiseflow.patches import IngestOptions, PatchStore, StoreMix, ingest
-from noiseflow.patches.dataset import PatchStream
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SCHEMA, SHARED, fields
-from noiseflow.patches.store import SCRATCH_BYTES
-from noiseflow.patches.writer import StoreWriter
+from noiseflow.patches.store.dataset import PatchStream
+from noiseflow.patches.store.store import SCRATCH_BYTES
 from noiseflow.raw.bayer import plane_names
 
 

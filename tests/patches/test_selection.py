@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noiseflow.errors import StoreError
+from noiseflow.core.errors import StoreError
+from noiseflow.fit.gather_statistics import gather
 from noiseflow.fit.held_out import train_and_held_out
-from noiseflow.fit.statistics import gather
 from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
 from noiseflow.simulate import simulate
 

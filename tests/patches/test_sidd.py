@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from noiseflow.cli import main
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.sources import collect
 from noiseflow.patches.sources.sidd_published import published, published_grid
 from noiseflow.raw import RawSettings
-from noiseflow.raw.sidd import SceneName
+from noiseflow.raw.formats.sidd import SceneName
 from tools.make_sidd import make_blocks, make_tree
 
 TRAIN = ["0004_001_S6_00100_00060_4400_L", "0035_002_GP_00800_00350_3200_N"]

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from noiseflow.cli import main
-from noiseflow.errors import DataError, RawError
+from noiseflow.core.errors import DataError, RawError
 from noiseflow.patches import PatchStore
+from noiseflow.patches.ingestion.splits import assign_splits
 from noiseflow.patches.sources import SOURCES, Source, collect
-from noiseflow.patches.splits import assign_splits
 from noiseflow.raw import RawSettings
 from noiseflow.simulate import simulate
 

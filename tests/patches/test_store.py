@@ -8,12 +8,12 @@ import pytest
 import torch
 from builders import burst_folder, gaussian_store
 
-from noiseflow.errors import DataError, StoreError
+from noiseflow.core.errors import DataError, StoreError
 from noiseflow.patches import IngestOptions, StoreMix, collect, ingest
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.schema import PARTIAL, fields
-from noiseflow.patches.store import PatchStore
-from noiseflow.patches.writer import StoreWriter
+from noiseflow.patches.store.store import PatchStore
 
 
 def write(path: Path, *, clean: float = 110.0, noisy: int = 140, variance: float = 0.0, **options: object) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields
-from noiseflow.patches.store import PatchStore
-from noiseflow.patches.writer import StoreWriter
-from noiseflow.raw.dng import write_dng
+from noiseflow.patches.store.store import PatchStore
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
 
 BLACK, WHITE = 64.0, 1023.0

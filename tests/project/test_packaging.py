@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 
 import noiseflow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -18,7 +18,7 @@ def setup_cfg() -> configparser.ConfigParser:
 
 def test_the_version_is_said_once() -> None:
     assert importlib.metadata.version("camera-noiseflow") == noiseflow.__version__
-    assert setup_cfg()["metadata"]["version"] == "attr: noiseflow._version.__version__"
+    assert setup_cfg()["metadata"]["version"] == "attr: noiseflow.core.version.__version__"
     assert f"version: {noiseflow.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 

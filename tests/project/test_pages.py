@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from noiseflow.calibrate import read_profile
 from noiseflow.cli import COMMANDS, main
 from noiseflow.models import ModelSpec, build, save
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import load_camera
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets, one_plane, pack, unpack
 
 CELLS = st.integers(1, 6)

@@ -7,9 +7,9 @@ import rawpy
 import tifffile
 from builders import frame
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, unpack
-from noiseflow.raw.dng import SMALLEST, write_dng
+from noiseflow.raw.formats.dng import SMALLEST, write_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import read_raw
 

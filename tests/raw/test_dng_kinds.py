@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lossless_jpeg import encode
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, offsets, shifted
 from noiseflow.raw.reading import read_raw
 

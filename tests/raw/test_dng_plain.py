@@ -10,10 +10,10 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noiseflow.errors import RawError
-from noiseflow.raw import dng_pixels, libraw
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats import dng_pixels, libraw
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import read_raw
 

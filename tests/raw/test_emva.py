@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage import io
 
-from noiseflow.errors import RawError
-from noiseflow.raw.emva import LISTING, read_emva, read_frame
+from noiseflow.core.errors import RawError
+from noiseflow.raw.formats.emva import LISTING, read_emva, read_frame
 
 
 def make_folder(path: Path, listing: str | None = None) -> Path:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, is_raw, raw_files, read_raw
 from noiseflow.raw.bayer import BAYER_PHASES, MONO
 
@@ -180,7 +180,7 @@ def test_nothing_loaded_executes(tmp_path: Path) -> None:
 def test_a_dng_named_tif_is_read_as_a_dng(tmp_path: Path) -> None:
     from builders import frame
 
-    from noiseflow.raw.dng import write_dng
+    from noiseflow.raw.formats.dng import write_dng
 
     pixels = np.random.default_rng(0).integers(64, 1000, (32, 32)).astype(np.uint16)
     write_dng(tmp_path / "a.tif", frame(pixels, "BGGR"))

@@ -4,7 +4,7 @@ from builders import BLACK, WHITE, frame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES
 from noiseflow.raw.image import RawImage
 

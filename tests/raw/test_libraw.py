@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import rawpy
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.reading import read_raw
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from noiseflow.cli import main
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw, reading
 from noiseflow.raw.limits import MAX_PIXELS
 
@@ -61,7 +61,7 @@ def bomb_fits(path: Path) -> None:
 def bomb_dng(path: Path) -> None:
     from builders import frame
 
-    from noiseflow.raw.dng import write_dng
+    from noiseflow.raw.formats.dng import write_dng
 
     write_dng(path, frame(np.full((32, 32), 100, np.uint16)))
     data = bytearray(path.read_bytes())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw
 from noiseflow.raw.bayer import BAYER_PHASES, offsets
 from noiseflow.raw.settings import settings_for

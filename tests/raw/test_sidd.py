@@ -7,9 +7,9 @@ import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw
-from noiseflow.raw.sidd import SceneName, metadata_beside, read_metadata, restored, signal_in_dn
+from noiseflow.raw.formats.sidd import SceneName, metadata_beside, read_metadata, restored, signal_in_dn
 from tools.make_sidd import LEVELS, codes_of, make_tree, normalised, signal_of, write_mat73, write_metadata
 
 SCENES = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.simulate import CameraPhysics, IsoPhysics, camera_names, expose, load_camera
 from noiseflow.simulate.physics import tukey_lambda, tukey_lambda_variance
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from noiseflow.calibrate import calibrate
-from noiseflow.errors import DataError, RawError
+from noiseflow.core.errors import DataError, RawError
 from noiseflow.raw import read_raw
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import load_camera, simulate_series
 from noiseflow.simulate.series import BURST, DARKS, FULL_S, LEVELS
 

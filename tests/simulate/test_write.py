@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw import read_raw
 from noiseflow.simulate import camera_names, load_camera, simulate

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.noise_flow import NoiseFlow
+from noiseflow.models.flow.noise_flow import NoiseFlow
 from tools import bench
 from tools.benching import timing
 from tools.benching.gpu import gpu_page, gpu_rows

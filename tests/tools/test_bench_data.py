@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from noiseflow.patches.digests import file_checksum
+from noiseflow.patches.checksums import file_checksum
 from tools import bench_data
 from tools.bench_data import BURST, copies, page, written_s
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from tools.bench_frames import LIMIT_MIB, Run, draw, drawn, made, save_moved, words
 from tools.memory import in_fresh_process
 

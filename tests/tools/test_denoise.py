@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from tools.denoise import Place, cells_of, main
 from tools.denoising.cameras import Simulated
 from tools.denoising.moments import moments

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from noiseflow.flows.draws import Keyed
 from noiseflow.models import NoiseModel
+from noiseflow.ops.random.sampling import Keyed
 from tools.benching.machine import Machine, Moved, machine
 from tools.benching.subjects import Point, built, inputs_of, work
 from tools.benching.timing import best_by_turns

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows import Conditions
-from noiseflow.flows.native import compiled
 from noiseflow.models import ModelSpec, build
+from noiseflow.ops.native import compiled
 from tools.benching.of_nflows import NflowsNoiseFlow
 from tools.benching.plain import PlainNoiseFlow
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from noiseflow.calibrate import calibrate
 from noiseflow.patches import ingest
 from noiseflow.raw import RawImage, pack, unpack
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import expose, load_camera, simulate
 from noiseflow.simulate.manifest import MANIFEST
 from noiseflow.simulate.scenes import PICTURES, render

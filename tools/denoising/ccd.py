@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noiseflow.calibrate import read_profile
 from noiseflow.patches.sources import Frame, collect
 from noiseflow.raw import MONO, pack
-from noiseflow.raw.emva import NOMINAL_ISO
+from noiseflow.raw.formats.emva import NOMINAL_ISO
 from noiseflow.simulate.scenes import render
 from tools.denoising.cameras import Planes, Sensor
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
-from noiseflow._version import __version__
-from noiseflow.models.files import SPEC, read_spec
+from noiseflow.core.version import __version__
+from noiseflow.models.io.run_folder import SPEC, read_spec
 from noiseflow.raw import MONO, unpack
 from noiseflow.simulate.scenes import WHITE_BALANCE
 from tools.denoising.cameras import HELD_OUT, Planes, Sensor, Simulated

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from noiseflow.calibrate import read_profile
+from noiseflow.core.progress import Progress, silent
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.flows import Conditions
 from noiseflow.models import NoiseModel, from_profile, load
-from noiseflow.models.files import WEIGHTS
+from noiseflow.models.io.run_folder import WEIGHTS
 from noiseflow.patches import PatchStore
-from noiseflow.progress import Progress, silent
 from tools.denoising.cameras import Sensor
 
 __all__ = ["CALIBRATED", "TRUE", "Expose", "fit_source", "is_fitted", "source"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from tools.denoising.cameras import Sensor, Simulated
 from tools.denoising.ccd import Ccd
 from tools.denoising.sources import TRUE

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.augment.camera_noise import NoisyBatch
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 
 __all__ = ["LARGEST_INDEX", "AddNoise", "missing", "noisy_of"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.augment.frame import NoisyFrame
-from noiseflow.errors import DataError, ModelError
+from noiseflow.augment.frames.frame import NoisyFrame
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models.denoiser import Denoiser
 from noiseflow.raw.image import RawImage
 

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.augment.fixed_pattern import FixedPattern
+from noiseflow.augment.frames.tiles import FrameNoise
+from noiseflow.augment.frames.windows import Window
 from noiseflow.augment.noise_level import noise_profile
-from noiseflow.augment.tiles import FrameNoise
-from noiseflow.augment.windows import Window
-from noiseflow.errors import DataError, ModelError
-from noiseflow.flows.draws import Keyed
+from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.progress import Progress, silent
 from noiseflow.models.model import NoiseModel
-from noiseflow.progress import Progress, silent
+from noiseflow.ops.random.sampling import Keyed
 from noiseflow.raw.image import RawImage
 
 __all__ = ["NoisyFrame", "sample_burst", "sample_frame"]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.raw.bayer import offsets
 
 __all__ = ["demosaic", "to_mosaic", "to_planes"]

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from noiseflow.augment.mosaic import demosaic
-from noiseflow.augment.write import written_whole
-from noiseflow.errors import DataError
+from noiseflow.augment.frames.mosaic import demosaic
+from noiseflow.augment.frames.write import written_whole
+from noiseflow.core.errors import DataError
 from noiseflow.raw.bayer import MONO, unpack
 from noiseflow.raw.image import RawImage
 

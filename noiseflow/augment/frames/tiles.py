@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.augment.windows import Window
+from noiseflow.augment.frames.windows import Window
+from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Keyed
 from noiseflow.flows.flow import back_through
-from noiseflow.flows.line_noise import LineNoise
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
-from noiseflow.models.flow_model import FlowModel
+from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel
+from noiseflow.ops.random.sampling import Keyed
 
 __all__ = ["CORE", "FrameNoise"]
 

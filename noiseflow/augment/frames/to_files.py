@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from noiseflow.augment.frame import sample_frame
-from noiseflow.augment.preview import check_preview, write_preview
-from noiseflow.augment.write import check_target, write_frame
-from noiseflow.errors import DataError
+from noiseflow.augment.frames.frame import sample_frame
+from noiseflow.augment.frames.preview import check_preview, write_preview
+from noiseflow.augment.frames.write import check_target, write_frame
+from noiseflow.core.errors import DataError
+from noiseflow.core.progress import Progress, silent
 from noiseflow.models.model import NoiseModel
-from noiseflow.progress import Progress, silent
 from noiseflow.raw.image import RawImage
 
 __all__ = ["burst_paths", "sample_to_files"]

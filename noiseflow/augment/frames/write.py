@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import tifffile
 
-from noiseflow.augment.frame import NoisyFrame
-from noiseflow.errors import DataError, RawError
+from noiseflow.augment.frames.frame import NoisyFrame
+from noiseflow.core.errors import DataError, RawError
+from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.raw.bayer import plane_names
-from noiseflow.raw.dng import write_dng
-from noiseflow.units import SIGNAL_UNIT
+from noiseflow.raw.formats.dng import write_dng
 
 __all__ = ["WRITERS", "check_target", "write_frame", "written_whole"]
 

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 
 from noiseflow.augment.distributions import Distribution
-from noiseflow.augment.frame import sample_frame
-from noiseflow.errors import DataError, ExtrapolationWarning
+from noiseflow.augment.frames.frame import sample_frame
+from noiseflow.core.errors import DataError, ExtrapolationWarning
 from noiseflow.models import NoiseModel, load
-from noiseflow.patches.digests import file_sha256
-from noiseflow.patches.parts import write_whole
-from noiseflow.patches.plan import stamp
+from noiseflow.patches.assembly.parts import write_whole
+from noiseflow.patches.checksums import file_sha256
+from noiseflow.patches.ingestion.plan import stamp
 from noiseflow.patches.sources import Frame
 from noiseflow.raw.bayer import unpack
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
 
 __all__ = ["FORMATS", "NOTES", "Choice", "Pair", "Recipe", "make_pair", "note_file", "read_note"]
@@ -230,7 +230,7 @@ def _write(path: Path, image: RawImage) -> None:
 
 
 def _write_hdf5(path: Path, image: RawImage) -> None:
-    """As `noiseflow.raw.hdf5` reads it."""
+    """As `noiseflow.raw.formats.hdf5` reads it."""
     said = {name: getattr(image, name) for name in ("cfa", "black", "white", "iso", "exposure_s", "make", "model")}
     content = io.BytesIO()
     with h5py.File(content, "w") as file:

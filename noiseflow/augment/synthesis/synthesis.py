@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
-from noiseflow._version import __version__
 from noiseflow.augment.distributions import Distribution, LogUniform, distribution
-from noiseflow.augment.pairs import FORMATS, NOTES, Choice, Pair, Recipe, make_pair, read_note
-from noiseflow.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
+from noiseflow.augment.synthesis.pairs import FORMATS, NOTES, Choice, Pair, Recipe, make_pair, read_note
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.core.version import __version__
 from noiseflow.models import load
-from noiseflow.models.files import SPEC, WEIGHTS
-from noiseflow.patches.digests import file_sha256
-from noiseflow.patches.executors import Pool, executor, processors
-from noiseflow.patches.parts import write_whole
+from noiseflow.models.io.run_folder import SPEC, WEIGHTS
+from noiseflow.patches.assembly.parts import write_whole
+from noiseflow.patches.checksums import file_sha256
+from noiseflow.patches.ingestion.executors import Pool, executor, processors
 from noiseflow.patches.sources import collect
 from noiseflow.patches.sources.synthetic import PAIRS, SYNTHESIS
-from noiseflow.progress import Progress, silent
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["Synthesis", "synthesize"]

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import chi2
 
-from noiseflow.calibrate.curve import Curve
 from noiseflow.calibrate.estimate import from_error
-from noiseflow.calibrate.least_squares import weighted_fit
-from noiseflow.calibrate.photon_transfer import UNLIKELY, PhotonTransfer
-from noiseflow.errors import DataError
+from noiseflow.calibrate.estimators.least_squares import weighted_fit
+from noiseflow.calibrate.measurements.curve import Curve
+from noiseflow.calibrate.measurements.photon_transfer import UNLIKELY, PhotonTransfer
+from noiseflow.core.errors import DataError
 
 __all__ = ["likelihood_gain", "line_gain"]
 

@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
 
 from noiseflow.calibrate.estimate import Estimate, from_error
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["ReadNoiseShape", "fit_tukey_lambda", "read_noise_shape", "tukey_quantile"]
 

@@ -1,7 +1,7 @@
 """A static burst of any scene: shot and read noise by the leave-one-out mean."""
 
-from noiseflow.calibrate.burst import burst_noise
 from noiseflow.calibrate.measured import Measured, Take
+from noiseflow.calibrate.measurements.burst import burst_noise
 from noiseflow.raw import read_raw
 
 __all__ = ["measure", "present"]

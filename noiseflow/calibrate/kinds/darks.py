@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 
-from noiseflow.calibrate.banding import banding_spectrum
-from noiseflow.calibrate.dark_current import DarkSeries, dark_series
-from noiseflow.calibrate.dark_frames import black_drift, dark_shading, hot_pixels
+from noiseflow.calibrate.estimators.tukey_lambda import read_noise_shape
+from noiseflow.calibrate.estimators.variance import root_of
 from noiseflow.calibrate.measured import Dark, Measured, Take
-from noiseflow.calibrate.nonuniformity import nonuniformity
+from noiseflow.calibrate.measurements.banding import banding_spectrum
+from noiseflow.calibrate.measurements.dark_current import DarkSeries, dark_series
+from noiseflow.calibrate.measurements.dark_frames import black_drift, dark_shading, hot_pixels
+from noiseflow.calibrate.measurements.nonuniformity import nonuniformity
 from noiseflow.calibrate.stack import Stack, mean_error
-from noiseflow.calibrate.tukey_lambda import read_noise_shape
-from noiseflow.calibrate.variance import root_of
 
 __all__ = ["measure", "present"]
 

@@ -5,17 +5,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.conversion import digital_gain
-from noiseflow.calibrate.curve import Curve, linear_range
 from noiseflow.calibrate.estimate import quotient
-from noiseflow.calibrate.likelihood import likelihood_gain, line_gain
-from noiseflow.calibrate.linearity import linearity
+from noiseflow.calibrate.estimators.likelihood import likelihood_gain, line_gain
 from noiseflow.calibrate.measured import Dark, Measured, Take
-from noiseflow.calibrate.nonuniformity import percent, photo_response
-from noiseflow.calibrate.photon_transfer import PhotonTransfer, emva_gain, in_electrons
+from noiseflow.calibrate.measurements.conversion import digital_gain
+from noiseflow.calibrate.measurements.curve import Curve, linear_range
+from noiseflow.calibrate.measurements.linearity import linearity
+from noiseflow.calibrate.measurements.nonuniformity import percent, photo_response
+from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer, emva_gain, in_electrons
 from noiseflow.calibrate.sources import Group
 from noiseflow.calibrate.stack import Components, Stack, components, mean_error
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["measure", "present"]
 

@@ -3,7 +3,7 @@
 from noiseflow.calibrate.estimate import Estimate
 from noiseflow.calibrate.kinds.burst import FRAMES
 from noiseflow.calibrate.measured import Measured, Take
-from noiseflow.calibrate.single_frame import CAVEAT, single_frame_bound
+from noiseflow.calibrate.measurements.single_frame import CAVEAT, single_frame_bound
 from noiseflow.raw import read_raw
 
 __all__ = ["measure", "present"]

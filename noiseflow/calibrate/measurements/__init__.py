@@ -1,1 +1,1 @@
-"""."""
+"""What is measured of a sensor, one quantity a file."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.calibrate.estimate import Estimate, from_error, root
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["BurstNoise", "burst_noise"]
 

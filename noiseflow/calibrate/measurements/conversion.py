@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.gain_law import law_of
-from noiseflow.calibrate.profile import Setting
+from noiseflow.calibrate.measurements.gain_law import law_of
+from noiseflow.calibrate.profiles.profile import Setting
 
 __all__ = ["ConversionStep", "conversion_steps", "digital_gain", "gain_notes"]
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from noiseflow.calibrate.estimate import Estimate, from_error, root
-from noiseflow.calibrate.least_squares import weighted_fit
-from noiseflow.calibrate.photon_transfer import UNLIKELY
-from noiseflow.errors import DataError
+from noiseflow.calibrate.estimators.least_squares import weighted_fit
+from noiseflow.calibrate.measurements.photon_transfer import UNLIKELY
+from noiseflow.core.errors import DataError
 
 __all__ = ["DarkSeries", "dark_series"]
 

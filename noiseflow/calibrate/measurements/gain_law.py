@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.calibrate.estimate import Estimate, from_error
-from noiseflow.calibrate.profile import Setting
-from noiseflow.errors import DataError
+from noiseflow.calibrate.profiles.profile import Setting
+from noiseflow.core.errors import DataError
 
 __all__ = ["GainLaw", "fit_gain_law", "law_of"]
 

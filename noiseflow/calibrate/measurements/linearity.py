@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.curve import Curve
 from noiseflow.calibrate.estimate import LEVEL, Estimate, quantile
-from noiseflow.calibrate.photon_transfer import PhotonTransfer
+from noiseflow.calibrate.measurements.curve import Curve
+from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer
 
 __all__ = ["Linearity", "linearity"]
 

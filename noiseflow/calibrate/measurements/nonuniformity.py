@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from noiseflow.calibrate.estimate import Estimate, scaled
+from noiseflow.calibrate.estimators.variance import Part, negative, root_of
 from noiseflow.calibrate.stack import Components, Stack, components, effective_fraction
-from noiseflow.calibrate.variance import Part, negative, root_of
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["Nonuniformity", "nonuniformity", "photo_response"]
 

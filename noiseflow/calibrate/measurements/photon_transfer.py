@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from noiseflow.calibrate.curve import Curve
 from noiseflow.calibrate.estimate import Estimate, from_error, root
-from noiseflow.errors import DataError
+from noiseflow.calibrate.measurements.curve import Curve
+from noiseflow.core.errors import DataError
 
 __all__ = ["QUANTISATION", "UNLIKELY", "PhotonTransfer", "emva_gain", "in_electrons"]
 

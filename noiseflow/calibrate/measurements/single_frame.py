@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from noiseflow.calibrate.estimate import Estimate
-from noiseflow.calibrate.least_squares import weighted_fit
-from noiseflow.errors import DataError
+from noiseflow.calibrate.estimators.least_squares import weighted_fit
+from noiseflow.core.errors import DataError
 
 __all__ = ["CAVEAT", "SingleFrameBound", "single_frame_bound"]
 

@@ -1,1 +1,1 @@
-"""."""
+"""Profiles of cameras: ours, shipped ones, and those of other programs."""

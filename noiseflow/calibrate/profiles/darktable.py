@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.calibrate.estimate import Estimate
-from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.calibrate.published import told
-from noiseflow.errors import DataError
+from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.calibrate.profiles.published import told
+from noiseflow.core.errors import DataError
 from noiseflow.raw import plane_names
 
 __all__ = ["GREEN_RULE", "from_darktable", "green_gain"]

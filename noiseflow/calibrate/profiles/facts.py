@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from noiseflow.calibrate.profile import Quantity
+from noiseflow.calibrate.profiles.profile import Quantity
 
 __all__ = ["FACTS", "said"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.calibrate.estimate import Estimate
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.raw.bayer import plane_names
 
 __all__ = ["KINDS", "QUANTITIES", "SCHEMA", "Profile", "Quantity", "Setting", "read_profile", "write_profile"]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from noiseflow.calibrate.estimate import Estimate
-from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.errors import DataError
+from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.core.errors import DataError
 from noiseflow.raw import RawImage, plane_names
 from noiseflow.simulate import camera_names, load_camera
 

@@ -1,1 +1,1 @@
-"""."""
+"""Commands on files and cameras."""

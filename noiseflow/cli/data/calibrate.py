@@ -24,8 +24,8 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: 
     noiseflow calibrate EMVA1288_ReferenceSet_001_CCD_12Bit/ --out ccd.json
     """  # noqa: D301
     from noiseflow.calibrate import calibrate as run
-    from noiseflow.calibrate.facts import said
-    from noiseflow.errors import DataError
+    from noiseflow.calibrate.profiles.facts import said
+    from noiseflow.core.errors import DataError
 
     if out.exists() and not overwrite:
         raise DataError(f"{out}: exists already; pass --overwrite to replace it or choose another name")

@@ -9,7 +9,7 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -22,7 +22,7 @@ def _in_one_thread(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def call(**values: Any) -> None:
-        from noiseflow.patches.executors import one_thread
+        from noiseflow.patches.ingestion.executors import one_thread
 
         one_thread()
         command(**values)

@@ -19,8 +19,8 @@ def profiles(name: str | None, out: Path | None) -> None:
     noiseflow profiles
     noiseflow profiles "Sony A7S2" --out a7s2.json
     """  # noqa: D301
-    from noiseflow.calibrate.profile import write_profile
-    from noiseflow.calibrate.published import shipped_names, shipped_profile
+    from noiseflow.calibrate.profiles.profile import write_profile
+    from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
 
     for known in shipped_names() if name is None else (name,):
         profile = shipped_profile(known)

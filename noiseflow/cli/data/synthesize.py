@@ -7,7 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -26,7 +26,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> A
     if "-" not in value:
         return numbers
     from noiseflow.augment import LogUniform
-    from noiseflow.errors import DataError
+    from noiseflow.core.errors import DataError
 
     try:
         low, high = numbers

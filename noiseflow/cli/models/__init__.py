@@ -1,1 +1,1 @@
-"""."""
+"""Commands on models."""

@@ -6,8 +6,8 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.errors import DataError, NoiseflowError
-from noiseflow.progress import silent
+from noiseflow.core.errors import DataError, NoiseflowError
+from noiseflow.core.progress import silent
 
 __all__ = ["distill"]
 
@@ -50,10 +50,10 @@ def distill(
     """  # noqa: D301
     from contextlib import ExitStack
 
-    from noiseflow.fit.clean import clean_frames, clean_patches, clean_pictures
-    from noiseflow.fit.distill import DistillSettings
-    from noiseflow.fit.distill import distill as train
-    from noiseflow.fit.ranks import joined
+    from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
+    from noiseflow.fit.distillation import DistillSettings
+    from noiseflow.fit.distillation import distill as train
+    from noiseflow.fit.training.ranks import joined
     from noiseflow.models import load
     from noiseflow.patches import PatchStore
 

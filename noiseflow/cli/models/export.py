@@ -25,7 +25,7 @@ def export(run: Path, out: Path, overwrite: bool) -> None:
     noiseflow export run/ sampler.pt2
     """  # noqa: D301
     from noiseflow.models import load
-    from noiseflow.models.export import INPUTS, export_sampler
+    from noiseflow.models.io.export import INPUTS, export_sampler
 
     model = load(run)
     export_sampler(model, out, overwrite=overwrite)

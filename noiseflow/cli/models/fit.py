@@ -9,8 +9,8 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.errors import NoiseflowError
-from noiseflow.progress import silent
+from noiseflow.core.errors import NoiseflowError
+from noiseflow.core.progress import silent
 
 __all__ = ["fit"]
 
@@ -185,7 +185,7 @@ def fit(
     """  # noqa: D301
     from noiseflow.fit import NOISY_PAIR, FitResult, FitSettings, PairResult, PairSettings, fit_pairs, spec_for
     from noiseflow.fit import fit as run
-    from noiseflow.fit.ranks import joined
+    from noiseflow.fit.training.ranks import joined
     from noiseflow.patches import PatchStore, StoreMix
 
     settings = FitSettings(

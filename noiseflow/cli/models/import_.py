@@ -23,7 +23,7 @@ def import_(published: Path, out: Path, overwrite: bool) -> None:
     noiseflow import noise_flow_weights.npz --out run/
     """  # noqa: D301
     from noiseflow.models import import_published, save
-    from noiseflow.models.files import claim
+    from noiseflow.models.io.run_folder import claim
 
     model = import_published(published)
     claim(out, overwrite=overwrite)

@@ -59,7 +59,7 @@ def sample(
     noiseflow sample run/ clean.dng --frames 8 --prnu 0.5 --dsnu 1 --out burst.dng
     """  # noqa: D301
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
-    from noiseflow.calibrate.profile import read_profile
+    from noiseflow.calibrate.profiles.profile import read_profile
     from noiseflow.cli.progress import shown
     from noiseflow.models import load
     from noiseflow.raw import read_raw

@@ -1,1 +1,1 @@
-"""."""
+"""Commands that score and compare."""

@@ -6,7 +6,7 @@ import click
 
 from noiseflow.cli.options import PATH, out_option
 from noiseflow.cli.progress import shown
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 
 __all__ = ["benchmark"]
 
@@ -25,9 +25,9 @@ def benchmark(spec: Path, out: Path, jobs: int, scheduler: str | None) -> None:
     \b
     noiseflow benchmark spec.toml --out results/
     """  # noqa: D301
-    from noiseflow.evaluate.benchmark import benchmark as run
-    from noiseflow.evaluate.benchmark_page import markdown
-    from noiseflow.evaluate.benchmark_spec import read_spec
+    from noiseflow.evaluate.benchmark.page import markdown
+    from noiseflow.evaluate.benchmark.run_benchmark import benchmark as run
+    from noiseflow.evaluate.benchmark.spec import read_spec
 
     wanted = read_spec(spec)
     try:

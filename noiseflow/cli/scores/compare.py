@@ -20,8 +20,8 @@ def compare(first: Path, second: Path) -> None:
     \b
     noiseflow compare report_before/ report_now/
     """  # noqa: D301
-    from noiseflow.evaluate.compare import compare as run
-    from noiseflow.evaluate.words import plus_minus
+    from noiseflow.evaluate.presentation.formatting import plus_minus
+    from noiseflow.evaluate.report.compare_reports import compare as run
 
     found = run(first, second)
     width = max(len(name) for name in found.numbers)

@@ -1,1 +1,1 @@
-"""."""
+"""A benchmark of models on data sets, by a spec."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseflow.errors import StoreError
-from noiseflow.evaluate.estimate import LEVEL, Estimate, bootstrap_ratio
+from noiseflow.core.errors import StoreError
+from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, bootstrap_ratio
 from noiseflow.fit.batches import conditions_of
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import NoiseModel

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from noiseflow._version import __version__
-from noiseflow.evaluate.benchmark_spec import BenchmarkSpec
-from noiseflow.evaluate.estimate import Estimate
-from noiseflow.evaluate.words import number, plus_minus, significant
+from noiseflow.core.version import __version__
+from noiseflow.evaluate.benchmark.spec import BenchmarkSpec
+from noiseflow.evaluate.presentation.formatting import number, plus_minus, significant
+from noiseflow.evaluate.statistics.intervals import Estimate
 
 __all__ = ["COLUMNS", "cells_of", "markdown", "write_results"]
 
@@ -40,7 +40,7 @@ def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
     (out / "results.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (out / "results.md").write_text(markdown(spec, rows), encoding="utf-8")
     environment = Environment(
-        loader=PackageLoader("noiseflow.evaluate"),
+        loader=PackageLoader("noiseflow.evaluate.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -12,26 +12,26 @@ from typing import Any
 
 import torch
 
-from noiseflow._version import __version__
-from noiseflow.errors import DataError, NoiseflowError
+from noiseflow.core.errors import DataError, NoiseflowError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.core.version import __version__
 from noiseflow.evaluate.baselines import baselines
-from noiseflow.evaluate.benchmark_page import write_results
-from noiseflow.evaluate.benchmark_spec import BenchmarkSpec, DataSpec, ModelChoice, digest
-from noiseflow.evaluate.codes_score import CodesLikelihood
-from noiseflow.evaluate.evaluation import evaluate
-from noiseflow.evaluate.fitness import iso_cost, measured
-from noiseflow.evaluate.likelihood import Likelihood
-from noiseflow.evaluate.marginal_score import Marginal
+from noiseflow.evaluate.benchmark.cost import iso_cost, measured
+from noiseflow.evaluate.benchmark.page import write_results
+from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, ModelChoice, digest
+from noiseflow.evaluate.evaluate_models import evaluate
 from noiseflow.evaluate.metric import LIKELIHOODS, ORACLE, as_json
-from noiseflow.evaluate.report import write_report
-from noiseflow.evaluate.result import Evaluation
-from noiseflow.evaluate.two_sample import TwoSample
-from noiseflow.fit.fit import FitSettings, fit, spec_for
+from noiseflow.evaluate.metrics.code_likelihood import CodesLikelihood
+from noiseflow.evaluate.metrics.likelihood import Likelihood
+from noiseflow.evaluate.metrics.marginal import Marginal
+from noiseflow.evaluate.metrics.two_sample import TwoSample
+from noiseflow.evaluate.report.evaluation_result import Evaluation
+from noiseflow.evaluate.report.report import write_report
+from noiseflow.fit.fit_model import FitSettings, fit, spec_for
 from noiseflow.models import NoiseModel, load
 from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
-from noiseflow.patches.executors import Pool, executor, processors
-from noiseflow.patches.mix import Patches
-from noiseflow.progress import Progress, silent
+from noiseflow.patches.ingestion.executors import Pool, executor, processors
+from noiseflow.patches.store.mixture import Patches
 from noiseflow.simulate import simulate
 
 __all__ = ["Cell", "benchmark", "prepare", "run_cell"]

@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 if sys.version_info >= (3, 11):
     import tomllib

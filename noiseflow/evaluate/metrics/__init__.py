@@ -1,1 +1,1 @@
-"""."""
+"""Metrics, one a file, and their registry."""

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from noiseflow.evaluate.density import Kind
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate
+from noiseflow.evaluate.data_summary import COARSE
+from noiseflow.evaluate.likelihood_kind import Kind
 from noiseflow.evaluate.metric import DATA, ORACLE, Finding, Record, Score, Standing, TableRow
-from noiseflow.evaluate.survey import COARSE
-from noiseflow.evaluate.words import count, number, percent, plus_minus
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, legend, plate
+from noiseflow.evaluate.presentation.formatting import count, number, percent, plus_minus
+from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate
 
 __all__ = ["ORACLE_MARGIN", "CellCodesLikelihood", "CodesLikelihood"]
 
@@ -53,9 +53,9 @@ class CodesLikelihood(Score):
     Parameters
     ----------
     kinds : mapping of str to str
-        What each model's number is: a key of `noiseflow.evaluate.density.KINDS`.
+        What each model's number is: a key of `noiseflow.evaluate.likelihood_kind.KINDS`.
     coarse : bool
-        Whether a code is coarse against the noise: see `noiseflow.evaluate.survey.COARSE`.
+        Whether a code is coarse against the noise: see `noiseflow.evaluate.data_summary.COARSE`.
     sigma_dn : float
         Smallest σ of the real noise over the signals of any camera and ISO, DN.
     group_is : str

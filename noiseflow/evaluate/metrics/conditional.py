@@ -9,11 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.halved import BLOCKS, FLOOR_SPREADS, PARTS, Divergence, divergences, parts_and_blocks
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.residual_bins import fine_index, widening_edges, widening_index
-from noiseflow.evaluate.words import significant
+from noiseflow.evaluate.metrics.split_half_divergence import (
+    BLOCKS,
+    FLOOR_SPREADS,
+    PARTS,
+    Divergence,
+    divergences,
+    parts_and_blocks,
+)
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, legend, plate
+from noiseflow.evaluate.presentation.formatting import significant
+from noiseflow.evaluate.statistics.histogram_bins import fine_index, widening_edges, widening_index
 
 __all__ = ["Conditional", "ConditionalMetric", "SignalBin"]
 

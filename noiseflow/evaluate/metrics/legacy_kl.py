@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.errors import DataError
-from noiseflow.evaluate.drawing import Pen, Plate
+from noiseflow.core.errors import DataError
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow, seed_for
-from noiseflow.evaluate.words import significant
+from noiseflow.evaluate.presentation.figures import Pen, Plate
+from noiseflow.evaluate.presentation.formatting import significant
 
 __all__ = ["LegacyKl", "LegacyKlMetric", "gaussian_floor", "patch_edges", "published_kl", "unit_edges"]
 

@@ -8,9 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.evaluate.density import KINDS
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, RESAMPLES, Estimate, bootstrap_ratio
+from noiseflow.evaluate.data_summary import FEWEST_SCENES, SIGNAL_BINS, signal_bins
+from noiseflow.evaluate.likelihood_kind import KINDS
 from noiseflow.evaluate.metric import (
     DATA,
     ORACLE,
@@ -23,8 +22,9 @@ from noiseflow.evaluate.metric import (
     Standing,
     TableRow,
 )
-from noiseflow.evaluate.survey import FEWEST_SCENES, SIGNAL_BINS, signal_bins
-from noiseflow.evaluate.words import cell_labels, count, number, percent, plus_minus
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, evenly, legend, plate
+from noiseflow.evaluate.presentation.formatting import cell_labels, count, number, percent, plus_minus
+from noiseflow.evaluate.statistics.intervals import LEVEL, RESAMPLES, Estimate, bootstrap_ratio
 
 __all__ = ["ORACLE_MARGIN", "CellLikelihood", "Likelihood", "LikelihoodMetric"]
 
@@ -74,7 +74,7 @@ class Likelihood(Score):
     Parameters
     ----------
     density : mapping of str to str
-        What each model's likelihood is of: see `noiseflow.evaluate.density.KINDS`.
+        What each model's likelihood is of: see `noiseflow.evaluate.likelihood_kind.KINDS`.
     without_density : mapping of str to str
         Models that only sample, and what they say when asked.
     group_is : str

@@ -7,11 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate
-from noiseflow.evaluate.halved import BLOCKS, FLOOR_SPREADS, PARTS, PSEUDO_COUNT, Divergence, beside_floor
 from noiseflow.evaluate.metric import DATA, Finding, Record, Score, TableRow
-from noiseflow.evaluate.words import cell_labels, cell_name, percent, plus_minus, significant
+from noiseflow.evaluate.metrics.split_half_divergence import (
+    BLOCKS,
+    FLOOR_SPREADS,
+    PARTS,
+    PSEUDO_COUNT,
+    Divergence,
+    beside_floor,
+)
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, evenly, legend, plate
+from noiseflow.evaluate.presentation.formatting import cell_labels, cell_name, percent, plus_minus, significant
+from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate
 
 __all__ = ["BINS_PER_SIGMA", "MOST_BINS", "VARIANCE_MARGIN", "CellMarginal", "Histogram", "Marginal"]
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, evenly, legend, plate
-from noiseflow.evaluate.estimate import LEVEL
+from noiseflow.evaluate.data_summary import Cell
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.survey import Cell
-from noiseflow.evaluate.words import cell_labels, cell_name, count, number, percent
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, evenly, legend, plate
+from noiseflow.evaluate.presentation.formatting import cell_labels, cell_name, count, number, percent
+from noiseflow.evaluate.statistics.intervals import LEVEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.words import number, percent, plus_minus
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, legend, plate
+from noiseflow.evaluate.presentation.formatting import number, percent, plus_minus
+from noiseflow.evaluate.statistics.intervals import VERDICT, Estimate, ratio_of_sums
 
 __all__ = ["Calibration", "CalibrationMetric", "Coverage"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.evaluate.drawing import Pen, Plate
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.words import cell_name, number, percent
+from noiseflow.evaluate.presentation.figures import Pen, Plate
+from noiseflow.evaluate.presentation.formatting import cell_name, number, percent
 
 __all__ = ["CellCodes", "Quantisation", "QuantisationMetric"]
 

@@ -1,19 +1,19 @@
 """The table of metrics: a new one is a new file and a new line here."""
 
-from noiseflow.evaluate.calibration import CalibrationMetric
-from noiseflow.evaluate.codes import CodesMetric
-from noiseflow.evaluate.conditional import ConditionalMetric
-from noiseflow.evaluate.legacy import LegacyKlMetric
-from noiseflow.evaluate.likelihood import LikelihoodMetric
-from noiseflow.evaluate.marginal import MarginalMetric
-from noiseflow.evaluate.mean_variance import MeanVarianceMetric
 from noiseflow.evaluate.metric import Metric
-from noiseflow.evaluate.quantisation import QuantisationMetric
-from noiseflow.evaluate.row_noise import RowNoiseMetric
-from noiseflow.evaluate.structure import StructureMetric
-from noiseflow.evaluate.tails import TailsMetric
-from noiseflow.evaluate.temporal import TemporalMetric
-from noiseflow.evaluate.two_sample import TwoSampleMetric
+from noiseflow.evaluate.metrics.conditional import ConditionalMetric
+from noiseflow.evaluate.metrics.legacy_kl import LegacyKlMetric
+from noiseflow.evaluate.metrics.likelihood import LikelihoodMetric
+from noiseflow.evaluate.metrics.mean_variance import MeanVarianceMetric
+from noiseflow.evaluate.metrics.pit_calibration import CalibrationMetric
+from noiseflow.evaluate.metrics.quantisation import QuantisationMetric
+from noiseflow.evaluate.metrics.row_noise import RowNoiseMetric
+from noiseflow.evaluate.metrics.tails import TailsMetric
+from noiseflow.evaluate.metrics.temporal import TemporalMetric
+from noiseflow.evaluate.metrics.two_sample import TwoSampleMetric
+from noiseflow.evaluate.statistics.code_statistics import CodesMetric
+from noiseflow.evaluate.statistics.residual_statistics import MarginalMetric
+from noiseflow.evaluate.statistics.spatial_statistics import StructureMetric
 
 __all__ = ["LEGACY", "METRICS"]
 

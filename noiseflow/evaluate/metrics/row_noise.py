@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.words import cell_labels, percent, plus_minus, times
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, legend, plate
+from noiseflow.evaluate.presentation.formatting import cell_labels, percent, plus_minus, times
+from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, ratio_of_sums
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

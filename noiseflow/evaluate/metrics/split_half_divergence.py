@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.divergence import halves, js_divergence, kl_divergence, wasserstein_1
-from noiseflow.evaluate.estimate import LEVEL, Estimate, jackknife
 from noiseflow.evaluate.metric import DATA, ScoredBatch
-from noiseflow.evaluate.words import plus_minus, significant
+from noiseflow.evaluate.presentation.formatting import plus_minus, significant
+from noiseflow.evaluate.statistics.divergence import halves, js_divergence, kl_divergence, wasserstein_1
+from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, jackknife
 
 __all__ = [
     "BLOCKS",

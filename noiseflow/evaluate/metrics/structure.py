@@ -7,12 +7,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, VERDICT, Estimate
+from noiseflow.evaluate.data_summary import CLOSE_VALUES
 from noiseflow.evaluate.metric import DATA, Finding, Record, Score, TableRow
-from noiseflow.evaluate.spectra import frequencies_of
-from noiseflow.evaluate.survey import CLOSE_VALUES
-from noiseflow.evaluate.words import percent, plus_minus, times
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, legend, plate
+from noiseflow.evaluate.presentation.formatting import percent, plus_minus, times
+from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Estimate
+from noiseflow.evaluate.statistics.spectra import frequencies_of
 
 __all__ = ["LARGEST_LAG", "MATCH", "Compared", "Structure"]
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.estimate import LEVEL, VERDICT, Estimate, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.residual_bins import FINE_BINS, fine_edges, fine_index
-from noiseflow.evaluate.words import percent, plus_minus
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, legend, plate
+from noiseflow.evaluate.presentation.formatting import percent, plus_minus
+from noiseflow.evaluate.statistics.histogram_bins import FINE_BINS, fine_edges, fine_index
+from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Estimate, ratio_of_sums
 
 __all__ = ["Beyond", "Tails", "TailsMetric"]
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from noiseflow.evaluate.drawing import Pen, Plate
-from noiseflow.evaluate.estimate import VERDICT, Estimate, ratio_of_sums
+from noiseflow.evaluate.data_summary import MOST_PAIRS
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.survey import MOST_PAIRS
-from noiseflow.evaluate.words import percent, plus_minus
+from noiseflow.evaluate.presentation.figures import Pen, Plate
+from noiseflow.evaluate.presentation.formatting import percent, plus_minus
+from noiseflow.evaluate.statistics.intervals import VERDICT, Estimate, ratio_of_sums
 
 __all__ = ["Temporal", "TemporalMetric"]
 

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.classifier import FOLDS, UNITS, held_out_hits
-from noiseflow.evaluate.drawing import Pen, Plate, axes, canvas, plate
-from noiseflow.evaluate.estimate import VERDICT, Estimate, ratio_of_sums
+from noiseflow.evaluate.data_summary import CLOSE_VALUES
 from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
-from noiseflow.evaluate.row_noise import row_ratio
-from noiseflow.evaluate.survey import CLOSE_VALUES
-from noiseflow.evaluate.words import percent, plus_minus
+from noiseflow.evaluate.metrics.row_noise import row_ratio
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, plate
+from noiseflow.evaluate.presentation.formatting import percent, plus_minus
+from noiseflow.evaluate.statistics.classifier import FOLDS, UNITS, held_out_hits
+from noiseflow.evaluate.statistics.intervals import VERDICT, Estimate, ratio_of_sums
 
 __all__ = ["TwoSample", "TwoSampleMetric", "features"]
 

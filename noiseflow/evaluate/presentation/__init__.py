@@ -1,1 +1,1 @@
-"""."""
+"""Figures and words of reports."""

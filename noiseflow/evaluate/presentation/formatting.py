@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from noiseflow.evaluate.estimate import Estimate
+from noiseflow.evaluate.statistics.intervals import Estimate
 
 __all__ = ["cell_labels", "cell_name", "count", "join", "number", "percent", "plus_minus", "significant", "times"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from noiseflow.errors import DataError
-from noiseflow.evaluate.estimate import LEVEL, Estimate, bootstrap_ratio
-from noiseflow.evaluate.words import count, percent, plus_minus
+from noiseflow.core.errors import DataError
+from noiseflow.evaluate.presentation.formatting import count, percent, plus_minus
+from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, bootstrap_ratio
 
 __all__ = ["Change", "Comparison", "compare"]
 

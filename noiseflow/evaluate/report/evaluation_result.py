@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noiseflow.evaluate.codes_score import CodesLikelihood
+from noiseflow.core.units import NLL_UNIT
 from noiseflow.evaluate.examples import Example
-from noiseflow.evaluate.likelihood import Likelihood
 from noiseflow.evaluate.metric import LIKELIHOODS, Finding, Record, Score, TableRow, as_json
-from noiseflow.evaluate.words import join
-from noiseflow.units import NLL_UNIT
+from noiseflow.evaluate.metrics.code_likelihood import CodesLikelihood
+from noiseflow.evaluate.metrics.likelihood import Likelihood
+from noiseflow.evaluate.presentation.formatting import join
 
 __all__ = ["Data", "Evaluation"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from noiseflow._version import __version__
-from noiseflow.errors import DataError
-from noiseflow.evaluate.drawing import pens_for
+from noiseflow.core.errors import DataError
+from noiseflow.core.version import __version__
 from noiseflow.evaluate.examples import draw
 from noiseflow.evaluate.metric import DATA, LIKELIHOODS, Finding, Record, as_json
-from noiseflow.evaluate.result import Evaluation
-from noiseflow.evaluate.words import count, percent
+from noiseflow.evaluate.presentation.figures import pens_for
+from noiseflow.evaluate.presentation.formatting import count, percent
+from noiseflow.evaluate.report.evaluation_result import Evaluation
 
 __all__ = ["FILES", "page", "write_report"]
 
@@ -88,7 +88,7 @@ def page(evaluation: Evaluation) -> str:
         for score in evaluation.scores.values()
     ]
     environment = Environment(
-        loader=PackageLoader("noiseflow.evaluate"),
+        loader=PackageLoader("noiseflow.evaluate.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.evaluate.codes_score import CellCodesLikelihood, CodesLikelihood
-from noiseflow.evaluate.estimate import LEVEL, Estimate, bootstrap_ratio
+from noiseflow.evaluate.data_summary import SIGNAL_BINS, signal_bins
 from noiseflow.evaluate.metric import Metric, ScoredBatch, Setup
-from noiseflow.evaluate.survey import SIGNAL_BINS, signal_bins
+from noiseflow.evaluate.metrics.code_likelihood import CellCodesLikelihood, CodesLikelihood
+from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, bootstrap_ratio
 
 __all__ = ["CodesMetric"]
 

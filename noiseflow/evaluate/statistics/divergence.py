@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["halves", "js_divergence", "kl_divergence", "wasserstein_1"]
 

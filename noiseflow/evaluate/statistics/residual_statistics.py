@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.estimate import LEVEL, Estimate, ratio_of_sums
-from noiseflow.evaluate.halved import BLOCKS, PARTS, PSEUDO_COUNT, divergences, parts_and_blocks
-from noiseflow.evaluate.marginal_score import BINS_PER_SIGMA, MOST_BINS, CellMarginal, Histogram, Marginal
+from noiseflow.evaluate.data_summary import Cell
 from noiseflow.evaluate.metric import DATA, Metric, ScoredBatch, Setup
-from noiseflow.evaluate.survey import Cell
+from noiseflow.evaluate.metrics.marginal import BINS_PER_SIGMA, MOST_BINS, CellMarginal, Histogram, Marginal
+from noiseflow.evaluate.metrics.split_half_divergence import BLOCKS, PARTS, PSEUDO_COUNT, divergences, parts_and_blocks
+from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, ratio_of_sums
 
 __all__ = ["MarginalMetric"]
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.estimate import LEVEL, VERDICT, ratio_of_sums
 from noiseflow.evaluate.metric import DATA, Metric, ScoredBatch, Setup
-from noiseflow.evaluate.row_noise import row_ratio
-from noiseflow.evaluate.spectra import normalised, power_of, radial
-from noiseflow.evaluate.structure_score import LARGEST_LAG, MATCH, Compared, Structure
+from noiseflow.evaluate.metrics.row_noise import row_ratio
+from noiseflow.evaluate.metrics.structure import LARGEST_LAG, MATCH, Compared, Structure
+from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, ratio_of_sums
+from noiseflow.evaluate.statistics.spectra import normalised, power_of, radial
 
 __all__ = ["StructureMetric"]
 

@@ -1,1 +1,1 @@
-"""."""
+"""Fits from pairs of noisy frames, without a clean image."""

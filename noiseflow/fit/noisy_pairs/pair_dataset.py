@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.errors import DataError
-from noiseflow.fit.pair_noise import Denoised
-from noiseflow.fit.statistics import Values, summed
+from noiseflow.core.errors import DataError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.fit.gather_statistics import Values, summed
+from noiseflow.fit.noisy_pairs.noise_target import Denoised
 from noiseflow.flows.conditions import Conditions
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.denoiser import Denoiser, local_mean
-from noiseflow.models.nlf import NoiseLevelFunction
-from noiseflow.models.statistics import NoiseStatistics
-from noiseflow.patches.mix import Patches
-from noiseflow.progress import Progress, silent
+from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["NOISY_PAIR", "NoisyPairs", "PairBatch", "denoised", "pair_statistics", "smoothest"]
 

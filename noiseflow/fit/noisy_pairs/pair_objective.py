@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.fit.batches import PatchBatches
-from noiseflow.fit.objective import Place
-from noiseflow.fit.pair_noise import PAIR_NOISE, unexplained
-from noiseflow.fit.pair_patches import NoisyPairs, PairBatch, denoised
+from noiseflow.fit.noisy_pairs.noise_target import PAIR_NOISE, unexplained
+from noiseflow.fit.noisy_pairs.pair_dataset import NoisyPairs, PairBatch, denoised
+from noiseflow.fit.training.objective import Place
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser
 from noiseflow.models.model import NoiseModel

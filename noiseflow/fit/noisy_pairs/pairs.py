@@ -11,24 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow._version import __version__
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.core.version import __version__
 from noiseflow.fit.batches import PatchBatches
 from noiseflow.fit.held_out import train_and_held_out
-from noiseflow.fit.history import write_history
-from noiseflow.fit.objective import Length
-from noiseflow.fit.pair_objective import NoiseAndDenoiser, PairObjective, PairSettings
-from noiseflow.fit.pair_patches import NOISY_PAIR, NoisyPairs, pair_statistics, smoothest
-from noiseflow.fit.settings import FitSettings
-from noiseflow.fit.sitting import Sitting, begun
+from noiseflow.fit.noisy_pairs.pair_dataset import NOISY_PAIR, NoisyPairs, pair_statistics, smoothest
+from noiseflow.fit.noisy_pairs.pair_objective import NoiseAndDenoiser, PairObjective, PairSettings
+from noiseflow.fit.training.history import write_history
+from noiseflow.fit.training.objective import Length
+from noiseflow.fit.training.session import Sitting, begun
+from noiseflow.fit.training.settings import FitSettings
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
-from noiseflow.models.files import save, write_text
+from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.io.run_folder import save, write_text
 from noiseflow.models.model import NoiseModel, build
-from noiseflow.models.residual_flow import ResidualFlow
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.mix import Patches
-from noiseflow.progress import Progress, silent
+from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
 

@@ -1,1 +1,1 @@
-"""."""
+"""The training engine and all that surrounds a step."""

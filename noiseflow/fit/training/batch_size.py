@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.fit.objective import Objective, Place
+from noiseflow.fit.training.objective import Objective, Place
 
 __all__ = ["SIZES", "fastest_batch"]
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 
 __all__ = ["device_of", "repeatable"]
 

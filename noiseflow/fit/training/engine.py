@@ -12,21 +12,21 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from noiseflow.errors import DataError, ModelError
-from noiseflow.fit.ahead import Ahead
-from noiseflow.fit.device import repeatable
-from noiseflow.fit.events import Events
-from noiseflow.fit.history import write_history
-from noiseflow.fit.objective import Length, Objective, Place
-from noiseflow.fit.ranks import ALONE, Ranks
-from noiseflow.fit.schedule import learning_rate
-from noiseflow.fit.settings import TrainSettings
-from noiseflow.fit.state import TrainState, fill_optimiser, optimiser_tensors, read_state, write_state
-from noiseflow.fit.weights import Average, Weights, copied, holding
-from noiseflow.flows.draws import part_of
-from noiseflow.flows.native import can_compile, compiled
-from noiseflow.models.files import STATE
-from noiseflow.progress import Progress, silent
+from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.fit.training.device import repeatable
+from noiseflow.fit.training.events import Events
+from noiseflow.fit.training.history import write_history
+from noiseflow.fit.training.objective import Length, Objective, Place
+from noiseflow.fit.training.prefetch import Ahead
+from noiseflow.fit.training.ranks import ALONE, Ranks
+from noiseflow.fit.training.schedule import learning_rate
+from noiseflow.fit.training.settings import TrainSettings
+from noiseflow.fit.training.state import TrainState, fill_optimiser, optimiser_tensors, read_state, write_state
+from noiseflow.fit.training.weight_averaging import Average, Weights, copied, holding
+from noiseflow.models.io.run_folder import STATE
+from noiseflow.ops.native import can_compile, compiled
+from noiseflow.ops.random.sampling import part_of
 
 __all__ = ["BAD_BATCH", "Length", "train"]
 

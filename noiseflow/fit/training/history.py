@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from noiseflow.models.files import write_text
+from noiseflow.models.io.run_folder import write_text
 
 __all__ = ["write_history"]
 

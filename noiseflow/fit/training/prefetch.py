@@ -4,8 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from noiseflow.fit.objective import Length, Objective
-from noiseflow.fit.ranks import Ranks
+from noiseflow.fit.training.objective import Length, Objective
+from noiseflow.fit.training.ranks import Ranks
 
 __all__ = ["Ahead"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 
 __all__ = ["ALONE", "Ranks", "joined"]
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from noiseflow.fit.settings import TrainSettings
+from noiseflow.fit.training.settings import TrainSettings
 
 __all__ = ["learning_rate"]
 

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from noiseflow.fit.batch_size import fastest_batch
-from noiseflow.fit.device import device_of
-from noiseflow.fit.engine import train
-from noiseflow.fit.events import Events, events
-from noiseflow.fit.objective import Length, Objective
-from noiseflow.fit.ranks import Ranks, joined
-from noiseflow.fit.settings import TrainSettings
-from noiseflow.fit.state import TrainState, read_state
-from noiseflow.models.files import STATE, claim, holds_state
-from noiseflow.progress import Progress, silent
+from noiseflow.core.progress import Progress, silent
+from noiseflow.fit.training.batch_size import fastest_batch
+from noiseflow.fit.training.device import device_of
+from noiseflow.fit.training.engine import train
+from noiseflow.fit.training.events import Events, events
+from noiseflow.fit.training.objective import Length, Objective
+from noiseflow.fit.training.ranks import Ranks, joined
+from noiseflow.fit.training.settings import TrainSettings
+from noiseflow.fit.training.state import TrainState, read_state
+from noiseflow.models.io.run_folder import STATE, claim, holds_state
 
 __all__ = ["Sitting", "begun"]
 
@@ -78,7 +78,7 @@ class Sitting:
         length: Length,
         arguments: Mapping[str, Any],
     ) -> TrainState:
-        """Bring an objective down: see `noiseflow.fit.engine.train`."""
+        """Bring an objective down: see `noiseflow.fit.training.engine.train`."""
         return train(
             model,
             objective,

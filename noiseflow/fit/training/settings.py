@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["FitSettings", "TrainSettings"]
 

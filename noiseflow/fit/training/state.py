@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 
 __all__ = ["KEPT", "Tensors", "TrainState", "read_state", "write_state"]
 

@@ -1,1 +1,1 @@
-"""."""
+"""Autoregressive transforms and their inverse by wavefronts."""

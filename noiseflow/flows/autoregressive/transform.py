@@ -2,10 +2,10 @@
 
 from torch import Tensor, autograd, enable_grad, finfo, is_grad_enabled, no_grad
 
-from noiseflow.flows.conditioning import soft_clamp
+from noiseflow.flows.autoregressive.wavefront import solve
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.fronts import solve
-from noiseflow.flows.masked_net import MaskedNet
+from noiseflow.flows.nets.conditional_net import soft_clamp
+from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.flows.transform import WHOLE_FRAME, Transform, full_precision, sum_per_sample
 
 __all__ = ["MaskedAutoregressive"]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditioning import signal_features, soft_clamp
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.masked_net import MaskedNet
+from noiseflow.flows.nets.conditional_net import signal_features, soft_clamp
+from noiseflow.flows.nets.masked_net import MaskedNet
 
 __all__ = ["solve"]
 

@@ -1,1 +1,1 @@
-"""."""
+"""Transforms that know a camera: light, gain, rows, tails."""

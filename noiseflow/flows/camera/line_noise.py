@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from noiseflow.errors import ModelError
-from noiseflow.flows.camera_lines import line_sums, whitened, with_offsets
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso import at_iso
-from noiseflow.flows.light import Light, ReadOffset
-from noiseflow.flows.native import Kernels
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.signal_model import Light, ReadOffset
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
+from noiseflow.ops.line_noise import line_sums, whitened, with_offsets
+from noiseflow.ops.native import Kernels
 
 __all__ = ["LineNoise"]
 

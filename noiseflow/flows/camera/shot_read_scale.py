@@ -6,11 +6,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.camera_lines import scaled, unscaled
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso import at_iso
-from noiseflow.flows.light import FLOOR, Light
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.signal_model import FLOOR, Light
 from noiseflow.flows.transform import Transform, sum_per_sample
+from noiseflow.ops.line_noise import scaled, unscaled
 
 __all__ = ["FLOOR", "ShotReadScale"]
 

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from noiseflow.flows.camera_shape import latent_of, value_of
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso import at_iso
-from noiseflow.flows.light import Light, Moments, ShotMoments
-from noiseflow.flows.native import Kernels
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.signal_model import Light, Moments, ShotMoments
 from noiseflow.flows.transform import Transform, sum_per_sample
+from noiseflow.ops.native import Kernels
+from noiseflow.ops.tails_and_skew import latent_of, value_of
 
 __all__ = ["LEAST_REST", "SinhArcsinh"]
 

@@ -1,1 +1,1 @@
-"""."""
+"""Coupling transforms."""

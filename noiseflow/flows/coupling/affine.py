@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.border_coupling import coupled, uncoupled
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.transform import Transform, sum_per_sample
+from noiseflow.ops.coupling_training import coupled, uncoupled
 
 __all__ = ["AffineCoupling"]
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditioning import ConditionalNet, soft_clamp
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.masked_affine import affine_kernels, coupled_by, uncoupled_by
-from noiseflow.flows.masks import Mask
+from noiseflow.flows.coupling.masks import Mask
+from noiseflow.flows.nets.conditional_net import ConditionalNet, soft_clamp
 from noiseflow.flows.transform import Transform, sum_per_sample
+from noiseflow.ops.masked_affine import affine_kernels, coupled_by, uncoupled_by
 
 __all__ = ["MaskedAffineCoupling"]
 

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from noiseflow.errors import ModelError
-from noiseflow.flows.conditioning import ConditionalNet
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.masks import Mask
-from noiseflow.flows.pixel_spline import bent, spline_kernels, unbent
+from noiseflow.flows.coupling.masks import Mask
+from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.rational_quadratic import (
     Knots,
     knots_from,
@@ -16,6 +15,7 @@ from noiseflow.flows.rational_quadratic import (
     rational_quadratic_inverse,
 )
 from noiseflow.flows.transform import Transform, sum_per_sample
+from noiseflow.ops.spline import bent, spline_kernels, unbent
 
 __all__ = ["PixelSpline", "SplineCoupling", "spline_outputs"]
 

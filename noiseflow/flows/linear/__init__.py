@@ -1,1 +1,1 @@
-"""."""
+"""Linear transforms across planes."""

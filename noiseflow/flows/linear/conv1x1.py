@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.mixing import mix_planes
 from noiseflow.flows.transform import Transform, full_precision
+from noiseflow.ops.channel_mixing import mix_planes
 
 __all__ = ["InvertibleConv1x1", "mixing_matrices"]
 

@@ -1,1 +1,1 @@
-"""."""
+"""Networks inside transforms."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.film_net import hidden_kernels, hidden_layers
+from noiseflow.ops.conditional_net import hidden_kernels, hidden_layers
+from noiseflow.ops.random import sampling
 
 __all__ = ["ConditionalNet", "SampleFeatures", "SpatialFilm", "signal_features", "soft_clamp"]
 
@@ -67,7 +67,7 @@ class SampleFeatures(nn.Module):
         unknown = self.cameras.shape[0] - 1
         index = cond.camera_indices
         if self.training and self.dropout:
-            index = index.masked_fill(draws.uniform(index, None) < self.dropout, unknown)
+            index = index.masked_fill(sampling.uniform(index, None) < self.dropout, unknown)
         stops = (cond.isos.log() - math.log(800.0)) / ISO_SPAN
         return torch.cat([soft_clamp(stops, 2.0).to(self.cameras.dtype)[:, None], self.cameras[index]], 1)
 

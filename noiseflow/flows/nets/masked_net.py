@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from noiseflow.errors import ModelError
-from noiseflow.flows.conditioning import SampleFeatures, SpatialFilm, signal_features
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.nets.conditional_net import SampleFeatures, SpatialFilm, signal_features
 
 __all__ = ["MaskedNet"]
 

@@ -6,15 +6,15 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows import draws
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Source
 from noiseflow.flows.transform import sum_per_sample
-from noiseflow.models.climb import climb_codes
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.integers.censored_fit import climb_codes
 from noiseflow.models.model import NoiseModel, register
+from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.models.statistics import NoiseStatistics
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Source
 
 __all__ = ["Gaussian", "GaussianModel", "gaussian_log_prob"]
 
@@ -53,7 +53,7 @@ class GaussianModel(NoiseModel):
         return noise / self.variance(cond).sqrt()
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
-        return draws.normal(cond.clean, generator) * (temperature * self.variance(cond).sqrt())
+        return sampling.normal(cond.clean, generator) * (temperature * self.variance(cond).sqrt())
 
 
 @register("gaussian")

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso import at_iso
-from noiseflow.models.gaussian import GaussianModel
-from noiseflow.models.levels import Levels
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.model import register
+from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.models.statistics import NoiseStatistics
 
 __all__ = ["NoiseLevelFunction", "fit_line"]
 

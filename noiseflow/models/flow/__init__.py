@@ -1,1 +1,1 @@
-"""."""
+"""Models that are flows."""

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Source
 from noiseflow.flows.flow import Flow
 from noiseflow.models.model import NoiseModel
+from noiseflow.ops.random.sampling import Source
 
 __all__ = ["FlowModel"]
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import torch
 
-from noiseflow.flows.inverse import Inverse
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.combinators import Inverse
 from noiseflow.flows.reversed import Reversed
-from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.transform import Transform
-from noiseflow.models.maf import autoregressive_blocks
+from noiseflow.models.flow.maf import autoregressive_blocks
+from noiseflow.models.flow.residual_flow import ResidualFlow
 from noiseflow.models.model import register
-from noiseflow.models.residual_flow import ResidualFlow
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["InverseAutoregressiveFlow"]

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import torch
 
-from noiseflow.flows.autoregressive import MaskedAutoregressive
-from noiseflow.flows.masked_net import MaskedNet
+from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.flows.reversed import Reversed
-from noiseflow.flows.shot_read import ShotReadScale
 from noiseflow.flows.transform import Transform
+from noiseflow.models.flow.residual_flow import ResidualFlow, count_option
 from noiseflow.models.model import register
-from noiseflow.models.residual_flow import ResidualFlow, count_option
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["MaskedAutoregressiveFlow", "autoregressive_blocks"]

@@ -7,22 +7,22 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from noiseflow.errors import ModelError
-from noiseflow.flows.border_net import BorderAwareNet
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.border_aware_net import BorderAwareNet
+from noiseflow.flows.camera.gain import Gain
+from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.conv1x1 import InvertibleConv1x1
-from noiseflow.flows.coupling import AffineCoupling
+from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.gain import Gain
-from noiseflow.flows.signal_dependent import SignalDependentScale
+from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.transform import Transform
-from noiseflow.models.climb import climb_codes
-from noiseflow.models.flow_model import FlowModel
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.flow.flow_model import FlowModel
+from noiseflow.models.integers.censored_fit import climb_codes
 from noiseflow.models.model import register
-from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.models.statistics import NoiseStatistics
 
 __all__ = ["ARCHITECTURE", "LAYERS", "NoiseFlow", "parse_architecture"]
 

@@ -7,22 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.flows import masks
-from noiseflow.flows.conditioning import ConditionalNet
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.householder import HouseholderConv1x1
-from noiseflow.flows.light import Features, ReadOffset, ReadShare, ShotMoments
-from noiseflow.flows.line_noise import LineNoise
-from noiseflow.flows.masked_coupling import MaskedAffineCoupling
-from noiseflow.flows.shape import SinhArcsinh
-from noiseflow.flows.shot_read import ShotReadScale
-from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
-from noiseflow.flows.tails import CubicTails
+from noiseflow.flows.coupling import masks
+from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
+from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
+from noiseflow.flows.linear.householder import HouseholderConv1x1
+from noiseflow.flows.nets.conditional_net import ConditionalNet
+from noiseflow.flows.signal_model import Features, ReadOffset, ReadShare, ShotMoments
 from noiseflow.flows.transform import Transform
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.flow.physics_init import start_lines, start_planes, start_tails
+from noiseflow.models.flow.residual_flow import ResidualFlow, count_option, flag_option
 from noiseflow.models.model import register
-from noiseflow.models.physics_start import start_lines, start_planes, start_tails
-from noiseflow.models.residual_flow import ResidualFlow, count_option, flag_option
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["DEFAULTS", "PhysicsFlow"]

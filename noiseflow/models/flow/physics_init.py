@@ -6,13 +6,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso import at_iso
-from noiseflow.flows.line_noise import LineNoise
-from noiseflow.flows.shot_read import ShotReadScale
-from noiseflow.flows.tails import CubicTails
-from noiseflow.models.nlf import fit_line
-from noiseflow.models.statistics import NoiseStatistics
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.models.closed_form.nlf import fit_line
+from noiseflow.models.noise_statistics import NoiseStatistics
 
 __all__ = ["start_lines", "start_planes", "start_tails"]
 

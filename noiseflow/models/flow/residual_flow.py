@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from noiseflow.errors import ModelError
-from noiseflow.flows.actnorm import ActNorm
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.shot_read import ShotReadScale
+from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.transform import Transform
-from noiseflow.models.flow_model import FlowModel
-from noiseflow.models.levels import Levels
-from noiseflow.models.nlf import NoiseLevelFunction
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.flow.flow_model import FlowModel
+from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.models.statistics import NoiseStatistics
 
 __all__ = ["ResidualFlow", "count_option", "flag_option"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
 from noiseflow.models.model import NoiseModel
 
 __all__ = ["climb_codes"]

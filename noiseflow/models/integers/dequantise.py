@@ -6,12 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows import draws
-from noiseflow.flows.conditioning import ConditionalNet
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.rational_quadratic import knots_from, rational_quadratic
+from noiseflow.models.adc_levels import Cells
 from noiseflow.models.intervals import log_normal_interval
-from noiseflow.models.levels import Cells
+from noiseflow.ops.random import sampling
 
 __all__ = ["Dequantiser", "Proposal", "VariationalDequantiser", "truncated_normal", "uniform"]
 
@@ -170,4 +170,4 @@ def _below(z: Tensor) -> Tensor:
 
 def _random(cells: Cells, generator: torch.Generator | None) -> Tensor:
     # 0 would be an infinite value in a tail.
-    return draws.uniform(cells.low, generator).clamp(min=1e-15, max=1 - 1e-15)
+    return sampling.uniform(cells.low, generator).clamp(min=1e-15, max=1 - 1e-15)

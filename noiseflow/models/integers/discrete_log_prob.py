@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.dequantise import Dequantiser
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.integers.dequantise import Dequantiser
 from noiseflow.models.model import NoiseModel
 
 __all__ = ["DiscreteLogProb", "discrete_log_prob"]

@@ -5,9 +5,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
 from noiseflow.models.model import NoiseModel
 
 __all__ = ["CodesModel"]

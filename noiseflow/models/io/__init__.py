@@ -1,1 +1,1 @@
-"""."""
+"""Run folders, published weights, export."""

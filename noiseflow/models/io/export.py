@@ -12,19 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.errors import ModelError
-from noiseflow.flows.autoregressive import MaskedAutoregressive
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.combinators import Inverse
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.inverse import Inverse
-from noiseflow.flows.mixing import mix_planes
+from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.squeeze import Squeezed
 from noiseflow.flows.transform import Transform
-from noiseflow.models.gaussian import Gaussian
+from noiseflow.models.closed_form.gaussian import Gaussian
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.flow.residual_flow import ResidualFlow
 from noiseflow.models.model import NoiseModel
-from noiseflow.models.nlf import NoiseLevelFunction
-from noiseflow.models.residual_flow import ResidualFlow
+from noiseflow.ops.channel_mixing import mix_planes
 
 __all__ = ["FORMATS", "INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
 

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.errors import ModelError
-from noiseflow.flows.border_net import BorderAwareNet
-from noiseflow.flows.conv1x1 import InvertibleConv1x1, strict_lower
-from noiseflow.flows.coupling import AffineCoupling
-from noiseflow.flows.gain import Gain
-from noiseflow.flows.signal_dependent import SignalDependentScale
-from noiseflow.models.noise_flow import ARCHITECTURE, NoiseFlow
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.border_aware_net import BorderAwareNet
+from noiseflow.flows.camera.gain import Gain
+from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
+from noiseflow.flows.coupling.affine import AffineCoupling
+from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1, strict_lower
+from noiseflow.models.flow.noise_flow import ARCHITECTURE, NoiseFlow
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["CAMERAS", "ISOS", "import_published", "read_variables"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 from noiseflow.models.model import MODELS, NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 

@@ -1,1 +1,1 @@
-"""."""
+"""Exact densities of simulated cameras."""

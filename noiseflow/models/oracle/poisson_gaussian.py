@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
-from noiseflow.errors import DataError, ModelError
-from noiseflow.flows import draws
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Source, Stream
-from noiseflow.models.codes_model import CodesModel
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.spec import ModelSpec
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Source, Stream
 
 __all__ = ["PoissonGaussianOracle", "oracle_log_prob", "refuse_other_isos", "settings_of"]
 
@@ -235,9 +235,9 @@ class PoissonGaussianOracle(CodesModel):
         for (camera, iso), rows in settings_of(cond).items():
             gain, sigma, black, white = self._physics(camera, iso)
             signal = (clean[rows] * (white - black)).clamp(min=0)
-            own = draws.of_elements(generator, rows)
-            electrons = draws.poisson(signal / gain, own)
-            read = draws.normal(signal, own, Stream.READ)
+            own = sampling.of_elements(generator, rows)
+            electrons = sampling.poisson(signal / gain, own)
+            read = sampling.normal(signal, own, Stream.READ)
             codes = (black + gain * electrons + sigma * read).round().clamp(0, white)
             noise[rows] = (codes - black) / (white - black) - clean[rows]
         return noise

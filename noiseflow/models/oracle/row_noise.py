@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noiseflow.errors import ModelError
-from noiseflow.flows import draws
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Source, Stream
-from noiseflow.models.levels import Levels
+from noiseflow.models.adc_levels import Levels
 from noiseflow.models.model import NoiseModel
-from noiseflow.models.noise_table import NoiseTable, tukey_quantile_of_logit
-from noiseflow.models.oracle import refuse_other_isos, settings_of
+from noiseflow.models.oracle.noise_table import NoiseTable, tukey_quantile_of_logit
+from noiseflow.models.oracle.poisson_gaussian import refuse_other_isos, settings_of
 from noiseflow.models.spec import ModelSpec
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Source, Stream
 
 __all__ = ["LineOracle"]
 
@@ -95,15 +95,15 @@ class LineOracle(NoiseModel):
             raise ModelError(f"oracle: the truth has no temperature; expected 1, got {temperature}")
         noise = torch.empty_like(cond.clean)
         for (camera, iso), rows in settings_of(cond).items():
-            at, shape, own = self._physics(camera, iso), self._shape(camera, iso), draws.of_elements(generator, rows)
+            at, shape, own = self._physics(camera, iso), self._shape(camera, iso), sampling.of_elements(generator, rows)
             clean, span = cond.clean[rows], at["white"] - at["black"]
-            electrons = draws.poisson((clean * span).clamp(min=0) / at["gain_dn_per_e"], own)
+            electrons = sampling.poisson((clean * span).clamp(min=0) / at["gain_dn_per_e"], own)
             if shape is None:
-                read = draws.normal(clean, own, Stream.READ)
+                read = sampling.normal(clean, own, Stream.READ)
             else:
-                logit = draws.uniform(clean, own, Stream.READ).clamp(1e-15, 1 - 1e-15).logit()
+                logit = sampling.uniform(clean, own, Stream.READ).clamp(1e-15, 1 - 1e-15).logit()
                 read = torch.from_numpy(tukey_quantile_of_logit(logit.cpu().numpy(), shape)).to(clean)
-            offset = draws.row_normal(clean, 1 if self.planes == 1 else 2, own)
+            offset = sampling.row_normal(clean, 1 if self.planes == 1 else 2, own)
             offset = offset if self.planes == 1 else offset.repeat_interleave(2, 1)
             codes = at["black"] + at["gain_dn_per_e"] * electrons + at["read_scale_dn"] * read
             codes = (codes + at["row_sigma_dn"] * offset).round().clamp(0, at["white"])

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from noiseflow.errors import ModelError
-from noiseflow.models.line_oracle import LineOracle
+from noiseflow.core.errors import ModelError
 from noiseflow.models.model import NoiseModel
-from noiseflow.models.oracle import PoissonGaussianOracle
+from noiseflow.models.oracle.poisson_gaussian import PoissonGaussianOracle
+from noiseflow.models.oracle.row_noise import LineOracle
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["oracle_from_truth"]

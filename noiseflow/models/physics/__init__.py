@@ -1,1 +1,1 @@
-"""."""
+"""Models from a profile or from dark frames."""

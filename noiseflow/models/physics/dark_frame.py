@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.calibrate.profile import Profile
-from noiseflow.errors import DataError, ModelError
-from noiseflow.flows import draws
+from noiseflow.calibrate.profiles.profile import Profile
+from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Keyed, Source
 from noiseflow.models.model import register
-from noiseflow.models.physics import _Counting, spec_from_profile
+from noiseflow.models.physics.profile_models import _Counting, spec_from_profile
 from noiseflow.models.spec import ModelSpec
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Keyed, Source
 
 __all__ = ["DarkFrame", "dark_frame_model"]
 
@@ -114,7 +114,7 @@ class DarkFrame(_Counting):
                     f"dark_frame: the dark frames at ISO {iso:g} have {columns}×{rows} pixels a plane, the clean "
                     f"signal {width}×{height}; take whole dark frames"
                 )
-            number, down, across = draws.integers((n, rows - height + 1, columns - width + 1), row, generator)
+            number, down, across = sampling.integers((n, rows - height + 1, columns - width + 1), row, generator)
             down, across = down + top, across + left
             crops.append(frames[number, :, down : down + tile[0], across : across + tile[1]])
         return torch.stack(crops).to(cond.clean) - self.physics(cond, "black")

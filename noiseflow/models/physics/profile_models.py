@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.errors import ModelError
-from noiseflow.flows import draws
+from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.draws import Source, Stream
-from noiseflow.flows.iso import at_iso
-from noiseflow.models.clipping import log_clipped
-from noiseflow.models.codes_model import CodesModel
-from noiseflow.models.gaussian import GaussianModel
-from noiseflow.models.levels import Levels
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.closed_form.gaussian import GaussianModel
+from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.model import NoiseModel, build, register
-from noiseflow.models.oracle import oracle_log_prob
+from noiseflow.models.oracle.clipped_tails import log_clipped
+from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
 from noiseflow.models.spec import ModelSpec
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Source, Stream
 from noiseflow.raw.bayer import plane_names
 from noiseflow.simulate.physics import tukey_lambda_variance
 
@@ -180,7 +180,7 @@ class _Counting(PhysicsModel):
         if temperature != 1.0:
             raise ModelError(f"{self.spec.model}: counts of photons have no temperature; expected 1, got {temperature}")
         gain, black, white = (self.physics(cond, name) for name in ("gain", "black", "white"))
-        electrons = draws.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator)
+        electrons = sampling.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator)
         codes = black + gain * electrons + self._dark(cond, generator)
         codes = torch.minimum(codes.round().clamp(min=0), white)
         return (codes - black) / (white - black) - cond.clean
@@ -199,7 +199,7 @@ class PoissonGaussianExact(CodesModel, _Counting):
     """
 
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
-        return self._read(cond) * draws.normal(cond.clean, generator, Stream.READ)
+        return self._read(cond) * sampling.normal(cond.clean, generator, Stream.READ)
 
     def _read(self, cond: Conditions) -> Tensor:
         # A measured read noise holds the rounding's variance, which rounding will add again.
@@ -251,12 +251,12 @@ class Eld(_Counting):
 
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         clean = cond.clean
-        p = draws.uniform(clean, generator, Stream.READ).clamp(1e-15, 1 - 1e-15)
+        p = sampling.uniform(clean, generator, Stream.READ).clamp(1e-15, 1 - 1e-15)
         shape = self.physics(cond, "shape").double()
         shape = torch.where(shape.abs() < 1e-6, torch.full_like(shape, 1e-6), shape)
         noise = ((shape * p.log()).expm1() - (shape * (-p).log1p()).expm1()) / shape
         lines = clean.shape[1] if clean.shape[1] == 1 else 2
-        offsets = draws.row_normal(clean, lines, generator)
+        offsets = sampling.row_normal(clean, lines, generator)
         if clean.shape[1] == 4:
             offsets = offsets.repeat_interleave(2, 1)
         return (self.physics(cond, "scale") * noise).to(clean) + self.physics(cond, "row") * offsets

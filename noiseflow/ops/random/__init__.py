@@ -1,1 +1,1 @@
-"""."""
+"""Keyed random numbers."""

@@ -10,8 +10,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from noiseflow.errors import DataError
-from noiseflow.flows.philox import philox
+from noiseflow.core.errors import DataError
+from noiseflow.ops.random.philox import philox
 
 __all__ = [
     "Keyed",

@@ -1,1 +1,1 @@
-"""."""
+"""How a store is put together from parts."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import StoreError
-from noiseflow.patches.cut import patches_at
-from noiseflow.patches.parts import PIXELS, PartNote, checksums, part_file, read_table, store_file, write_fully
+from noiseflow.core.errors import StoreError
+from noiseflow.patches.assembly.parts import PIXELS, PartNote, checksums, part_file, read_table, store_file, write_fully
+from noiseflow.patches.ingestion.cut import patches_at
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE, fields
 from noiseflow.raw.bayer import plane_names
 

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import StoreError
+from noiseflow.core.errors import StoreError
+from noiseflow.core.units import SIGNAL_UNIT
+from noiseflow.patches.assembly.parts import PIXELS, write_fully
 from noiseflow.patches.header import StoreHeader
-from noiseflow.patches.parts import PIXELS, write_fully
 from noiseflow.patches.schema import CHECKSUMS, CLEAN_TYPE, CRC_TYPE, NOISY_TYPE, SCHEMA, SHARED
-from noiseflow.units import SIGNAL_UNIT
 
 __all__ = ["conclude", "describe", "put_around"]
 

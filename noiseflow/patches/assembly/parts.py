@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import StoreError
+from noiseflow.core.errors import StoreError
 from noiseflow.patches.crc import crc32
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE
 

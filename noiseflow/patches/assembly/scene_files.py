@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import StoreError
-from noiseflow.patches.blocks import Blocks
-from noiseflow.patches.defects import Defects
+from noiseflow.core.errors import StoreError
+from noiseflow.patches.assembly.parts import write_whole
+from noiseflow.patches.pairings.blocks import Blocks
+from noiseflow.patches.pairings.defects import Defects
 from noiseflow.patches.pairings.shift import Shift
+from noiseflow.patches.pairings.stack import PLANES, Packed, Stack, read_packed, write_packed
 from noiseflow.patches.pairings.sums import Strip
-from noiseflow.patches.parts import write_whole
 from noiseflow.patches.schema import CLEAN_TYPE
-from noiseflow.patches.stack import PLANES, Packed, Stack, read_packed, write_packed
 from noiseflow.raw.image import RawImage
 
 __all__ = ["SceneFiles"]

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import StoreError
-from noiseflow.patches.executors import InThisProcess, Pool
+from noiseflow.core.errors import StoreError
+from noiseflow.patches.assembly.copy_into_store import SceneMean, number_means, place_means, place_part
+from noiseflow.patches.assembly.parts import PIXELS, PartNote, PartWriter, part_file, read_note, read_table, store_file
 from noiseflow.patches.header import StoreHeader
-from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, part_file, read_note, read_table, store_file
-from noiseflow.patches.placing import SceneMean, number_means, place_means, place_part
+from noiseflow.patches.ingestion.executors import InThisProcess, Pool
 from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, PARTIAL, fields
 
 __all__ = ["StoreHeader", "StoreWriter", "assemble", "clear", "may_write", "on_disk", "partial_folder"]
@@ -89,7 +89,7 @@ def assemble(
         A part is missing or damaged, there is no patch, or no room to write.
     """
     # It takes HDF5, which nothing before the end needs.
-    from noiseflow.patches.layout import conclude, describe, put_around
+    from noiseflow.patches.assembly.hdf5_layout import conclude, describe, put_around
 
     pool = pool or Pool(InThisProcess(), 1)
     notes = [_note(folder, number) for number in range(parts)]

@@ -1,1 +1,1 @@
-"""."""
+"""From sources to a patch store: plan, tasks, cutting."""

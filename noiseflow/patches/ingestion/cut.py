@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import Pair
 from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from noiseflow.errors import RawError
-from noiseflow.patches.digests import file_checksum
+from noiseflow.core.errors import RawError
+from noiseflow.patches.checksums import file_checksum
 
 __all__ = ["repeated"]
 

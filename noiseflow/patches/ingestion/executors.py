@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 
 __all__ = ["SMALL_BYTES", "InThisProcess", "Pool", "executor", "one_thread", "processors"]
 
@@ -105,7 +105,7 @@ def _starting() -> multiprocessing.context.BaseContext:
     if _alone() or "forkserver" not in methods:
         return multiprocessing.get_context("fork" if _alone() else "spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["noiseflow.patches.work"])
+    context.set_forkserver_preload(["noiseflow.patches.ingestion.tasks"])
     from multiprocessing import forkserver
 
     # It imports that while this one goes on.

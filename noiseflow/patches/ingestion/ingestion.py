@@ -10,25 +10,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from noiseflow._version import __version__
-from noiseflow.errors import NoiseflowError, RawError, StoreError
-from noiseflow.patches.executors import SMALL_BYTES, Pool, executor, processors
+from noiseflow.core.errors import NoiseflowError, RawError, StoreError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.core.version import __version__
+from noiseflow.patches.assembly.copy_into_store import SceneMean, intact
+from noiseflow.patches.assembly.parts import PartNote, part_file, read_note, write_whole
+from noiseflow.patches.assembly.scene_files import SceneFiles
+from noiseflow.patches.assembly.writer import StoreHeader, assemble, clear, may_write, on_disk, partial_folder
+from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
+from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
+from noiseflow.patches.ingestion.tasks import cut_frames, find_shifts, pack_frames, prepare_scene, sum_strips
 from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.sums import strips
-from noiseflow.patches.parts import PartNote, part_file, read_note, write_whole
-from noiseflow.patches.placing import SceneMean, intact
-from noiseflow.patches.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.schema import SPLITS
-from noiseflow.patches.scratch import SceneFiles
 from noiseflow.patches.sources import Collection, Scene, collect
-from noiseflow.patches.work import cut_frames, find_shifts, pack_frames, prepare_scene, sum_strips
-from noiseflow.patches.writer import StoreHeader, assemble, clear, may_write, on_disk, partial_folder
-from noiseflow.progress import Progress, silent
 
 __all__ = ["ingest"]
 
-WANTED_AT_THE_END = "noiseflow.patches.layout"
+WANTED_AT_THE_END = "noiseflow.patches.assembly.hdf5_layout"
 """It takes HDF5, which is long to import."""
 
 BYTES_AT_ONCE = 1 << 24

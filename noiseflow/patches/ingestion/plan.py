@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from noiseflow._version import __version__
-from noiseflow.errors import RawError
-from noiseflow.patches.duplicates import repeated
+from noiseflow.core.errors import RawError
+from noiseflow.core.version import __version__
+from noiseflow.patches.ingestion.duplicates import repeated
+from noiseflow.patches.ingestion.splits import assign_splits
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, choose_pairing
 from noiseflow.patches.schema import SHARED
 from noiseflow.patches.sources import Collection, Scene
-from noiseflow.patches.splits import assign_splits
-from noiseflow.patches.truth import agreed_truth
+from noiseflow.patches.store.simulation_truth import agreed_truth
 
 __all__ = ["Plan", "Task", "difference", "make_plan", "stamp"]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.patches.schema import SPLITS
 
 __all__ = ["assign_splits"]

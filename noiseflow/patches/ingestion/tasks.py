@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from noiseflow.errors import RawError
-from noiseflow.patches.cut import Rows, cut
-from noiseflow.patches.digests import file_checksum
+from noiseflow.core.errors import RawError
+from noiseflow.patches.assembly.parts import PATIENCE_S, PartNote, PartWriter, announce, patches_before, read_note
+from noiseflow.patches.assembly.scene_files import SceneFiles
+from noiseflow.patches.checksums import file_checksum
 from noiseflow.patches.foreseen import foreseen
+from noiseflow.patches.ingestion.cut import Rows, cut
+from noiseflow.patches.ingestion.plan import Task, stamp
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, Pair, Reference
 from noiseflow.patches.pairings.shift import frame_shifts
 from noiseflow.patches.pairings.stacked import mask_moving
 from noiseflow.patches.pairings.sums import Sums, strips, sum_strip
-from noiseflow.patches.parts import PATIENCE_S, PartNote, PartWriter, announce, patches_before, read_note
-from noiseflow.patches.plan import Task, stamp
-from noiseflow.patches.scratch import SceneFiles
-from noiseflow.patches.shared import Share
+from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources import Scene
 
 __all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "sum_strips"]

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.patches.blocks import MIDDLE
+from noiseflow.patches.pairings.blocks import MIDDLE
 from noiseflow.patches.pairings.drift import Drift, fit_drift
 from noiseflow.patches.pairings.motion import FALSE_ALARM, Motion, find_motion
 from noiseflow.patches.pairings.pairing import Conclusion, Stacking
 from noiseflow.patches.pairings.shift import Shift
 from noiseflow.patches.pairings.stacked import stacked
 from noiseflow.patches.pairings.sums import Sums
-from noiseflow.patches.shared import Share
+from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources.scene import Scene
 from noiseflow.raw.image import RawImage
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, all_frames
 from noiseflow.patches.sources.scene import Scene
 

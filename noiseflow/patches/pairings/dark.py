@@ -9,7 +9,7 @@ from noiseflow.patches.pairings.pairing import Conclusion, Stacking
 from noiseflow.patches.pairings.shift import Shift
 from noiseflow.patches.pairings.stacked import stacked
 from noiseflow.patches.pairings.sums import Sums
-from noiseflow.patches.shared import Share
+from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources.scene import Scene
 from noiseflow.raw.image import RawImage
 

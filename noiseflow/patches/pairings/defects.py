@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from noiseflow.patches.blocks import Blocks
+from noiseflow.patches.pairings.blocks import Blocks
 
 __all__ = ["KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from noiseflow.patches.blocks import median
+from noiseflow.patches.pairings.blocks import median
 
 __all__ = ["Drift", "fit_drift"]
 

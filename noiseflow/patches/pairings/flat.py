@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
-from noiseflow.patches.blocks import Blocks
-from noiseflow.patches.defects import NO_DEFECTS, Defects, find_defects, joined
+from noiseflow.core.errors import RawError
+from noiseflow.patches.pairings.blocks import Blocks
+from noiseflow.patches.pairings.defects import NO_DEFECTS, Defects, find_defects, joined
 from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, without_pixels
+from noiseflow.patches.pairings.stack import same_setting
 from noiseflow.patches.pairings.stacked import distinct
 from noiseflow.patches.pairings.sums import HALO
 from noiseflow.patches.sources.scene import Scene
-from noiseflow.patches.stack import same_setting
 from noiseflow.raw.bayer import offsets
 from noiseflow.raw.image import RawImage
 

@@ -7,7 +7,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from noiseflow.patches.blocks import median
+from noiseflow.patches.pairings.blocks import median
 from noiseflow.patches.pairings.shift import Shift
 
 __all__ = ["FALSE_ALARM", "Motion", "find_motion"]

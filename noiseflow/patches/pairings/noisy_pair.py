@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, plain_reference
+from noiseflow.patches.pairings.stack import same_setting
 from noiseflow.patches.sources.scene import Scene
-from noiseflow.patches.stack import same_setting
 
 __all__ = ["NOISY_PAIR"]
 

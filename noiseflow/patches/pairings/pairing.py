@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.shift import Shift
 from noiseflow.patches.pairings.sums import Sums
-from noiseflow.patches.shared import Share
+from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources.scene import Frame, Scene
 from noiseflow.raw.image import RawImage
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.patches.stack import PLANES, Stack
+from noiseflow.patches.pairings.stack import PLANES, Stack
 
 __all__ = ["Shift", "frame_shift", "frame_shifts"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
-from noiseflow.patches.parts import write_whole
+from noiseflow.core.errors import RawError
+from noiseflow.patches.assembly.parts import write_whole
 from noiseflow.patches.schema import NOISY_TYPE
 from noiseflow.patches.sources.scene import Scene
 from noiseflow.raw.bayer import offsets, one_plane

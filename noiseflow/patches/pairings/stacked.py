@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.pairing import Conclusion, Pair, Pairing, Reference, Stacking
 from noiseflow.patches.pairings.shift import frame_shifts
+from noiseflow.patches.pairings.stack import in_memory
 from noiseflow.patches.pairings.sums import Sums, strips, sum_strip
 from noiseflow.patches.sources.scene import Scene
-from noiseflow.patches.stack import in_memory
 
 __all__ = ["distinct", "mask_moving", "stacked"]
 

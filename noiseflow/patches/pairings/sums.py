@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
-from noiseflow.patches.blocks import SIDE, Blocks, median
-from noiseflow.patches.defects import Defects, find_defects, joined
-from noiseflow.patches.stack import PLANES, Stack
+from noiseflow.core.errors import RawError
+from noiseflow.patches.pairings.blocks import SIDE, Blocks, median
+from noiseflow.patches.pairings.defects import Defects, find_defects, joined
+from noiseflow.patches.pairings.stack import PLANES, Stack
 
 __all__ = ["MOST_FRAMES", "Strip", "Sums", "strips", "sum_strip"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches.sources import emva, folder, sidd, sidd_blocks, simulation, single, synthetic
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
 from noiseflow.raw.settings import RawSettings

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
-from noiseflow.raw.emva import is_emva, read_emva, read_frame
+from noiseflow.raw.formats.emva import is_emva, read_emva, read_frame
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["gather", "recognises"]

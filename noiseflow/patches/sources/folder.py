@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.kinds import kind_of
 from noiseflow.patches.sources.scene import Collection, Scene, file_frame
 from noiseflow.raw.reading import is_raw, raw_files

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.scene import Collection, Scene, file_frame
 from noiseflow.patches.sources.sidd_published import facts_of, published, published_grid
+from noiseflow.raw.formats.sidd import NAME, SceneName, metadata_beside, read_metadata
 from noiseflow.raw.settings import RawSettings
-from noiseflow.raw.sidd import NAME, SceneName, metadata_beside, read_metadata
 
 __all__ = ["gather", "recognises"]
 

@@ -15,14 +15,14 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
 from noiseflow.patches.sources.sidd_published import facts_of, published
 from noiseflow.raw.decoding import decoding
+from noiseflow.raw.formats.sidd import SceneName, restored, signal_in_dn
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import MAX_PIXELS
 from noiseflow.raw.settings import RawSettings
-from noiseflow.raw.sidd import SceneName, restored, signal_in_dn
 
 __all__ = ["gather", "read_block", "recognises"]
 

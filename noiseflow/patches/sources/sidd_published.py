@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.raw.sidd import SceneName
+from noiseflow.raw.formats.sidd import SceneName
 
 if sys.version_info >= (3, 11):
     import tomllib

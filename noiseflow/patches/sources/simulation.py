@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.scene import Collection, Scene, file_frame
 from noiseflow.raw.settings import RawSettings
 from noiseflow.simulate.manifest import MANIFEST

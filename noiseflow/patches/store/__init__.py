@@ -1,1 +1,1 @@
-"""."""
+"""Reading a store: patches, mixtures, order."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 from noiseflow.raw.bayer import MONO, pack, unpack
 
 __all__ = ["FLIPS", "TURNS", "turned"]

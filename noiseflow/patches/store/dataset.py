@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from noiseflow.errors import DataError
-from noiseflow.patches.drawing import balanced, epoch_order
-from noiseflow.patches.mix import Patches
+from noiseflow.core.errors import DataError
 from noiseflow.patches.schema import CFAS
-from noiseflow.patches.turning import turned
+from noiseflow.patches.store.augmentation import turned
+from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.sampling_order import balanced, epoch_order
 
 __all__ = ["PatchDataset", "PatchStream", "View"]
 
@@ -31,7 +31,7 @@ class View:
     crop : int or None
         Rows and columns of a plane to keep, at a place drawn by chance; all if None.
     turns : sequence of str
-        Drawn from these, see `noiseflow.patches.turning.TURNS`; every turn but ``"none"``
+        Drawn from these, see `noiseflow.patches.store.augmentation.TURNS`; every turn but ``"none"``
         needs a crop smaller than the patch where the sensor has colours.
     """
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.errors import DataError, StoreError
+from noiseflow.core.errors import DataError, StoreError
 from noiseflow.patches.schema import LABELS, SPLITS, fields
-from noiseflow.patches.store import PatchBatch, PatchStore
-from noiseflow.patches.truth import agreed_truth
+from noiseflow.patches.store.simulation_truth import agreed_truth
+from noiseflow.patches.store.store import PatchBatch, PatchStore
 
 __all__ = ["Patches", "StoreMix"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.errors import DataError
+from noiseflow.core.errors import DataError
 
 __all__ = ["BALANCES", "balanced", "epoch_order"]
 

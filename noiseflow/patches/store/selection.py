@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.errors import StoreError
-from noiseflow.patches.mix import Patches
-from noiseflow.patches.store import PatchBatch
+from noiseflow.core.errors import StoreError
+from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.store import PatchBatch
 
 __all__ = ["WithoutIsos"]
 

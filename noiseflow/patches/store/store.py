@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.errors import DataError, StoreError
+from noiseflow.core.errors import DataError, StoreError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.core.units import SIGNAL_UNIT
+from noiseflow.patches.assembly.writer import partial_folder
 from noiseflow.patches.crc import crc32
 from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, READABLE, SPLITS
-from noiseflow.patches.shared import mean_of_others
-from noiseflow.patches.writer import partial_folder
-from noiseflow.progress import Progress, silent
-from noiseflow.units import SIGNAL_UNIT
+from noiseflow.patches.shared_mean import mean_of_others
 
 __all__ = ["PatchBatch", "PatchStore"]
 

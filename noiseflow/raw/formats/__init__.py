@@ -1,1 +1,1 @@
-"""."""
+"""Readers and writers of raw formats, one file each."""

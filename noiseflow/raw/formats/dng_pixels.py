@@ -13,14 +13,14 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.decoding import decoding
-from noiseflow.raw.dng import SMALLEST
+from noiseflow.raw.formats.dng import SMALLEST
+from noiseflow.raw.formats.tiff_pages import CFA_PATTERN, RAW_PHOTOMETRICS, all_pages, cfa_of, is_dng, numbers, raw_page
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
-from noiseflow.raw.tiff_pages import CFA_PATTERN, RAW_PHOTOMETRICS, all_pages, cfa_of, is_dng, numbers, raw_page
 
 __all__ = ["PageFacts", "page_facts", "read"]
 

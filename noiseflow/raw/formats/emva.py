@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import skimage
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.image import RawImage

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, shifted
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.image import RawImage

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.image import RawImage

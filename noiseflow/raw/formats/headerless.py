@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings

@@ -9,10 +9,10 @@ import exifread
 import numpy as np
 import rawpy
 
-from noiseflow.errors import RawError
-from noiseflow.raw import dng_pixels
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.decoding import decoding
+from noiseflow.raw.formats import dng_pixels
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings

@@ -20,12 +20,12 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
-from noiseflow.raw.hdf5 import plain_dataset
+from noiseflow.raw.formats.hdf5 import plain_dataset
+from noiseflow.raw.formats.tiff_pages import cfa_of
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
-from noiseflow.raw.tiff_pages import cfa_of
 
 __all__ = [
     "NAME",

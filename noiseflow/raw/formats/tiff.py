@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO
 from noiseflow.raw.decoding import decoding
+from noiseflow.raw.formats.tiff_pages import CFA_PATTERN, cfa_of, is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
-from noiseflow.raw.tiff_pages import CFA_PATTERN, cfa_of, is_dng
 from noiseflow.raw.truncation import refuse_truncated
 
 __all__ = ["SUFFIXES", "read", "recognises"]

@@ -17,7 +17,7 @@ import torch
 import torch._dynamo  # What an optimiser imports at its first use, in a second or two: here once for all children.
 
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.models.files import holds_state
+from noiseflow.models.io.run_folder import holds_state
 from noiseflow.patches import PatchStore
 
 with suppress(ImportError):

@@ -10,9 +10,10 @@ from builders import gaussian_store
 from distance import CPU, Distance, Point
 from torch import Tensor, nn
 
-from noiseflow.fit import FitSettings, batch_size, fit, spec_for
-from noiseflow.fit.batch_size import SIZES, fastest_batch
-from noiseflow.fit.objective import Place
+from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.fit.training import batch_size
+from noiseflow.fit.training.batch_size import SIZES, fastest_batch
+from noiseflow.fit.training.objective import Place
 
 
 class Clock:

@@ -13,13 +13,13 @@ import torch
 from distance import CPU, Distance, Point
 from safetensors.torch import load_file
 
-from noiseflow.errors import DataError
-from noiseflow.fit import engine
-from noiseflow.fit.engine import BAD_BATCH, Length, train
-from noiseflow.fit.schedule import learning_rate
-from noiseflow.fit.settings import FitSettings, TrainSettings
-from noiseflow.fit.state import TrainState, read_state
-from noiseflow.fit.weights import Average
+from noiseflow.core.errors import DataError
+from noiseflow.fit.training import engine
+from noiseflow.fit.training.engine import BAD_BATCH, Length, train
+from noiseflow.fit.training.schedule import learning_rate
+from noiseflow.fit.training.settings import FitSettings, TrainSettings
+from noiseflow.fit.training.state import TrainState, read_state
+from noiseflow.fit.training.weight_averaging import Average
 
 
 def trained(out: Path, bad: frozenset[int] = frozenset(), **settings: Any) -> tuple[Point, TrainState]:

@@ -8,8 +8,8 @@ from builders import gaussian_store
 
 from noiseflow.fit import FitSettings, fit, gather, spec_for
 from noiseflow.fit.batches import conditions_of
-from noiseflow.flows.draws import Keyed
 from noiseflow.models import build
+from noiseflow.ops.random.sampling import Keyed
 from noiseflow.patches import PatchStore
 
 pytestmark = [

@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from noiseflow.fit import gather, spec_for
 from noiseflow.fit.batches import conditions_of
-from noiseflow.fit.engine import CHECK, Length, train
-from noiseflow.fit.settings import TrainSettings
+from noiseflow.fit.training.engine import CHECK, Length, train
+from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.models import build
-from noiseflow.models.residual_flow import ResidualFlow
+from noiseflow.models.flow.residual_flow import ResidualFlow
 from noiseflow.patches import PatchStore
 
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from builders import gaussian_store
 
-from noiseflow.fit.state import TrainState, read_state
+from noiseflow.fit.training.state import TrainState, read_state
 from noiseflow.models import load
 
 NURSERY = Path(__file__).with_name("killed_fit.py")

@@ -15,10 +15,10 @@ from builders import gaussian_store
 from safetensors.torch import load_file
 from shared_work import MODELS, gradient, trained_point
 
-from noiseflow.errors import ModelError
-from noiseflow.fit.objective import Place
-from noiseflow.fit.ranks import ALONE, joined
-from noiseflow.fit.state import read_state
+from noiseflow.core.errors import ModelError
+from noiseflow.fit.training.objective import Place
+from noiseflow.fit.training.ranks import ALONE, joined
+from noiseflow.fit.training.state import read_state
 from noiseflow.models import load
 from noiseflow.patches import PatchStore
 
@@ -56,7 +56,7 @@ def test_a_process_of_its_own_is_alone() -> None:
 def of_two(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes made together."""
     out = tmp_path_factory.mktemp("two")
-    command = [*TORCHRUN, str(Path(__file__).with_name("shared_work.py")), str(store), str(out)]
+    command = [*TORCHRUN, str(Path(__file__).parents[1] / "shared_work.py"), str(store), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     return out

@@ -12,11 +12,11 @@ from builders import gaussian_store
 from test_ranks import ENVIRONMENT, TORCHRUN
 
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.state import read_state
+from noiseflow.fit.training.state import read_state
 from noiseflow.models import ModelSpec, build, load, load_denoiser, save
 from noiseflow.patches import PatchStore
+from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields
-from noiseflow.patches.writer import StoreWriter
 
 several = pytest.mark.skipif(sys.platform != "linux", reason="tested with gloo on Linux")
 

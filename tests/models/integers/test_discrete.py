@@ -9,23 +9,23 @@ from model_table import CAMERAS, TRAINED, generator, randomised_model
 from scipy import stats
 from torch import Tensor
 
-from noiseflow.errors import DataError, ModelError
-from noiseflow.flows.actnorm import ActNorm
-from noiseflow.flows.conditioning import ConditionalNet
+from noiseflow.core.errors import DataError, ModelError
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.gain import Gain
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.combinators import Inverse
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.gain import Gain
-from noiseflow.flows.inverse import Inverse
-from noiseflow.flows.shot_read import ShotReadScale
-from noiseflow.flows.spline_coupling import PixelSpline, spline_outputs
-from noiseflow.flows.tails import CubicTails
+from noiseflow.flows.linear.actnorm import ActNorm
+from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.models import ModelSpec, NoiseModel, build
-from noiseflow.models.dequantise import Dequantiser, VariationalDequantiser, truncated_normal, uniform
-from noiseflow.models.discrete import DiscreteLogProb, discrete_log_prob
-from noiseflow.models.flow_model import FlowModel
-from noiseflow.models.levels import Levels
-from noiseflow.models.nlf import NoiseLevelFunction
-from noiseflow.models.oracle import PoissonGaussianOracle
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.flow.flow_model import FlowModel
+from noiseflow.models.integers.dequantise import Dequantiser, VariationalDequantiser, truncated_normal, uniform
+from noiseflow.models.integers.discrete_log_prob import DiscreteLogProb, discrete_log_prob
+from noiseflow.models.oracle.poisson_gaussian import PoissonGaussianOracle
 
 ISOS = (100.0, 400.0, 1600.0)
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 from noiseflow.flows import Conditions
-from noiseflow.models.discrete import discrete_log_prob
-from noiseflow.models.levels import Levels
-from noiseflow.models.line_oracle import LineOracle
-from noiseflow.models.noise_table import NoiseTable, tukey_quantile_of_logit
-from noiseflow.models.oracle import oracle_log_prob
-from noiseflow.models.truth import oracle_from_truth
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
+from noiseflow.models.oracle.noise_table import NoiseTable, tukey_quantile_of_logit
+from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
+from noiseflow.models.oracle.row_noise import LineOracle
+from noiseflow.models.oracle.select import oracle_from_truth
 from noiseflow.simulate import expose, load_camera, truth_of
 from noiseflow.simulate.physics import tukey_lambda_variance
 

@@ -3,11 +3,11 @@ import pytest
 import torch
 from scipy import stats
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.line_oracle import LineOracle
-from noiseflow.models.oracle import oracle_log_prob
-from noiseflow.models.truth import oracle_from_truth
+from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
+from noiseflow.models.oracle.row_noise import LineOracle
+from noiseflow.models.oracle.select import oracle_from_truth
 from noiseflow.simulate import expose, load_camera, truth_of
 
 CODES = np.arange(4096.0)

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln, log_ndtr, logsumexp, xlogy
 
-from noiseflow.errors import DataError
-from noiseflow.models.oracle import oracle_log_prob
+from noiseflow.core.errors import DataError
+from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
 
 
 def log_prob_over_all_counts(code: int, rate: float, gain: float, sigma: float, black: float, white: int) -> float:

@@ -9,12 +9,12 @@ from scipy.stats import tukeylambda
 
 from noiseflow.calibrate import calibrate
 from noiseflow.calibrate.estimate import Estimate
-from noiseflow.calibrate.profile import Profile, Setting
-from noiseflow.calibrate.published import shipped_names, shipped_profile
-from noiseflow.errors import ModelError
+from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
+from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, build, from_profile, load, save
-from noiseflow.models.dark_frame import dark_frame_model
+from noiseflow.models.physics.dark_frame import dark_frame_model
 
 K, READ, BLACK, WHITE = 2.0, 2.5, 16.0, 255.0
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from model_table import generator, spec_of
 
-from noiseflow.errors import ModelError
+from noiseflow.core.errors import ModelError
 from noiseflow.flows import Conditions, Flow
-from noiseflow.flows.line_noise import LineNoise
-from noiseflow.flows.shape import SinhArcsinh
-from noiseflow.flows.shot_read import ShotReadScale
-from noiseflow.flows.tails import CubicTails
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.models import NoiseModel, build, load, save
-from noiseflow.models.physics_flow import DEFAULTS
+from noiseflow.models.flow.physics_flow import DEFAULTS
 
 LARGER = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 

@@ -9,12 +9,12 @@ import torch
 from model_table import generator
 
 from noiseflow.flows import Conditions, Flow
-from noiseflow.flows.spline_coupling import PixelSpline
+from noiseflow.flows.coupling.spline import PixelSpline
 from noiseflow.models import ModelSpec, NoiseModel, build
-from noiseflow.models.noise_table import tukey_quantile_of_logit
-from noiseflow.models.physics_flow import PhysicsFlow
-from noiseflow.models.statistics import NoiseStatistics, signal_bins
-from noiseflow.models.truth import oracle_from_truth
+from noiseflow.models.flow.physics_flow import PhysicsFlow
+from noiseflow.models.noise_statistics import NoiseStatistics, signal_bins
+from noiseflow.models.oracle.noise_table import tukey_quantile_of_logit
+from noiseflow.models.oracle.select import oracle_from_truth
 from noiseflow.simulate import load_camera, truth_of
 
 ISO = 400.0

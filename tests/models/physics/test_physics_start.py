@@ -8,8 +8,8 @@ from model_table import generator
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.physics_flow import PhysicsFlow
-from noiseflow.models.physics_start import start_lines
+from noiseflow.models.flow.physics_flow import PhysicsFlow
+from noiseflow.models.flow.physics_init import start_lines
 
 
 def test_rows_of_dark_pairs_are_not_counted_twice_by_a_clean_signal_that_holds_noise() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders import burst_folder
 
-from noiseflow.errors import NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 from noiseflow.patches import IngestOptions, ingest
 
 distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
@@ -49,7 +49,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(tmp_path: Path) -> No
 
 
 def test_an_address_at_which_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noiseflow.patches.executors.SECONDS_TO_ANSWER", 1.0)
+    monkeypatch.setattr("noiseflow.patches.ingestion.executors.SECONDS_TO_ANSWER", 1.0)
     burst_folder(tmp_path / "raws", frames=2, size=(64, 64), seed=0)
     with pytest.raises(NoiseflowError, match="no Dask scheduler answers"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), scheduler="tcp://127.0.0.1:9")

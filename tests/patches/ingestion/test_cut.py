@@ -8,7 +8,7 @@ import pytest
 from builders import frame
 
 from noiseflow.patches import IngestOptions
-from noiseflow.patches.cut import cut
+from noiseflow.patches.ingestion.cut import cut
 from noiseflow.patches.pairings import Pair
 from noiseflow.patches.sources import Frame
 from noiseflow.raw.bayer import BAYER_PHASES, offsets

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from noiseflow.errors import RawError
-from noiseflow.patches.digests import BLOCK_BYTES, file_checksum, file_sha256
+from noiseflow.core.errors import RawError
+from noiseflow.patches.checksums import BLOCK_BYTES, file_checksum, file_sha256
 
 BLAKE3_OF_251S = {
     0: "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",

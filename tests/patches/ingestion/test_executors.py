@@ -9,7 +9,7 @@ from builders import burst_folder
 
 COPIED = """
     import sys, threading
-    from noiseflow.patches.executors import executor
+    from noiseflow.patches.ingestion.executors import executor
 
     known = "as imported"
 
@@ -36,7 +36,7 @@ BY_COMMAND = """
 """
 KILLED = """
     import os, signal
-    from noiseflow.patches.executors import executor
+    from noiseflow.patches.ingestion.executors import executor
 
     if __name__ == "__main__":
         with executor(2) as pool:

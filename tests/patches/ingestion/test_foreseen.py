@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noiseflow.patches import IngestOptions
-from noiseflow.patches.cut import cut
 from noiseflow.patches.foreseen import MOST, foreseen
+from noiseflow.patches.ingestion.cut import cut
 from noiseflow.patches.pairings import Pair
 from noiseflow.patches.sources import Frame
 

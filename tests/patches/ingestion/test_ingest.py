@@ -6,10 +6,10 @@ import pytest
 from blake3 import blake3
 from builders import GAIN, READ, burst_folder, frame
 
-from noiseflow.errors import RawError, StoreError
+from noiseflow.core.errors import RawError, StoreError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.patches.splits import assign_splits
-from noiseflow.raw.dng import write_dng
+from noiseflow.patches.ingestion.splits import assign_splits
+from noiseflow.raw.formats.dng import write_dng
 
 
 def test_a_burst_gives_the_true_variance_despite_drift(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from builders import burst_folder, frame
 from click.testing import CliRunner
 
 from noiseflow.cli import main
-from noiseflow.errors import NoiseflowError, RawError, StoreError
+from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.patches.parts import PartNote
+from noiseflow.patches.assembly.parts import PartNote
+from noiseflow.patches.ingestion.tasks import cut_frames
 from noiseflow.patches.schema import PARTIAL
-from noiseflow.patches.work import cut_frames
 
 ROUNDS = 20
 
@@ -137,8 +137,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         made.append(cut_frames(*arguments))  # type: ignore[arg-type]
         return made[0]
 
-    monkeypatch.setattr("noiseflow.patches.ingestion.BYTES_AT_ONCE", 1)
-    monkeypatch.setattr("noiseflow.patches.ingestion.cut_frames", interrupted)
+    monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.BYTES_AT_ONCE", 1)
+    monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.cut_frames", interrupted)
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
     assert "s.h5: stopped; the same command goes on with what is done" in result.output
@@ -151,7 +151,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 FILLED = """
     import resource, sys
     from pathlib import Path
-    from noiseflow.errors import NoiseflowError
+    from noiseflow.core.errors import NoiseflowError
     from noiseflow.patches import ingest, IngestOptions
 
     raws, out, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -210,7 +210,7 @@ def test_a_killed_process_is_told_and_its_work_done_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     burst_folder(tmp_path / "raws", frames=4, size=(64, 64), seed=0)
-    monkeypatch.setattr("noiseflow.patches.ingestion.prepare_scene", die)
+    monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.prepare_scene", die)
     with pytest.raises(NoiseflowError, match="a process of the ingest was killed"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), jobs=2)
     monkeypatch.undo()
@@ -223,7 +223,6 @@ def die(*_: object) -> None:
 
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
-    from noiseflow.patches import work
 
     def touched(path: Path) -> str:
         os.utime(path, ns=(1, 1))
@@ -263,7 +262,7 @@ def test_names_of_any_kind(tmp_path: Path, name: str) -> None:
 
 
 def test_codes_of_more_than_16_bits_are_refused(tmp_path: Path) -> None:
-    from noiseflow.patches.cut import cut
+    from noiseflow.patches.ingestion.cut import cut
     from noiseflow.patches.pairings import Pair
     from noiseflow.patches.sources import Frame
 
@@ -281,7 +280,7 @@ def test_a_folder_of_other_files(tmp_path: Path) -> None:
 
 
 def test_masked_pixels_leave_their_patches_out(tmp_path: Path) -> None:
-    from noiseflow.patches.cut import cut
+    from noiseflow.patches.ingestion.cut import cut
     from noiseflow.patches.pairings import Pair
     from noiseflow.patches.sources import Frame
 

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from builders import burst_folder
 
-from noiseflow.patches import IngestOptions, PatchStore, ingest, work
-from noiseflow.patches.parts import PIXELS, PartNote, PartWriter, announce, part_file, patches_before, store_file
+from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches.assembly.parts import (
+    PIXELS,
+    PartNote,
+    PartWriter,
+    announce,
+    part_file,
+    patches_before,
+    store_file,
+)
 from noiseflow.patches.schema import PARTIAL, fields
 
 SIZE = (256, 192)
@@ -23,7 +31,7 @@ def left_before_the_end(raws: Path, out: Path, options: IngestOptions, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("noiseflow.patches.ingestion.assemble", stop)
+        patched.setattr("noiseflow.patches.ingestion.ingestion.assemble", stop)
         with pytest.raises(KeyboardInterrupt):
             ingest([raws], out, options, jobs=1)
     return out.with_name(out.name + PARTIAL)

@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 from simulated_scenes import BLACK, pairs, scene, shoot
 
-from noiseflow.patches.defects import KINDS, _rare_ratio
 from noiseflow.patches.pairings import PAIRINGS
+from noiseflow.patches.pairings.defects import KINDS, _rare_ratio
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from simulated_scenes import BLACK, GAIN, READ, image, noise, pairs, scene, shoot
 
-from noiseflow.errors import RawError
+from noiseflow.core.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, collect, ingest
 from noiseflow.patches.pairings import PAIRINGS, choose_pairing
 from noiseflow.patches.sources import Frame, Scene
 from noiseflow.patches.sources.kinds import kind_of
 from noiseflow.raw.bayer import pack, unpack
-from noiseflow.raw.dng import write_dng
+from noiseflow.raw.formats.dng import write_dng
 
 EMVA = "emva1288/EMVA1288_ReferenceSet_001_CCD_12Bit"
 SIZE = (128, 192)

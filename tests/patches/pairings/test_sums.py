@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from simulated_scenes import BLACK, scene, shoot
 
-from noiseflow.patches.blocks import SIDE
-from noiseflow.patches.defects import KINDS
+from noiseflow.patches.pairings.blocks import SIDE
+from noiseflow.patches.pairings.defects import KINDS
+from noiseflow.patches.pairings.stack import Stack, in_memory
 from noiseflow.patches.pairings.sums import Strip, Sums, strips, sum_strip
-from noiseflow.patches.stack import Stack, in_memory
 
 FRAMES = 5
 
@@ -48,7 +48,7 @@ def test_sums_of_bands_are_those_of_whole_frames(
 ) -> None:
     stack = burst(size)
     height, width = stack.shape
-    monkeypatch.setattr("noiseflow.patches.blocks.STRIP", rows)
+    monkeypatch.setattr("noiseflow.patches.pairings.blocks.STRIP", rows)
     monkeypatch.setattr("noiseflow.patches.pairings.sums.BYTES_AT_ONCE", frames * SIDE * width * 4)
     found, sums, mask = summed(stack)
     assert len(found) == -(-(height // SIDE) // rows)
@@ -88,7 +88,7 @@ def test_defects_do_not_depend_on_where_rows_are_cut(monkeypatch: pytest.MonkeyP
         frame.levels[:] = frame.planes.mean((1, 2))
     found = {}
     for rows in (1, 1000):
-        monkeypatch.setattr("noiseflow.patches.blocks.STRIP", rows)
+        monkeypatch.setattr("noiseflow.patches.pairings.blocks.STRIP", rows)
         strips_of, sums, mask = summed(stack)
         found[rows] = len(strips_of), mask, sums.defects.counts
     assert found[1][0] == 320 // SIDE
