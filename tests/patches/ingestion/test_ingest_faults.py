@@ -228,7 +228,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
         os.utime(path, ns=(1, 1))
         return "checksum"
 
-    monkeypatch.setattr(work, "file_checksum", touched)
+    monkeypatch.setattr(tasks, "file_checksum", touched)
     with pytest.raises(RawError, match=r"frame_00\.dng: changed while it was read"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
     assert [path.name for path in tmp_path.iterdir()] == ["raws"]

@@ -49,7 +49,7 @@ def test_placed_or_copied_the_store_is_the_same(
     assert not list(folder.glob("part-*.noisy"))
     assert store_file(folder).stat().st_size > PIXELS
     ingest([tmp_path / "raws"], tmp_path / "placed.h5", options)
-    monkeypatch.setattr(work, "PLACED_PIXELS", 10**9)
+    monkeypatch.setattr(tasks, "PLACED_PIXELS", 10**9)
     folder = left_before_the_end(tmp_path / "raws", tmp_path / "copied.h5", options, monkeypatch)
     assert list(folder.glob("part-*.noisy"))
     assert not store_file(folder).exists()
