@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 import torch
 
+from noiseflow.cli.workflows.demo import demo
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.training import engine
 from noiseflow.ops.native import compiled
-from noiseflow.workflows.demo import demo
 from tools.memory import in_fresh_process
 from tools.page import put_table
 

@@ -25,7 +25,7 @@ def demo(out: Path, seed: int, overwrite: bool) -> None:
     noiseflow demo demo/
     """  # noqa: D301
     from noiseflow.cli.table import print_scores
-    from noiseflow.workflows.demo import demo as run
+    from noiseflow.cli.workflows.demo import demo as run
 
     began = time.monotonic()
     result = run(out, seed=seed, overwrite=overwrite, stage=shown)

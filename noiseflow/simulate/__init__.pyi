@@ -1,9 +1,5 @@
-from .cameras import camera_names as camera_names
-from .cameras import load_camera as load_camera
-from .physics import CameraPhysics as CameraPhysics
-from .physics import IsoPhysics as IsoPhysics
-from .physics import expose as expose
+from .cameras import camera_names as camera_names, load_camera as load_camera
+from .physics import CameraPhysics as CameraPhysics, IsoPhysics as IsoPhysics, expose as expose
 from .scenes import scene_names as scene_names
 from .series import simulate_series as simulate_series
-from .write import simulate as simulate
-from .write import truth_of as truth_of
+from .write import simulate as simulate, truth_of as truth_of

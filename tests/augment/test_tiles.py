@@ -7,8 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from model_table import CAMERAS, ISOS, TRAINED, known, randomised_model, spec_of
 from torch import Tensor
 

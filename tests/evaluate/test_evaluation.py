@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from noiseflow.core.errors import DataError, ModelError, StoreError
-from noiseflow.evaluate import evaluate
-from noiseflow.evaluate import evaluate_models as module
+from noiseflow.evaluate import evaluate, evaluate_models as module
 from noiseflow.evaluate.data_summary import signal_dn
 from noiseflow.evaluate.report.report import page
 from noiseflow.models.model import NoiseModel

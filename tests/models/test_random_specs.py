@@ -1,8 +1,7 @@
 """New models of random specs, on random shapes under random conditions: exact both ways."""
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from model_table import CAMERAS, generator
 
 from noiseflow.flows import Conditions

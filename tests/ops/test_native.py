@@ -27,8 +27,7 @@ from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import ReadOffset, ReadShare, ShotMoments
 from noiseflow.flows.transform import Transform
-from noiseflow.ops import coupling_chain as border_evaluation
-from noiseflow.ops import native
+from noiseflow.ops import coupling_chain as border_evaluation, native
 from noiseflow.ops.native import can_compile, compiled
 
 needs_compiler = pytest.mark.skipif(not can_compile(), reason="no C++ compiler")

@@ -17,7 +17,6 @@ STREET = (
     ("models",),
     ("fit",),
     ("augment", "evaluate"),
-    ("workflows",),
     ("cli",),
 )
 PLACE = {name: place for place, names in enumerate(STREET) for name in names}

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets, one_plane, pack, unpack

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from lossless_jpeg import encode
 
 from noiseflow.core.errors import RawError

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import rawpy
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO

@@ -7,8 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from noiseflow.core.errors import RawError

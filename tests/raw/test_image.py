@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 from builders import BLACK, WHITE, frame
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES

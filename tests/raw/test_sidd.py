@@ -4,8 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw

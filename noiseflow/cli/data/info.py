@@ -24,7 +24,7 @@ def info(path: Path, settings: "RawSettings", verify: bool) -> None:
     \b
     noiseflow info photo.arw
     """  # noqa: D301
-    from noiseflow.workflows.describe import describe
+    from noiseflow.cli.workflows.describe import describe
 
     described = describe(path, settings)
     click.echo(str(path))

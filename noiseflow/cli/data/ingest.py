@@ -93,8 +93,7 @@ def ingest(
     \b
     noiseflow ingest raws/ --out patches.h5
     """  # noqa: D301
-    from noiseflow.patches import IngestOptions
-    from noiseflow.patches import ingest as run
+    from noiseflow.patches import IngestOptions, ingest as run
 
     options = IngestOptions(
         patch_size=patch_size,

@@ -47,8 +47,7 @@ def simulate(
     noiseflow simulate raws/ --camera "Sony A7S2" --iso 800 --iso 3200
     noiseflow simulate mine/ --camera "Sony A7S2" --iso 800 --iso 3200 --series
     """  # noqa: D301
-    from noiseflow.simulate import camera_names, simulate_series
-    from noiseflow.simulate import simulate as run
+    from noiseflow.simulate import camera_names, simulate as run, simulate_series
 
     if camera == "list":
         for name in camera_names():

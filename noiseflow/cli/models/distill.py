@@ -51,8 +51,7 @@ def distill(
     from contextlib import ExitStack
 
     from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
-    from noiseflow.fit.distillation import DistillSettings
-    from noiseflow.fit.distillation import distill as train
+    from noiseflow.fit.distillation import DistillSettings, distill as train
     from noiseflow.fit.training.ranks import joined
     from noiseflow.models import load
     from noiseflow.patches import PatchStore

@@ -183,8 +183,16 @@ def fit(
     noiseflow fit patches.h5 --out run/
     torchrun --nproc-per-node 4 --max-restarts 3 -m noiseflow fit patches.h5 --out run/
     """  # noqa: D301
-    from noiseflow.fit import NOISY_PAIR, FitResult, FitSettings, PairResult, PairSettings, fit_pairs, spec_for
-    from noiseflow.fit import fit as run
+    from noiseflow.fit import (
+        NOISY_PAIR,
+        FitResult,
+        FitSettings,
+        PairResult,
+        PairSettings,
+        fit as run,
+        fit_pairs,
+        spec_for,
+    )
     from noiseflow.fit.training.ranks import joined
     from noiseflow.patches import PatchStore, StoreMix
 

@@ -39,8 +39,7 @@ def evaluate(
     noiseflow evaluate run/ patches.h5 --out report/
     """  # noqa: D301
     from noiseflow.cli.table import print_scores
-    from noiseflow.evaluate import evaluate as run
-    from noiseflow.evaluate import write_report
+    from noiseflow.evaluate import evaluate as run, write_report
     from noiseflow.evaluate.baselines import baselines, load_runs
     from noiseflow.patches import PatchStore
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import WHITE, frame
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from noiseflow.patches import IngestOptions
 from noiseflow.patches.foreseen import MOST, foreseen

@@ -18,6 +18,7 @@ from noiseflow.cli import main
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.assembly.parts import PartNote
+from noiseflow.patches.ingestion import tasks
 from noiseflow.patches.ingestion.tasks import cut_frames
 from noiseflow.patches.schema import PARTIAL
 

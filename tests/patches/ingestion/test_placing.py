@@ -18,6 +18,7 @@ from noiseflow.patches.assembly.parts import (
     patches_before,
     store_file,
 )
+from noiseflow.patches.ingestion import tasks
 from noiseflow.patches.schema import PARTIAL, fields
 
 SIZE = (256, 192)

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from noiseflow.cli.workflows.demo import demo
 from noiseflow.core.errors import NoiseflowError
 from noiseflow.raw import read_raw
-from noiseflow.workflows.demo import demo
 
 
 def test_the_whole_path_small(tmp_path: Path) -> None:
