@@ -5,7 +5,8 @@ from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.capabilities import linear_variance
+from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.ops.random.sampling import Keyed
 
 __all__ = ["NoiseLevel", "noise_profile"]
@@ -40,8 +41,8 @@ class NoiseLevel:
 
     def __call__(self, cond: Conditions) -> Tensor:
         """σ, (B, C, H, W)."""
-        cond = self.model.checked(cond)
-        line = self.model.linear_variance(cond)
+        cond = checked_conditions(self.model, cond)
+        line = linear_variance(self.model, cond)
         if line is not None:
             return (line[0] * cond.clean.clamp(min=0) + line[1]).sqrt().expand_as(cond.clean)
         curves = torch.stack(
@@ -80,8 +81,8 @@ def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[flo
     ----------
     Adobe: Digital Negative (DNG) Specification 1.4, NoiseProfile.
     """
-    cond = model.checked(Conditions(torch.zeros(1, model.planes, 1, 1), iso, camera))
-    line = model.linear_variance(cond)
+    cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1), iso, camera))
+    line = linear_variance(model, cond)
     if line is not None:
         slope, offset = (value.detach().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in line)
     else:

@@ -23,7 +23,13 @@ from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
-from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.models.noise_statistics import (
+    NoiseStatistics,
+    is_closed_form,
+    refine_start,
+    refine_start_on_codes,
+    start_from,
+)
 from noiseflow.models.spec import ModelSpec
 from noiseflow.patches.store.mixture import Patches
 
@@ -141,12 +147,13 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
             return DiscretisedObjective(batches, held_out, device, proposal=proposal)
         return LikelihoodObjective(batches, held_out, device)
 
-    chosen = len(train_rows) if model.closed_form else settings.batch
+    closed_form = is_closed_form(model)
+    chosen = len(train_rows) if closed_form else settings.batch
     batch = session.batch_size(chosen, model, objective_of, len(train_rows))
     objective = objective_of(batch)
     references = {name: objective.held_out(each) for name, each in baselines.items()}
     objective.references = references
-    if model.closed_form:
+    if closed_form:
         nll = objective.held_out(model)
         state = TrainState(best=nll, history=[{"step": 0, "train_nll": math.nan, "held_out_nll": nll, "epoch": 0}])
     else:
@@ -171,14 +178,14 @@ def _start(
     model: NoiseModel, statistics: NoiseStatistics, store: Patches, rows: NDArray[np.int64], settings: FitSettings
 ) -> None:
     """Set a model's parameters from statistics and some patches: its fit in closed form, or its starting point."""
-    model.start_from(statistics)
+    start_from(model, statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)
-    model.start_from_patches(batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
+    refine_start(model, batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]
-        model.start_from_codes(*codes_of(store.read(some)))
+        refine_start_on_codes(model, *codes_of(store.read(some)))
 
 
 def _record(

@@ -1,8 +1,9 @@
-"""A model's description: small, JSON-able, and enough to build it again."""
+"""Model specs: small JSON descriptions from which a model can be rebuilt."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from noiseflow.core.errors import ModelError
@@ -14,7 +15,7 @@ __all__ = ["ModelSpec"]
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model is and what it was fitted for.
+    """Description of a model and of the data that it was fitted to.
 
     Parameters
     ----------
@@ -23,13 +24,13 @@ class ModelSpec:
     layout : str
         Plane layout: ``"bayer"``, ``"mono"`` or ``"mono2x2"``.
     cameras : tuple of str
-        Camera names, in the order of the model's indices.
+        Camera names, in index order.
     isos : tuple of float
-        ISOs that it was fitted at, rising; tables have their knots here.
+        ISOs that it was fitted at, in rising order; the knots of ISO tables.
     options : mapping
-        What only this model knows, as JSON values.
+        Options of this model only, as JSON values.
     unit : str
-        Unit of its densities; another one is refused.
+        Unit of its densities; any other is refused.
     """
 
     model: str
@@ -40,7 +41,7 @@ class ModelSpec:
     unit: str = NLL_UNIT
 
     def __post_init__(self) -> None:
-        """Refuse what no model can be built from."""
+        """Refuse specs from which no model can be built."""
         object.__setattr__(self, "cameras", tuple(str(name) for name in self.cameras))
         object.__setattr__(self, "isos", tuple(float(iso) for iso in self.isos))
         plane_names(self.layout)
@@ -53,26 +54,26 @@ class ModelSpec:
 
     @property
     def before_rounding(self) -> bool:
-        """Whether its noise is analogue: samples are the camera's once they are rounded and clipped to codes."""
+        """Whether the model describes noise before rounding: samples must still be rounded and clipped to codes."""
         return bool(self.options.get("before_rounding", False))
 
-    @property
+    @cached_property
     def planes(self) -> int:
         """Number of planes."""
         return len(plane_names(self.layout))
 
     def to_json(self) -> str:
-        """The spec as indented JSON."""
+        """Encode as indented JSON."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "spec.json") -> "ModelSpec":
-        """Read what `to_json` wrote.
+        """Decode the output of `to_json`.
 
         Raises
         ------
         ModelError
-            If the text is no JSON object, or has fields that a spec has not.
+            The text is no JSON object, or has unknown fields.
         """
         try:
             return cls(**json.loads(text))

@@ -16,6 +16,7 @@ from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
+from noiseflow.models.capabilities import linear_variance
 from noiseflow.raw import RawImage, read_raw, unpack
 
 
@@ -114,7 +115,7 @@ def test_a_dng_says_the_model_s_noise_profile(tmp_path: Path, name: str) -> None
     read = read_raw(tmp_path / "noisy.dng")
     assert (read.iso, read.exposure_s, read.make, read.model) == (iso, pytest.approx(0.01), "Maker", "One")
     (slope, offset), *_ = read.noise_profile
-    line = drawn_from.linear_variance(Conditions(torch.zeros(1, 4, 1, 1), iso, camera))
+    line = linear_variance(drawn_from, Conditions(torch.zeros(1, 4, 1, 1), iso, camera))
     if line is not None:
         assert (slope, offset) == (*(float(beta.detach().flatten()[0]) for beta in line),)
     # And it is the variance of what is drawn: 40,000 values a level, and 200 rows of a small row noise.

@@ -16,7 +16,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import back_through
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
 from noiseflow.models.flow.flow_model import FlowModel
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.ops.random.sampling import Keyed
 
 __all__ = ["CORE", "FrameNoise"]
@@ -143,10 +143,10 @@ class FrameNoise:
         window = own.grown(self.margins[0], self.size)
         keyed = replace(self.keyed, top=window.top, left=window.left, size=self.size)
         cond = Conditions(self.clean(window)[None].contiguous(), self.iso, self.camera)
-        if not _is_plain_flow(self.model):
-            return _Tile(own, window, self.model.sample(cond, keyed, self.temperature), self.model.checked(cond))
-        assert isinstance(self.model, FlowModel)
-        cond = self.model.checked(cond)
+        if not isinstance(self.model, FlowModel):
+            noise = self.model.sample(cond, keyed, self.temperature)
+            return _Tile(own, window, noise, checked_conditions(self.model, cond))
+        cond = checked_conditions(self.model, cond)
         return _Tile(own, window, self.temperature * self.model.flow.base.sample(cond.clean, keyed), cond)
 
     def _row_sums(self, line: LineNoise, tiles: Sequence[_Tile]) -> Tensor:
@@ -190,18 +190,12 @@ def _with_line(line: LineNoise, tile: _Tile, rows: Tensor | None, totals: Tensor
     return replace(tile, values=line.inverse_of_part(tile.values, tile.cond, sums.to(tile.values.dtype)))
 
 
-def _is_plain_flow(model: NoiseModel) -> bool:
-    """Whether a sample is the flow's inverse of base noise, and nothing else."""
-    return isinstance(model, FlowModel) and type(model)._sample is FlowModel._sample
-
-
 def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
     """Stages of sampling, and whether the frame must be computed in one piece."""
-    period = int(getattr(model, "period", 1))
+    if not isinstance(model, FlowModel):
+        return [_Stage((), 0)], False
+    period = model.period
     lines = sum(isinstance(module, LineNoise) for module in model.modules())
-    if not _is_plain_flow(model):
-        return [_Stage((), -(-model.reach // period) * period)], lines > 0 or model.reach >= WHOLE_FRAME
-    assert isinstance(model, FlowModel)
     stages: list[_Stage] = []
     run: list[Transform] = []
     for transform in reversed(list(model.flow.transforms)):

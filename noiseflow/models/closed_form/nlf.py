@@ -11,7 +11,7 @@ from noiseflow.flows.iso_table import at_iso
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.closed_form.variance_line import FLOOR, fit_line
-from noiseflow.models.model import register
+from noiseflow.models.model import checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
 
@@ -51,9 +51,9 @@ class NoiseLevelFunction(GaussianModel):
         beta1, beta2 = (at_iso(table, knots, cond.isos).exp()[:, None, None, None] for table in tables)
         return beta1, beta2
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂."""
-        return self.betas(self.checked(cond))
+        return self.betas(cond)
 
     def variance(self, cond: Conditions) -> Tensor:
         """Noise variance, shape (B, C, H, W)."""
@@ -61,10 +61,9 @@ class NoiseLevelFunction(GaussianModel):
         return torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Maximum likelihood, for each camera at each of its ISOs.
+        """Maximise the likelihood, for each camera at each of its ISOs.
 
-        A camera that the data does not show at some ISO of the table gets there what its
-        own ISOs say, in log ISO.
+        At an ISO without data of a camera, its β are interpolated from its other ISOs in log ISO.
         """
         index_of = {iso: index for index, iso in enumerate(statistics.isos)}
         for camera, name in enumerate(self.cameras):
@@ -86,8 +85,8 @@ class NoiseLevelFunction(GaussianModel):
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """Maximum likelihood of the integers, from a start that is off the boundary of no shot or no read noise."""
-        known = self.checked(cond)
+        """Maximise the likelihood of the integers, from a start with both shot and read noise."""
+        known = checked_conditions(self, cond)
         variance, signal = self.variance(known).mean(), known.clean.mean().clamp(min=1e-6)
         self.log_beta1.clamp_(min=float((LIFT * variance / signal).log()))
         self.log_beta2.clamp_(min=float((LIFT * variance).log()))

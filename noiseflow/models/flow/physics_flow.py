@@ -1,4 +1,4 @@
-"""The default model: a camera's physics, and a small flow on what the physics leaves over."""
+"""The default model: the physics of a camera, and a small flow on the residual."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,38 +20,39 @@ from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import Features, ReadOffset, ReadShare, ShotMoments
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
 from noiseflow.models.flow.physics_init import start_lines, start_planes, start_tails
-from noiseflow.models.flow.residual_flow import ResidualFlow, count_option, flag_option
-from noiseflow.models.model import register
+from noiseflow.models.model import checked_conditions, register
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["DEFAULTS", "PhysicsFlow"]
 
 DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_spline": True}
-"""Options where a spec leaves them out; ``docs/physics-flow.md`` has what larger sizes came to."""
+"""Options that a spec may leave out; ``docs/physics-flow.md`` shows the effect of larger sizes."""
+
+DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
+"""The same in earlier versions."""
+
+OPTIONS = ("couplings", "bins", "odd_spline", "column_noise", *RESIDUAL_OPTIONS)
 
 
-@register("physics_flow")
+@register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
 class PhysicsFlow(ResidualFlow):
-    """Shot and read noise, row noise, skew and tails, then a residual flow that starts at nothing.
+    """Shot and read noise, row noise, skew and tails, then a residual flow that starts as the identity.
 
-    Data → latent: `ShotReadScale`, `LineNoise` whose variance is counted in read-noise
-    variances, `SinhArcsinh` with the skewness of so few photo-electrons, `CubicTails` on the
-    read noise's share, a `PixelSpline` told of light, ISO and camera, and, if asked for, masked
-    affine couplings, for noise that neighbouring pixels or planes share.
+    Data → latent: `ShotReadScale`; `LineNoise`, with its variance in units of the read-noise variance;
+    `SinhArcsinh`, with the skewness of a Poisson count; `CubicTails` on the read noise's share; a `PixelSpline`
+    conditioned on light, ISO and camera; and optional masked affine couplings, for noise correlated between
+    neighbouring pixels or planes.
 
-    The spline is odd: bent by another one, noise may get a mean.  At a thousandth of its σ nobody sees
-    that in a pixel, but whitened rows of w pixels have it √(1 + r·w) times as large, in the same
-    direction in all of them.
+    The spline is odd, so that it gives noise no mean.  A mean of a thousandth of σ is invisible in a pixel, but
+    whitening rows of w pixels makes it √(1 + r·w) times as large, with the same sign in all of them.
 
-    Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8),
-    ``odd_spline`` (true), ``column_noise`` (false; a model with it cannot be sampled in strips),
-    ``unknown_camera``, the chance in training that a net is not told the camera (0), ``seed`` (0).
-    The first four are in the model's own spec, so that a run keeps them.
+    Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8), ``odd_spline``
+    (true), ``column_noise`` (false; with it a frame cannot be sampled in strips), ``unknown_camera``, the
+    probability in training that a net does not get the camera (0), and ``seed`` (0).  The defaults of the first
+    four are written into the model's own spec, so that a run keeps them.
     """
-
-    options: tuple[str, ...] = ("couplings", "bins", "odd_spline", "column_noise", *ResidualFlow.options)
-    left_out: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 
     # Strips of even height keep the masks.
     period = 2
@@ -61,7 +62,7 @@ class PhysicsFlow(ResidualFlow):
         super().__init__(replace(spec, options={**DEFAULTS, **spec.options}))
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Row noise, skew and tails by the head, a spline, couplings."""
+        """Row noise, skew and tails with the parameters of the head, a spline, couplings."""
         options = spec.options
         planes, cameras = spec.planes, len(spec.cameras)
         couplings, width = count_option(spec, "couplings", 0, 0), count_option(spec, "width", 0)
@@ -89,12 +90,12 @@ class PhysicsFlow(ResidualFlow):
 
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
-        """After `start_from`: planes, lines and tails by a batch of training patches; see `physics_start`.
+        """Start planes, row noise and tails from moments of training patches: see `physics_init`.
 
-        With `bands` the row noise stays what it is found to be here: patches, which end where a row
-        does not, tell less of it than whole rows, and a few steps on their likelihood would lose that.
+        With `bands` the row noise found here is kept fixed: it comes from whole sensor rows, which determine
+        it better than the likelihood of patches does.
         """
-        cond = self.checked(cond)
+        cond = checked_conditions(self, cond)
         head, tails = self.shot_read, self.tails
         if self.planes > 1:
             start_planes(head, noise, cond)
@@ -109,7 +110,7 @@ class PhysicsFlow(ResidualFlow):
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """After `start_from_patches`: shot and read noise anew, less what of it is line noise."""
+        """Fit shot and read noise to the integers, and subtract the line noise from the read noise."""
         super().start_from_codes(codes, cond, levels)
         for transform in self.flow.transforms:
             if isinstance(transform, LineNoise):
@@ -117,5 +118,5 @@ class PhysicsFlow(ResidualFlow):
 
     @property
     def tails(self) -> CubicTails:
-        """The read noise's tails; a property, so that their weights are saved once."""
+        """Tails of the read noise; a property, so that their weights are saved once."""
         return next(transform for transform in self.flow.transforms if isinstance(transform, CubicTails))

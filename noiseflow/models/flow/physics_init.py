@@ -1,4 +1,4 @@
-"""Where a physics flow starts: what cell statistics do not tell, by moments and likelihood of patches."""
+"""Starting point of a physics flow, from moments of patches: planes, line noise and tails."""
 
 import math
 from dataclasses import replace
@@ -17,25 +17,25 @@ from noiseflow.models.noise_statistics import NoiseStatistics
 __all__ = ["start_lines", "start_planes", "start_tails"]
 
 BINS = 64
-"""Cells of shot over read variance."""
+"""Bins of the ratio of shot to read variance."""
 
 MOST = math.log(2.0)
-"""Largest |log β| of a plane against its camera's."""
+"""Largest |log| of the ratio of a plane's β to its camera's."""
 
 OUTLIER = 12.0
-"""Standard deviations; of Tukey's lambda noise with λ = −0.09 one value in 10⁸ is beyond."""
+"""Largest |x| in σ that counts as noise; of Tukey-lambda noise with λ = −0.09, one value in 10⁸ is larger."""
 
 
 @torch.no_grad()
 def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
-    """Maximum-likelihood β₁ and β₂ of each plane against its camera's, by a line through cells.
+    """Fit β₁ and β₂ of each plane relative to its camera's, by maximum likelihood.
 
-    With v = β₁y/β₂ a plane's variance in units of β₂ is f₁v + f₂: `fit_line` finds both factors.
+    With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.
     """
     beta1, beta2 = head.betas(cond)
     ratio = (beta1 * cond.clean / beta2).clamp(min=0).double()
     square = (noise.square() / beta2).double()
-    # Even in the logarithm of shot over read variance, with a cell for the dark.
+    # Bins evenly spaced in the logarithm of shot over read variance, with one bin for the dark.
     cell = ((ratio.clamp(max=1e4).log1p() / math.log1p(1e4)) * (BINS - 1)).ceil().long()
     planes = noise.shape[1]
     for camera in set(cond.camera_indices.tolist()):
@@ -61,12 +61,11 @@ def start_lines(
     bands: Tensor | None = None,
     rounds: int = 5,
 ) -> None:
-    """Line noise by its moments, and the read noise without it.
+    """Start line noise from its moments, and subtract it from the read noise.
 
-    The read variance found so far holds the lines': β₂(1 + r), of which r is counted in β₂.
-    Variances are taken at the mean signal of a patch's plane, which the products of pixels do
-    not mind: a clean signal out of other frames holds a part of the noise, pixel by pixel, and
-    weights that go with the noise make products of their own.
+    The read variance found so far contains the line noise: it is β₂(1 + r), with r in units of β₂.  Variances
+    are taken at the mean signal of each plane of a patch: a clean signal estimated from other frames contains
+    part of the noise, and weights correlated with the noise would bias products of pixels.
     """
     total = head.log_beta2.clone()
     even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
@@ -77,19 +76,22 @@ def start_lines(
 
 @torch.no_grad()
 def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Conditions) -> None:
-    """Excess kurtosis of the read noise by fourth moments, for each camera at each of its ISOs.
+    """Start the excess kurtosis of the read noise from fourth moments, for each camera at each of its ISOs.
 
-    E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share in the variance: a line through
-    pixels weighted by w².  Moments, not the likelihood: on whole codes a density is highest
-    with a spike at them.  Values beyond `OUTLIER` are left out.
+    E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: a linear fit over pixels weighted
+    by w².  Moments, because on integer codes the likelihood favours a density with spikes at the codes.  Values
+    beyond `OUTLIER` are left out.
 
     Parameters
     ----------
     head : ShotReadScale
+        Shot and read noise, already fitted.
     tails : CubicTails
+        Layer to start.
     x : Tensor, shape (B, C, H, W)
         Noise over its standard deviation, without line noise.
     cond : Conditions
+        Resolved conditions of the noise.
     """
     weight = head.read_share(cond).clamp(max=1).square()
     kept = x.abs() < OUTLIER

@@ -22,7 +22,7 @@ from noiseflow.flows.squeeze import Squeezed
 from noiseflow.flows.transform import Transform
 from noiseflow.models.closed_form.gaussian import Gaussian
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.model import NoiseModel
 from noiseflow.ops.channel_mixing import mix_planes
 

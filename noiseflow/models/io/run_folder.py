@@ -20,17 +20,24 @@ STATE = "state"
 
 
 def holds_state(folder: str | Path) -> bool:
-    """Whether a run folder holds a whole state of a training to go on from."""
+    """Whether a run folder holds a complete state of a training to resume."""
     return any(path.name.isdecimal() for path in (Path(folder) / STATE).glob("*"))
 
 
 def reserve(folder: str | Path, *, overwrite: bool = False) -> None:
-    """Make an empty run folder, or empty one that holds a run; a state that never became whole is no run.
+    """Create a run folder, or empty one that may be overwritten; an incomplete state alone is no run.
+
+    Parameters
+    ----------
+    folder : path
+        Run folder to reserve.
+    overwrite : bool
+        Whether a run in it may be removed.
 
     Raises
     ------
     ModelError
-        If the folder holds a run and `overwrite` is not set, or holds something else.
+        The folder holds a run and `overwrite` is not set, or it holds something else.
     """
     folder = Path(folder)
     never_whole = (folder / STATE).is_dir() and [path.name for path in folder.iterdir()] == [STATE]
@@ -44,7 +51,7 @@ def reserve(folder: str | Path, *, overwrite: bool = False) -> None:
 
 
 def save(model: NoiseModel, folder: str | Path) -> None:
-    """Write a model's spec and weights into a folder; each file takes its name when it is whole."""
+    """Write a model's spec and weights into a folder, each file atomically."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / SPEC, model.spec.to_json())
@@ -60,12 +67,12 @@ def load(folder: str | Path) -> NoiseModel:
     Parameters
     ----------
     folder : path
-        As `noiseflow fit` and `noiseflow import` write it.
+        Run folder of `noiseflow fit` or `noiseflow import`.
 
     Raises
     ------
     ModelError
-        No run folder, an unfinished one, or weights that do not fit the spec.
+        No run folder, an unfinished one, or weights that do not match the spec.
     """
     folder = Path(folder)
     if not (folder / SPEC).is_file():
@@ -81,16 +88,16 @@ def load(folder: str | Path) -> NoiseModel:
 
 
 def read_spec(path: str | Path) -> ModelSpec:
-    """A run's spec, by this version or an earlier one, with what the earlier one left out.
+    """Read the spec of a run by this version or an earlier one, whose missing options get their values of then.
 
     Raises
     ------
     ModelError
-        If it is no model spec.
+        The file is no model spec.
     """
     spec = ModelSpec.from_json(Path(path).read_text(encoding="utf-8"), str(path))
-    left_out = MODELS[spec.model].left_out if spec.model in MODELS else {}
-    return replace(spec, options={**left_out, **spec.options})
+    defaults = MODELS[spec.model].defaults_of_old if spec.model in MODELS else {}
+    return replace(spec, options={**defaults, **spec.options})
 
 
 def write_text(path: Path, text: str) -> None:

@@ -205,11 +205,8 @@ class PoissonGaussianOracle(CodesModel):
         super().__init__(spec)
         self.truth: Mapping[str, Any] = spec.options["truth"]
 
-    def checked(self, cond: Conditions) -> Conditions:
-        """Conditions resolved; refused at an ISO that was not simulated."""
-        cond = super().checked(cond)
+    def _check_isos(self, cond: Conditions) -> None:
         refuse_other_isos(self.truth, self.cameras, cond)
-        return cond
 
     def levels(self, cond: Conditions) -> Levels:
         """The simulation's own."""

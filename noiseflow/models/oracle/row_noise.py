@@ -46,11 +46,8 @@ class LineOracle(NoiseModel):
         self.truth: Mapping[str, Any] = spec.options["truth"]
         self.table = cache(self._table)
 
-    def checked(self, cond: Conditions) -> Conditions:
-        """Conditions resolved; refused at an ISO that was not simulated."""
-        cond = super().checked(cond)
+    def _check_isos(self, cond: Conditions) -> None:
         refuse_other_isos(self.truth, self.cameras, cond)
-        return cond
 
     def _physics(self, camera: int, iso: float) -> dict[str, Any]:
         truth = self.truth[self.cameras[camera]]
@@ -79,12 +76,7 @@ class LineOracle(NoiseModel):
             total[rows] = torch.from_numpy(log_prob) + np.log(span) * noise[0].numel()
         return total.to(noise.device, torch.promote_types(noise.dtype, torch.float32))
 
-    @property
-    def exact_codes(self) -> bool:
-        """As `log_prob` is of the codes."""
-        return True
-
-    def joint_log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
+    def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
         """Log-probability of the codes of each patch; the levels are the simulation's."""
         noise = (codes - levels.black.double()[:, :, None, None]) / levels.span() - cond.clean.double()
         exact = Conditions(cond.clean.double(), cond.iso, cond.camera)

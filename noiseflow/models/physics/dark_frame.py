@@ -13,7 +13,7 @@ from noiseflow.calibrate.profiles.profile import Profile
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import register
-from noiseflow.models.physics.profile_models import _Counting, spec_from_profile
+from noiseflow.models.physics.profile_models import PROFILE_OPTION, _Counting, spec_from_profile
 from noiseflow.models.spec import ModelSpec
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Keyed, Source
@@ -56,7 +56,7 @@ def dark_frame_model(
     return model.eval()
 
 
-@register("dark_frame")
+@register("dark_frame", ("dark_frames", *PROFILE_OPTION))
 class DarkFrame(_Counting):
     """Poisson shot noise on crops of real dark frames: their rows, banding, hot pixels and tails; samples only.
 
@@ -68,8 +68,6 @@ class DarkFrame(_Counting):
     ----------
     Zhang, Qin, Tao, Zhang et al.: Rethinking noise synthesis and modeling in raw denoising, ICCV 2021.
     """
-
-    options: tuple[str, ...] = ("dark_frames", *_Counting.options)
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -117,4 +115,4 @@ class DarkFrame(_Counting):
             number, down, across = sampling.integers((n, rows - height + 1, columns - width + 1), row, generator)
             down, across = down + top, across + left
             crops.append(frames[number, :, down : down + tile[0], across : across + tile[1]])
-        return torch.stack(crops).to(cond.clean) - self.physics(cond, "black")
+        return torch.stack(crops).to(cond.clean) - self.parameter_at(cond, "black")

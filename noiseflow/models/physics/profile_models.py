@@ -27,6 +27,10 @@ from noiseflow.simulate.physics import tukey_lambda_variance
 __all__ = ["Eld", "PhysicsModel", "PoissonGaussian", "PoissonGaussianExact", "from_profile", "spec_from_profile"]
 
 QUANTISATION = 1 / 12
+"""Variance of rounding to whole codes, DN²."""
+
+PROFILE_OPTION = ("profile",)
+"""Option of the spec that holds the profile's tables."""
 
 
 def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -> ModelSpec:
@@ -105,8 +109,6 @@ class PhysicsModel(NoiseModel):
     Gains and noises are interpolated as logarithms, black level and shape as they are.
     """
 
-    options: tuple[str, ...] = ("profile",)
-
     closed_form = True
     positive = ("gain", "read", "scale", "row")
 
@@ -128,7 +130,7 @@ class PhysicsModel(NoiseModel):
         table["white"] = torch.tensor(float(profile["white"]), dtype=torch.float64)
         return table
 
-    def physics(self, cond: Conditions, name: str) -> Tensor:
+    def parameter_at(self, cond: Conditions, name: str) -> Tensor:
         """One parameter for each element and plane, (B, C, 1, 1), in DN, of the clean signal's dtype."""
         rows = []
         for camera, iso in zip(cond.camera_indices.tolist(), cond.isos.double().cpu(), strict=True):
@@ -144,23 +146,22 @@ class PhysicsModel(NoiseModel):
 
     def span(self, cond: Conditions) -> Tensor:
         """White less black, DN, (B, C, 1, 1)."""
-        return self.physics(cond, "white") - self.physics(cond, "black")
+        return self.parameter_at(cond, "white") - self.parameter_at(cond, "black")
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
-        """K/(white − black) and the variance of all that is added, over (white − black)²."""
-        cond = self.checked(cond)
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """β₁ = K/(white − black), and β₂ the variance in the dark over (white − black)²."""
         span = self.span(cond)
-        return self.physics(cond, "gain") / span, self.dark_variance(cond) / span.square()
+        return self.parameter_at(cond, "gain") / span, self.dark_variance(cond) / span.square()
 
     def dark_variance(self, cond: Conditions) -> Tensor:
         """Variance in the dark, quantisation included, DN², (B, C, 1, 1); cond resolved."""
-        return self.physics(cond, "read").square()
+        return self.parameter_at(cond, "read").square()
 
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
 
 
-@register("poisson_gaussian")
+@register("poisson_gaussian", PROFILE_OPTION)
 class PoissonGaussian(GaussianModel, PhysicsModel):
     """Heteroscedastic Gaussian: N(0, (K·s + σ_read²)/(white − black)²), s the signal in DN.
 
@@ -169,8 +170,8 @@ class PoissonGaussian(GaussianModel, PhysicsModel):
 
     def variance(self, cond: Conditions) -> Tensor:
         """Normalised variance, (B, C, H, W); signals below black have none of their own."""
-        span, read = self.span(cond), self.physics(cond, "read")
-        return self.physics(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
+        span, read = self.span(cond), self.parameter_at(cond, "read")
+        return self.parameter_at(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
 
 
 class _Counting(PhysicsModel):
@@ -179,7 +180,7 @@ class _Counting(PhysicsModel):
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
             raise ModelError(f"{self.spec.model}: counts of photons have no temperature; expected 1, got {temperature}")
-        gain, black, white = (self.physics(cond, name) for name in ("gain", "black", "white"))
+        gain, black, white = (self.parameter_at(cond, name) for name in ("gain", "black", "white"))
         electrons = sampling.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator)
         codes = black + gain * electrons + self._dark(cond, generator)
         codes = torch.minimum(codes.round().clamp(min=0), white)
@@ -190,7 +191,7 @@ class _Counting(PhysicsModel):
         """Read noise in DN, (B, C, H, W)."""
 
 
-@register("poisson_gaussian_exact")
+@register("poisson_gaussian_exact", PROFILE_OPTION)
 class PoissonGaussianExact(CodesModel, _Counting):
     """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for the integers.
 
@@ -203,17 +204,17 @@ class PoissonGaussianExact(CodesModel, _Counting):
 
     def _read(self, cond: Conditions) -> Tensor:
         # A measured read noise holds the rounding's variance, which rounding will add again.
-        return (self.physics(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
+        return (self.parameter_at(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
 
     def levels(self, cond: Conditions) -> Levels:
         """The profile's own."""
         exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
-        return Levels(self.physics(exact, "black")[:, :, 0, 0], self.physics(exact, "white")[:, 0, 0, 0])
+        return Levels(self.parameter_at(exact, "black")[:, :, 0, 0], self.parameter_at(exact, "white")[:, 0, 0, 0])
 
     def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
         exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
         clean = exact.clean.cpu().numpy()
-        gain, black, white = (self.physics(exact, name).cpu().numpy() for name in ("gain", "black", "white"))
+        gain, black, white = (self.parameter_at(exact, name).cpu().numpy() for name in ("gain", "black", "white"))
         sigma = self._read(exact).cpu().numpy()
         result = codes.cpu().numpy().copy()
         for b, c in np.ndindex(clean.shape[:2]):
@@ -226,7 +227,7 @@ class PoissonGaussianExact(CodesModel, _Counting):
         return torch.from_numpy(result).to(codes.device)
 
 
-@register("eld")
+@register("eld", PROFILE_OPTION)
 class Eld(_Counting):
     """Poisson shot noise, Tukey-lambda read noise, Gaussian row noise, quantisation; samples only.
 
@@ -241,10 +242,10 @@ class Eld(_Counting):
 
     def dark_variance(self, cond: Conditions) -> Tensor:
         """Of Tukey-lambda read noise, rows and rounding."""
-        shapes = self.physics(cond, "shape")
+        shapes = self.parameter_at(cond, "shape")
         unit = shapes.new_tensor([tukey_lambda_variance(shape) for shape in shapes.flatten().tolist()])
-        read = self.physics(cond, "scale").square() * unit.reshape(shapes.shape)
-        return read + self.physics(cond, "row").square() + QUANTISATION
+        read = self.parameter_at(cond, "scale").square() * unit.reshape(shapes.shape)
+        return read + self.parameter_at(cond, "row").square() + QUANTISATION
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         raise ModelError("eld: has no density in closed form, samples only; use poisson_gaussian_exact for likelihoods")
@@ -252,11 +253,11 @@ class Eld(_Counting):
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         clean = cond.clean
         p = sampling.uniform(clean, generator, Stream.READ).clamp(1e-15, 1 - 1e-15)
-        shape = self.physics(cond, "shape").double()
+        shape = self.parameter_at(cond, "shape").double()
         shape = torch.where(shape.abs() < 1e-6, torch.full_like(shape, 1e-6), shape)
         noise = ((shape * p.log()).expm1() - (shape * (-p).log1p()).expm1()) / shape
         lines = clean.shape[1] if clean.shape[1] == 1 else 2
         offsets = sampling.row_normal(clean, lines, generator)
         if clean.shape[1] == 4:
             offsets = offsets.repeat_interleave(2, 1)
-        return (self.physics(cond, "scale") * noise).to(clean) + self.physics(cond, "row") * offsets
+        return (self.parameter_at(cond, "scale") * noise).to(clean) + self.parameter_at(cond, "row") * offsets
