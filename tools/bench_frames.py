@@ -35,6 +35,7 @@ class Run:
     Parameters
     ----------
     pixels : int
+        Pixels of the frame.
     seconds : float
         Of processor, by one thread: drawing the noise, and writing the file.
     above_mib : float

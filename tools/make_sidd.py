@@ -121,6 +121,7 @@ def make_tree(
     Parameters
     ----------
     out : Path
+        Folder in which the data set's own folder is made.
     names : sequence of str
         Of scene instances, such as 0001_001_S6_00100_00060_3200_L.
     size : tuple of int
@@ -130,6 +131,7 @@ def make_tree(
     full : bool
         The layout of SIDD Full, with folders in between, instead of that of Medium.
     seed : int
+        Seed of signals and noise.
     """
     root = out / ("SIDD_Full" if full else "SIDD_Medium_Raw")
     for text in names:

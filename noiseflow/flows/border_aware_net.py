@@ -33,6 +33,8 @@ class BorderAwareNet(nn.Module):
     """
 
     reach = 2
+    border_aware = True
+    """For `noiseflow.ops`, which has kernels for nets of this form."""
 
     def __init__(self, inputs: int, outputs: int, width: int = 4, generator: torch.Generator | None = None) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class Size:
     Parameters
     ----------
     default : Point
+        Point that every axis is varied from.
     values : dict of tuple of int
         Of each of `AXES`, the default's own not among them.
     memory : tuple of int
@@ -67,6 +68,7 @@ class Found:
     Parameters
     ----------
     size : Size
+        Points that were measured.
     times : dict of Point to Times
         All that were timed with one thread.
     again : list of Times
@@ -76,7 +78,9 @@ class Found:
     memory : dict of str to list
         By name: MiB of sampling and training at each of the batches.
     load : list of Loading
+        Reading of patches, at each batch and side.
     machine : Machine
+        Machine that it was measured on.
     """
 
     size: Size

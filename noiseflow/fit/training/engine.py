@@ -318,7 +318,8 @@ class _Run:
 @contextmanager
 def _random_numbers(seed: int, place: Place, device: torch.device) -> Iterator[torch.Generator]:
     """Random numbers of one step, torch's own generator included, by seed and place alone."""
-    key = int(np.random.SeedSequence((seed, place.step, 0)).generate_state(1, np.uint64)[0] >> 1)
+    # `int` before `>>`: NumPy 1.26 does not shift a uint64 by a Python integer.
+    key = int(np.random.SeedSequence((seed, place.step, 0)).generate_state(1, np.uint64)[0]) >> 1
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(key)
         yield torch.Generator(device).manual_seed(key)
