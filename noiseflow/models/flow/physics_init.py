@@ -11,7 +11,7 @@ from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.models.closed_form.nlf import fit_line
+from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.noise_statistics import NoiseStatistics
 
 __all__ = ["start_lines", "start_planes", "start_tails"]
