@@ -1,7 +1,7 @@
 """`AddCameraNoise`: a camera's noise on batches of clean raw data, as an augmentation in training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,9 @@ class NoisyBatch:
     noise_level : Tensor
         σ of the noise at each pixel, for networks that are told it.
     iso, exposure : Tensor, shape (B,)
+        ISO and exposure factor drawn for each element, in float32 (float64 for float64 input).
     camera : tuple of str
+        Camera drawn for each element.
     """
 
     noisy: Tensor
@@ -169,14 +171,18 @@ class AddCameraNoise(nn.Module):
         """
         single = clean.ndim == 3
         batch = clean[None] if single else clean
-        planes = self._planes_of(batch)
-        noisy, scaled, level, iso, exposure, camera = self._add(
-            planes, self.source(index, len(batch), generator, epoch)
+        result = self._add(self._planes_of(batch), self.source(index, len(batch), generator, epoch))
+
+        def as_given(values: Tensor) -> Tensor:
+            values = values if self.cfa is None else to_mosaic(values, self.cfa)
+            return (values[0] if single else values).to(clean.dtype)
+
+        return replace(
+            result,
+            noisy=as_given(result.noisy),
+            clean=as_given(result.clean),
+            noise_level=as_given(result.noise_level),
         )
-        back = [values if self.cfa is None else to_mosaic(values, self.cfa) for values in (noisy, scaled, level)]
-        if single:
-            back = [values[0] for values in back]
-        return NoisyBatch(back[0], back[1], back[2], iso, exposure, camera)
 
     def source(
         self, index: Sequence[int] | Tensor | None, count: int, generator: torch.Generator | None, epoch: int
@@ -209,6 +215,7 @@ class AddCameraNoise(nn.Module):
             elif clean.shape[1] == 1:
                 hint = ": say the phase of a mosaic, such as cfa='RGGB'"
             raise DataError(f"clean: expected shape {shape}; got {tuple(clean.shape)}{hint}")
+        clean = clean.to(torch.float64 if clean.dtype == torch.float64 else torch.float32)
         if clean.numel():
             low, high = (float(value) for value in torch.aminmax(clean.detach()))
             # NaN passes here and on to the check of the conditions, which names it.
@@ -220,7 +227,7 @@ class AddCameraNoise(nn.Module):
         return clean if self.cfa is None else to_planes(clean, self.cfa)
 
     @torch.no_grad()
-    def _add(self, clean: Tensor, source: Source) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, tuple[str, ...]]:
+    def _add(self, clean: Tensor, source: Source) -> NoisyBatch:
         u = sampling.uniform(clean.new_empty(len(clean), 1, 1, 3), source, Stream.PARAMETERS)[:, 0, 0]
         picked = [self.choices[min(int(x * len(self.choices)), len(self.choices) - 1)] for x in u[:, 0].tolist()]
         exposure = self.exposure(u[:, 2])
@@ -236,10 +243,12 @@ class AddCameraNoise(nn.Module):
             rows = [row for row, (which, _) in enumerate(picked) if which == number]
             if rows:
                 assert isinstance(model, NoiseModel)
-                cond = Conditions(scaled[rows], iso[rows], [picked[row][1] for row in rows])
-                noise[rows] = model.sample(cond, sampling.of_elements(source, rows))
-                level[rows] = self._noise_levels[number](cond)
-        return self._stored(scaled + noise), scaled, level, iso, exposure, tuple(name for _, name in picked)
+                # In the model's own precision: its nets take no other.
+                like = next(model.parameters(), scaled)
+                cond = Conditions(scaled[rows].to(like.dtype), iso[rows], [picked[row][1] for row in rows])
+                noise[rows] = model.sample(cond, sampling.of_elements(source, rows)).to(noise.dtype)
+                level[rows] = self._noise_levels[number](cond).to(level.dtype)
+        return NoisyBatch(self._stored(scaled + noise), scaled, level, iso, exposure, tuple(name for _, name in picked))
 
     def _stored(self, noisy: Tensor) -> Tensor:
         """Rounded to codes and clipped as a converter does, where asked for."""

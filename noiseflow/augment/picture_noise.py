@@ -88,13 +88,14 @@ class AddNoiseToPictures(nn.Module):
                 "divide integers by their largest"
             )
         source = self.add_noise.source(index, len(batch), generator, epoch)
+        batch = batch.to(torch.float64 if batch.dtype == torch.float64 else torch.float32)
         u = sampling.uniform(batch.new_empty(len(batch), 1, 1, DRAWS), source, Stream.DEVELOPMENT)[:, 0, 0]
         how = draw_development(u.to(batch).clamp(1e-6, 1 - 1e-6))
         raw: NoisyBatch = self.add_noise(unprocess(batch, how), index, generator=generator, epoch=epoch)
         # The target is exposed as the picture was; what the raw exposure took is given back by the development.
         how = replace(how, exposure=how.exposure / raw.exposure)
-        noisy, clean = process(raw.noisy, how), process(raw.clean, how)
-        level = raw.noise_level
-        if single:
-            noisy, clean, level = noisy[0], clean[0], level[0]
+        noisy, clean, level = (
+            (values[0] if single else values).to(picture.dtype)
+            for values in (process(raw.noisy, how), process(raw.clean, how), raw.noise_level)
+        )
         return replace(raw, noisy=noisy, clean=clean, noise_level=level)

@@ -246,7 +246,8 @@ class Metric(ABC):
 def seed_for(seed: int, purpose: str, name: str, number: int = 0) -> int:
     """A seed of its own for each use of randomness, whatever other models are scored."""
     words = np.random.SeedSequence([seed, number, *f"{purpose} {name}".encode()]).generate_state(1, np.uint64)
-    return int(words[0] >> 1)
+    # `int` before `>>`: NumPy 1.26 does not shift a uint64 by a Python integer.
+    return int(words[0]) >> 1
 
 
 def as_json(value: Any) -> Any:

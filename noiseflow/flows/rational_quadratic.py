@@ -1,19 +1,12 @@
 """Monotone rational-quadratic splines with linear tails."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from noiseflow.flows.nets.conditional_net import soft_clamp
+from noiseflow.ops.spline import LOGIT_BOUND, SLOPE_BOUND
 
 __all__ = ["identity_knots", "knots_from", "odd_knots_from", "rational_quadratic", "rational_quadratic_inverse"]
-
-LOGIT_BOUND = 1.5
-"""Bound on the logits of bin sizes: of 8 bins none is below 0.7 % or above 74 % of the box."""
-
-SLOPE_BOUND = math.log(8.0)
-"""Bound on |log slope| at a knot."""
 
 Knots = tuple[Tensor, Tensor, Tensor]
 """Positions x and y of the knots, and the slopes there, each (…, K + 1)."""

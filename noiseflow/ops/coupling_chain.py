@@ -6,9 +6,8 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.border_aware_net import BorderAwareNet
-from noiseflow.flows.signal_model import Light
 from noiseflow.ops.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.typing import BorderAware, NoiseLevel, is_border_aware
 
 __all__ = ["evaluate", "evaluation_kernels", "fits", "sizes_of"]
 
@@ -19,15 +18,15 @@ LEAST_ROWS = 128
 """Of a band of rows that a thread takes."""
 
 
-def fits(net: nn.Module, x: Tensor) -> TypeGuard[BorderAwareNet]:
+def fits(net: nn.Module, x: Tensor) -> TypeGuard[BorderAware]:
     """Whether a coupling's net is one that there are kernels for, on values like `x`."""
-    if not isinstance(net, BorderAwareNet):
+    if not is_border_aware(net):
         return False
     planes, outputs, width = x.shape[1], net.conv3.out_channels, net.conv1.out_channels
     return planes == net.conv1.in_channels + outputs // 2 and width <= MOST_PLANES and outputs <= MOST_PLANES
 
 
-def sizes_of(net: BorderAwareNet) -> dict[str, int]:
+def sizes_of(net: BorderAware) -> dict[str, int]:
     """Numbers of planes for which kernels are built: conditioning, transformed, hidden."""
     return {"A": net.conv1.in_channels, "N": net.conv3.out_channels // 2, "F": net.conv1.out_channels}
 
@@ -52,7 +51,7 @@ def evaluate(
     *,
     inverse: bool,
     mixes: Sequence[Tensor | None] = (),
-    light: Light | None = None,
+    light: NoiseLevel | None = None,
     own: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Run couplings one after the other, or their inverses.
@@ -68,7 +67,7 @@ def evaluate(
         Whether the couplings' inverses are asked for.
     mixes : sequence of Tensor or None, optional
         Before the first coupling and after each one: what multiplies a pixel's planes, (C, C), or None.
-    light : Light, optional
+    light : NoiseLevel, optional
         Multiply at last by the standard deviation of its shot and read noise.
     own : bool
         Whether the result may take the place of x.
@@ -90,22 +89,22 @@ def evaluate(
         unit = torch.eye(x.shape[1])
         (matrices,) = contiguous(torch.stack([unit if mix is None else mix.T.to(unit.dtype) for mix in mixes]))
     mixed_first = matrices is not None and mixes[0] is not None
-    folded = _folded([net for net in nets if isinstance(net, BorderAwareNet)], bounds)
+    folded = _folded([net for net in nets if is_border_aware(net)], bounds)
     given = [None] * 3 if light is None else contiguous(light.clean, light.beta1, light.beta2)
     sizes = bands, *x.shape[:1], *x.shape[2:], threads
     kernels("evaluate", x, folded, matrices, int(mixed_first), len(nets), int(inverse), *given, z, log_dets, *sizes)
     return z, x.new_zeros(batch) if log_dets is None else log_dets.sum(1).to(x.dtype)
 
 
-def _folded(nets: Sequence[BorderAwareNet], bounds: Sequence[Tensor]) -> Tensor:
+def _folded(nets: Sequence[BorderAware], bounds: Sequence[Tensor]) -> Tensor:
     """The numbers of each coupling in the order of the kernels: norms and scales folded into the weights."""
 
-    def stacked(of: Callable[[BorderAwareNet], Tensor | None]) -> Tensor:
+    def stacked(of: Callable[[BorderAware], Tensor | None]) -> Tensor:
         found = [value for value in map(of, nets) if value is not None]
         return torch.stack(found)
 
     def normalised(
-        conv: Callable[[BorderAwareNet], nn.Conv2d], norm: Callable[[BorderAwareNet], nn.BatchNorm2d]
+        conv: Callable[[BorderAware], nn.Conv2d], norm: Callable[[BorderAware], nn.BatchNorm2d]
     ) -> list[Tensor]:
         mean, variance = stacked(lambda net: norm(net).running_mean), stacked(lambda net: norm(net).running_var)
         scale = (variance + variance.new_tensor([norm(net).eps for net in nets])[:, None]).rsqrt()

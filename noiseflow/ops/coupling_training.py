@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.border_aware_net import BorderAwareNet
 from noiseflow.ops.coupling_chain import evaluate, evaluation_kernels, fits, sizes_of
 from noiseflow.ops.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.typing import BorderAware
 
 __all__ = ["coupled", "uncoupled"]
 
@@ -35,7 +35,7 @@ def uncoupled(net: nn.Module, bound: Tensor, z: Tensor) -> Tensor | None:
     return None if kernels is None else evaluate(kernels, [net], [bound], z, inverse=True)[0]
 
 
-def _parameters(net: BorderAwareNet) -> list[Tensor | None]:
+def _parameters(net: BorderAware) -> list[Tensor | None]:
     of_convolutions = [part for conv in (net.conv1, net.conv2, net.conv3) for part in (conv.weight, conv.bias)]
     return [*of_convolutions, net.logs]
 

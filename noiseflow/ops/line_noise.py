@@ -5,19 +5,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.flows.signal_model import Light
 from noiseflow.ops.native import Kernels, contiguous
+from noiseflow.ops.typing import NoiseLevel
 
 __all__ = ["line_sums", "scaled", "unscaled", "whitened", "with_offsets"]
 
 
-def scaled(kernels: Kernels, x: Tensor, light: Light) -> tuple[Tensor, Tensor]:
+def scaled(kernels: Kernels, x: Tensor, light: NoiseLevel) -> tuple[Tensor, Tensor]:
     """X / s, and log-det of each element."""
     z, logs = _Scale.apply(kernels, x, light.clean, light.beta1, light.beta2)  # type: ignore[no-untyped-call]
     return z, -0.5 * logs.sum(1)
 
 
-def unscaled(kernels: Kernels, z: Tensor, light: Light) -> Tensor:
+def unscaled(kernels: Kernels, z: Tensor, light: NoiseLevel) -> Tensor:
     """Z · s; without gradients."""
     z, *given = contiguous(z, light.clean, light.beta1, light.beta2)
     x = torch.empty_like(z)
@@ -25,7 +25,7 @@ def unscaled(kernels: Kernels, z: Tensor, light: Light) -> Tensor:
     return x
 
 
-def line_sums(kernels: Kernels, x: Tensor, light: Light, side: int) -> Tensor:
+def line_sums(kernels: Kernels, x: Tensor, light: NoiseLevel, side: int) -> Tensor:
     """Σ d·x and Σ d² of each sensor row, (2, B, C/side, H); without gradients."""
     x, *given = contiguous(x, light.clean, light.beta1, light.beta2)
     sums = x.new_empty(2, x.shape[0], x.shape[1] // side, x.shape[2])
@@ -33,7 +33,7 @@ def line_sums(kernels: Kernels, x: Tensor, light: Light, side: int) -> Tensor:
     return sums
 
 
-def with_offsets(kernels: Kernels, z: Tensor, light: Light, offsets: Tensor, side: int) -> Tensor:
+def with_offsets(kernels: Kernels, z: Tensor, light: NoiseLevel, offsets: Tensor, side: int) -> Tensor:
     """Z + d · offsets, of shape (B, C/side, H); without gradients."""
     z, clean, beta1, beta2, offsets = contiguous(z, light.clean, light.beta1, light.beta2, offsets)
     x = torch.empty_like(z)
@@ -41,7 +41,7 @@ def with_offsets(kernels: Kernels, z: Tensor, light: Light, offsets: Tensor, sid
     return x
 
 
-def whitened(kernels: Kernels, x: Tensor, light: Light, variance: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def whitened(kernels: Kernels, x: Tensor, light: NoiseLevel, variance: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Z of `LineNoise` with an r for each element, (B,), and log-det of each."""
     given = light.clean, light.beta1, light.beta2, variance
     z, log_det = _Lines.apply(kernels, side, x, *given)  # type: ignore[no-untyped-call]

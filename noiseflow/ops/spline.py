@@ -1,5 +1,6 @@
 """The spline of `PixelSpline` as kernels in C++, which never write its knots to memory; see ``csrc/spline.cpp``."""
 
+import math
 from functools import cache
 from typing import Any
 
@@ -7,10 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.rational_quadratic import LOGIT_BOUND, SLOPE_BOUND
 from noiseflow.ops.native import Kernels, contiguous, kernels_for
 
 __all__ = ["bent", "spline_kernels", "unbent"]
+
+LOGIT_BOUND = 1.5
+"""Bound on the logits of bin sizes: of 8 bins none is below 0.7 % or above 74 % of the box."""
+
+SLOPE_BOUND = math.log(8.0)
+"""Bound on |log slope| at a knot."""
 
 REACH, ODD, EVEN = 8.5, 7, 6
 """As ``csrc/spline.cpp`` has them."""

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.flows.signal_model import Light
 from noiseflow.ops.native import Kernels, contiguous
+from noiseflow.ops.typing import NoiseLevel
 
 __all__ = ["latent_of", "value_of"]
 
@@ -18,7 +18,7 @@ Tensors = Sequence[Tensor]
 
 
 def latent_of(
-    kernels: Kernels, kind: str, x: Tensor, light: Light, own: Tensors, tables: Tensors
+    kernels: Kernels, kind: str, x: Tensor, light: NoiseLevel, own: Tensors, tables: Tensors
 ) -> tuple[Tensor, Tensor]:
     """Z, and log-det of each element.
 
@@ -28,7 +28,7 @@ def latent_of(
     kind : str
         ``"skew"`` or ``"tails"``.
     x : Tensor, shape (B, C, H, W)
-    light : Light
+    light : NoiseLevel
     own : sequence of Tensor, shape (B,)
         Of ``skew`` the factor on the skewness; of both the kurtosis of the read noise.
     tables : sequence of Tensor
@@ -40,7 +40,7 @@ def latent_of(
     return z, log_det
 
 
-def value_of(kernels: Kernels, kind: str, z: Tensor, light: Light, own: Tensors, tables: Tensors) -> Tensor:
+def value_of(kernels: Kernels, kind: str, z: Tensor, light: NoiseLevel, own: Tensors, tables: Tensors) -> Tensor:
     """The x of a z; without gradients."""
     z, *given = contiguous(z, light.clean, light.beta1, light.beta2, *own, *tables)
     x = torch.empty_like(z)

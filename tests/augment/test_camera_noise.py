@@ -139,6 +139,32 @@ def test_several_models_each_with_its_camera() -> None:
             assert alone(clean(size=(20, 4, 4, 4))[row], [row]).camera == (names[number],)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["nlf", "physics_flow", "glow", "poisson_gaussian_exact"])
+def test_any_floating_dtype_is_taken_and_given_back(name: str, dtype: torch.dtype) -> None:
+    model = from_profile(name, shipped_profile("Sony A7S2")) if "exact" in name else build(spec_of(name, "bayer"))
+    add = AddCameraNoise(model.eval(), iso=800.0, exposure=0.5)
+    values = clean().to(dtype)
+    batch, exact = add(values, [0, 1, 2, 3]), add(values.float(), [0, 1, 2, 3])
+    for got, expected in (
+        (batch.noisy, exact.noisy),
+        (batch.clean, exact.clean),
+        (batch.noise_level, exact.noise_level),
+    ):
+        assert got.dtype == dtype
+        # The same draw, rounded to the dtype; counts of photons may differ by one where float64 moves their rate.
+        close = (got.float() - expected).abs() <= 2 * max(torch.finfo(dtype).eps, 1e-6)
+        assert close.float().mean() > 0.99
+    assert batch.iso.tolist() == [800.0] * 4
+
+
+def test_a_float64_signal_keeps_its_digits() -> None:
+    values = clean().double() + 1e-10
+    batch = AddCameraNoise(build(spec_of("physics_flow", "bayer")).eval(), iso=800.0)(values, [0, 1, 2, 3])
+    assert torch.equal(batch.clean, values)
+    assert not torch.equal(batch.noisy, batch.noisy.float().double())
+
+
 @pytest.mark.parametrize("cfa", ["RGGB", "GRBG", "GBRG", "BGGR"])
 def test_mosaics_are_packed_and_unpacked(cfa: str) -> None:
     mosaic = torch.rand(2, 1, 8, 6, generator=generator(0))

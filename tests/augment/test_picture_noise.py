@@ -114,3 +114,17 @@ def test_what_is_no_picture() -> None:
     with pytest.raises(DataError, match="0 to 1"):
         add(picture(64).float() * 2, [0])
     assert isinstance(draw_development(uniforms()), Development)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_pictures_of_any_floating_dtype_are_taken_and_given_back(dtype: torch.dtype) -> None:
+    add = AddNoiseToPictures(AddCameraNoise(build(spec_of("physics_flow", "bayer")).eval()))
+    values = torch.rand(2, 3, 8, 8, generator=generator(0)).to(dtype)
+    batch, exact = add(values, index=[3, 4]), add(values.float(), index=[3, 4])
+    for got, expected in (
+        (batch.noisy, exact.noisy),
+        (batch.clean, exact.clean),
+        (batch.noise_level, exact.noise_level),
+    ):
+        assert got.dtype == dtype
+        torch.testing.assert_close(got.float(), expected, rtol=0, atol=max(torch.finfo(dtype).eps, 1e-3))

@@ -10,14 +10,12 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
+from noiseflow.models.closed_form.variance_line import FLOOR, fit_line
 from noiseflow.models.model import register
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["NoiseLevelFunction", "fit_line"]
-
-FLOOR = 0.1
-"""Least variance as a part of β₂, for clean estimates below black."""
+__all__ = ["NoiseLevelFunction"]
 
 LIFT = 0.01
 """Least part of the mean variance that each of shot and read noise starts with: at 0 the gradient by its log is 0."""
@@ -94,40 +92,3 @@ class NoiseLevelFunction(GaussianModel):
         self.log_beta1.clamp_(min=float((LIFT * variance / signal).log()))
         self.log_beta2.clamp_(min=float((LIFT * variance).log()))
         super().start_from_codes(codes, cond, levels)
-
-
-def fit_line(cells: NoiseStatistics, iterations: int = 50) -> Tensor:
-    """Maximum-likelihood β₁, β₂ of zero-mean Gaussian noise with variance β₁·clean + β₂.
-
-    The score equations Σ nᵢ (qᵢ − vᵢ)/vᵢ² · (yᵢ, 1) = 0, with qᵢ the mean squared noise in
-    cell i, are those of a least-squares line through q with weights n/v²: iterate it.
-
-    Parameters
-    ----------
-    cells : NoiseStatistics
-        Of one camera at one ISO.
-
-    Returns
-    -------
-    Tensor, shape (2,), float64
-        β₁ and β₂, each at least 1e-12, about a hundredth of a 16-bit step squared.
-    """
-    count, signal, square = cells.count, cells.clean, cells.square
-    total = (count * square).sum() / count.sum()
-    variance = total.expand_as(square).clone()
-    betas = torch.stack([total * 0, total])
-    design = torch.stack([signal, torch.ones_like(signal)], 1)
-    for _ in range(iterations):
-        weight = (count / variance.square()).sqrt()
-        previous = betas
-        betas = torch.linalg.lstsq(design * weight[:, None], (square * weight)[:, None], driver="gelsd").solution[:, 0]
-        if (betas <= 0).any():
-            # On the boundary the other parameter alone is the maximum-likelihood fit.
-            precision = count / variance.square()
-            only = (precision * square) @ design / (precision @ design.square())
-            betas = only * only.new_tensor([1.0, 0.0] if betas[1] <= 0 else [0.0, 1.0])
-        betas = betas.clamp(min=1e-12)
-        variance = torch.maximum(design @ betas, FLOOR * betas[1])
-        if torch.allclose(betas, previous, rtol=1e-9, atol=0):
-            break
-    return betas

@@ -11,7 +11,7 @@ from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.models.closed_form.nlf import fit_line
+from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.noise_statistics import NoiseStatistics
 
 __all__ = ["start_lines", "start_planes", "start_tails"]
@@ -71,7 +71,7 @@ def start_lines(
     total = head.log_beta2.clone()
     even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
     for _ in range(rounds):
-        lines.start_from(head(noise, even)[0], even, bands)
+        lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
         head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
 
 

@@ -114,6 +114,9 @@ class SceneFiles:
             setting = facts["setting"] | {
                 "black": tuple(facts["setting"]["black"]),
                 "noise_profile": tuple(tuple(pair) for pair in facts["setting"]["noise_profile"]),
+                "clip": tuple(facts["setting"]["clip"]),
+                "taken_from": tuple(tuple(pair) for pair in facts["setting"]["taken_from"]),
+                "cautions": tuple(facts["setting"]["cautions"]),
             }
             image = RawImage(np.broadcast_to(NOISY_TYPE.type(0), facts["shape"]), **setting)
             shape = (PLANES, *(length // 2 for length in facts["shape"]))
