@@ -10,6 +10,7 @@ __all__ = [
     "ExtrapolationWarning",
     "ModelError",
     "NoiseflowError",
+    "OutputError",
     "RawError",
     "StoreError",
 ]
@@ -17,6 +18,10 @@ __all__ = [
 
 class NoiseflowError(Exception):
     """Base of all errors that a user can cause and mend."""
+
+
+class OutputError(NoiseflowError):
+    """An output is in the way, is an input, is not ours to replace, is being written, or cannot be written."""
 
 
 class RawError(NoiseflowError):

@@ -41,12 +41,15 @@ class CameraPhysics:
     Parameters
     ----------
     name : str
+        Name of the camera, as its files and models carry it.
     cfa : str
         Bayer phase.
     black_dn, white_dn : float
+        Black and white level, DN.
     read_shape : str
         ``"gaussian"`` or ``"tukey-lambda"``.
     isos : dict of float to IsoPhysics
+        ISO → its parameters.
     source : str
         Where the numbers are from.
     """
@@ -135,8 +138,11 @@ def expose(signal_dn: NDArray[Any], camera: CameraPhysics, iso: float, rng: np.r
     signal_dn : ndarray, shape (H, W)
         Expected signal above black in DN, 0 or more.
     camera : CameraPhysics
+        Camera that takes the frame.
     iso : float
+        One of the camera's ISOs.
     rng : numpy Generator
+        Source of the noise.
 
     Returns
     -------

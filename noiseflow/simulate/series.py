@@ -53,6 +53,7 @@ def simulate_series(
     size : tuple of int
         (H, W) of the mosaic, even.
     seed : int
+        Seed of all randomness.
     progress : Progress
         Told of frames written.
 

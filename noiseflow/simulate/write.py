@@ -62,6 +62,7 @@ def simulate(
     isos : sequence of float, optional
         All that are known of the camera if None.
     scenes : int
+        Number of scenes, each taken at every ISO.
     size : tuple of int
         (H, W) of the mosaic, even.
     seed : int

@@ -30,7 +30,9 @@ class GpuRow:
     Parameters
     ----------
     name : str
+        Name of the model.
     batch : int
+        Patches in a batch.
     patches_s : float
         Trained.
     pixels_s : float

@@ -26,6 +26,7 @@ class Loading:
     Parameters
     ----------
     batch, side : int
+        Patches in a batch; pixels along the side of a patch.
     ours : float
         By `PatchStore`, checked, in float32.
     plain : float

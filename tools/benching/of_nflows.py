@@ -68,6 +68,7 @@ class NflowsNoiseFlow(nn.Module):
     Parameters
     ----------
     couplings : int
+        Number of coupling layers, each after a 1×1 convolution.
     side : int
         Of the patches, which the base distribution is made for.
     """

@@ -8,7 +8,7 @@ from tools.benching.machine import Machine, machine
 from tools.benching.memory_of import peaks_of
 from tools.benching.subjects import DEFAULT, MODELS, PLAIN, Point
 from tools.benching.timing import Times, times_at
-from tools.memory import in_fresh_process
+from tools.workloads.memory import in_fresh_process
 
 __all__ = ["AIMED", "AXES", "FULL", "SHORT", "SWEPT", "TINY", "Found", "Size", "sweep"]
 
@@ -29,6 +29,7 @@ class Size:
     Parameters
     ----------
     default : Point
+        Point that every axis is varied from.
     values : dict of tuple of int
         Of each of `AXES`, the default's own not among them.
     memory : tuple of int
@@ -67,6 +68,7 @@ class Found:
     Parameters
     ----------
     size : Size
+        Points that were measured.
     times : dict of Point to Times
         All that were timed with one thread.
     again : list of Times
@@ -76,7 +78,9 @@ class Found:
     memory : dict of str to list
         By name: MiB of sampling and training at each of the batches.
     load : list of Loading
+        Reading of patches, at each batch and side.
     machine : Machine
+        Machine that it was measured on.
     """
 
     size: Size

@@ -116,6 +116,7 @@ class Simulated(Sensor):
     name : str
         In `noiseflow.simulate.camera_names`.
     isos : sequence of float
+        ISOs of the camera that are simulated.
     scenes, frames : int
         Of the store.
     """

@@ -21,6 +21,7 @@ class DnCNN(nn.Module):
     Parameters
     ----------
     planes : int
+        Planes of the input and of the output.
     width : int
         Hidden planes.
     depth : int
@@ -101,6 +102,7 @@ class NAFNet(nn.Module):
     Parameters
     ----------
     planes : int
+        Planes of the input and of the output.
     width : int
         Planes at full size; they double at each level.
     levels : int

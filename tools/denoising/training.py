@@ -37,6 +37,7 @@ class Settings:
     Parameters
     ----------
     steps, batch : int
+        Steps of the training; crops in each of them.
     crop : int
         Height and width of a crop, pixels of a plane.
     learning_rate : float

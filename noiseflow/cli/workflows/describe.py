@@ -29,6 +29,7 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
     Parameters
     ----------
     path : path
+        File or folder to describe.
     settings : RawSettings, optional
         What to take instead of what raw files say.
 

@@ -1,0 +1,140 @@
+"""Whether an output may be written, found out before any work is done."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import combinations
+from pathlib import Path
+
+from noiseflow.core.errors import OutputError
+from noiseflow.core.output.lock import locked
+from noiseflow.core.output.manifest import describe_foreign, foreign, listing
+from noiseflow.core.output.marks import has_mark
+
+__all__ = ["check_apart", "check_output", "writing"]
+
+
+@contextmanager
+def writing(
+    path: str | Path,
+    *,
+    folder: bool = False,
+    inputs: Iterable[str | Path] = (),
+    overwrite: bool = False,
+    goes_on: bool = False,
+    needs: int = 0,
+) -> Iterator[Path]:
+    """Check an output, and be its only writer within the block.  Arguments as of `check_output`.
+
+    Raises
+    ------
+    OutputError
+        It may not be written, or another process writes it.
+    """
+    inputs = tuple(inputs)
+    path = check_output(path, folder=folder, inputs=inputs, overwrite=True, goes_on=True, needs=needs)
+    with locked(path):
+        # What another writer has just finished is there now.
+        check_output(path, folder=folder, inputs=inputs, overwrite=overwrite, goes_on=goes_on)
+        yield path
+
+
+def check_output(
+    path: str | Path,
+    *,
+    folder: bool = False,
+    inputs: Iterable[str | Path] = (),
+    overwrite: bool = False,
+    goes_on: bool = False,
+    needs: int = 0,
+) -> Path:
+    """Refuse an output that is in the way of something, before any work.
+
+    Parameters
+    ----------
+    path : path
+    folder : bool
+        Whether it is to be a folder rather than a file.
+    inputs : iterable of path
+        The output must be none of them, hold none, and lie in none.
+    overwrite : bool
+        Whether an output of ours may be replaced; never one that is not ours.
+    goes_on : bool
+        Whether what stands there is an unfinished output that is gone on with: not looked into.
+    needs : int
+        Bytes that will be written, as far as that is known.
+
+    Raises
+    ------
+    OutputError
+        With one line that says what is in the way, and what to do.
+    """
+    path = Path(path)
+    _check_place(path, folder=folder)
+    for each in inputs:
+        _check_input(path, Path(each))
+    free = shutil.disk_usage(path.parent).free
+    if needs > free:
+        raise OutputError(f"{path}: needs {needs / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB left")
+    if not goes_on and os.path.lexists(path):
+        _check_existing(path, overwrite=overwrite)
+    return path
+
+
+def check_apart(*paths: str | Path | None) -> None:
+    """Refuse two outputs of one command that are the same, or of which one lies in the other."""
+    for one, other in combinations([Path(path) for path in paths if path is not None], 2):
+        _check_input(one, other, what="another output of this command")
+
+
+def _check_place(path: Path, *, folder: bool) -> None:
+    what = "folder" if folder else "file"
+    real = Path(os.path.realpath(path))
+    here = Path.cwd()
+    if path.name in ("", "..") or real == here or real in here.parents:
+        raise OutputError(f"{path}: is the current folder or one that holds it; name a new {what}")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path.parent}: no such folder to write {path.name} into; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path.parent}: may not be written to, so {path.name} cannot be made in it")
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise OutputError(f"{path}: is a symbolic link; name the {what} itself")
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OutputError(f"{path}: is a special file (pipe, socket or device); name a new {what}")
+    if stat.S_ISDIR(mode) != folder:
+        raise OutputError(f"{path}: is a {'file' if folder else 'folder'}; expected the name of a {what}")
+
+
+def _check_input(path: Path, given: Path, what: str = "an input") -> None:
+    real, source = Path(os.path.realpath(path)), Path(os.path.realpath(given))
+    if real == source or (path.exists() and given.exists() and path.samefile(given)):
+        raise OutputError(f"{path}: is {what}; choose another name")
+    if source.is_relative_to(real):
+        raise OutputError(f"{path}: holds {given}, {what}; choose another name")
+    if real.is_relative_to(source):
+        raise OutputError(f"{path}: lies in {given}, {what}; choose a name outside of it")
+
+
+def _check_existing(path: Path, *, overwrite: bool) -> None:
+    if path.is_dir():
+        if not any(path.iterdir()):
+            return
+        others = foreign(path)
+        if others:
+            raise OutputError(f"{path}: {describe_foreign(path, others)}")
+        if not overwrite:
+            known = listing(path)
+            what = known.kind if known else "output"
+            raise OutputError(f"{path}: holds a {what} already; pass --overwrite to replace it, or choose another name")
+    elif not overwrite:
+        raise OutputError(f"{path}: exists; pass --overwrite to replace it, or choose another name")
+    elif not has_mark(path):
+        raise OutputError(
+            f"{path}: was not written by noiseflow, so it is not replaced; move it away, or choose another name"
+        )

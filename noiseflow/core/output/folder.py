@@ -1,0 +1,70 @@
+"""Folders that are either there with all their files or not there."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from noiseflow.core.errors import OutputError
+from noiseflow.core.output.interrupts import deferred
+from noiseflow.core.output.lock import register
+from noiseflow.core.output.manifest import describe_foreign, foreign, remove_ours, seal
+from noiseflow.core.output.moves import exchange, move_new, sync_folder
+from noiseflow.core.output.names import private_name
+
+__all__ = ["install", "private_folder", "whole_folder"]
+
+
+@contextmanager
+def private_folder(beside: Path) -> Iterator[Path]:
+    """An empty folder that nobody else has, beside a path, for the time of a block."""
+    partial = beside.with_name(private_name())
+    register(partial)
+    try:
+        partial.mkdir()
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: Path, kind: str, *, overwrite: bool = False) -> Iterator[Path]:
+    """A private folder to write into, which takes the name `path`, with a list of its files, when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        Checked and locked: see `noiseflow.core.output.checks.writing`.
+    kind : str
+        Of the output, for the list.
+    overwrite : bool
+        Whether a folder of ours in that place may be replaced.
+
+    Raises
+    ------
+    OutputError
+        Something that is not ours has come to stand there.
+    """
+    with private_folder(path) as partial:
+        yield partial
+        seal(partial, kind)
+        install(partial, path, overwrite=overwrite)
+
+
+def install(partial: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a whole folder its name in one step, and remove the one of ours that had it."""
+    if not path.exists():
+        move_new(partial, path)
+    elif not any(path.iterdir()):
+        os.rename(partial, path)
+    else:
+        others = foreign(path)
+        if others or not overwrite:
+            raise OutputError(f"{path}: {describe_foreign(path, others)}" if others else f"{path}: exists")
+        old = path.with_name(private_name(".old"))
+        with deferred():
+            exchange(partial, path)
+            os.rename(partial, old)
+            remove_ours(old)
+    sync_folder(path.parent)

@@ -1,0 +1,251 @@
+"""What in a folder is ours: a list that we write into it, a JSON line a file.
+
+A file is ours if its content has a SHA-256 that the list gives for its name, so that a user's file
+that took the place of one of ours is not.  A line is written before the file takes its name: a kill
+leaves no file of ours that is not listed.  Lines are only added; one that was cut short counts for nothing.
+"""
+
+import fnmatch
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noiseflow.core.errors import OutputError
+from noiseflow.core.output.marks import has_mark
+from noiseflow.core.output.names import private_name
+from noiseflow.core.output.whole import whole_file
+
+__all__ = ["MANIFEST", "Listing", "begin", "digest_of", "foreign", "listing", "record", "remove_ours", "seal"]
+
+MANIFEST = ".noiseflow"
+BLOCK = 1 << 20
+SHOWN = 3
+LARGEST = 1 << 28
+"""Bytes of a list that is read: more is none of ours."""
+
+
+@dataclass
+class Listing:
+    """What a manifest lists.
+
+    Parameters
+    ----------
+    kind : str
+        Of the output: ``run``, ``report``, …
+    files : dict of set of str
+        SHA-256 that a file may have, by its path in the folder with ``/`` between names.
+    growing : list of str
+        Patterns of paths whose content goes on changing; they hold a random part.
+    marked : set of str
+        Paths of files that carry a mark of ours in themselves: see `noiseflow.core.output.marks`.
+    folders : set of str
+        Paths of folders that hold a manifest of their own.
+    """
+
+    kind: str = ""
+    files: dict[str, set[str]] = field(default_factory=dict)
+    growing: list[str] = field(default_factory=list)
+    marked: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Take up a line."""
+        if isinstance(name := line.get("file"), str):
+            self.files.setdefault(name, set()).add(str(line.get("sha256")))
+        elif isinstance(name := line.get("growing"), str):
+            self.growing.append(name)
+        elif isinstance(name := line.get("marked"), str):
+            self.marked.add(name)
+        elif isinstance(name := line.get("folder"), str):
+            self.folders.add(name)
+
+    def has(self, name: str, path: Path) -> bool:
+        """Whether a file of the folder is ours."""
+        if name in self.files and digest_of(path) in self.files[name]:
+            return True
+        if name in self.marked and has_mark(path):
+            return True
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.growing)
+
+    def is_parent(self, name: str) -> bool:
+        """Whether a folder holds something that is listed."""
+        below = f"{name}/"
+        listed = (*self.files, *self.marked, *self.folders, *self.growing)
+        return any(each.startswith(below) for each in listed)
+
+
+def begin(folder: Path, kind: str) -> None:
+    """Put a list, still empty, into a folder that is ours alone.
+
+    Raises
+    ------
+    FileExistsError
+        The folder has one.
+    """
+    with whole_file(folder / MANIFEST) as partial:
+        partial.write_bytes(_line({"noiseflow": "manifest", "kind": kind, "schema": 1}))
+
+
+def record(folder: Path, *lines: Mapping[str, Any]) -> None:
+    """Add lines to a folder's list; nothing in a folder without one, such as a run of an earlier version.
+
+    Parameters
+    ----------
+    folder : Path
+    *lines : mapping
+        ``{"file": path, "sha256": …}``, or ``growing``, ``marked`` or ``folder`` with a path.
+    """
+    if listing(folder) is None:
+        return
+    descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        # A line that a kill cut short ends here.
+        os.write(descriptor, b"\n" + b"".join(map(_line, lines)))
+    finally:
+        os.close(descriptor)
+
+
+def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None) -> None:
+    """List all that a private folder holds, and bring it to the disk.
+
+    Parameters
+    ----------
+    folder : Path
+        One that nobody else writes into.
+    kind : str
+    known : mapping, optional
+        SHA-256 of files, by path, that need not be read again.
+    """
+    lines: list[Mapping[str, Any]] = []
+    for name, entry in _walk(folder):
+        if entry.is_file(follow_symlinks=False) and name != MANIFEST:
+            digest = (known or {}).get(name) or digest_of(Path(entry.path))
+            with open(entry.path, "rb") as file:
+                os.fsync(file.fileno())
+            lines.append({"file": name, "sha256": digest})
+    with whole_file(folder / MANIFEST) as partial:
+        head = {"noiseflow": "manifest", "kind": kind, "schema": 1}
+        partial.write_bytes(b"".join(map(_line, (head, *lines))))
+
+
+def listing(folder: Path) -> Listing | None:
+    """What the list in a folder says; None if there is none of ours."""
+    path = folder / MANIFEST
+    try:
+        about = path.lstat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+            return None
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return None
+    found: Listing | None = None
+    for text in lines:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if not isinstance(line, dict):
+            continue
+        if found is None:
+            if line.get("noiseflow") != "manifest":
+                return None
+            found = Listing(str(line.get("kind")))
+        else:
+            found.add(line)
+    return found
+
+
+def foreign(folder: Path) -> list[str]:
+    """Paths of what in a folder is not ours, in order; all of it where there is no list."""
+    return sorted(name for name, entry in _judged(folder) if entry is None)
+
+
+def remove_ours(folder: Path) -> None:
+    """Remove a folder of ours.
+
+    Raises
+    ------
+    OutputError
+        It holds something that is not ours; then all of it is left as it is.
+    """
+    others = foreign(folder)
+    if others:
+        raise OutputError(f"{folder}: {describe_foreign(folder, others)}")
+    # Under a private name first: a kill then leaves no half of it under its own.
+    aside = folder.with_name(private_name(".old"))
+    os.rename(folder, aside)
+    folders = [aside]
+    for _, entry in _judged(aside):
+        if entry is None:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(Path(entry.path))
+        else:
+            os.unlink(entry.path)
+    for each in sorted(folders, reverse=True):
+        os.rmdir(each)
+
+
+def describe_foreign(folder: Path, others: list[str]) -> str:
+    """In words, what stands in the way and what to do."""
+    if listing(folder) is None:
+        return (
+            "holds no list of files that we wrote (it is none of ours, or of an earlier version), so nothing in it is "
+            f"replaced: {_first(others)}; move it away, or choose another name"
+        )
+    return f"holds what we did not write: {_first(others)}; move it away, or choose another name"
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _first(others: list[str]) -> str:
+    more = len(others) - SHOWN
+    return ", ".join(map(repr, others[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+
+
+def _judged(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+    """All below a folder by its path in it, with None for what is not ours."""
+    known = listing(folder)
+    for name, entry in list(_walk(folder, known.folders if known else set())):
+        path = Path(entry.path)
+        if known is None or entry.is_symlink():
+            yield name, None
+        elif entry.is_dir(follow_symlinks=False):
+            if name in known.folders:
+                yield name, entry
+                yield from ((f"{name}/{below}", found) for below, found in _judged(path))
+            else:
+                yield name, entry if known.is_parent(name) else None
+        elif entry.is_file(follow_symlinks=False):
+            yield name, entry if name == MANIFEST or known.has(name, path) else None
+        else:
+            yield name, None
+
+
+def _walk(folder: Path, but_below: set[str] | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Entries below a folder and their paths in it; links are not followed."""
+    waiting = [("", folder)]
+    while waiting:
+        before, here = waiting.pop()
+        with os.scandir(here) as entries:
+            for entry in sorted(entries, key=lambda each: each.name):
+                name = f"{before}{entry.name}"
+                yield name, entry
+                if entry.is_dir(follow_symlinks=False) and name not in (but_below or ()):
+                    waiting.append((f"{name}/", Path(entry.path)))
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(dict(content)) + "\n").encode()

@@ -1,0 +1,114 @@
+"""Single files that we wrote, known by a mark in themselves.
+
+To write another format, give its suffix a line in `MARKS`: a strict test of the content.  A file
+without a mark is the user's.
+"""
+
+import json
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["MARK", "MARKS", "NPY_MARK", "has_mark"]
+
+MARK = "noiseflow"
+"""Software, producer, generator or ``made_by`` of every file that we write."""
+
+NPY_MARK = b"\nwritten by noiseflow\n"
+"""Stands behind the array of an NPY file, which has no room for a remark; readers stop before it."""
+
+SOFTWARE = 0x0131
+"""TIFF tag."""
+
+HEAD = 1 << 16
+"""Bytes in which a mark stands."""
+
+
+def has_mark(path: Path) -> bool:
+    """Whether a file is one that we wrote, by its content alone."""
+    test = MARKS.get(path.suffix.lower())
+    if test is None or path.is_symlink() or not path.is_file():
+        return False
+    try:
+        return test(path)
+    except (OSError, ValueError, struct.error, KeyError, zipfile.BadZipFile):
+        return False
+
+
+def _head(path: Path, size: int = HEAD) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _tiff(path: Path) -> bool:
+    """Software of the first directory."""
+    with path.open("rb") as file:
+        order, number, at = struct.unpack("<2sHI", file.read(8))
+        if (order, number) != (b"II", 42):
+            return False
+        file.seek(at)
+        (count,) = struct.unpack("<H", file.read(2))
+        for tag, _, size, value in struct.iter_unpack("<HHII", file.read(12 * count)):
+            if tag == SOFTWARE:
+                file.seek(value)
+                return size < HEAD and file.read(size).rstrip(b"\0") == MARK.encode()
+    return False
+
+
+def _hdf5(path: Path) -> bool:
+    if _head(path, 8) != b"\x89HDF\r\n\x1a\n":
+        return False
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        is_store = {"schema", "layout", "pairing", "unit", "provenance", "fingerprint"} <= set(file.attrs)
+        return is_store or file.attrs.get("made_by") == MARK
+
+
+def _npy(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            return False
+        file.seek(-len(NPY_MARK), 2)
+        return file.read() == NPY_MARK
+
+
+def _png(path: Path) -> bool:
+    return _head(path, 8) == b"\x89PNG\r\n\x1a\n" and b"tEXtSoftware\0" + MARK.encode() in _head(path)
+
+
+def _profile(path: Path) -> bool:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return isinstance(content, dict) and str(content.get("schema")).startswith("noiseflow camera profile")
+
+
+def _html(path: Path) -> bool:
+    return f"<meta name='generator' content='{MARK}'>".encode() in _head(path)
+
+
+def _onnx(path: Path) -> bool:
+    # Field 2 of a ModelProto, the producer's name.
+    return bytes([0x12, len(MARK)]) + MARK.encode() in _head(path, 64)
+
+
+def _program(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(Path(name).name == f"{MARK}.json" for name in archive.namelist())
+
+
+MARKS: dict[str, Callable[[Path], bool]] = {
+    ".dng": _tiff,
+    ".tif": _tiff,
+    ".tiff": _tiff,
+    ".h5": _hdf5,
+    ".hdf5": _hdf5,
+    ".npy": _npy,
+    ".png": _png,
+    ".json": _profile,
+    ".html": _html,
+    ".htm": _html,
+    ".onnx": _onnx,
+    ".pt2": _program,
+}
+"""Suffix → whether a file of it is ours."""

@@ -1,0 +1,25 @@
+"""Every documented parameter says what it means."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.docstrings import documented_parameters
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("noiseflow/cli", "noiseflow/core", "noiseflow/simulate", "tools")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_parameter_without_a_meaning(room: str) -> None:
+    bare = [f"{each.file}:{each.line} {each.name}" for each in documented_parameters(ROOT / room) if not each.meaning]
+    assert not bare
+
+
+def test_a_parameter_without_a_meaning_is_seen(tmp_path: Path) -> None:
+    source = (
+        'def f(a, b):\n    """Do.\n\n    Parameters\n    ----------\n    a : int\n    b : int\n        The other.\n\n'
+        '    Returns\n    -------\n    int\n    """\n'
+    )
+    (tmp_path / "made.py").write_text(source, encoding="utf-8")
+    assert [(each.name, each.meaning) for each in documented_parameters(tmp_path)] == [("a", ""), ("b", "The other.")]
