@@ -29,6 +29,9 @@ class NoiseModel(nn.Module, ABC):
         Description of the model and of the data that it was fitted to.
     """
 
+    _one_iso_rule: str = "its parameters stay those of that one ISO"
+    """What a model fitted at a single ISO does at others, for the warning."""
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -123,9 +126,10 @@ class NoiseModel(nn.Module, ABC):
         if ((cond.isos < 0.99 * low) | (cond.isos > 1.01 * high)).any():
             self._warned_of_iso = True
             outside = sorted({f"{iso:g}" for iso in cond.isos.tolist() if not 0.99 * low <= iso <= 1.01 * high})
+            rule = "its parameters are extrapolated in log ISO" if low < high else self._one_iso_rule
             warnings.warn(
                 f"ISO {', '.join(outside[:3])} is outside {low:g}…{high:g}, at which this "
-                f"{self.spec.model} was fitted; its parameters are extrapolated in log ISO",
+                f"{self.spec.model} was fitted; {rule}",
                 ExtrapolationWarning,
                 stacklevel=4,
             )

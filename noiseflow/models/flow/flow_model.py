@@ -10,6 +10,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
+from noiseflow.flows.iso_table import ONE_ISO_LAW
 from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
@@ -60,13 +61,15 @@ class ResidualFlow(FlowModel):
     a net does not get the camera (0), and ``seed`` of the starting weights (0).
     """
 
-    tells_light: bool = False
+    _one_iso_rule = ONE_ISO_LAW
+
+    shares_features: bool = False
     """Whether the head shares its noise parameters with the later transforms."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
-        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, tells=self.tells_light)
+        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
         self.flow = Flow([head, *self.residual(head, spec, generator)])
 
     @abstractmethod
