@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.output.listed import write_listed
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.fit.clean_sources import CleanSource
@@ -21,7 +22,7 @@ from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.flow.residual_flow import ResidualFlow
-from noiseflow.models.io.run_folder import save, write_text
+from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 
@@ -317,4 +318,4 @@ def _write_record(out: Path, teacher: ModelSpec, settings: DistillSettings, resu
         "speed_up": result.speed_up,
         "seconds": round(result.seconds, 1),
     }
-    write_text(out / "fit.json", json.dumps(record, indent=2) + "\n")
+    write_listed(out, "fit.json", (json.dumps(record, indent=2) + "\n").encode())

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noiseflow.core.output.listed import write_listed
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.fit.batches import PatchBatches, conditions_of
@@ -25,7 +26,7 @@ from noiseflow.fit.training.objective import Length
 from noiseflow.fit.training.session import Sitting, begun
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
-from noiseflow.models.io.run_folder import save, write_text
+from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
@@ -116,7 +117,8 @@ def fit(
     settings = settings or FitSettings()
     # What no model can be built from leaves the run alone that `out` may hold.
     build(spec)
-    with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
+    inputs = [store.path]
+    with begun(out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress) as sitting:
         return _fit(store, spec, settings, sitting)
 
 
@@ -203,4 +205,4 @@ def _write_record(result: FitResult, store: Patches, settings: FitSettings, refe
         "epochs": result.epochs,
         "seconds": round(result.seconds, 1),
     }
-    write_text(result.folder / "fit.json", json.dumps(record, indent=2) + "\n")
+    write_listed(result.folder, "fit.json", (json.dumps(record, indent=2) + "\n").encode())

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError
+from noiseflow.core.output.listed import write_listed
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.fit.batches import PatchBatches
@@ -25,7 +26,7 @@ from noiseflow.fit.training.settings import FitSettings
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
 from noiseflow.models.flow.residual_flow import ResidualFlow
-from noiseflow.models.io.run_folder import save, write_text
+from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 from noiseflow.patches.store.mixture import Patches
@@ -128,7 +129,8 @@ def fit_pairs(
         raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
     # What no model can be built from leaves the run alone that `out` may hold.
     build(spec)
-    with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
+    inputs = [store.path]
+    with begun(out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress) as sitting:
         return _fit_pairs(store, spec, settings, pair_settings, sitting)
 
 
@@ -229,4 +231,4 @@ def _write_record(store: Patches, settings: FitSettings, pairs: PairSettings, re
         "epochs": result.epochs,
         "seconds": round(result.seconds, 1),
     }
-    write_text(result.folder / "fit.json", json.dumps(record, indent=2) + "\n")
+    write_listed(result.folder, "fit.json", (json.dumps(record, indent=2) + "\n").encode())

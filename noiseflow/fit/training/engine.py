@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.output.listed import write_listed
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.training.device import repeatable
 from noiseflow.fit.training.events import Events
@@ -22,7 +23,14 @@ from noiseflow.fit.training.prefetch import Ahead
 from noiseflow.fit.training.ranks import ALONE, Ranks
 from noiseflow.fit.training.schedule import learning_rate
 from noiseflow.fit.training.settings import TrainSettings
-from noiseflow.fit.training.state import TrainState, fill_optimiser, optimiser_tensors, read_state, write_state
+from noiseflow.fit.training.state import (
+    TrainState,
+    adopt_state,
+    fill_optimiser,
+    optimiser_tensors,
+    read_state,
+    write_state,
+)
 from noiseflow.fit.training.weight_averaging import Average, Weights, copied, holding
 from noiseflow.models.io.run_folder import STATE
 from noiseflow.ops.native import can_compile, compiled
@@ -166,6 +174,8 @@ class _Run:
             raise ModelError(
                 f"{self.out}: the fit to go on with had other {', '.join(changed)}; use the same, or fit anew"
             )
+        if self.ranks.leads:
+            adopt_state(self.out / STATE)
         self.state, self.best = state, tensors["best"]
         self.model.load_state_dict(tensors["model"])
         if self.average:
@@ -294,7 +304,8 @@ class _Run:
 
     def _save_batch(self, place: Place, path: Path) -> str:
         what, tensors = self.objective.record(place)
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+        content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+        write_listed(path.parent, path.name, content)
         return what
 
     @torch.no_grad()

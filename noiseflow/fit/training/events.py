@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol
 
 from torch import Tensor
+
+from noiseflow.core.output.manifest import record
 
 __all__ = ["Events", "events"]
 
@@ -46,7 +49,10 @@ def events(folder: Path) -> Iterator[Events]:
 
     @cache
     def writer() -> SummaryWriter:
-        made: SummaryWriter = stack.enter_context(SummaryWriter(str(folder)))
+        # The file grows: it is known as ours by the random end of its name.
+        token = token_hex(8)
+        record(folder, {"growing": f"events.out.tfevents.*.{token}"})
+        made: SummaryWriter = stack.enter_context(SummaryWriter(str(folder), filename_suffix=f".{token}"))
         return made
 
     class Written(_NoEvents):

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from noiseflow.models.io.run_folder import write_text
+from noiseflow.core.output.listed import write_listed
 
 __all__ = ["write_history"]
 
@@ -18,4 +18,4 @@ def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
     writer = csv.DictWriter(table, list(columns))
     writer.writeheader()
     writer.writerows(history)
-    write_text(folder / "history.csv", table.getvalue())
+    write_listed(folder, "history.csv", table.getvalue().encode())

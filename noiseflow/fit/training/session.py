@@ -1,8 +1,8 @@
 """One sitting at a training: what fits of every kind do before and around it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from noiseflow.core.output.checks import writing
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.training.batch_size import fastest_batch
 from noiseflow.fit.training.device import device_of
@@ -19,7 +20,7 @@ from noiseflow.fit.training.objective import Length, Objective
 from noiseflow.fit.training.ranks import Ranks, joined
 from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.fit.training.state import TrainState, read_state
-from noiseflow.models.io.run_folder import STATE, claim, holds_state
+from noiseflow.models.io.run_folder import STATE, holds_state, release, reserve
 
 __all__ = ["Sitting", "begun"]
 
@@ -96,7 +97,13 @@ class Sitting:
 
 @contextmanager
 def begun(
-    out: str | Path, device: str, *, resume: bool, overwrite: bool, progress: Progress = silent
+    out: str | Path,
+    device: str,
+    *,
+    resume: bool,
+    overwrite: bool,
+    inputs: Iterable[str | Path] = (),
+    progress: Progress = silent,
 ) -> Iterator[Sitting]:
     """Begin a training, or go on with it, together with the other processes where torchrun started several.
 
@@ -110,22 +117,28 @@ def begun(
         Go on with what `out` holds.  A process that torchrun started anew does so unasked.
     overwrite : bool
         Whether a run in `out` may be replaced.
+    inputs : iterable of path
+        Files and folders that are read; `out` must neither be, hold nor lie in one of them.
     progress : Progress
         Told by the first process alone.
 
     Raises
     ------
+    OutputError
+        `out` holds a run already or what is not ours, or another process writes it.
     ModelError
-        `out` holds a run already, or the device is not there.
+        The device is not there.
     """
     folder, began = Path(out), time.monotonic()
-    with joined() as ranks:
+    with joined() as ranks, ExitStack() as stack:
         chosen = device_of(device, ranks.local)
 
         def goes_on() -> bool:
+            stack.enter_context(writing(folder, folder=True, inputs=inputs, goes_on=True))
             if resume or (ranks.restarted and holds_state(folder)):
                 return True
-            claim(folder, overwrite=overwrite)
+            reserve(folder, overwrite=overwrite)
+            stack.callback(release, folder)
             return False
 
         going_on = ranks.first(goes_on)

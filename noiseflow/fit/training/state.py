@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,15 +9,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
+from noiseflow.core.output.listed import adopt, remove_listed, write_listed_folder
 
-__all__ = ["KEPT", "Tensors", "TrainState", "read_state", "write_state"]
+__all__ = ["KEPT", "Tensors", "TrainState", "adopt_state", "read_state", "write_state"]
 
 KEPT = 2
 """States on disk: should the last be damaged, there is the one before."""
+
+STATE_FILES = ("tensors.safetensors", "state.json")
 
 Tensors = dict[str, dict[str, Tensor]]
 """Tensors of a state by group (model, best, average, optimiser, …) and name."""
@@ -58,21 +59,19 @@ class TrainState:
 
 def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Write a state as a folder named by its step, which takes its name when it is whole; the last two are kept."""
-    whole = folder / f"{state.step:09d}"
-    partial = whole.with_name(whole.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     flat = {f"{group}/{name}": value for group, values in tensors.items() for name, value in values.items()}
-    save_file(
-        {name: value.detach().cpu().contiguous().clone() for name, value in flat.items()},
-        partial / "tensors.safetensors",
-    )
-    (partial / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
-    if whole.exists():
-        shutil.rmtree(whole)
-    os.replace(partial, whole)
+    weights = save({name: value.detach().cpu().contiguous().clone() for name, value in flat.items()})
+    run, below = folder.parent, folder.name
+    contents = {"tensors.safetensors": weights, "state.json": json.dumps(asdict(state)).encode()}
+    write_listed_folder(run, f"{below}/{state.step:09d}", contents)
     for old in _states(folder)[:-KEPT]:
-        shutil.rmtree(old)
+        remove_listed(run, f"{below}/{old.name}")
+
+
+def adopt_state(folder: Path) -> None:
+    """List the files of a run of an earlier version, whose state was found to be the one to go on with."""
+    states = [f"{folder.name}/{state.name}/{name}" for state in _states(folder) for name in STATE_FILES]
+    adopt(folder.parent, ["history.csv", "fit.json", "spec.json", "model.safetensors", *states])
 
 
 def read_state(folder: Path) -> tuple[TrainState, Tensors]:
