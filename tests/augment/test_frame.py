@@ -196,7 +196,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     code = f"""
 import resource, signal, sys
 import numpy as np
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(__file__).parents[1] / "project")!r})
 from builders import frame
 from noiseflow.augment import WRITERS, NoisyFrame, write_frame, write_preview
 from noiseflow.core.errors import NoiseflowError

@@ -145,6 +145,9 @@ def read_packed(planes: Path, note: Path) -> Packed:
         setting = told["setting"] | {
             "black": tuple(told["setting"]["black"]),
             "noise_profile": tuple(tuple(pair) for pair in told["setting"]["noise_profile"]),
+            "clip": tuple(told["setting"]["clip"]),
+            "taken_from": tuple(tuple(pair) for pair in told["setting"]["taken_from"]),
+            "cautions": tuple(told["setting"]["cautions"]),
         }
         image = RawImage(np.broadcast_to(NOISY_TYPE.type(0), told["shape"]), **setting)
         # As a plain array: a memmap looks into every view of itself.

@@ -1,0 +1,147 @@
+"""Text from files, made harmless: one function for each place where it is shown.
+
+Names of cameras, files and scenes come from strangers.  They may hold escape sequences,
+markup, formulas, marks that reverse the text, or ten thousand characters.
+"""
+
+import html
+import json
+import re
+import unicodedata
+from typing import Any
+
+__all__ = ["csv_cell", "figure_text", "html_text", "json_text", "plain_text", "rich_text", "tag_text"]
+
+LONGEST = 80
+"""Characters of a name that are shown."""
+
+INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
+"""Unicode categories without a glyph: controls, direction marks, lone surrogates, private, unassigned."""
+
+FORMULA = ("=", "+", "-", "@")
+"""What spreadsheets take for the start of a formula."""
+
+
+def plain_text(text: str, longest: int = LONGEST) -> str:
+    r"""One line of visible characters, for a terminal, a log or an error message.
+
+    Line breaks and tabs become spaces; characters without a glyph become their escapes.  A long
+    text keeps its two ends.
+
+    Parameters
+    ----------
+    text : str
+        Any text, such as a camera's name in a raw file.
+    longest : int
+        Characters to keep.
+
+    Returns
+    -------
+    str
+        At most `longest` characters.
+
+    Examples
+    --------
+    >>> plain_text("S6\x1b[31m\n")
+    'S6\\x1b[31m'
+    >>> plain_text("0123456789", 5)
+    '012…9'
+    """
+    # Escapes lengthen a text sixfold at the most: what is cut here would be cut below as well.
+    head, tail = text[: 2 * longest], text[-longest:] if len(text) > 3 * longest else text[2 * longest :]
+    visible = " ".join("".join(_visible(character) for character in head + tail).split())
+    if len(visible) <= longest:
+        return visible
+    kept = longest - 1
+    return visible[: kept - kept // 3] + "…" + visible[len(visible) - kept // 3 :]
+
+
+def rich_text(text: str, longest: int = LONGEST) -> str:
+    r"""`plain_text` for a table or a bar of `rich`: its markup is shown, not obeyed.
+
+    >>> rich_text("[red]")
+    '\\[red]'
+    """
+    from rich.markup import escape
+
+    return escape(plain_text(text, longest))
+
+
+def html_text(text: str) -> str:
+    """A text of any length for HTML, as content or as an attribute in quotes.
+
+    >>> html_text("<b>")
+    '&lt;b&gt;'
+    """
+    return html.escape("".join(_visible(character) for character in text))
+
+
+def figure_text(text: str, longest: int = LONGEST) -> str:
+    r"""`plain_text` for matplotlib: dollars are no formulas, and a leading ``_`` hides no legend.
+
+    >>> figure_text("cost$_$")
+    'cost\\$_\\$'
+    """
+    shown = plain_text(text, longest).replace("$", r"\$")
+    return "\u2009" + shown if shown.startswith("_") else shown
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for a CSV file: a text that a spreadsheet would run as a formula gets a leading apostrophe.
+
+    >>> csv_cell("=HYPERLINK(A1)"), csv_cell(-1.5)
+    ("'=HYPERLINK(A1)", -1.5)
+    """
+    if not isinstance(value, str):
+        return value
+    visible = "".join(_visible(character) for character in value)
+    return "'" + visible if visible.lstrip().startswith(FORMULA) else visible
+
+
+def json_text(content: Any, indent: int | None = 1) -> str:
+    r"""JSON that reads back the same, with every invisible character escaped.
+
+    Parameters
+    ----------
+    content
+        JSON values.
+    indent : int, optional
+        Spaces of each level; None for one line.
+
+    Raises
+    ------
+    ValueError
+        If a number is NaN or infinite, which JSON does not know.
+
+    Examples
+    --------
+    >>> json_text({"σ": "a\u202eb"}, None)
+    '{"σ": "a\\u202eb"}'
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"[^\x20-\x7e\n]", lambda found: _escaped(found[0]), text) + ("\n" if indent else "")
+
+
+def tag_text(text: str, longest: int = LONGEST) -> str:
+    r"""ASCII for a tag of a raw or TIFF file.
+
+    >>> tag_text("Caméra\x00")
+    'Camera\\x00'
+    """
+    letters = unicodedata.normalize("NFKD", plain_text(text, longest))
+    letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return letters.encode("ascii", "replace").decode()[:longest]
+
+
+def _visible(character: str) -> str:
+    """A character, a space for a line break, or the escape of one that has no glyph."""
+    if character.isspace():
+        return " "
+    return repr(character)[1:-1] if unicodedata.category(character) in INVISIBLE else character
+
+
+def _escaped(character: str) -> str:
+    """A character in JSON: as it is, or its escape where it has no glyph or breaks the line."""
+    if unicodedata.category(character) not in (*INVISIBLE, "Zl", "Zp"):
+        return character
+    return json.dumps(character)[1:-1]
