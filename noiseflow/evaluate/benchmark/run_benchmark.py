@@ -32,8 +32,8 @@ from noiseflow.evaluate.report.report import write_report
 from noiseflow.fit.fit_model import FitSettings, fit, spec_for
 from noiseflow.models import NoiseModel, load
 from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
-from noiseflow.patches.assembly.writer import partial_folder
 from noiseflow.patches.ingestion.executors import Pool, executor, processors
+from noiseflow.patches.schema import partial_folder
 from noiseflow.patches.store.mixture import Patches
 from noiseflow.simulate import simulate
 
