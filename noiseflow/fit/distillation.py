@@ -23,8 +23,7 @@ from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
-from noiseflow.models.model import NoiseModel, build, checked_conditions
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, NoiseModel, build, checked_conditions
 
 __all__ = ["DistillResult", "DistillSettings", "distill", "divergence", "sampling_seconds"]
 

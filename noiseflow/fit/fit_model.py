@@ -22,7 +22,7 @@ from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
 from noiseflow.models.io.run_folder import save
-from noiseflow.models.model import NoiseModel, build
+from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
     NoiseStatistics,
     is_closed_form,
@@ -30,7 +30,6 @@ from noiseflow.models.noise_statistics import (
     refine_start_on_codes,
     start_from,
 )
-from noiseflow.models.spec import ModelSpec
 from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]

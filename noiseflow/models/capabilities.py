@@ -104,9 +104,9 @@ def exact_codes(model: NoiseModel) -> ExactCodes | None:
     return CodesByLatent(model, model) if isinstance(model, HasLatent) and model.elementwise else None
 
 
-def linear_variance(model: NoiseModel, cond: Conditions) -> tuple[Tensor, Tensor] | None:
-    """β₁ and β₂ of a variance β₁·clean + β₂ of the normalised signal, before clipping; None if it is no line."""
-    return model.linear_variance(checked_conditions(model, cond)) if isinstance(model, HasLinearVariance) else None
+def linear_variance(model: NoiseModel) -> HasLinearVariance | None:
+    """Variance β₁·clean + β₂ of the normalised signal, before clipping; None if the model's variance is no line."""
+    return model if isinstance(model, HasLinearVariance) else None
 
 
 def approximate_sigma(model: NoiseModel, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:

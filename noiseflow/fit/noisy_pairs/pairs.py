@@ -22,9 +22,8 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
-from noiseflow.models.model import NoiseModel, build
+from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import is_closed_form, refine_start, start_from
-from noiseflow.models.spec import ModelSpec
 from noiseflow.patches.store.mixture import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]

@@ -10,9 +10,8 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.transform import sum_per_sample
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.integers.censored_fit import maximise_code_likelihood
-from noiseflow.models.model import NoiseModel, register
+from noiseflow.models.model import ModelSpec, NoiseModel, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source
 

@@ -11,9 +11,8 @@ from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_is
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.closed_form.variance_line import FLOOR, fit_line
-from noiseflow.models.model import checked_conditions, register
+from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 
 __all__ = ["NoiseLevelFunction"]
 

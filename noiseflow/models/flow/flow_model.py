@@ -15,9 +15,8 @@ from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.model import NoiseModel, checked_conditions
+from noiseflow.models.model import ModelSpec, NoiseModel, checked_conditions
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 from noiseflow.ops.random.sampling import Source
 
 __all__ = ["RESIDUAL_OPTIONS", "FlowModel", "ResidualFlow", "count_option", "flag_option"]

@@ -9,8 +9,7 @@ from noiseflow.flows.combinators import Inverse, Reversed
 from noiseflow.flows.transform import Transform
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.flow.maf import AUTOREGRESSIVE_OPTIONS, autoregressive_blocks
-from noiseflow.models.model import register
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, register
 
 __all__ = ["InverseAutoregressiveFlow"]
 

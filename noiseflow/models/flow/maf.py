@@ -10,8 +10,7 @@ from noiseflow.flows.combinators import Reversed
 from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.flows.transform import Transform
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option
-from noiseflow.models.model import register
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, register
 
 __all__ = ["AUTOREGRESSIVE_OPTIONS", "MaskedAutoregressiveFlow", "autoregressive_blocks"]
 

@@ -21,9 +21,8 @@ from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.integers.censored_fit import maximise_code_likelihood
-from noiseflow.models.model import register
+from noiseflow.models.model import ModelSpec, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 
 __all__ = ["ARCHITECTURE", "LAYERS", "NoiseFlow", "parse_architecture"]
 

@@ -1,5 +1,6 @@
 """The default model: the physics of a camera, and a small flow on the residual."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,16 +16,17 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
+from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
-from noiseflow.models.flow.physics_init import start_lines, start_planes, start_tails
-from noiseflow.models.model import checked_conditions, register
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, checked_conditions, register
+from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["DEFAULTS", "PhysicsFlow"]
+__all__ = ["DEFAULTS", "PhysicsFlow", "start_lines", "start_planes", "start_tails"]
 
 DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_spline": True}
 """Options that a spec may leave out; ``docs/physics-flow.md`` shows the effect of larger sizes."""
@@ -33,6 +35,15 @@ DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "o
 """The same in earlier versions."""
 
 OPTIONS = ("couplings", "bins", "odd_spline", "column_noise", *RESIDUAL_OPTIONS)
+
+BINS = 64
+"""Bins of the ratio of shot to read variance."""
+
+MOST = math.log(2.0)
+"""Largest |log| of the ratio of a plane's β to its camera's."""
+
+OUTLIER = 12.0
+"""Largest |x| in σ that counts as noise; of Tukey-lambda noise with λ = −0.09, one value in 10⁸ is larger."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -87,7 +98,7 @@ class PhysicsFlow(ResidualFlow):
 
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
-        """Start planes, row noise and tails from moments of training patches: see `physics_init`.
+        """Start planes, row noise and tails from moments of training patches.
 
         With `bands` the row noise found here is kept fixed: it comes from whole sensor rows, which determine
         it better than the likelihood of patches does.
@@ -118,3 +129,83 @@ class PhysicsFlow(ResidualFlow):
     def tails(self) -> CubicTails:
         """Tails of the read noise; a property, so that their weights are saved once."""
         return next(transform for transform in self.flow.transforms if isinstance(transform, CubicTails))
+
+
+@torch.no_grad()
+def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
+    """Fit β₁ and β₂ of each plane relative to its camera's, by maximum likelihood.
+
+    With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.
+    """
+    beta1, beta2 = head.betas(cond)
+    ratio = (beta1 * cond.clean / beta2).clamp(min=0).double()
+    square = (noise.square() / beta2).double()
+    # Bins evenly spaced in the logarithm of shot over read variance, with one bin for the dark.
+    cell = ((ratio.clamp(max=1e4).log1p() / math.log1p(1e4)) * (BINS - 1)).ceil().long()
+    planes = noise.shape[1]
+    for camera in set(cond.camera_indices.tolist()):
+        own = cond.camera_indices == camera
+        for plane in range(planes):
+            index = cell[own, plane].flatten()
+            count = torch.bincount(index, minlength=BINS).double()
+            seen = count > 0
+            sums = (torch.bincount(index, each[own, plane].flatten(), BINS) for each in (ratio, square))
+            mean_ratio, mean_square = (each[seen] / count[seen] for each in sums)
+            zeros = torch.zeros(int(seen.sum()), dtype=torch.long)
+            cells = NoiseStatistics(zeros, zeros, count[seen], mean_ratio, 0 * mean_ratio, mean_square, ("",), (1.0,))
+            factors = fit_line(cells).log().clamp(-MOST, MOST)
+            head.plane_beta1[camera, plane], head.plane_beta2[camera, plane] = factors.to(noise.dtype)
+
+
+@torch.no_grad()
+def start_lines(
+    head: ShotReadScale,
+    lines: LineNoise,
+    noise: Tensor,
+    cond: Conditions,
+    bands: Tensor | None = None,
+    rounds: int = 5,
+) -> None:
+    """Start line noise from its moments, and subtract it from the read noise.
+
+    The read variance found so far contains the line noise: it is β₂(1 + r), with r in units of β₂.  Variances
+    are taken at the mean signal of each plane of a patch: a clean signal estimated from other frames contains
+    part of the noise, and weights correlated with the noise would bias products of pixels.
+    """
+    total = head.log_beta2.clone()
+    even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
+    for _ in range(rounds):
+        lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
+        head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
+
+
+@torch.no_grad()
+def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Conditions) -> None:
+    """Start the excess kurtosis of the read noise from fourth moments, for each camera at each of its ISOs.
+
+    E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: a linear fit over pixels weighted
+    by w².  Moments, because on integer codes the likelihood favours a density with spikes at the codes.  Values
+    beyond `OUTLIER` are left out.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        Shot and read noise, already fitted.
+    tails : CubicTails
+        Layer to start.
+    x : Tensor, shape (B, C, H, W)
+        Noise over its standard deviation, without line noise.
+    cond : Conditions
+        Resolved conditions of the noise.
+    """
+    weight = head.read_share(cond).clamp(max=1).square()
+    kept = x.abs() < OUTLIER
+    excess = (x.square().square() - 3 - head.shot_moments(cond)[1]) * weight * kept
+    knots = tails.log_isos.to(tails.kurtosis.dtype)
+    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
+    sums = torch.stack([each.double().sum((1, 2, 3)) for each in (excess, weight.square() * kept)])
+    for camera in set(cond.camera_indices.tolist()):
+        own = cond.camera_indices == camera
+        seen = sorted(set(index[own].tolist()))
+        over, under = torch.stack([sums[:, own & (index == iso)].sum(1) for iso in seen], 1)
+        tails.kurtosis[camera] = at_iso((over / under).to(knots.dtype), knots[seen], knots.exp())

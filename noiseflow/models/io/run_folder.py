@@ -10,8 +10,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.core.output.checks import check_output
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import MANIFEST, foreign, remove_ours
-from noiseflow.models.model import MODELS, NoiseModel, build
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build
 
 __all__ = ["SPEC", "STATE", "WEIGHTS", "holds_state", "load", "read_spec", "release", "reserve", "save"]
 

@@ -1,4 +1,4 @@
-"""Real dark frames as read noise, with Poisson shot noise."""
+"""Poisson shot noise plus real dark frames as read noise."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +12,8 @@ from torch import Tensor
 from noiseflow.calibrate.profiles.profile import Profile
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.model import register
+from noiseflow.models.model import ModelSpec, register
 from noiseflow.models.physics.profile_models import PROFILE_OPTION, _Counting, spec_from_profile
-from noiseflow.models.spec import ModelSpec
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Keyed, Source
 
@@ -24,19 +23,21 @@ __all__ = ["DarkFrame", "dark_frame_model"]
 def dark_frame_model(
     profile: Profile, frames: Mapping[float, Sequence[NDArray[Any]]], layout: str | None = None
 ) -> "DarkFrame":
-    """The model from a profile and dark frames.
+    """Build the model from a profile and dark frames.
 
     Parameters
     ----------
     profile : Profile
-        For gain and black level.
+        Profile with gain and black level.
     frames : mapping of float to sequence of ndarray of integers, shape (C, H, W)
-        By ISO, packed planes in DN.
+        Dark frames of each ISO, packed planes in DN.
+    layout : str, optional
+        Plane layout; that of the profile if None.
 
     Raises
     ------
     DataError
-        No frames, or frames of several shapes.
+        No frames, or frames of different shapes.
     """
     spec = spec_from_profile("dark_frame", profile, layout)
     stacks: dict[str, Tensor] = {}
@@ -82,12 +83,12 @@ class DarkFrame(_Counting):
         return f"dark_{iso:g}".replace(".", "_")
 
     def frames_at(self, iso: float) -> Tensor:
-        """Dark frames of an ISO, (n, C, H, W), DN.
+        """Dark frames at an ISO, (n, C, H, W), DN.
 
         Raises
         ------
         ModelError
-            None were taken at it.
+            There are none at that ISO.
         """
         for known in self.spec.options["dark_frames"]:
             if abs(float(known) / iso - 1) < 0.01:

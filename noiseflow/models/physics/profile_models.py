@@ -1,4 +1,4 @@
-"""Noise models whose parameters are a camera's physics, from a profile; nothing is trained."""
+"""Noise models with the physical parameters of a camera profile; nothing is trained."""
 
 import warnings
 from abc import abstractmethod
@@ -16,10 +16,9 @@ from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_is
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.integers.integer_model import CodesModel
-from noiseflow.models.model import NoiseModel, build, register
+from noiseflow.models.model import ModelSpec, NoiseModel, build, register
 from noiseflow.models.oracle.clipped_tails import log_clipped
 from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
-from noiseflow.models.spec import ModelSpec
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
 from noiseflow.raw.bayer import plane_names
@@ -35,15 +34,16 @@ PROFILE_OPTION = ("profile",)
 
 
 def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -> ModelSpec:
-    """The spec of a physics model: the profile's numbers as JSON tables of ISO by plane.
+    """Spec of a physics model, with the numbers of the profile as JSON tables of ISO by plane.
 
     Parameters
     ----------
     model : str
         ``"poisson_gaussian"``, ``"poisson_gaussian_exact"``, ``"eld"`` or ``"dark_frame"``.
     profile : Profile
+        Calibrated or published camera profile.
     layout : str, optional
-        The profile's own by default; a profile of one plane serves any layout.
+        Plane layout; that of the profile if None.  A profile with a single plane fits any layout.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
     Warns
     -----
     UserWarning
-        ISOs without gain or read noise (of which there are darks only) are left out.
+        ISOs without gain or read noise, for example with darks only, are left out.
     """
     layout = layout or profile.layout
     planes = plane_names(layout)
@@ -76,7 +76,7 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
         if not isos:
             raise ModelError(f"{profile.camera}: the profile has {missing}; calibrate with flats and darks")
         warnings.warn(
-            f"{profile.camera}: the profile has {missing}: left out of the {model}, which reads them off the others",
+            f"{profile.camera}: the profile has {missing}: {model} interpolates there between the other ISOs",
             stacklevel=2,
         )
     options = {"profile": {profile.camera: {"isos": isos, "white": profile.white_dn, **tables}}}
@@ -84,12 +84,12 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
 
 
 def from_profile(model: str, profile: Profile, layout: str | None = None) -> NoiseModel:
-    """Build a physics model from a profile, in evaluation mode; see `spec_from_profile`."""
+    """Build a physics model from a profile, in evaluation mode: see `spec_from_profile`."""
     return build(spec_from_profile(model, profile, layout)).eval()
 
 
 def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...] | None:
-    """Gain, read and row noise, Tukey shape and scale, black; None without gain or read noise."""
+    """Gain, read and row noise, Tukey shape and scale, and black; None without gain or read noise."""
     where = f"{profile.camera}, ISO {setting.iso:g}, plane {setting.plane}"
     if setting.kind == "relative":
         raise ModelError(f"{where}: the profile's numbers are of an unknown scale; calibrate the camera")
@@ -105,7 +105,7 @@ def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...] | None:
 
 
 class PhysicsModel(NoiseModel):
-    """Tables of physics per camera, plane and ISO, read at any ISO linearly in log ISO.
+    """Base class: tables of physical parameters by camera, plane and ISO, interpolated linearly in log ISO.
 
     Gains and noises are interpolated as logarithms, black level and shape as they are.
     """
@@ -135,7 +135,7 @@ class PhysicsModel(NoiseModel):
         return table
 
     def parameter_at(self, cond: Conditions, name: str) -> Tensor:
-        """One parameter for each element and plane, (B, C, 1, 1), in DN, of the clean signal's dtype."""
+        """Parameter of each element and plane under resolved conditions, (B, C, 1, 1), in DN."""
         rows = []
         for camera, iso in zip(cond.camera_indices.tolist(), cond.isos.double().cpu(), strict=True):
             table = self._tables[camera]
@@ -149,7 +149,7 @@ class PhysicsModel(NoiseModel):
         return torch.stack(rows).to(cond.clean)[:, :, None, None]
 
     def span(self, cond: Conditions) -> Tensor:
-        """White less black, DN, (B, C, 1, 1)."""
+        """White − black, DN, (B, C, 1, 1)."""
         return self.parameter_at(cond, "white") - self.parameter_at(cond, "black")
 
     def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
@@ -158,7 +158,7 @@ class PhysicsModel(NoiseModel):
         return self.parameter_at(cond, "gain") / span, self.dark_variance(cond) / span.square()
 
     def dark_variance(self, cond: Conditions) -> Tensor:
-        """Variance in the dark, quantisation included, DN², (B, C, 1, 1); cond resolved."""
+        """Variance in the dark including quantisation, DN², (B, C, 1, 1), under resolved conditions."""
         return self.parameter_at(cond, "read").square()
 
     @abstractmethod
@@ -169,21 +169,21 @@ class PhysicsModel(NoiseModel):
 class PoissonGaussian(GaussianModel, PhysicsModel):
     """Heteroscedastic Gaussian: N(0, (K·s + σ_read²)/(white − black)²), s the signal in DN.
 
-    Shot noise by its variance only; the density is exact for what it is.
+    Shot noise enters by its variance only.
     """
 
     def variance(self, cond: Conditions) -> Tensor:
-        """Normalised variance, (B, C, H, W); signals below black have none of their own."""
+        """Normalised variance, (B, C, H, W); signals below black have no shot noise."""
         span, read = self.span(cond), self.parameter_at(cond, "read")
         return self.parameter_at(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
 
 
 class _Counting(PhysicsModel):
-    """Photons are counted, noise added, the sum rounded to whole codes and clipped to [0, white]."""
+    """Base class: Poisson photon counts plus read noise, rounded to whole codes and clipped to [0, white]."""
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
-            raise ModelError(f"{self.spec.model}: counts of photons have no temperature; expected 1, got {temperature}")
+            raise ModelError(f"{self.spec.model}: photon counts have no temperature; expected 1, got {temperature}")
         gain, black, white = (self.parameter_at(cond, name) for name in ("gain", "black", "white"))
         electrons = sampling.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator)
         codes = black + gain * electrons + self._dark(cond, generator)
@@ -192,26 +192,26 @@ class _Counting(PhysicsModel):
 
     @abstractmethod
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
-        """Read noise in DN, (B, C, H, W)."""
+        """Draw read noise in DN, (B, C, H, W)."""
 
 
 @register("poisson_gaussian_exact", PROFILE_OPTION)
 class PoissonGaussianExact(CodesModel, _Counting):
-    """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for the integers.
+    """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for integer codes.
 
-    `log_prob` is log P(code) + log(white − black) for each value, the density that is flat
-    over each code; noise that is not of whole codes is rounded to them first.
+    `log_prob` is log P(code) + log(white − black) for each value, a density that is flat over each code; noise
+    that does not lie on whole codes is rounded first.
     """
 
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         return self._read(cond) * sampling.normal(cond.clean, generator, Stream.READ)
 
     def _read(self, cond: Conditions) -> Tensor:
-        # A measured read noise holds the rounding's variance, which rounding will add again.
+        # A measured read noise includes the variance of rounding, which rounding will add again.
         return (self.parameter_at(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
 
     def levels(self, cond: Conditions) -> Levels:
-        """The profile's own."""
+        """Levels of the profile."""
         exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
         return Levels(self.parameter_at(exact, "black")[:, :, 0, 0], self.parameter_at(exact, "white")[:, 0, 0, 0])
 
@@ -235,8 +235,8 @@ class PoissonGaussianExact(CodesModel, _Counting):
 class Eld(_Counting):
     """Poisson shot noise, Tukey-lambda read noise, Gaussian row noise, quantisation; samples only.
 
-    A row of the mosaic has one offset, shared by the two planes that it holds.  Row noise
-    couples the pixels of a row, so that `log_prob` has no closed form and refuses.
+    A sensor row has one offset, shared by its two planes.  Row noise correlates the pixels of a row, so the
+    density has no closed form, and `log_prob` raises a `ModelError`.
 
     References
     ----------
@@ -245,7 +245,7 @@ class Eld(_Counting):
     """
 
     def dark_variance(self, cond: Conditions) -> Tensor:
-        """Of Tukey-lambda read noise, rows and rounding."""
+        """Variance of Tukey-lambda read noise, row noise and rounding, DN²."""
         shapes = self.parameter_at(cond, "shape")
         unit = shapes.new_tensor([tukey_lambda_variance(shape) for shape in shapes.flatten().tolist()])
         read = self.parameter_at(cond, "scale").square() * unit.reshape(shapes.shape)

@@ -8,8 +8,7 @@ from model_table import generator
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.flow.physics_flow import PhysicsFlow
-from noiseflow.models.flow.physics_init import start_lines
+from noiseflow.models.flow.physics_flow import PhysicsFlow, start_lines
 from noiseflow.models.model import checked_conditions
 
 
