@@ -112,6 +112,11 @@ class PhysicsModel(NoiseModel):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
+        if "profile" not in spec.options:
+            raise ModelError(
+                f"{spec.model}: is made of a camera's profile, not fitted to patches; use `noiseflow sample camera.json …` "
+                "or noiseflow.models.from_profile"
+            )
         try:
             self._tables = [self._table(spec.options["profile"][camera]) for camera in spec.cameras]
         except (KeyError, TypeError, ValueError) as error:
