@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.flows.signal_model import Light
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, sum_per_sample
 from noiseflow.ops.line_noise import scaled, unscaled
 
@@ -58,29 +58,29 @@ class SignalDependentScale(Transform):
         log_gain = at_iso(self.gain_params, knots, cond.isos) * c3 + cond.isos.to(knots.dtype).log()
         return self.beta1 * c1 - log_gain, self.beta2 * c2
 
-    def light(self, cond: Conditions) -> Light:
+    def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters:
         """Clean signal, β₁/gain and β₂ of each element, the same for all planes."""
         beta1, beta2 = (
             beta.exp()[:, None, None, None].expand(*cond.clean.shape[:2], 1, 1) for beta in self.log_betas(cond)
         )
-        return Light(cond.clean, beta1, beta2)
+        return NoiseParameters(cond.clean, beta1, beta2)
 
     def variance(self, cond: Conditions) -> Tensor:
         """s², shape (B, C, H, W), in units of the normalised signal squared."""
-        return self.light(cond).variance()
+        return self.noise_parameters(cond).variance()
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        light = self.light(cond)
+        light = self.noise_parameters(cond, noise)
         kernels = light.kernels("lines", x)
         if kernels is not None:
             return scaled(kernels, x, light)
         variance = light.variance()
         return x * variance.rsqrt(), -0.5 * sum_per_sample(variance.log())
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        light = self.light(cond)
+        light = self.noise_parameters(cond, noise)
         kernels = None if torch.is_grad_enabled() else light.kernels("lines", z)
         if kernels is not None:
             return unscaled(kernels, z, light)

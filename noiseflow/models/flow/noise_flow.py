@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.border_aware_net import BorderAwareNet
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction

@@ -37,13 +37,13 @@ class ResidualFlow(FlowModel):
     period: int = 1
     """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
 
-    tells_light: bool = False
-    """Whether the transforms after the head are told what it finds of the light."""
+    shares_features: bool = False
+    """Whether the transforms after the head get the noise parameters that it finds."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
-        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, tells=self.tells_light)
+        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
         self.flow = Flow([head, *self.residual(head, spec, generator)])
 
     @abstractmethod
