@@ -10,7 +10,7 @@ import click
 __all__ = ["Registered", "did_you_mean"]
 
 
-class Registered(click.ParamType):
+class Registered(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
     """One of the names in a registry, which is imported only when a value or the help needs it.
 
     Parameters
@@ -19,7 +19,7 @@ class Registered(click.ParamType):
         Module and name of a mapping or sequence, such as ``"noiseflow.patches.pairings:PAIRINGS"``; a key after a
         second colon picks one entry of a mapping of sequences.
     *more : str
-        Names that the command accepts besides, first in the list.
+        Names that the option accepts besides, first in the list.
     """
 
     name = "name"
@@ -39,10 +39,11 @@ class Registered(click.ParamType):
         return f"[{'|'.join(self.names)}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Accept a known name; refuse another with the nearest one and the whole list."""
+        """Accept a known name in any case; refuse another with the nearest one and the whole list."""
         names = self.names
-        if value in names:
-            return str(value)
+        for name in names:
+            if name.lower() == str(value).lower():
+                return name
         self.fail(f"{value!r} is not one of {', '.join(names)}.{did_you_mean(str(value), names)}", param, ctx)
 
 

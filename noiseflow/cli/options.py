@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from noiseflow.cli.choices import Registered
+
 __all__ = [
     "PATH",
     "QUIET",
@@ -42,9 +44,7 @@ def _be_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     ctx.meta[QUIET] = value
 
 
-quiet_option = click.option(
-    "--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="Show no progress."
-)
+quiet_option = click.option("--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="Show no progress.")
 
 
 def print_json(content: Any) -> None:
@@ -81,7 +81,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "cfa": (
         "--cfa",
-        {"type": click.Choice(["RGGB", "GRBG", "GBRG", "BGGR", "MONO"], case_sensitive=False), "help": "Bayer phase."},
+        {"type": Registered("noiseflow.raw.bayer:BAYER_PHASES", "MONO"), "help": "Bayer phase, or MONO."},
     ),
     "black": (
         "--black",
