@@ -43,10 +43,11 @@ def denoise(
     image = read_raw(noisy, settings)
 
     from noiseflow.augment import denoise_frame, write_frame
-    from noiseflow.fit.training.device import device_of
+    from noiseflow.fit.training.session import device_of
     from noiseflow.models import load_denoiser
 
-    denoiser = load_denoiser(run).to(device_of(device))
+    chosen = device_of(device)
+    denoiser = load_denoiser(run).to(chosen)
     frame = denoise_frame(denoiser, image, iso=iso, camera=camera)
     write_frame(out, frame, overwrite=overwrite)
     image = frame.image

@@ -94,7 +94,7 @@ def distill(
             raise NoiseflowError(f"{out}: stopped; the same command with --resume goes on") from stop
         if not ranks.leads:
             return
-    click.echo(f"KL {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
+    click.echo(f"remaining KL {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
     click.echo(
         f"128×128 pixels of each plane: teacher {result.teacher_seconds * 1e3:.0f} ms, "
         f"student {result.student_seconds * 1e3:.1f} ms, {result.speed_up:.0f}× faster"

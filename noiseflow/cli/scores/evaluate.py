@@ -50,13 +50,16 @@ def evaluate(
     noiseflow evaluate run/ patches.h5 --out report/
     """  # noqa: D301
     from noiseflow.cli.table import print_scores
+    from noiseflow.cli.workflows.model_named import model_named
     from noiseflow.evaluate import evaluate as run, write_report
-    from noiseflow.evaluate.baselines import baselines, load_runs
+    from noiseflow.evaluate.baselines import baselines, named
+    from noiseflow.fit.training.session import device_of
     from noiseflow.patches import PatchStore
 
-    models = load_runs(list(runs))
+    chosen = device_of(device)
+    models = named([(run, model_named(run, "poisson_gaussian").to(chosen)) for run in runs])
     with PatchStore(store) as patches, shown("evaluate", "patches") as progress:
-        models |= baselines(patches, models, progress)
+        models |= {name: each.to(chosen) for name, each in baselines(patches, models, progress).items()}
         result = run(
             models,
             patches,

@@ -118,8 +118,8 @@ class PhysicsModel(NoiseModel):
         super().__init__(spec)
         if "profile" not in spec.options:
             raise ModelError(
-                f"{spec.model}: is made of a camera's profile, not fitted to patches; use `noiseflow sample camera.json …` "
-                "or noiseflow.models.from_profile"
+                f"{spec.model}: is built from a camera's profile, not fitted to patches; give the profile to "
+                "`noiseflow sample` or to noiseflow.models.from_profile"
             )
         try:
             self._tables = [self._table(spec.options["profile"][camera]) for camera in spec.cameras]
