@@ -91,7 +91,7 @@ def distill(
                 teacher, clean, out, settings, held_out=held_out, resume=resume, overwrite=overwrite, progress=progress
             )
         except KeyboardInterrupt as stop:
-            raise NoiseflowError(f"{out}: stopped; the same command with --resume goes on") from stop
+            raise NoiseflowError(f"{out}: stopped; the same command with --resume continues") from stop
         if not ranks.leads:
             return
     click.echo(f"remaining KL {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
