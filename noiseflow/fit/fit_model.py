@@ -114,7 +114,10 @@ def fit(
     settings = settings or FitSettings()
     # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
     build(spec)
-    with open_session(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as session:
+    inputs = [store.path]
+    with open_session(
+        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
+    ) as session:
         return _fit(store, spec, settings, session)
 
 

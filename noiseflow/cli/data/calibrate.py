@@ -1,6 +1,7 @@
 """``noiseflow calibrate``."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,21 +33,23 @@ def calibrate(
     noiseflow calibrate EMVA1288_ReferenceSet_001_CCD_12Bit/ --out ccd.json
     """  # noqa: D301
     from noiseflow.calibrate import calibrate as run
-    from noiseflow.core.errors import DataError
+    from noiseflow.calibrate.report import write_page
+    from noiseflow.core.output.checks import check_apart, writing
 
-    if out.exists() and not overwrite:
-        raise DataError(f"{out}: exists already; pass --overwrite to replace it or choose another name")
-    with shown("calibrate", "frames") as progress:
-        calibration = run(sources, out, camera=camera, progress=progress)
+    check_apart(out, report)
+    with ExitStack() as stack:
+        if report is not None:
+            stack.enter_context(writing(report, inputs=sources, overwrite=overwrite))
+        progress = stack.enter_context(shown("calibrate", "frames"))
+        calibration = run(sources, out, camera=camera, overwrite=overwrite, progress=progress)
+        if report is not None:
+            write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile
     if as_json:
         print_json(json.loads(profile.to_json()))
     else:
         _print(profile, out)
     if report is not None:
-        from noiseflow.calibrate.report import write_page
-
-        write_page(calibration, report)
         click.echo(f"{report}: the page", err=as_json)
     for setting in profile.settings:
         for caution in setting.cautions:

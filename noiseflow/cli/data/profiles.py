@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from noiseflow.cli.options import PATH, json_option, print_json
+from noiseflow.cli.options import PATH, json_option, overwrite_option, print_json
 
 __all__ = ["profiles"]
 
@@ -14,7 +14,8 @@ __all__ = ["profiles"]
 @click.argument("name", required=False)
 @json_option
 @click.option("--out", type=PATH, help="Write the profile NAME to this JSON file.")
-def profiles(name: str | None, as_json: bool, out: Path | None) -> None:
+@overwrite_option
+def profiles(name: str | None, as_json: bool, out: Path | None, overwrite: bool) -> None:
     """List the camera profiles that ship with the package, or show one.
 
     \b
@@ -26,7 +27,7 @@ def profiles(name: str | None, as_json: bool, out: Path | None) -> None:
 
     known_profiles = {known: shipped_profile(known) for known in (shipped_names() if name is None else (name,))}
     if out is not None and name is not None:
-        write_profile(known_profiles[name], out)
+        write_profile(known_profiles[name], out, overwrite=overwrite)
     if as_json:
         print_json({known: json.loads(profile.to_json()) for known, profile in known_profiles.items()})
         return

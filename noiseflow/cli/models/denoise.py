@@ -37,18 +37,19 @@ def denoise(
     \b
     noiseflow denoise run/ noisy.dng --out denoised.dng
     """  # noqa: D301
+    from noiseflow.core.output.checks import writing
     from noiseflow.raw import read_raw
 
-    # Before torch, which takes seconds to load: a file that needs more flags says so at once.
-    image = read_raw(noisy, settings)
+    with writing(out, inputs=[run, noisy], overwrite=overwrite):
+        # Before torch, which takes seconds to load: a file that needs more flags says so at once.
+        image = read_raw(noisy, settings)
 
-    from noiseflow.augment import denoise_frame, write_frame
-    from noiseflow.fit.training.session import device_of
-    from noiseflow.models import load_denoiser
+        from noiseflow.augment import denoise_frame, write_frame
+        from noiseflow.fit.training.session import device_of
+        from noiseflow.models import load_denoiser
 
-    chosen = device_of(device)
-    denoiser = load_denoiser(run).to(chosen)
-    frame = denoise_frame(denoiser, image, iso=iso, camera=camera)
-    write_frame(out, frame, overwrite=overwrite)
+        chosen = device_of(device)
+        frame = denoise_frame(load_denoiser(run).to(chosen), image, iso=iso, camera=camera)
+        write_frame(out, frame, overwrite=overwrite)
     image = frame.image
     click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.cfa}, ISO {image.iso:g}")

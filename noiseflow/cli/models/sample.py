@@ -74,10 +74,12 @@ def sample(
     noiseflow sample "Sony A7S2" clean.dng --iso 800 --out noisy.dng
     noiseflow sample run/ clean.dng --frames 8 --prnu 0.5 --dsnu 1 --out burst.dng
     """  # noqa: D301
+    from noiseflow.core.output.checks import check_output
     from noiseflow.raw import read_raw
 
     if profile is not None and (prnu or dsnu or shading or hot_pixels):
         raise click.UsageError("--profile gives the fixed pattern; leave out --prnu, --dsnu, --shading, --hot-pixels")
+    check_output(out, inputs=[run, clean], goes_on=True)
     # Before torch, which takes seconds to load: a file that needs more flags says so at once.
     frame = read_raw(clean, settings)
 
@@ -106,6 +108,7 @@ def sample(
             workers=workers,
             preview=preview,
             overwrite=overwrite,
+            inputs=[path for path in (run, clean, profile) if path is not None],
             progress=progress,
         )
     for path in written:

@@ -51,25 +51,27 @@ def evaluate(
     """  # noqa: D301
     from noiseflow.cli.table import print_scores
     from noiseflow.cli.workflows.model_named import model_named
+    from noiseflow.core.output.checks import writing
     from noiseflow.evaluate import evaluate as run, write_report
     from noiseflow.evaluate.baselines import baselines, named
     from noiseflow.fit.training.session import device_of
     from noiseflow.patches import PatchStore
 
-    chosen = device_of(device)
-    models = named([(run, model_named(run, "poisson_gaussian").to(chosen)) for run in runs])
-    with PatchStore(store) as patches, shown("evaluate", "patches") as progress:
-        models |= {name: each.to(chosen) for name, each in baselines(patches, models, progress).items()}
-        result = run(
-            models,
-            patches,
-            split=split,
-            seed=seed,
-            max_patches=max_patches,
-            legacy_kl=legacy_kl,
-            progress=progress,
-        )
-    write_report(result, out, overwrite=overwrite)
+    with writing(out, folder=True, inputs=[*runs, store], overwrite=overwrite):
+        chosen = device_of(device)
+        models = named([(name, model_named(name, "poisson_gaussian").to(chosen)) for name in runs])
+        with PatchStore(store) as patches, shown("evaluate", "patches") as progress:
+            models |= {name: each.to(chosen) for name, each in baselines(patches, models, progress).items()}
+            result = run(
+                models,
+                patches,
+                split=split,
+                seed=seed,
+                max_patches=max_patches,
+                legacy_kl=legacy_kl,
+                progress=progress,
+            )
+        write_report(result, out, overwrite=overwrite)
     if as_json:
         click.echo(result.to_json(), nl=False)
     else:
