@@ -14,9 +14,20 @@ from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
 from noiseflow.raw.formats import fits, hdf5, headerless, libraw, numpy_arrays, png, ser, sidd, tiff
 from noiseflow.raw.formats.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection import inspected
 from noiseflow.raw.settings import RawSettings, settings_for
 
-__all__ = ["READERS", "Reader", "frame_count", "is_raw", "raw_files", "read_raw", "reader_of"]
+__all__ = [
+    "READERS",
+    "Reader",
+    "frame_count",
+    "is_raw",
+    "raw_files",
+    "read_clean",
+    "read_frame",
+    "read_raw",
+    "reader_of",
+]
 
 
 def _any(path: Path) -> bool:
@@ -142,6 +153,22 @@ def read_raw(path: str | Path, settings: RawSettings | None = None, frame: int |
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise RawError(f"{path}: changed while it was read; try again when it is whole")
     return _with_name(image, path)
+
+
+def read_frame(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
+    """Read one noisy frame for ingest or calibration: its pixels looked at, its black level one per plane.
+
+    Raises
+    ------
+    RawError
+        As `read_raw` does, or for pixels that cannot be what the levels say.
+    """
+    return inspected(read_raw(path, settings, frame)).levelled()
+
+
+def read_clean(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
+    """Read a clean twin: as `read_frame`, without the tests that expect noise."""
+    return read_raw(path, settings, frame).levelled()
 
 
 def _read(reader: Reader, path: Path, settings: RawSettings, frame: int | None) -> RawImage:
