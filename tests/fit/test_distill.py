@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_student(teacher: ResidualFlow, store: Patc
 
 
 def test_a_student_is_faster(teacher: ResidualFlow) -> None:
-    """A hundred times is what tools/bench_distill.py asks for; a loaded machine may not give it here."""
+    """A hundred times is what tools/workloads/distill.py asks for; a loaded machine may not give it here."""
     assert sampling_seconds(teacher, repeats=1) > 10 * sampling_seconds(flow("iaf", width=8), repeats=2)
 
 

@@ -161,7 +161,7 @@ def main(trials: int, first: int, page: Path | None) -> None:
     """Print the coverage of every parameter.
 
     \b
-    python -m tools.coverage --page docs/calibrate.md
+    python -m tools.studies.coverage --page docs/calibrate.md
     """  # noqa: D301
     click.echo(f"{'parameter':28} covered   mean error and its spread, in halves of the 95 % interval (ideal 0, 0.51)")
     found = coverage(trials, first)

@@ -1,6 +1,6 @@
 """Continuous against discretised likelihood where a code is coarse: read noise of 0.3 to 1 DN.
 
-python -m tools.coarse_codes --read 0.3 --read 1
+python -m tools.studies.coarse_codes --read 0.3 --read 1
 """
 
 import tempfile

@@ -1,6 +1,6 @@
 """How long `noiseflow demo` takes, stage by stage, with and without kernels, each in a fresh process.
 
-python -m tools.bench_demo --page docs/performance.md
+python -m tools.workloads.demo --page docs/performance.md
 """
 
 import os
@@ -17,8 +17,8 @@ from noiseflow.cli.workflows.demo import demo
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.training import engine
 from noiseflow.ops.native import compiled
-from tools.memory import in_fresh_process
 from tools.page import put_table
+from tools.workloads.memory import in_fresh_process
 
 COLUMNS = ("`noiseflow demo`, s of one processor", "PyTorch's operations", "kernels, which are built", "built already")
 NEVER = 10**12

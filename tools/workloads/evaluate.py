@@ -1,6 +1,6 @@
 """How long it takes to score 10⁸ pixels, and in how much memory, each run in a fresh process.
 
-python -m tools.bench_eval --page docs/performance.md
+python -m tools.workloads.evaluate --page docs/performance.md
 """
 
 import tempfile
@@ -19,8 +19,8 @@ from noiseflow.models import build
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
 from noiseflow.patches.store.store import PatchStore
-from tools.memory import Peaks, in_fresh_process, watched
 from tools.page import put_table
+from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 SIZE, BLACK, WHITE = 32, 64.0, 4095.0
 GAIN, READ = 0.5, 3.0

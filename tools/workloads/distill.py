@@ -1,6 +1,6 @@
 """Distil a MAF into a one-pass student and say what is lost and what is won.
 
-python -m tools.bench_distill work/
+python -m tools.workloads.distill work/
 
 The data: the camera ROW-12 with a line amplifier that lags and a pixel that leaks into the one
 below, so that the noise is correlated at every signal.  Done when sampling 128×128×4 is a

@@ -1,6 +1,6 @@
 """What the size of `physics_flow` is worth: held-out NLL of larger and smaller ones, at the same budget of training.
 
-python -m tools.sizes --data ../shared/data --work sizes --page docs/physics-flow.md
+python -m tools.studies.sizes --data ../shared/data --work sizes --page docs/physics-flow.md
 """
 
 import itertools
@@ -28,6 +28,8 @@ from noiseflow.models import NoiseModel
 from noiseflow.patches import PatchStore
 from noiseflow.patches.store.store import PatchBatch
 from tools.page import put_table
+
+SPEC = Path(__file__).resolve().parents[1] / "results.toml"
 
 EMVA = "EMVA 1288 set 001"
 STACKS = f"{EMVA}, stacks"
@@ -182,7 +184,9 @@ def lines(cells: dict[str, list[Record]], reference: str, names: Sequence[str]) 
 
 
 @click.command()
-@click.option("--spec", type=click.Path(path_type=Path, exists=True), default=Path(__file__).with_name("results.toml"))
+@click.option(
+    "--spec", type=click.Path(path_type=Path, exists=True), default=Path(__file__).resolve().parents[1] / "results.toml"
+)
 @click.option("--data", type=click.Path(path_type=Path, exists=True), default=Path("../shared/data"))
 @click.option(
     "--work", type=click.Path(path_type=Path), default=Path("sizes"), show_default=True, help="Kept; resumed."

@@ -1,6 +1,6 @@
 """What one frame of an ingest costs, step by step, in milliseconds of processor time; printed as JSON.
 
-python -m tools.ingest_steps FILE FILE…      (frames of one setting; of a burst, the more the better)
+python -m tools.readers.ingest_steps FILE FILE…      (frames of one setting; of a burst, the more the better)
 """
 
 import json

@@ -1,6 +1,6 @@
 """In how much memory a series of 24-megapixel dark frames is calibrated, in a fresh process.
 
-python -m tools.bench_calibrate --page docs/performance.md
+python -m tools.workloads.calibrate --page docs/performance.md
 """
 
 import tempfile
@@ -13,8 +13,8 @@ import numpy as np
 from noiseflow.calibrate import calibrate
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
-from tools.memory import Peaks, in_fresh_process, watched
 from tools.page import put_table
+from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 BLACK, WHITE, READ = 512.0, 16383.0, 5.0
 COLUMNS = ("dark frames of 24 megapixels", "s", "own memory, MiB", "with mapped files, MiB")

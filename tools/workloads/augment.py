@@ -1,6 +1,6 @@
 """What augmentation costs beside a training step of a denoiser, in one run.
 
-python -m tools.bench_augment
+python -m tools.workloads.augment
 
 A step of DnCNN (17 layers of 64 planes, as published) on packed planes: forward, backward, Adam.  Its batch
 of clean patches gets noise by `AddCameraNoise` from the models named; done when each costs less

@@ -1,6 +1,6 @@
 """Mutate small valid files of every kind that our readers take, and watch what reading them does.
 
-    python -m tools.fuzz_readers --count 10000
+    python -m tools.readers.fuzz_readers --count 10000
 
 Fails if any case ends in an exception that is not ours, takes more than 5 s, kills the process,
 or brings it over 1 GB of memory.  The same seed makes the same cases.
@@ -29,7 +29,7 @@ from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import read_raw
 from noiseflow.raw.settings import RawSettings
-from tools.make_sidd import make_blocks, make_tree
+from tools.readers.make_sidd import make_blocks, make_tree
 
 MAX_SECONDS = 5.0
 MAX_BYTES = 1 << 30

@@ -1,6 +1,6 @@
 """Decode the raw files named, on so many processes, as `rawpy` alone does; print how many pixels.
 
-python tools/decode_files.py 2 FILE…
+python tools/readers/decode_files.py 2 FILE…
 """
 
 import multiprocessing

@@ -3,7 +3,7 @@
 The mosaics are MAT files of version 7.3 (HDF5 behind MATLAB's 512-byte header, transposed,
 single precision, deflated), the metadata nested structs of version 5, as MATLAB wrote them.
 
-    python -m tools.make_sidd out --scenes 6
+    python -m tools.readers.make_sidd out --scenes 6
     noiseflow ingest out/SIDD_Medium_Raw --max-clipped 1 --out patches.h5
 """
 

@@ -1,6 +1,6 @@
 """How time and memory of a whole frame's noise grow with its pixels: `noiseflow sample`, a fresh process a frame.
 
-python -m tools.bench_frames --page docs/performance.md
+python -m tools.workloads.frames --page docs/performance.md
 """
 
 import tempfile
@@ -18,8 +18,8 @@ from noiseflow.models import ModelSpec, build, load, save
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
-from tools.memory import Peaks, in_fresh_process, watched
 from tools.page import put_between, table
+from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 MARK = "whole frames"
 MODELS = ("noise_flow", "physics_flow")
@@ -123,8 +123,8 @@ def words(found: dict[str, list[Run]]) -> str:
     kept = "below" if most < LIMIT_MIB else "above"
     return (
         "`noiseflow sample` of a DNG into a DNG, by one thread, each frame in a fresh process "
-        "(`python -m tools.bench_frames --page docs/performance.md`). Time is that of the processor for a pixel, the "
-        f"largest frame's being 1: the others differ by {apart:.0%} at the most. Memory is the peak above what the "
+        "(`python -m tools.workloads.frames --page docs/performance.md`). Time is that of the processor for a pixel, "
+        f"the largest frame's being 1: the others differ by {apart:.0%} at the most. Memory is the peak above what the "
         f"process has with the clean frame read, {most:.0f} MiB at the most, {kept} the 1 GB that is asked; of it 6 "
         "bytes a pixel are the noisy frame, in codes and in float32. "
         f"`{MODELS[1]}` takes {compared:.1f} × as long as `{MODELS[0]}`.\n\n"
