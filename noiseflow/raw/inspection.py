@@ -45,6 +45,15 @@ COLOUR_PART = 0.15
 """Medians of the four places of a 2×2 cell that differ by more than this part are no monochrome sensor's."""
 
 
+HOW_BYTES = {
+    0: "bytes were taken for pixels, or the levels are of other data: check --dtype, --black, --white",
+    2: "two bytes were taken for two pixels: save it as 16 bits, as by array.view('<u2')",
+    3: "bytes of packed 12-bit pixels were taken for pixels: give --dtype RAW12 or Mono12p, and the true --size",
+    5: "bytes of packed 10-bit pixels were taken for pixels: give --dtype RAW10 or Mono10p, and the true --size",
+}
+"""What to do, by the period at which low bytes stand."""
+
+
 @dataclass(frozen=True, eq=False)
 class Look:
     """Some rows of a frame, in pairs.
@@ -116,14 +125,7 @@ def bytes_for_pixels(look: Look) -> Iterator[str]:
         return
     period = _uniform_bytes(look)
     if image.white > 255 or period:
-        how = {
-            2: "two bytes were taken for two pixels: save it as 16 bits, as by array.view('<u2')",
-            5: "bytes of packed 10-bit pixels were taken for pixels: give --dtype RAW10 or Mono10p, and the true --size",
-            3: "bytes of packed 12-bit pixels were taken for pixels: give --dtype RAW12 or Mono12p, and the true --size",
-        }.get(
-            period,
-            "bytes were taken for pixels, or the levels are of other data: check --dtype, --black, --white",
-        )
+        how = HOW_BYTES.get(period, HOW_BYTES[0])
         raise look.fail(f"holds codes of 8 bits, under a white level of {image.white:g} DN; {how}")
     yield from ()
 
@@ -150,12 +152,12 @@ def above_white(look: Look) -> Iterator[str]:
     if above > ABOVE_SHARE * size:
         top = max(len(counts) for counts in look.counts) - 1
         raise look.fail(
-            f"{100 * above / size:.2g} % of the pixels lie far above the white level of {image.white:g} DN (up to {top}); "
+            f"{100 * above / size:.2g} % of the pixels lie far above the white level of {image.white:g} DN, up to {top}; "
             + _why_above(look, top)
         )
     over = sum(int(counts[int(image.white) + 1 :].sum()) for counts in look.counts)
     if over > 0.05 * size:
-        yield f"{100 * over / size:.2g} % of the pixels lie above the white level of {image.white:g} DN; is --white right?"
+        yield f"{100 * over / size:.2g} % of the pixels lie above the white level of {image.white:g} DN; is it right?"
 
 
 def _why_above(look: Look, top: int) -> str:

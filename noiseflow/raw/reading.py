@@ -50,6 +50,8 @@ class Reader:
         Whether a file of such a suffix is one of this format, where two formats share suffixes.
     count : callable or None
         Frames in a file, of formats that may hold several; `read` then takes their number.
+    glance : callable or None
+        ISO and exposure time in seconds of a file, without its pixels.
     """
 
     kind: str
@@ -57,14 +59,15 @@ class Reader:
     read: Callable[..., RawImage]
     recognises: Callable[[Path], bool] = _any
     count: Callable[[Path], int] | None = None
+    glance: Callable[[Path], tuple[float | None, float | None]] | None = None
 
 
 READERS: tuple[Reader, ...] = (
-    Reader("camera raw files", libraw.SUFFIXES, libraw.read),
-    Reader("DNG files", tiff.SUFFIXES, libraw.read, is_dng),
+    Reader("camera raw files", libraw.SUFFIXES, libraw.read, glance=libraw.glance),
+    Reader("DNG files", tiff.SUFFIXES, libraw.read, is_dng, glance=libraw.glance),
     Reader("SIDD MAT files", sidd.SUFFIXES, sidd.read, sidd.recognises),
-    Reader("FITS files", fits.SUFFIXES, fits.read, count=fits.count),
-    Reader("TIFF files", tiff.SUFFIXES, tiff.read, tiff.recognises, tiff.count),
+    Reader("FITS files", fits.SUFFIXES, fits.read, count=fits.count, glance=fits.glance),
+    Reader("TIFF files", tiff.SUFFIXES, tiff.read, tiff.recognises, tiff.count, libraw.glance),
     Reader("SER films", ser.SUFFIXES, ser.read, count=ser.count),
     Reader("PNG files", png.SUFFIXES, png.read),
     Reader("headerless files", headerless.SUFFIXES, headerless.read),
@@ -89,6 +92,22 @@ def frame_count(path: Path) -> int:
     """Frames in a raw file; 1 for all formats that hold one."""
     reader = reader_of(path)
     return reader.count(path) if reader is not None and reader.count is not None else 1
+
+
+def glance(path: Path, settings: RawSettings | None = None) -> tuple[float | None, float | None]:
+    """ISO and exposure time in seconds of a raw file, without reading its pixels; None for what is not known so.
+
+    By the settings, or else the file's header, or else its name.
+    """
+    known, reader = settings_for(path, settings), reader_of(path)
+    iso, exposure_s = known.iso, known.exposure_s
+    if (iso is None or exposure_s is None) and reader is not None and reader.glance is not None:
+        found = reader.glance(path)
+        iso, exposure_s = (
+            ours if ours is not None else its for ours, its in zip((iso, exposure_s), found, strict=True)
+        )
+    iso = iso if iso is not None else named_iso(path)[0]
+    return iso, exposure_s if exposure_s is not None else named_exposure_s(path)[0]
 
 
 def raw_files(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
