@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
-from noiseflow.flows.combinators import Inverse
+from noiseflow.flows.combinators import Inverse, Squeezed
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
-from noiseflow.flows.squeeze import Squeezed
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.models.closed_form.gaussian import Gaussian
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
@@ -95,10 +95,10 @@ class _FixedMix(Transform):
         matrix = exact.inverse(unit.transpose(1, 2), Conditions(unit, 1.0))[0, :, :, 0]
         self.register_buffer("matrix", matrix.detach().to(transform.log_scale.dtype))
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         raise NotImplementedError  # only the sampling direction is exported
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         return mix_planes(z, self.matrix)
 
 

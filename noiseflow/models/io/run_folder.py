@@ -12,7 +12,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.models.model import MODELS, NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["SPEC", "STATE", "WEIGHTS", "claim", "holds_state", "load", "read_spec", "save", "write_text"]
+__all__ = ["SPEC", "STATE", "WEIGHTS", "holds_state", "load", "read_spec", "reserve", "save", "write_text"]
 
 SPEC = "spec.json"
 WEIGHTS = "model.safetensors"
@@ -24,7 +24,7 @@ def holds_state(folder: str | Path) -> bool:
     return any(path.name.isdecimal() for path in (Path(folder) / STATE).glob("*"))
 
 
-def claim(folder: str | Path, *, overwrite: bool = False) -> None:
+def reserve(folder: str | Path, *, overwrite: bool = False) -> None:
     """Make an empty run folder, or empty one that holds a run; a state that never became whole is no run.
 
     Raises

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError, StoreError
-from noiseflow.patches.schema import LABELS, SPLITS, fields
-from noiseflow.patches.store.simulation_truth import agreed_truth
+from noiseflow.patches.schema import LABELS, SPLITS, agreed_truth, fields
 from noiseflow.patches.store.store import PatchBatch, PatchStore
 
 __all__ = ["Patches", "StoreMix"]

@@ -19,9 +19,8 @@ from torch import Tensor
 from noiseflow.core.errors import DataError, StoreError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.units import SIGNAL_UNIT
-from noiseflow.patches.assembly.writer import partial_folder
-from noiseflow.patches.crc import crc32
-from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, READABLE, SPLITS
+from noiseflow.patches.checksums import crc32
+from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, READABLE, SPLITS, partial_folder
 from noiseflow.patches.shared_mean import mean_of_others
 
 __all__ = ["PatchBatch", "PatchStore"]
@@ -336,10 +335,6 @@ class PatchStore:
                 "ingest again"
             )
         self._mean_checked[at[new]] = True
-
-
-def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:
-    return tuple(name.decode() for name in dataset[:])
 
 
 def _mapped(dataset: h5py.Dataset, dtype: np.dtype[Any], count: int) -> Any:
