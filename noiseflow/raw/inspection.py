@@ -152,8 +152,8 @@ def above_white(look: Look) -> Iterator[str]:
     if above > ABOVE_SHARE * size:
         top = max(len(counts) for counts in look.counts) - 1
         raise look.fail(
-            f"{100 * above / size:.2g} % of the pixels lie far above the white level of {image.white:g} DN, up to {top}; "
-            + _why_above(look, top)
+            f"{100 * above / size:.2g} % of the pixels lie far above the white level of {image.white:g} DN "
+            f"(up to {top}); " + _why_above(look, top)
         )
     over = sum(int(counts[int(image.white) + 1 :].sum()) for counts in look.counts)
     if over > 0.05 * size:

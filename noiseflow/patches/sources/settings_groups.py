@@ -7,10 +7,21 @@ from pathlib import Path
 from noiseflow.raw.reading import glance
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["SAME_EXPOSURE", "Group", "grouped", "names_of"]
+__all__ = ["SAME_EXPOSURE", "Group", "grouped", "names_of", "same_exposure"]
 
 SAME_EXPOSURE = 0.01
 """Exposure times that differ by less than this part are one setting: files round them differently."""
+
+
+def same_exposure(first: float | None, other: float | None) -> bool:
+    """Whether two exposure times in s are one setting.
+
+    >>> same_exposure(0.016683, 0.016684), same_exposure(0.01, None)
+    (True, False)
+    """
+    if first is None or other is None:
+        return first is other
+    return abs(first - other) <= SAME_EXPOSURE * max(first, other)
 
 
 @dataclass
@@ -31,11 +42,7 @@ class Group:
 
     def takes(self, iso: float | None, exposure_s: float | None) -> bool:
         """Whether a file of these settings belongs here."""
-        if self.iso != iso:
-            return False
-        if self.exposure_s is None or exposure_s is None:
-            return self.exposure_s is exposure_s
-        return abs(self.exposure_s - exposure_s) <= SAME_EXPOSURE * max(self.exposure_s, exposure_s)
+        return self.iso == iso and same_exposure(self.exposure_s, exposure_s)
 
 
 def grouped(files: Iterable[Path], settings: RawSettings, *, by_exposure: bool = True) -> list[Group]:
