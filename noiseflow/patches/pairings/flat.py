@@ -91,7 +91,7 @@ def _summed(
         planes, black = image.planes(), image.levels()[0].ravel()
         level = planes.mean((1, 2)) - black
         variance = np.array([_noise_variance(plane) for plane in planes])
-        lost = float((planes >= image.white).mean()) > CLIPPED
+        lost = float((planes >= image.clip_levels()).mean()) > CLIPPED
         weight = np.zeros(4) if lost else 1 / variance
         for index, plane in enumerate(planes):
             q = plane - np.float32(black[index] + level[index])

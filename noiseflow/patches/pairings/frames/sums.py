@@ -195,7 +195,8 @@ class Sums:
         self.middles = whole["middles"]
         self.signal = whole["signal"] - self.black
         self.contrast = whole["contrast"]
-        self.saturated = whole["highest"] > SATURATED * self.white
+        clips_at = np.min([frame.image.clip_levels() for frame in stack.frames], 0)
+        self.saturated = whole["highest"] > SATURATED * clips_at
         # At least that of rounding.
         self.variance = np.maximum(whole["variance"], 1 / 12)
         tops = [blocks.rows.start for blocks in strips(stack.shape)]
