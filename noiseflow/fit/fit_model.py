@@ -30,7 +30,7 @@ from noiseflow.models.noise_statistics import (
     refine_start_on_codes,
     start_from,
 )
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
 

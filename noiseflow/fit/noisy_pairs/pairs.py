@@ -24,7 +24,7 @@ from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import is_closed_form, refine_start, start_from
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
 

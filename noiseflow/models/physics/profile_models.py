@@ -76,7 +76,7 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
         if not isos:
             raise ModelError(f"{profile.camera}: the profile has {missing}; calibrate with flats and darks")
         warnings.warn(
-            f"{profile.camera}: the profile has {missing}: {model} interpolates there between the other ISOs",
+            f"{profile.camera}: the profile has {missing}: left out of the {model}, which interpolates there",
             stacklevel=2,
         )
     options = {"profile": {profile.camera: {"isos": isos, "white": profile.white_dn, **tables}}}
@@ -118,6 +118,11 @@ class PhysicsModel(NoiseModel):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
+        if "profile" not in spec.options:
+            raise ModelError(
+                f"{spec.model}: is built from a camera's profile, not fitted to patches; give the profile to "
+                "`noiseflow sample` or to noiseflow.models.from_profile"
+            )
         try:
             self._tables = [self._table(spec.options["profile"][camera]) for camera in spec.cameras]
         except (KeyError, TypeError, ValueError) as error:
