@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noiseflow.core.progress import Progress, silent
+from noiseflow.fit.batches import gather
 from noiseflow.fit.fit_model import spec_for
-from noiseflow.fit.gather_statistics import gather
 from noiseflow.models import NoiseModel, build
 from noiseflow.models.noise_statistics import start_from
 from noiseflow.models.oracle.select import oracle_from_truth

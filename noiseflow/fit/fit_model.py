@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, train_and_held_out, whole_bands
+from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
-from noiseflow.fit.gather_statistics import gather
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.training.engine import train
 from noiseflow.fit.training.objective import TrainingLength

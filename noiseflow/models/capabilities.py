@@ -15,13 +15,13 @@ from noiseflow.models.adc_levels import Levels, log_cells
 from noiseflow.models.model import NoiseModel, checked_conditions
 
 __all__ = [
+    "CodesByLatent",
     "ExactCodes",
     "HasLatent",
     "HasLinearVariance",
     "HasSigma",
     "approximate_sigma",
     "exact_codes",
-    "is_elementwise",
     "latent",
     "linear_variance",
 ]
@@ -90,11 +90,6 @@ class CodesByLatent:
 def latent(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor | None:
     """Map noise to the model's own standard normal, (B, C, H, W); None if it has none."""
     return model.latent(noise, checked_conditions(model, cond)) if isinstance(model, HasLatent) else None
-
-
-def is_elementwise(model: NoiseModel) -> bool:
-    """Whether Φ of the model's latent is the CDF of each noise value."""
-    return isinstance(model, HasLatent) and model.elementwise
 
 
 def exact_codes(model: NoiseModel) -> ExactCodes | None:

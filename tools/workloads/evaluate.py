@@ -14,7 +14,7 @@ import torch
 
 from noiseflow.evaluate import evaluate
 from noiseflow.fit import spec_for
-from noiseflow.fit.gather_statistics import gather
+from noiseflow.fit.batches import gather
 from noiseflow.models import build
 from noiseflow.models.noise_statistics import start_from
 from noiseflow.patches.assembly.writer import StoreWriter

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.gather_statistics import Values, summed
+from noiseflow.fit.batches import Values, summed
 from noiseflow.fit.noisy_pairs.noise_target import Denoised
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction

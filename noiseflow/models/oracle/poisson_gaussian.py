@@ -1,7 +1,7 @@
 """Exact density of simulated Poisson–Gaussian data."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.integers.integer_model import CodesModel
-from noiseflow.models.model import ModelSpec
+from noiseflow.models.model import ModelSpec, NoiseModel
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
 
-__all__ = ["PoissonGaussianOracle", "oracle_log_prob", "refuse_other_isos", "settings_of"]
+__all__ = ["Oracle", "PoissonGaussianOracle", "oracle_log_prob", "settings_of"]
 
 REACH = 7.0
 """Half-width of the sum over photo-electrons in standard deviations; it truncates 3e-12."""
@@ -185,12 +185,8 @@ def _log_bin_far(z: Tensor, half: float) -> Tensor:
     return near + torch.log1p(-(beyond - near).exp())
 
 
-class PoissonGaussianOracle(CodesModel):
-    """The true density of simulated Poisson–Gaussian data as a noise model.
-
-    `log_prob` is the log of the exact probability of the codes (`oracle_log_prob`) per unit of normalised signal:
-    log P(code) + log(white − black) per dimension.  Its mean is the highest that any density can reach on this
-    data.  Nothing is fitted, and only the simulated ISOs are known.
+class Oracle(NoiseModel):
+    """Base class of the true densities of simulated data: nothing is fitted, and only simulated ISOs are known.
 
     Parameters
     ----------
@@ -205,7 +201,23 @@ class PoissonGaussianOracle(CodesModel):
         self.truth: Mapping[str, Any] = spec.options["truth"]
 
     def _check_isos(self, cond: Conditions) -> None:
-        refuse_other_isos(self.truth, self.cameras, cond)
+        for camera, iso in settings_of(cond):
+            known = self.truth[self.cameras[camera]]["isos"]
+            if iso not in known:
+                raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
+
+    def _check_temperature(self, temperature: float) -> None:
+        if temperature != 1.0:
+            raise ModelError(f"oracle: the true density has no temperature; expected 1, got {temperature}")
+
+
+class PoissonGaussianOracle(CodesModel, Oracle):
+    """The true density of simulated Poisson–Gaussian data as a noise model.
+
+    `log_prob` is the log of the exact probability of the codes (`oracle_log_prob`) per unit of normalised signal:
+    log P(code) + log(white − black) per dimension.  Its mean is the highest that any density can reach on this
+    data.
+    """
 
     def levels(self, cond: Conditions) -> Levels:
         """Levels of the simulation."""
@@ -224,8 +236,7 @@ class PoissonGaussianOracle(CodesModel):
         return result
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
-        if temperature != 1.0:
-            raise ModelError(f"oracle: the true density has no temperature; expected 1, got {temperature}")
+        self._check_temperature(temperature)
         clean = cond.clean
         noise = torch.empty_like(clean)
         for (camera, iso), rows in settings_of(cond).items():
@@ -243,14 +254,6 @@ class PoissonGaussianOracle(CodesModel):
         truth = self.truth[self.cameras[camera]]
         at = truth["isos"].index(iso)
         return truth["gain_dn_per_e"][at], truth["read_scale_dn"][at], truth["black_dn"], truth["white_dn"]
-
-
-def refuse_other_isos(truth: Mapping[str, Any], cameras: Sequence[str], cond: Conditions) -> None:
-    """Raise a `ModelError` for conditions at an ISO that was not simulated."""
-    for camera, iso in settings_of(cond):
-        known = truth[cameras[camera]]["isos"]
-        if iso not in known:
-            raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
 
 
 def settings_of(cond: Conditions) -> dict[tuple[int, float], list[int]]:

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.model import ModelSpec, NoiseModel
+from noiseflow.models.model import ModelSpec
 from noiseflow.models.oracle.noise_table import NoiseTable, tukey_quantile_of_logit
-from noiseflow.models.oracle.poisson_gaussian import refuse_other_isos, settings_of
+from noiseflow.models.oracle.poisson_gaussian import Oracle, settings_of
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
 
@@ -24,28 +23,17 @@ NODES = np.linspace(-5.25, 5.25, 15)
 rectangle rule on a normal is 1e-15, and 1.5e-7 of it lies beyond the ends."""
 
 
-class LineOracle(NoiseModel):
+class LineOracle(Oracle):
     """The true density of simulated data with Tukey-lambda read noise or row noise, as a noise model.
 
     `log_prob` is the log of the probability of the codes per unit of normalised signal.  For a row it is
     ∫ N(b; 0, σ_row²) Πᵢ P(codeᵢ | b) db with P from a `NoiseTable`; the offset b is integrated numerically, row
-    by row.  The error is about 1e-6 nats/dim.  Nothing is fitted, and only the simulated ISOs are known.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        Spec with ``options["truth"]`` from `noiseflow.simulate.truth_of`.
+    by row.  The error is about 1e-6 nats/dim.
     """
-
-    closed_form = True
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self.truth: Mapping[str, Any] = spec.options["truth"]
         self.table = cache(self._table)
-
-    def _check_isos(self, cond: Conditions) -> None:
-        refuse_other_isos(self.truth, self.cameras, cond)
 
     def _physics(self, camera: int, iso: float) -> dict[str, Any]:
         truth = self.truth[self.cameras[camera]]
@@ -81,8 +69,7 @@ class LineOracle(NoiseModel):
         return self.log_prob(noise, exact) + levels.log_code().sum(1) * codes[0, 0].numel()
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
-        if temperature != 1.0:
-            raise ModelError(f"oracle: the true density has no temperature; expected 1, got {temperature}")
+        self._check_temperature(temperature)
         noise = torch.empty_like(cond.clean)
         for (camera, iso), rows in settings_of(cond).items():
             at, shape, own = self._physics(camera, iso), self._shape(camera, iso), sampling.of_elements(generator, rows)

@@ -20,7 +20,7 @@ from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.capabilities import approximate_sigma, is_elementwise
+from noiseflow.models.capabilities import CodesByLatent, approximate_sigma, exact_codes
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.integers.dequantise import Dequantiser, VariationalDequantiser, truncated_normal, uniform
@@ -250,7 +250,7 @@ def test_every_model_gives_a_number_and_says_what_it_is(name: str) -> None:
         )
     assert torch.equal(found.values, again.values)
     assert torch.isfinite(found.values).all()
-    assert found.exact == is_elementwise(model)
+    assert found.exact == isinstance(exact_codes(model), CodesByLatent)
     assert (found.per_plane is not None) == found.exact
     if found.exact:
         assert float(single.values) == pytest.approx(float(found.values[1]), rel=1e-10)
@@ -258,8 +258,8 @@ def test_every_model_gives_a_number_and_says_what_it_is(name: str) -> None:
 
 def test_published_layers_of_scales_alone_are_exact() -> None:
     model = build(ModelSpec("noise_flow", "bayer", options={"architecture": "sdn5|gain4"}))
-    assert is_elementwise(model)
-    assert not is_elementwise(build(ModelSpec("noise_flow")))
+    assert isinstance(exact_codes(model), CodesByLatent)
+    assert exact_codes(build(ModelSpec("noise_flow"))) is None
 
 
 def variational_case(sigma_dn: float) -> tuple[NoiseModel, Tensor, Conditions, Levels]:
