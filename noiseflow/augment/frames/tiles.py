@@ -34,10 +34,10 @@ class _Stage:
     reach: int
     line: LineNoise | None = None
     shared_features: Callable[[Conditions], NoiseParameters | None] = lambda cond: None
-    """The noise parameters that the whole flow shares with its transforms."""
+    """Function from conditions to the noise parameters that the whole flow shares with its transforms."""
 
     def noise(self, tile: "_Tile") -> NoiseParameters | None:
-        """Those of a tile."""
+        """Shared noise parameters of a tile."""
         return self.shared_features(tile.cond)
 
 

@@ -216,7 +216,7 @@ def _twin(image: RawImage, exposure: float, kind: str) -> RawImage:
 
 
 def _write(path: Path, image: RawImage) -> None:
-    """Write a file that is either whole or not there."""
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # By process and thread: two may write the same twin at once.
     partial = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}")
