@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,15 @@ from builders import frame
 from click.testing import CliRunner, Result
 
 from noiseflow.augment import LogUniform, synthesize
+from noiseflow.augment.synthesis import synthesis
 from noiseflow.augment.synthesis.pairs import make_pair
 from noiseflow.cli import main
-from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, RawError
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, OutputError, RawError
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
+from noiseflow.simulate import simulate
 
 OTHERS = ("a", "b/c", "b/d")
 
@@ -285,7 +288,7 @@ def test_what_is_there_is_kept_unless_asked(tmp_path: Path, clean: Path, run: Pa
     out = tmp_path / "set"
     synthesize(clean, out, [run], jobs=1)
     before = contents(out)
-    with pytest.raises(DataError, match="--overwrite"):
+    with pytest.raises(OutputError, match="--overwrite"):
         synthesize(clean, out, [run], seed=1, jobs=1)
     assert contents(out) == before
     synthesize(clean, out, [run], seed=1, jobs=1, overwrite=True)
@@ -295,8 +298,36 @@ def test_what_is_there_is_kept_unless_asked(tmp_path: Path, clean: Path, run: Pa
     with pytest.raises(DataError, match="is no unfinished data set; move it away"):
         synthesize(clean, tmp_path / "other", [run], jobs=1, overwrite=True)
     (left / "synthesis.json").write_text("{}")
+    with pytest.raises(DataError, match="is no unfinished data set; move it away"):
+        synthesize(clean, tmp_path / "other", [run], jobs=1, overwrite=True)
+    synthesis._list(left)
     with pytest.raises(DataError, match=r"with other arguments or models; .*--overwrite"):
         synthesize(clean, tmp_path / "other", [run], jobs=1)
+
+
+def test_inputs_in_the_output_and_files_of_the_users_are_left_alone(tmp_path: Path, clean: Path, run: Path) -> None:
+    out = tmp_path / "set"
+    synthesize(clean, out, [run], jobs=1)
+    shutil.copytree(run, out / "run")
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match=r"holds .*, an input"):
+        synthesize(clean, out, [out / "run"], jobs=1, overwrite=True)
+    with pytest.raises(OutputError, match="run"):
+        synthesize(clean, out, [run], jobs=1, overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_manifest_that_names_a_file_outside_is_refused(tmp_path: Path, run: Path) -> None:
+    simulate(tmp_path / "clean", "PG-12", [100], scenes=1, size=(32, 48))
+    stated = tmp_path / "clean" / "simulation.json"
+    content = json.loads(stated.read_text())
+    (tmp_path / "clean" / content["scenes"][0]["clean"]).rename(tmp_path / "photo.dng")
+    content["scenes"][0]["clean"] = "../photo.dng"
+    stated.write_text(json.dumps(content))
+    (tmp_path / "job").mkdir()
+    with pytest.raises(OutputError, match="nothing outside is touched"):
+        synthesize(tmp_path / "clean", tmp_path / "job" / "pairs", [run], jobs=1)
+    assert list((tmp_path / "job").iterdir()) == []
 
 
 def test_an_iso_far_off_is_said_once(tmp_path: Path, clean: Path, run: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option
 from noiseflow.cli.progress import shown
 from noiseflow.core.errors import NoiseflowError
@@ -32,11 +33,9 @@ def benchmark(spec: Path, out: Path, jobs: int, scheduler: str | None) -> None:
 
     wanted = read_spec(spec)
     check_output(out, folder=True, inputs=[spec], goes_on=True)
-    try:
-        with shown("benchmark", "cells") as progress:
-            rows = run(wanted, out, jobs=jobs, scheduler=scheduler, progress=progress)
-    except KeyboardInterrupt as stop:
-        raise NoiseflowError(f"{out}: stopped; the same command goes on with the cells that are not finished") from stop
+    keeps(lambda: Kept(f"finished cells are kept in {out}") if out.is_dir() else None)
+    with shown("benchmark", "cells") as progress:
+        rows = run(wanted, out, jobs=jobs, scheduler=scheduler, progress=progress)
     click.echo(markdown(wanted, rows))
     click.echo(f"page: {out / 'index.html'}")
     failed = [row for row in rows if "error" in row]
