@@ -21,6 +21,7 @@ from noiseflow.augment.synthesis import synthesis
 from noiseflow.augment.synthesis.pairs import make_pair
 from noiseflow.cli import main
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, OutputError, RawError
+from noiseflow.core.output.manifest import MANIFEST
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw import read_raw
@@ -61,7 +62,7 @@ def test_the_manifest_tells_every_file_and_what_was_drawn(tmp_path: Path, clean:
     assert (result.pairs, result.pictures, result.resumed) == (len(lines), 3, 0) == (12, 3, 0)
     assert [line["name"] for line in lines] == [f"{name}_{k:03d}" for name in OTHERS for k in range(4)]
     files = {line[which] for line in lines for which in ("noisy", "clean")}
-    assert files | {"manifest.jsonl", "synthesis.json"} == set(contents(out))
+    assert files | {"manifest.jsonl", "synthesis.json", MANIFEST} == set(contents(out))
     assert {line["camera"] for line in lines} == {"Maker One", "Other"}
     assert len({line["iso"] for line in lines}) > 6
     assert not list(tmp_path.glob("*.partial"))
@@ -201,7 +202,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, clean: Path, ru
     assert "what is done is kept in set.partial" in found.stdout
     assert not (tmp_path / "set").exists()
     # Only what was whole before stands there.
-    assert [path.name for path in (tmp_path / "set.partial").rglob("*") if path.is_file()] == ["synthesis.json"]
+    assert set(contents(tmp_path / "set.partial")) == {"synthesis.json", MANIFEST}
     synthesize(clean, tmp_path / "set", [run], kind=kind, jobs=1)
     assert len(manifest(tmp_path / "set")) == 3
 
@@ -247,7 +248,7 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
         assert reason in line
         assert not out.exists()
     result = called(clean, "--run", run, "--out", taken)
-    assert "is no synthesised data set" in result.stderr
+    assert "'mine.txt'; move it away" in result.stderr
     assert (taken / "mine.txt").read_text() == "mine"
     for value in ("800-400", "a", "1-2-3"):
         assert called(clean, "--run", run, "--out", out, "--isos", value).exit_code == 2

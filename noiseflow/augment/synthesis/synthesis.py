@@ -301,7 +301,7 @@ def _finish(partial: Path, out: Path, pairs: Sequence[Pair], *, overwrite: bool)
     for file in _files(partial):
         if file.relative_to(partial).as_posix() not in known and file.name not in (SYNTHESIS, PAIRS, MANIFEST):
             file.unlink()
-    seal(partial, "data set", known)
+    seal(partial, "data set", known, f"{NOTES}/**")
     install(partial, out, overwrite=overwrite)
     shutil.rmtree(out / NOTES)
 

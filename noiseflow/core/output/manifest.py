@@ -151,7 +151,7 @@ def _shorten(folder: Path, known: Listing) -> None:
         partial.write_bytes(b"".join(map(_line, (_head(known.kind), *files, *others))))
 
 
-def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None) -> None:
+def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None, passing: str = "") -> None:
     """List all that a private folder holds, and bring it to the disk.
 
     Parameters
@@ -161,10 +161,12 @@ def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None) -> Non
     kind : str
     known : mapping, optional
         SHA-256 of files, by path, that need not be read again.
+    passing : str
+        Pattern of files that will not stay, whose content is not listed.
     """
-    lines: list[Mapping[str, Any]] = []
+    lines: list[Mapping[str, Any]] = [{"growing": passing}] if passing else []
     for name, entry in _walk(folder):
-        if entry.is_file(follow_symlinks=False) and name != MANIFEST:
+        if entry.is_file(follow_symlinks=False) and name != MANIFEST and not _passes(name, passing):
             digest = (known or {}).get(name) or digest_of(Path(entry.path))
             with open(entry.path, "rb") as file:
                 os.fsync(file.fileno())
@@ -275,6 +277,10 @@ def _fits(names: list[str], patterns: list[str]) -> bool:
         patterns = patterns[1:]
         names = names[-len(patterns) :]
     return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
+
+
+def _passes(name: str, pattern: str) -> bool:
+    return bool(pattern) and _fits(name.split("/"), pattern.split("/"))
 
 
 def _first(others: list[str]) -> str:

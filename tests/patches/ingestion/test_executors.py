@@ -95,7 +95,7 @@ def test_processes_that_decode_say_nothing_of_their_own(shared_data: Path, tmp_p
         "--patches-per-frame",
         "3",
     ]
-    command += ["--pairing", "none", "--out", tmp_path / "s.h5"]
+    command += ["--patches-per-frame", "3", "--pairing", "none", "--out", tmp_path / "s.h5"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "rawpy" not in found.stderr
 
