@@ -9,6 +9,7 @@ from torch import Tensor
 
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.conditions import Conditions
@@ -19,7 +20,7 @@ from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.flow.physics_init import start_lines, start_planes, start_tails
+from noiseflow.models.flow.physics_init import measure_lines, start_lines, start_planes, start_tails
 from noiseflow.models.flow.residual_flow import ResidualFlow, count_option, flag_option
 from noiseflow.models.model import register
 from noiseflow.models.spec import ModelSpec
@@ -45,11 +46,12 @@ class PhysicsFlow(ResidualFlow):
 
     Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8),
     ``odd_spline`` (true), ``column_noise`` (false; a model with it cannot be sampled in strips),
+    ``row_flicker`` (false; a fit sets it where rows change with the light, see `RowNoise`),
     ``unknown_camera``, the chance in training that a net is not told the camera (0), ``seed`` (0).
     The first four are in the model's own spec, so that a run keeps them.
     """
 
-    options: tuple[str, ...] = ("couplings", "bins", "odd_spline", "column_noise", *ResidualFlow.options)
+    options: tuple[str, ...] = ("couplings", "bins", "odd_spline", "column_noise", "row_flicker", *ResidualFlow.options)
     left_out: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 
     # Strips of even height keep the masks.
@@ -68,8 +70,12 @@ class PhysicsFlow(ResidualFlow):
         dropout = float(options.get("unknown_camera", 0.0))
 
         transforms: list[Transform] = []
-        for axis in ("row", "column") if flag_option(spec, "column_noise") else ("row",):
-            transforms.append(LineNoise(planes, cameras, spec.isos, axis, in_read_noise=True))
+        if flag_option(spec, "row_flicker"):
+            transforms.append(RowNoise(planes, cameras, spec.isos))
+        else:
+            transforms.append(LineNoise(planes, cameras, spec.isos, in_read_noise=True))
+        if flag_option(spec, "column_noise"):
+            transforms.append(LineNoise(planes, cameras, spec.isos, "column", in_read_noise=True))
         transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
         outputs = spline_outputs(planes, bins, odd=odd)
         net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, from_noise=True)
@@ -96,14 +102,31 @@ class PhysicsFlow(ResidualFlow):
         if self.planes > 1:
             start_planes(head, noise, cond)
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+        lines = [self._start_rows(each, noise, cond, bands) for each in lines]
         for each in lines:
-            start_lines(head, each, noise, cond, bands)
             each.requires_grad_(bands is None or not each.whole_rows)
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)
         for each in lines:
             x, _ = each(x, cond, parameters)
         start_tails(head, tails, x, cond)
+
+    def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None) -> LineNoise:
+        """Start line noise; where rows change with the light, `RowNoise` takes its place in model and spec."""
+        total = self.shot_read.log_beta2.clone()
+        start_lines(self.shot_read, lines, noise, cond, bands)
+        if not lines.whole_rows or isinstance(lines, RowNoise):
+            return lines
+        found = RowNoise(self.planes, len(self.cameras), self.spec.isos).to(noise)
+        measure_lines(self.shot_read, found, noise, cond, bands)
+        if not found.flickers:
+            return lines
+        self.shot_read.log_beta2.copy_(total)
+        start_lines(self.shot_read, found, noise, cond, bands)
+        place = [transform is lines for transform in self.flow.transforms].index(True)
+        self.flow.transforms[place] = found
+        self.spec = replace(self.spec, options={**self.spec.options, "row_flicker": True})
+        return found
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:

@@ -14,7 +14,7 @@ from noiseflow.flows.iso_table import at_iso
 from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["start_lines", "start_planes", "start_tails"]
+__all__ = ["measure_lines", "start_lines", "start_planes", "start_tails"]
 
 BINS = 64
 """Cells of shot over read variance."""
@@ -78,15 +78,25 @@ def start_lines(
     """Line noise by its moments, and the read noise without it.
 
     The read variance found so far holds the lines': β₂(1 + r), of which r is counted in β₂.
+    """
+    total = head.log_beta2.clone()
+    for _ in range(rounds):
+        measure_lines(head, lines, noise, cond, bands)
+        head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
+
+
+@torch.no_grad()
+def measure_lines(
+    head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None = None
+) -> None:
+    """Line noise by its moments, with shot and read noise as they are.
+
     Variances are taken at the mean signal of a patch's plane, which the products of pixels do
     not mind: a clean signal out of other frames holds a part of the noise, pixel by pixel, and
     weights that go with the noise make products of their own.
     """
-    total = head.log_beta2.clone()
     even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
-    for _ in range(rounds):
-        lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
-        head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
+    lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
 
 
 @torch.no_grad()
