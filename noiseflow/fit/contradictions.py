@@ -24,6 +24,9 @@ BELOW = 0.25
 FALLS = 0.3
 """Variance over that of the line from which the brightest cells are called saturated."""
 
+HUBER = 2.0
+"""Deviations from which a cell loses weight."""
+
 SCALES = 1.3
 """Factor between the gain and that of the dial, from one ISO to the next, from which an ISO is said not to scale."""
 
@@ -134,24 +137,49 @@ def _isos(gains: list[tuple[float, float]]) -> Iterator[str]:
 
 
 def _line(count: Array, signal: Array, square: Array) -> _Line | None:
-    """The line with weights n/v², v the line itself where it is positive, and χ² of the residuals in the errors."""
-    fitted = np.maximum(square, 1e-3 * float(count @ square / count.sum()))
+    """A robust line: deviations v·√(2/n + τ²), τ the cells' own scatter, and Huber's weights against outliers."""
+    start = _theil_sen(count, signal, square)
+    fitted = np.maximum(start, 0.1 * square)
     design = np.stack([signal, np.ones_like(signal)], 1)
-    for _ in range(20):
-        weight = np.sqrt(count) / fitted
-        # No cell outweighs all others: real data scatter by more than the counting of its pixels.
-        weight = np.minimum(weight, 10 * float(np.median(weight)))
+    scatter, huber = 0.0, np.ones_like(signal)
+    for _ in range(30):
+        deviation = fitted * np.sqrt(2 / count + scatter**2)
+        weight = np.sqrt(huber) / deviation
         solution, _, rank, _ = np.linalg.lstsq(design * weight[:, None], square * weight, rcond=None)
         if rank < 2:
             return None
-        fitted = np.maximum(design @ solution, 0.1 * float(np.median(square)))
-    residual = (square - design @ solution) * weight
-    spread = float(residual @ residual) / max(len(count) - 2, 1)
-    covariance = spread * np.linalg.inv((design * weight[:, None]).T @ (design * weight[:, None]))
+        expected = design @ solution
+        # A variance that the line makes vanish keeps a positive deviation, its own.
+        fitted = np.where(expected > 0.1 * square, expected, np.maximum(square, fitted.min()))
+        relative = np.abs(square - expected) / fitted
+        scatter = max(1.4826 * _median(relative, count) - float(np.sqrt(2 / np.median(count))), 0.0)
+        huber = np.minimum(1, HUBER / np.maximum(np.abs(square - expected) / deviation, 1e-9))
+    rows = design * weight[:, None]
+    normal = np.linalg.inv(rows.T @ rows)
+    residual = (square - expected) * weight
+    # The sandwich of White, which no one outlier owns, and never below the counting.
+    covariance = normal @ ((rows * residual[:, None] ** 2).T @ rows) @ normal
+    covariance = np.where(np.eye(2, dtype=bool), np.maximum(covariance, normal), covariance)
     slope, intercept = (float(value) for value in solution)
     if slope == 0:
         return None
-    zero = -intercept / slope
     gradient = np.array([intercept / slope**2, -1 / slope])
     error = math.sqrt(max(float(gradient @ covariance @ gradient), 0.0))
-    return _Line(slope, intercept, math.sqrt(float(covariance[1, 1])), zero, error)
+    return _Line(slope, intercept, math.sqrt(float(covariance[1, 1])), -intercept / slope, error)
+
+
+def _theil_sen(count: Array, signal: Array, square: Array) -> Array:
+    """The line of the weighted median slope, at each cell: half of the pixels may be wrong."""
+    i, j = np.triu_indices(len(signal), 1)
+    step = signal[j] - signal[i]
+    apart = step != 0
+    i, j, step = i[apart], j[apart], step[apart]
+    slope = _median((square[j] - square[i]) / step, np.sqrt(count[i] * count[j]) * np.abs(step)) if len(step) else 0.0
+    line: Array = slope * signal + _median(square - slope * signal, count)
+    return line
+
+
+def _median(values: Array, weights: Array) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, 0.5 * total[-1])])
