@@ -9,13 +9,9 @@ from typing import Any
 
 import click
 
-<<<<<<< HEAD
-from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
-=======
 from noiseflow.cli.choices import did_you_mean
 from noiseflow.cli.options import quiet_option
-from noiseflow.core.errors import ExtrapolationWarning, NoiseflowError
->>>>>>> main
+from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
 from noiseflow.core.version import __version__
 
 __all__ = ["COMMANDS", "main"]
