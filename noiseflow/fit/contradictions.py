@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["Levels", "contradictions", "levels_of"]
 
