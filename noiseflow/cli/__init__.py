@@ -11,7 +11,7 @@ import click
 
 from noiseflow.cli.choices import did_you_mean
 from noiseflow.cli.options import quiet_option
-from noiseflow.core.errors import ExtrapolationWarning, NoiseflowError
+from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
 from noiseflow.core.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -72,7 +72,8 @@ class Commands(click.Group):
         """Run a command; an error of ours or of the file system is one line and status 1."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("always", ExtrapolationWarning)
+                for kind in (ExtrapolationWarning, FitWarning):
+                    warnings.simplefilter("always", kind)
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except (NoiseflowError, OSError) as error:
