@@ -63,7 +63,7 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 IMPORTS = """
 from noiseflow.patches.ingestion.executors import one_thread
 one_thread()
-import noiseflow.cli.data.ingest, noiseflow.patches.ingestion.ingestion, noiseflow.patches.assembly.hdf5_layout
+import noiseflow.cli.data.ingest, noiseflow.patches.ingestion.ingestion, noiseflow.patches.assembly.store_assembly
 """
 START = {"what decoding imports": "import numpy, rawpy", "what an ingest imports": IMPORTS}
 BURST = "sums and defects", "shifts", "drift and motion"

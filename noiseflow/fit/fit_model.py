@@ -25,7 +25,7 @@ from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
 
@@ -114,7 +114,10 @@ def fit(
     settings = settings or FitSettings()
     # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
     build(spec)
-    with open_session(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as session:
+    inputs = [store.path]
+    with open_session(
+        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
+    ) as session:
         return _fit(store, spec, settings, session)
 
 

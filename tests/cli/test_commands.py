@@ -147,22 +147,28 @@ def test_options_of_a_model_are_said_by_name(tmp_path: Path) -> None:
 
 def test_existing_output_is_kept_unless_asked(fitted: Path, clean: Path, tmp_path: Path) -> None:
     out = tmp_path / "noisy.dng"
+    assert run("sample", fitted, clean, "--out", out).exit_code == 0
+    before = out.read_bytes()
+    refused(run("sample", fitted, clean, "--out", out, "--seed", 1), "noisy.dng", "--overwrite")
+    assert out.read_bytes() == before
+    assert run("sample", fitted, clean, "--out", out, "--seed", 1, "--overwrite").exit_code == 0
+    assert out.read_bytes() != before
+    # What is not ours is never replaced.
     out.write_text("mine")
-    refused(run("sample", fitted, clean, "--out", out), "noisy.dng", "--overwrite")
+    refused(run("sample", fitted, clean, "--out", out, "--overwrite"), "noisy.dng")
     assert out.read_text() == "mine"
-    assert run("sample", fitted, clean, "--out", out, "--overwrite").exit_code == 0
 
 
 def test_nan_in_the_data(tmp_path: Path) -> None:
     import h5py
 
-    from noiseflow.patches.assembly.parts import checksums
+    from noiseflow.patches.checksums import patch_crcs
 
     gaussian_store(tmp_path / "p.h5", patches=50).close()
     with h5py.File(tmp_path / "p.h5", "a") as file:
         file["clean"][3, 0, 0, 0] = np.nan
         table = file["table"][:]
-        table["crc32"] = checksums(file["noisy"][:], file["clean"][:])
+        table["crc32"] = patch_crcs(file["noisy"][:], file["clean"][:])
         file["table"][:] = table
     refused(run("fit", tmp_path / "p.h5", "--out", tmp_path / "run"), "p.h5", "NaN", "[3]")
 

@@ -10,7 +10,7 @@ import torch
 from builders import frame, gaussian_store
 from model_table import generator
 
-from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError, OutputError
 from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
 from noiseflow.fit.distillation import DistillSettings, distill, divergence, sampling_seconds
 from noiseflow.models import ModelSpec, build, load
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_student(teacher: ResidualFlow, store: Patc
         distill(teacher, clean_patches(store, teacher.spec), tmp_path / name, few)
     a, b = (load(tmp_path / name).state_dict() for name in "ab")
     assert all(torch.equal(a[name], b[name]) for name in a)
-    with pytest.raises(ModelError, match="pass --overwrite"):
+    with pytest.raises(OutputError, match="pass --overwrite"):
         distill(teacher, clean_patches(store, teacher.spec), tmp_path / "a", few)
 
 

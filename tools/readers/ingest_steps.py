@@ -15,15 +15,15 @@ import numpy as np
 import rawpy
 from numpy.typing import NDArray
 
-from noiseflow.patches.assembly.parts import PartWriter, checksums
+from noiseflow.patches.assembly.cut import Sink, cut_patches, select_patches
+from noiseflow.patches.assembly.parts import PartWriter
 from noiseflow.patches.assembly.scene_files import SceneFiles
-from noiseflow.patches.checksums import file_checksum
-from noiseflow.patches.ingestion.cut import cut
+from noiseflow.patches.checksums import file_checksum, patch_crcs
 from noiseflow.patches.ingestion.executors import keep_memory
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairings import PAIRINGS, Pair
-from noiseflow.patches.pairings.shift import frame_shifts
-from noiseflow.patches.pairings.sums import Sums, strips, sum_strip
+from noiseflow.patches.pairings import PAIRINGS, FramePair
+from noiseflow.patches.pairings.frames.motion import frame_shifts
+from noiseflow.patches.pairings.frames.sums import Sums, strips, sum_strip
 from noiseflow.patches.sources.scene import Scene, file_frame
 from noiseflow.raw.settings import RawSettings
 
@@ -52,17 +52,20 @@ def of_frames(scene: Scene, folder: Path) -> dict[str, float]:
     found = {"decode by rawpy": processor_ms(lambda: decode(frame.path))[0]}
     found["read"], image = processor_ms(frame.read)
     found["BLAKE3 of the file"] = processor_ms(lambda: file_checksum(frame.path))[0]
-    pair = Pair(frame, 0, image, None, 0.0)
+    pair = FramePair(frame, 0, image, None, 0.0)
 
     def summed(noisy: NDArray[Any], _: NDArray[Any] | None) -> None:
-        checksums(noisy, None)
+        patch_crcs(noisy)
+
+    def kept(sink: Sink) -> None:
+        cut_patches(pair, select_patches(pair, options, 0).corners, options.patch_size, 0, sink=sink)
 
     def written() -> None:
         with PartWriter(folder, 0, 0) as part:
-            cut(pair, options, 0, 0, sink=part.append)
+            kept(part.append)
 
-    found["cut"] = processor_ms(lambda: cut(pair, options, 0, 0))[0]
-    with_checksums = processor_ms(lambda: cut(pair, options, 0, 0, sink=summed))[0]
+    found["cut"] = processor_ms(lambda: kept(lambda noisy, clean: None))[0]
+    with_checksums = processor_ms(lambda: kept(summed))[0]
     found["CRC-32 of the patches"] = with_checksums - found["cut"]
     found["write to their place"] = processor_ms(written)[0] - with_checksums
     return found

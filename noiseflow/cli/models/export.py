@@ -14,19 +14,21 @@ __all__ = ["export"]
 @click.argument("out", type=PATH, metavar="OUT.onnx|OUT.pt2")
 @overwrite_option
 def export(run: Path, out: Path, overwrite: bool) -> None:
-    """Write the sampling pass of the model in RUN as a graph for any height and width.
+    """Write a model's sampler as a graph: ONNX, or torch.export.
 
-    OUT.onnx is for ONNX Runtime and needs the extra [export]; OUT.pt2 is for torch.export.load and
-    AOTInductor. Inputs: clean, iso, camera (an index) and z, standard normal numbers; output: noise.
-    A maf cannot be exported: distil it first.
+    The graph takes any height and width. Inputs: clean, iso, camera (an index) and z, standard normal
+    numbers; output: noise. OUT.onnx is for ONNX Runtime and needs the extra [export]; OUT.pt2 is for
+    torch.export.load and AOTInductor. A maf cannot be exported: distil it first.
 
     \b
     noiseflow export run/ sampler.onnx
     noiseflow export run/ sampler.pt2
     """  # noqa: D301
+    from noiseflow.core.output.checks import writing
     from noiseflow.models import load
     from noiseflow.models.io.export import INPUTS, export_sampler
 
-    model = load(run)
-    export_sampler(model, out, overwrite=overwrite)
+    with writing(out, inputs=[run], overwrite=overwrite):
+        model = load(run)
+        export_sampler(model, out, overwrite=overwrite)
     click.echo(f"{out}: {', '.join(INPUTS)} → noise; cameras {', '.join(model.cameras)}")

@@ -14,7 +14,7 @@ __all__ = ["import_"]
 @out_option("Run folder to write.")
 @overwrite_option
 def import_(published: Path, out: Path, overwrite: bool) -> None:
-    """Make a run folder of the weights PUBLISHED with the Noise Flow paper.
+    """Make a run folder from the weights published with the Noise Flow paper.
 
     PUBLISHED is an .npz with one array a variable, or a TensorFlow checkpoint (needs the
     extra [tensorflow]). The weights are licensed CC BY-NC-SA 4.0: not for commercial use.
@@ -22,12 +22,14 @@ def import_(published: Path, out: Path, overwrite: bool) -> None:
     \b
     noiseflow import noise_flow_weights.npz --out run/
     """  # noqa: D301
+    from noiseflow.core.output.checks import writing
     from noiseflow.models import import_published, save
     from noiseflow.models.io.run_folder import reserve
 
-    model = import_published(published)
-    reserve(out, overwrite=overwrite)
-    save(model, out)
+    with writing(out, folder=True, inputs=[published], overwrite=overwrite):
+        model = import_published(published)
+        reserve(out, overwrite=overwrite)
+        save(model, out)
     click.echo(
         f"{out}: {model.spec.model} for {', '.join(model.cameras)}, ISO {model.iso_range[0]:g}–{model.iso_range[1]:g}"
     )

@@ -24,7 +24,7 @@ from noiseflow.models.flow.residual_flow import ResidualFlow
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
 
@@ -131,7 +131,10 @@ def fit_pairs(
         raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
     # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
     build(spec)
-    with open_session(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as session:
+    inputs = [store.path]
+    with open_session(
+        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
+    ) as session:
         return _fit_pairs(store, spec, settings, pair_settings, session)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.output.listed import write_listed
 from noiseflow.fit.training.objective import Objective, Prefetcher, StepPosition, TrainingLength
 from noiseflow.fit.training.session import TrainingSession, repeatable
 from noiseflow.fit.training.settings import TrainSettings, learning_rate
@@ -20,6 +21,7 @@ from noiseflow.fit.training.state import (
     TrainState,
     WeightAverage,
     Weights,
+    adopt_state,
     copied,
     fill_optimiser,
     holding,
@@ -155,6 +157,8 @@ class _Training:
             raise ModelError(
                 f"{self.session.out}: the fit to go on with had other {', '.join(changed)}; use the same, or fit anew"
             )
+        if self.session.ranks.leads:
+            adopt_state(self.session.out / STATE)
         self.state, self.best = state, tensors["best"]
         self.model.load_state_dict(tensors["model"])
         if self.average:
@@ -282,7 +286,8 @@ class _Training:
 
     def _save_batch(self, position: StepPosition, path: Path) -> str:
         what, tensors = self.objective.record(position)
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+        content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+        write_listed(path.parent, path.name, content)
         return what
 
     @torch.no_grad()

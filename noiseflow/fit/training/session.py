@@ -5,25 +5,29 @@ import io
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.listed import write_listed
+from noiseflow.core.output.manifest import record as list_file
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.fit.training.batch_size import fastest_batch
 from noiseflow.fit.training.objective import Objective
 from noiseflow.fit.training.ranks import ALONE, Ranks, joined
 from noiseflow.fit.training.state import read_state
-from noiseflow.models.io.run_folder import STATE, holds_state, reserve, write_text
+from noiseflow.models.io.run_folder import STATE, holds_state, release, reserve
 
-__all__ = ["EpochLog", "TrainingSession", "open_session", "repeatable"]
+__all__ = ["EpochLog", "TrainingSession", "device_of", "open_session", "repeatable"]
 
 
 class EpochLog:
@@ -46,7 +50,10 @@ class EpochLog:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return
-            self.writer = SummaryWriter(str(self.folder))
+            # The file grows: it is known as ours by the random end of its name.
+            token = token_hex(8)
+            list_file(self.folder, {"growing": f"events.out.tfevents.*.{token}"})
+            self.writer = SummaryWriter(str(self.folder), filename_suffix=f".{token}")
         for name, value in row.items():
             if name != "epoch":
                 self.writer.add_scalar(f"fit/{name}", value, epoch)
@@ -118,17 +125,23 @@ class TrainingSession:
         writer = csv.DictWriter(table, list(columns))
         writer.writeheader()
         writer.writerows(history)
-        write_text(self.out / "history.csv", table.getvalue())
+        write_listed(self.out, "history.csv", table.getvalue().encode())
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write ``fit.json``: versions, and what a fit reports of itself."""
         versions = {"tool": f"noiseflow {__version__}", "torch": torch.__version__, "python": platform.python_version()}
-        write_text(self.out / "fit.json", json.dumps({**versions, **record}, indent=2) + "\n")
+        write_listed(self.out, "fit.json", (json.dumps({**versions, **record}, indent=2) + "\n").encode())
 
 
 @contextmanager
 def open_session(
-    out: str | Path, device: str, *, resume: bool, overwrite: bool, progress: Progress = silent
+    out: str | Path,
+    device: str,
+    *,
+    resume: bool,
+    overwrite: bool,
+    inputs: Iterable[str | Path] = (),
+    progress: Progress = silent,
 ) -> Iterator[TrainingSession]:
     """Start or resume a training, together with the other processes if torchrun started several.
 
@@ -142,22 +155,28 @@ def open_session(
         Continue the training in `out`.  A process that torchrun restarted does so by itself.
     overwrite : bool
         Whether a run in `out` may be replaced.
+    inputs : iterable of path
+        Files and folders that are read; `out` must neither be, hold nor lie in one of them.
     progress : Progress
         Called by the first process only.
 
     Raises
     ------
+    OutputError
+        `out` already holds a run, or something that we did not write, or another process writes it.
     ModelError
-        `out` already holds a run, or the device is not available.
+        The device is not available.
     """
     folder, began = Path(out), time.monotonic()
-    with joined() as ranks:
-        chosen = _device(device, ranks.local)
+    with joined() as ranks, ExitStack() as stack:
+        chosen = device_of(device, ranks.local)
 
         def resumes() -> bool:
+            stack.enter_context(writing(folder, folder=True, inputs=inputs, goes_on=True))
             if resume or (ranks.restarted and holds_state(folder)):
                 return True
             reserve(folder, overwrite=overwrite)
+            stack.callback(release, folder)
             return False
 
         resuming = ranks.first(resumes)
@@ -171,7 +190,7 @@ def open_session(
             log.close()
 
 
-def _device(name: str, local_rank: int) -> torch.device:
+def device_of(name: str, local_rank: int = 0) -> torch.device:
     """Device of a name; ``"auto"`` is the GPU if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

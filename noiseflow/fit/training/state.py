@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,15 +10,28 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
+from noiseflow.core.output.listed import adopt, remove_listed, write_listed_folder
 
-__all__ = ["STATES_KEPT", "Tensors", "TrainState", "WeightAverage", "copied", "holding", "read_state", "write_state"]
+__all__ = [
+    "STATES_KEPT",
+    "Tensors",
+    "TrainState",
+    "WeightAverage",
+    "adopt_state",
+    "copied",
+    "holding",
+    "read_state",
+    "write_state",
+]
 
 STATES_KEPT = 2
 """States kept on disk: if the last one is damaged, the one before serves."""
+
+STATE_FILES = ("tensors.safetensors", "state.json")
 
 Weights = dict[str, Tensor]
 
@@ -108,21 +119,19 @@ class TrainState:
 
 def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Write a state atomically into a folder named after its step, and remove all but the last two."""
-    whole = folder / f"{state.step:09d}"
-    partial = whole.with_name(whole.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     flat = {f"{group}/{name}": value for group, values in tensors.items() for name, value in values.items()}
-    save_file(
-        {name: value.detach().cpu().contiguous().clone() for name, value in flat.items()},
-        partial / "tensors.safetensors",
-    )
-    (partial / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
-    if whole.exists():
-        shutil.rmtree(whole)
-    os.replace(partial, whole)
+    weights = save({name: value.detach().cpu().contiguous().clone() for name, value in flat.items()})
+    run, below = folder.parent, folder.name
+    contents = {"tensors.safetensors": weights, "state.json": json.dumps(asdict(state)).encode()}
+    write_listed_folder(run, f"{below}/{state.step:09d}", contents)
     for old in _states(folder)[:-STATES_KEPT]:
-        shutil.rmtree(old)
+        remove_listed(run, f"{below}/{old.name}")
+
+
+def adopt_state(folder: Path) -> None:
+    """List the files of a run of an earlier version, after its state was found to be the one to resume."""
+    states = [f"{folder.name}/{state.name}/{name}" for state in _states(folder) for name in STATE_FILES]
+    adopt(folder.parent, ["history.csv", "fit.json", "spec.json", "model.safetensors", *states])
 
 
 def read_state(folder: Path) -> tuple[TrainState, Tensors]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.shot_read_noise import divide_by_std, multiply_by_std
@@ -73,7 +73,7 @@ class ShotReadScale(NoiseScale):
 
     z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
     camera over the fitted ISOs, linear in log ISO between and beyond them, plus an offset
-    per camera and plane that starts at 0.
+    per camera and plane that starts at 0.  With one fitted ISO, β₁ goes with the ISO and β₂ by `READ_SLOPE`.
 
     Parameters
     ----------
@@ -103,9 +103,12 @@ class ShotReadScale(NoiseScale):
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
         camera, knots = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype)
-        tables = ((self.log_beta1, self.plane_beta1), (self.log_beta2, self.plane_beta2))
+        tables = (
+            (self.log_beta1, self.plane_beta1, SHOT_SLOPE),
+            (self.log_beta2, self.plane_beta2, READ_SLOPE),
+        )
         beta1, beta2 = (
-            (at_iso(table[camera], knots, cond.isos)[:, None] + plane[camera]).exp()[:, :, None, None]
-            for table, plane in tables
+            (at_iso(table[camera], knots, cond.isos, slope)[:, None] + plane[camera]).exp()[:, :, None, None]
+            for table, plane, slope in tables
         )
         return beta1, beta2

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.camera.shot_read_scale import NoiseScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
 
 __all__ = ["SignalDependentScale"]
 
@@ -20,7 +20,8 @@ class SignalDependentScale(NoiseScale):
     gain = v · exp(g(v)·c₃ₘ),  β₁ = exp(b₁·c₁ₘ),  β₂ = exp(b₂·c₂ₘ),  c = exp(k);
 
     log|det dz/dx| = −Σ log s.  g is a table over the fitted ISOs, read in between by linear
-    interpolation in log ISO, so that at a fitted ISO it is the published layer.
+    interpolation in log ISO, so that at a fitted ISO it is the published layer.  With one fitted ISO the
+    published law would make the noise fall as the ISO rises; β₁ then goes with the ISO and β₂ by `READ_SLOPE`.
 
     A clean signal that is itself an estimate can lie below black; s² is held above a
     tenth of β₂, which no signal at or above black reaches.
@@ -54,8 +55,13 @@ class SignalDependentScale(NoiseScale):
         """log(β₁/gain) and log β₂ per element, each of shape (B,)."""
         c1, c2, c3 = self.cam_params.exp()[:, cond.camera_indices]
         knots = self.log_isos.to(self.gain_params.dtype)
-        log_gain = at_iso(self.gain_params, knots, cond.isos) * c3 + cond.isos.to(knots.dtype).log()
-        return self.beta1 * c1 - log_gain, self.beta2 * c2
+        log_iso = cond.isos.to(knots.dtype).log()
+        # The slopes are those of log β₁ and log β₂, for a table of one ISO.
+        log_gain = at_iso(self.gain_params, knots, cond.isos, -(1 + SHOT_SLOPE) / c3) * c3 + log_iso
+        log_beta2 = self.beta2 * c2
+        if len(knots) == 1:
+            log_beta2 = log_beta2 + READ_SLOPE * (log_iso - knots[0])
+        return self.beta1 * c1 - log_gain, log_beta2
 
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁/gain and β₂ of each element, the same for all planes, each (B, C, 1, 1)."""

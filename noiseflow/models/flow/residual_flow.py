@@ -10,6 +10,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
+from noiseflow.flows.iso_table import ONE_ISO_LAW
 from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
@@ -34,6 +35,7 @@ class ResidualFlow(FlowModel):
 
     options: tuple[str, ...] = ("width", "unknown_camera", "seed")
 
+    one_iso = ONE_ISO_LAW
     period: int = 1
     """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
 

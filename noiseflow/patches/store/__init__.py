@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-# A worker process of an ingest reads the truth of a simulation from here, and needs no torch.
+# `PatchStore` imports torch, which a worker process of an ingest does not need.
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"store": ["PatchStore"]})

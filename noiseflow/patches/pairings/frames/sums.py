@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.blocks import SIDE, Blocks, median
-from noiseflow.patches.pairings.defects import Defects, find_defects, joined
-from noiseflow.patches.pairings.stack import PLANES, Stack
+from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
+from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
+from noiseflow.patches.pairings.frames.packed_frames import PLANES, PackedFrames
 
 __all__ = ["MOST_FRAMES", "Strip", "Sums", "strips", "sum_strip"]
 
@@ -63,7 +63,7 @@ def strips(shape: tuple[int, int]) -> list[Blocks]:
     return list(Blocks(shape).strips())
 
 
-def sum_strip(stack: Stack, blocks: Blocks, *, structured: bool) -> Strip:
+def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip:
     """Sum some rows of all frames, and look for defects in them.
 
     The temporal variance is about the frames' means, so that drift of the whole frame is none
@@ -71,7 +71,7 @@ def sum_strip(stack: Stack, blocks: Blocks, *, structured: bool) -> Strip:
 
     Parameters
     ----------
-    stack : Stack
+    stack : PackedFrames
     blocks : Blocks
         The rows.
     structured : bool
@@ -95,7 +95,7 @@ def sum_strip(stack: Stack, blocks: Blocks, *, structured: bool) -> Strip:
         place = 0
         for part, piece in pieces:
             rows_read = slice(around.start + piece.start, around.start + piece.stop)
-            pixels = [frame.rows(plane, rows_read) for frame in stack.frames]
+            pixels = [frame.planes[plane, rows_read] for frame in stack.frames]
             first = pixels[0].astype(np.float32)
             total = np.zeros_like(first)
             square = np.zeros_like(total)
@@ -168,13 +168,15 @@ class Sums:
 
     Parameters
     ----------
-    stack : Stack
+    stack : PackedFrames
     found : sequence of mapping
         `Strip.arrays`, from the top down.
     defects : sequence of Defects
     """
 
-    def __init__(self, stack: Stack, found: Sequence[dict[str, NDArray[Any]]], defects: Sequence[Defects]) -> None:
+    def __init__(
+        self, stack: PackedFrames, found: Sequence[dict[str, NDArray[Any]]], defects: Sequence[Defects]
+    ) -> None:
         self.count = len(stack.frames)
         self.levels = stack.levels
         self.black, self.white = stack.setting.levels()
@@ -183,7 +185,8 @@ class Sums:
         self.middles = whole["middles"]
         self.signal = whole["signal"] - self.black
         self.contrast = whole["contrast"]
-        self.saturated = whole["highest"] > SATURATED * self.white
+        clips_at = np.min([frame.image.clip_levels() for frame in stack.frames], 0)
+        self.saturated = whole["highest"] > SATURATED * clips_at
         # At least that of rounding.
         self.variance = np.maximum(whole["variance"], 1 / 12)
         tops = [blocks.rows.start for blocks in strips(stack.shape)]

@@ -8,11 +8,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from noiseflow.patches.pairings.blocks import Blocks
+from noiseflow.patches.pairings.frames.blocks import Blocks
 
-__all__ = ["KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
+__all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
 
-KINDS = ("hot", "dead", "stuck", "unsteady")
+DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
 """Far above its neighbours; far below; never changing; of far more temporal variance."""
 
 SIGMAS = 8.0
@@ -63,7 +63,7 @@ class Defects:
         return {"counts": dict(self.counts), "pixels": [list(each) for each in self.listed]}
 
 
-NO_DEFECTS = Defects(np.zeros((0, 0, 0), bool), dict.fromkeys(KINDS, 0), ())
+NO_DEFECTS = Defects(np.zeros((0, 0, 0), bool), dict.fromkeys(DEFECT_KINDS, 0), ())
 """Nothing looked at, nothing found."""
 
 
@@ -118,7 +118,7 @@ def find_defects(
     """
     black, white = levels[0].astype(np.float32), levels[1]
     found: list[tuple[int, int, int, str]] = []
-    counts = dict.fromkeys(KINDS, 0)
+    counts = dict.fromkeys(DEFECT_KINDS, 0)
     mask = np.zeros((PLANES, inner.stop - inner.start, mean.shape[2]), bool)
     if min(mean.shape[1:]) < 3:
         return Defects(mask, counts, ())
@@ -139,7 +139,7 @@ def find_defects(
                 kinds |= _stuck(spread[inner], typical, float(drift_variance[index]), frames, blocks, inner)
         judged = signal[index] < SATURATED * white
         own = mask[index]
-        for kind in KINDS:
+        for kind in DEFECT_KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp)) - np.array((inner.start, 0))
             at = at[blocks.of_pixels(judged, at) & ~own[tuple(at.T)]]
             own[tuple(at.T)] = True
@@ -158,11 +158,11 @@ def joined(strips: Sequence[Defects], tops: Sequence[int]) -> Defects:
     tops : sequence of int
         First row of each.
     """
-    counts = {kind: sum(each.counts[kind] for each in strips) for kind in KINDS}
+    counts = {kind: sum(each.counts[kind] for each in strips) for kind in DEFECT_KINDS}
     listed = [
         (plane, y + top, x, kind) for each, top in zip(strips, tops, strict=True) for plane, y, x, kind in each.listed
     ]
-    listed.sort(key=lambda pixel: (pixel[0], KINDS.index(pixel[3])))
+    listed.sort(key=lambda pixel: (pixel[0], DEFECT_KINDS.index(pixel[3])))
     return Defects(NO_DEFECTS.mask, counts, tuple(listed[:LISTED]))
 
 
