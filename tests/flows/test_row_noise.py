@@ -22,7 +22,7 @@ def test_the_density_is_that_of_the_rows_covariance(planes: int) -> None:
     x = noise_like(cond)
     z, log_det = rows(x, cond, noise)
     density = (log_det - 0.5 * z.square().sum((1, 2, 3))).tolist()
-    d, e = rows.unit_offset(x, noise), rows.relative_signal(x, noise)
+    d, e = rows._offset(x, noise), rows.relative_signal(x, noise)
     for element, found in enumerate(density):
         r, f = float(rows.variance(cond)[element]), float(rows.flicker(cond)[element])
         expected = 0.0

@@ -9,6 +9,7 @@ from noiseflow.flows.camera.line_noise import SURE, LineNoise, bands_of_rows
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters, required
+from noiseflow.ops.line_noise import unit_offset
 
 __all__ = ["RowNoise"]
 
@@ -53,9 +54,9 @@ class RowNoise(LineNoise):
         self.log_flicker = nn.Parameter(torch.full((cameras, len(isos)), flicker).log())
 
     def flicker(self, cond: Conditions) -> Tensor:
-        """Relative variance f of the light, per element, (B, 1, 1, 1, 1)."""
+        """Relative variance f of the light of each element, (B,)."""
         knots = self.log_isos.to(self.log_flicker.dtype)
-        return at_iso(self.log_flicker[cond.camera_indices], knots, cond.isos).exp()[:, None, None, None, None]
+        return at_iso(self.log_flicker[cond.camera_indices], knots, cond.isos).exp()
 
     def relative_signal(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """y/s, its planes as (2, 2) of a cell or (1, 1), (B, 2, 2, H, W) or (B, 1, 1, H, W)."""
@@ -64,7 +65,7 @@ class RowNoise(LineNoise):
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """Along each row dᵀx, eᵀx, dᵀd, dᵀe and eᵀe with e = y/s, (5, B, 2 or 1, 1, H, 1); of parts they add up."""
-        d, e = self.unit_offset(x, noise), self.relative_signal(x, noise)
+        d, e = self._offset(x, noise), self.relative_signal(x, noise)
         x = x.reshape(d.shape)
         return torch.stack([term.sum(self.along, keepdim=True) for term in (d * x, e * x, d * d, d * e, e * e)])
 
@@ -100,7 +101,7 @@ class RowNoise(LineNoise):
         does not show it by `SURE` standard errors is that of all ISOs.  Parameters as of `LineNoise.start_from`.
         """
         super().start_from(x, cond, noise, bands)
-        d, e = self.unit_offset(x, noise), self.relative_signal(x, noise)
+        d, e = self._offset(x, noise), self.relative_signal(x, noise)
         own = d * x.reshape(d.shape)
         terms = (own, own.square(), d.square(), d.pow(4), d * e, (d * e).square())
         sums = torch.stack([term.sum(self.along, keepdim=True).flatten(1) for term in terms])
@@ -130,15 +131,19 @@ class RowNoise(LineNoise):
         """Whether any camera's rows were found to change with the light."""
         return bool((self.log_flicker.exp() > 2 * NO_FLICKER).any())
 
+    def _offset(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
+        """√(β₂/s²), in the shape of `relative_signal`."""
+        return unit_offset(x, *required(noise, self).signal, self.cells)
+
     def _rows(self, sums: Tensor, cond: Conditions) -> tuple[tuple[Tensor, Tensor], Symmetric, tuple[Tensor, Tensor]]:
         """Aᵀx, S, and the two scales √r and √f."""
         offset, light, dd, de, ee = sums.unbind()
-        a, b = self.variance(cond).sqrt(), self.flicker(cond).sqrt()
+        a, b = (each.sqrt()[:, None, None, None, None] for each in (self.variance(cond), self.flicker(cond)))
         return (a * offset, b * light), (1 + a * a * dd, a * b * de, 1 + b * b * ee), (a, b)
 
     def _spread(self, x: Tensor, noise: NoiseParameters | None, offset: Tensor, light: Tensor) -> Tensor:
         """offset·d + light·y/s in the shape of x."""
-        return (self.unit_offset(x, noise) * offset + self.relative_signal(x, noise) * light).reshape(x.shape)
+        return (self._offset(x, noise) * offset + self.relative_signal(x, noise) * light).reshape(x.shape)
 
 
 def _line(light: Tensor, estimate: Tensor, norm: Tensor) -> tuple[float, float, bool]:

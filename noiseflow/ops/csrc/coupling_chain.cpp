@@ -4,7 +4,7 @@
 // rows of its planes and of its hidden values.  Tensors are (B, C, H, W), contiguous.
 
 #include "coupling.h"
-#include "light.h"
+#include "noise_parameters.h"
 
 // Of each coupling, one after the other: w1 (A, 3, 3, F), b1 (F), w2 (F, F), b2 (F), w3 (F, 3, 3, O), what the border's
 // channel adds (3, 3, O), b3 (O), bound.  The norms' numbers are folded in.
@@ -174,7 +174,7 @@ struct Chain {
         for (long p = 0; p < C; ++p)
             for (long x = 0; x < width; x += LANES) {
                 long place = (p * height + y) * width + x, left = width - x;
-                Light light(load(scale.clean + place, left), scale.beta1[p], scale.beta2[p]);
+                NoiseParameters light(load(scale.clean + place, left), scale.beta1[p], scale.beta2[p]);
                 store(z + place, load(z + place, left) * sqrt(light.variance), left);
             }
     }
@@ -188,13 +188,11 @@ struct Chain {
     }
 };
 
-extern "C" {
-
 // z and, if asked for, the couplings' log-dets of each row, (B, H), added to what is there.  `mixes`, if given, are
 // (layers + 1, in, out): before the first coupling, if `mixes_first`, and after each.  With a clean signal, (B, C, H, W),
 // and β₁ and β₂, (B, C), the result is multiplied by the standard deviation of shot and read noise.  If there is one band
 // of rows, z may be x.
-void evaluate(const float *x, const float *parameters, const float *mixes, long mixes_first, long layers, long inverse,
+KERNEL(evaluate, const float *x, const float *parameters, const float *mixes, long mixes_first, long layers, long inverse,
               const float *clean, const float *beta1, const float *beta2, float *z, double *log_dets, long bands,
               long batch, long height, long width, long threads) {
     Chain chain{{}, mixes && mixes_first ? mixes : nullptr, inverse != 0, height, width};
@@ -213,5 +211,4 @@ void evaluate(const float *x, const float *parameters, const float *mixes, long 
             chain.pass(x + image * size, clean ? &scale : nullptr, z + image * size, own, from, to, windows, work);
         }
     });
-}
 }

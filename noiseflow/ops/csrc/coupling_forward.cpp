@@ -1,6 +1,6 @@
 // Noise Flow's affine coupling in training, in as few passes as batch norms allow.
 
-#include "training.h"
+#include "coupling_training.h"
 
 // Of each image and plane: a value, and sum and sum of squares of the differences from it.
 struct Moments {
@@ -137,11 +137,9 @@ static void pooled(const std::vector<double> &moments, const Shape &s, float eps
     }
 }
 
-extern "C" {
-
 // z, log-dets (B,), and for backward c1 (B, F, H, W), tanh of raw log scales (B, N, H, W) and `Folded`; of both norms mean
 // and variance, (4, F).
-void forward(const float *x, const float *w1, const float *b1, const float *w2, const float *b2, const float *w3,
+KERNEL(forward, const float *x, const float *w1, const float *b1, const float *w2, const float *b2, const float *w3,
              const float *b3, const float *logs, float bound, float eps, float *z, float *log_dets, float *c1,
              float *squashed, float *to_folded, float *statistics, long batch, long height, long width, long threads) {
     Shape s{batch, height, width, threads};
@@ -171,5 +169,4 @@ void forward(const float *x, const float *w1, const float *b1, const float *w2, 
         for (int i = 0; i < F; ++i) folded.whole2[i * F + o] = folded.w2[i * F + o] * folded.scale2[o];
     }
     last_pass(s, x, c1, folded, bound, z, squashed, log_dets);
-}
 }

@@ -1,14 +1,10 @@
 // Planes mixed by a matrix at each pixel, and its gradient.  C planes, given by the compiler's -D; tensors are
 // (B, C, pixels), contiguous, the weight is (in, out).
 
-#include "lanes.h"
-
-constexpr long PART = 4096;
-
-extern "C" {
+#include "simd.h"
 
 // z(o) = Σ weight(i, o) · x(i).
-void mix(const float *x, const float *weight, float *z, long batch, long pixels, long threads) {
+KERNEL(mix, const float *x, const float *weight, float *z, long batch, long pixels, long threads) {
     long parts = (pixels + PART - 1) / PART;
     each(batch * parts, threads, [&](long unit) {
         long start = unit / parts * C * pixels, from = unit % parts * PART;
@@ -25,7 +21,7 @@ void mix(const float *x, const float *weight, float *z, long batch, long pixels,
 }
 
 // Sums of each element of the batch, (C, C): Σ x(i) · of_z(o).
-void mix_of_weight(const float *x, const float *of_z, double *sums, long batch, long pixels, long threads) {
+KERNEL(mix_of_weight, const float *x, const float *of_z, double *sums, long batch, long pixels, long threads) {
     each(batch, threads, [&](long element) {
         const float *own = x + element * C * pixels, *of = of_z + element * C * pixels;
         double *total = sums + element * C * C;
@@ -39,5 +35,4 @@ void mix_of_weight(const float *x, const float *of_z, double *sums, long batch, 
             for (int i = 0; i < C * C; ++i) total[i] += sum(acc[i / C][i % C]);
         }
     });
-}
 }

@@ -1,18 +1,18 @@
-// Shot and read noise, and row noise counted in read-noise variances, from clean signal, β₁ and β₂ of each plane.
+// Row noise counted in read-noise variances, from clean signal, β₁ and β₂ of each plane.
 //
 // Tensors are (B, C, H, W), contiguous; β₁ and β₂ (B, C); `side` neighbouring planes share a row.  The unit offset of a
 // row is d = √(β₂/s²) at each pixel; r is each element's variance of the offset.  Gradients come as sums of elements.
 
 #include <cmath>
 
-#include "light.h"
+#include "noise_parameters.h"
 
 struct Shape {
     long planes, height, width;
     long pixels() const { return height * width; }
 };
 
-static inline lanes offset(const Light &l, long left) { return first(sqrt(l.read), left); }
+static inline lanes offset(const NoiseParameters &l, long left) { return first(sqrt(l.read), left); }
 
 // Call body(place in the element, left, plane) for every vector of a row of the sensor: that of `side` planes.
 template <class Body> static inline void along(const Shape &s, long side, long group, long y, Body body) {
@@ -20,68 +20,8 @@ template <class Body> static inline void along(const Shape &s, long side, long g
         for (long x = 0; x < s.width; x += LANES) body(p * s.pixels() + y * s.width + x, s.width - x, p);
 }
 
-extern "C" {
-
-// Read noise's share, then skewness of the shot noise, (B, 2C, pixels).
-void features(const float *clean, const float *beta1, const float *beta2, float *to, long batch, long planes, long pixels,
-              long threads) {
-    each(batch, threads, [&](long element) {
-        vectors(planes, pixels, 0, pixels, [&](long p, long at, long left) {
-            long row = element * planes + p;
-            Light l(load(clean + row * pixels + at, left), beta1[row], beta2[row]);
-            float *here = to + (element * 2 * planes + p) * pixels + at;
-            store(here, l.read, left);
-            store(here + planes * pixels, l.skew, left);
-        });
-    });
-}
-
-// x over its standard deviation, with the sums of log s² of each plane.
-void scale_forward(const float *x, const float *clean, const float *beta1, const float *beta2, float *z, double *logs,
-                   long rows, long pixels, long threads) {
-    each(rows, threads, [&](long row) {
-        double total = 0;
-        vectors(1, pixels, 0, pixels, [&](long, long at, long left) {
-            long place = row * pixels + at;
-            Light l(load(clean + place, left), beta1[row], beta2[row]);
-            store(z + place, load(x + place, left) * sqrt(l.inverse), left);
-            total += sum(first(log(l.variance), left));
-        });
-        logs[row] = total;
-    });
-}
-
-void scale_inverse(const float *z, const float *clean, const float *beta1, const float *beta2, float *x, long rows,
-                   long pixels, long threads) {
-    each(rows, threads, [&](long row) {
-        vectors(1, pixels, 0, pixels, [&](long, long at, long left) {
-            long place = row * pixels + at;
-            Light l(load(clean + place, left), beta1[row], beta2[row]);
-            store(x + place, load(z + place, left) * sqrt(l.variance), left);
-        });
-    });
-}
-
-void scale_backward(const float *of_z, const float *of_logs, const float *z, const float *clean, const float *beta1,
-                    const float *beta2, float *of_x, float *of_beta1, float *of_beta2, long rows, long pixels,
-                    long threads) {
-    each(rows, threads, [&](long row) {
-        OfBetas betas;
-        lanes of_log = all(of_logs[row]);
-        vectors(1, pixels, 0, pixels, [&](long, long at, long left) {
-            long place = row * pixels + at;
-            Light l(load(clean + place, left), beta1[row], beta2[row]);
-            lanes of = load(of_z + place, left);
-            if (of_x) store(of_x + place, of * sqrt(l.inverse), left);
-            lanes of_variance = l.inverse * (first(of_log, left) - 0.5f * of * load(z + place, left));
-            betas.add(l, of_variance, lanes{}, lanes{}, lanes{});
-        });
-        of_beta1[row] = sum(betas.one), of_beta2[row] = sum(betas.two);
-    });
-}
-
 // Σ d·x, then Σ d², of each row: (2, B, C/side, H).
-void line_sums(const float *x, const float *clean, const float *beta1, const float *beta2, float *sums, long batch,
+KERNEL(line_sums, const float *x, const float *clean, const float *beta1, const float *beta2, float *sums, long batch,
                long planes, long height, long width, long side, long threads) {
     Shape s{planes, height, width};
     const long groups = planes / side;
@@ -91,7 +31,7 @@ void line_sums(const float *x, const float *clean, const float *beta1, const flo
             lanes projection = {}, square = {};
             along(s, side, unit % groups, y, [&](long at, long left, long p) {
                 long row = element * planes + p;
-                lanes d = offset(Light(load(clean + start + at, left), beta1[row], beta2[row]), left);
+                lanes d = offset(NoiseParameters(load(clean + start + at, left), beta1[row], beta2[row]), left);
                 projection += d * load(x + start + at, left);
                 square += d * d;
             });
@@ -102,7 +42,7 @@ void line_sums(const float *x, const float *clean, const float *beta1, const flo
 }
 
 // x + d · factor(row).
-void line_add(const float *x, const float *clean, const float *beta1, const float *beta2, const float *factors, float *z,
+KERNEL(line_add, const float *x, const float *clean, const float *beta1, const float *beta2, const float *factors, float *z,
               long batch, long planes, long height, long width, long side, long threads) {
     Shape s{planes, height, width};
     const long groups = planes / side;
@@ -112,7 +52,7 @@ void line_add(const float *x, const float *clean, const float *beta1, const floa
             float factor = factors[unit * height + y];
             along(s, side, unit % groups, y, [&](long at, long left, long p) {
                 long row = element * planes + p;
-                Light l(load(clean + start + at, left), beta1[row], beta2[row]);
+                NoiseParameters l(load(clean + start + at, left), beta1[row], beta2[row]);
                 store(z + start + at, load(x + start + at, left) + offset(l, left) * factor, left);
             });
         }
@@ -121,7 +61,7 @@ void line_add(const float *x, const float *clean, const float *beta1, const floa
 
 // Of z = x + d · f(p, m) with p = Σ d·x, m = Σ d²: given each row's f, df/dp and a gradient `of_square` that m has besides
 // (the log-det's), gradients of x, β₁, β₂; `of_factors` is Σ (dL/dz) · d, by which f(·, r) has its gradient.
-void line_backward(const float *of_z, const float *x, const float *clean, const float *beta1, const float *beta2,
+KERNEL(line_backward, const float *of_z, const float *x, const float *clean, const float *beta1, const float *beta2,
                    const float *factors, const float *by_projection, const float *by_square, const float *of_square,
                    float *of_x, float *of_beta1, float *of_beta2, float *of_factors, long batch, long planes,
                    long height, long width, long side, long threads) {
@@ -135,7 +75,7 @@ void line_backward(const float *of_z, const float *x, const float *clean, const 
             lanes total = {};
             along(s, side, unit % groups, y, [&](long at, long left, long p) {
                 long row = element * planes + p;
-                lanes d = offset(Light(load(clean + start + at, left), beta1[row], beta2[row]), left);
+                lanes d = offset(NoiseParameters(load(clean + start + at, left), beta1[row], beta2[row]), left);
                 total += d * load(of_z + start + at, left);
             });
             float of_factor = sum(total);
@@ -144,7 +84,7 @@ void line_backward(const float *of_z, const float *x, const float *clean, const 
             float of_m = of_factor * by_square[row_of] + of_square[row_of];
             along(s, side, unit % groups, y, [&](long at, long left, long p) {
                 long row = element * planes + p;
-                Light l(load(clean + start + at, left), beta1[row], beta2[row]);
+                NoiseParameters l(load(clean + start + at, left), beta1[row], beta2[row]);
                 lanes d = offset(l, left), of = load(of_z + start + at, left), value = load(x + start + at, left);
                 store(of_x + start + at, of + of_projection * d, left);
                 // d² is the share: ½/d of what d has, and what m has of itself.
@@ -155,5 +95,4 @@ void line_backward(const float *of_z, const float *x, const float *clean, const 
         for (long p = unit % groups * side; p < (unit % groups + 1) * side; ++p)
             of_beta1[element * planes + p] = sum(betas[p].one), of_beta2[element * planes + p] = sum(betas[p].two);
     });
-}
 }

@@ -1,12 +1,26 @@
 """Monotone rational-quadratic splines with linear tails."""
 
+import math
+
 import torch
 from torch import Tensor
 
-from noiseflow.flows.nets.conditional_net import soft_clamp
-from noiseflow.ops.spline import LOGIT_BOUND, SLOPE_BOUND
+from noiseflow.ops.masked_affine import soft_clamp
 
-__all__ = ["identity_knots", "knots_from", "odd_knots_from", "rational_quadratic", "rational_quadratic_inverse"]
+__all__ = [
+    "LOGIT_BOUND",
+    "SLOPE_BOUND",
+    "knots_from",
+    "odd_knots_from",
+    "rational_quadratic",
+    "rational_quadratic_inverse",
+]
+
+LOGIT_BOUND = 1.5
+"""Bound on the logits of bin sizes: of 8 bins none is below 0.7 % or above 74 % of the box."""
+
+SLOPE_BOUND = math.log(8.0)
+"""Bound on |log slope| at a knot."""
 
 Knots = tuple[Tensor, Tensor, Tensor]
 """Positions x and y of the knots, and the slopes there, each (…, K + 1)."""
@@ -62,11 +76,6 @@ def odd_knots_from(raw: Tensor, bins: int, box: float) -> Knots:
 def _parts(logits: Tensor) -> Tensor:
     """Where the inner of so many bins end, as parts of them all."""
     return soft_clamp(logits, LOGIT_BOUND).softmax(-1).cumsum(-1)[..., :-1]
-
-
-def identity_knots(like: Tensor, bins: int, box: float) -> Knots:
-    """Knots of the identity, for values of the shape of `like`."""
-    return knots_from(like.new_zeros(*like.shape, 3 * bins - 1), bins, box)
 
 
 def rational_quadratic(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:

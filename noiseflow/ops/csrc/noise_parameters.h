@@ -1,11 +1,7 @@
-// What the shape of a pixel's noise depends on, with gradients, and functions that stay accurate near 0.
+// A pixel's noise parameters with their gradients, and functions that stay accurate near 0.
 #pragma once
 
-#include "lanes.h"
-
-// Values of different pixels are summed in parts of so many.
-constexpr long PART = 4096;
-constexpr float FLOOR = 0.1f;
+#include "simd.h"
 
 // log(1 + x) for x ≥ 0: what 1 + x rounds off is put back.
 static inline lanes log1p(lanes x) {
@@ -26,12 +22,12 @@ static inline lanes sinh(lanes x) {
 }
 
 // Clean signal, β₁ and β₂: variance s², the read noise's share β₂/s², skewness γ and excess kurtosis of the shot noise.
-struct Light {
+struct NoiseParameters {
     lanes clean, inverse, read, share, electron, root, skew, excess;
     lanes variance;
     whole floored;
     float one, two;
-    Light(lanes y, float beta1, float beta2) : clean(y), one(beta1), two(beta2) {
+    NoiseParameters(lanes y, float beta1, float beta2) : clean(y), one(beta1), two(beta2) {
         lanes line = beta1 * y + beta2;
         floored = line < FLOOR * beta2;
         variance = floored ? all(FLOOR * beta2) : line;
@@ -48,7 +44,7 @@ struct Light {
 // Sums of the gradients of β₁ and β₂.
 struct OfBetas {
     lanes one = {}, two = {};
-    void add(const Light &l, lanes of_variance, lanes of_read, lanes of_skew, lanes of_excess) {
+    void add(const NoiseParameters &l, lanes of_variance, lanes of_read, lanes of_skew, lanes of_excess) {
         lanes of_electron = of_skew * l.share * 0.5f / l.root + of_excess * l.share;
         lanes of_share = l.share > 0.0f ? of_skew * l.root + of_excess * l.electron : lanes{};
         of_variance -= l.inverse * (of_read * l.read + of_share * l.share + of_electron * l.electron);

@@ -1,13 +1,13 @@
 // The skew of few photo-electrons and the heavy tails of read noise, from clean signal, β₁ and β₂ of each plane.
 //
+// DEGREE is that of the polynomials, SPREADS the number of coefficients of the spreads.
 // Tensors are (B, C, pixels), contiguous; β₁ and β₂ (B, C).  Each element has its own kurtosis κ of read noise, and
 // factor f on the skewness.  Log-dets come as sums of parts of 4096 pixels, (B, parts), gradients as sums of elements.
 
 #define LONG_VECTORS
-#include "light.h"
+#include "noise_parameters.h"
 
-constexpr int DEGREE = 4, TERMS = DEGREE + 1, SERIES = 7;
-constexpr float MOST_SKEW = 1.0f, LEAST_REST = -0.3f, MOST_REST = 1.5f, LEAST = 1e-6f;
+constexpr int TERMS = DEGREE + 1;
 
 struct Value {
     lanes value, slope;
@@ -37,14 +37,14 @@ struct Polynomial {
 // κ of the read noise as a part of all noise.
 struct ReadExcess {
     lanes weight, value;
-    ReadExcess(const Light &l, float kurtosis) {
+    ReadExcess(const NoiseParameters &l, float kurtosis) {
         weight = l.read > 1.0f ? all(1.0f) : l.read;
         value = kurtosis * weight * weight;
     }
-    lanes of_read(const Light &l, lanes of, float kurtosis) const { return l.read > 1.0f ? lanes{} : of * 2.0f * kurtosis * weight; }
+    lanes of_read(const NoiseParameters &l, lanes of, float kurtosis) const { return l.read > 1.0f ? lanes{} : of * 2.0f * kurtosis * weight; }
 };
 
-// Sinh-arcsinh: ε = shift, log δ, μ = mean and τ = deviation by the moments wanted; names as in shape.py.
+// Sinh-arcsinh: ε = shift, log δ, μ = mean and τ = deviation by the moments wanted; names as in tails_and_skew.py.
 struct Skewed {
     ReadExcess read;
     lanes per_three, per_four, own, skew, rest, outside;
@@ -56,8 +56,8 @@ struct Skewed {
         x = x < low ? all(low) : x;
         return x > high ? all(high) : x;
     }
-    static lanes wanted(const Light &l, lanes per_four, lanes read) { return l.excess * per_four + (read > 0.0f ? lanes{} : read); }
-    Skewed(const Light &l, float factor, float kurtosis, const float *polynomials, const float *spreads)
+    static lanes wanted(const NoiseParameters &l, lanes per_four, lanes read) { return l.excess * per_four + (read > 0.0f ? lanes{} : read); }
+    Skewed(const NoiseParameters &l, float factor, float kurtosis, const float *polynomials, const float *spreads)
         : read(l, kurtosis), per_three(1.0f / (1.0f + heavy() / 3.0f)), per_four(1.0f / (1.0f + heavy() * (4.0f / 3.0f))),
           own(l.skew * per_three), skew(clamp(factor * own, -MOST_SKEW, MOST_SKEW)),
           rest(wanted(l, per_four, read.value) - skew * skew), bent((rest >= LEAST_REST) & (rest <= MOST_REST)),
@@ -69,7 +69,7 @@ struct Skewed {
         turned = shift * inverse_delta;
         grown = exp(turned), shrunk = 1.0f / grown;
         lanes spread = inverse_delta * inverse_delta - 1.0f;
-        first = horner(spreads, SERIES, spread), second = horner(spreads + SERIES, SERIES, spread);
+        first = horner(spreads, SPREADS, spread), second = horner(spreads + SPREADS, SPREADS, spread);
         mean = 0.5f * (grown - shrunk) * first.value;
         variance = 0.5f * (0.5f * (grown * grown + shrunk * shrunk) * second.value - 1.0f) - mean * mean;
         deviation = sqrt(variance);
@@ -77,11 +77,11 @@ struct Skewed {
     lanes heavy() const { return read.value > 0.0f ? read.value : lanes{}; }
 };
 
-// a z³ + z = c x; names as in tails.py.
+// a z³ + z = c x; names as in tails_and_skew.py.
 struct Cubic {
     ReadExcess read;
     lanes heavy, a, by_excess, square, spread;
-    Cubic(const Light &l, float kurtosis, const float *series) : read(l, kurtosis) {
+    Cubic(const NoiseParameters &l, float kurtosis, const float *series) : read(l, kurtosis) {
         heavy = read.value > 0.0f ? read.value : lanes{};
         Value ratio = horner(series, TERMS, log1p(heavy));
         a = heavy * ratio.value;
@@ -101,16 +101,14 @@ template <class Body> static void in_parts(long batch, long pixels, long threads
     each(batch * parts, threads, [&](long unit) { body(unit, unit / parts, unit % parts * PART); });
 }
 
-extern "C" {
-
-void skew_forward(const float *x, const float *clean, const float *beta1, const float *beta2, const float *factor,
+KERNEL(skew_forward, const float *x, const float *clean, const float *beta1, const float *beta2, const float *factor,
                   const float *kurtosis, const float *polynomials, const float *spreads, float *z, double *log_dets,
                   long batch, long planes, long pixels, long threads) {
     in_parts(batch, pixels, threads, [&](long unit, long element, long from) {
         double log_det = 0;
         vectors(planes, pixels, from, from + PART, [&](long p, long at, long left) {
             long row = element * planes + p, place = row * pixels + at;
-            Light l(load(clean + place, left), beta1[row], beta2[row]);
+            NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
             Skewed s(l, factor[element], kurtosis[element], polynomials, spreads);
             lanes scaled = s.mean + s.deviation * load(x + place, left), square = 1.0f + scaled * scaled;
             lanes out = sinh(asinh(scaled, sqrt(square)) / s.inverse_delta - s.shift);
@@ -121,13 +119,13 @@ void skew_forward(const float *x, const float *clean, const float *beta1, const 
     });
 }
 
-void skew_inverse(const float *z, const float *clean, const float *beta1, const float *beta2, const float *factor,
+KERNEL(skew_inverse, const float *z, const float *clean, const float *beta1, const float *beta2, const float *factor,
                   const float *kurtosis, const float *polynomials, const float *spreads, float *x, long batch,
                   long planes, long pixels, long threads) {
     in_parts(batch, pixels, threads, [&](long, long element, long from) {
         vectors(planes, pixels, from, from + PART, [&](long p, long at, long left) {
             long row = element * planes + p, place = row * pixels + at;
-            Light l(load(clean + place, left), beta1[row], beta2[row]);
+            NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
             Skewed s(l, factor[element], kurtosis[element], polynomials, spreads);
             lanes value = load(z + place, left);
             lanes scaled = sinh((asinh(value, sqrt(1.0f + value * value)) + s.shift) * s.inverse_delta);
@@ -136,7 +134,7 @@ void skew_inverse(const float *z, const float *clean, const float *beta1, const 
     });
 }
 
-void skew_backward(const float *of_z, const float *of_log_det, const float *x, const float *z, const float *clean,
+KERNEL(skew_backward, const float *of_z, const float *of_log_det, const float *x, const float *z, const float *clean,
                    const float *beta1, const float *beta2, const float *factor, const float *kurtosis,
                    const float *polynomials, const float *spreads, float *of_x, float *of_beta1, float *of_beta2,
                    float *of_factor, float *of_kurtosis, long batch, long planes, long pixels, long threads) {
@@ -147,7 +145,7 @@ void skew_backward(const float *of_z, const float *of_log_det, const float *x, c
             long row = element * planes + p;
             vectors(1, pixels, 0, pixels, [&](long, long at, long left) {
                 long place = row * pixels + at;
-                Light l(load(clean + place, left), beta1[row], beta2[row]);
+                NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
                 float f = factor[element], k = kurtosis[element];
                 Skewed s(l, f, k, polynomials, spreads);
                 lanes value = load(x + place, left), out = load(z + place, left);
@@ -186,13 +184,13 @@ void skew_backward(const float *of_z, const float *of_log_det, const float *x, c
     });
 }
 
-void tails_forward(const float *x, const float *clean, const float *beta1, const float *beta2, const float *kurtosis,
+KERNEL(tails_forward, const float *x, const float *clean, const float *beta1, const float *beta2, const float *kurtosis,
                    const float *series, float *z, double *log_dets, long batch, long planes, long pixels, long threads) {
     in_parts(batch, pixels, threads, [&](long unit, long element, long from) {
         double log_det = 0;
         vectors(planes, pixels, from, from + PART, [&](long p, long at, long left) {
             long row = element * planes + p, place = row * pixels + at;
-            Light l(load(clean + place, left), beta1[row], beta2[row]);
+            NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
             Cubic c(l, kurtosis[element], series);
             lanes out = c.latent(load(x + place, left));
             store(z + place, out, left);
@@ -202,12 +200,12 @@ void tails_forward(const float *x, const float *clean, const float *beta1, const
     });
 }
 
-void tails_inverse(const float *z, const float *clean, const float *beta1, const float *beta2, const float *kurtosis,
+KERNEL(tails_inverse, const float *z, const float *clean, const float *beta1, const float *beta2, const float *kurtosis,
                    const float *series, float *x, long batch, long planes, long pixels, long threads) {
     in_parts(batch, pixels, threads, [&](long, long element, long from) {
         vectors(planes, pixels, from, from + PART, [&](long p, long at, long left) {
             long row = element * planes + p, place = row * pixels + at;
-            Light l(load(clean + place, left), beta1[row], beta2[row]);
+            NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
             Cubic c(l, kurtosis[element], series);
             lanes value = load(z + place, left);
             store(x + place, value * (1.0f + c.a * value * value) / c.spread, left);
@@ -216,7 +214,7 @@ void tails_inverse(const float *z, const float *clean, const float *beta1, const
 }
 
 // By the implicit derivative of z (1 + a z²) = c x.
-void tails_backward(const float *of_z, const float *of_log_det, const float *x, const float *z, const float *clean,
+KERNEL(tails_backward, const float *of_z, const float *of_log_det, const float *x, const float *z, const float *clean,
                     const float *beta1, const float *beta2, const float *kurtosis, const float *series, float *of_x,
                     float *of_beta1, float *of_beta2, float *of_kurtosis, long batch, long planes, long pixels,
                     long threads) {
@@ -227,7 +225,7 @@ void tails_backward(const float *of_z, const float *of_log_det, const float *x, 
             long row = element * planes + p;
             vectors(1, pixels, 0, pixels, [&](long, long at, long left) {
                 long place = row * pixels + at;
-                Light l(load(clean + place, left), beta1[row], beta2[row]);
+                NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
                 Cubic c(l, kurtosis[element], series);
                 lanes value = load(x + place, left), out = load(z + place, left), gl = first(all(of_log_det[element]), left);
                 lanes square = out * out, slope = 1.0f / (1.0f + 3.0f * c.a * square);
@@ -243,5 +241,4 @@ void tails_backward(const float *of_z, const float *of_log_det, const float *x, 
         }
         of_kurtosis[element] = sum(kurtoses);
     });
-}
 }

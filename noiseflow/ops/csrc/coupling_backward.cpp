@@ -1,6 +1,6 @@
 // Gradients of Noise Flow's affine coupling in training.
 
-#include "training.h"
+#include "coupling_training.h"
 
 // Gradient at the second norm's output, (B, F, H, W), and of the planes that were transformed, into of_x.
 // Sums of each image: weight (F, 3, 3, O), border (3, O, W), bound, gradient (F), gradient · value (F).
@@ -163,10 +163,8 @@ static void means(const std::vector<double> &of_elements, const Shape &s, float 
     for (int i = 0; i < 2 * F; ++i) found[i] = sums[i] / (double(s.batch) * s.pixels());
 }
 
-extern "C" {
-
 // Gradients of x and of all parameters but the first two biases, which the norms take away.
-void backward(const float *of_z, const float *of_log_det, const float *x, const float *c1, const float *squashed,
+KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, const float *c1, const float *squashed,
               const float *from_folded, const float *logs, float bound, float *of_x, float *of_w1, float *of_w2,
               float *of_w3, float *of_b3, float *of_logs, float *of_bound, long batch, long height, long width,
               long threads) {
@@ -220,5 +218,4 @@ void backward(const float *of_z, const float *of_log_det, const float *x, const 
         of_b3[o] = of_bias * grown, of_logs[o] = 3 * by_scale;
     }
     *of_bound = total(bounds, 1)[0];
-}
 }

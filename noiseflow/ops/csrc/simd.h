@@ -1,4 +1,4 @@
-// As many floats at a time as a register holds, rows of planes, and threads: what all kernels here share.
+// Vectors of floats, rows of planes, threads and the declaration of a kernel: what all kernels here share.
 //
 // Whole vectors only, the last one of a row padded with zeros: every pixel goes through the same instructions,
 // so that a value does not depend on where a tile was cut, nor on the number of threads.
@@ -29,6 +29,12 @@ constexpr int WIDE = 4;
 #else
 constexpr int WIDE = 2;
 #endif
+// A function for Python, which compares its parameters, name by name, with those that it declares itself.  PART and the
+// other constants that both sides share come from there too, by the compiler's -D.
+#define KERNEL(name, ...)                                                                                              \
+    extern "C" const char *name##_parameters() { return #__VA_ARGS__; }                                                \
+    extern "C" void name(__VA_ARGS__)
+
 typedef float lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t whole __attribute__((vector_size(LANES * 4)));
 

@@ -3,9 +3,7 @@
 // C = planes, F = hidden planes: given by the compiler's -D.  Tensors are (B, planes, pixels), contiguous; `free` is 1
 // where a value is transformed and 0 where it conditions, (C, pixels); the weight is (2C, F), shifts first.
 
-#include "lanes.h"
-
-constexpr long PART = 4096;
+#include "simd.h"
 
 struct Coupled {
     lanes turned, log_scale, shift; // tanh of raw ÷ bound, and both parameters, 0 where a value stays
@@ -16,10 +14,8 @@ static inline Coupled at_pixels(const float (&raw)[2 * C][BLOCK], int p, long x,
     return {turned, turned * bound * free, load(raw[p] + x) * free};
 }
 
-extern "C" {
-
 // Data to latent with the log-det of each part of 4096 pixels, (B, parts), or, without it, latent to data.
-void apply(const float *x, const float *hidden, const float *weight, const float *bias, const float *free, float bound,
+KERNEL(apply, const float *x, const float *hidden, const float *weight, const float *bias, const float *free, float bound,
            float *z, double *log_dets, long batch, long pixels, long threads) {
     long parts = (pixels + PART - 1) / PART;
     each(batch * parts, threads, [&](long unit) {
@@ -47,7 +43,7 @@ void apply(const float *x, const float *hidden, const float *weight, const float
 
 // Gradients of x, but for what comes through the net, and of the hidden planes; sums of each element of the batch for
 // weight (F, 2C) and bias (2C).
-void backward(const float *of_z, const float *of_log_det, const float *x, const float *hidden, const float *weight,
+KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, const float *hidden, const float *weight,
               const float *bias, const float *free, float bound, float *of_x, float *of_hidden, float *of_weight,
               float *of_bias, long batch, long pixels, long threads) {
     each(batch, threads, [&](long element) {
@@ -75,5 +71,4 @@ void backward(const float *of_z, const float *of_log_det, const float *x, const 
         collect(weights, of_weight + element * 2 * C * F);
         collect(biases, of_bias + element * 2 * C);
     });
-}
 }

@@ -4,7 +4,7 @@
 // by the compiler's -D.  Every element of the batch has its own weights, into which FiLM's scale and shift are folded:
 // w1 (B, F/4, V, 3, 3, 4), ws (B, F/4, S, 4), w2 (B, F/4, F, 4), b1 and b2 (B, F).  Tensors are (B, planes, H, W).
 
-#include "lanes.h"
+#include "simd.h"
 
 constexpr int G = F / 4;
 constexpr long BAND = 64;
@@ -35,10 +35,8 @@ static inline void bias_of(const float *bias, lanes (&acc)[4][2]) {
     for (int o = 0; o < 4; ++o) acc[o][0] = acc[o][1] = all(bias[o]);
 }
 
-extern "C" {
-
 // Second hidden layer and, if asked for, the first.
-void forward(const float *values, const float *signal, const float *w1, const float *ws, const float *b1,
+KERNEL(forward, const float *values, const float *signal, const float *w1, const float *ws, const float *b1,
              const float *w2, const float *b2, float *first_layer, float *second_layer, long batch, long height,
              long width, long threads) {
     Shape s{height, width};
@@ -95,7 +93,7 @@ void forward(const float *values, const float *signal, const float *w1, const fl
 
 // Gradients: of the values, and of each element's own weights: w1 (B, F/4, V, 3, 3, 4), ws (B, F, S), w2 (B, F, F),
 // biases (B, F).  `mirrored` is w1 with mirrored taps, (B, F, 3, 3, V), `plain2` is w2 as (B, F out, F in).
-void backward(const float *of_second, const float *values, const float *signal, const float *first_layer,
+KERNEL(backward, const float *of_second, const float *values, const float *signal, const float *first_layer,
               const float *second_layer, const float *mirrored, const float *plain2, float *of_values, float *of_w1,
               float *of_ws, float *of_b1, float *of_w2, float *of_b2, long batch, long height, long width,
               long threads) {
@@ -158,5 +156,4 @@ void backward(const float *of_second, const float *values, const float *signal, 
         }
 #endif
     });
-}
 }
