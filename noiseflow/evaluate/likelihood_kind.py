@@ -12,6 +12,7 @@ from torch import Tensor
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.capabilities import exact_codes
 from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.model import NoiseModel
@@ -52,7 +53,7 @@ def kind_of(model: NoiseModel) -> Kind:
 
 def codes_kind_of(model: NoiseModel) -> Kind:
     """What kind of likelihood `codes_nll` gives for a model."""
-    return "exact" if model.exact_codes else "bound"
+    return "exact" if exact_codes(model) else "bound"
 
 
 def log_density(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor:

@@ -14,6 +14,7 @@ from noiseflow.evaluate.likelihood_kind import codes_nll, log_density
 from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup, seed_for
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.capabilities import approximate_sigma, latent
 from noiseflow.models.integers.dequantise import Dequantiser
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store.patches import PatchBatch
@@ -104,7 +105,7 @@ def score_batch(
             within = blurred.to(real.device, real.dtype)[chosen]
             if model.spec.before_rounding:
                 within = _within_codes(model, real[chosen], _some(cond, chosen), read.table[chosen], drawn)
-            z = model.latent(within, _some(cond, chosen))
+            z = latent(model, within, _some(cond, chosen))
             if z is not None:
                 latents[name] = z.cpu().float()
     signal = signal_dn(read)
@@ -146,7 +147,7 @@ def _within_codes(
     """Analogue noise within each code, as the model's own σ has it: a randomised quantile of the code."""
     levels = Levels.of(table, noise.device)
     cells = levels.cells(levels.codes(noise, cond.clean), cond.clean)
-    analogue: Tensor = Dequantiser()(cells, cond, model.scale(cond, generator), generator)[0]
+    analogue: Tensor = Dequantiser()(cells, cond, approximate_sigma(model, cond, generator), generator)[0]
     return analogue.to(noise.dtype)
 
 

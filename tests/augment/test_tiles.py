@@ -102,7 +102,7 @@ def test_a_frame_is_the_same_bits_however_it_is_cut(name: str) -> None:
         corners = list(itertools.product(range(0, size[0], step[0]), range(0, size[1], step[1])))
         cut = torch.full_like(whole, torch.nan)
         for top, left in data.draw(st.permutations(corners), label="order"):
-            window = Window(top, left, *step).common(Window(0, 0, *size))
+            window = Window(top, left, *step).intersection(Window(0, 0, *size))
             cut[:, top : window.bottom, left : window.right] = noise.window(window)
         assert torch.equal(cut, whole)
 

@@ -1,6 +1,7 @@
 """Row noise in two parts: an offset, and a gain that the light of a whole row shares (flicker of a lamp)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,11 @@ class RowNoise(LineNoise):
     ) -> None:
         super().__init__(planes, cameras, isos, "row", start, in_read_noise=True)
         self.log_flicker = nn.Parameter(torch.full((cameras, len(isos)), flicker).log())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Weights of `LineNoise` are those of rows without flicker."""
+        state_dict.setdefault(f"{prefix}log_flicker", torch.full_like(self.log_flicker, NO_FLICKER).log())
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def flicker(self, cond: Conditions) -> Tensor:
         """Relative variance f of the light of each element, (B,)."""
