@@ -126,6 +126,8 @@ def ingest(
     click.echo(f"Why {result.pairing!r}: {result.reason}")
     left_out = f"{result.clipped} patches left out as clipped, {result.masked} as dead, hot or moving"
     click.echo(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
+    for fact, value, source in result.believed:
+        click.echo(f"  {fact + ':':14} {value} ({source})")
     for note in result.notes:
         click.echo(note)
     if result.pairing == "none":
