@@ -24,7 +24,6 @@ from noiseflow.patches.assembly.parts import (
     write_whole,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
-from noiseflow.patches.ingestion.cautions import gathered
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -32,6 +31,7 @@ from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.schema import SPLITS, StoreHeader, partial_folder
 from noiseflow.patches.sources import Collection, Scene, collect
+from noiseflow.raw.cautions import gathered
 
 __all__ = ["ingest"]
 
