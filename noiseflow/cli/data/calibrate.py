@@ -1,15 +1,17 @@
 """``noiseflow calibrate``."""
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options
+from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
 
 if TYPE_CHECKING:
+    from noiseflow.calibrate.profiles.profile import Profile
     from noiseflow.raw import RawSettings
 
 __all__ = ["calibrate"]
@@ -20,9 +22,15 @@ __all__ = ["calibrate"]
 @out_option("The profile to write (JSON).")
 @raw_options()
 @click.option("--report", type=PATH, help="Also write a page with the figures (HTML).")
+@json_option
 @overwrite_option
 def calibrate(
-    sources: tuple[Path, ...], out: Path, settings: "RawSettings", report: Path | None, overwrite: bool
+    sources: tuple[Path, ...],
+    out: Path,
+    settings: "RawSettings",
+    report: Path | None,
+    as_json: bool,
+    overwrite: bool,
 ) -> None:
     """Measure a camera from flats and darks, a burst, one frame, or a photon-transfer table.
 
@@ -31,23 +39,35 @@ def calibrate(
     noiseflow calibrate EMVA1288_ReferenceSet_001_CCD_12Bit/ --out ccd.json
     """  # noqa: D301
     from noiseflow.calibrate import calibrate as run
-    from noiseflow.calibrate.profiles.facts import said
     from noiseflow.calibrate.report import write_page
     from noiseflow.core.output.checks import check_apart, writing
 
     check_apart(out, report)
     with ExitStack() as stack:
         if report is not None:
-            stack.enter_context(
-                writing(report, inputs=[path for path in sources if path.is_file()], overwrite=overwrite)
-            )
+            stack.enter_context(writing(report, inputs=[path for path in sources if path.is_file()], overwrite=overwrite))
         progress = stack.enter_context(shown("calibrate", "frames"))
-        calibration = run(
-            sources, out, camera=settings.camera, settings=settings, overwrite=overwrite, progress=progress
-        )
+        calibration = run(sources, out, camera=settings.camera, settings=settings, overwrite=overwrite, progress=progress)
         if report is not None:
             write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile
+    if as_json:
+        print_json(json.loads(profile.to_json()))
+    else:
+        _print(profile, out)
+    if report is not None:
+        click.echo(f"{report}: the page", err=as_json)
+    for setting in profile.settings:
+        for caution in setting.cautions:
+            click.echo(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {caution}", err=True)
+    for caution in profile.cautions:
+        click.echo(f"noiseflow: {caution}", err=True)
+
+
+def _print(profile: "Profile", out: Path) -> None:
+    """Every number of a profile with its 95 % interval."""
+    from noiseflow.calibrate.profiles.facts import said
+
     click.echo(f"{out}: {profile.camera}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:
         click.echo(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
@@ -57,10 +77,3 @@ def calibrate(
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
             click.echo(f"  {name:29} {text} {unit}".rstrip())
-    if report is not None:
-        click.echo(f"{report}: the page")
-    for setting in profile.settings:
-        for caution in setting.cautions:
-            click.echo(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {caution}", err=True)
-    for caution in profile.cautions:
-        click.echo(f"noiseflow: {caution}", err=True)
