@@ -45,9 +45,13 @@ def calibrate(
     check_apart(out, report)
     with ExitStack() as stack:
         if report is not None:
-            stack.enter_context(writing(report, inputs=[path for path in sources if path.is_file()], overwrite=overwrite))
+            stack.enter_context(
+                writing(report, inputs=[path for path in sources if path.is_file()], overwrite=overwrite)
+            )
         progress = stack.enter_context(shown("calibrate", "frames"))
-        calibration = run(sources, out, camera=settings.camera, settings=settings, overwrite=overwrite, progress=progress)
+        calibration = run(
+            sources, out, camera=settings.camera, settings=settings, overwrite=overwrite, progress=progress
+        )
         if report is not None:
             write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile
