@@ -31,6 +31,8 @@ class IngestOptions:
         Likewise with pixels that are dead, hot or moving.
     seed : int
         Of the splits and the draw of patches.
+    skip_bad : bool
+        Leave out frames that cannot be read, and list them; every frame is read once more for it.
     settings : RawSettings or None
         What to take instead of what the raw files say.
 
@@ -49,6 +51,7 @@ class IngestOptions:
     max_masked: float = 0.0
     seed: int = 0
     settings: RawSettings | None = None
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

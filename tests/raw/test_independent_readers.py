@@ -1,4 +1,4 @@
-"""DNGs read by LibRaw, by Adobe's own SDK and by a third reader: all must agree with us; skipped where not installed."""
+"""DNGs read by Adobe's own SDK and by a third reader, which must agree with us; skipped where not installed."""
 
 from pathlib import Path
 

@@ -136,7 +136,7 @@ def test_the_other_byte_order_is_named() -> None:
 
 def test_codes_below_black() -> None:
     image = scene(white=4095, black=0, gain=1.0)
-    with pytest.raises(RawError, match="all codes .* lie below the black level"):
+    with pytest.raises(RawError, match=r"all codes .* lie below the black level"):
         inspected(changed(image, image.mosaic // 16, black=(512.0,) * 4))
     (words,) = inspected(changed(image, image.mosaic, black=(2048.0,) * 4)).cautions
     assert "half of the codes lie below the black level" in words

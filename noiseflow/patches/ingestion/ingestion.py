@@ -92,7 +92,10 @@ def ingest(
     may_write(out, overwrite=overwrite)
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
-    collections, folder = [collect(source, options.settings) for source in sources], partial_folder(out)
+    collections, folder = (
+        [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources],
+        partial_folder(out),
+    )
     with executor(jobs or _processes(collections), scheduler) as pool:
         plan = make_plan(sources, collections, options)
         if PAIRINGS[plan.pairing].stacking is not None:
