@@ -30,7 +30,6 @@ from noiseflow.patches.assembly.parts import (
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
 from noiseflow.patches.ingestion.believed import believed_of_ingest
-from noiseflow.patches.ingestion.cautions import gathered
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -39,6 +38,7 @@ from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.frames.packed_frames import same_exposure_twice
 from noiseflow.patches.schema import SPLITS, StoreHeader, partial_folder
 from noiseflow.patches.sources import Collection, Scene, collect
+from noiseflow.raw.cautions import gathered
 
 __all__ = ["ingest"]
 
@@ -101,7 +101,8 @@ def ingest(
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
     with writing(out, inputs=sources, overwrite=overwrite) as out:
-        collections, folder = [collect(source, options.settings) for source in sources], partial_folder(out)
+        collections = [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources]
+        folder = partial_folder(out)
         with executor(jobs or _processes(collections), scheduler) as pool:
             plan = make_plan(sources, collections, options)
             if PAIRINGS[plan.pairing].stacking is not None:
