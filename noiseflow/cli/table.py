@@ -12,7 +12,7 @@ __all__ = ["print_scores"]
 
 def print_scores(evaluation: Evaluation) -> None:
     """Print the table of results: a row a measure, a column a model."""
-    rows = [row for score in evaluation.scores.values() for row in score.table()]
+    rows = evaluation.table()
     names = list(dict.fromkeys(name for row in rows for name in row.cells))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("measure", *names):

@@ -107,6 +107,8 @@ class Survey:
         common to a scene.  With fewer than `FEWEST_SCENES` scenes, frame.
     group_is : str
         ``"scene"`` or ``"frame"``.
+    groups : int
+        Number of groups, G.
     frames : int
         Distinct frames.
     cell_of_group : ndarray of int, shape (G,)
@@ -137,6 +139,7 @@ class Survey:
     rows: NDArray[np.int64]
     group: NDArray[np.int64]
     group_is: str
+    groups: int
     frames: int
     cell_of_group: NDArray[np.int64]
     cells: tuple[Cell, ...]
@@ -151,11 +154,6 @@ class Survey:
     pairs: NDArray[np.int64]
     patch_shape: tuple[int, int, int]
     plane_names: tuple[str, ...]
-
-    @property
-    def groups(self) -> int:
-        """Number of groups."""
-        return len(self.cell_of_group)
 
     @property
     def smallest_sigma_dn(self) -> float:
@@ -281,6 +279,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
         rows=rows,
         group=group,
         group_is=group_is,
+        groups=len(keys),
         frames=frames,
         cell_of_group=cell_of_group,
         cells=cells,

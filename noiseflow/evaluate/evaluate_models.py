@@ -98,7 +98,7 @@ def evaluate(
         without = _without_density(models, camera_of, store, rows)
         densities = {name: kind_of(model) for name, model in models.items() if name not in without}
         codes = {name: codes_kind_of(models[name]) for name in densities}
-        setup = Setup(found, tuple(models), seed, densities, codes, without)
+        setup = Setup(found, tuple(models), (DATA, *models), seed, densities, codes, without)
         metrics = {name: metric(setup) for name, metric in (METRICS | (LEGACY if legacy_kl else {})).items()}
         for start in range(0, len(rows), size):
             read = store.read(rows[start : start + size])

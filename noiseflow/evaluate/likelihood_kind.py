@@ -17,11 +17,11 @@ from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.oracle.row_noise import LineOracle
 
-__all__ = ["KINDS", "CodesNll", "Kind", "codes_kind_of", "codes_nll", "kind_of", "log_density", "refusal"]
+__all__ = ["LIKELIHOOD_KINDS", "CodesNll", "Kind", "codes_kind_of", "codes_nll", "kind_of", "log_density", "refusal"]
 
 Kind = Literal["continuous", "codes", "exact", "bound"]
 
-KINDS: Mapping[Kind, str] = {
+LIKELIHOOD_KINDS: Mapping[Kind, str] = {
     "continuous": "a continuous density, the integers taken as points of it",
     "codes": "the exact probability of each code, spread over the code",
     "exact": "the exact probability of each code",

@@ -9,8 +9,9 @@ import pytest
 
 from noiseflow.core.errors import DataError
 from noiseflow.evaluate import Evaluation, evaluate, write_report
-from noiseflow.evaluate.examples import draw
+from noiseflow.evaluate.presentation.examples import draw_examples
 from noiseflow.evaluate.presentation.figures import pens_for
+from noiseflow.evaluate.presentation.registry import presenter_of
 from noiseflow.evaluate.report import report
 from noiseflow.evaluate.report.report import FILES
 
@@ -104,7 +105,10 @@ def test_page_says_the_verdict_and_every_figure_has_its_words(evaluation: Evalua
 
 def test_the_same_evaluation_gives_the_same_figures(evaluation: Evaluation, html: str) -> None:
     pens = pens_for("data", evaluation.models)
-    again = [*evaluation.scores["likelihood"].plates(pens), *draw(evaluation.examples[:1], evaluation.tested)]
+    again = [
+        *presenter_of("likelihood").plates(evaluation.scores["likelihood"], pens),
+        *draw_examples(evaluation.examples[:1], evaluation.tested),
+    ]
     assert len(again) == 4
     for plate in again:
         assert plate.image in html
@@ -164,5 +168,5 @@ def test_a_store_of_a_patch_or_three_makes_a_page(workshop: Any, patches: int) -
 
 def test_a_noisy_clean_signal_is_said(workshop: Any) -> None:
     store = workshop.store(patches=40, groups=2, clean_variance=1.0)
-    plates = draw(evaluate({"m": workshop.model()}, store).examples, "m")
+    plates = draw_examples(evaluate({"m": workshop.model()}, store).examples, "m")
     assert all("The clean signal is an estimate" in plate.caption for plate in plates)

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec
 from noiseflow.evaluate.presentation.formatting import number, plus_minus, significant
-from noiseflow.evaluate.statistics.intervals import Estimate
+from noiseflow.evaluate.statistics.intervals import Interval
 
 __all__ = ["COLUMNS", "cells_of", "markdown", "write_results"]
 
@@ -119,10 +119,10 @@ def _link(row: Row) -> str:
     return "" if "error" in row else quote(f"cells/{row['data']}/{row['model']}/report/index.html")
 
 
-def _estimate(value: Mapping[str, Any] | None) -> Estimate | None:
+def _estimate(value: Mapping[str, Any] | None) -> Interval | None:
     if value is None or value["value"] is None:
         return None
-    return Estimate(value["value"], value["standard_error"], value["low"], value["high"], value["groups"])
+    return Interval(value["value"], value["standard_error"], value["low"], value["high"], value["groups"])
 
 
 def _value(value: Mapping[str, Any] | None) -> float | None:

@@ -20,11 +20,11 @@ from noiseflow.evaluate.benchmark.cost import iso_cost, measured
 from noiseflow.evaluate.benchmark.page import write_results
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, ModelChoice, digest
 from noiseflow.evaluate.evaluate_models import evaluate
-from noiseflow.evaluate.metric import LIKELIHOODS, ORACLE, as_json
-from noiseflow.evaluate.metrics.code_likelihood import CodesLikelihood
-from noiseflow.evaluate.metrics.likelihood import Likelihood
+from noiseflow.evaluate.metric import ORACLE, as_json
+from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
 from noiseflow.evaluate.metrics.marginal import Marginal
 from noiseflow.evaluate.metrics.two_sample import TwoSample
+from noiseflow.evaluate.presentation.present import LIKELIHOODS
 from noiseflow.evaluate.report.evaluation_result import Evaluation
 from noiseflow.evaluate.report.report import write_report
 from noiseflow.fit.fit_model import FitSettings, fit, spec_for
@@ -34,7 +34,7 @@ from noiseflow.patches.ingestion.executors import Pool, executor, processors
 from noiseflow.patches.store.mixture import Patches
 from noiseflow.simulate import simulate
 
-__all__ = ["Cell", "benchmark", "prepare", "run_cell"]
+__all__ = ["BenchmarkCell", "benchmark", "prepare", "run_cell"]
 
 DATA_RECORD, CELL_RECORD = "data.json", "cell.json"
 
@@ -43,7 +43,7 @@ ROW = 2
 
 
 @dataclass(frozen=True)
-class Cell:
+class BenchmarkCell:
     """One model on one set of data: all that a process needs to know.
 
     Parameters
@@ -133,7 +133,7 @@ def benchmark(
         calls = [(data, base, out / "data" / data.name, spec.seed) for data in spec.data]
         prepared = dict(_as_they_come(pool, prepare, calls))
         cells = [
-            Cell(
+            BenchmarkCell(
                 folder=out / "cells" / data.name / model.name,
                 store=prepared[number][0],
                 fingerprint=prepared[number][1],
@@ -204,7 +204,7 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
     ingest(sources, path, options, jobs=1)
 
 
-def run_cell(cell: Cell) -> dict[str, Any]:
+def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
     """Fit and score one cell, if it is not finished; its row of the table."""
     record = cell.folder / CELL_RECORD
     held = _record(record)
@@ -225,7 +225,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     return row
 
 
-def _fit_and_score(cell: Cell) -> dict[str, Any]:
+def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
     began = time.monotonic()
     choice = cell.model
     with PatchStore(cell.store) as store:
@@ -255,17 +255,17 @@ def _fitted(store: Patches, choice: ModelChoice, out: Path, settings: FitSetting
     return fit(store, spec, out, settings).model
 
 
-def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
+def _row(evaluation: Evaluation, cell: BenchmarkCell) -> dict[str, Any]:
     tested = evaluation.tested
     likelihood, marginal = evaluation.scores["likelihood"], evaluation.scores["marginal"]
     two_sample = evaluation.scores["two_sample"]
-    assert isinstance(likelihood, Likelihood)
+    assert isinstance(likelihood, DensityLikelihood)
     assert isinstance(marginal, Marginal)
     assert isinstance(two_sample, TwoSample)
     whole, divergence = likelihood.cells[0], marginal.cells[0]
-    judged = [finding for finding in evaluation.findings if finding.measure not in LIKELIHOODS]
+    checks = [finding for finding in evaluation.findings if finding.measure not in LIKELIHOODS]
     codes = evaluation.scores["codes"]
-    assert isinstance(codes, CodesLikelihood)
+    assert isinstance(codes, CodeLikelihood)
     # Where codes are coarse a continuous density can seem better than the truth.
     gap = (codes.cells[0] if codes.coarse else whole).behind.get(ORACLE)
     return as_json(  # type: ignore[no-any-return]
@@ -281,8 +281,8 @@ def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
             "kl_floor": divergence.floor,
             "variance_ratio": divergence.variance_ratio[tested],
             "two_sample": two_sample.accuracy.get(tested),
-            "faults": [finding.measure for finding in judged if finding.level == "bad"],
-            "unsettled": [finding.measure for finding in judged if finding.level == "open"],
+            "faults": [finding.measure for finding in checks if finding.level == "bad"],
+            "unsettled": [finding.measure for finding in checks if finding.level == "open"],
             "headline": evaluation.headline,
             "patches": evaluation.data.patches,
             "groups": f"{evaluation.data.groups} {evaluation.data.group_is}s",
@@ -301,7 +301,7 @@ def _record(path: Path) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _place(cell: Cell) -> str:
+def _place(cell: BenchmarkCell) -> str:
     return str(cell.folder)
 
 

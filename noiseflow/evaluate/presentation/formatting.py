@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from noiseflow.evaluate.statistics.intervals import Estimate
+from noiseflow.evaluate.statistics.intervals import Interval
 
 __all__ = ["cell_labels", "cell_name", "count", "join", "number", "percent", "plus_minus", "significant", "times"]
 
@@ -22,12 +22,12 @@ def number(value: float | None, decimals: int) -> str:
     return text.replace("-", "−")
 
 
-def plus_minus(estimate: Estimate, decimals: int = 4) -> str:
+def plus_minus(estimate: Interval, decimals: int = 4) -> str:
     """Value ± half interval, to two digits of the latter; to `decimals` where there is none.
 
     An interval that excludes 0 where value ± half does not, or the other way, is written out.
 
-    >>> plus_minus(Estimate(0.41234, 0.01, 0.39234, 0.43234, 9))
+    >>> plus_minus(Interval(0.41234, 0.01, 0.39234, 0.43234, 9))
     '0.412 ± 0.020'
     """
     half = estimate.half_width

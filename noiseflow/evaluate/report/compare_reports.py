@@ -10,7 +10,7 @@ import numpy as np
 
 from noiseflow.core.errors import DataError
 from noiseflow.evaluate.presentation.formatting import count, percent, plus_minus
-from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, bootstrap_ratio
+from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, bootstrap_ratio
 
 __all__ = ["Change", "Comparison", "compare"]
 
@@ -32,7 +32,7 @@ class Comparison:
     ----------
     models : tuple of str
         Under test in the one and in the other.
-    gain : Estimate or None
+    gain : Interval or None
         NLL of the first minus that of the second, nats/dim: above 0 the second is better.
         Paired over scenes; None where the reports are not of the same patches.
     changes : tuple of Change
@@ -43,10 +43,10 @@ class Comparison:
     """
 
     models: tuple[str, str]
-    gain: Estimate | None
+    gain: Interval | None
     changes: tuple[Change, ...]
     notes: tuple[str, ...]
-    numbers: Mapping[str, tuple[Estimate | None, Estimate | None]]
+    numbers: Mapping[str, tuple[Interval | None, Interval | None]]
 
     def words(self) -> list[str]:
         """The comparison in sentences."""
@@ -137,7 +137,7 @@ def _verdict(finding: Mapping[str, Any] | None) -> tuple[str, str] | None:
     return None if finding is None else (finding["level"], finding["text"])
 
 
-def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Estimate | None:
+def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Interval | None:
     likelihoods = [report["scores"]["likelihood"] for report in reports]
     nats = [likelihood["group_nats"].get(model) for likelihood, model in zip(likelihoods, models, strict=True)]
     dims = [likelihood["group_dims"] for likelihood in likelihoods]
@@ -146,7 +146,7 @@ def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Estimate | 
     return bootstrap_ratio(numerator=np.array(nats[0]) - np.array(nats[1]), denominator=np.array(dims[0]), level=LEVEL)
 
 
-def _number(report: Mapping[str, Any], name: str) -> Estimate | None:
+def _number(report: Mapping[str, Any], name: str) -> Interval | None:
     scores, model = report["scores"], report["models"][0]
     holders = {
         "nats_per_dim": scores["likelihood"]["cells"][0]["nats_per_dim"],
@@ -160,4 +160,4 @@ def _number(report: Mapping[str, Any], name: str) -> Estimate | None:
     held = holders[name].get(model)
     if held is None or held["value"] is None:
         return None
-    return Estimate(held["value"], held["standard_error"], held["low"], held["high"], held["groups"])
+    return Interval(held["value"], held["standard_error"], held["low"], held["high"], held["groups"])

@@ -11,10 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.version import __version__
-from noiseflow.evaluate.examples import draw
-from noiseflow.evaluate.metric import DATA, LIKELIHOODS, Finding, Record, as_json
+from noiseflow.evaluate.metric import DATA, as_json
+from noiseflow.evaluate.presentation.examples import draw_examples
 from noiseflow.evaluate.presentation.figures import pens_for
 from noiseflow.evaluate.presentation.formatting import count, percent
+from noiseflow.evaluate.presentation.present import LIKELIHOODS, sections
+from noiseflow.evaluate.presentation.presenter import Finding, Record
 from noiseflow.evaluate.report.evaluation_result import Evaluation
 
 __all__ = ["FILES", "page", "write_report"]
@@ -83,10 +85,6 @@ def page(evaluation: Evaluation) -> str:
     """The report as one HTML page that needs nothing else."""
     pens = pens_for(DATA, evaluation.models)
     data = evaluation.data
-    sections = [
-        {"title": score.title, "method": score.method, "plates": score.plates(pens)}
-        for score in evaluation.scores.values()
-    ]
     environment = Environment(
         loader=PackageLoader("noiseflow.evaluate.report"),
         autoescape=True,
@@ -118,8 +116,8 @@ def page(evaluation: Evaluation) -> str:
         columns=(DATA, *evaluation.models),
         colours={name: pen.colour for name, pen in pens.items()},
         table=evaluation.table(),
-        examples=draw(evaluation.examples, evaluation.tested),
-        sections=sections,
+        examples=draw_examples(evaluation.examples, evaluation.tested),
+        sections=sections(evaluation.scores, pens),
     )
 
 
