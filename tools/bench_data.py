@@ -34,7 +34,7 @@ TIMES = 3
 REST_S = 20.0
 """Time in which a virtual machine gives free memory back to its host; what is written then asks for it anew."""
 
-DECODE = Path(__file__).with_name("decode_files.py")
+DECODE = Path(__file__).parent / "readers" / "decode_files.py"
 RUN = """
 import ctypes, os, resource, subprocess, sys, time
 if sys.platform == "linux":
@@ -63,7 +63,7 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 IMPORTS = """
 from noiseflow.patches.ingestion.executors import one_thread
 one_thread()
-import noiseflow.cli.data.ingest, noiseflow.patches.ingestion.ingestion, noiseflow.patches.assembly.hdf5_layout
+import noiseflow.cli.data.ingest, noiseflow.patches.ingestion.ingestion, noiseflow.patches.assembly.store_assembly
 """
 START = {"what decoding imports": "import numpy, rawpy", "what an ingest imports": IMPORTS}
 BURST = "sums and defects", "shifts", "drift and motion"
@@ -346,7 +346,7 @@ def main(
         made = {"camera file": copies(raw, folder / "copies", many), "24 MP DNG": large_frames(folder / "large", many)}
         few = {label: some(files, frames) for label, files in made.items()}
         for label, files in few.items():
-            figures[f"steps, {label}"] = json.loads(fresh("-m", "tools.ingest_steps", *files))
+            figures[f"steps, {label}"] = json.loads(fresh("-m", "tools.readers.ingest_steps", *files))
         figures |= measured(few, {"disk": folder, "memory": Path(quick)}, ("none", "burst"))
         for label, files in few.items():
             for pairing in ("none", "burst"):

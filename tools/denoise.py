@@ -83,7 +83,7 @@ class Cell:
 @click.option(
     "--spec",
     type=click.Path(path_type=Path, exists=True),
-    default=Path(__file__).with_name("denoise.toml"),
+    default=Path(__file__).parent / "denoising" / "denoise.toml",
     help="Cameras, noises, networks, steps.",
 )
 @click.option("--data", type=PATH, default=Path("../shared/data"), show_default=True, help="Folder of real data.")
@@ -110,7 +110,7 @@ def main(out: Path, spec: Path, data: Path, work: Path, jobs: int) -> None:
         with shown("denoisers", "trainings") as progress:
             each(pool, train_one, [(cell,) for cell in cells if cell.done() is None], progress)
     records = [record for cell in cells if (record := cell.done()) is not None]
-    command = f"python -m tools.denoise docs/{out.name} --spec tools/{spec.name} --jobs {jobs}"
+    command = f"python -m tools.denoise docs/{out.name} --spec tools/denoising/{spec.name} --jobs {jobs}"
     write_page(out, wanted, [place.open() for place in places], records, command)
     click.echo(out)
 

@@ -23,7 +23,7 @@ from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
 from noiseflow.patches import PatchStore
 from noiseflow.simulate import load_camera
-from tools.sampled import ROWS, moments, real_rows, simulated_rows
+from tools.studies.sampled import ROWS, moments, real_rows, simulated_rows
 
 PUBLISHED = "published/noise_flow_weights.npz"
 GOLDEN = "published/noise_flow_golden.npz"

@@ -9,6 +9,7 @@ from noiseflow.calibrate.measured import Calibration
 from noiseflow.calibrate.profiles.profile import write_profile
 from noiseflow.calibrate.sources import read_frames, read_tables
 from noiseflow.core.errors import DataError
+from noiseflow.core.output.checks import writing
 from noiseflow.core.progress import Progress, silent
 
 __all__ = ["calibrate"]
@@ -19,6 +20,7 @@ def calibrate(
     out: str | Path | None = None,
     *,
     camera: str | None = None,
+    overwrite: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
     """Calibrate a camera from what there is of it.
@@ -32,6 +34,8 @@ def calibrate(
         Where to write the profile (JSON).
     camera : str, optional
         Name; else what the files say.
+    overwrite : bool
+        Whether a profile in `out` may be replaced.
     progress : Progress
 
     Returns
@@ -52,13 +56,18 @@ def calibrate(
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
+    if out is None:
+        return _calibrate(paths, camera, progress)
+    with writing(out, inputs=paths, overwrite=overwrite) as out:
+        result = _calibrate(paths, camera, progress)
+        write_profile(result.profile, out, overwrite=overwrite)
+    return result
+
+
+def _calibrate(paths: Sequence[Path], camera: str | None, progress: Progress) -> Calibration:
     tables = [path for path in paths if path.suffix.lower() == ".csv"]
     if tables and len(tables) != len(paths):
         raise DataError(f"{tables[0]}: tables and frames cannot be calibrated together; give one or the other")
     if tables:
-        result = calibrate_tables(read_tables(tables), camera)
-    else:
-        result = calibrate_frames(read_frames(paths, progress), camera, [str(path) for path in paths])
-    if out is not None:
-        write_profile(result.profile, out)
-    return result
+        return calibrate_tables(read_tables(tables), camera)
+    return calibrate_frames(read_frames(paths, progress), camera, [str(path) for path in paths])

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import re
 from collections.abc import Sequence
 from html import escape
@@ -17,6 +16,9 @@ from noiseflow.calibrate.measured import Calibration, Evidence
 from noiseflow.calibrate.measurements.gain_law import law_of
 from noiseflow.calibrate.profiles.facts import said
 from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.marks import MARK
+from noiseflow.core.output.whole import write_text
 from noiseflow.raw import plane_names
 
 __all__ = ["write_page"]
@@ -30,10 +32,12 @@ img{width:100%;max-width:34rem}td:first-child{min-width:8rem}.caution{background
 @media(max-width:40rem){td,th{padding:.2rem .15rem;font-size:12px}td:first-child{min-width:5.5rem}
 th.n,td.n:nth-child(3){white-space:normal}}"""
 
+GENERATOR = f"<meta name='generator' content='{MARK}'>"
+
 MOST_TICKS = 8
 
 
-def write_page(calibration: Calibration, path: str | Path) -> None:
+def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = False) -> None:
     """Write the page of a calibration; the file takes its name when it is whole.
 
     Parameters
@@ -42,10 +46,12 @@ def write_page(calibration: Calibration, path: str | Path) -> None:
         With its evidence: what was not measured is not drawn.
     path : path
         The HTML file.
+    overwrite : bool
+        Whether a page of ours may be replaced.
     """
     profile = calibration.profile
     parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(profile.camera)}</title>",
+        f"<!doctype html><html lang='en'><meta charset='utf-8'>{GENERATOR}<title>{escape(profile.camera)}</title>",
         f"<style>{STYLE}</style><h1>{escape(profile.camera)}</h1>",
         f"<p>Layout {profile.layout}, white level {profile.white_dn:g} DN. "
         f"{escape(str(profile.provenance.get('method', '')))}; sources: "
@@ -61,10 +67,8 @@ def write_page(calibration: Calibration, path: str | Path) -> None:
         shown = calibration.evidence.get((setting.iso, setting.plane))
         if shown is not None:
             parts += _figures(setting, shown)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("\n".join(parts) + "</html>\n", encoding="utf-8")
-    os.replace(partial, path)
+    with writing(path, overwrite=overwrite) as path:
+        write_text(path, "\n".join(parts) + "</html>\n", replace=overwrite)
 
 
 def _tables(setting: Setting) -> list[str]:

@@ -1,4 +1,4 @@
-"""Batches of a store's patches by their place in a training."""
+"""Patches of a store that a fit reads: training and held-out rows, whole sensor rows, shuffled batches."""
 
 import math
 from typing import Any
@@ -7,32 +7,117 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.fit.training.objective import Place
+from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.schema import SPLITS
+from noiseflow.patches.store.patches import PatchBatch, Patches
 from noiseflow.patches.store.sampling_order import epoch_order
-from noiseflow.patches.store.store import PatchBatch
 
-__all__ = ["PatchBatches", "conditions_of"]
+__all__ = ["PatchBatches", "bands_of", "conditions_of", "train_and_held_out", "whole_bands"]
+
+HELD_OUT_PART = 0.1
+"""Part of the scenes that is held out of a store without a split ``val``."""
+
+BAND = ("scene", "source", "frame", "y")
+"""Columns of a store's table that patches of one band have in common."""
 
 
 def conditions_of(batch: PatchBatch, device: torch.device | str = "cpu") -> Conditions:
-    """The conditions of a batch whose camera indices are the model's."""
+    """Conditions of a batch of patches, whose camera indices must be the model's."""
     clean, iso, camera = (each.to(device, non_blocking=True) for each in (batch.clean, batch.iso, batch.camera))
     return Conditions(clean, iso, camera)
 
 
-class PatchBatches:
-    """Shuffled batches: which patches a step takes is a function of seed and place alone.
+def train_and_held_out(store: Patches, most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on and rows to validate on.
+
+    These are the splits ``train`` and ``val``.  Without a split ``val``, a tenth of the scenes of ``train``
+    is held out, or a tenth of the frames if there is only one scene.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
-    rows : ndarray of int
-        To draw from.
-    size : int
-        Patches of all ranks together; the last batch of a pass over the data may be smaller.
+        Patches with the split ``train``.
+    most : int
+        Most patches to hold out, drawn at random.
     seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    train, held_out : ndarray of int
+        Row numbers in rising order.
+
+    Raises
+    ------
+    StoreError
+        There is no patch to train on, or none to hold out.
+    """
+    train = store.indices("train")
+    if (store.table["split"] == SPLITS.index("val")).any():
+        held_out = store.indices("val")
+    else:
+        table = store.table[train]
+        groups = table["scene" if len(np.unique(table["scene"])) > 1 else "frame"]
+        names = np.unique(groups)
+        if len(names) < 2:
+            store.indices("val")
+        count = max(1, round(HELD_OUT_PART * len(names)))
+        out = np.isin(groups, np.random.default_rng(seed).choice(names, count, replace=False))
+        train, held_out = train[~out], train[out]
+    if len(held_out) > most:
+        held_out = np.sort(np.random.default_rng(seed).choice(held_out, most, replace=False))
+    return train, held_out
+
+
+def bands_of(store: Patches, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Band number of each patch: patches on the same sensor rows of one frame, which share row noise, form a band."""
+    columns = np.stack([store.table[name][rows].astype(np.int64) for name in BAND])
+    return np.asarray(np.unique(columns, axis=1, return_inverse=True)[1], np.int64).ravel()
+
+
+def whole_bands(store: Patches, rows: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Draw about `most` patches in whole bands.
+
+    Parameters
+    ----------
+    store : PatchStore or StoreMix
+        Patches to draw from.
+    rows : ndarray of int
+        Row numbers to draw from.
+    most : int
+        Number of patches at which no further band is drawn.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    ndarray of int
+        Row numbers, band after band.
+    """
+    bands = bands_of(store, rows)
+    drawn = np.random.default_rng(seed).permutation(bands.max() + 1)
+    counts = np.bincount(bands)[drawn]
+    chosen = drawn[: int(np.searchsorted(counts.cumsum(), most)) + 1]
+    rank = np.full(len(drawn), -1)
+    rank[chosen] = np.arange(len(chosen))
+    order = np.argsort(rank[bands], kind="stable")
+    return np.asarray(rows[order[np.count_nonzero(rank[bands] < 0) :]], np.int64)
+
+
+class PatchBatches:
+    """Shuffled batches, a function of the seed and the position in the training.
+
+    Parameters
+    ----------
+    store : PatchStore or StoreMix
+        Patches to read.
+    rows : ndarray of int
+        Row numbers to draw from.
+    size : int
+        Patches per batch, over all ranks; the last batch of a pass over the data may be smaller.
+    seed : int
+        Seed of the order.
     """
 
     def __init__(self, store: Patches, rows: NDArray[np.int64], size: int, seed: int) -> None:
@@ -45,21 +130,21 @@ class PatchBatches:
         """Steps of a pass over the data."""
         return math.ceil(len(self.rows) / self.size)
 
-    def chosen(self, place: Place) -> NDArray[np.int64]:
-        """Row numbers of a step's batch; with several ranks this one's share."""
-        batch = self._batch(place)
-        return np.asarray(batch[place.share(len(batch))], np.int64)
+    def chosen(self, position: StepPosition) -> NDArray[np.int64]:
+        """Row numbers of this rank's share of a batch."""
+        batch = self._batch(position)
+        return np.asarray(batch[position.share(len(batch))], np.int64)
 
-    def count(self, place: Place) -> int:
-        """Patches of a step, those of all ranks together."""
-        return len(self._batch(place))
+    def count(self, position: StepPosition) -> int:
+        """Patches of a batch, over all ranks."""
+        return len(self._batch(position))
 
-    def _batch(self, place: Place) -> NDArray[Any]:
+    def read(self, position: StepPosition, dtype: torch.dtype = torch.float32) -> PatchBatch:
+        """Read this rank's share of a batch."""
+        return self.store.read(self.chosen(position), dtype)
+
+    def _batch(self, position: StepPosition) -> NDArray[Any]:
         order = self._order
-        if order is None or order[0] != place.epoch:
-            order = self._order = place.epoch, epoch_order(self.rows, self.seed, place.epoch, self._weights)
-        return order[1][place.index * self.size : (place.index + 1) * self.size]
-
-    def read(self, place: Place, dtype: torch.dtype = torch.float32) -> PatchBatch:
-        """The patches of a step."""
-        return self.store.read(self.chosen(place), dtype)
+        if order is None or order[0] != position.epoch:
+            order = self._order = position.epoch, epoch_order(self.rows, self.seed, position.epoch, self._weights)
+        return order[1][position.index * self.size : (position.index + 1) * self.size]

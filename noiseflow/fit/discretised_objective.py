@@ -1,4 +1,4 @@
-"""Fitting by the likelihood of the integers: exact where a model has it, a dequantisation bound elsewhere."""
+"""Objective of a fit to the integers: their exact likelihood, or a dequantisation bound."""
 
 import math
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from noiseflow.fit.batches import conditions_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
-from noiseflow.fit.training.objective import Place
+from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store.store import PatchBatch
+from noiseflow.patches.store.patches import PatchBatch
 
 __all__ = ["DiscretisedObjective", "codes_of"]
 
 
 def codes_of(batch: PatchBatch, device: torch.device | str = "cpu") -> tuple[Tensor, Conditions, Levels]:
-    """The integers of a batch, DN, with their conditions and levels."""
+    """Integer codes of a batch in DN, with their conditions and levels."""
     levels = Levels.of(batch.table)
     codes = levels.codes(batch.noise, batch.clean)
     return codes.to(device), conditions_of(batch, device), levels.to(torch.device(device))
@@ -29,22 +29,22 @@ def codes_of(batch: PatchBatch, device: torch.device | str = "cpu") -> tuple[Ten
 
 @dataclass
 class DiscretisedObjective(LikelihoodObjective):
-    """The NLL of the integers, spread over each code so that it is in nats/dim like the continuous one.
+    """NLL of the integers as a density that is flat over each code, so that it compares with the continuous NLL.
 
-    −log P(codes) − Σ log(white − black): minus the ELBO with one draw a step where the model has no
-    distribution function.  Clipped codes count as the tails that they are.
+    −log P(codes) − Σ log(white − black).  Without exact code probabilities log P is the ELBO with one draw per
+    step.  Clipped codes contribute their whole tail.
 
     Parameters
     ----------
     proposal : NoiseModel, optional
-        Whose σ the draws within each code are made by, on `device`; the model's own without it.
+        Model on `device` whose σ shapes the draws within each code; the fitted model itself if None.
     """
 
     proposal: NoiseModel | None = None
 
-    def batch(self, place: Place) -> Any:
+    def batch(self, position: StepPosition) -> Any:
         """Codes, conditions and levels of a step."""
-        return codes_of(self.batches.read(place), self.device)
+        return codes_of(self.batches.read(position), self.device)
 
     def loss(self, model: nn.Module, batch: Any, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean NLL of the batch."""
@@ -53,7 +53,7 @@ class DiscretisedObjective(LikelihoodObjective):
 
     @torch.no_grad()
     def held_out(self, model: nn.Module) -> float:
-        """Mean NLL of the held-out patches, by the same draws at every look."""
+        """Mean NLL of the held-out patches, with the same draws at every validation."""
         store, rows, size = self.batches.store, self.held_out_rows, 256
         generator = torch.Generator(self.device).manual_seed(0)
         total = 0.0

@@ -1,4 +1,4 @@
-"""Distil a slow sampler into one that samples in one pass (probability density distillation)."""
+"""Distil a slow sampler into one that samples in a single pass (probability density distillation)."""
 
 import json
 import math
@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,38 +14,38 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.core.version import __version__
 from noiseflow.fit.clean_sources import CleanSource
-from noiseflow.fit.training.objective import Length, Place
-from noiseflow.fit.training.session import Sitting, begun
+from noiseflow.fit.training.engine import train as train_model
+from noiseflow.fit.training.objective import StepPosition, TrainingLength
+from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.flow.residual_flow import ResidualFlow
-from noiseflow.models.io.run_folder import save, write_text
+from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["DistillResult", "DistillSettings", "distill", "divergence", "sampling_seconds"]
 
-
-LOOKS = 20
-"""At the KL that is left, in the course of a distillation."""
+VALIDATIONS = 20
+"""Validations of the remaining KL in a distillation."""
 
 
 @dataclass(frozen=True)
 class DistillSettings(TrainSettings):
-    """How a student is distilled.
+    """Settings of a distillation.
 
     Parameters
     ----------
     steps : int
+        Total number of steps.
     batch : int
-        Clean patches a step.
+        Clean patches per step.
     blocks, width, above, beside : int
-        Of the student, an ``iaf``.  The width must be a multiple of the planes.
+        Options of the student, an ``iaf``.  The width must be a multiple of the planes.
     held_out : int
-        Held-out patches on which the KL that is left is estimated.
+        Held-out patches on which the remaining KL is estimated.
     """
 
     learning_rate: float = 4e-3
@@ -66,26 +67,27 @@ class DistillSettings(TrainSettings):
             if getattr(self, name) < 1:
                 raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")
         if self.held_out < 2:
-            raise DataError("held_out: expected 2 or more, or there is no standard error; got 1")
+            raise DataError("held_out: expected 2 or more, since a standard error needs two values; got 1")
 
 
 @dataclass(frozen=True)
 class DistillResult:
-    """What a distillation came to.
+    """Result of a distillation.
 
     Parameters
     ----------
     folder : Path
+        Run folder of the student.
     model : NoiseModel
         The student.
     kl, kl_error : float
         KL(student‖teacher) on held-out patches and its standard error, nats/dim.
     start_kl : float
-        That of the student as it started, nats/dim.
+        KL(student‖teacher) at the start, nats/dim.
     teacher_seconds, student_seconds : float
-        To sample one patch of 128×128 pixels of each plane, on this machine.
+        Seconds to sample one patch of 128×128 pixels of each plane on this machine.
     seconds : float
-        Of the distillation.
+        Duration of the distillation.
     """
 
     folder: Path
@@ -99,7 +101,7 @@ class DistillResult:
 
     @property
     def speed_up(self) -> float:
-        """Time of the teacher over time of the student."""
+        """Sampling time of the teacher over that of the student."""
         return self.teacher_seconds / self.student_seconds
 
 
@@ -114,34 +116,35 @@ def distill(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> DistillResult:
-    """Train a one-pass sampler on a model's density alone and write its run folder.
+    """Train a one-pass sampler on a model's density and write its run folder.
 
-    Minimises KL(student‖teacher) = E[log q(x) − log p(x)] over clean signals and random z, with
-    x and log q(x) from one sampling pass of the student, an ``iaf``, and p the teacher.  No noise
+    Minimises KL(student‖teacher) = E[log q(x) − log p(x)] over clean signals and random z, where x and
+    log q(x) come from one sampling pass of the student, an ``iaf``, and p is the teacher's density.  No noise
     data is needed.  The student starts with the teacher's shot-and-read head.
 
     Parameters
     ----------
     teacher : NoiseModel
-        With a density in one pass and a shot-and-read head: ``maf``, or another flow behind one.
+        Model with a one-pass density and a shot-and-read head, such as ``maf``.
     train : CleanSource
-        Clean signals, ISOs and cameras: see `noiseflow.fit.clean_sources`.
+        Clean signals, ISOs and cameras to train on: see `noiseflow.fit.clean_sources`.
     out : path
-        Run folder, which `noiseflow.load` takes.
+        Run folder to write, for `noiseflow.load`.
     settings : DistillSettings, optional
+        Settings of the training; the defaults of `DistillSettings` if None.
     held_out : CleanSource, optional
-        Clean signals for the KL that is left; other draws of `train` without it.
+        Clean signals to estimate the remaining KL on; other draws of `train` if None.
     resume : bool
-        Go on with the distillation that `out` holds, of the same teacher and signals.
+        Resume the distillation in `out`, with the same teacher and signals.
     overwrite : bool
         Whether a run in `out` may be replaced.
     progress : Progress
-        Told of steps done.
+        Called after each step.
 
     Raises
     ------
     ModelError
-        `out` holds a run already, or none to go on with, or the teacher has no shot-and-read head.
+        `out` already holds a run, or none to resume, or the teacher has no shot-and-read head.
     DataError
         The KL was not finite in several steps.
 
@@ -151,8 +154,8 @@ def distill(
     """
     settings = settings or DistillSettings()
     head = _head_of(teacher)
-    with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
-        return _distill(teacher, head, train, held_out or train, settings, sitting)
+    with open_session(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as session:
+        return _distill(teacher, head, train, held_out or train, settings, session)
 
 
 def _distill(
@@ -161,31 +164,31 @@ def _distill(
     train: CleanSource,
     held_out: CleanSource,
     settings: DistillSettings,
-    sitting: Sitting,
+    session: TrainingSession,
 ) -> DistillResult:
-    device = sitting.device
+    device = session.device
     student = _student_of(teacher, head, settings).to(device)
     teacher = teacher.eval().to(device)
     kept = [parameter.requires_grad for parameter in teacher.parameters()]
     teacher.requires_grad_(False)
     objective = DistillObjective(teacher, train, held_out, settings, device)
     try:
-        length = Length(settings.steps, math.ceil(settings.steps / LOOKS), settings.batch)
+        length = TrainingLength(settings.steps, math.ceil(settings.steps / VALIDATIONS), settings.batch)
         arguments = {"teacher": json.loads(teacher.spec.to_json()), **settings.binding()}
-        state = sitting.train(student, objective, settings, length, arguments)
+        state = train_model(student, objective, settings, length, session, arguments)
         start_kl = state.history[0]["held_out_kl"]
-        # The first process alone: several that sample at once would take each other's time.
-        judged = sitting.ranks.first(lambda: _judged(student, teacher, held_out, settings))
+        # On the first rank only: processes that sample at the same time would slow each other down.
+        scores = session.ranks.first(lambda: _scores(student, teacher, held_out, settings))
     finally:
         for parameter, needed in zip(teacher.parameters(), kept, strict=True):
             parameter.requires_grad_(needed)
-    result = DistillResult(folder=sitting.out, model=student, start_kl=start_kl, seconds=sitting.seconds, **judged)
+    result = DistillResult(folder=session.out, model=student, start_kl=start_kl, seconds=session.seconds, **scores)
 
     def write() -> None:
-        save(student, sitting.out)
-        _write_record(sitting.out, teacher.spec, settings, result)
+        save(student, session.out)
+        session.write_record(_record(teacher.spec, settings, result))
 
-    sitting.ranks.first(write)
+    session.ranks.first(write)
     return result
 
 
@@ -204,7 +207,7 @@ def divergence(
 
 @torch.no_grad()
 def sampling_seconds(model: NoiseModel, height: int = 128, width: int = 128, repeats: int = 5) -> float:
-    """Least time in seconds to sample one patch of height×width pixels of each plane."""
+    """Seconds to sample one patch of height×width pixels of each plane, the fastest of several repeats."""
     clean = torch.full((1, model.planes, height, width), 0.1, device=next(model.parameters()).device)
     cond = Conditions(clean, model.spec.isos[0], 0)
     model.sample(cond)
@@ -217,7 +220,7 @@ def sampling_seconds(model: NoiseModel, height: int = 128, width: int = 128, rep
 
 
 def _log_ratio(student: ResidualFlow, teacher: NoiseModel, cond: Conditions, generator: torch.Generator) -> Tensor:
-    """Log q(x) − log p(x) in nats/dim for a sample x of the student, shape (B,)."""
+    """Return log q(x) − log p(x) in nats/dim for a sample x of the student, shape (B,)."""
     cond = student.checked(cond)
     z = student.flow.base.sample(cond.clean, generator)
     x, log_det = student.flow.inverse_and_log_det(z, cond)
@@ -228,8 +231,8 @@ def _head_of(teacher: NoiseModel) -> ShotReadScale:
     head = getattr(teacher, "shot_read", None)
     if not isinstance(head, ShotReadScale):
         raise ModelError(
-            f"{teacher.spec.model}: has no shot-and-read head for a student to start with, and samples in one pass "
-            "already; distil a maf"
+            f"{teacher.spec.model}: has no shot-and-read head for a student to start from, and already samples in one "
+            "pass; distil a maf"
         )
     return head
 
@@ -245,26 +248,26 @@ def _student_of(teacher: NoiseModel, head: ShotReadScale, settings: DistillSetti
 
 @dataclass
 class DistillObjective:
-    """KL(student‖teacher) by samples of the student, nats/dim."""
+    """KL(student‖teacher), nats/dim, estimated on samples of the student."""
 
     teacher: NoiseModel
     train: CleanSource
-    judged_on: CleanSource
+    validated_on: CleanSource
     settings: DistillSettings
     device: torch.device
     name: str = "kl"
     unit: str = "nats/dim"
     references: Mapping[str, float] = field(default_factory=dict)
 
-    def batch(self, place: Place) -> Conditions:
+    def batch(self, position: StepPosition) -> Conditions:
         """Clean signals, ISOs and cameras of a step."""
-        rng = np.random.default_rng((self.settings.seed, place.step, 0))
+        rng = np.random.default_rng((self.settings.seed, position.step, 0))
         cond = self.train(rng, self.settings.batch).resolve(self.teacher.cameras)
-        own = place.share(self.settings.batch)
+        own = position.share(self.settings.batch)
         clean, iso, camera = (each[own].to(self.device) for each in (cond.clean, cond.isos, cond.camera_indices))
         return Conditions(clean, iso, camera)
 
-    def count(self, place: Place) -> int:
+    def count(self, position: StepPosition) -> int:
         """Clean patches of a step."""
         return self.settings.batch
 
@@ -276,24 +279,24 @@ class DistillObjective:
         return _log_ratio(model, self.teacher, batch, generator).mean(), {}
 
     def held_out(self, model: nn.Module) -> float:
-        """The KL that is left on the signals to judge by."""
+        """Remaining KL on the held-out signals."""
         assert isinstance(model, ResidualFlow)
-        return divergence(model, self.teacher, self.judged_on, self.settings.held_out, self.settings.seed)[0]
+        return divergence(model, self.teacher, self.validated_on, self.settings.held_out, self.settings.seed)[0]
 
-    def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
-        """A step's conditions."""
-        cond = self.batch(place)
+    def record(self, position: StepPosition) -> tuple[str, dict[str, Tensor]]:
+        """Conditions of a step."""
+        cond = self.batch(position)
         return "clean signals", {"clean": cond.clean, "iso": cond.isos, "camera": cond.camera_indices}
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """None: samples of the student look like those of the teacher early on."""
+        """No pictures: samples of the student soon look like those of the teacher."""
         return {}
 
 
-def _judged(
+def _scores(
     student: ResidualFlow, teacher: NoiseModel, held_out: CleanSource, settings: DistillSettings
 ) -> dict[str, float]:
-    # A seed of its own: the KL that is reported is not one that the history was looked at with.
+    # Another seed than in the history, whose lowest KL chose the weights.
     kl, error = divergence(student, teacher, held_out, settings.held_out, settings.seed + 1)
     return {
         "kl": kl,
@@ -303,10 +306,8 @@ def _judged(
     }
 
 
-def _write_record(out: Path, teacher: ModelSpec, settings: DistillSettings, result: DistillResult) -> None:
-    record = {
-        "tool": f"noiseflow {__version__}",
-        "torch": torch.__version__,
+def _record(teacher: ModelSpec, settings: DistillSettings, result: DistillResult) -> dict[str, Any]:
+    return {
         "distilled_from": json.loads(teacher.to_json()),
         "settings": asdict(settings),
         "kl_student_teacher_nats_per_dim": result.kl,
@@ -317,4 +318,3 @@ def _write_record(out: Path, teacher: ModelSpec, settings: DistillSettings, resu
         "speed_up": result.speed_up,
         "seconds": round(result.seconds, 1),
     }
-    write_text(out / "fit.json", json.dumps(record, indent=2) + "\n")

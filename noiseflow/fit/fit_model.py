@@ -2,7 +2,6 @@
 
 import json
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,39 +12,36 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.progress import Progress, silent
-from noiseflow.core.version import __version__
-from noiseflow.fit.batches import PatchBatches, conditions_of
+from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, train_and_held_out, whole_bands
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.gather_statistics import gather
-from noiseflow.fit.held_out import train_and_held_out
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
-from noiseflow.fit.row_bands import bands_of, whole_bands
-from noiseflow.fit.training.history import write_history
-from noiseflow.fit.training.objective import Length
-from noiseflow.fit.training.session import Sitting, begun
+from noiseflow.fit.training.engine import train
+from noiseflow.fit.training.objective import TrainingLength
+from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
-from noiseflow.models.io.run_folder import save, write_text
+from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
 
 BASELINES = ("gaussian", "nlf")
-"""Models in closed form, told beside the held-out NLL of every fit."""
+"""Closed-form models whose held-out NLL is reported beside that of every fit."""
 
 START_PATCHES = 8192
-"""Patches that refine a model's start, in whole bands of the sensor: see `whole_bands`."""
+"""Patches that refine a model's start, in whole sensor rows: see `whole_bands`."""
 
 START_CODES = 2**20
-"""Values that a fit by the likelihood of the integers rests on where it needs no steps: σ is known to 0.1 %."""
+"""Values for the closed-form fit to the integers: they determine σ to 0.1 %."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit came to: NLL in nats/dim on held-out patches, at the start and at the best."""
+    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch."""
 
     folder: Path
     model: NoiseModel
@@ -57,16 +53,17 @@ class FitResult:
 
 
 def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
-    """The spec of a model for the planes, cameras and ISOs of a store.
+    """Spec of a model for the planes, cameras and ISOs of a store.
 
     Parameters
     ----------
-    store : PatchStore
+    store : PatchStore or StoreMix
+        Patches that the model will be fitted to.
     model : str
         Name in the registry, or the published architecture string of a Noise Flow, such as
         ``"sdn5|unc|unc|gain4|unc|unc"``.
     options : dict, optional
-        Of the model.
+        Options of the model.
     """
     options = dict(options or {})
     if "|" in model:
@@ -86,49 +83,53 @@ def fit(
 ) -> FitResult:
     """Fit a model by maximum likelihood and write its run folder.
 
-    The model starts from the training data's statistics (`NoiseModel.start_from`); one that
-    has its maximum in closed form is done then.  Others go on by the engine (`noiseflow.fit.training.engine`) on the
-    NLL of shuffled patches; the weights with the lowest held-out NLL are kept, the start's too.
+    The model starts from the training data's statistics, which already is the fit of a closed-form model.
+    Others are trained on the NLL of shuffled patches (`noiseflow.fit.training.engine`); the weights with the
+    lowest held-out NLL are kept, those of the start included.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
-        With the split ``train``; see `train_and_held_out` for what is held out.
+        Patches with the split ``train``; see `train_and_held_out` for what is held out.
     spec : ModelSpec
-        Its cameras and ISOs are the store's: see `spec_for`.
+        Model to fit, with the store's cameras and ISOs: see `spec_for`.
     out : path
-        Run folder.
+        Run folder to write.
     settings : FitSettings, optional
+        Settings of the training; the defaults of `FitSettings` if None.
     resume : bool
-        Go on with the fit that `out` holds: the result is the one of a fit never stopped.
+        Resume the fit in `out`; the result equals that of an uninterrupted fit.
     overwrite : bool
         Whether a run in `out` may be replaced.
     progress : Progress
-        Told of steps done.
+        Called after each step.
 
     Raises
     ------
     ModelError
-        `out` holds a run already, or none to go on with, or one of other data or settings.
+        `out` already holds a run, none to resume, or one of other data or settings.
     DataError
         The data holds NaN, or the likelihood was not finite in several steps.
     """
     settings = settings or FitSettings()
-    # What no model can be built from leaves the run alone that `out` may hold.
+    # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
     build(spec)
-    with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
-        return _fit(store, spec, settings, sitting)
+    inputs = [store.path]
+    with open_session(
+        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
+    ) as session:
+        return _fit(store, spec, settings, session)
 
 
-def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, sitting: Sitting) -> FitResult:
-    device = sitting.device
+def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: TrainingSession) -> FitResult:
+    device = session.device
     if settings.objective == "discretised":
         spec = replace(spec, options={**spec.options, "before_rounding": True})
     model = build(spec)
-    # A store without a clean signal is told as such, rather than by what its splits lack.
+    # Read first: a store without a clean signal should be reported as such, not by what its splits lack.
     store.read(store.indices("train")[:1])
     train_rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
-    statistics = gather(store, train_rows, sitting.progress)
+    statistics = gather(store, train_rows, session.progress)
     _start(model, statistics, store, train_rows, settings)
     baselines = {name: build(ModelSpec(name, spec.layout, spec.cameras, spec.isos)) for name in BASELINES}
     for each in baselines.values():
@@ -143,8 +144,8 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, sitting: Sittin
             return DiscretisedObjective(batches, held_out, device, proposal=proposal)
         return LikelihoodObjective(batches, held_out, device)
 
-    said = len(train_rows) if model.closed_form else settings.batch
-    batch = sitting.batch(said, model, objective_of, len(train_rows))
+    chosen = len(train_rows) if model.closed_form else settings.batch
+    batch = session.batch_size(chosen, model, objective_of, len(train_rows))
     objective = objective_of(batch)
     references = {name: objective.held_out(each) for name, each in baselines.items()}
     objective.references = references
@@ -153,26 +154,26 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, sitting: Sittin
         state = TrainState(best=nll, history=[{"step": 0, "train_nll": math.nan, "held_out_nll": nll, "epoch": 0}])
     else:
         settings = replace(settings, batch=batch)
-        look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
-        length = Length(settings.epochs * look, look, batch)
-        state = sitting.train(model, objective, settings, length, _must_match(store, model.spec, settings))
+        length = TrainingLength.of_epochs(settings.epochs, objective.batches.steps, settings.steps_per_epoch, batch)
+        fixed = {"data": store.fingerprint, "spec": json.loads(model.spec.to_json()), **settings.binding()}
+        state = train(model, objective, settings, length, session, fixed)
     model.cpu()
     start = state.history[0]["held_out_nll"]
-    result = FitResult(sitting.out, model, start, state.best, state.best_epoch, state.epoch, sitting.seconds)
+    result = FitResult(session.out, model, start, state.best, state.best_epoch, state.epoch, session.seconds)
 
     def write() -> None:
-        save(model, sitting.out)
-        write_history(sitting.out, state.history)
-        _write_record(result, store, settings, references)
+        save(model, session.out)
+        session.write_history(state.history)
+        session.write_record(_record(result, store, settings, references))
 
-    sitting.ranks.first(write)
+    session.ranks.first(write)
     return result
 
 
 def _start(
     model: NoiseModel, statistics: NoiseStatistics, store: Patches, rows: NDArray[np.int64], settings: FitSettings
 ) -> None:
-    """Bring a model to its maximum likelihood or its start, by statistics and some of the rows."""
+    """Set a model's parameters from statistics and some patches: its fit in closed form, or its starting point."""
     model.start_from(statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)
@@ -183,15 +184,10 @@ def _start(
         model.start_from_codes(*codes_of(store.read(some)))
 
 
-def _must_match(store: Patches, spec: ModelSpec, settings: FitSettings) -> dict[str, Any]:
-    return {"data": store.fingerprint, "spec": json.loads(spec.to_json()), **settings.binding()}
-
-
-def _write_record(result: FitResult, store: Patches, settings: FitSettings, references: Mapping[str, float]) -> None:
-    record = {
-        "tool": f"noiseflow {__version__}",
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+def _record(
+    result: FitResult, store: Patches, settings: FitSettings, references: Mapping[str, float]
+) -> dict[str, Any]:
+    return {
         "store": str(store.path),
         "data": store.fingerprint,
         "settings": asdict(settings),
@@ -203,4 +199,3 @@ def _write_record(result: FitResult, store: Patches, settings: FitSettings, refe
         "epochs": result.epochs,
         "seconds": round(result.seconds, 1),
     }
-    write_text(result.folder / "fit.json", json.dumps(record, indent=2) + "\n")

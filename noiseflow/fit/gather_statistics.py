@@ -1,4 +1,4 @@
-"""Gather a store's sufficient statistics in one pass."""
+"""Sufficient statistics of a store, in one pass."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.models.noise_statistics import NoiseStatistics, signal_bins
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["BINS", "Values", "gather", "summed"]
 
 BATCH = 256
 BINS = 512
-"""Signal cells per camera and ISO, even in the root of the signal: with white at 16383 DN
-above black the first above black ends at 0.06 DN."""
+"""Signal bins per camera and ISO, evenly spaced in the square root of the signal: with white 16383 DN above
+black, the first bin above black ends at 0.06 DN."""
 
 
 def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress = silent) -> NoiseStatistics:
@@ -25,10 +25,11 @@ def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress 
     Parameters
     ----------
     store : PatchStore or StoreMix
+        Patches to read.
     rows : ndarray of int, optional
-        Which patches; those of the split ``train`` if None.
+        Row numbers of the patches; the split ``train`` if None.
     progress : Progress
-        Told of patches done.
+        Called after each batch, with patches done.
 
     Returns
     -------
@@ -46,9 +47,9 @@ def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress 
 
 
 class Values(NamedTuple):
-    """Values of a batch of patches: camera and ISO (B,), the others (B, C, h, w), float64.
+    """Values of a batch of patches, float64: camera and ISO (B,), the others (B, C, h, w).
 
-    `by` is the signal that a value's cell goes by; it is `clean` itself where that is known.
+    `by` is the signal that decides the bin of a value; `clean` itself if that is known.
     """
 
     camera: Tensor
@@ -59,7 +60,7 @@ class Values(NamedTuple):
 
 
 def summed(store: Patches, batches: Iterable[Values], total: int, progress: Progress = silent) -> NoiseStatistics:
-    """Sum batches into cells of camera, ISO and signal; `total` is the number of patches."""
+    """Sum batches into cells of camera, ISO and signal bin; `total` is the number of patches, for `progress`."""
     isos = torch.tensor(store.isos, dtype=torch.float64)
     cells = len(store.cameras) * len(isos) * BINS
     sums = torch.zeros(4, cells, dtype=torch.float64)
@@ -68,7 +69,8 @@ def summed(store: Patches, batches: Iterable[Values], total: int, progress: Prog
         iso_index = torch.searchsorted(isos, batch.iso)
         group = (batch.camera * len(isos) + iso_index)[:, None, None, None]
         cell = (group * BINS + signal_bins(batch.by, BINS)).flatten()
-        for row, values in zip(sums, _moments(batch.noise.flatten(), batch.clean.flatten()), strict=True):
+        noise, clean = batch.noise.flatten(), batch.clean.flatten()
+        for row, values in zip(sums, (torch.ones_like(noise), clean, noise, noise.square()), strict=True):
             row.index_add_(0, cell, values)
         done += len(batch.camera)
         progress(done, total, "statistics")
@@ -77,7 +79,3 @@ def summed(store: Patches, batches: Iterable[Values], total: int, progress: Prog
     camera, rest = index // (len(isos) * BINS), index % (len(isos) * BINS)
     clean, mean, square = (row[index] / count for row in sums[1:])
     return NoiseStatistics(camera, rest // BINS, count, clean, mean, square, store.cameras, store.isos)
-
-
-def _moments(noise: Tensor, clean: Tensor) -> tuple[Tensor, ...]:
-    return torch.ones_like(noise), clean, noise, noise.square()

@@ -1,4 +1,4 @@
-"""What models are fitted to patches by."""
+"""Objective of a fit to patches: the negative log-likelihood."""
 
 import math
 from collections.abc import Mapping
@@ -10,28 +10,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noiseflow.fit.batches import PatchBatches, conditions_of
-from noiseflow.fit.training.objective import Place
+from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
-__all__ = ["LikelihoodObjective", "mean_nll"]
+__all__ = ["LikelihoodObjective", "mean_nll", "record_of"]
 
 SHOWN = 4
-"""Held-out patches in a picture."""
+"""Held-out patches shown in a picture."""
 
 
 @dataclass
 class LikelihoodObjective:
-    """The NLL of the continuous density, nats/dim.
+    """NLL of the continuous density, nats/dim.
 
     Parameters
     ----------
     batches : PatchBatches
-        To train on.
+        Batches of training rows.
     held_out_rows : ndarray of int
-        To judge by.
+        Rows to validate on.
     device : torch.device
+        Device to train on.
     references : mapping
         Held-out NLL of the baselines, by name.
     """
@@ -43,14 +44,14 @@ class LikelihoodObjective:
     name: str = "nll"
     unit: str = "nats/dim"
 
-    def batch(self, place: Place) -> tuple[Tensor, Conditions]:
+    def batch(self, position: StepPosition) -> tuple[Tensor, Conditions]:
         """Noise and conditions of a step."""
-        batch = self.batches.read(place)
+        batch = self.batches.read(position)
         return batch.noise.to(self.device, non_blocking=True), conditions_of(batch, self.device)
 
-    def count(self, place: Place) -> int:
+    def count(self, position: StepPosition) -> int:
         """Patches of a step."""
-        return self.batches.count(place)
+        return self.batches.count(position)
 
     def loss(
         self, model: nn.Module, batch: tuple[Tensor, Conditions], generator: torch.Generator
@@ -64,31 +65,36 @@ class LikelihoodObjective:
         assert isinstance(model, NoiseModel)
         return mean_nll(model, self.batches.store, self.held_out_rows, self.device)
 
-    def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
-        """A step's patches."""
-        rows, batch = self.batches.chosen(place), self.batches.read(place)
-        first = ", ".join(map(str, rows[:5].tolist())) + (", …" if len(rows) > 5 else "")
-        tensors = {"row": torch.from_numpy(rows), "noise": batch.noise, "clean": batch.clean, "iso": batch.iso}
-        return f"patches {first} of {self.batches.store.path}", tensors
+    def record(self, position: StepPosition) -> tuple[str, dict[str, Tensor]]:
+        """Row numbers and patches of a step."""
+        batch = self.batches.read(position)
+        return record_of(self.batches, position, noise=batch.noise, clean=batch.clean, iso=batch.iso)
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """Clean signal, real and sampled noise of some held-out patches, noise at ±4 σ."""
+        """Clean signal, real and sampled noise of some held-out patches; noise is shown at ±4 σ."""
         assert isinstance(model, NoiseModel)
         batch = self.batches.store.read(self.held_out_rows[:: max(1, len(self.held_out_rows) // SHOWN)][:SHOWN])
         cond = conditions_of(batch, self.device)
         sampled = model.sample(cond, torch.Generator(self.device).manual_seed(0)).cpu()
         sigma = batch.noise.std((1, 2, 3), keepdim=True).clamp(min=1e-12)
         rows = [batch.clean.clamp(0, 1), *(0.5 + noise / (8 * sigma) for noise in (batch.noise, sampled))]
-        # A column a patch, its first plane: clean, real, sampled.
+        # One column per patch, showing its first plane: clean, real, sampled.
         columns = [torch.cat([row[index, 0] for row in rows]) for index in range(len(batch.noise))]
         return {"clean, real, sampled": torch.cat(columns, 1).clamp(0, 1)[None]}
+
+
+def record_of(batches: PatchBatches, position: StepPosition, **tensors: Tensor) -> tuple[str, dict[str, Tensor]]:
+    """Describe the batch of a step, with its row numbers among the tensors: see `Objective.record`."""
+    rows = batches.chosen(position)
+    first = ", ".join(map(str, rows[:5].tolist())) + (", …" if len(rows) > 5 else "")
+    return f"patches {first} of {batches.store.path}", {"row": torch.from_numpy(rows), **tensors}
 
 
 @torch.no_grad()
 def mean_nll(
     model: NoiseModel, store: Patches, rows: NDArray[np.int64], device: torch.device | str = "cpu", size: int = 256
 ) -> float:
-    """NLL in nats/dim over the given patches."""
+    """Mean NLL of the given patches, nats/dim."""
     total = 0.0
     for start in range(0, len(rows), size):
         batch = store.read(rows[start : start + size])

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError, ModelError
-from noiseflow.flows.signal_model import Light
 
 __all__ = ["Conditions", "all_finite"]
 
@@ -24,8 +23,6 @@ class Conditions:
         ISO speed, the same for all elements if a number.
     camera : Tensor of long, shape (B,), or int, str, or sequence of str
         Camera indices of a model, or camera names.
-    light : Light, optional
-        What a flow has found of the clean signal, and tells its transforms; see `Transform.told`.
 
     Examples
     --------
@@ -37,7 +34,6 @@ class Conditions:
     clean: Tensor
     iso: Tensor | float
     camera: Tensor | int | str | Sequence[str] = 0
-    light: Light | None = None
 
     def resolve(self, cameras: Sequence[str]) -> "Conditions":
         """The same conditions with `iso` and `camera` as tensors of shape (B,).

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.fusion import run, run_back
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, sum_per_sample
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source
@@ -15,16 +16,23 @@ from noiseflow.ops.random.sampling import Source
 __all__ = ["Flow", "StandardNormal", "back_through"]
 
 
-def back_through(transforms: Sequence[Transform], z: Tensor, cond: Conditions, *, own: bool = False) -> Tensor:
+def back_through(
+    transforms: Sequence[Transform],
+    z: Tensor,
+    cond: Conditions,
+    noise: NoiseParameters | None = None,
+    *,
+    own: bool = False,
+) -> Tensor:
     """Latent to data by the inverses of transforms, one after the other, in as few passes as kernels allow.
 
     If z is the caller's `own`, the data may take its place.
     """
     rest = list(transforms)
     while rest:
-        z, done = run_back(rest, z, cond, own=own)
+        z, done = run_back(rest, z, cond, noise, own=own)
         if not done:
-            z = rest[0].inverse(z, cond)
+            z = rest[0].inverse(z, cond, noise)
         rest = rest[max(done, 1) :]
     return z
 
@@ -76,41 +84,43 @@ class Flow(nn.Module):
         """Whether every value goes by a rising function to its own standard normal, so that Φ of that is its CDF."""
         return isinstance(self.base, StandardNormal) and all(transform.elementwise for transform in self._chain())
 
-    def told(self, cond: Conditions) -> Conditions:
-        """The conditions with all that its transforms tell one another."""
+    def shared_features(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters | None:
+        """The noise parameters that its transforms share, computed once for all of them; None if none does."""
         for transform in self._chain():
-            cond = transform.told(cond)
-        return cond
+            noise = transform.shared_features(cond, noise)
+        return noise
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent: z and the summed log-det, shape (B,)."""
-        cond = self.told(cond)
+        noise = self.shared_features(cond, noise)
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
         rest = self._chain()
         while rest:
-            x, term, done = run(rest, x, cond)
+            x, term, done = run(rest, x, cond, noise)
             if not done:
-                x, term = rest[0](x, cond)
+                x, term = rest[0](x, cond, noise)
             log_det, rest = log_det + term, rest[max(done, 1) :]
         return x, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        return back_through(self._chain()[::-1], z, self.told(cond))
+        return back_through(self._chain()[::-1], z, cond, self.shared_features(cond, noise))
 
     def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
         """A draw, (B, C, H, W), its base distribution's scale times `temperature`."""
         z = self.base.sample(cond.clean, generator)
         if temperature != 1:
             z = temperature * z
-        return back_through(self._chain()[::-1], z, self.told(cond), own=True)
+        return back_through(self._chain()[::-1], z, cond, self.shared_features(cond), own=True)
 
-    def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def inverse_and_log_det(
+        self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Latent to data, with log|det dx/dz| in nats, shape (B,)."""
-        cond = self.told(cond)
+        noise = self.shared_features(cond, noise)
         log_det = z.new_zeros(z.shape[0], dtype=torch.promote_types(z.dtype, torch.float32))
         for transform in reversed(self._chain()):
-            z, term = transform.inverse_and_log_det(z, cond)
+            z, term = transform.inverse_and_log_det(z, cond, noise)
             log_det = log_det + term
         return z, log_det
 

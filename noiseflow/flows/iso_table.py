@@ -3,10 +3,26 @@
 import torch
 from torch import Tensor
 
-__all__ = ["at_iso"]
+__all__ = ["ONE_ISO_LAW", "READ_SLOPE", "SHOT_SLOPE", "at_iso"]
+
+SHOT_SLOPE = 1.0
+"""d ln β₁ / d ln ISO of a camera that was seen at one ISO: K, and with it β₁ = K/(white − black), goes with the ISO."""
+
+READ_SLOPE = 1.0
+"""d ln β₂ / d ln ISO of a camera that was seen at one ISO, a rule.
+
+Read noise after the amplifier stays as it is in DN (slope 0), that before it grows with the gain (slope 2).  Of the
+cameras that this package knows at several ISOs the slopes are 0 to 1.8, the median 0.9.
+"""
+
+ONE_ISO_LAW = (
+    f"shot variance goes with ISO^{SHOT_SLOPE:g} as in every camera whose gain follows the dial, read variance with "
+    f"ISO^{READ_SLOPE:g} by a rule; fit a second ISO to measure both"
+)
+"""The rule in words."""
 
 
-def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
+def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, slope: float | Tensor = 0.0) -> Tensor:
     """Interpolate a table linearly in log ISO; beyond its ends go on with the last slope.
 
     Parameters
@@ -16,6 +32,8 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
     log_knots : Tensor, shape (K,)
         Natural log of the ISOs, rising.
     iso : Tensor, shape (B,)
+    slope : float or Tensor, shape (B,)
+        Change per unit of log ISO that a table with one knot is given.
 
     Returns
     -------
@@ -25,11 +43,14 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
     --------
     >>> at_iso(torch.tensor([1.0, 3.0]), torch.tensor([100.0, 400.0]).log(), torch.tensor([200.0]))
     tensor([2.])
+    >>> at_iso(torch.tensor([1.0]), torch.tensor([100.0]).log(), torch.tensor([100.0, 271.8282]), slope=1.0)
+    tensor([1., 2.])
     """
     table = table.expand(iso.shape[0], -1)
     knots = log_knots.shape[0]
     if knots == 1:
-        return table[:, 0]
+        # As the knot was computed, so that nothing is added at the fitted ISO itself.
+        return table[:, 0] + slope * (iso.double().log().to(table.dtype) - log_knots[0].to(table.dtype))
     log_iso = iso.to(table.dtype).log()
     # Counted, not searched: a table has few knots, and ONNX has no searchsorted.
     right = torch.sum(log_iso.detach()[:, None] > log_knots, 1).clamp(1, knots - 1)

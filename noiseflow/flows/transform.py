@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.signal_model import NoiseParameters
 
 __all__ = ["WHOLE_FRAME", "Transform", "full_precision", "sum_per_sample"]
 
@@ -17,9 +18,10 @@ WHOLE_FRAME = 1 << 30
 class Transform(nn.Module, ABC):
     """An invertible map of (B, C, H, W) tensors under conditions.
 
-    Every transform takes the conditions whether it uses them or not, so that a chain
-    has no branches.  `reach` is its receptive radius: how many pixels away an input can
-    change an output, in either direction; a frame cut into tiles needs a halo of the sum.
+    Every transform takes the conditions, and the noise parameters that a flow's head shares,
+    whether it uses them or not, so that a chain has no branches.  `reach` is its receptive
+    radius: how many pixels away an input can change an output, in either direction; a frame
+    cut into tiles needs a halo of the sum.
     `forward_reach` and `sampling_reach` are the radii of one direction alone.
     """
 
@@ -37,12 +39,12 @@ class Transform(nn.Module, ABC):
         """Receptive radius of `inverse`, in pixels of a plane."""
         return self.reach
 
-    def told(self, cond: Conditions) -> Conditions:
-        """The conditions with what the other transforms of a flow are told by this one."""
-        return cond
+    def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
+        """Noise parameters for all transforms of a flow: those of the transforms before, or with this one's share."""
+        return noise
 
     @abstractmethod
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent.
 
         Parameters
@@ -50,6 +52,8 @@ class Transform(nn.Module, ABC):
         x : Tensor, shape (B, C, H, W)
         cond : Conditions
             Resolved: `iso` and `camera` are tensors of shape (B,).
+        noise : NoiseParameters, optional
+            Of each pixel, as the flow's head found them.
 
         Returns
         -------
@@ -59,13 +63,15 @@ class Transform(nn.Module, ABC):
         """
 
     @abstractmethod
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
-        """Latent to data: the x for which ``forward(x, cond)`` gives z."""
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+        """Latent to data: the x for which ``forward(x, cond, noise)`` gives z."""
 
-    def inverse_and_log_det(self, z: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def inverse_and_log_det(
+        self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Latent to data with log|det dx/dz|, shape (B,); here by a pass each way."""
-        x = self.inverse(z, cond)
-        return x, -self(x, cond)[1]
+        x = self.inverse(z, cond, noise)
+        return x, -self(x, cond, noise)[1]
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:

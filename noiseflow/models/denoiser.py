@@ -1,7 +1,6 @@
 """A small denoiser in units of the noise: what pairs of noisy frames train beside a noise model."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -9,14 +8,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save as serialise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.output.listed import write_listed
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.io.run_folder import write_text
 from noiseflow.models.spec import ModelSpec
 
 __all__ = ["DENOISER", "Denoiser", "DenoiserSpec", "load_denoiser", "local_mean", "save_denoiser"]
@@ -173,13 +172,10 @@ def local_mean(signal: Tensor, *, hollow: bool = False) -> Tensor:
 
 def save_denoiser(denoiser: Denoiser, run: str | Path) -> None:
     """Write a denoiser into the folder ``denoiser`` of a run folder, as safetensors and JSON."""
-    folder = Path(run) / DENOISER
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "spec.json", json.dumps(asdict(denoiser.spec), indent=2, ensure_ascii=False) + "\n")
     weights = {name: value.detach().cpu().contiguous() for name, value in denoiser.state_dict().items()}
-    partial = folder / f"{DENOISER}.safetensors.partial"
-    save_file(weights, partial)
-    os.replace(partial, folder / f"{DENOISER}.safetensors")
+    write_listed(Path(run), f"{DENOISER}/{DENOISER}.safetensors", serialise(weights))
+    spec = json.dumps(asdict(denoiser.spec), indent=2, ensure_ascii=False) + "\n"
+    write_listed(Path(run), f"{DENOISER}/spec.json", spec.encode())
 
 
 def load_denoiser(run: str | Path) -> Denoiser:

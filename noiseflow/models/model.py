@@ -44,6 +44,9 @@ class NoiseModel(nn.Module, ABC):
     closed_form: bool = False
     """Whether `start_from` is already the maximum-likelihood fit."""
 
+    one_iso: str = "its parameters stay those of that one ISO"
+    """What a model that was fitted at one ISO does at others, for a warning."""
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -197,9 +200,10 @@ class NoiseModel(nn.Module, ABC):
         if not self._warned_of_iso and ((cond.isos < 0.99 * low) | (cond.isos > 1.01 * high)).any():
             self._warned_of_iso = True
             asked = sorted({f"{iso:g}" for iso in cond.isos.tolist() if not 0.99 * low <= iso <= 1.01 * high})
+            rule = "its parameters are extrapolated in log ISO" if low < high else self.one_iso
             warnings.warn(
                 f"ISO {', '.join(asked[:3])} is outside {low:g}…{high:g}, at which this "
-                f"{self.spec.model} was fitted; its parameters are extrapolated in log ISO",
+                f"{self.spec.model} was fitted; {rule}",
                 ExtrapolationWarning,
                 stacklevel=3,
             )

@@ -24,7 +24,7 @@ class NoiseLevel(Protocol):
 
 
 class BorderAware(Protocol):
-    """Layers of the published conditioner; see `noiseflow.flows.border_aware_net.BorderAwareNet`."""
+    """Layers of the published conditioner; see `noiseflow.flows.nets.border_aware_net.BorderAwareNet`."""
 
     conv1: nn.Conv2d
     norm1: nn.BatchNorm2d

@@ -1,4 +1,4 @@
-"""What a patch store holds, by name: schema 4, or 5 where frames share their clean signal.
+"""The content of a patch store: schema 4, or 5 where frames share their clean signal.
 
 N patches of C planes, h×w pixels:
 
@@ -14,7 +14,7 @@ attributes                         schema, layout, pairing, unit, provenance, tr
 ===========  ====================  ====================================================
 
 Where the clean signal of a frame is the mean of the scene's other frames, four bytes a pixel
-for every frame would say the same again and again.  Schema 5 has instead of ``clean``
+for every frame would repeat it n times.  Schema 5 has instead of ``clean``
 
 ============  ====================  ===================================================
 ``mean``      (M, C, h, w) float32  mean of all frames of a scene at one place, DN
@@ -29,17 +29,20 @@ and the columns ``mean``, ``own``, ``gain``, ``offset`` in the table.  The clean
 with `offset` and `gain` by plane: `noiseflow.patches.shared_mean.mean_of_others`.
 
 ``noisy`` and ``clean`` are contiguous and not compressed: HDF5 says where they begin, and
-patches are then read straight from the page cache.  ``table["crc32"]`` stands in for the
-checksum that HDF5 keeps for chunks only.
+patches are read straight from the page cache.  ``table["crc32"]`` replaces HDF5's own
+checksum, which only chunks have.
 
 Schemas 2 and 3 are 4 and 5 with ``source_sha256``, SHA-256 of the files, in the place of ``source_blake3``.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from noiseflow.raw.bayer import BAYER_PHASES, MONO
+from noiseflow.raw.bayer import BAYER_PHASES, MONO, plane_names
 
 __all__ = [
     "CFAS",
@@ -53,7 +56,10 @@ __all__ = [
     "SCHEMA",
     "SHARED",
     "SPLITS",
+    "StoreHeader",
+    "agreed_truth",
     "fields",
+    "partial_folder",
 ]
 
 SCHEMA, SHARED = 4, 5
@@ -64,15 +70,50 @@ READABLE = {
     SCHEMA: (False, CHECKSUMS),
     SHARED: (True, CHECKSUMS),
 }
-"""Schemas that are read: whether frames share their clean signal, and the name of the files' checksums."""
+"""Schemas that can be read: whether frames share their clean signal, and the name of the files' checksums."""
 
 CFAS = (*BAYER_PHASES, MONO)
 SPLITS = ("train", "val", "test")
 LABELS = ("cameras", "scenes", "sources")
 PARTIAL = ".partial"
-"""What is added to a store's name for the folder that it is made in."""
+"""Added to a store's name for the folder in which it is made."""
 
 NOISY_TYPE, CLEAN_TYPE, CRC_TYPE = np.dtype("<u2"), np.dtype("<f4"), np.dtype("<u4")
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """Facts that hold for all patches of a store.
+
+    Parameters
+    ----------
+    layout : str
+        Plane layout.
+    patch_size : int
+        Height and width of a patch, in pixels of a plane.
+    pairing : str
+        A name in `noiseflow.patches.pairings.PAIRINGS`.
+    provenance : mapping
+        Tool version, arguments and checksums, JSON-able.
+    truth : mapping
+        Parameters of the simulated cameras, by name.
+    """
+
+    layout: str
+    patch_size: int
+    pairing: str
+    provenance: Mapping[str, Any]
+    truth: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def patch_shape(self) -> tuple[int, int, int]:
+        """(C, h, w)."""
+        return len(plane_names(self.layout)), self.patch_size, self.patch_size
+
+
+def partial_folder(path: Path) -> Path:
+    """The folder in which the store of that name is made."""
+    return path.with_name(path.name + PARTIAL)
 
 
 def fields(planes: int, shared: bool = False) -> np.dtype[Any]:
@@ -84,10 +125,15 @@ def fields(planes: int, shared: bool = False) -> np.dtype[Any]:
     ``cfa`` indexes `CFAS`, the phase of the sensor;
     ``clean_variance`` is the variance of the clean estimate as a fraction of the noise
     variance: 0 for a clean twin, 1/(n − 1) for the mean of the n − 1 other frames;
-    ``crc32`` is that of the patch's bytes in ``noisy``, gone on with those in ``clean``.
+    ``crc32`` is the CRC-32 of the patch's bytes in ``noisy`` followed by those in ``clean``.
 
-    With `shared` there are ``mean``, a row of the dataset of that name, and how the clean signal
-    comes from it: ``own``, and ``gain`` and ``offset`` (DN) per plane.
+    Parameters
+    ----------
+    planes : int
+        Number of planes, C.
+    shared : bool
+        Adds ``mean``, a row of the dataset of that name, and how the clean signal is computed from
+        it: ``own``, and ``gain`` and ``offset`` (DN) per plane.
     """
     columns: list[Any] = [
         ("camera", "u2"),
@@ -107,3 +153,29 @@ def fields(planes: int, shared: bool = False) -> np.dtype[Any]:
     if shared:
         columns += [("mean", "u4"), ("own", "f4"), ("gain", "f4", (planes,)), ("offset", "f4", (planes,))]
     return np.dtype(columns)
+
+
+def agreed_truth(truths: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One truth per simulated camera, over the ISOs of all sources; none where they contradict each other.
+
+    Parameters
+    ----------
+    truths : sequence of mapping
+        Of each source: camera → physics, where lists run over its ``isos`` and other values hold for all of them.
+    """
+    agreed: dict[str, Any] = {}
+    for camera in dict.fromkeys(camera for truth in truths for camera in truth):
+        known = [truth[camera] for truth in truths if camera in truth]
+        fixed = [{name: value for name, value in each.items() if not isinstance(value, list)} for each in known]
+        by_iso = [_by_iso(each) for each in known]
+        rows = {iso: row for each in by_iso for iso, row in each.items()}
+        same = all(rows[iso] == row for each in by_iso for iso, row in each.items())
+        if same and all(each == fixed[0] for each in fixed):
+            isos = sorted(rows)
+            agreed[camera] = {**fixed[0], **{name: [rows[iso][name] for iso in isos] for name in rows[isos[0]]}}
+    return agreed
+
+
+def _by_iso(truth: Mapping[str, Any]) -> dict[float, dict[str, Any]]:
+    columns = {name: values for name, values in truth.items() if isinstance(values, list)}
+    return {iso: {name: values[index] for name, values in columns.items()} for index, iso in enumerate(columns["isos"])}

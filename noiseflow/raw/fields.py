@@ -1,4 +1,4 @@
-"""What array files (NPZ, HDF5) may say of a mosaic beside its pixels."""
+"""Fields that array files (NPZ, HDF5) may hold beside the mosaic."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from noiseflow.core.errors import RawError
 __all__ = ["FIELDS", "said_by"]
 
 TEXTS = frozenset(("cfa", "make", "model"))
-NUMBERS = frozenset(("white", "iso", "exposure_s"))
+NUMBERS = frozenset(("white", "iso", "gain_db", "exposure_s"))
 FIELDS = TEXTS | NUMBERS | {"black"}
-"""Names, as those of `RawImage`."""
+"""Names, as those of `RawImage`; and gain_db, which stands for an ISO of 100·10^(dB/20)."""
 
 
 def said_by(values: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -37,4 +37,8 @@ def said_by(values: Mapping[str, Any], source: str) -> dict[str, Any]:
             raise RawError(f"{source}: {name}: cannot understand {value!r}") from error
     if len(said.get("black", (0,))) not in (1, 4):
         raise RawError(f"{source}: black: expected one level, or four of R, G1, G2, B; got {said['black']}")
+    if "gain_db" in said:
+        decibel = said.pop("gain_db")
+        # An ISO orders gains; 0 dB stands for ISO 100.
+        said.setdefault("iso", 100 * 10 ** (decibel / 20))
     return said

@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, pack, unpack
+from noiseflow.raw.black_levels import BlackMap
 
 __all__ = ["RawImage"]
+
+SMALLEST_DN = 1e-3
+"""Rest of a black level that is not worth a word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +29,10 @@ class RawImage:
         Phase of the colour filter array at the first pixel: ``"RGGB"``, ``"GRBG"``,
         ``"GBRG"``, ``"BGGR"``, or ``"MONO"``.
     black : tuple of float
-        Black level in DN, per plane (R, G1, G2, B); one value for ``"MONO"``.
+        Black level in DN, per plane (R, G1, G2, B); one value for ``"MONO"``.  The mean over
+        the plane if `black_map` is given.
     white : float
-        Code, in DN, at which the sensor or its converter saturates.
+        Code, in DN, at which the sensor or its converter saturates, as declared.
     iso : float or None
         ISO speed, where the file says it.
     exposure_s : float or None
@@ -42,6 +47,15 @@ class RawImage:
     neutral : tuple of float or None
         What a white surface gives in R, G, B under the light of the scene, at most 1: the
         white balance, where the file says it.
+    black_map : BlackMap or None
+        Black level of each pixel, where a plane has more than one.
+    clip : tuple of float
+        Code, in DN, per plane, at and above which a pixel is clipped, where the pixels
+        show that it is below `white`; empty otherwise.
+    taken_from : tuple of (str, str)
+        What was believed, and where it came from: ``("black", "BlackLevel tag")``.
+    cautions : tuple of str
+        Sentences that the user must read: contradictions, guesses, suspicious codes.
 
     Raises
     ------
@@ -60,6 +74,10 @@ class RawImage:
     source: str = ""
     noise_profile: tuple[tuple[float, float], ...] = field(default=())
     neutral: tuple[float, float, float] | None = None
+    black_map: BlackMap | None = None
+    clip: tuple[float, ...] = ()
+    taken_from: tuple[tuple[str, str], ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse parts that contradict each other."""
@@ -95,9 +113,23 @@ class RawImage:
         """The plane layout this image packs to by default: ``"bayer"`` or ``"mono2x2"``."""
         return "mono2x2" if self.cfa == MONO else "bayer"
 
-    def levels(self, layout: str | None = None) -> tuple[NDArray[np.float64], float]:
-        """Black level per plane, shaped (C, 1, 1), and white level, in DN."""
+    @property
+    def clips_at(self) -> tuple[float, ...]:
+        """Code, in DN, per plane of `black`, at and above which a pixel is clipped."""
+        return tuple(min(self.white, level) for level in self.clip) or (self.white,) * len(self.black)
+
+    def clip_levels(self, layout: str | None = None) -> NDArray[np.float64]:
+        """`clips_at` per plane of a layout, shaped (C, 1, 1), in DN."""
         count = 1 if (layout or self.layout) == "mono" else 4
+        levels = self.clips_at
+        return np.asarray(levels if len(levels) == count else levels * count, np.float64).reshape(count, 1, 1)
+
+    def levels(self, layout: str | None = None) -> tuple[NDArray[np.float64], float]:
+        """Black level in DN, per plane, shaped (C, 1, 1), or per pixel, (C, h, w), if it varies; and white level."""
+        count = 1 if (layout or self.layout) == "mono" else 4
+        if self.black_map is not None:
+            everywhere = self.black_map.pixels((self.mosaic.shape[0], self.mosaic.shape[1]))
+            return replace(self, mosaic=everywhere, black_map=None).planes(layout), float(self.white)
         black = np.asarray(self.black if len(self.black) == count else self.black * count, np.float64)
         return black.reshape(count, 1, 1), float(self.white)
 
@@ -142,3 +174,38 @@ class RawImage:
         mosaic = kept.copy()
         mosaic[: whole.shape[0], : whole.shape[1]] = whole
         return replace(self, mosaic=mosaic, iso=iso or self.iso)
+
+    def levelled(self) -> "RawImage":
+        """The frame with one black level per plane: each code moved by its pixel's deviation, to whole DN.
+
+        The noise stays as it is.  Where deviations are no whole numbers, up to half a DN of
+        them stays in the signal.  Clipped pixels stay clipped.
+        """
+        if self.black_map is None:
+            return self
+        shape = (self.mosaic.shape[0], self.mosaic.shape[1])
+        deviation = self.black_map.pixels(shape) - self._per_pixel(self.black)
+        clip = self._per_pixel(self.clips_at)
+        kept = (self.mosaic <= 0) | (self.mosaic >= clip)
+        whole = self.mosaic.dtype.kind in "ui"
+        moved = self.mosaic - (np.rint(deviation) if whole else deviation)
+        moved = np.where(kept, self.mosaic, moved)
+        if whole:
+            # A pixel that was not clipped stays just above 0 and below the clip.
+            moved = np.where(kept, moved, np.clip(moved, 1, np.maximum(np.ceil(clip) - 1, 1)))
+        left = float(np.abs(np.rint(deviation) - deviation).max()) if whole else 0.0
+        words = f"{self.source}: the black level varies within a colour plane by {np.ptp(deviation):.4g} DN"
+        words += "; it was subtracted pixel by pixel"
+        if left > SMALLEST_DN:
+            words += f", to whole DN (up to {left:.2g} DN of it stays in the clean signal, none in the noise)"
+        mosaic = moved.astype(self.mosaic.dtype)
+        return replace(self, mosaic=mosaic, black_map=None, cautions=(*self.cautions, words))
+
+    def _per_pixel(self, levels: tuple[float, ...]) -> NDArray[np.float64]:
+        """One level per plane at each pixel of the mosaic, (H, W)."""
+        if len(levels) == 1:
+            return np.full(self.mosaic.shape, levels[0])
+        height, width = self.mosaic.shape
+        cell = unpack(np.asarray(levels, np.float64)[:, None, None], self.cfa)
+        repeats = (-(-height // 2), -(-width // 2))
+        return np.asarray(np.tile(cell, repeats)[:height, :width], np.float64)

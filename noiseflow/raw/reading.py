@@ -1,20 +1,22 @@
-"""One door for every raw format: a table of readers, asked in turn.
+"""One door for every raw format: a table of readers, tried in turn.
 
 To add a format, write a module with a function ``read(path, settings) -> RawImage`` and
-give it a line in `READERS`.
+give it a line in `READERS`.  If its files may hold several frames, the function takes a
+third argument, ``frame``, and the module has ``count(path) -> int``.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.formats import fits, hdf5, headerless, libraw, numpy_arrays, png, sidd, tiff
+from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
+from noiseflow.raw.formats import fits, hdf5, headerless, libraw, numpy_arrays, png, ser, sidd, tiff
 from noiseflow.raw.formats.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings, settings_for
 
-__all__ = ["READERS", "Reader", "is_raw", "raw_files", "read_raw", "reader_of"]
+__all__ = ["READERS", "Reader", "frame_count", "is_raw", "raw_files", "read_raw", "reader_of"]
 
 
 def _any(path: Path) -> bool:
@@ -35,26 +37,30 @@ class Reader:
         (path, settings) to a `RawImage`.
     recognises : callable
         Whether a file of such a suffix is one of this format, where two formats share suffixes.
+    count : callable or None
+        Frames in a file, of formats that may hold several; `read` then takes their number.
     """
 
     kind: str
     suffixes: frozenset[str]
-    read: Callable[[Path, RawSettings], RawImage]
+    read: Callable[..., RawImage]
     recognises: Callable[[Path], bool] = _any
+    count: Callable[[Path], int] | None = None
 
 
 READERS: tuple[Reader, ...] = (
     Reader("camera raw files", libraw.SUFFIXES, libraw.read),
     Reader("DNG files", tiff.SUFFIXES, libraw.read, is_dng),
     Reader("SIDD MAT files", sidd.SUFFIXES, sidd.read, sidd.recognises),
-    Reader("FITS files", fits.SUFFIXES, fits.read),
-    Reader("TIFF files", tiff.SUFFIXES, tiff.read, tiff.recognises),
+    Reader("FITS files", fits.SUFFIXES, fits.read, count=fits.count),
+    Reader("TIFF files", tiff.SUFFIXES, tiff.read, tiff.recognises, tiff.count),
+    Reader("SER films", ser.SUFFIXES, ser.read, count=ser.count),
     Reader("PNG files", png.SUFFIXES, png.read),
     Reader("headerless files", headerless.SUFFIXES, headerless.read),
-    Reader("HDF5 files", hdf5.SUFFIXES, hdf5.read, hdf5.recognises),
-    Reader("NumPy files", numpy_arrays.SUFFIXES, numpy_arrays.read),
+    Reader("HDF5 files", hdf5.SUFFIXES, hdf5.read, hdf5.recognises, hdf5.count),
+    Reader("NumPy files", numpy_arrays.SUFFIXES, numpy_arrays.read, count=numpy_arrays.count),
 )
-"""Formats, in the order in which they are asked, and in which a mixed folder is taken."""
+"""Formats, in the order in which they are tried, and in which a mixed folder is taken."""
 
 
 def reader_of(path: Path) -> Reader | None:
@@ -65,7 +71,13 @@ def reader_of(path: Path) -> Reader | None:
 
 def is_raw(path: Path) -> bool:
     """Whether a file is one that a reader knows."""
-    return path.is_file() and reader_of(path) is not None
+    return not is_litter(path.name) and path.is_file() and reader_of(path) is not None
+
+
+def frame_count(path: Path) -> int:
+    """Frames in a raw file; 1 for all formats that hold one."""
+    reader = reader_of(path)
+    return reader.count(path) if reader is not None and reader.count is not None else 1
 
 
 def raw_files(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -81,7 +93,7 @@ def raw_files(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """
     found: dict[int, list[Path]] = {}
     for file in sorted(files):
-        if file.is_file() and (reader := reader_of(file)) is not None:
+        if not is_litter(file.name) and file.is_file() and (reader := reader_of(file)) is not None:
             # One library behind both: a DNG may be named .tif.
             place = next(n for n, known in enumerate(READERS) if known.read is reader.read)
             found.setdefault(place, []).append(file)
@@ -91,8 +103,8 @@ def raw_files(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     return found[first], sorted(file for place in found if place != first for file in found[place])
 
 
-def read_raw(path: str | Path, settings: RawSettings | None = None) -> RawImage:
-    """Read one raw file.
+def read_raw(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
+    """Read one raw frame.
 
     Parameters
     ----------
@@ -100,6 +112,9 @@ def read_raw(path: str | Path, settings: RawSettings | None = None) -> RawImage:
         A file with a suffix in `READERS`.
     settings : RawSettings, optional
         What to take instead of what the file says; wins over a side-car TOML beside the file.
+    frame : int, optional
+        Number of the frame, from 0, in a file of several; without it the first is read, and
+        the image says so.
 
     Raises
     ------
@@ -115,11 +130,10 @@ def read_raw(path: str | Path, settings: RawSettings | None = None) -> RawImage:
             raise RawError(f"{path}: is a folder; expected one raw file")
         reader = reader_of(path)
         if reader is None:
-            known = ", ".join(sorted({suffix for known in READERS for suffix in known.suffixes}))
-            raise RawError(f"{path}: {path.suffix or 'no suffix'} is not a raw format we read; expected one of {known}")
+            raise RawError(_unknown(path))
         if not before.st_size:
             raise RawError(f"{path}: is empty; copy it again")
-        image = reader.read(path, settings_for(path, settings))
+        image = _read(reader, path, settings_for(path, settings), frame)
         after = path.stat()
     except FileNotFoundError as error:
         raise RawError(f"{path}: no such file") from error
@@ -127,4 +141,44 @@ def read_raw(path: str | Path, settings: RawSettings | None = None) -> RawImage:
         raise RawError(f"{path}: cannot be read ({error.strerror or error})") from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise RawError(f"{path}: changed while it was read; try again when it is whole")
+    return _with_name(image, path)
+
+
+def _read(reader: Reader, path: Path, settings: RawSettings, frame: int | None) -> RawImage:
+    if reader.count is None:
+        if frame:
+            raise RawError(f"{path}: holds one frame; there is no frame {frame}")
+        return reader.read(path, settings)
+    image = reader.read(path, settings, frame or 0)
+    if frame is None and (frames := reader.count(path)) > 1:
+        words = f"{path}: holds {frames} frames; the first was read"
+        return replace(image, cautions=(*image.cautions, words))
     return image
+
+
+def _unknown(path: Path) -> str:
+    """Why no reader takes a file."""
+    suffix = path.suffix.lower()
+    kinds = [reader.kind for reader in READERS if suffix in reader.suffixes]
+    if kinds:
+        return (
+            f"{path}: its name says {' or '.join(kinds)}, but its content is another; expected a raw frame of that kind"
+        )
+    known = ", ".join(sorted({each for reader in READERS for each in reader.suffixes}))
+    return f"{path}: {path.suffix or 'no suffix'} is not a raw format we read; expected one of {known}"
+
+
+def _with_name(image: RawImage, path: Path) -> RawImage:
+    """The image, with the ISO and exposure time of the file's name where nothing else says them."""
+    found: dict[str, float] = {}
+    places, cautions = list(image.taken_from), list(image.cautions)
+    for field, unit, named in (("iso", "ISO {:g}", named_iso), ("exposure_s", "exposure {:g} s", named_exposure_s)):
+        if getattr(image, field) is None:
+            value, name = named(path)
+            if value is not None:
+                found[field] = value
+                places.append((field, f"the name {name}"))
+                cautions.append(f"{path}: the file does not say it; {unit.format(value)} taken from the name {name}")
+    if not found:
+        return image
+    return replace(image, **found, taken_from=tuple(places), cautions=tuple(cautions))  # type: ignore[arg-type]

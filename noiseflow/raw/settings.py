@@ -1,19 +1,20 @@
 """What a user says about raw files: overrides of what the files say, or all there is to know.
 
 A flag wins over the side-car, the side-car over the file.  A side-car is a small TOML
-file: ``NAME.toml`` beside ``NAME.raw``, or ``noiseflow.toml`` for a whole folder, the
-former winning::
+file: ``NAME.toml`` beside ``NAME.raw``, or ``noiseflow.toml`` for a folder and all folders
+below it; the nearer one wins::
 
     cfa = "RGGB"
     black = 600                  # or of R, G1, G2, B: [600, 601, 601, 600]
     white = 16383
     iso = 200
     size = [768, 512]            # width, height; of a file without header
-    dtype = "<u2"
+    dtype = "<u2"                # or packed: "RAW10", "Mono12p", …
 """
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets, shifted
+from noiseflow.raw.black_levels import BlackMap, plane_levels
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.packed_bits import PACKINGS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,7 +43,7 @@ Area = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class RawSettings:
-    """What is known of a raw file beside the file; None leaves it to the file.
+    """Overrides of what a raw file says; None leaves it to the file.
 
     Parameters
     ----------
@@ -58,14 +61,22 @@ class RawSettings:
     size : tuple of int, optional
         (width, height) in pixels, of a file without header.
     dtype : str, optional
-        Of a file without header, as numpy spells it: ``"<u2"``, ``">u2"``, ``"u1"``.
+        Of a file without header, as numpy spells it: ``"<u2"``, ``">u2"``, ``"u1"``; or a
+        packing in `noiseflow.raw.packed_bits.PACKINGS`: ``"RAW10"``, ``"Mono12p"``, …
     header_bytes : int, optional
         Bytes before the pixels of a file without header.
+    stride : int, optional
+        Bytes from one row to the next of a file without header, padding included.
+    shift : int, optional
+        Bits to drop at the low end of each code, of left-aligned data: 4 for 12 bits in 16.
+        `black` and `white` given here count in the codes that remain.
     crop : tuple of int, optional
         Active area: (top, left, height, width); the rest is left out.
     masked : tuple of int, optional
         Area (top, left, height, width) of masked pixels, whose mean is the black level of each
         plane if `black` is not given.
+    places : tuple of (str, str)
+        Fields that a side-car set, and its path.
 
     Raises
     ------
@@ -82,8 +93,11 @@ class RawSettings:
     size: tuple[int, int] | None = None
     dtype: str | None = None
     header_bytes: int | None = None
+    stride: int | None = None
+    shift: int | None = None
     crop: Area | None = None
     masked: Area | None = None
+    places: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be."""
@@ -91,10 +105,16 @@ class RawSettings:
             raise RawError(f"cfa: expected {', '.join(BAYER_PHASES)} or {MONO}; got {self.cfa!r}")
         if self.black is not None and len(self.black) not in (1, 4):
             raise RawError(f"black: expected one level, or four of R, G1, G2, B; got {self.black}")
-        for name in ("iso", "exposure_s", "white"):
+        for name in ("iso", "white"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise RawError(f"{name}: expected a number above 0; got {value}")
+        if self.exposure_s is not None and not (np.isfinite(self.exposure_s) and self.exposure_s >= 0):
+            raise RawError(f"exposure_s: expected seconds, 0 or more; got {self.exposure_s}")
+        if self.shift is not None and not 0 <= self.shift < 16:
+            raise RawError(f"shift: expected 0 to 15 bits; got {self.shift}")
+        if self.stride is not None and self.stride < 1:
+            raise RawError(f"stride: expected bytes per row, 1 or more; got {self.stride}")
         if self.size is not None and min(self.size) < 1:
             raise RawError(f"size: expected a width and a height of 1 or more; got {self.size}")
         if self.header_bytes is not None and self.header_bytes < 0:
@@ -103,13 +123,23 @@ class RawSettings:
             area = getattr(self, name)
             if area is not None and (min(area) < 0 or min(area[2:]) < 1):
                 raise RawError(f"{name}: expected top, left, height, width; got {area}")
-        if self.dtype is not None:
+        if self.dtype is not None and self.dtype not in PACKINGS:
             _dtype(self.dtype)
+
+    def given(self) -> dict[str, Any]:
+        """The settings that are not None, by name."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "places"}
+        return {name: value for name, value in values.items() if value is not None}
 
     def over(self, other: "RawSettings") -> "RawSettings":
         """These settings, with those of `other` where these say nothing."""
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(other, **{name: value for name, value in said.items() if value is not None})
+        own = self.given()
+        places = (*self.places, *(place for place in other.places if place[0] not in own))
+        return replace(other, **own, places=places)
+
+    def place_of(self, name: str) -> str:
+        """Where a setting came from: a side-car's path, or the command line."""
+        return dict(self.places).get(name, f"--{name.removesuffix('_s').replace('_', '-')}")
 
     def image(
         self,
@@ -117,8 +147,9 @@ class RawSettings:
         source: str,
         *,
         cfa: str | None = None,
-        black: tuple[float, ...] | None = None,
+        black: tuple[float, ...] | BlackMap | None = None,
         white: float | None = None,
+        where: Mapping[str, str] | None = None,
         **said: Any,
     ) -> RawImage:
         """A raw image of what a file says, overridden by these settings.
@@ -129,7 +160,9 @@ class RawSettings:
             As stored, of any byte order; floats that are all whole become integers.
         source : str
         cfa, black, white
-            What the file says; `cfa` at the first pixel of `pixels`.
+            What the file says; `cfa`, and a `BlackMap`, at the first pixel of `pixels`.
+        where : mapping, optional
+            Place in the file of each field that it says.
         **said
             Other fields of `RawImage` that the file says.
 
@@ -139,8 +172,9 @@ class RawSettings:
             Neither the file nor the settings say what is needed; pixels of another kind.
         """
         pixels = _plain(pixels, source)
-        cfa, white = self.cfa or cfa, self.white or white
-        black = self.black or black
+        if self.shift:
+            pixels, black, white = _shifted(pixels, black, white, self.shift, source)
+        cfa, white, black = self.cfa or cfa, self.white or white, self.black or black
         if cfa is not None and self.black is None and self.masked is not None:
             black = black_of_area(pixels, cfa, self.masked, source)
         unknown = [name for name, value in (("cfa", cfa), ("black", black), ("white", white)) if value is None]
@@ -150,23 +184,80 @@ class RawSettings:
                 f"or a line for each in {Path(source).with_suffix('.toml').name}"
             )
         if self.crop is not None:
-            top, left, _, _ = self.crop
-            pixels, cfa = _cut(pixels, self.crop, "crop", source), shifted(cfa, top, left)
+            pixels, cfa, black = self._cropped(pixels, cfa, black, source)
         if self.crop is not None or pixels.strides[1] != pixels.itemsize:
             # A margin beside each row may stay: without it the frame would be copied.
             pixels = np.ascontiguousarray(pixels)
-        planes = 1 if cfa == MONO else 4
         said.update({name: value for name in ("iso", "exposure_s") if (value := getattr(self, name)) is not None})
         if self.camera is not None:
             said.update(make="", model=self.camera)
+        levels, black_map = _levels(black, cfa, pixels.shape)
         return RawImage(
             mosaic=pixels,
             cfa=cfa,
-            black=tuple(float(level) for level in (black if len(black) == planes else black[:1] * planes)),
+            black=levels,
             white=float(white),
             source=source,
+            black_map=black_map,
+            taken_from=tuple(self._places(where or {}, said)),
             **said,
         )
+
+    def _cropped(
+        self, pixels: NDArray[Any], cfa: str, black: tuple[float, ...] | BlackMap, source: str
+    ) -> tuple[NDArray[Any], str, tuple[float, ...] | BlackMap]:
+        """Pixels, phase and black level of the area `crop`."""
+        assert self.crop is not None
+        pixels = _cut(pixels, self.crop, "crop", source)
+        return (
+            pixels,
+            shifted(cfa, self.crop[0], self.crop[1]),
+            black.cropped(*self.crop) if isinstance(black, BlackMap) else black,
+        )
+
+    def _places(self, where: Mapping[str, str], said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What was believed and where it came from, for `RawImage.taken_from`."""
+        for name in ("cfa", "black", "white", "iso", "exposure_s", "camera"):
+            if getattr(self, name) is not None:
+                yield name, self.place_of(name)
+            elif name == "black" and self.masked is not None:
+                yield name, f"masked area of {self.place_of('masked')}"
+            elif name in where:
+                yield name, where[name]
+            elif name in ("cfa", "black", "white") or said.get(name) is not None:
+                yield name, "the file"
+
+
+def _levels(
+    black: tuple[float, ...] | BlackMap, cfa: str, shape: tuple[int, ...]
+) -> tuple[tuple[float, ...], BlackMap | None]:
+    """Black level of each plane, and the map where a plane has more than one."""
+    if isinstance(black, BlackMap):
+        return plane_levels(black, cfa, (shape[0], shape[1]))
+    planes = 1 if cfa == MONO else 4
+    return tuple(float(level) for level in (black if len(black) == planes else black[:1] * planes)), None
+
+
+def _shifted(
+    pixels: NDArray[Any], black: tuple[float, ...] | BlackMap | None, white: float | None, shift: int, source: str
+) -> tuple[NDArray[Any], tuple[float, ...] | BlackMap | None, float | None]:
+    """Codes without their `shift` lowest bits, and the file's levels in them.
+
+    Raises
+    ------
+    RawError
+        A code is no multiple of 2^shift: the data are not left-aligned by so many bits.
+    """
+    if pixels.dtype.kind == "f":
+        raise RawError(f"{source}: shift: holds fractions; expected whole codes")
+    if pixels.size and int(np.bitwise_or.reduce(pixels, axis=None)) & ((1 << shift) - 1):
+        raise RawError(f"{source}: shift: not all codes are multiples of {1 << shift}; expected left-aligned codes")
+    if isinstance(black, BlackMap):
+        black = black.times(0.5**shift)
+    elif black is not None:
+        black = tuple(level / (1 << shift) for level in black)
+    # 65535 stands for the largest code, which is 4095·16 in such data.
+    return pixels >> shift, black, None if white is None else float(int(white) >> shift)
 
 
 def black_of_area(pixels: NDArray[Any], cfa: str, area: Area, source: str) -> tuple[float, ...]:
@@ -187,7 +278,7 @@ def black_of_area(pixels: NDArray[Any], cfa: str, area: Area, source: str) -> tu
 
 
 def settings_for(path: Path, flags: RawSettings | None = None) -> RawSettings:
-    """The settings of one file: flags over ``NAME.toml`` over ``noiseflow.toml`` of its folder.
+    """The settings of one file: flags over ``NAME.toml`` over ``noiseflow.toml`` of its folder and those above.
 
     Raises
     ------
@@ -195,7 +286,8 @@ def settings_for(path: Path, flags: RawSettings | None = None) -> RawSettings:
         A side-car that is no TOML, or has an unknown key or a value of a wrong type.
     """
     settings = flags or RawSettings()
-    for side_car in (path.with_suffix(".toml"), path.parent / FOLDER_SIDE_CAR):
+    above = Path(os.path.abspath(path)).parents
+    for side_car in (path.with_suffix(".toml"), *(folder / FOLDER_SIDE_CAR for folder in above)):
         if side_car != path and side_car.is_file():
             settings = settings.over(read_side_car(side_car))
     return settings
@@ -208,7 +300,8 @@ def read_side_car(path: Path) -> RawSettings:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RawError(f"{path}: cannot be read as TOML ({error})") from error
     try:
-        return RawSettings(**_typed(table))
+        values = _typed(table)
+        return RawSettings(**values, places=tuple((name, str(path)) for name in values))
     except RawError as error:
         raise RawError(f"{path}: {error}") from error
 
@@ -221,8 +314,10 @@ KINDS: dict[str, tuple[str, type | tuple[type, ...], int]] = {
     "exposure_s": ("a number of seconds", (int, float), 0),
     "camera": ("a text", str, 0),
     "size": ("a list of width and height", int, 2),
-    "dtype": ("a text such as '<u2'", str, 0),
+    "dtype": ("a text such as '<u2' or 'RAW10'", str, 0),
     "header_bytes": ("a whole number", int, 0),
+    "stride": ("a whole number of bytes", int, 0),
+    "shift": ("a whole number of bits", int, 0),
     "crop": ("a list of top, left, height, width", int, 4),
     "masked": ("a list of top, left, height, width", int, 4),
 }
@@ -248,7 +343,10 @@ def _dtype(name: str) -> np.dtype[Any]:
     try:
         dtype = np.dtype(name)
     except (TypeError, ValueError, SyntaxError) as error:
-        raise RawError(f"dtype: expected a numpy type such as '<u2', '>u2' or 'u1'; got {name!r}") from error
+        packed = ", ".join(PACKINGS)
+        raise RawError(
+            f"dtype: expected a numpy type such as '<u2', '>u2' or 'u1', or a packing: {packed}; got {name!r}"
+        ) from error
     if dtype.kind not in "uif":
         raise RawError(f"dtype: expected integers or floats such as '<u2'; got {name!r}")
     return dtype

@@ -1,16 +1,20 @@
 """What one shoots to calibrate a camera: flats, darks and a burst, by a camera of known physics."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.raw.bayer import pack, unpack
-from noiseflow.raw.formats.dng import SMALLEST, write_dng
+from noiseflow.raw.formats.dng import SMALLEST, dng_bytes
 from noiseflow.simulate.cameras import load_camera
-from noiseflow.simulate.physics import expose
+from noiseflow.simulate.physics import CameraPhysics, expose
 from noiseflow.simulate.scenes import render, scene_names
 from noiseflow.simulate.write import image_of
 
@@ -36,6 +40,7 @@ def simulate_series(
     *,
     size: tuple[int, int] = (512, 768),
     seed: int = 0,
+    overwrite: bool = False,
     progress: Progress = silent,
 ) -> list[Path]:
     """Write the frames of docs/calibrate.md as DNG: folders ``flats``, ``darks`` and ``burst``.
@@ -45,7 +50,7 @@ def simulate_series(
     Parameters
     ----------
     out : path
-        Folder; none of the three may be there.
+        Folder to write.
     camera : str
         See `noiseflow.simulate.camera_names`.
     isos : sequence of float, optional
@@ -54,6 +59,8 @@ def simulate_series(
         (H, W) of the mosaic, even.
     seed : int
         Seed of all randomness.
+    overwrite : bool
+        Whether a series in `out` may be replaced.
     progress : Progress
         Told of frames written.
 
@@ -65,7 +72,9 @@ def simulate_series(
     Raises
     ------
     RawError
-        Unknown camera or ISO, odd size, or a folder in the way.
+        Unknown camera or ISO, or odd size.
+    OutputError
+        `out` is in the way, or the disk too small.
     """
     physics = load_camera(camera)
     chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
@@ -73,30 +82,47 @@ def simulate_series(
         physics.at(iso)
     if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
         raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
-    folders = {name: Path(out) / name for name in ("flats", "darks", "burst")}
-    for folder in folders.values():
-        if folder.exists():
-            raise RawError(f"{folder}: is there already; choose another folder")
-        folder.mkdir(parents=True)
+    shots = _shots(physics, chosen, size, seed)
+    with (
+        writing(out, folder=True, overwrite=overwrite, needs=2 * size[0] * size[1] * len(shots)) as out,
+        whole_folder(out, "simulation", overwrite=overwrite) as partial,
+    ):
+        for index, shot in enumerate(shots):
+            path = partial / shot.name
+            path.parent.mkdir(exist_ok=True)
+            mosaic = expose(shot.signal_dn, physics, shot.iso, np.random.default_rng((seed, 1, index)))
+            image = image_of(mosaic, physics, shot.iso, physics.black_dn, physics.white_dn, shot.seconds)
+            path.write_bytes(dng_bytes(path, image))
+            progress(index + 1, len(shots), path.name)
+    return [out / shot.name for shot in shots]
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A frame to take: its path in the folder, ISO, exposure in s and expected signal (H, W) above black, DN."""
+
+    name: str
+    iso: float
+    seconds: float
+    signal_dn: NDArray[np.float64]
+
+
+def _shots(physics: CameraPhysics, isos: Sequence[float], size: tuple[int, int], seed: int) -> list[_Shot]:
+    """The flats, darks and burst, in the order in which they are taken."""
     span = physics.white_dn - physics.black_dn
     scene = unpack(pack(render(scene_names(1)[0], size, np.random.default_rng((seed, 0))), "RGGB"), physics.cfa)
     flat, dark = np.full(size, span), np.zeros(size)
     shots = [
-        (folders["flats"] / f"flat_ISO{iso:g}_{level:g}_{index}.dng", iso, FULL_S * level, level * flat)
-        for iso in chosen
+        _Shot(f"flats/flat_ISO{iso:g}_{level:g}_{index}.dng", iso, FULL_S * level, level * flat)
+        for iso in isos
         for level in LEVELS
         for index in range(2)
     ]
     shots += [
-        (folders["darks"] / f"dark_ISO{iso:g}_{seconds:g}_{index:02d}.dng", iso, seconds, dark)
-        for iso in chosen
+        _Shot(f"darks/dark_ISO{iso:g}_{seconds:g}_{index:02d}.dng", iso, seconds, dark)
+        for iso in isos
         for seconds, frames in DARKS.items()
         for index in range(frames)
     ]
     still = np.maximum(scene, 0) * span
-    shots += [(folders["burst"] / f"frame_{index}.dng", chosen[0], FULL_S, still) for index in range(BURST)]
-    for index, (path, iso, seconds, signal_dn) in enumerate(shots):
-        mosaic = expose(signal_dn, physics, iso, np.random.default_rng((seed, 1, index)))
-        write_dng(path, image_of(mosaic, physics, iso, physics.black_dn, physics.white_dn, seconds))
-        progress(index + 1, len(shots), path.name)
-    return [path for path, *_ in shots]
+    return shots + [_Shot(f"burst/frame_{index}.dng", isos[0], FULL_S, still) for index in range(BURST)]

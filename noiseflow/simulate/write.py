@@ -1,8 +1,6 @@
 """A folder of raw files with clean twins, as a camera of known physics would have written it."""
 
 import json
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.raw.bayer import pack, unpack
-from noiseflow.raw.formats.dng import SMALLEST, write_dng
+from noiseflow.raw.formats.dng import SMALLEST, dng_bytes
 from noiseflow.raw.image import RawImage
 from noiseflow.simulate.cameras import load_camera
 from noiseflow.simulate.manifest import MANIFEST
@@ -26,9 +26,6 @@ __all__ = ["image_of", "simulate", "truth_of"]
 
 MAKE = "Simulated"
 """Make of every simulated camera, so that its files never pass for those of the real one."""
-
-OURS = re.compile(r"\d{3}_\w+_ISO[\d.]+_(CLEAN|NOISY_\d{3})\.dng(\.partial)?|simulation\.json(\.partial)?")
-"""Names of the files that a simulation writes."""
 
 EXPOSURE_S = 0.01
 
@@ -85,7 +82,9 @@ def simulate(
     Raises
     ------
     RawError
-        Unknown camera or ISO, odd size, no light or too much, or `out` in the way.
+        Unknown camera or ISO, odd size, no light or too much.
+    OutputError
+        `out` is in the way, or the disk too small.
     """
     physics = load_camera(camera)
     chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
@@ -95,46 +94,71 @@ def simulate(
         raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
     if not 0 < light <= 1:
         raise RawError(f"light {light:g}: expected more than 0 and at most 1, the full exposure")
-    out = Path(out)
-    _claim(out, overwrite=overwrite)
-    names = scene_names(scenes)
-    entries: list[dict[str, Any]] = []
     total = scenes * len(chosen) * frames
-    for index, name in enumerate(names):
-        levels = light * render(name, size, np.random.default_rng((seed, index)))
-        for iso in chosen:
-            # By the ISO itself, so that its frames are the same whatever other ISOs there are.
-            iso_seed = np.random.SeedSequence((seed, index, round(iso)))
-            clean = _clean_twin(levels, physics, iso, EXPOSURE_S * light)
-            clean_name = f"{name}_ISO{iso:g}_CLEAN.dng"
-            profile = [physics.noise_profile(iso)]
-            write_dng(out / clean_name, clean, neutral=WHITE_BALANCE)
-            black, white = clean.levels()
-            signal_dn = unpack((clean.planes() - black) / (white - black), clean.cfa)
-            signal_dn = np.maximum(signal_dn, 0) * (physics.white_dn - physics.black_dn)
-            noisy_names = []
-            for number, child in enumerate(iso_seed.spawn(frames)):
-                mosaic = expose(signal_dn, physics, iso, np.random.default_rng(child))
-                noisy_names.append(f"{name}_ISO{iso:g}_NOISY_{number:03d}.dng")
-                image = image_of(mosaic, physics, iso, physics.black_dn, physics.white_dn, EXPOSURE_S * light)
-                write_dng(out / noisy_names[-1], image, noise_profile=profile, neutral=WHITE_BALANCE)
-                progress(len(entries) * frames + number + 1, total, noisy_names[-1])
-            entries.append({"name": name, "iso": iso, "clean": clean_name, "noisy": noisy_names})
-    manifest = {
-        "schema": 1,
-        "tool": f"noiseflow {__version__}",
-        "camera": camera,
-        "physics": asdict(physics),
-        "seed": seed,
-        "size": list(size),
-        "light": light,
-        "truth": truth_of(physics, chosen),
-        "scenes": entries,
-    }
-    partial = out / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    os.replace(partial, out / MANIFEST)
+    # The clean twins are frames too.
+    needs = 2 * size[0] * size[1] * scenes * len(chosen) * (frames + 1)
+    with (
+        writing(out, folder=True, overwrite=overwrite, needs=needs) as out,
+        whole_folder(out, "simulation", overwrite=overwrite) as partial,
+    ):
+        entries: list[dict[str, Any]] = []
+        for index, name in enumerate(scene_names(scenes)):
+            levels = light * render(name, size, np.random.default_rng((seed, index)))
+            for iso in chosen:
+                done = len(entries) * frames
+                told = _part(progress, done, total)
+                # By the ISO itself, so that its frames are the same whatever other ISOs there are.
+                iso_seed = np.random.SeedSequence((seed, index, round(iso)))
+                clean = _clean_twin(levels, physics, iso, EXPOSURE_S * light)
+                entries.append(_write_scene(partial, name, clean, physics, iso, iso_seed.spawn(frames), told))
+        manifest = {
+            "schema": 1,
+            "tool": f"noiseflow {__version__}",
+            "camera": camera,
+            "physics": asdict(physics),
+            "seed": seed,
+            "size": list(size),
+            "light": light,
+            "truth": truth_of(physics, chosen),
+            "scenes": entries,
+        }
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return manifest
+
+
+def _part(progress: Progress, before: int, total: int) -> Progress:
+    """Progress of one scene at one ISO as part of all."""
+    return lambda done, _, note="": progress(before + done, total, note)
+
+
+def _write_scene(
+    folder: Path,
+    name: str,
+    clean: RawImage,
+    physics: CameraPhysics,
+    iso: float,
+    seeds: Sequence[np.random.SeedSequence],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write the clean twin of a scene at one ISO and its noisy frames; its entry of the manifest."""
+    clean_name, noisy_names = f"{name}_ISO{iso:g}_CLEAN.dng", []
+    _write_dng(folder / clean_name, clean)
+    black, white = clean.levels()
+    signal_dn = unpack((clean.planes() - black) / (white - black), clean.cfa)
+    signal_dn = np.maximum(signal_dn, 0) * (physics.white_dn - physics.black_dn)
+    exposure_s = clean.exposure_s or EXPOSURE_S
+    for number, child in enumerate(seeds):
+        mosaic = expose(signal_dn, physics, iso, np.random.default_rng(child))
+        noisy_names.append(f"{name}_ISO{iso:g}_NOISY_{number:03d}.dng")
+        image = image_of(mosaic, physics, iso, physics.black_dn, physics.white_dn, exposure_s)
+        _write_dng(folder / noisy_names[-1], image, [physics.noise_profile(iso)])
+        progress(number + 1, len(seeds), noisy_names[-1])
+    return {"name": name, "iso": iso, "clean": clean_name, "noisy": noisy_names}
+
+
+def _write_dng(path: Path, image: RawImage, noise_profile: Sequence[tuple[float, float]] | None = None) -> None:
+    """Write a file of a private folder, which is whole when it gets its name."""
+    path.write_bytes(dng_bytes(path, image, noise_profile=noise_profile, neutral=WHITE_BALANCE))
 
 
 def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
@@ -153,20 +177,6 @@ def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
             "white_dn": physics.white_dn,
         }
     }
-
-
-def _claim(out: Path, *, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise RawError(f"{out}: is a file; choose another name for the folder")
-    out.mkdir(parents=True, exist_ok=True)
-    files = list(out.iterdir())
-    others = [file.name for file in files if not OURS.fullmatch(file.name)]
-    if others:
-        raise RawError(f"{out}: holds what is no simulation ({others[0]}); choose another folder")
-    if files and not overwrite:
-        raise RawError(f"{out}: holds a simulation already; pass --overwrite to replace it")
-    for file in files:
-        file.unlink()
 
 
 def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float, exposure_s: float) -> RawImage:

@@ -13,7 +13,7 @@ from builders import BLACK, WHITE, frame
 
 from noiseflow.augment import WRITERS, develop, sample_frame, sample_to_files, write_frame, write_preview
 from noiseflow.calibrate.profiles.published import shipped_profile
-from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError, OutputError
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
 from noiseflow.raw import RawImage, read_raw, unpack
@@ -71,14 +71,26 @@ def test_every_writer(tmp_path: Path, suffix: str) -> None:
             assert list(file["signal"].attrs["planes"]) == ["R", "G1", "G2", "B"]
     else:
         assert np.array_equal(tifffile.imread(path), noisy.image.mosaic)
-    with pytest.raises(DataError, match="pass --overwrite"):
+    with pytest.raises(OutputError, match="pass --overwrite"):
         write_frame(path, noisy)
+    write_frame(path, noisy, overwrite=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="was not written by noiseflow"):
+        write_frame(path, noisy, overwrite=True)
+
+
+@pytest.mark.parametrize("suffix", [".dng", ".npy"])
+def test_a_file_with_the_name_of_an_old_half_is_left_alone(tmp_path: Path, suffix: str) -> None:
+    mine = tmp_path / f".o2.partial{suffix}"
+    mine.write_text("mine")
+    write_frame(tmp_path / f"o2{suffix}", sample_frame(model(), clean(32, 48)))
+    assert mine.read_text() == "mine"
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     noisy = sample_frame(model(), clean(32, 48))
     for path, message in ((tmp_path / "a.jpg", "cannot write .jpg"), (tmp_path / "no" / "a.npy", "no such folder")):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises((DataError, OutputError), match=message):
             write_frame(path, noisy)
 
 
@@ -161,7 +173,7 @@ def test_previews_show_the_frame(tmp_path: Path) -> None:
         # Grey on the sensor stays grey, up to what is interpolated across the step from cell to cell.
         assert np.abs(picture[6:].astype(int) - picture[6:].mean(2, keepdims=True)).max() < 6
     write_preview(tmp_path / "p.png", frame(ramp))
-    with pytest.raises(DataError, match="pass --overwrite"):
+    with pytest.raises(OutputError, match="pass --overwrite"):
         write_preview(tmp_path / "p.png", frame(ramp))
     with pytest.raises(DataError, match=r"suffix \.png"):
         write_preview(tmp_path / "p.jpg", frame(ramp))
@@ -186,7 +198,7 @@ def test_a_burst_is_a_file_a_frame_and_refused_before_it_is_drawn(tmp_path: Path
     assert len({np.load(path).tobytes() for path in files}) == 3
     assert np.array_equal(np.load(files[2]), sample_frame(model(), clean(32, 48), seed=2, frame=2).signal)
     files[0].unlink()
-    with pytest.raises(DataError, match=r"b_001\.npy: exists"):
+    with pytest.raises(OutputError, match=r"b_001\.npy: exists"):
         sample_to_files(model(), clean(32, 48), tmp_path / "b.npy", frames=3)
     assert not files[0].exists()
 
@@ -196,7 +208,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     code = f"""
 import resource, signal, sys
 import numpy as np
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(__file__).parents[1] / "project")!r})
 from builders import frame
 from noiseflow.augment import WRITERS, NoisyFrame, write_frame, write_preview
 from noiseflow.core.errors import NoiseflowError

@@ -1,6 +1,6 @@
-"""Every interval of a whole calibration, in a small form; `python -m tools.coverage` is the full one."""
+"""Every interval of a whole calibration, in a small form; `python -m tools.studies.coverage` is the full one."""
 
-from tools.coverage import coverage
+from tools.studies.coverage import coverage
 
 TRIALS = 16
 

@@ -156,13 +156,13 @@ def test_existing_output_is_kept_unless_asked(fitted: Path, clean: Path, tmp_pat
 def test_nan_in_the_data(tmp_path: Path) -> None:
     import h5py
 
-    from noiseflow.patches.assembly.parts import checksums
+    from noiseflow.patches.checksums import patch_crcs
 
     gaussian_store(tmp_path / "p.h5", patches=50).close()
     with h5py.File(tmp_path / "p.h5", "a") as file:
         file["clean"][3, 0, 0, 0] = np.nan
         table = file["table"][:]
-        table["crc32"] = checksums(file["noisy"][:], file["clean"][:])
+        table["crc32"] = patch_crcs(file["noisy"][:], file["clean"][:])
         file["table"][:] = table
     refused(run("fit", tmp_path / "p.h5", "--out", tmp_path / "run"), "p.h5", "NaN", "[3]")
 

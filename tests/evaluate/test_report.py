@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from noiseflow.core.errors import DataError
+from noiseflow.core.errors import OutputError
 from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.presentation.examples import draw_examples
 from noiseflow.evaluate.presentation.figures import pens_for
@@ -62,7 +62,7 @@ def test_folder_holds_the_page_and_the_numbers(evaluation: Evaluation, tmp_path:
     index = write_report(evaluation, tmp_path / "report")
     assert index == tmp_path / "report" / "index.html"
     assert sorted(path.name for path in index.parent.iterdir()) == sorted(FILES)
-    assert not (tmp_path / "report.partial").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
     content = json.loads((index.parent / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
     assert content["models"] == ["<b>mine</b>", "oracle"]
     with (index.parent / "metrics.csv").open(encoding="utf-8", newline="") as file:
@@ -118,24 +118,37 @@ def test_the_same_evaluation_gives_the_same_figures(evaluation: Evaluation, html
 def test_a_report_is_not_replaced_unasked(evaluation: Evaluation, tmp_path: Path) -> None:
     out = tmp_path / "report"
     write_report(evaluation, out)
-    with pytest.raises(DataError, match="--overwrite"):
+    with pytest.raises(OutputError, match="--overwrite"):
         write_report(evaluation, out)
-    (out / "metrics.csv").write_text("old")
+    (out / "metrics.csv").unlink()
     write_report(evaluation, out, overwrite=True)
-    assert (out / "metrics.csv").read_text("utf-8") != "old"
+    assert (out / "metrics.csv").exists()
+    (out / "metrics.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"metrics\.csv"):
+        write_report(evaluation, out, overwrite=True)
+    assert (out / "metrics.csv").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("quick_page")
+def test_a_folder_with_the_name_of_an_old_half_is_left_alone(evaluation: Evaluation, tmp_path: Path) -> None:
+    mine = tmp_path / "report.partial" / "wedding.arw"
+    mine.parent.mkdir()
+    mine.write_text("dear")
+    write_report(evaluation, tmp_path / "report")
+    assert mine.read_text() == "dear"
 
 
 def test_a_folder_with_anything_else_is_never_replaced(evaluation: Evaluation, tmp_path: Path) -> None:
     out = tmp_path / "photos"
     out.mkdir()
     (out / "wedding.ARW").write_text("dear")
-    with pytest.raises(DataError, match=r"wedding\.ARW"):
+    with pytest.raises(OutputError, match=r"wedding\.ARW"):
         write_report(evaluation, out, overwrite=True)
     assert (out / "wedding.ARW").read_text() == "dear"
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DataError, match="is a file"):
+    with pytest.raises(OutputError, match="is a file"):
         write_report(evaluation, tmp_path / "file", overwrite=True)
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(OutputError, match="no such folder"):
         write_report(evaluation, tmp_path / "nowhere" / "report")
 
 
@@ -156,7 +169,7 @@ def test_nothing_half_written_stands_under_the_final_name(
             write_report(evaluation, target, overwrite=True)
     assert {name: (out / name).read_bytes() for name in FILES} == before
     assert not list(tmp_path.glob("new*"))
-    assert not list(tmp_path.glob("*.partial"))
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
 @pytest.mark.parametrize("patches", [1, 3])

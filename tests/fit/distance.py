@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from noiseflow.fit.training.objective import Place
+from noiseflow.fit.training.objective import StepPosition
 from noiseflow.ops.random.sampling import normal
 
 CPU = torch.device("cpu")
@@ -22,13 +22,13 @@ class Distance:
     unit: str = "m²"
     references: Mapping[str, float] = field(default_factory=lambda: {"start": 1.0})
 
-    def batch(self, place: Place) -> Tensor:
-        values = 1 + 0.1 * torch.randn(8, 3, generator=torch.Generator().manual_seed(place.step))
-        if place.step in self.bad:
+    def batch(self, position: StepPosition) -> Tensor:
+        values = 1 + 0.1 * torch.randn(8, 3, generator=torch.Generator().manual_seed(position.step))
+        if position.step in self.bad:
             values[self.bad_from :] = float("nan")
-        return values[place.share(len(values))]
+        return values[position.share(len(values))]
 
-    def count(self, place: Place) -> int:
+    def count(self, position: StepPosition) -> int:
         return 8
 
     def loss(self, model: nn.Module, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -38,8 +38,8 @@ class Distance:
     def held_out(self, model: nn.Module) -> float:
         return float(model(torch.ones(1, 3)).square().mean())
 
-    def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
-        return f"step {place.step}", {"values": self.batch(place)}
+    def record(self, position: StepPosition) -> tuple[str, dict[str, Tensor]]:
+        return f"step {position.step}", {"values": self.batch(position)}
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
         return {}

@@ -16,8 +16,9 @@ from noiseflow.fit.batches import PatchBatches, conditions_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.training.engine import train
-from noiseflow.fit.training.objective import Length
+from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.ranks import Ranks, joined
+from noiseflow.fit.training.session import TrainingSession
 from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.models import build
 from noiseflow.ops.random.sampling import part_of
@@ -42,14 +43,14 @@ def gradient(store: PatchStore, model_name: str, ranks: Ranks) -> dict[str, torc
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, dtype=torch.float64))
-    place = Length(9, 9, BATCH).place(2, ranks.rank, ranks.world)
-    count = objective.count(place)
-    read = batches.read(place, torch.float64)
+    position = TrainingLength(9, 9, BATCH).position(2, ranks.rank, ranks.world)
+    count = objective.count(position)
+    read = batches.read(position, torch.float64)
     inputs = codes_of(read) if kind == "bound" else (read.noise, conditions_of(read))
-    with ranks.as_one(model), part_of(place.share(count), count):
+    with ranks.as_one(model), part_of(position.share(count), count):
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         loss, _ = objective.loss(model, inputs, torch.Generator().manual_seed(5))
-        loss = place.weight(count) * loss
+        loss = position.weight(count) * loss
         loss.backward()
         with torch.no_grad():
             loss, _ = ranks.add_up(loss, {}, list(model.parameters()), buffers)
@@ -61,8 +62,8 @@ def gradient(store: PatchStore, model_name: str, ranks: Ranks) -> dict[str, torc
 def trained_point(out: Path, ranks: Ranks) -> Point:
     """A point after a training in which a sample of three steps is NaN, one rank's sample where there are several."""
     point, settings = Point(), TrainSettings(learning_rate=0.05, patience=None)
-    objective, length = Distance(frozenset({3, 12, 13}), bad_from=-1), Length(40, 10, 8)
-    train(point, objective, settings, length, out, arguments={}, device=CPU, ranks=ranks)
+    objective, length = Distance(frozenset({3, 12, 13}), bad_from=-1), TrainingLength(40, 10, 8)
+    train(point, objective, settings, length, TrainingSession(out, CPU, ranks), {})
     return point
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.row_bands import bands_of, whole_bands
+from noiseflow.fit.batches import bands_of, whole_bands
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.patches import PatchStore, ingest
 from noiseflow.simulate import simulate

@@ -10,7 +10,7 @@ import torch
 from builders import frame, gaussian_store
 from model_table import generator
 
-from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError, OutputError
 from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
 from noiseflow.fit.distillation import DistillSettings, distill, divergence, sampling_seconds
 from noiseflow.models import ModelSpec, build, load
@@ -89,12 +89,12 @@ def test_the_same_seed_gives_the_same_student(teacher: ResidualFlow, store: Patc
         distill(teacher, clean_patches(store, teacher.spec), tmp_path / name, few)
     a, b = (load(tmp_path / name).state_dict() for name in "ab")
     assert all(torch.equal(a[name], b[name]) for name in a)
-    with pytest.raises(ModelError, match="pass --overwrite"):
+    with pytest.raises(OutputError, match="pass --overwrite"):
         distill(teacher, clean_patches(store, teacher.spec), tmp_path / "a", few)
 
 
 def test_a_student_is_faster(teacher: ResidualFlow) -> None:
-    """A hundred times is what tools/bench_distill.py asks for; a loaded machine may not give it here."""
+    """A hundred times is what tools/workloads/distill.py asks for; a loaded machine may not give it here."""
     assert sampling_seconds(teacher, repeats=1) > 10 * sampling_seconds(flow("iaf", width=8), repeats=2)
 
 

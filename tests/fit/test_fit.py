@@ -6,7 +6,8 @@ import pytest
 import torch
 from builders import gaussian_store
 
-from noiseflow.core.errors import DataError, ModelError
+from noiseflow.core.errors import DataError, ModelError, OutputError
+from noiseflow.core.output.manifest import MANIFEST, begin
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.models import load
 from noiseflow.patches import PatchStore
@@ -72,7 +73,8 @@ def test_killed_before_its_first_step_it_has_nothing_to_go_on_from(store: PatchS
 
 
 def test_a_start_that_was_killed_is_begun_anew(store: PatchStore, tmp_path: Path) -> None:
-    (tmp_path / "run" / "state" / "000000000.partial").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    begin(tmp_path / "run", "run")
     result = fit(store, spec_for(store, "nlf"), tmp_path / "run")
     assert load(result.folder).spec.model == "nlf"
     assert not (tmp_path / "run" / "state").exists()
@@ -83,13 +85,48 @@ def test_going_on_with_other_settings_or_data_is_refused(store: PatchStore, tmp_
     other = FitSettings(epochs=4, batch=16, steps_per_epoch=6, patience=10)
     with pytest.raises(ModelError, match="had other batch"):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", other, resume=True)
-    with pytest.raises(ModelError, match="pass --overwrite"):
+    with pytest.raises(OutputError, match="pass --overwrite"):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep me")
-    with pytest.raises(ModelError, match="is no run folder"):
+    with pytest.raises(OutputError, match=r"notes\.txt"):
         fit(store, spec_for(store, "nlf"), tmp_path / "mine", SMALL, overwrite=True)
     assert (tmp_path / "mine" / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("left", ["spec.json", "state/x.dng", "state/000000001/state.json", "model.safetensors"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_the_users_with_names_like_ours_is_left_alone(
+    store: PatchStore, tmp_path: Path, left: str, overwrite: bool
+) -> None:
+    photo, mine = tmp_path / "photos" / "raw.dng", tmp_path / "photos" / left
+    mine.parent.mkdir(parents=True)
+    for path in (photo, mine):
+        path.write_text("mine")
+    with pytest.raises(OutputError, match="none of ours"):
+        fit(store, spec_for(store, "nlf"), tmp_path / "photos", SMALL, overwrite=overwrite)
+    assert sorted(path for path in (tmp_path / "photos").rglob("*") if path.is_file()) == sorted([photo, mine])
+    assert mine.read_text() == "mine"
+
+
+def test_a_run_of_an_earlier_version_is_gone_on_with_but_not_replaced(store: PatchStore, tmp_path: Path) -> None:
+    fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
+    (tmp_path / "run" / MANIFEST).unlink()
+    with pytest.raises(OutputError, match="earlier version"):
+        fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, overwrite=True)
+    fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, resume=True)
+    (tmp_path / "run" / "history.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"history\.csv"):
+        fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, overwrite=True)
+
+
+def test_a_fit_that_fails_before_its_first_state_leaves_no_folder(store: PatchStore, tmp_path: Path) -> None:
+    def fail(done: int, total: int, note: str = "") -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, progress=fail)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_early_stop_waits_for_patience(store: PatchStore, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from builders import gaussian_store
 
 from noiseflow.core.errors import StoreError
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.held_out import train_and_held_out
+from noiseflow.fit.batches import train_and_held_out
 from noiseflow.patches import PatchStore
 from noiseflow.patches.schema import SPLITS
 

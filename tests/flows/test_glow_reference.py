@@ -5,9 +5,9 @@ import torch
 from transform_table import conditions, generator, noise_like, randomised
 
 from noiseflow.core.errors import DataError
+from noiseflow.flows.combinators import squeeze, unsqueeze
 from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
-from noiseflow.flows.squeeze import squeeze, unsqueeze
 
 PLANES = 5
 

@@ -6,6 +6,7 @@ from transform_table import conditions, generator, noise_like
 
 from noiseflow.flows import Conditions, Flow
 from noiseflow.flows.camera.line_noise import NONE, LineNoise
+from noiseflow.flows.signal_model import NoiseParameters
 
 
 @pytest.mark.parametrize("width", [3, 32])
@@ -60,12 +61,14 @@ def test_rows_cut_into_patches_of_one_band_start_as_whole_rows() -> None:
     ).resolve("AB")
     offset = torch.randn(6, 1, 20, 1, generator=generator(9), dtype=torch.float64)
     x = noise_like(cond) + 0.6 * offset
-    whole, cut, apart = (LineNoise(4, 2, (100.0,), direction=lambda cond: 1 + cond.clean).double() for _ in range(3))
-    whole.start_from(x, cond)
+    whole, cut, apart = (LineNoise(4, 2, (100.0,), in_read_noise=True).double() for _ in range(3))
+    one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    whole.start_from(x, cond, NoiseParameters(cond.clean, one, one))
     order = torch.randperm(18, generator=generator(3))
     parts, clean = (torch.cat(each.split(16, 3))[order] for each in (x, cond.clean))
     of_part = Conditions(clean, 100.0, cond.camera_indices.repeat(3)[order]).resolve("AB")
-    cut.start_from(parts, of_part, (torch.arange(6) * 7 + 2).repeat(3)[order])
+    noise = NoiseParameters(clean, one, one)
+    cut.start_from(parts, of_part, noise, (torch.arange(6) * 7 + 2).repeat(3)[order])
     torch.testing.assert_close(cut.log_variance, whole.log_variance, rtol=1e-12, atol=0)
-    apart.start_from(parts, of_part)
+    apart.start_from(parts, of_part, noise)
     assert (apart.log_variance - whole.log_variance).abs().min() > 1e-4

@@ -1,5 +1,7 @@
 """Skew and tails: the moments they promise, and the physics they stand for."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from noiseflow.flows import Conditions
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.simulate.physics import tukey_lambda_variance
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(120)
@@ -24,12 +27,28 @@ def at(values: Tensor, iso: float = 100.0) -> Conditions:
     return Conditions(torch.zeros_like(values), iso).resolve(("A",))
 
 
-def skewed(skew: float, excess: float) -> SinhArcsinh:
-    return SinhArcsinh(
-        1,
-        (100.0,),
-        lambda cond: (torch.full_like(cond.clean, skew), torch.full_like(cond.clean, excess)),
-    ).double()
+@dataclass(frozen=True, eq=False)
+class Given(NoiseParameters):
+    """Noise parameters whose moments and read-noise share are given, whatever the signal is."""
+
+    skew: float = 0.0
+    excess: float = 0.0
+    share: float = 1.0
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return torch.full_like(self.clean, self.skew), torch.full_like(self.clean, self.excess)
+
+    def read_share(self) -> Tensor:
+        return torch.full_like(self.clean, self.share)
+
+
+def given(values: Tensor, **moments: float) -> NoiseParameters:
+    one = values.new_ones(1, 1, 1, 1)
+    return Given(torch.zeros_like(values), one, one, **moments)
+
+
+def skewed() -> SinhArcsinh:
+    return SinhArcsinh(1, (100.0,)).double()
 
 
 def moments(values: NDArray[np.float64]) -> list[float]:
@@ -44,7 +63,7 @@ def moments(values: NDArray[np.float64]) -> list[float]:
 )
 def test_skewed_values_have_the_moments_that_are_asked_for(skew: float, excess: float) -> None:
     nodes = line(NODES)
-    values = skewed(skew, excess).inverse(nodes, at(nodes)).detach().numpy().ravel()
+    values = skewed().inverse(nodes, at(nodes), given(nodes, skew=skew, excess=excess)).detach().numpy().ravel()
     mean, variance, third, fourth = moments(values)
     assert mean == pytest.approx(0, abs=1e-4)
     assert variance == pytest.approx(1, abs=1e-3)
@@ -54,7 +73,7 @@ def test_skewed_values_have_the_moments_that_are_asked_for(skew: float, excess: 
 
 def test_no_skew_is_the_identity() -> None:
     x = line(np.linspace(-50, 50, 101))
-    z, log_det = skewed(0.0, 0.0)(x, at(x))
+    z, log_det = skewed()(x, at(x), given(x))
     torch.testing.assert_close(z, x, rtol=1e-9, atol=1e-9)
     assert float(log_det.detach()) == pytest.approx(0, abs=1e-9)
 
@@ -98,11 +117,12 @@ def test_few_photo_electrons_and_read_noise_are_within_two_thousandths_of_a_nat(
     heavy = max(fourth, 0) * share**2
     skew = electrons / deviation**3 / (1 + heavy / 3)
     excess = electrons / deviation**4 / (1 + 4 * heavy / 3) + min(fourth, 0) * share**2
-    tails = CubicTails(1, (100.0,), lambda cond: torch.full_like(cond.clean, share)).double()
+    tails = CubicTails(1, (100.0,), by_read_share=True).double()
     torch.nn.init.constant_(tails.kurtosis, fourth)
     scaled = line(x / deviation).requires_grad_()
-    y, _ = skewed(skew, excess)(scaled, at(scaled))
-    z, _ = tails(y, at(scaled))
+    noise = given(scaled.detach(), skew=skew, excess=excess, share=share)
+    y, _ = skewed()(scaled, at(scaled), noise)
+    z, _ = tails(y, at(scaled), noise)
     (slope,) = torch.autograd.grad(z.sum(), scaled)
     log_density = stats.norm.logpdf(z.detach().numpy()) + np.log(slope.numpy()) - np.log(deviation)
     there = truth > 1e-300

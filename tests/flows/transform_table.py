@@ -1,21 +1,20 @@
 """The table of transforms that the contract walks: a new transform is one new line here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from noiseflow.flows import Conditions
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
-from noiseflow.flows.border_aware_net import BorderAwareNet
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
-from noiseflow.flows.combinators import Inverse
+from noiseflow.flows.combinators import Inverse, Reversed, Split, Squeezed
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
@@ -23,11 +22,10 @@ from noiseflow.flows.coupling.spline import PixelSpline, SplineCoupling, spline_
 from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.linear.householder import HouseholderConv1x1
+from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.nets.masked_net import MaskedNet
-from noiseflow.flows.reversed import Reversed
-from noiseflow.flows.split import Split
-from noiseflow.flows.squeeze import Squeezed
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 
 CAMERAS = 3
@@ -67,18 +65,41 @@ def squeezed_coupling(planes: int, inputs: int, g: torch.Generator) -> Squeezed:
     return Squeezed([InvertibleConv1x1(4 * inputs, g), MaskedAffineCoupling(coupler, masks.channel())])
 
 
-def signal_share(cond: Conditions) -> Tensor:
-    return 1 / (1 + cond.clean)
+class WithHead(Transform):
+    """A transform behind a head that shares its noise parameters, and behind the kurtosis of read noise.
 
+    Of a clean signal of 0 to 1 the read noise's share is 1 down to 0.1, the skewness 0 to 0.5.
+    """
 
-def few_electrons(cond: Conditions) -> tuple[Tensor, Tensor]:
-    """Skewness and excess kurtosis of both signs, beyond the bounds here and there."""
-    return 1.5 * cond.clean - 0.4, 2 * cond.clean.square() - 0.2
+    def __init__(self, inner: Transform, planes: int = PLANES, kurtosis: float = -0.2) -> None:
+        super().__init__()
+        self.head = ShotReadScale(planes, CAMERAS, ISOS, shares_features=True)
+        self.kurtosis = kurtosis
+        self.inner = inner
+        self.reach, self.elementwise = inner.reach, inner.elementwise
+        self.whole_rows = getattr(inner, "whole_rows", False)
+        nn.init.constant_(self.head.log_beta1, -2.0)
+        nn.init.constant_(self.head.log_beta2, -4.0)
+
+    def found(self, cond: Conditions) -> NoiseParameters:
+        noise = self.head.noise_parameters(cond)
+        return replace(noise, read_excess=torch.full_like(cond.isos, self.kurtosis, dtype=cond.clean.dtype))
+
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+        z, log_det = self.inner(x, cond, self.found(cond))
+        return z, log_det
+
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+        return self.inner.inverse(z, cond, self.found(cond))
 
 
 def heavy(tails: CubicTails) -> CubicTails:
     nn.init.constant_(tails.kurtosis, 2.0)
     return tails
+
+
+def rows(planes: int, axis: str) -> WithHead:
+    return WithHead(LineNoise(planes, CAMERAS, ISOS, axis, 0.5, in_read_noise=True), planes)
 
 
 SPLINE = spline_outputs(PLANES, 5)
@@ -95,11 +116,11 @@ TRANSFORMS: dict[str, Case] = {
     "householder": Case(lambda g: HouseholderConv1x1(PLANES, generator=g)),
     "shot_read": Case(lambda g: ShotReadScale(PLANES, CAMERAS, ISOS)),
     "row_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, start=0.5)),
-    "row_noise_one_plane": Case(lambda g: LineNoise(1, CAMERAS, ISOS, "row", signal_share, 0.5), planes=1),
-    "column_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, "column", signal_share, 0.5)),
-    "skew": Case(lambda g: SinhArcsinh(CAMERAS, ISOS, few_electrons)),
+    "row_noise_one_plane": Case(lambda g: rows(1, "row"), planes=1),
+    "column_noise": Case(lambda g: rows(PLANES, "column")),
+    "skew": Case(lambda g: WithHead(SinhArcsinh(CAMERAS, ISOS))),
     "tails": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS))),
-    "tails_by_share": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS, signal_share))),
+    "tails_by_share": Case(lambda g: WithHead(heavy(CubicTails(CAMERAS, ISOS, by_read_share=True)))),
     "channel_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.channel())),
     "own_signal_coupling": Case(lambda g: MaskedAffineCoupling(own_signal_net(g), masks.channel())),
     "checkerboard_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.checkerboard(True))),

@@ -8,7 +8,7 @@ import torch
 from model_table import CAMERAS, TRAINED, generator, known, randomised_model, spec_of
 from torch import Tensor
 
-from noiseflow.core.errors import ModelError
+from noiseflow.core.errors import ModelError, OutputError
 from noiseflow.flows import Conditions
 from noiseflow.flows.combinators import Inverse
 from noiseflow.models import ModelSpec, NoiseModel, build
@@ -93,5 +93,5 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
     (tmp_path / "there.onnx").touch()
     with pytest.raises(ModelError, match=r"cannot export \.pth; expected \.onnx, \.pt2"):
         export_sampler(build(spec_of("gaussian", "bayer")), tmp_path / "sampler.pth")
-    with pytest.raises(ModelError, match="exists; pass --overwrite"):
+    with pytest.raises(OutputError, match="exists; pass --overwrite"):
         export_sampler(build(spec_of("gaussian", "bayer")), tmp_path / "there.onnx")

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transform_table import CAMERAS, ISOS, as_dtype, conditions, generator
 
 from noiseflow.flows import Conditions
-from noiseflow.flows.border_aware_net import BorderAwareNet
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
@@ -24,8 +23,9 @@ from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.flows.nets.conditional_net import ConditionalNet
-from noiseflow.flows.signal_model import ReadOffset, ReadShare, ShotMoments
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.ops import coupling_chain as border_evaluation, native
 from noiseflow.ops.native import can_compile, compiled
@@ -72,30 +72,33 @@ def told(planes: int = 4) -> MaskedAffineCoupling:
     return MaskedAffineCoupling(net, masks.checkerboard(True))
 
 
-class InLight(Transform):
-    """A transform that is told of a camera's light, with all whose parameters it depends on."""
+class WithHead(Transform):
+    """A transform that gets a head's noise parameters, with all whose parameters it depends on."""
 
     def __init__(self, make: Callable[[ShotReadScale, CubicTails], Transform], planes: int = 4) -> None:
         super().__init__()
         # Of a clean signal of −0.2 to 1 the read noise's share is 10 (the floor) down to 0.1, the skewness 0 to 0.5.
-        self.head = ShotReadScale(planes, CAMERAS, ISOS, tells=True)
-        self.tails = CubicTails(CAMERAS, ISOS, ReadShare(self.head.light))
+        self.head = ShotReadScale(planes, CAMERAS, ISOS, shares_features=True)
+        self.tails = CubicTails(CAMERAS, ISOS, by_read_share=True)
         nn.init.constant_(self.head.log_beta1, -2.0)
         nn.init.constant_(self.head.log_beta2, -4.0)
         with torch.no_grad():
             self.tails.kurtosis.copy_(torch.tensor([[2.0, 0.5, 0.2], [-0.9, -0.4, 0.4], [8.0, 13.0, -0.1]]))
         self.inner = make(self.head, self.tails)
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
-        z, log_det = self.inner(x, self.head.told(cond))
+    def found(self, cond: Conditions) -> NoiseParameters | None:
+        return self.tails.shared_features(cond, self.head.shared_features(cond, None))
+
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+        z, log_det = self.inner(x, cond, self.found(cond))
         return z, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
-        return self.inner.inverse(z, self.head.told(cond))
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+        return self.inner.inverse(z, cond, self.found(cond))
 
 
 def skew(head: ShotReadScale, tails: CubicTails) -> SinhArcsinh:
-    return SinhArcsinh(CAMERAS, ISOS, ShotMoments(head.light, tails.read_excess))
+    return SinhArcsinh(CAMERAS, ISOS)
 
 
 def held_skew(head: ShotReadScale, tails: CubicTails) -> SinhArcsinh:
@@ -105,17 +108,17 @@ def held_skew(head: ShotReadScale, tails: CubicTails) -> SinhArcsinh:
     return made
 
 
-def rows(planes: int = 4) -> InLight:
-    return InLight(lambda head, _: LineNoise(planes, CAMERAS, ISOS, "row", ReadOffset(head.light), 0.3), planes)
+def rows(planes: int = 4) -> WithHead:
+    return WithHead(lambda head, _: LineNoise(planes, CAMERAS, ISOS, "row", 0.3, in_read_noise=True), planes)
 
 
 MADE = {
-    "shot and read noise": lambda: InLight(lambda head, _: head),
+    "shot and read noise": lambda: WithHead(lambda head, _: head),
     "rows": rows,
     "rows of one plane": lambda: rows(1),
-    "skew": lambda: InLight(skew),
-    "skew beyond its bounds": lambda: InLight(held_skew),
-    "tails": lambda: InLight(lambda _, tails: tails),
+    "skew": lambda: WithHead(skew),
+    "skew beyond its bounds": lambda: WithHead(held_skew),
+    "tails": lambda: WithHead(lambda _, tails: tails),
     "told coupling": told,
     "told coupling of 3 planes": lambda: told(3),
     "spline": spline,

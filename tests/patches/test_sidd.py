@@ -15,7 +15,7 @@ from noiseflow.patches.sources import collect
 from noiseflow.patches.sources.sidd_published import published, published_grid
 from noiseflow.raw import RawSettings
 from noiseflow.raw.formats.sidd import SceneName
-from tools.make_sidd import make_blocks, make_tree
+from tools.readers.make_sidd import make_blocks, make_tree
 
 TRAIN = ["0004_001_S6_00100_00060_4400_L", "0035_002_GP_00800_00350_3200_N"]
 TEST = ["0054_003_N6_00100_00160_5500_N", "0159_007_IP_00100_00100_3200_L"]

@@ -11,7 +11,7 @@ from PIL import Image
 from noiseflow.cli import main
 from noiseflow.core.errors import DataError, RawError
 from noiseflow.patches import PatchStore
-from noiseflow.patches.ingestion.splits import assign_splits
+from noiseflow.patches.ingestion.plan import assign_splits
 from noiseflow.patches.sources import SOURCES, Source, collect
 from noiseflow.raw import RawSettings
 from noiseflow.simulate import simulate

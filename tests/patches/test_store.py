@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from builders import burst_folder, gaussian_store
+from simulated_scenes import pairs
 
 from noiseflow.core.errors import DataError, StoreError
 from noiseflow.patches import IngestOptions, StoreMix, collect, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
-from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.schema import PARTIAL, fields
 from noiseflow.patches.store.store import PatchStore
 
@@ -173,14 +173,14 @@ def test_a_burst_is_stored_by_its_mean_and_read_as_its_pairing_says(tmp_path: Pa
     burst_folder(tmp_path / "raws", frames=5, size=(72, 88), seed=0, drift=3.0)
     ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8, patches_per_frame=6))
     (scene,) = collect(tmp_path / "raws").scenes
-    reference = PAIRINGS["burst"].prepare(scene)
+    made = {pair.number: pair for pair in pairs("burst", scene)[1]}
     with PatchStore(tmp_path / "s.h5") as store, h5py.File(tmp_path / "s.h5") as file:
         noisy, clean = store.codes(np.arange(len(store)))
         assert "clean" not in file
         # Fewer means than patches: one a place, whichever frames have a patch there.
         assert len(file["mean"]) == len(np.unique(store.table[["y", "x"]])) < len(store)
         for row, patch, found in zip(file["table"][:], noisy, clean, strict=True):
-            pair = PAIRINGS["burst"].pair(scene, int(row["frame"]), reference)
+            pair = made[int(row["frame"])]
             y, x = int(row["y"]), int(row["x"])
             assert np.array_equal(patch, pair.noisy.planes()[:, y : y + 8, x : x + 8])
             assert np.array_equal(found, pair.clean[:, y : y + 8, x : x + 8])

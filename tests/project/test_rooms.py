@@ -7,7 +7,7 @@ import pytest
 from tools.trace import LIMITS, crowded_folders, import_circles, module_imports, package_imports, trips
 
 # What is being mended.  Nothing may be added, and what is met goes.
-CROWDED = {"noiseflow/flows": 18, "noiseflow/patches/pairings": 17, "tools": 29}
+CROWDED = {"noiseflow/flows": 18, "noiseflow/patches/pairings": 17}
 CIRCLES = [["noiseflow.flows", "noiseflow.ops"]]
 LONG = {"fit": (51, 131), "evaluate": (61, 188), "augment": (27, 54), "ingest": (50, 93)}
 

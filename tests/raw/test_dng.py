@@ -7,7 +7,7 @@ import rawpy
 import tifffile
 from builders import frame
 
-from noiseflow.core.errors import RawError
+from noiseflow.core.errors import OutputError, RawError
 from noiseflow.raw.bayer import BAYER_PHASES, unpack
 from noiseflow.raw.formats.dng import SMALLEST, write_dng
 from noiseflow.raw.image import RawImage
@@ -93,8 +93,9 @@ def test_an_x_trans_pattern_is_refused_by_its_name(tmp_path: Path) -> None:
 def test_nothing_half_written_and_nothing_replaced_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.dng"
     path.write_text("mine")
-    with pytest.raises(RawError, match="exists"):
-        write_dng(path, frame(mosaic()))
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=r"exists|was not written by noiseflow"):
+            write_dng(path, frame(mosaic()), overwrite=overwrite)
     assert path.read_text() == "mine"
 
     def full(self: Path, content: bytes) -> int:

@@ -110,7 +110,7 @@ def test_the_real_headerless_file(shared_data: Path) -> None:
 def test_a_wrong_size_of_a_headerless_file_is_told_in_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(100))
-    with pytest.raises(RawError, match=r"a\.bin: 6×8 pixels of <u2 after 0 bytes of header are 96 bytes; .* has 100"):
+    with pytest.raises(RawError, match=r"a\.bin: 6×8 pixels of <u2 after 0 bytes of header are 96 bytes .*has 100"):
         read_raw(path, RawSettings(cfa="MONO", black=(0.0,), white=9.0, size=(6, 8)))
     with pytest.raises(RawError, match=r"--size WIDTHxHEIGHT"):
         read_raw(path)

@@ -1,4 +1,4 @@
-"""A thousand mutated files; `python -m tools.fuzz_readers` runs ten thousand."""
+"""A thousand mutated files; `python -m tools.readers.fuzz_readers` runs ten thousand."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.fuzz_readers import Kind, fuzz, kinds
+from tools.readers.fuzz_readers import Kind, fuzz, kinds
 
 CASES = int(os.environ.get("NOISEFLOW_FUZZ_CASES", "1000"))
 

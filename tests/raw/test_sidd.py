@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw
 from noiseflow.raw.formats.sidd import SceneName, metadata_beside, read_metadata, restored, signal_in_dn
-from tools.make_sidd import LEVELS, codes_of, make_tree, normalised, signal_of, write_mat73, write_metadata
+from tools.readers.make_sidd import LEVELS, codes_of, make_tree, normalised, signal_of, write_mat73, write_metadata
 
 SCENES = {
     "S6": "0004_001_S6_00100_00060_4400_L",

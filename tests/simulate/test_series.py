@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from noiseflow.calibrate import calibrate
-from noiseflow.core.errors import DataError, RawError
+from noiseflow.core.errors import DataError, OutputError, RawError
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import load_camera, simulate_series
@@ -95,7 +95,7 @@ def test_a_size_that_no_mosaic_has(tmp_path: Path, size: tuple[int, int], words:
 
 
 def test_a_series_is_never_written_over(folder: Path) -> None:
-    with pytest.raises(RawError, match="is there already"):
+    with pytest.raises(OutputError, match="holds a simulation already"):
         simulate_series(folder, CAMERA, ISOS, size=SIZE)
 
 

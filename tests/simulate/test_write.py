@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noiseflow.core.errors import RawError
+from noiseflow.core.errors import OutputError, RawError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw import read_raw
 from noiseflow.simulate import camera_names, load_camera, simulate
@@ -108,12 +108,19 @@ def test_a_stopped_simulation_has_no_manifest_and_can_be_redone(tmp_path: Path) 
 def test_what_is_in_the_way_is_kept(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.dng").write_text("x")
-    with pytest.raises(RawError, match="is no simulation"):
+    with pytest.raises(OutputError, match=r"photo\.dng"):
         simulate(tmp_path / "mine", "PG-12", overwrite=True)
     assert (tmp_path / "mine" / "photo.dng").exists()
     simulate(tmp_path / "raws", "PG-12", [100], **SMALL)  # type: ignore[arg-type]
-    with pytest.raises(RawError, match="--overwrite"):
+    with pytest.raises(OutputError, match="--overwrite"):
         simulate(tmp_path / "raws", "PG-12", [100], **SMALL)  # type: ignore[arg-type]
     assert json.loads((tmp_path / "raws" / MANIFEST).read_text())["camera"] == "PG-12"
+    mine = next((tmp_path / "raws").glob("*_CLEAN.dng"))
+    mine.write_text("mine")
+    with pytest.raises(OutputError, match="CLEAN"):
+        simulate(tmp_path / "raws", "PG-12", [100], overwrite=True, **SMALL)  # type: ignore[arg-type]
+    assert mine.read_text() == "mine"
+    with pytest.raises(OutputError, match="GB left"):
+        simulate(tmp_path / "vast", "PG-12", [100], size=(2_000_000, 2_000_000))
     with pytest.raises(RawError, match="expected even numbers"):
         simulate(tmp_path / "odd", "PG-12", size=(63, 96))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from noiseflow.raw.formats.dng import write_dng
-from tools.bench_frames import LIMIT_MIB, Run, draw, drawn, made, save_moved, words
-from tools.memory import in_fresh_process
+from tools.workloads.frames import LIMIT_MIB, Run, draw, drawn, made, save_moved, words
+from tools.workloads.memory import in_fresh_process
 
 
 def test_more_rows_take_no_more_memory_than_their_codes(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from noiseflow.flows.border_aware_net import BorderAwareNet
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from tools.benching.timing import best_by_turns
 
 __all__ = ["Machine", "Moved", "layers_of", "machine", "multiply_adds"]

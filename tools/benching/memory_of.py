@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from tools.benching.subjects import Point, work
-from tools.memory import Peaks, in_fresh_process, watched
+from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 __all__ = ["peaks_of"]
 

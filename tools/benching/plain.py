@@ -5,11 +5,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseflow.flows import Conditions
-from noiseflow.flows.border_aware_net import BorderAwareNet
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.models.flow.noise_flow import NoiseFlow
 
 __all__ = ["PlainNoiseFlow", "plain_net"]

@@ -8,7 +8,7 @@ from tools.benching.machine import Machine, machine
 from tools.benching.memory_of import peaks_of
 from tools.benching.subjects import DEFAULT, MODELS, PLAIN, Point
 from tools.benching.timing import Times, times_at
-from tools.memory import in_fresh_process
+from tools.workloads.memory import in_fresh_process
 
 __all__ = ["AIMED", "AXES", "FULL", "SHORT", "SWEPT", "TINY", "Found", "Size", "sweep"]
 

@@ -98,7 +98,9 @@ def read_spec(path: Path) -> Spec:
         training = Settings(**content.pop("training", {}))
         spec = Spec(cameras=cameras, training=training, **_tuples(content))
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: cannot understand it ({error}); expected a file like tools/denoise.toml") from error
+        raise DataError(
+            f"{path}: cannot understand it ({error}); expected a file like tools/denoising/denoise.toml"
+        ) from error
     unknown = {noise for camera in spec.cameras for noise in camera.more_seeds} - set(spec.noises)
     if unknown:
         raise DataError(f"{path}: more_seeds names {', '.join(sorted(unknown))}, which noises lacks")

@@ -1,15 +1,19 @@
 """A picture to look at: a raw frame, simply developed to sRGB."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from noiseflow.augment.frames.mosaic import demosaic
 from noiseflow.augment.frames.write import written_whole
 from noiseflow.core.errors import DataError
+from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.marks import MARK
 from noiseflow.raw.bayer import MONO, unpack
 from noiseflow.raw.image import RawImage
 
@@ -52,19 +56,18 @@ def write_preview(path: str | Path, image: RawImage, *, overwrite: bool = False)
     """Write a developed frame as a PNG, which takes its name when it is whole."""
     path = Path(path)
     check_preview(path, overwrite=overwrite)
-    with written_whole(path) as partial:
-        Image.fromarray(develop(image)).save(partial, format="PNG")
+    about = PngInfo()
+    about.add_text("Software", MARK)
+    with writing(path, overwrite=overwrite), written_whole(path, overwrite=overwrite) as partial:
+        Image.fromarray(develop(image)).save(partial, format="PNG", pnginfo=about)
 
 
-def check_preview(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse a file that `write_preview` would refuse."""
+def check_preview(path: str | Path, *, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse a file that `write_preview` would refuse, or that is one of the inputs."""
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise DataError(f"{path}: a preview is a PNG; give it the suffix .png")
-    if path.exists() and not overwrite:
-        raise DataError(f"{path}: exists; pass --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise DataError(f"{path.parent}: no such folder to write {path.name} into")
+    check_output(path, overwrite=overwrite, inputs=inputs)
 
 
 def _balanced(image: RawImage) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from noiseflow.augment.frames.windows import Window
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import back_through
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel
@@ -32,8 +33,12 @@ class _Stage:
     transforms: tuple[Transform, ...]
     reach: int
     line: LineNoise | None = None
-    told: Callable[[Conditions], Conditions] = lambda cond: cond
-    """What its transforms are told, by all of the flow."""
+    shared_features: Callable[[Conditions], NoiseParameters | None] = lambda cond: None
+    """The noise parameters that the whole flow shares with its transforms."""
+
+    def noise(self, tile: "_Tile") -> NoiseParameters | None:
+        """Those of a tile."""
+        return self.shared_features(tile.cond)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +138,9 @@ class FrameNoise:
             tiles = self._map(partial(_through, stage, self.margins[number + 1], self.size), tiles)
             if stage.line is None or number == last:
                 continue
-            rows = self._row_sums(stage.line, tiles) if stage.line.whole_rows else None
+            rows = self._row_sums(stage, stage.line, tiles) if stage.line.whole_rows else None
             totals = self._column_sums(number) if rows is None else None
-            tiles = [_with_line(stage.line, tile, rows, totals) for tile in tiles]
+            tiles = [_with_line(stage, stage.line, tile, rows, totals) for tile in tiles]
         return [tile.within(tile.own) for tile in tiles]
 
     def _start(self, own: Window) -> _Tile:
@@ -149,21 +154,22 @@ class FrameNoise:
         cond = self.model.checked(cond)
         return _Tile(own, window, self.temperature * self.model.flow.base.sample(cond.clean, keyed), cond)
 
-    def _row_sums(self, line: LineNoise, tiles: Sequence[_Tile]) -> Tensor:
+    def _row_sums(self, stage: _Stage, line: LineNoise, tiles: Sequence[_Tile]) -> Tensor:
         """Sums over the whole width, of the strip's rows and of its margin's; each column once."""
         parts = []
         for tile in tiles:
             own = Window.between(tile.window.top, tile.own.left, tile.window.bottom, tile.own.right)
-            parts.append(_sums(line, tile.within(own)))
+            parts.append(_sums(stage, line, tile.within(own)))
         return torch.stack(parts).sum(0)
 
     def _column_sums(self, number: int) -> Tensor:
         """Sums over the whole height, of all columns; the first time by a pass over the frame."""
         if number not in self._totals:
-            line = self.stages[number].line
+            stage = self.stages[number]
+            line = stage.line
             assert line is not None
             strips = (self._run(self._strip(top), number) for top in range(0, self.size[0], self.core))
-            parts = [torch.cat([_sums(line, tile) for tile in tiles], -1) for tiles in strips]
+            parts = [torch.cat([_sums(stage, line, tile) for tile in tiles], -1) for tiles in strips]
             self._totals[number] = torch.stack(parts).sum(0)
         return self._totals[number]
 
@@ -176,18 +182,19 @@ class FrameNoise:
 
 def _through(stage: _Stage, margin: int, size: tuple[int, int], tile: _Tile) -> _Tile:
     """A tile through the transforms of a stage, with the margin that is left of its halo."""
-    values = back_through(stage.transforms, tile.values, stage.told(tile.cond))
+    values = back_through(stage.transforms, tile.values, tile.cond, stage.noise(tile))
     return replace(tile, values=values).within(tile.own.grown(margin, size))
 
 
-def _sums(line: LineNoise, tile: _Tile) -> Tensor:
-    return line.sums(tile.values, tile.cond).double()
+def _sums(stage: _Stage, line: LineNoise, tile: _Tile) -> Tensor:
+    return line.sums(tile.values, stage.noise(tile)).double()
 
 
-def _with_line(line: LineNoise, tile: _Tile, rows: Tensor | None, totals: Tensor | None) -> _Tile:
+def _with_line(stage: _Stage, line: LineNoise, tile: _Tile, rows: Tensor | None, totals: Tensor | None) -> _Tile:
     sums = totals[..., tile.window.left : tile.window.right] if totals is not None else rows
     assert sums is not None
-    return replace(tile, values=line.inverse_of_part(tile.values, tile.cond, sums.to(tile.values.dtype)))
+    values = line.inverse_of_part(tile.values, tile.cond, sums.to(tile.values.dtype), stage.noise(tile))
+    return replace(tile, values=values)
 
 
 def _is_plain_flow(model: NoiseModel) -> bool:
@@ -207,11 +214,11 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
     for transform in reversed(list(model.flow.transforms)):
         assert isinstance(transform, Transform)
         if isinstance(transform, LineNoise):
-            stages.append(_stage(run, period, model.flow.told, transform))
+            stages.append(_stage(run, period, model.flow.shared_features, transform))
             run = []
         else:
             run.append(transform)
-    stages.append(_stage(run, period, model.flow.told))
+    stages.append(_stage(run, period, model.flow.shared_features))
     # A line noise within another transform cannot be parted from it.
     nested = lines > sum(stage.line is not None for stage in stages)
     if nested or any(stage.reach >= WHOLE_FRAME for stage in stages):
@@ -222,12 +229,12 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
 def _stage(
     transforms: Sequence[Transform],
     period: int,
-    told: Callable[[Conditions], Conditions],
+    shared_features: Callable[[Conditions], NoiseParameters | None],
     line: LineNoise | None = None,
 ) -> _Stage:
     """A stage, its reach rounded up to a multiple of the period, so that tiles keep their phase."""
     reach = sum(transform.sampling_reach for transform in transforms)
-    return _Stage(tuple(transforms), -(-reach // period) * period, line, told)
+    return _Stage(tuple(transforms), -(-reach // period) * period, line, shared_features)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Sampled frames straight to files, one at a time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from noiseflow.augment.frames.frame import sample_frame
 from noiseflow.augment.frames.preview import check_preview, write_preview
 from noiseflow.augment.frames.write import check_target, write_frame
 from noiseflow.core.errors import DataError
+from noiseflow.core.output.checks import check_apart, writing
 from noiseflow.core.progress import Progress, silent
 from noiseflow.models.model import NoiseModel
 from noiseflow.raw.image import RawImage
@@ -34,6 +36,7 @@ def sample_to_files(
     frames: int = 1,
     preview: str | Path | None = None,
     overwrite: bool = False,
+    inputs: Sequence[str | Path] = (),
     progress: Progress = silent,
     **how: Any,
 ) -> list[Path]:
@@ -52,6 +55,8 @@ def sample_to_files(
     preview : path, optional
         A PNG of the first frame.
     overwrite : bool
+    inputs : sequence of path
+        Files and folders that were read: no output may be, hold or lie in one of them.
     progress : Progress
         Told of pixels.
     **how
@@ -68,16 +73,19 @@ def sample_to_files(
         Before anything is drawn, if a file exists and may not be replaced, or has no known suffix.
     """
     paths = burst_paths(out, frames)
-    for path in paths:
-        check_target(path, overwrite=overwrite)
-    if preview is not None:
-        check_preview(preview, overwrite=overwrite)
-    for number, path in enumerate(paths):
-        told = _part(progress, number * clean.mosaic.size, frames * clean.mosaic.size)
-        frame = sample_frame(model, clean, frame=number, progress=told, **how)
-        write_frame(path, frame, overwrite=overwrite)
-        if number == 0 and preview is not None:
-            write_preview(preview, frame.image, overwrite=overwrite)
+    # Two bytes a pixel at the least.
+    with writing(paths[0], inputs=inputs, goes_on=True, needs=2 * frames * clean.mosaic.size):
+        for path in paths:
+            check_target(path, overwrite=overwrite, inputs=inputs)
+        if preview is not None:
+            check_preview(preview, overwrite=overwrite, inputs=inputs)
+            check_apart(preview, *paths)
+        for number, path in enumerate(paths):
+            told = _part(progress, number * clean.mosaic.size, frames * clean.mosaic.size)
+            frame = sample_frame(model, clean, frame=number, progress=told, **how)
+            write_frame(path, frame, overwrite=overwrite)
+            if number == 0 and preview is not None:
+                write_preview(preview, frame.image, overwrite=overwrite)
     return paths
 
 

@@ -3,8 +3,8 @@
 To add a format, write a function ``(path, frame) -> None`` and give it a line in `WRITERS`.
 """
 
-import os
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,12 @@ import tifffile
 
 from noiseflow.augment.frames.frame import NoisyFrame
 from noiseflow.core.errors import DataError, RawError
+from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.marks import MARK, NPY_MARK
+from noiseflow.core.output.whole import whole_file
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.raw.bayer import plane_names
-from noiseflow.raw.formats.dng import write_dng
+from noiseflow.raw.formats.dng import dng_bytes
 
 __all__ = ["WRITERS", "check_target", "write_frame", "written_whole"]
 
@@ -29,65 +32,68 @@ def write_frame(path: str | Path, frame: NoisyFrame, *, overwrite: bool = False)
 
     Raises
     ------
+    OutputError
+        If the file exists and may not be replaced, or is not ours.
     DataError
-        If the suffix is not known, the file exists and may not be replaced, or the disk is full.
+        If the suffix is not known, or the disk is full.
     """
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    with written_whole(path) as partial:
+    with writing(path, overwrite=overwrite), written_whole(path, overwrite=overwrite) as partial:
         WRITERS[path.suffix.lower()](partial, frame)
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A name to write under, which becomes `path` if all goes well, and is removed if not.
+def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A private file to write into, which takes the name `path` if all goes well, and is removed if not.
 
     Raises
     ------
     DataError
         If the disk is full, or whatever else the library that writes ran into.
     """
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        yield partial
-        os.replace(partial, path)
-    except RawError as error:
-        raise RawError(str(error).replace(str(partial), str(path))) from error
+        with whole_file(path, replace=overwrite) as partial:
+            try:
+                yield partial
+            except RawError as error:
+                raise RawError(str(error).replace(str(partial), str(path))) from error
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path}: cannot be written ({error}); is the disk full?") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuse a file that `write_frame` would refuse."""
+def check_target(path: Path, *, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse a file that `write_frame` would refuse, or that is one of the inputs."""
     if path.suffix.lower() not in WRITERS:
         raise DataError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; expected {', '.join(WRITERS)}")
-    if path.exists() and not overwrite:
-        raise DataError(f"{path}: exists; pass --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise DataError(f"{path.parent}: no such folder to write {path.name} into")
+    check_output(path, overwrite=overwrite, inputs=inputs)
 
 
 def _dng(path: Path, frame: NoisyFrame) -> None:
-    write_dng(path, frame.image, overwrite=True)
+    path.write_bytes(dng_bytes(path, frame.image))
 
 
 def _tiff(path: Path, frame: NoisyFrame) -> None:
-    tifffile.imwrite(path, frame.image.mosaic, photometric="minisblack")
+    tifffile.imwrite(path, frame.image.mosaic, photometric="minisblack", software=MARK)
 
 
 def _npy(path: Path, frame: NoisyFrame) -> None:
-    np.save(path, frame.signal, allow_pickle=False)
+    with path.open("wb") as file:
+        np.save(file, frame.signal, allow_pickle=False)
+        file.write(NPY_MARK)
 
 
 def _hdf5(path: Path, frame: NoisyFrame) -> None:
     image = frame.image
-    with h5py.File(path, "w") as file:
+    # In memory: HDF5 does not come back from a full disk, and crashes when the process ends.
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.attrs["made_by"] = MARK
         data = file.create_dataset("signal", data=frame.signal)
         names = plane_names("mono" if len(frame.signal) == 1 else image.layout)
         data.attrs.update(unit=SIGNAL_UNIT, planes=names, cfa=image.cfa, black=image.black, white=image.white)
         data.attrs.update(iso=image.iso or np.nan, camera=image.camera)
+    path.write_bytes(content.getbuffer())
 
 
 WRITERS: dict[str, Callable[[Path, NoisyFrame], None]] = {

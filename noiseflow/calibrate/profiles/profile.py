@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 from noiseflow.calibrate.estimate import Estimate
 from noiseflow.core.errors import DataError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.whole import write_text
 from noiseflow.raw.bayer import plane_names
 
 __all__ = ["KINDS", "QUANTITIES", "SCHEMA", "Profile", "Quantity", "Setting", "read_profile", "write_profile"]
@@ -234,9 +235,7 @@ def read_profile(path: str | Path) -> Profile:
     return Profile.from_json(text, str(path))
 
 
-def write_profile(profile: Profile, path: str | Path) -> None:
-    """Write a profile; the file takes its name when it is whole."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(profile.to_json(), encoding="utf-8")
-    os.replace(partial, path)
+def write_profile(profile: Profile, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a profile; the file takes its name when it is whole, and replaces none but a profile."""
+    with writing(path, overwrite=overwrite) as path:
+        write_text(path, profile.to_json(), replace=overwrite)

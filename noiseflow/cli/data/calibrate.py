@@ -1,5 +1,6 @@
 """``noiseflow calibrate``."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -25,12 +26,17 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: 
     """  # noqa: D301
     from noiseflow.calibrate import calibrate as run
     from noiseflow.calibrate.profiles.facts import said
-    from noiseflow.core.errors import DataError
+    from noiseflow.calibrate.report import write_page
+    from noiseflow.core.output.checks import check_apart, writing
 
-    if out.exists() and not overwrite:
-        raise DataError(f"{out}: exists already; pass --overwrite to replace it or choose another name")
-    with shown("calibrate", "frames") as progress:
-        calibration = run(sources, out, camera=camera, progress=progress)
+    check_apart(out, report)
+    with ExitStack() as stack:
+        if report is not None:
+            stack.enter_context(writing(report, inputs=sources, overwrite=overwrite))
+        progress = stack.enter_context(shown("calibrate", "frames"))
+        calibration = run(sources, out, camera=camera, overwrite=overwrite, progress=progress)
+        if report is not None:
+            write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile
     click.echo(f"{out}: {profile.camera}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:
@@ -42,9 +48,6 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: 
             _, text, unit = said(name, value)
             click.echo(f"  {name:29} {text} {unit}".rstrip())
     if report is not None:
-        from noiseflow.calibrate.report import write_page
-
-        write_page(calibration, report)
         click.echo(f"{report}: the page")
     for setting in profile.settings:
         for caution in setting.cautions:

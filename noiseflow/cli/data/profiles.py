@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from noiseflow.cli.options import PATH
+from noiseflow.cli.options import PATH, overwrite_option
 
 __all__ = ["profiles"]
 
@@ -12,7 +12,8 @@ __all__ = ["profiles"]
 @click.command()
 @click.argument("name", required=False)
 @click.option("--out", type=PATH, help="Write the profile NAME to this JSON file.")
-def profiles(name: str | None, out: Path | None) -> None:
+@overwrite_option
+def profiles(name: str | None, out: Path | None, overwrite: bool) -> None:
     """List the camera profiles that ship with the package, or show one.
 
     \b
@@ -31,4 +32,4 @@ def profiles(name: str | None, out: Path | None) -> None:
                 setting = profile.at(iso, "G1")
                 click.echo(f"  ISO {iso:<6g} " + ", ".join(f"{k} {e.value:.4g}" for k, e in setting.estimates.items()))
             if out is not None:
-                write_profile(profile, out)
+                write_profile(profile, out, overwrite=overwrite)

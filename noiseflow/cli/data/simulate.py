@@ -55,7 +55,9 @@ def simulate(
         return
     if series:
         with shown("simulate", "frames") as progress:
-            files = simulate_series(out, camera, isos or None, size=size, seed=seed, progress=progress)
+            files = simulate_series(
+                out, camera, isos or None, size=size, seed=seed, overwrite=overwrite, progress=progress
+            )
         click.echo(f"{out}: {len(files)} frames of {camera}: flats, darks and a burst")
         return
     with shown("simulate", "frames") as progress:

@@ -36,10 +36,12 @@ def denoise(
     noiseflow denoise run/ noisy.dng --out denoised.dng
     """  # noqa: D301
     from noiseflow.augment import denoise_frame, write_frame
+    from noiseflow.core.output.checks import writing
     from noiseflow.models import load_denoiser
     from noiseflow.raw import read_raw
 
-    frame = denoise_frame(load_denoiser(run), read_raw(noisy, settings), iso=iso, camera=camera)
-    write_frame(out, frame, overwrite=overwrite)
+    with writing(out, inputs=[run, noisy], overwrite=overwrite):
+        frame = denoise_frame(load_denoiser(run), read_raw(noisy, settings), iso=iso, camera=camera)
+        write_frame(out, frame, overwrite=overwrite)
     image = frame.image
     click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.cfa}, ISO {image.iso:g}")

@@ -24,9 +24,11 @@ def export(run: Path, out: Path, overwrite: bool) -> None:
     noiseflow export run/ sampler.onnx
     noiseflow export run/ sampler.pt2
     """  # noqa: D301
+    from noiseflow.core.output.checks import writing
     from noiseflow.models import load
     from noiseflow.models.io.export import INPUTS, export_sampler
 
-    model = load(run)
-    export_sampler(model, out, overwrite=overwrite)
+    with writing(out, inputs=[run], overwrite=overwrite):
+        model = load(run)
+        export_sampler(model, out, overwrite=overwrite)
     click.echo(f"{out}: {', '.join(INPUTS)} → noise; cameras {', '.join(model.cameras)}")

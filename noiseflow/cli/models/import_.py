@@ -22,12 +22,14 @@ def import_(published: Path, out: Path, overwrite: bool) -> None:
     \b
     noiseflow import noise_flow_weights.npz --out run/
     """  # noqa: D301
+    from noiseflow.core.output.checks import writing
     from noiseflow.models import import_published, save
-    from noiseflow.models.io.run_folder import claim
+    from noiseflow.models.io.run_folder import reserve
 
-    model = import_published(published)
-    claim(out, overwrite=overwrite)
-    save(model, out)
+    with writing(out, folder=True, inputs=[published], overwrite=overwrite):
+        model = import_published(published)
+        reserve(out, overwrite=overwrite)
+        save(model, out)
     click.echo(
         f"{out}: {model.spec.model} for {', '.join(model.cameras)}, ISO {model.iso_range[0]:g}–{model.iso_range[1]:g}"
     )

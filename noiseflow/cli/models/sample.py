@@ -61,11 +61,13 @@ def sample(
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
     from noiseflow.calibrate.profiles.profile import read_profile
     from noiseflow.cli.progress import shown
+    from noiseflow.core.output.checks import check_output
     from noiseflow.models import load
     from noiseflow.raw import read_raw
 
     if profile is not None and (prnu or dsnu or shading or hot_pixels):
         raise click.UsageError("--profile gives the fixed pattern; leave out --prnu, --dsnu, --shading, --hot-pixels")
+    check_output(out, inputs=[run, clean], goes_on=True)
     frame = read_raw(clean, settings)
     million, least = hot_pixels or (0.0, 0.0)
     if profile is not None:
@@ -88,6 +90,7 @@ def sample(
             workers=workers,
             preview=preview,
             overwrite=overwrite,
+            inputs=[path for path in (run, clean, profile) if path is not None],
             progress=progress,
         )
     for path in written:

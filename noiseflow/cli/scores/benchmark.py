@@ -25,11 +25,13 @@ def benchmark(spec: Path, out: Path, jobs: int, scheduler: str | None) -> None:
     \b
     noiseflow benchmark spec.toml --out results/
     """  # noqa: D301
+    from noiseflow.core.output.checks import check_output
     from noiseflow.evaluate.benchmark.page import markdown
     from noiseflow.evaluate.benchmark.run_benchmark import benchmark as run
     from noiseflow.evaluate.benchmark.spec import read_spec
 
     wanted = read_spec(spec)
+    check_output(out, folder=True, inputs=[spec], goes_on=True)
     try:
         with shown("benchmark", "cells") as progress:
             rows = run(wanted, out, jobs=jobs, scheduler=scheduler, progress=progress)

@@ -39,23 +39,25 @@ def evaluate(
     noiseflow evaluate run/ patches.h5 --out report/
     """  # noqa: D301
     from noiseflow.cli.table import print_scores
+    from noiseflow.core.output.checks import writing
     from noiseflow.evaluate import evaluate as run, write_report
     from noiseflow.evaluate.baselines import baselines, load_runs
     from noiseflow.patches import PatchStore
 
-    models = load_runs(list(runs))
-    with PatchStore(store) as patches, shown("evaluate", "patches") as progress:
-        models |= baselines(patches, models, progress)
-        result = run(
-            models,
-            patches,
-            split=split,
-            seed=seed,
-            max_patches=max_patches,
-            legacy_kl=legacy_kl,
-            progress=progress,
-        )
-    write_report(result, out, overwrite=overwrite)
+    with writing(out, folder=True, inputs=[*runs, store], overwrite=overwrite):
+        models = load_runs(list(runs))
+        with PatchStore(store) as patches, shown("evaluate", "patches") as progress:
+            models |= baselines(patches, models, progress)
+            result = run(
+                models,
+                patches,
+                split=split,
+                seed=seed,
+                max_patches=max_patches,
+                legacy_kl=legacy_kl,
+                progress=progress,
+            )
+        write_report(result, out, overwrite=overwrite)
     print_scores(result)
     if legacy_kl:
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")

@@ -8,6 +8,7 @@ next, who first removes the files in the list.
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -23,7 +24,9 @@ from typing import Any
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.names import PREFIX, is_private
 
-__all__ = ["lock_file", "locked", "register"]
+__all__ = ["lock_file", "locked", "register", "sweep"]
+
+LOCK = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}\.lock", re.ASCII)
 
 TRIES = 100
 """Times that a lock file may vanish between opening and locking, as others finish."""
@@ -75,6 +78,24 @@ def register(path: Path) -> None:
         if real.is_relative_to(held.target.parent):
             _append(held.descriptor, {"private": str(real.relative_to(held.target.parent))})
             return
+
+
+def sweep(folder: Path) -> None:
+    """Remove the locks in a folder whose writers are dead, and the private files that they list."""
+    for file in folder.glob(f"{PREFIX}*.lock"):
+        if not LOCK.fullmatch(file.name) or file.is_symlink() or not file.is_file():
+            continue
+        descriptor = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _lines(descriptor):
+                _clean(descriptor, file)
+                file.unlink(missing_ok=True)
+        except BlockingIOError:
+            # Its writer is alive: what it writes is in the way of whoever would remove the folder.
+            continue
+        finally:
+            os.close(descriptor)
 
 
 def _acquired(file: Path, target: Path) -> int:

@@ -16,14 +16,29 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
+from noiseflow.core.output.lock import sweep
 from noiseflow.core.output.marks import has_mark
 from noiseflow.core.output.names import private_name
 from noiseflow.core.output.whole import whole_file
 
-__all__ = ["MANIFEST", "Listing", "begin", "digest_of", "foreign", "listing", "record", "remove_ours", "seal"]
+__all__ = [
+    "MANIFEST",
+    "Listing",
+    "begin",
+    "describe_foreign",
+    "digest_of",
+    "foreign",
+    "listing",
+    "record",
+    "remove_ours",
+    "seal",
+]
 
 MANIFEST = ".noiseflow"
 BLOCK = 1 << 20
+LONG = 1 << 18
+"""Bytes from which a list that grows is shortened."""
+
 SHOWN = 3
 LARGEST = 1 << 28
 """Bytes of a list that is read: more is none of ours."""
@@ -40,7 +55,7 @@ class Listing:
     files : dict of set of str
         SHA-256 that a file may have, by its path in the folder with ``/`` between names.
     growing : list of str
-        Patterns of paths whose content goes on changing; they hold a random part.
+        Patterns of paths whose content goes on changing.
     marked : set of str
         Paths of files that carry a mark of ours in themselves: see `noiseflow.core.output.marks`.
     folders : set of str
@@ -70,7 +85,15 @@ class Listing:
             return True
         if name in self.marked and has_mark(path):
             return True
+        return self.grows(name)
+
+    def grows(self, name: str) -> bool:
+        """Whether a pattern fits the path of a file, or that of a folder with a ``/`` behind it."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.growing)
+
+    def others(self, kind: str) -> list[str]:
+        """Paths of the lines of a kind that says no digest."""
+        return sorted({"growing": set(self.growing), "marked": self.marked, "folder": self.folders}[kind])
 
     def is_parent(self, name: str) -> bool:
         """Whether a folder holds something that is listed."""
@@ -88,7 +111,7 @@ def begin(folder: Path, kind: str) -> None:
         The folder has one.
     """
     with whole_file(folder / MANIFEST) as partial:
-        partial.write_bytes(_line({"noiseflow": "manifest", "kind": kind, "schema": 1}))
+        partial.write_bytes(_line(_head(kind)))
 
 
 def record(folder: Path, *lines: Mapping[str, Any]) -> None:
@@ -100,14 +123,30 @@ def record(folder: Path, *lines: Mapping[str, Any]) -> None:
     *lines : mapping
         ``{"file": path, "sha256": …}``, or ``growing``, ``marked`` or ``folder`` with a path.
     """
-    if listing(folder) is None:
+    known = listing(folder)
+    if known is None:
         return
+    if (folder / MANIFEST).stat().st_size > LONG:
+        _shorten(folder, known)
     descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         # A line that a kill cut short ends here.
         os.write(descriptor, b"\n" + b"".join(map(_line, lines)))
     finally:
         os.close(descriptor)
+
+
+def _shorten(folder: Path, known: Listing) -> None:
+    """Leave out what is said of files that are gone, and all but the last of what is said of others."""
+    files = [
+        {"file": name, "sha256": digest}
+        for name, digests in known.files.items()
+        if os.path.lexists(folder / name)
+        for digest in sorted(digests & {digest_of(folder / name)} if (folder / name).is_file() else digests)
+    ]
+    others = [{kind: name} for kind in ("growing", "marked", "folder") for name in known.others(kind)]
+    with whole_file(folder / MANIFEST, replace=True) as partial:
+        partial.write_bytes(b"".join(map(_line, (_head(known.kind), *files, *others))))
 
 
 def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None) -> None:
@@ -129,8 +168,7 @@ def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None) -> Non
                 os.fsync(file.fileno())
             lines.append({"file": name, "sha256": digest})
     with whole_file(folder / MANIFEST) as partial:
-        head = {"noiseflow": "manifest", "kind": kind, "schema": 1}
-        partial.write_bytes(b"".join(map(_line, (head, *lines))))
+        partial.write_bytes(b"".join(map(_line, (_head(kind), *lines))))
 
 
 def listing(folder: Path) -> Listing | None:
@@ -161,7 +199,10 @@ def listing(folder: Path) -> Listing | None:
 
 
 def foreign(folder: Path) -> list[str]:
-    """Paths of what in a folder is not ours, in order; all of it where there is no list."""
+    """Paths of what in a folder is not ours, in order; all of it where there is no list.
+
+    What a writer that was killed left in a folder of ours is removed first.
+    """
     return sorted(name for name, entry in _judged(folder) if entry is None)
 
 
@@ -218,6 +259,8 @@ def _first(others: list[str]) -> str:
 def _judged(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
     """All below a folder by its path in it, with None for what is not ours."""
     known = listing(folder)
+    if known is not None:
+        sweep(folder)
     for name, entry in list(_walk(folder, known.folders if known else set())):
         path = Path(entry.path)
         if known is None or entry.is_symlink():
@@ -227,7 +270,7 @@ def _judged(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
                 yield name, entry
                 yield from ((f"{name}/{below}", found) for below, found in _judged(path))
             else:
-                yield name, entry if known.is_parent(name) else None
+                yield name, entry if known.is_parent(name) or known.grows(f"{name}/") else None
         elif entry.is_file(follow_symlinks=False):
             yield name, entry if name == MANIFEST or known.has(name, path) else None
         else:
@@ -245,6 +288,10 @@ def _walk(folder: Path, but_below: set[str] | None = None) -> Iterator[tuple[str
                 yield name, entry
                 if entry.is_dir(follow_symlinks=False) and name not in (but_below or ()):
                     waiting.append((f"{name}/", Path(entry.path)))
+
+
+def _head(kind: str) -> dict[str, Any]:
+    return {"noiseflow": "manifest", "kind": kind, "schema": 1}
 
 
 def _line(content: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from noiseflow.core.output.listed import write_listed
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec
 from noiseflow.evaluate.presentation.formatting import number, plus_minus, significant
@@ -37,8 +38,8 @@ Row = Mapping[str, Any]
 def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
     """Write ``results.json``, ``results.md`` and ``index.html``."""
     content = {"title": spec.title, "noiseflow": __version__, "seed": spec.seed, "split": spec.split, "rows": rows}
-    (out / "results.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / "results.md").write_text(markdown(spec, rows), encoding="utf-8")
+    write_listed(out, "results.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_listed(out, "results.md", markdown(spec, rows).encode())
     environment = Environment(
         loader=PackageLoader("noiseflow.evaluate.report"),
         autoescape=True,
@@ -55,7 +56,7 @@ def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
         ],
         notes=NOTES,
     )
-    (out / "index.html").write_text(page, encoding="utf-8")
+    write_listed(out, "index.html", page.encode())
 
 
 NOTES = (

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -12,7 +11,10 @@ from typing import Any
 
 import torch
 
-from noiseflow.core.errors import DataError, NoiseflowError
+from noiseflow.core.errors import DataError, NoiseflowError, OutputError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.listed import fresh_folder, write_listed
+from noiseflow.core.output.manifest import describe_foreign, foreign, listing
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.baselines import baselines
@@ -31,12 +33,14 @@ from noiseflow.fit.fit_model import FitSettings, fit, spec_for
 from noiseflow.models import NoiseModel, load
 from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
 from noiseflow.patches.ingestion.executors import Pool, executor, processors
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.schema import partial_folder
+from noiseflow.patches.store.patches import Patches
 from noiseflow.simulate import simulate
 
 __all__ = ["BenchmarkCell", "benchmark", "prepare", "run_cell"]
 
-DATA_RECORD, CELL_RECORD = "data.json", "cell.json"
+DATA_BEGUN, DATA_RECORD, CELL_RECORD = "begun.json", "data.json", "cell.json"
+KIND = "benchmark"
 
 ROW = 2
 """What a row of the table holds; a cell with a row of another number is run again."""
@@ -124,8 +128,36 @@ def benchmark(
     if jobs < 1:
         raise DataError(f"jobs: expected 1 or more; got {jobs}")
     # Absolute, since a worker may stand elsewhere.
-    out, base = Path(out).resolve(), spec.folder.resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    base = spec.folder.resolve()
+    with writing(out, folder=True, inputs=_inputs(spec, base), goes_on=True) as out:
+        return _benchmark(spec, base, _opened(out).resolve(), jobs, scheduler, progress)
+
+
+def _inputs(spec: BenchmarkSpec, base: Path) -> list[Path]:
+    """What a benchmark reads."""
+    named = [path for data in spec.data for path in (*data.sources, *([data.store] if data.store else []))]
+    return [base / path for path in (*named, *(model.run for model in spec.models if model.run))]
+
+
+def _opened(out: Path) -> Path:
+    """The folder of a benchmark: a new one, or one of ours to go on with.
+
+    Raises
+    ------
+    OutputError
+        It is none of ours.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        fresh_folder(out, KIND)
+    known = listing(out)
+    if known is None or known.kind != KIND:
+        raise OutputError(f"{out}: {describe_foreign(out, foreign(out))}")
+    return out
+
+
+def _benchmark(
+    spec: BenchmarkSpec, base: Path, out: Path, jobs: int, scheduler: str | None, progress: Progress
+) -> list[dict[str, Any]]:
     total = len(spec.data) * len(spec.models)
     rows: dict[str, dict[str, Any]] = {}
     with executor(jobs, scheduler) as pool:
@@ -169,13 +201,17 @@ def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, 
         path = (base / data.store).resolve()
     else:
         path = folder / "patches.h5"
-        key, record = digest("data", __version__, data, seed), folder / DATA_RECORD
-        if _record(record).get("key") != key or not path.exists():
-            if folder.exists():
-                shutil.rmtree(folder)
-            folder.mkdir(parents=True)
-            _make(data, base, folder, path, seed)
-            record.write_text(json.dumps({"key": key, "data": asdict(data), "seed": seed}, indent=1), encoding="utf-8")
+        key = digest("data", __version__, data, seed)
+        folder.parent.mkdir(exist_ok=True)
+        with writing(folder, folder=True, goes_on=True):
+            if _record(folder / DATA_RECORD).get("key") != key or not path.exists():
+                if _record(folder / DATA_BEGUN).get("key") != key:
+                    made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_folder(path).name}
+                    fresh_folder(folder, "data", *made)
+                    write_listed(folder, DATA_BEGUN, json.dumps({"key": key}).encode())
+                _make(data, base, folder, path, seed)
+                content = {"key": key, "data": asdict(data), "seed": seed}
+                write_listed(folder, DATA_RECORD, json.dumps(content, indent=1).encode())
     with PatchStore(path) as store:
         fingerprint = store.fingerprint
     if data.fingerprint not in (None, fingerprint):
@@ -187,42 +223,43 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
     sources = [(base / source).resolve() for source in data.sources]
     if data.camera is not None:
         sources = [folder / "raws"]
-        simulate(
-            sources[0],
-            data.camera,
-            data.isos or None,
-            scenes=data.scenes,
-            size=data.size,
-            frames=data.frames,
-            seed=seed,
-        )
+        # Whole if it is there: a call that was killed is gone on with.
+        if not sources[0].exists():
+            simulate(
+                sources[0],
+                data.camera,
+                data.isos or None,
+                scenes=data.scenes,
+                size=data.size,
+                frames=data.frames,
+                seed=seed,
+            )
     try:
         options = IngestOptions(**{"seed": seed, **data.ingest})
     except TypeError as error:
         raise DataError(f"[[data]] {data.name!r}: ingest: {error}") from error
     # A process of a pool, or a Dask worker, is to have no processes of its own.
-    ingest(sources, path, options, jobs=1)
+    if not path.exists():
+        ingest(sources, path, options, jobs=1)
 
 
 def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
     """Fit and score one cell, if it is not finished; its row of the table."""
-    record = cell.folder / CELL_RECORD
-    held = _record(record)
-    if held.get("key") == cell.key:
-        row: dict[str, Any] = held["row"]
-        return row
-    if cell.folder.exists():
-        shutil.rmtree(cell.folder)
-    cell.folder.mkdir(parents=True)
+    cell.folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        row = _fit_and_score(cell)
+        with writing(cell.folder, folder=True, goes_on=True):
+            held = _record(cell.folder / CELL_RECORD)
+            if held.get("key") == cell.key:
+                row: dict[str, Any] = held["row"]
+                return row
+            fresh_folder(cell.folder, "cell", *({"folder": name} for name in ("run", "run_without", "report")))
+            row = _fit_and_score(cell)
+            content = json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False)
+            write_listed(cell.folder, CELL_RECORD, content.encode())
+            return row
     except NoiseflowError as error:
         # Not recorded: it is tried again next time.
         return {"data": cell.data, "model": cell.model.name, "error": str(error)}
-    partial = record.with_name(record.name + ".partial")
-    partial.write_text(json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False), encoding="utf-8")
-    partial.replace(record)
-    return row
 
 
 def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import csv
 import io
 import math
-import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from noiseflow.core.errors import DataError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.folder import whole_folder
+from noiseflow.core.output.whole import write_text
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.metric import DATA, as_json
 from noiseflow.evaluate.presentation.examples import draw_examples
@@ -45,40 +46,17 @@ def write_report(evaluation: Evaluation, out: str | Path, *, overwrite: bool = F
 
     Raises
     ------
-    DataError
-        `out` exists, is not a report, or its parent does not exist.
+    OutputError
+        `out` exists, holds what is not ours, or its parent does not exist.
     """
-    out = Path(out)
-    _claim(out, overwrite=overwrite)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with (
+        writing(out, folder=True, overwrite=overwrite) as out,
+        whole_folder(out, "report", overwrite=overwrite) as partial,
+    ):
         contents = (page(evaluation), _csv(evaluation.records()), evaluation.to_json())
         for name, text in zip(FILES, contents, strict=True):
-            (partial / name).write_text(text, encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+            write_text(partial / name, text)
     return out / "index.html"
-
-
-def _claim(out: Path, *, overwrite: bool) -> None:
-    if not out.parent.is_dir():
-        raise DataError(f"{out.parent}: no such folder to write the report {out.name} into")
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise DataError(f"{out}: is a file; expected the name of a report folder")
-    holds = sorted(entry.name for entry in out.iterdir())
-    foreign = [name for name in holds if name not in FILES]
-    if foreign:
-        raise DataError(f"{out}: holds {foreign[0]}, which is no part of a report; name another folder")
-    if holds and not overwrite:
-        raise DataError(f"{out}: holds a report already; pass --overwrite to replace it")
 
 
 def page(evaluation: Evaluation) -> str:

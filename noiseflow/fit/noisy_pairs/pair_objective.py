@@ -1,4 +1,4 @@
-"""What a noise model and a denoiser are trained together by."""
+"""Objective of a joint fit of noise model and denoiser to noisy pairs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError
 from noiseflow.fit.batches import PatchBatches
+from noiseflow.fit.likelihood_objective import record_of
 from noiseflow.fit.noisy_pairs.noise_target import PAIR_NOISE, unexplained
 from noiseflow.fit.noisy_pairs.pair_dataset import NoisyPairs, PairBatch, denoised
-from noiseflow.fit.training.objective import Place
+from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser
 from noiseflow.models.model import NoiseModel
@@ -21,21 +22,21 @@ from noiseflow.models.model import NoiseModel
 __all__ = ["NoiseAndDenoiser", "PairObjective", "PairSettings", "PairValues"]
 
 SHOWN = 4
-"""Held-out pairs in a picture."""
+"""Held-out pairs shown in a picture."""
 
 
 @dataclass(frozen=True)
 class PairSettings:
-    """What a fit to pairs knows beside `FitSettings`.
+    """Settings of a fit to pairs, in addition to `FitSettings`.
 
     Parameters
     ----------
     noise : str
-        Name in `PAIR_NOISE`: ``"difference"``, or ``"residual"``, the published one.
+        Noise of a pair, a name in `PAIR_NOISE`: ``"difference"``, or ``"residual"`` as published.
     weight : float
-        λ of the denoiser's error in the loss.
+        Weight λ of the denoiser's error in the loss.
     width, depth : int
-        Of the denoiser.
+        Hidden planes and convolutions of the denoiser.
     """
 
     noise: str = "difference"
@@ -44,12 +45,7 @@ class PairSettings:
     depth: int = 6
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises
-        ------
-        DataError
-        """
+        """Refuse values out of range."""
         if self.noise not in PAIR_NOISE:
             raise DataError(f"noise of pairs {self.noise!r} is not known; expected {', '.join(PAIR_NOISE)}")
         if not self.weight > 0:
@@ -57,7 +53,7 @@ class PairSettings:
 
 
 class PairValues(NamedTuple):
-    """Means over pairs: NLL of the noise, nats/dim; noise2noise's error; the denoiser's own, ε."""
+    """Means over pairs: NLL of the noise (nats/dim), Noise2Noise loss, and the denoiser's own error ε."""
 
     nll: Tensor
     crossed: Tensor
@@ -65,14 +61,14 @@ class PairValues(NamedTuple):
 
 
 class NoiseAndDenoiser(nn.Module):
-    """Noise model and denoiser, trained as one."""
+    """Noise model and denoiser as one module to train."""
 
     def __init__(self, model: NoiseModel, denoiser: Denoiser, settings: PairSettings) -> None:
         super().__init__()
         self.model, self.denoiser, self.settings = model, denoiser, settings
 
     def forward(self, batch: PairBatch) -> PairValues:
-        """What a batch of pairs says of both."""
+        """Evaluate both on a batch of pairs."""
         pair = denoised(self.denoiser, batch)
         noise, clean = PAIR_NOISE[self.settings.noise](pair)
         repeats = len(noise) // len(batch.iso)
@@ -81,23 +77,25 @@ class NoiseAndDenoiser(nn.Module):
         return PairValues(nll, 0.5 * pair.crossed.mean(), unexplained(pair).mean())
 
     def total(self, values: PairValues) -> Tensor:
-        """The loss; the NLL of a model that is fitted already is no part of it."""
+        """Loss; it leaves out the NLL of a closed-form model, which is already fitted."""
         weighted = self.settings.weight * values.crossed
         return weighted if self.model.closed_form else weighted + values.nll
 
 
 @dataclass
 class PairObjective:
-    """NLL of the noise that pairs show, and noise2noise's error of the denoiser: see `fit_pairs`.
+    """NLL of the noise in the pairs plus the Noise2Noise loss of the denoiser: see `fit_pairs`.
 
     Parameters
     ----------
     pairs : NoisyPairs
+        Pairs to read.
     batches : PatchBatches
-        Which pairs to train on.
+        Batches of training rows.
     held_out_rows : ndarray of int
-        To judge by.
+        Rows to validate on.
     device : torch.device
+        Device to train on.
     """
 
     pairs: NoisyPairs
@@ -108,13 +106,13 @@ class PairObjective:
     name: str = "loss"
     unit: str = "nats/dim"
 
-    def batch(self, place: Place) -> PairBatch:
-        """The pairs of a step."""
-        return self.pairs.read(self.batches.chosen(place), self.device)
+    def batch(self, position: StepPosition) -> PairBatch:
+        """Pairs of a step."""
+        return self.pairs.read(self.batches.chosen(position), self.device)
 
-    def count(self, place: Place) -> int:
+    def count(self, position: StepPosition) -> int:
         """Patches of a step."""
-        return self.batches.count(place)
+        return self.batches.count(position)
 
     def loss(
         self, model: nn.Module, batch: PairBatch, generator: torch.Generator
@@ -125,8 +123,8 @@ class PairObjective:
         return model.total(values), {"nll": values.nll.detach(), "denoiser_error": values.error}
 
     @torch.no_grad()
-    def judged(self, model: NoiseAndDenoiser) -> PairValues:
-        """What the held-out pairs say."""
+    def held_out_values(self, model: NoiseAndDenoiser) -> PairValues:
+        """Means over the held-out pairs."""
         totals = torch.zeros(3, dtype=torch.float64)
         for start in range(0, len(self.held_out_rows), 128):
             rows = self.held_out_rows[start : start + 128]
@@ -136,16 +134,14 @@ class PairObjective:
     def held_out(self, model: nn.Module) -> float:
         """Mean loss of the held-out pairs."""
         assert isinstance(model, NoiseAndDenoiser)
-        return float(model.total(self.judged(model)))
+        return float(model.total(self.held_out_values(model)))
 
-    def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
-        """A step's pairs."""
-        rows, batch = self.batches.chosen(place), self.batch(place)
-        first = ", ".join(map(str, rows[:5].tolist())) + (", …" if len(rows) > 5 else "")
-        return f"pairs {first} of {self.pairs.store.path}", {"row": torch.from_numpy(rows), **batch._asdict()}
+    def record(self, position: StepPosition) -> tuple[str, dict[str, Tensor]]:
+        """Row numbers and pairs of a step."""
+        return record_of(self.batches, position, **self.batch(position)._asdict())
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """First frame and what the denoiser makes of it, of some held-out pairs."""
+        """First frame and its denoised version, of some held-out pairs."""
         assert isinstance(model, NoiseAndDenoiser)
         rows = self.held_out_rows[:: max(1, len(self.held_out_rows) // SHOWN)][:SHOWN]
         batch = self.pairs.read(rows, self.device)

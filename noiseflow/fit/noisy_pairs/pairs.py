@@ -2,55 +2,56 @@
 
 import json
 import math
-import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.core.version import __version__
-from noiseflow.fit.batches import PatchBatches
-from noiseflow.fit.held_out import train_and_held_out
+from noiseflow.fit.batches import PatchBatches, train_and_held_out
 from noiseflow.fit.noisy_pairs.pair_dataset import NOISY_PAIR, NoisyPairs, pair_statistics, smoothest
 from noiseflow.fit.noisy_pairs.pair_objective import NoiseAndDenoiser, PairObjective, PairSettings
-from noiseflow.fit.training.history import write_history
-from noiseflow.fit.training.objective import Length
-from noiseflow.fit.training.session import Sitting, begun
+from noiseflow.fit.training.engine import train
+from noiseflow.fit.training.objective import TrainingLength
+from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
 from noiseflow.models.flow.residual_flow import ResidualFlow
-from noiseflow.models.io.run_folder import save, write_text
+from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
 
 START_PAIRS, SMOOTHEST = 4096, 0.25
-"""Pairs that are looked at to refine a model's start, and the part of them that are taken."""
+"""Pairs read to refine a model's start, and the part of them that is used."""
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """What a fit to pairs came to, on held-out pairs.
+    """Result of a fit to pairs, on held-out pairs.
 
     Parameters
     ----------
     folder : Path
+        Run folder.
     model : NoiseModel
+        Fitted noise model.
     denoiser : Denoiser
+        Trained denoiser.
     start_nll, best_nll : float
-        Of the noise that the pairs show, nats/dim.
+        NLL of the noise in the pairs, at the start and at the best epoch, nats/dim.
     error : float
-        Of the denoiser: its mean squared error over the noise's variance.
+        Mean squared error of the denoiser over the noise variance.
     best_epoch, epochs : int
+        Epoch with the lowest held-out loss, and epochs done.
     seconds : float
+        Duration of the session.
     """
 
     folder: Path
@@ -65,7 +66,7 @@ class PairResult:
 
     @property
     def gain_db(self) -> float:
-        """How much nearer to the clean signal the denoised frames are than the noisy ones, dB."""
+        """Gain in PSNR of the denoised frames over the noisy ones, dB."""
         return -10 * math.log10(max(self.error, 1e-6))
 
 
@@ -86,36 +87,38 @@ def fit_pairs(
 
         −log p(n | c) / dims + λ·¼·mean{[(x₁ − D(x₂))² + (x₂ − D(x₁))²] / v},
 
-    the second term being noise2noise's.  As published n is x₁ − D(x₂) and c is D(x₂), both
-    ways, which adds D's own error to the noise: `residual` divides it out of the variance.
-    `difference`, the default, has (x₁ − x₂)/√2 and the mean of D(x₁) and D(x₂) instead, where
-    D's error is in c only.  Both start from `pair_statistics`, which need no denoiser; a model
-    with a closed form is done then.
+    where the second term is the Noise2Noise loss.  As published, n = x₁ − D(x₂) and c = D(x₂), and the
+    same with x₁ and x₂ exchanged; the noise then contains D's own error, which `residual` divides out of the
+    variance.  The default `difference` takes n = (x₁ − x₂)/√2 and c the mean of D(x₁) and D(x₂), so that
+    only c contains D's error.  Model and denoiser start from `pair_statistics`, which need no denoiser; a
+    closed-form model is not trained further.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
-        Of the pairing ``noisy-pair``; see `train_and_held_out` for what is held out.
+        Pairs, ingested with the pairing ``noisy-pair``; see `train_and_held_out` for what is held out.
     spec : ModelSpec
-        Of the noise model.
+        Noise model to fit.
     out : path
-        Run folder: the noise model, which `noiseflow.load` takes, and in ``denoiser`` what
-        `noiseflow.load_denoiser` takes.
+        Run folder to write: the noise model for `noiseflow.load`, and the folder ``denoiser`` for
+        `noiseflow.load_denoiser`.
     settings : FitSettings, optional
+        Settings of the training; the defaults of `FitSettings` if None.
     pair_settings : PairSettings, optional
+        Settings of pairs and denoiser; the defaults of `PairSettings` if None.
     resume : bool
-        Go on with the fit that `out` holds: the result is the one of a fit never stopped.
+        Resume the fit in `out`; the result equals that of an uninterrupted fit.
     overwrite : bool
         Whether a run in `out` may be replaced.
     progress : Progress
-        Told of steps done.
+        Called after each step.
 
     Raises
     ------
     ModelError
-        `out` holds a run already, or none to go on with, or one of other data or settings.
+        `out` already holds a run, none to resume, or one of other data or settings.
     DataError
-        The store holds other than noisy pairs, or a loss became infinite or NaN.
+        The store holds no noisy pairs, or the loss was not finite in several steps.
 
     References
     ----------
@@ -126,35 +129,36 @@ def fit_pairs(
     settings, pair_settings = settings or FitSettings(), pair_settings or PairSettings()
     if settings.objective != "continuous":
         raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
-    # What no model can be built from leaves the run alone that `out` may hold.
+    # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
     build(spec)
-    with begun(out, settings.device, resume=resume, overwrite=overwrite, progress=progress) as sitting:
-        return _fit_pairs(store, spec, settings, pair_settings, sitting)
+    inputs = [store.path]
+    with open_session(
+        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
+    ) as session:
+        return _fit_pairs(store, spec, settings, pair_settings, session)
 
 
 def _fit_pairs(
-    store: Patches, spec: ModelSpec, settings: FitSettings, pair_settings: PairSettings, sitting: Sitting
+    store: Patches, spec: ModelSpec, settings: FitSettings, pair_settings: PairSettings, session: TrainingSession
 ) -> PairResult:
-    out, device = sitting.out, sitting.device
+    device = session.device
     rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
     pairs = NoisyPairs(store, np.concatenate([rows, held_out]))
-    both = _started(pairs, rows, spec, settings, pair_settings, sitting.progress).to(device)
+    both = _started(pairs, rows, spec, settings, pair_settings, session.progress).to(device)
 
     def objective_of(batch: int) -> PairObjective:
         return PairObjective(pairs, PatchBatches(store, rows, batch, settings.seed), held_out, device)
 
-    batch = sitting.batch(settings.batch, both, objective_of, len(rows))
+    batch = session.batch_size(settings.batch, both, objective_of, len(rows))
     settings, objective = replace(settings, batch=batch), objective_of(batch)
-    start = objective.judged(both)
-    look = min(objective.batches.steps, settings.steps_per_epoch or objective.batches.steps)
-    length = Length(settings.epochs * look, look, batch)
-    state = sitting.train(
-        both, objective, settings, length, _must_match(store, both.model.spec, settings, pair_settings)
-    )
-    found = objective.judged(both.eval())
+    start = objective.held_out_values(both)
+    length = TrainingLength.of_epochs(settings.epochs, objective.batches.steps, settings.steps_per_epoch, batch)
+    fixed = {"data": store.fingerprint, "spec": json.loads(both.model.spec.to_json()), "pairs": asdict(pair_settings)}
+    state = train(both, objective, settings, length, session, {**fixed, **settings.binding()})
+    found = objective.held_out_values(both.eval())
     both.cpu()
     result = PairResult(
-        out,
+        session.out,
         both.model,
         both.denoiser,
         float(start.nll),
@@ -162,16 +166,16 @@ def _fit_pairs(
         float(found.error),
         state.best_epoch,
         state.epoch,
-        sitting.seconds,
+        session.seconds,
     )
 
     def write() -> None:
-        save_denoiser(both.denoiser, out)
-        save(both.model, out)
-        write_history(out, state.history)
-        _write_record(store, settings, pair_settings, result)
+        save_denoiser(both.denoiser, session.out)
+        save(both.model, session.out)
+        session.write_history(state.history)
+        session.write_record(_record(store, settings, pair_settings, result))
 
-    sitting.ranks.first(write)
+    session.ranks.first(write)
     return result
 
 
@@ -183,7 +187,7 @@ def _started(
     pair_settings: PairSettings,
     progress: Progress,
 ) -> NoiseAndDenoiser:
-    """Both at their start, which knows the noise level function from the pairs' statistics."""
+    """Model and denoiser at their start, with the noise level function from the pairs' statistics."""
     shape = pair_settings.width, pair_settings.depth, settings.seed
     denoiser = Denoiser(DenoiserSpec(spec.layout, spec.cameras, spec.isos, *shape))
     statistics = pair_statistics(pairs, rows, progress)
@@ -197,25 +201,13 @@ def _started(
     if model.closed_form:
         model.requires_grad_(False)
     elif isinstance(model, ResidualFlow):
-        # Known better by the statistics than by a likelihood given a signal that is itself estimated.
+        # The statistics know it better than a likelihood whose clean signal is itself an estimate.
         model.shot_read.requires_grad_(False)
     return NoiseAndDenoiser(model, denoiser, pair_settings).eval()
 
 
-def _must_match(store: Patches, spec: ModelSpec, settings: FitSettings, pairs: PairSettings) -> dict[str, Any]:
+def _record(store: Patches, settings: FitSettings, pairs: PairSettings, result: PairResult) -> dict[str, Any]:
     return {
-        "data": store.fingerprint,
-        "spec": json.loads(spec.to_json()),
-        "pairs": asdict(pairs),
-        **settings.binding(),
-    }
-
-
-def _write_record(store: Patches, settings: FitSettings, pairs: PairSettings, result: PairResult) -> None:
-    record = {
-        "tool": f"noiseflow {__version__}",
-        "torch": torch.__version__,
-        "python": platform.python_version(),
         "store": str(store.path),
         "data": store.fingerprint,
         "settings": asdict(settings),
@@ -229,4 +221,3 @@ def _write_record(store: Patches, settings: FitSettings, pairs: PairSettings, re
         "epochs": result.epochs,
         "seconds": round(result.seconds, 1),
     }
-    write_text(result.folder / "fit.json", json.dumps(record, indent=2) + "\n")

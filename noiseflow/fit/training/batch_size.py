@@ -1,4 +1,4 @@
-"""The batch size found by trying: doubled for as long as that trains more patches a second."""
+"""Automatic batch size: double it as long as that trains more patches per second."""
 
 import copy
 import math
@@ -11,43 +11,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.fit.training.objective import Objective, Place
+from noiseflow.fit.training.objective import Objective, StepPosition
 
 __all__ = ["SIZES", "fastest_batch"]
 
 SIZES: tuple[int, ...] = tuple(2**power for power in range(5, 14))
-"""Batches that are tried, in patches: 32 to 8,192."""
+"""Batch sizes to try, in patches: 32 to 8,192."""
 
 GAIN = 1.07
-"""Times as many patches a second as before, below which a batch is not doubled."""
+"""Least gain in patches per second for which a batch is doubled."""
 
 STEPS, TRIES = 3, 2
-"""Steps timed together, and how often: the best counts.  A step before them warms up."""
+"""Steps timed together, and number of timings, of which the best counts.  One step before them warms up."""
 
 FEWEST = 10
-"""Steps in a pass over the data, which no batch may be too large for."""
+"""Least number of steps in a pass over the data."""
 
 MEMORY = 0.5
-"""Part of the free memory that the values kept for a gradient may take."""
+"""Part of the free memory that activations kept for the gradient may take."""
 
 
 def fastest_batch(
     model: nn.Module, objective_of: Callable[[int], Objective[Any]], patches: int, device: torch.device
 ) -> int:
-    """The batch from which on larger ones train no faster, by a few steps of a copy of the model.
+    """Smallest batch above which larger ones train no faster, found by a few steps of a copy of the model.
 
-    A batch is doubled while that brings a gain in patches a second, while the next one would fit into
-    half of the free memory and while a pass over the data has ten steps.
+    The batch is doubled as long as that raises patches per second, the next one fits into half of the free
+    memory, and a pass over the data has ten steps.
 
     Parameters
     ----------
     model : nn.Module
-        On `device`; it stays as it is.
+        Model on `device`; left unchanged.
     objective_of : callable
-        From a batch size to the objective with such batches.
+        Function from a batch size to the objective with such batches.
     patches : int
-        In a pass over the data.
+        Patches in a pass over the data.
     device : torch.device
+        Device to train on.
     """
     model = copy.deepcopy(model).train()
     best: int = SIZES[0]
@@ -56,7 +57,7 @@ def fastest_batch(
         if size > SIZES[0] and size * FEWEST > patches:
             break
         objective = objective_of(min(size, patches))
-        step = partial(_step, model, objective, objective.batch(Place(0, 0, 0)), device)
+        step = partial(_step, model, objective, objective.batch(StepPosition(0, 0, 0)), device)
         kept = _bytes_kept(step)
         rate = size * STEPS / min(_seconds(step, device) for _ in range(TRIES))
         if rate < GAIN * best_rate:
@@ -101,7 +102,7 @@ def _bytes_kept(step: Callable[[], None]) -> int:
 
 
 def _free(device: torch.device) -> float:
-    """Bytes of free memory; without end where the system does not say."""
+    """Bytes of free memory; infinite if the system does not report it."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     try:

@@ -1,4 +1,4 @@
-"""The one loop that trains every model."""
+"""The loop that trains every model."""
 
 import math
 import time
@@ -9,108 +9,101 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError, ModelError
-from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.training.device import repeatable
-from noiseflow.fit.training.events import Events
-from noiseflow.fit.training.history import write_history
-from noiseflow.fit.training.objective import Length, Objective, Place
-from noiseflow.fit.training.prefetch import Ahead
-from noiseflow.fit.training.ranks import ALONE, Ranks
-from noiseflow.fit.training.schedule import learning_rate
-from noiseflow.fit.training.settings import TrainSettings
-from noiseflow.fit.training.state import TrainState, fill_optimiser, optimiser_tensors, read_state, write_state
-from noiseflow.fit.training.weight_averaging import Average, Weights, copied, holding
+from noiseflow.core.output.listed import write_listed
+from noiseflow.fit.training.objective import Objective, Prefetcher, StepPosition, TrainingLength
+from noiseflow.fit.training.session import TrainingSession, repeatable
+from noiseflow.fit.training.settings import TrainSettings, learning_rate
+from noiseflow.fit.training.state import (
+    TrainState,
+    WeightAverage,
+    Weights,
+    adopt_state,
+    copied,
+    fill_optimiser,
+    holding,
+    optimiser_tensors,
+    read_state,
+    write_state,
+)
 from noiseflow.models.io.run_folder import STATE
 from noiseflow.ops.native import can_compile, compiled
 from noiseflow.ops.random.sampling import part_of
 
-__all__ = ["BAD_BATCH", "Length", "train"]
+__all__ = ["BAD_BATCH", "train"]
 
 BAD_BATCH = "bad_batch.safetensors"
-"""Where the batch is saved whose loss made a training stop."""
+"""File of the batch whose loss stopped a training."""
 
 MOST_SKIPPED = 5
-"""Steps with a loss that is not finite, between two looks, after which a training stops."""
+"""Steps with a non-finite loss, between two validations, that stop a training."""
 
 COMPILED_FROM = 1_700
-"""Patches in a training from which building the kernels, three or four seconds once on a machine, pays back."""
+"""Patches in a training above which building the kernels, three or four seconds once per machine, pays back."""
 
-CHECK = 10
-"""Steps between two looks at what would make a GPU wait."""
+CHECK_EVERY = 10
+"""Steps between two reads of values that a GPU would have to wait for."""
 
 
 def train(
     model: nn.Module,
     objective: Objective[Any],
     settings: TrainSettings,
-    length: Length,
-    out: Path,
-    *,
+    length: TrainingLength,
+    session: TrainingSession,
     arguments: Mapping[str, Any],
-    device: torch.device,
-    resume: bool = False,
-    log: Events | None = None,
-    progress: Progress = silent,
-    ranks: Ranks = ALONE,
 ) -> TrainState:
-    """Bring an objective down; the model ends with the weights of the lowest held-out figure.
+    """Minimise an objective; the model ends with the weights of the lowest held-out figure.
 
-    A step is a function of the state, the seed and its place alone: a training that was killed
-    goes on to the same weights and history, bit for bit on a CPU.  A step whose loss or gradient
-    is not finite changes nothing and is counted.
+    A step depends only on the state, the seed and its position: a killed training resumes to the same weights
+    and history, bit for bit on a CPU.  A step with a non-finite loss or gradient changes nothing and is counted.
 
     Parameters
     ----------
     model : nn.Module
-        On `device`.
+        Model to train, on the session's device.
     objective : Objective
+        Batches, loss and held-out figure.
     settings : TrainSettings
-    length : Length
-    out : Path
-        Run folder: ``history.csv``, and ``state/`` for going on.
+        Optimiser, schedule and stopping rules.
+    length : TrainingLength
+        Steps, and the validation interval.
+    session : TrainingSession
+        Device, ranks and run folder, which receives ``history.csv`` and ``state/``.  Each rank takes its
+        share of every batch; together they step as one process would, up to rounding.
     arguments : mapping
-        JSON values that must be the same when it goes on.
-    device : torch.device
-    resume : bool
-        Go on from the state in `out`.
-    log : Events, optional
-        Told the row of each look, and shown pictures.
-    progress : Progress
-        Told of steps done.
-    ranks : Ranks
-        Those that share the training.  Each takes its part of every batch; they step as one
-        process would, but for rounding.
+        JSON values that must be the same on resume.
 
     Raises
     ------
     ModelError
-        There is no state to go on from, or one with other arguments.
+        There is no state to resume, or one with other arguments.
     DataError
         The loss was not finite in several steps.
     """
-    # By the whole length alone, not by what is left of it, nor by what is built already: kernels round otherwise
-    # than PyTorch's operations, and a training must come to the same bits again.
+    # Depends on the total length only, not on what is left or already built: kernels round differently from
+    # PyTorch's operations, and a resumed training must reproduce the same bits.
     pays = settings.compile == "auto" and can_compile() and length.steps * length.samples >= COMPILED_FROM
     compiling = compiled(pays or settings.compile == "on")
-    with repeatable(device), Ahead(objective, length, ranks) as batches, compiling, ranks.as_one(model):
-        run = _Run(model, objective, settings, length, out, device, ranks)
-        if resume:
+    ahead = Prefetcher(objective, length, session.ranks.rank, session.ranks.world)
+    with repeatable(session.device), ahead as batch_of, compiling, session.ranks.as_one(model):
+        run = _Training(model, objective, settings, length, session)
+        if session.resume:
             run.restore(arguments)
         else:
             run.begin(dict(arguments))
         began = saved = time.monotonic()
         earlier = run.state.seconds
         while run.state.step < length.steps and not run.finished():
-            run.step(batches(run.state.step))
+            run.step(batch_of(run.state.step))
             now = time.monotonic()
             run.state.seconds = earlier + now - began
-            progress(run.state.step, length.steps, run.note())
-            if run.state.step % length.look == 0 or run.state.step == length.steps:
-                run.look(log)
+            session.progress(run.state.step, length.steps, run.note())
+            if run.state.step % length.validate_every == 0 or run.state.step == length.steps:
+                run.validate()
             elif now - saved < settings.state_seconds:
                 continue
             run.save()
@@ -120,7 +113,7 @@ def train(
     return run.state
 
 
-class _Run:
+class _Training:
     """What changes while a model trains."""
 
     def __init__(
@@ -128,25 +121,23 @@ class _Run:
         model: nn.Module,
         objective: Objective[Any],
         settings: TrainSettings,
-        length: Length,
-        out: Path,
-        device: torch.device,
-        ranks: Ranks,
+        length: TrainingLength,
+        session: TrainingSession,
     ) -> None:
-        self.model, self.objective, self.settings = model, objective, settings
-        self.length, self.out, self.device, self.ranks = length, out, device, ranks
+        self.model, self.objective, self.settings, self.length = model, objective, settings, length
+        self.session, self.device, self.ranks = session, session.device, session.ranks
         self.parameters = [each for each in model.parameters() if each.requires_grad]
         kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
-        # Fused: one kernel for all parameters, which takes no step where it is told of an infinite value.
+        # Fused: one kernel for all parameters, which skips the step if `found_inf` is set.
         self.optimiser = kind(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self.state = TrainState()
-        self.average = Average(model, settings.ema) if settings.ema else None
+        self.average = WeightAverage(model, settings.ema) if settings.ema else None
         self.best: Weights = copied(model)
         self.sums = {"loss": self._zero(), "steps": self._zero(), "skipped": self._zero(), "last_skipped": self._zero()}
         self.named: Weights = {}
-        self.looked = time.monotonic(), 0
+        self.validated = time.monotonic(), 0
         self.rate = 0.0
 
     def _zero(self) -> Tensor:
@@ -160,12 +151,14 @@ class _Run:
         self.save()
 
     def restore(self, arguments: Mapping[str, Any]) -> None:
-        state, tensors = self.ranks.first(lambda: read_state(self.out / STATE))
+        state, tensors = self.ranks.first(lambda: read_state(self.session.out / STATE))
         if state.arguments != arguments:
             changed = sorted(key for key in arguments if state.arguments.get(key) != arguments[key])
             raise ModelError(
-                f"{self.out}: the fit to go on with had other {', '.join(changed)}; use the same, or fit anew"
+                f"{self.session.out}: the fit to go on with had other {', '.join(changed)}; use the same, or fit anew"
             )
+        if self.session.ranks.leads:
+            adopt_state(self.session.out / STATE)
         self.state, self.best = state, tensors["best"]
         self.model.load_state_dict(tensors["model"])
         if self.average:
@@ -173,7 +166,7 @@ class _Run:
         fill_optimiser(self.optimiser, tensors.get("optimiser", {}))
         self.sums = {name: value.to(self.device) for name, value in tensors["sums"].items()}
         self.named = {name: value.to(self.device) for name, value in tensors.get("metrics", {}).items()}
-        self.looked = time.monotonic(), state.step
+        self.validated = time.monotonic(), state.step
         self.model.train()
 
     def save(self) -> None:
@@ -188,8 +181,8 @@ class _Run:
         }
         if self.average:
             tensors["average"] = self.average.weights
-        write_state(self.out / STATE, self.state, tensors)
-        write_history(self.out, self.state.history)
+        write_state(self.session.out / STATE, self.state, tensors)
+        self.session.write_history(self.state.history)
 
     def finished(self) -> bool:
         state, settings = self.state, self.settings
@@ -198,38 +191,38 @@ class _Run:
         if settings.max_minutes is None:
             return False
         most = 60 * settings.max_minutes
-        # Clocks differ: one of them decides.
+        # Clocks differ: the first rank decides.
         return self.ranks.first(lambda: state.seconds >= most)
 
     def step(self, batch: Any) -> None:
-        place = self.length.place(self.state.step, self.ranks.rank, self.ranks.world)
-        count = self.objective.count(place)
+        position = self.length.position(self.state.step, self.ranks.rank, self.ranks.world)
+        count = self.objective.count(position)
         self._set_rate()
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-        draws = _random_numbers(self.settings.seed, place, self.device)
-        with draws as generator, part_of(place.share(count), count), self._precision():
+        draws = _random_numbers(self.settings.seed, position, self.device)
+        with draws as generator, part_of(position.share(count), count), self._precision():
             loss, metrics = self.objective.loss(self.model, batch, generator)
-            loss = place.weight(count) * loss
-            metrics = {name: place.weight(count) * value for name, value in metrics.items()}
+            loss = position.weight(count) * loss
+            metrics = {name: position.weight(count) * value for name, value in metrics.items()}
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             loss, metrics = self.ranks.add_up(loss, metrics, self.parameters, buffers)
             norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
             good = loss.isfinite() & norm.isfinite()
-            # Decided where the numbers are: reading them would make a GPU wait for the host.
+            # Decided on the device: a GPU would have to wait while the host reads the values.
             self.optimiser.found_inf = 1 - good.to(torch.float32)  # type: ignore[attr-defined]
             self.optimiser.step()
             for buffer, before in buffers:
                 buffer.copy_(torch.where(good, buffer, before))
-            self._count(good, loss, metrics, place.step)
+            self._count(good, loss, metrics, position.step)
         if self.average:
-            self.average.take(self.model, place.step)
+            self.average.update(self.model, position.step)
         self.state.step += 1
-        if self.state.step % CHECK == 0:
+        if self.state.step % CHECK_EVERY == 0:
             self._check_skipped()
 
-    def look(self, log: Events | None) -> None:
+    def validate(self) -> None:
         self._check_skipped()
         with holding(self.model, self.average.weights if self.average else None):
             held_out = self.ranks.first(self._held_out)
@@ -240,22 +233,21 @@ class _Run:
             row = self._row(float(self.sums["loss"]) / steps if steps else math.nan, held_out)
             row |= {name: float(total) / steps if steps else math.nan for name, total in self.named.items()}
             self.state.history.append(row)
-            if log is not None:
-                log(self.state.epoch, row)
-                log.pictures(self.state.epoch, lambda: self.objective.pictures(self.model))
+            if self.session.log is not None:
+                self.session.log.write(self.state.epoch, row, lambda: self.objective.pictures(self.model))
         for total in (*self.sums.values(), *self.named.values()):
             total.zero_()
         now = time.monotonic()
-        self.rate = self.length.samples * (self.state.step - self.looked[1]) / max(now - self.looked[0], 1e-9)
-        self.looked = now, self.state.step
+        self.rate = self.length.samples * (self.state.step - self.validated[1]) / max(now - self.validated[0], 1e-9)
+        self.validated = now, self.state.step
         self.model.train()
 
     def note(self) -> str:
         objective = self.objective
-        now, done = time.monotonic() - self.looked[0], self.state.step - self.looked[1]
+        now, done = time.monotonic() - self.validated[0], self.state.step - self.validated[1]
         rate = self.length.samples * done / now if now > 1 or not self.rate else self.rate
         last = self.state.history[-1]
-        parts = [f"epoch {self.length.place(self.state.step - 1).epoch + 1}, {rate:.0f} patches/s"]
+        parts = [f"epoch {self.length.position(self.state.step - 1).epoch + 1}, {rate:.0f} patches/s"]
         if not math.isnan(last[f"train_{objective.name}"]):
             parts.append(f"train {objective.name.upper()} {last[f'train_{objective.name}']:.4f}")
         parts.append(f"held-out {objective.name.upper()} {self.state.best:.4f} {objective.unit}")
@@ -264,9 +256,9 @@ class _Run:
         return ", ".join(parts)
 
     def _set_rate(self) -> None:
-        looks = [row[f"held_out_{self.objective.name}"] for row in self.state.history]
+        held_out = [row[f"held_out_{self.objective.name}"] for row in self.state.history]
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.settings, self.state.step, self.length.steps, looks)
+            group["lr"] = learning_rate(self.settings, self.state.step, self.length.steps, held_out)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
@@ -283,18 +275,19 @@ class _Run:
     def _check_skipped(self) -> None:
         if float(self.sums["skipped"]) < MOST_SKIPPED:
             return
-        place = self.length.place(int(self.sums["last_skipped"]))
-        path = self.out / BAD_BATCH
-        what = self.ranks.first(lambda: self._save_batch(place, path))
+        position = self.length.position(int(self.sums["last_skipped"]))
+        path = self.session.out / BAD_BATCH
+        what = self.ranks.first(lambda: self._save_batch(position, path))
         raise DataError(
-            f"{self.out}: the {self.objective.name.upper()} was not finite in {int(self.sums['skipped'])} steps, the "
-            f"last at epoch {place.epoch + 1}, step {place.index + 1}; its batch ({what}) is saved as {path}; look at "
-            "it, or lower the learning rate"
+            f"{self.session.out}: the {self.objective.name.upper()} was not finite in {int(self.sums['skipped'])} "
+            f"steps, the last at epoch {position.epoch + 1}, step {position.index + 1}; its batch ({what}) is saved as "
+            f"{path}; look at it, or lower the learning rate"
         )
 
-    def _save_batch(self, place: Place, path: Path) -> str:
-        what, tensors = self.objective.record(place)
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    def _save_batch(self, position: StepPosition, path: Path) -> str:
+        what, tensors = self.objective.record(position)
+        content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+        write_listed(path.parent, path.name, content)
         return what
 
     @torch.no_grad()
@@ -316,10 +309,10 @@ class _Run:
 
 
 @contextmanager
-def _random_numbers(seed: int, place: Place, device: torch.device) -> Iterator[torch.Generator]:
-    """Random numbers of one step, torch's own generator included, by seed and place alone."""
+def _random_numbers(seed: int, position: StepPosition, device: torch.device) -> Iterator[torch.Generator]:
+    """Random numbers of one step, torch's own generator included: a function of seed and position."""
     # `int` before `>>`: NumPy 1.26 does not shift a uint64 by a Python integer.
-    key = int(np.random.SeedSequence((seed, place.step, 0)).generate_state(1, np.uint64)[0]) >> 1
+    key = int(np.random.SeedSequence((seed, position.step, 0)).generate_state(1, np.uint64)[0]) >> 1
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(key)
         yield torch.Generator(device).manual_seed(key)

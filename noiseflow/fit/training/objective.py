@@ -1,31 +1,32 @@
-"""The contract between the engine and what it trains for."""
+"""The contract between the engine and what it trains: steps, batches, a loss, a held-out figure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Length", "Objective", "Place"]
+__all__ = ["Objective", "Prefetcher", "StepPosition", "TrainingLength"]
 
 Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in a training a step stands: all that its batch and its random numbers depend on.
+class StepPosition:
+    """Position of a step in a training.  Its batch and its random numbers depend on nothing else but the seed.
 
     Parameters
     ----------
     step : int
-        Over all epochs, from 0.
+        Step over all epochs, from 0.
     epoch : int
-        From 0.
+        Epoch, from 0.
     index : int
-        Step of the epoch, from 0.
+        Step within the epoch, from 0.
     rank, world : int
-        Of this process, and how many share a batch.
+        Rank of this process, and the number of processes that share a batch.
     """
 
     step: int
@@ -35,13 +36,13 @@ class Place:
     world: int = 1
 
     def share(self, count: int) -> slice:
-        """The rank's own part of `count` things; all of them where they are fewer than the ranks."""
+        """Part of this rank in `count` samples; all of them if there are fewer samples than ranks."""
         if count < self.world:
             return slice(0, count)
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
 
     def weight(self, count: int) -> float:
-        """What the rank's own mean counts in the mean of all."""
+        """Weight of this rank's mean in the mean over all ranks."""
         if count < self.world:
             return 1 / self.world
         own = self.share(count)
@@ -49,71 +50,114 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Length:
-    """How long a training is.
+class TrainingLength:
+    """Length of a training.
 
     Parameters
     ----------
     steps : int
-        In all.
-    look : int
-        Steps between two looks at the held-out figure: an epoch.  The last may be shorter.
+        Total number of steps.
+    validate_every : int
+        Validation interval in steps: one epoch.  The last epoch may be shorter.
     samples : int
-        Patches a step.
+        Patches per step.
     """
 
     steps: int
-    look: int
+    validate_every: int
     samples: int
 
-    def place(self, step: int, rank: int = 0, world: int = 1) -> Place:
-        """The place of a step."""
-        return Place(step, step // self.look, step % self.look, rank, world)
+    @classmethod
+    def of_epochs(cls, epochs: int, steps: int, most: int | None, samples: int) -> "TrainingLength":
+        """Length of `epochs` epochs, each a pass of `steps` steps over the data or `most` steps if that is less."""
+        epoch = min(steps, most or steps)
+        return cls(epochs * epoch, epoch, samples)
+
+    def position(self, step: int, rank: int = 0, world: int = 1) -> StepPosition:
+        """Position of a step."""
+        return StepPosition(step, step // self.validate_every, step % self.validate_every, rank, world)
 
 
 class Objective(Protocol[Batch]):
-    """What is trained: batches, a loss on one, and a held-out figure to bring down.
+    """What to train: batches, a loss on one batch, and a held-out figure to minimise.
 
-    An objective holds its data and its settings and changes nothing when it is called: the
-    engine may ask for any batch, in another thread too, and for the same one again.  The model
-    is whatever the objective takes; the engine only steps its parameters.
+    An objective holds its data and settings and is never changed by a call: the engine may request any batch,
+    from another thread, and more than once.  The engine knows nothing of the model but its parameters.
     """
 
     name: str
-    """Of the loss in histories: ``"nll"`` makes ``train_nll`` and ``held_out_nll``."""
+    """Name of the loss in histories: ``"nll"`` gives ``train_nll`` and ``held_out_nll``."""
 
     unit: str
-    """Of the loss."""
+    """Unit of the loss."""
 
     references: Mapping[str, float]
     """Held-out figures to compare with, by name, such as those of the baselines."""
 
-    def batch(self, place: Place) -> Batch:
-        """The batch of a step, on the device that trains: a function of the place alone.
+    def batch(self, position: StepPosition) -> Batch:
+        """Batch of a step, on the training device: a function of the position alone, and only this rank's share."""
 
-        With several ranks, this one's share of it.
-        """
-
-    def count(self, place: Place) -> int:
-        """How many samples the batch of a step has, those of all ranks together."""
+    def count(self, position: StepPosition) -> int:
+        """Number of samples in the batch of a step, over all ranks."""
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The mean loss of a batch, and other means to log by name; all of them scalars.
+        """Mean loss of a batch, and other means to log by name; all scalars.
 
         Parameters
         ----------
         model : nn.Module
-            In training mode.
+            The model, in training mode.
         batch : Batch
+            What `batch` returned.
         generator : torch.Generator
-            Seeded by the place, on the device that trains.
+            Random numbers of the step, seeded by its position, on the training device.
         """
 
     def held_out(self, model: nn.Module) -> float:
-        """The figure to bring down, of the model in evaluation mode, without gradients."""
+        """Figure to minimise, of the model in evaluation mode, without gradients."""
 
-    def record(self, place: Place) -> tuple[str, dict[str, Tensor]]:
-        """A step's batch for whoever looks for a fault: what it is in words, and its tensors."""
+    def record(self, position: StepPosition) -> tuple[str, dict[str, Tensor]]:
+        """Batch of a step for debugging: a description and its tensors."""
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """Pictures of how the model stands, (3 or 1, H, W) from 0 to 1, by name; there may be none."""
+        """Pictures of the current model by name, (3 or 1, H, W) from 0 to 1; may be empty."""
+
+
+class Prefetcher:
+    """Reads the batch of the next step in a thread while the current one is trained on.
+
+    A context manager that yields a function from step to batch.
+
+    Parameters
+    ----------
+    objective : Objective
+        Source of the batches.
+    length : TrainingLength
+        Length of the training.
+    rank, world : int
+        Rank of this process, and the number of processes.
+    """
+
+    def __init__(self, objective: Objective[Any], length: TrainingLength, rank: int, world: int) -> None:
+        self.objective, self.length, self.rank, self.world = objective, length, rank, world
+        self.pool = ThreadPoolExecutor(1)
+        self.next: tuple[int, Future[Any]] | None = None
+
+    def __enter__(self) -> Callable[[int], Any]:
+        return self.take
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def take(self, step: int) -> Any:
+        """Return the batch of a step, and start to read that of the next one."""
+        ahead = self.next[1] if self.next is not None and self.next[0] == step else self._start(step)
+        batch = ahead.result()
+        if step + 1 < self.length.steps:
+            self._start(step + 1)
+        return batch
+
+    def _start(self, step: int) -> Future[Any]:
+        future = self.pool.submit(self.objective.batch, self.length.position(step, self.rank, self.world))
+        self.next = step, future
+        return future

@@ -1,8 +1,7 @@
-"""Processes that share a training: each takes its part of every batch, and all take the same step.
+"""Data-parallel training: each process takes its share of every batch, and all take the same step.
 
-What one process does with a batch is a sum over its patches.  So the ranks add up their parts of
-the loss, of the gradient and of the norms' statistics, and have what one process would have.  The
-models are small: a step is one message.
+Loss, gradient and batch-norm statistics are sums over patches, so the ranks add up their shares and obtain what
+a single process would.  The models are small: a step needs one message.
 """
 
 import os
@@ -24,16 +23,16 @@ Buffers = Sequence[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Ranks:
-    """A process among those that share a training.
+    """One of the processes that share a training.
 
     Parameters
     ----------
     rank, world : int
-        Of the process, from 0, and how many there are.
+        Rank of this process, from 0, and the number of processes.
     local : int
-        Of the process on its machine: which GPU it takes.
+        Rank on its machine, which selects its GPU.
     restarted : bool
-        Whether torchrun started it anew after one of the processes had died.
+        Whether torchrun restarted it after a process had died.
     """
 
     rank: int = 0
@@ -43,31 +42,31 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether it is the first, which alone reads states, writes files and judges."""
+        """Whether this is the first rank, the only one that reads states, writes files and validates."""
         return self.rank == 0
 
     def first(self, make: Callable[[], Made]) -> Made:
-        """What `make` gives on the first rank, on every rank; an error that it raises there, on every rank."""
+        """Call `make` on the first rank and return its result, or raise its error, on every rank."""
         if self.world == 1:
             return make()
-        said: list[Any] = [None, None]
+        message: list[Any] = [None, None]
         if self.leads:
             try:
-                said[0] = make()
+                message[0] = make()
             except (NoiseflowError, OSError) as error:
-                said[1] = error
-        dist.broadcast_object_list(said, 0, device=torch.device("cpu"))
-        if said[1] is not None:
-            raise said[1]
-        made: Made = said[0]
+                message[1] = error
+        dist.broadcast_object_list(message, 0, device=torch.device("cpu"))
+        if message[1] is not None:
+            raise message[1]
+        made: Made = message[0]
         return made
 
     def add_up(
         self, loss: Tensor, metrics: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], buffers: Buffers
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Sum parts of a loss, of other means and of the gradient over all ranks, in float64.
+        """Sum the shares of loss, metrics and gradient over all ranks, in float64.
 
-        Buffers, given with what they were before the step, move by the mean of their moves.  What
+        Each buffer, given with its value before the step, changes by the mean of its changes.  A value that
         is not finite on one rank is so on all, and all of them skip the step.
         """
         if self.world == 1:
@@ -83,14 +82,14 @@ class Ranks:
 
     @contextmanager
     def as_one(self, model: nn.Module) -> Iterator[None]:
-        """Let a model start the same on every rank, and its batch norms see the batch of all of them."""
+        """Give every rank the weights of the first, and let batch norms see the whole batch."""
         if self.world == 1:
             yield
             return
         for value in model.state_dict().values():
-            told = value.cpu()
-            dist.broadcast(told, 0)
-            value.copy_(told)
+            first = value.cpu()
+            dist.broadcast(first, 0)
+            value.copy_(first)
         norms = [(parent, name, norm) for parent in model.modules() for name, norm in _norms(parent)]
         for parent, name, norm in norms:
             setattr(parent, name, _SharedNorm(norm))
@@ -106,7 +105,7 @@ ALONE = Ranks()
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the processes that torchrun started, or those that the caller has joined already; alone without them."""
+    """Join the processes that torchrun started, or the process group that the caller has set up; else run alone."""
     if not dist.is_available():
         yield ALONE
         return
@@ -125,14 +124,14 @@ def joined() -> Iterator[Ranks]:
 
 
 def _join() -> None:
-    # An optimiser imports this at its first use, and it holds on to a group that it finds: the group's threads would
-    # then outlive it, and now and then abort the process at its end.
+    # An optimiser imports torch._dynamo at its first use, which keeps a reference to an existing group: its threads
+    # would then outlive the group and sometimes abort the process at exit.  So import it before the group exists.
     import torch._dynamo
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, world = next(iter(rendezvous("env://")))
-    # torchrun keeps its store over restarts, and in it the addresses of processes that are dead (pytorch issue
-    # 167288).  On one machine all processes know the same count of restarts; docs/commands.md says what to do on more.
+    # torchrun keeps its store over restarts, including the addresses of dead processes (pytorch issue 167288).  On
+    # one machine all processes see the same restart count; docs/commands.md describes several machines.
     if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
         store = dist.PrefixStore(f"restart {_restarts()}", store)  # type: ignore[attr-defined]
     kinds = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -156,9 +155,9 @@ def _norms(parent: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
 
 
 class _SharedNorm(nn.BatchNorm2d):
-    """A batch norm, whose numbers it takes over, of the batch of all ranks.
+    """Batch norm over the batches of all ranks, with the parameters and buffers of an existing one.
 
-    torch's own (`SyncBatchNorm`) has no CPU path.
+    torch's own `SyncBatchNorm` has no CPU implementation.
     """
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
@@ -167,7 +166,7 @@ class _SharedNorm(nn.BatchNorm2d):
         self.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Over batch, height and width: (B, C, H, W), (B, C, H, W)."""
+        """Normalise over batch, height and width, (B, C, H, W)."""
         if not self.training:
             return super().forward(x)
         real = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -196,7 +195,7 @@ class _SharedNorm(nn.BatchNorm2d):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over ranks; so is its gradient, since every rank's loss goes by it."""
+    """Sum over ranks; its gradient is summed too, since the loss of every rank depends on it."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:

@@ -1,66 +1,113 @@
-"""One sitting at a training: what fits of every kind do before and around it."""
+"""A training session: device, ranks, run folder, logs and resume, shared by all fits."""
 
+import csv
+import io
+import json
+import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from noiseflow.core.errors import ModelError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.listed import write_listed
+from noiseflow.core.output.manifest import record as list_file
 from noiseflow.core.progress import Progress, silent
+from noiseflow.core.version import __version__
 from noiseflow.fit.training.batch_size import fastest_batch
-from noiseflow.fit.training.device import device_of
-from noiseflow.fit.training.engine import train
-from noiseflow.fit.training.events import Events, events
-from noiseflow.fit.training.objective import Length, Objective
-from noiseflow.fit.training.ranks import Ranks, joined
-from noiseflow.fit.training.settings import TrainSettings
-from noiseflow.fit.training.state import TrainState, read_state
-from noiseflow.models.io.run_folder import STATE, claim, holds_state
+from noiseflow.fit.training.objective import Objective
+from noiseflow.fit.training.ranks import ALONE, Ranks, joined
+from noiseflow.fit.training.state import read_state
+from noiseflow.models.io.run_folder import STATE, holds_state, release, reserve
 
-__all__ = ["Sitting", "begun"]
+__all__ = ["EpochLog", "TrainingSession", "open_session", "repeatable"]
+
+
+class EpochLog:
+    """TensorBoard events in a run folder; does nothing if TensorBoard is not installed (extra ``[train]``).
+
+    Parameters
+    ----------
+    folder : Path
+        Run folder, the argument of ``tensorboard --logdir``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer: Any = None
+
+    def write(self, epoch: int, row: Mapping[str, float], pictures: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Write the numbers and pictures of an epoch; `pictures` is not called without TensorBoard."""
+        if self.writer is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            # The file grows: it is known as ours by the random end of its name.
+            token = token_hex(8)
+            list_file(self.folder, {"growing": f"events.out.tfevents.*.{token}"})
+            self.writer = SummaryWriter(str(self.folder), filename_suffix=f".{token}")
+        for name, value in row.items():
+            if name != "epoch":
+                self.writer.add_scalar(f"fit/{name}", value, epoch)
+        for name, picture in pictures().items():
+            self.writer.add_image(f"fit/{name}", picture, epoch)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Close the file of events, if there is one."""
+        if self.writer is not None:
+            self.writer.close()
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """Where a training runs, who shares it, and whether it goes on with an earlier one.
+class TrainingSession:
+    """Where a training runs, which processes share it, and whether it resumes an earlier one.
 
     Parameters
     ----------
     out : Path
-        Run folder, which is this training's own now.
+        Run folder, reserved for this training.
     device : torch.device
+        Device to train on.
     ranks : Ranks
-        Of which the first alone writes into `out`.
+        Processes that share the training; only the first writes into `out`.
     resume : bool
-    log : Events or None
+        Continue from the state in `out`.
+    log : EpochLog, optional
+        Receives the row of each validation, and pictures.
     progress : Progress
+        Called after each step.
     began : float
-        By `time.monotonic`.
+        Start of the session by `time.monotonic`, seconds.
     """
 
     out: Path
     device: torch.device
-    ranks: Ranks
-    resume: bool
-    log: Events | None
-    progress: Progress
-    began: float
+    ranks: Ranks = ALONE
+    resume: bool = False
+    log: EpochLog | None = None
+    progress: Progress = silent
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the session began."""
         return time.monotonic() - self.began
 
-    def batch(
-        self, said: int | None, model: nn.Module, objective_of: Callable[[int], Objective[Any]], patches: int
+    def batch_size(
+        self, chosen: int | None, model: nn.Module, objective_of: Callable[[int], Objective[Any]], patches: int
     ) -> int:
-        """Patches a step: what was said, else what the training had that goes on, else what is fastest here.
+        """Patches per step: the chosen number, else that of the resumed training, else the fastest here.
 
-        See `fastest_batch`; of several processes the first one finds its own, and all have that.
+        See `fastest_batch`.  Of several processes the first one decides for all.
         """
 
         def found() -> int:
@@ -68,37 +115,35 @@ class Sitting:
                 return int(read_state(self.out / STATE)[0].arguments["batch"])
             return min(self.ranks.world * fastest_batch(model, objective_of, patches, self.device), patches)
 
-        return self.ranks.first(found) if said is None else said
+        return self.ranks.first(found) if chosen is None else chosen
 
-    def train(
-        self,
-        model: nn.Module,
-        objective: Objective[Any],
-        settings: TrainSettings,
-        length: Length,
-        arguments: Mapping[str, Any],
-    ) -> TrainState:
-        """Bring an objective down: see `noiseflow.fit.training.engine.train`."""
-        return train(
-            model,
-            objective,
-            settings,
-            length,
-            self.out,
-            arguments=arguments,
-            device=self.device,
-            resume=self.resume,
-            log=self.log,
-            progress=self.progress,
-            ranks=self.ranks,
-        )
+    def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Write ``history.csv`` atomically."""
+        table = io.StringIO()
+        # The row of the start has no metrics of steps; its cells stay empty.
+        columns = dict.fromkeys(name for row in history for name in row)
+        writer = csv.DictWriter(table, list(columns))
+        writer.writeheader()
+        writer.writerows(history)
+        write_listed(self.out, "history.csv", table.getvalue().encode())
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write ``fit.json``: versions, and what a fit reports of itself."""
+        versions = {"tool": f"noiseflow {__version__}", "torch": torch.__version__, "python": platform.python_version()}
+        write_listed(self.out, "fit.json", (json.dumps({**versions, **record}, indent=2) + "\n").encode())
 
 
 @contextmanager
-def begun(
-    out: str | Path, device: str, *, resume: bool, overwrite: bool, progress: Progress = silent
-) -> Iterator[Sitting]:
-    """Begin a training, or go on with it, together with the other processes where torchrun started several.
+def open_session(
+    out: str | Path,
+    device: str,
+    *,
+    resume: bool,
+    overwrite: bool,
+    inputs: Iterable[str | Path] = (),
+    progress: Progress = silent,
+) -> Iterator[TrainingSession]:
+    """Start or resume a training, together with the other processes if torchrun started several.
 
     Parameters
     ----------
@@ -107,27 +152,68 @@ def begun(
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     resume : bool
-        Go on with what `out` holds.  A process that torchrun started anew does so unasked.
+        Continue the training in `out`.  A process that torchrun restarted does so by itself.
     overwrite : bool
         Whether a run in `out` may be replaced.
+    inputs : iterable of path
+        Files and folders that are read; `out` must neither be, hold nor lie in one of them.
     progress : Progress
-        Told by the first process alone.
+        Called by the first process only.
 
     Raises
     ------
+    OutputError
+        `out` already holds a run, or something that we did not write, or another process writes it.
     ModelError
-        `out` holds a run already, or the device is not there.
+        The device is not available.
     """
     folder, began = Path(out), time.monotonic()
-    with joined() as ranks:
-        chosen = device_of(device, ranks.local)
+    with joined() as ranks, ExitStack() as stack:
+        chosen = _device(device, ranks.local)
 
-        def goes_on() -> bool:
+        def resumes() -> bool:
+            stack.enter_context(writing(folder, folder=True, inputs=inputs, goes_on=True))
             if resume or (ranks.restarted and holds_state(folder)):
                 return True
-            claim(folder, overwrite=overwrite)
+            reserve(folder, overwrite=overwrite)
+            stack.callback(release, folder)
             return False
 
-        going_on = ranks.first(goes_on)
-        with events(folder) if ranks.leads else nullcontext() as log:
-            yield Sitting(folder, chosen, ranks, going_on, log, progress if ranks.leads else silent, began)
+        resuming = ranks.first(resumes)
+        if not ranks.leads:
+            yield TrainingSession(folder, chosen, ranks, resuming, began=began)
+            return
+        log = EpochLog(folder)
+        try:
+            yield TrainingSession(folder, chosen, ranks, resuming, log, progress, began)
+        finally:
+            log.close()
+
+
+def _device(name: str, local_rank: int) -> torch.device:
+    """Device of a name; ``"auto"`` is the GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"device {name!r}: expected auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device {name!r}: this PyTorch sees no GPU; use --device cpu or auto")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
+    return device
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Use deterministic kernels on a GPU where they exist; those of a CPU always are."""
+    if device.type == "cpu":
+        yield
+        return
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)

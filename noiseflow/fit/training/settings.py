@@ -1,11 +1,13 @@
-"""How a model is trained."""
+"""Settings of a training, and the learning rate that follows from them."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from noiseflow.core.errors import DataError
 
-__all__ = ["FitSettings", "TrainSettings"]
+__all__ = ["FitSettings", "TrainSettings", "learning_rate"]
 
 CHOICES = {
     "optimiser": ("adam", "adamw"),
@@ -16,44 +18,47 @@ CHOICES = {
 
 OBJECTIVES = ("continuous", "discretised")
 
-FREE = ("device", "max_minutes", "patience", "state_seconds")
-"""What may differ when a training goes on: it changes how long, not what."""
+FREE_ON_RESUME = ("device", "max_minutes", "patience", "state_seconds")
+"""Settings that may change on resume: they decide how long a training runs, not what it computes."""
+
+PLATEAU = 3
+"""Validations without improvement after which the plateau schedule halves the learning rate."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """What every training shares, whatever its objective.
+    """Settings that all trainings share, whatever their objective.
 
     Parameters
     ----------
     learning_rate : float
-        After the warm-up.
+        Learning rate after the warm-up.
     schedule : str
-        How the learning rate falls: ``"cosine"`` to zero over all steps, ``"plateau"`` by half
-        whenever the held-out figure has not improved for some looks, or ``"constant"``.
+        Decay of the learning rate: ``"cosine"`` to zero over all steps, ``"plateau"`` by half whenever
+        the held-out figure stops improving, or ``"constant"``.
     warmup : int
-        Steps over which the learning rate rises from zero.
+        Linear warm-up, in steps.
     optimiser : str
         ``"adam"`` or ``"adamw"``.
     weight_decay : float
+        Weight decay of the optimiser.
     clip : float
-        Largest norm of the gradient.
+        Clip the gradient norm at this value.
     ema : float
-        Share that the average of the weights keeps at each step; 0 for no average.  The average
-        is what is judged and kept.
+        EMA decay; the averaged weights are validated and saved (0 = off).
     patience : int or None
-        Stop after so many looks without a lower held-out figure.
+        Stop after this many validations without improvement; None never stops early.
     max_minutes : float or None
-        Stop after the step in which this is reached.
+        Stop after this many minutes; None for no limit.
     precision : str
-        ``"float32"``, or ``"bf16"`` for nets in bfloat16; log-dets stay float32.
+        ``"float32"``, or ``"bf16"`` for nets in bfloat16; log-dets stay in float32.
     compile : str
-        ``"on"`` or ``"off"``: whether convolutions of few planes are compiled on a CPU; ``"auto"``
-        where that pays back in the training.
+        Compile the CPU kernels: ``"on"``, ``"off"``, or ``"auto"`` to compile if the training is long
+        enough to pay back.
     state_seconds : float
-        Most time that a kill can cost: so often a state to go on from is written.
+        Checkpoint interval in seconds; at most this much work is lost.
     seed : int
-        Of all randomness.
+        Seed of all random numbers.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
@@ -74,12 +79,7 @@ class TrainSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises
-        ------
-        DataError
-        """
+        """Refuse values out of range."""
         if not self.learning_rate > 0:
             raise DataError(f"learning rate: expected a positive number; got {self.learning_rate}")
         if not 0 <= self.ema < 1:
@@ -94,25 +94,24 @@ class TrainSettings:
                 raise DataError(f"{name}: expected 0 or more; got {getattr(self, name)}")
 
     def binding(self) -> dict[str, Any]:
-        """The settings that must be the same when a training goes on."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in FREE}
+        """Settings that must be the same on resume."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in FREE_ON_RESUME}
 
 
 @dataclass(frozen=True)
 class FitSettings(TrainSettings):
-    """How a model is fitted to patches.
+    """Settings of a fit to patches.
 
     Parameters
     ----------
     epochs : int
-        At the most; after each there is a look at the held-out NLL.
+        Most epochs; the held-out NLL is computed after each.
     batch : int or None
-        Patches a step; None for the size from which on larger ones train no faster, found by trying:
-        see `fastest_batch`.
+        Patches per step; None tries several sizes and takes the fastest, see `fastest_batch`.
     steps_per_epoch : int or None
-        Most steps between two looks; a pass over the data if None.
+        Most steps per epoch; None for a pass over the data.
     held_out : int
-        Held-out patches to look at, at the most.
+        Most held-out patches to validate on.
     objective : str
         ``"continuous"``, the density at the integers, or ``"discretised"``, the probability of the
         integers, clipped ones included.
@@ -129,8 +128,45 @@ class FitSettings(TrainSettings):
         super().__post_init__()
         if self.objective not in OBJECTIVES:
             raise DataError(f"objective: expected one of {', '.join(OBJECTIVES)}; got {self.objective!r}")
-        for name in ("epochs", "batch", "held_out"):
+        for name in ("epochs", "batch", "steps_per_epoch", "held_out"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")
-        if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
-            raise DataError(f"steps_per_epoch: expected 1 or more; got {self.steps_per_epoch}")
+
+
+def learning_rate(settings: TrainSettings, step: int, steps: int, held_out: Sequence[float]) -> float:
+    """Learning rate of a step: a function of step and history, so that a resumed training needs no other state.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Schedule, warm-up and largest rate.
+    step : int
+        Number of the step, from 0.
+    steps : int
+        Steps of the whole training.
+    held_out : sequence of float
+        Held-out figures of all validations so far, that of the start first.
+
+    Examples
+    --------
+    >>> [learning_rate(TrainSettings(learning_rate=1.0, warmup=2), step, 6, []) for step in (0, 1, 4)]
+    [0.5, 1.0, 0.5]
+    """
+    rate = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup))
+    if settings.schedule == "cosine":
+        done = max(0, step - settings.warmup) / max(1, steps - settings.warmup)
+        return rate * 0.5 * (1 + math.cos(math.pi * done))
+    if settings.schedule == "plateau":
+        return rate * 0.5 ** _halvings(held_out)
+    return rate
+
+
+def _halvings(held_out: Sequence[float]) -> int:
+    halvings, best, since = 0, math.inf, 0
+    for value in held_out:
+        since += 1
+        if value < best:
+            best, since = value, 0
+        elif since == PLATEAU:
+            halvings, since = halvings + 1, 0
+    return halvings

@@ -1,50 +1,111 @@
-"""What a training needs to go on exactly where it was, as safetensors and JSON."""
+"""What a training keeps: copies and averages of weights, and on disk all that it needs to resume exactly."""
 
 import json
 import math
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
+from noiseflow.core.output.listed import adopt, remove_listed, write_listed_folder
 
-__all__ = ["KEPT", "Tensors", "TrainState", "read_state", "write_state"]
+__all__ = [
+    "STATES_KEPT",
+    "Tensors",
+    "TrainState",
+    "WeightAverage",
+    "adopt_state",
+    "copied",
+    "holding",
+    "read_state",
+    "write_state",
+]
 
-KEPT = 2
-"""States on disk: should the last be damaged, there is the one before."""
+STATES_KEPT = 2
+"""States kept on disk: if the last one is damaged, the one before serves."""
 
-Tensors = dict[str, dict[str, Tensor]]
+STATE_FILES = ("tensors.safetensors", "state.json")
+
+Weights = dict[str, Tensor]
+
+Tensors = dict[str, Weights]
 """Tensors of a state by group (model, best, average, optimiser, …) and name."""
+
+
+def copied(model: nn.Module) -> Weights:
+    """Copy a model's parameters and buffers."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+@contextmanager
+def holding(model: nn.Module, weights: Mapping[str, Tensor] | None) -> Iterator[None]:
+    """Load other weights into a model for the duration of the block; None keeps its own."""
+    if weights is None:
+        yield
+        return
+    own = copied(model)
+    model.load_state_dict(weights)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
+
+
+class WeightAverage:
+    """Exponential moving average of weights: w̄ ← d·w̄ + (1 − d)·w at each step.
+
+    After k steps d is min(decay, (1 + k)/(10 + k)), so that the start is soon forgotten.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Model whose weights the average starts from.
+    decay : float
+        Largest d.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = copied(model)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Add the weights after a step; integer buffers, such as counts, are copied."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.weights[name].lerp_(value, 1 - keep)
+            else:
+                self.weights[name].copy_(value)
 
 
 @dataclass
 class TrainState:
-    """Where a training stands.  Position in the data and random numbers follow from the step.
+    """Progress of a training.  The position in the data and the random numbers follow from the step.
 
     Parameters
     ----------
     step : int
         Steps done.
     epoch : int
-        Looks done.
+        Validations done.
     best_epoch : int
-        After which the held-out figure was lowest; 0 is the start.
+        Epoch with the lowest held-out figure; 0 is the start.
     best : float
-        That figure.
+        The lowest held-out figure.
     seconds : float
-        Spent so far, all sittings together.
+        Seconds spent so far, over all sessions.
     history : list of dict
-        A row a look.
+        One row per validation.
     arguments : dict
-        Settings and fingerprints that must be the same when it goes on.
+        Settings and fingerprints that must be the same on resume.
     """
 
     step: int = 0
@@ -57,31 +118,29 @@ class TrainState:
 
 
 def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write a state as a folder named by its step, which takes its name when it is whole; the last two are kept."""
-    whole = folder / f"{state.step:09d}"
-    partial = whole.with_name(whole.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    """Write a state atomically into a folder named after its step, and remove all but the last two."""
     flat = {f"{group}/{name}": value for group, values in tensors.items() for name, value in values.items()}
-    save_file(
-        {name: value.detach().cpu().contiguous().clone() for name, value in flat.items()},
-        partial / "tensors.safetensors",
-    )
-    (partial / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
-    if whole.exists():
-        shutil.rmtree(whole)
-    os.replace(partial, whole)
-    for old in _states(folder)[:-KEPT]:
-        shutil.rmtree(old)
+    weights = save({name: value.detach().cpu().contiguous().clone() for name, value in flat.items()})
+    run, below = folder.parent, folder.name
+    contents = {"tensors.safetensors": weights, "state.json": json.dumps(asdict(state)).encode()}
+    write_listed_folder(run, f"{below}/{state.step:09d}", contents)
+    for old in _states(folder)[:-STATES_KEPT]:
+        remove_listed(run, f"{below}/{old.name}")
+
+
+def adopt_state(folder: Path) -> None:
+    """List the files of a run of an earlier version, after its state was found to be the one to resume."""
+    states = [f"{folder.name}/{state.name}/{name}" for state in _states(folder) for name in STATE_FILES]
+    adopt(folder.parent, ["history.csv", "fit.json", "spec.json", "model.safetensors", *states])
 
 
 def read_state(folder: Path) -> tuple[TrainState, Tensors]:
-    """Read the last state that is whole.
+    """Read the last complete state.
 
     Raises
     ------
     ModelError
-        If there is none, or all are damaged.
+        There is none, or all are damaged.
     """
     found = _states(folder)
     if not found:
@@ -101,8 +160,8 @@ def read_state(folder: Path) -> tuple[TrainState, Tensors]:
     raise ModelError(f"{folder}: cannot read the state of the fit ({reason}); fit without --resume") from reason
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimiser remembers, by parameter number and slot."""
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Weights:
+    """State of an optimiser, by parameter number and slot."""
     return {
         f"{index}/{name}": torch.as_tensor(value)
         for index, slots in optimiser.state_dict()["state"].items()
@@ -111,8 +170,8 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def fill_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser what `optimiser_tensors` said."""
-    slots: dict[int, dict[str, Tensor]] = {}
+    """Restore what `optimiser_tensors` returned."""
+    slots: dict[int, Weights] = {}
     for name, value in tensors.items():
         index, _, slot = name.partition("/")
         slots.setdefault(int(index), {})[slot] = value

@@ -6,6 +6,7 @@ from noiseflow.flows.autoregressive.wavefront import solve
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.nets.conditional_net import soft_clamp
 from noiseflow.flows.nets.masked_net import MaskedNet
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME, Transform, full_precision, sum_per_sample
 
 __all__ = ["MaskedAutoregressive"]
@@ -44,13 +45,13 @@ class MaskedAutoregressive(Transform):
         """Receptive radius of `forward`, in pixels of a plane."""
         return max(self.net.above, self.net.beside)
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         shift, raw = self.net(x, cond)
         log_scale = soft_clamp(raw, self.bound)
         return x * log_scale.exp() + shift, sum_per_sample(log_scale)
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data, one front after the other."""
         with full_precision(z):
             with no_grad():

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 
 __all__ = ["Gain"]
@@ -31,7 +32,7 @@ class Gain(Transform):
         super().__init__()
         self.log_gain = nn.Parameter(torch.tensor(float(log_gain)))
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         return x * (-self.log_gain).exp(), self.log_det(x).expand(x.shape[0])
 
@@ -39,7 +40,7 @@ class Gain(Transform):
         """log|det dz/dx| of each element."""
         return -self.log_gain * x[0].numel()
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return z * self.log_gain.exp()
 

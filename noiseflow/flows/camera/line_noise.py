@@ -1,6 +1,6 @@
 """Row and column noise: an offset that all pixels of a sensor row or column share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.flows.signal_model import Light, ReadOffset
+from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
 from noiseflow.ops.line_noise import line_sums, whitened, with_offsets
 from noiseflow.ops.native import Kernels
@@ -44,11 +44,11 @@ class LineNoise(Transform):
         Fitted ISOs, rising; log r is linear in log ISO between them.
     axis : str
         ``"row"`` or ``"column"``.
-    direction : callable, optional
-        From conditions to d, shape (B, C, H, W); ones without it.  For rows and `ReadOffset` there are
-        kernels.
     start : float
         Starting r.
+    in_read_noise : bool
+        Whether r is counted in read-noise variances, for values already divided by their standard
+        deviation s: d = √(β₂/s²).  Else d = 1.
     """
 
     log_isos: Tensor
@@ -59,8 +59,9 @@ class LineNoise(Transform):
         cameras: int,
         isos: Sequence[float],
         axis: str = "row",
-        direction: Callable[[Conditions], Tensor] | None = None,
         start: float = 3e-3,
+        *,
+        in_read_noise: bool = False,
     ) -> None:
         super().__init__()
         if planes not in (1, 4) or axis not in ("row", "column"):
@@ -69,7 +70,7 @@ class LineNoise(Transform):
         self.along = (2, 4) if axis == "row" else (1, 3)
         self.whole_rows = axis == "row"
         self.reach = 0 if axis == "row" else WHOLE_FRAME
-        self.direction = direction
+        self.in_read_noise = in_read_noise
         self.log_variance = nn.Parameter(torch.full((cameras, len(isos)), start).log())
         self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
 
@@ -78,28 +79,36 @@ class LineNoise(Transform):
         knots = self.log_isos.to(self.log_variance.dtype)
         return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()[:, None, None, None, None]
 
-    def unit_offset(self, x: Tensor, cond: Conditions) -> Tensor:
+    def unit_offset(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """The direction d, its planes as (2, 2) of a cell or (1, 1), (B, 2, 2, H, W) or (B, 1, 1, H, W)."""
-        d = x.new_ones(x.shape) if self.direction is None else self.direction(cond)
+        d = required(noise, self).read_share().sqrt() if self.in_read_noise else x.new_ones(x.shape)
         return d.reshape(x.shape[0], *self.cells, *x.shape[2:])
 
-    def sums(self, x: Tensor, cond: Conditions) -> Tensor:
+    def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
-        found = None if torch.is_grad_enabled() else self._kernels(x, cond)
+        found = None if torch.is_grad_enabled() else self._kernels(x, noise)
         if found is not None:
             kernels, light, side = found
             return line_sums(kernels, x, light, side)[:, :, :, None, :, None]
-        d = self.unit_offset(x, cond)
+        d = self.unit_offset(x, noise)
         return torch.stack([term.sum(self.along, keepdim=True) for term in (d * x.reshape(d.shape), d.square())])
 
-    def parts(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def parts(
+        self, x: Tensor, cond: Conditions, noise: NoiseParameters | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """d, dᵀx, r and q, broadcastable to (B, 2, 2, H, W) for four planes."""
-        projection, square = self.sums(x, cond).unbind()
+        projection, square = self.sums(x, noise).unbind()
         variance = self.variance(cond)
-        return self.unit_offset(x, cond), projection, variance, variance * square
+        return self.unit_offset(x, noise), projection, variance, variance * square
 
     @torch.no_grad()
-    def start_from(self, x: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+    def start_from(
+        self,
+        x: Tensor,
+        cond: Conditions,
+        noise: NoiseParameters | None = None,
+        bands: Tensor | None = None,
+    ) -> None:
         """Data-dependent start by moments, for each camera at each of its ISOs.
 
         Of two pixels of a line E(xᵢxⱼ) = r·dᵢdⱼ, whatever their own variances are: r is the sum of
@@ -111,7 +120,7 @@ class LineNoise(Transform):
         Elements that `bands`, (B,) of int, numbers alike lie in the same sensor rows: their rows are
         one then, whose variance of estimate falls with the square of its length where r is small.
         """
-        d, projection, _, _ = self.parts(x, cond)
+        d, projection, _, _ = self.parts(x, cond, noise)
         d = d.expand(x.shape[0], *self.cells, *x.shape[2:])
         weighted = d * x.reshape(d.shape)
         norm, fourth, squares = (
@@ -136,37 +145,39 @@ class LineNoise(Transform):
             values = torch.where(found > 0, found, max(pooled, NONE)).log().to(knots.dtype)
             self.log_variance[camera] = at_iso(values, knots[seen], knots.exp())
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        found = self._kernels(x, cond)
+        found = self._kernels(x, noise)
         if found is not None:
             kernels, light, side = found
             return whitened(kernels, x, light, self.variance(cond)[:, 0, 0, 0, 0], side)
-        d, projection, variance, q = self.parts(x, cond)
+        d, projection, variance, q = self.parts(x, cond, noise)
         root = (1 + q).sqrt()
         z = x - (d * projection * variance / (root * (1 + root))).reshape(x.shape)
         return z, -0.5 * q.log1p().flatten(1).sum(1)
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        return self.inverse_of_part(z, cond, self.sums(z, cond))
+        return self.inverse_of_part(z, cond, self.sums(z, noise), noise)
 
-    def inverse_of_part(self, z: Tensor, cond: Conditions, sums: Tensor) -> Tensor:
+    def inverse_of_part(
+        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
+    ) -> Tensor:
         """Latent to data of a part of a frame, given the `sums` of its lines over the whole frame."""
         variance = self.variance(cond)
         projection, square = sums.unbind()
         offsets = projection * variance / (1 + (1 + variance * square).sqrt())
-        found = None if torch.is_grad_enabled() else self._kernels(z, cond)
+        found = None if torch.is_grad_enabled() else self._kernels(z, noise)
         if found is not None:
             kernels, light, side = found
             return with_offsets(kernels, z, light, offsets[:, :, 0, :, 0], side)
-        return z + (self.unit_offset(z, cond) * offsets).reshape(z.shape)
+        return z + (self.unit_offset(z, noise) * offsets).reshape(z.shape)
 
-    def _kernels(self, x: Tensor, cond: Conditions) -> tuple[Kernels, Light, int] | None:
-        """Kernels, the light they take, and how many planes share a row; None where there are none."""
-        if not (self.whole_rows and isinstance(self.direction, ReadOffset)):
+    def _kernels(self, x: Tensor, noise: NoiseParameters | None) -> tuple[Kernels, NoiseParameters, int] | None:
+        """Kernels, the noise parameters they take, and how many planes share a row; None where there are none."""
+        if not (self.whole_rows and self.in_read_noise):
             return None
-        light = self.direction.light(cond)
+        light = required(noise, self)
         kernels = light.kernels("lines", x)
         return None if kernels is None else (kernels, light, self.cells[1])
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.flows.signal_model import Light, Moments, ShotMoments
+from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import Transform, sum_per_sample
 from noiseflow.ops.native import Kernels
 from noiseflow.ops.tails_and_skew import latent_of, value_of
@@ -36,17 +36,15 @@ class SinhArcsinh(Transform):
     ε and δ are those of the sinh-arcsinh distribution with the wanted skewness γ and excess
     kurtosis κ; μ and τ are its mean and standard deviation, so that z of mean 0 and variance
     1 means x of mean 0 and variance 1.  Without skewness and excess it is the identity.
+    |γ| is held below 1, κ − γ² between −0.3 and 1.5.
 
-    The γ wanted is that of `moments` times a table per camera, linear in log ISO, which starts
+    The γ wanted is that of the noise parameters times a table per camera, linear in log ISO, which starts
     at 1: real noise against an estimate of the clean signal is less skewed than the photons.
 
     Parameters
     ----------
     cameras : int
     isos : sequence of float
-    moments : callable
-        From conditions to γ and κ; |γ| is held below 1, κ − γ² between −0.3 and 1.5.  For `ShotMoments`
-        there are kernels.
 
     References
     ----------
@@ -58,9 +56,8 @@ class SinhArcsinh(Transform):
     polynomials: Tensor
     spreads: Tensor
 
-    def __init__(self, cameras: int, isos: Sequence[float], moments: Moments) -> None:
+    def __init__(self, cameras: int, isos: Sequence[float]) -> None:
         super().__init__()
-        self.moments = moments
         self.skewness = nn.Parameter(torch.ones(cameras, len(isos)))
         self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
         self.register_buffer("polynomials", torch.from_numpy(_by_moments()), persistent=False)
@@ -70,9 +67,9 @@ class SinhArcsinh(Transform):
         """On the skewness, (B,)."""
         return at_iso(self.skewness[cond.camera_indices], self.log_isos.to(self.skewness.dtype), cond.isos)
 
-    def parameters_at(self, cond: Conditions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def parameters_at(self, cond: Conditions, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """ε, log δ, μ and τ, each (B, C, H, W)."""
-        skew, excess = self.moments(cond)
+        skew, excess = required(noise, self).moments()
         factor = self.factor(cond).to(skew.dtype)
         skew = (factor[:, None, None, None] * skew).clamp(-MOST_SKEW, MOST_SKEW)
         square = skew.square()
@@ -87,35 +84,37 @@ class SinhArcsinh(Transform):
         variance = 0.5 * ((2 * turned).cosh() * second - 1) - mean.square()
         return shift, log_delta, mean, variance.sqrt()
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        found = self._kernels(x, cond)
+        found = self._kernels(x, cond, noise)
         if found is not None:
             return latent_of(found[0], "skew", x, *found[1:])
-        shift, log_delta, mean, deviation = self.parameters_at(cond)
+        shift, log_delta, mean, deviation = self.parameters_at(cond, noise)
         scaled = mean + deviation * x
         z = (log_delta.exp() * scaled.asinh() - shift).sinh()
         # cosh(asinh z) = √(1 + z²) on both sides.
         log_slope = log_delta + deviation.log() + 0.5 * (z.square().log1p() - scaled.square().log1p())
         return z, sum_per_sample(log_slope)
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        found = None if torch.is_grad_enabled() else self._kernels(z, cond)
+        found = None if torch.is_grad_enabled() else self._kernels(z, cond, noise)
         if found is not None:
             return value_of(found[0], "skew", z, *found[1:])
-        shift, log_delta, mean, deviation = self.parameters_at(cond)
+        shift, log_delta, mean, deviation = self.parameters_at(cond, noise)
         return (((z.asinh() + shift) * (-log_delta).exp()).sinh() - mean) / deviation
 
-    def _kernels(self, x: Tensor, cond: Conditions) -> tuple[Kernels, Light, Sequence[Tensor], Sequence[Tensor]] | None:
+    def _kernels(
+        self, x: Tensor, cond: Conditions, noise: NoiseParameters | None
+    ) -> tuple[Kernels, NoiseParameters, Sequence[Tensor], Sequence[Tensor]] | None:
         """Kernels and what they take, or None where there are none."""
-        if not isinstance(self.moments, ShotMoments):
-            return None
-        light = self.moments.light(cond)
+        light = required(noise, self)
         kernels = light.kernels("shape", x)
         if kernels is None:
             return None
-        return kernels, light, (self.factor(cond), self.moments.kurtosis(cond)), (self.polynomials, self.spreads)
+        factor = self.factor(cond)
+        excess = torch.zeros_like(factor) if light.read_excess is None else light.read_excess
+        return kernels, light, (factor, excess), (self.polynomials, self.spreads)
 
 
 def _horner(coefficients: Tensor, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, sum_per_sample
 from noiseflow.ops.coupling_training import coupled, uncoupled
 
@@ -45,7 +46,7 @@ class AffineCoupling(Transform):
         # tanh, by what is the faster function on a CPU.
         return self.bound * (2 * (2 * raw).sigmoid() - 1), shift
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         done = coupled(self.net, self.bound, x)
         if done is not None:
@@ -54,7 +55,7 @@ class AffineCoupling(Transform):
         log_scale, shift = self.scale_and_shift(a)
         return torch.cat([a, b * log_scale.exp() + shift], 1), sum_per_sample(log_scale)
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         done = uncoupled(self.net, self.bound, z)
         if done is not None:

@@ -6,6 +6,7 @@ from torch import Tensor
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.coupling.masks import Mask
 from noiseflow.flows.nets.conditional_net import ConditionalNet, soft_clamp
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, sum_per_sample
 from noiseflow.ops.masked_affine import affine_kernels, coupled_by, uncoupled_by
 
@@ -42,26 +43,28 @@ class MaskedAffineCoupling(Transform):
         self.period = period
         self.reach = net.reach
 
-    def scale_and_shift(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(
+        self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Log scale and shift, both 0 where the mask is true."""
         mask = self.mask(x)
-        shift, raw = self.net(x * mask, cond).to(x.dtype).chunk(2, 1)
+        shift, raw = self.net(x * mask, cond, noise).to(x.dtype).chunk(2, 1)
         return soft_clamp(raw, self.bound) * ~mask, shift * ~mask
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         kernels = affine_kernels(self.net.conv3, x)
         if kernels is not None:
             mask = self.mask(x)
-            return coupled_by(kernels, x, self.net.hidden(x * mask, cond), self.net.conv3, ~mask, self.bound)
-        log_scale, shift = self.scale_and_shift(x, cond)
+            return coupled_by(kernels, x, self.net.hidden(x * mask, cond, noise), self.net.conv3, ~mask, self.bound)
+        log_scale, shift = self.scale_and_shift(x, cond, noise)
         return x * log_scale.exp() + shift, sum_per_sample(log_scale)
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         kernels = None if torch.is_grad_enabled() else affine_kernels(self.net.conv3, z)
         if kernels is not None:
             mask = self.mask(z)
-            return uncoupled_by(kernels, z, self.net.hidden(z * mask, cond), self.net.conv3, ~mask, self.bound)
-        log_scale, shift = self.scale_and_shift(z, cond)
+            return uncoupled_by(kernels, z, self.net.hidden(z * mask, cond, noise), self.net.conv3, ~mask, self.bound)
+        log_scale, shift = self.scale_and_shift(z, cond, noise)
         return (z - shift) * (-log_scale).exp()

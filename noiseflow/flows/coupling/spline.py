@@ -14,6 +14,7 @@ from noiseflow.flows.rational_quadratic import (
     rational_quadratic,
     rational_quadratic_inverse,
 )
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, sum_per_sample
 from noiseflow.ops.spline import bent, spline_kernels, unbent
 
@@ -53,20 +54,20 @@ class SplineCoupling(Transform):
         self.period = period
         self.reach = net.reach
 
-    def knots(self, x: Tensor, mask: Tensor, cond: Conditions) -> Knots:
+    def knots(self, x: Tensor, mask: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Knots:
         """Knots for every value, each (B, C, H, W, bins + 1)."""
-        return knots_from(_by_value(self.net(x * mask, cond), x), self.bins, self.box)
+        return knots_from(_by_value(self.net(x * mask, cond, noise), x), self.bins, self.box)
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         mask = self.mask(x)
-        z, log_slope = rational_quadratic(x, self.knots(x, mask, cond))
+        z, log_slope = rational_quadratic(x, self.knots(x, mask, cond, noise))
         return x.where(mask, z), sum_per_sample(log_slope * ~mask)
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         mask = self.mask(z)
-        return z.where(mask, rational_quadratic_inverse(z, self.knots(z, mask, cond)))
+        return z.where(mask, rational_quadratic_inverse(z, self.knots(z, mask, cond, noise)))
 
 
 class PixelSpline(Transform):
@@ -96,25 +97,25 @@ class PixelSpline(Transform):
         self.bins, self.box, self.odd = bins, box, odd
         self.reach = net.reach
 
-    def knots(self, x: Tensor, cond: Conditions) -> Knots:
+    def knots(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Knots:
         """Knots for every value, each (B, C, H, W, bins + 1)."""
-        raw = _by_value(self.net(None, cond), x)
+        raw = _by_value(self.net(None, cond, noise), x)
         return odd_knots_from(raw, self.bins // 2, self.box) if self.odd else knots_from(raw, self.bins, self.box)
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         kernels = spline_kernels(self.net.conv3, x, self.bins, odd=self.odd)
         if kernels is not None:
-            return bent(kernels, x, self.net.hidden(None, cond), self.net.conv3, self.box)
-        z, log_slope = rational_quadratic(x, self.knots(x, cond))
+            return bent(kernels, x, self.net.hidden(None, cond, noise), self.net.conv3, self.box)
+        z, log_slope = rational_quadratic(x, self.knots(x, cond, noise))
         return z, sum_per_sample(log_slope)
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         kernels = None if torch.is_grad_enabled() else spline_kernels(self.net.conv3, z, self.bins, odd=self.odd)
         if kernels is not None:
-            return unbent(kernels, z, self.net.hidden(None, cond), self.net.conv3, self.box)
-        return rational_quadratic_inverse(z, self.knots(z, cond))
+            return unbent(kernels, z, self.net.hidden(None, cond, noise), self.net.conv3, self.box)
+        return rational_quadratic_inverse(z, self.knots(z, cond, noise))
 
 
 def _by_value(raw: Tensor, x: Tensor) -> Tensor:

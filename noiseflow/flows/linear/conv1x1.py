@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, full_precision
 from noiseflow.ops.channel_mixing import mix_planes
 
@@ -52,7 +53,7 @@ class InvertibleConv1x1(Transform):
         lower, upper = _factors([self])
         return lower[0].to(self.lower.dtype), upper[0].to(self.upper.dtype)
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         with full_precision(x):
             z = mix_planes(x, mixing_matrices([self])[0].to(self.log_scale.dtype))
@@ -62,7 +63,7 @@ class InvertibleConv1x1(Transform):
         """log|det dz/dx| of each element."""
         return self.log_scale.sum() * (x.shape[2] * x.shape[3])
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data: Uᵀ a = z, Lᵀ b = a, x = P b."""
         with full_precision(z):
             return mix_planes(z, mixing_matrices([self], inverse=True)[0].to(z.dtype))

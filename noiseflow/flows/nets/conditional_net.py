@@ -1,12 +1,12 @@
 """What nets are told of the conditions: clean signal, ISO and camera, by inputs and FiLM."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.ops.conditional_net import hidden_kernels, hidden_layers
 from noiseflow.ops.random import sampling
 
@@ -32,10 +32,6 @@ def signal_features(clean: Tensor) -> Tensor:
     """
     signal = clean.clamp(min=0)
     return torch.cat([signal.sqrt(), (signal / DARK).log1p() / math.log1p(1 / DARK)], 1)
-
-
-def _features_of_signal(cond: Conditions) -> Tensor:
-    return signal_features(cond.clean)
 
 
 class SampleFeatures(nn.Module):
@@ -118,8 +114,8 @@ class ConditionalNet(nn.Module):
         Chance in training that the camera counts as unknown.
     generator : torch.Generator, optional
         Draws the starting weights.
-    signal : callable, optional
-        From conditions to 2·planes features of the signal; `signal_features` without it.
+    from_noise : bool
+        Whether it sees the noise parameters (`NoiseParameters.net_inputs`) instead of the signal (`signal_features`).
     own_signal : bool
         Told of the signal at its own place only, and the last convolution of kernel 1.  Of a
         burst the clean signal is a mean of other frames: from a neighbourhood of it a net could
@@ -137,11 +133,11 @@ class ConditionalNet(nn.Module):
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
         *,
-        signal: Callable[[Conditions], Tensor] | None = None,
+        from_noise: bool = False,
         own_signal: bool = False,
     ) -> None:
         super().__init__()
-        self.signal_of = signal or _features_of_signal
+        self.from_noise = from_noise
         last = 1 if own_signal else kernel
         self.reach = kernel // 2 + last // 2
         self.features = SampleFeatures(cameras, dropout=dropout, generator=generator)
@@ -159,9 +155,9 @@ class ConditionalNet(nn.Module):
         nn.init.zeros_(self.conv3.weight)
         nn.init.zeros_(self.conv3.bias)  # type: ignore[arg-type]
 
-    def hidden(self, values: Tensor | None, cond: Conditions) -> Tensor:
+    def hidden(self, values: Tensor | None, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """What the last convolution sees, (B, width, H, W)."""
-        signal = self.signal_of(cond)
+        signal = required(noise, self).net_inputs if self.from_noise else signal_features(cond.clean)
         features = self.features(cond)
         split = self._split_first(values)
         kernels = None if split is None else hidden_kernels(values, signal, self.conv2.out_channels)
@@ -187,7 +183,7 @@ class ConditionalNet(nn.Module):
             return self.conv1.weight, self.signal.weight[:, :, 0, 0], self.conv1.bias
         return None
 
-    def forward(self, values: Tensor | None, cond: Conditions) -> Tensor:
+    def forward(self, values: Tensor | None, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""
-        out: Tensor = self.conv3(self.hidden(values, cond))
+        out: Tensor = self.conv3(self.hidden(values, cond, noise))
         return out.to(cond.clean.dtype)

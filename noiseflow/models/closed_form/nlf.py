@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.closed_form.variance_line import FLOOR, fit_line
@@ -27,7 +27,7 @@ class NoiseLevelFunction(GaussianModel):
 
     β₁ = K / (white − black) for a conversion gain K in DN/e⁻, and β₂ the read-noise
     variance, both of the normalised signal.  Between the fitted ISOs log β is linear in
-    log ISO.
+    log ISO; fitted at one ISO, β₁ goes with the ISO and β₂ by `READ_SLOPE`.
 
     References
     ----------
@@ -35,6 +35,7 @@ class NoiseLevelFunction(GaussianModel):
     fitting for single-image raw-data, IEEE TIP 2008; DNG specification, NoiseProfile.
     """
 
+    one_iso = ONE_ISO_LAW
     log_isos: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -47,8 +48,8 @@ class NoiseLevelFunction(GaussianModel):
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element, each (B, 1, 1, 1)."""
         camera, knots = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype)
-        tables = (self.log_beta1[camera], self.log_beta2[camera])
-        beta1, beta2 = (at_iso(table, knots, cond.isos).exp()[:, None, None, None] for table in tables)
+        tables = ((self.log_beta1[camera], SHOT_SLOPE), (self.log_beta2[camera], READ_SLOPE))
+        beta1, beta2 = (at_iso(table, knots, cond.isos, slope).exp()[:, None, None, None] for table, slope in tables)
         return beta1, beta2
 
     def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
@@ -63,8 +64,8 @@ class NoiseLevelFunction(GaussianModel):
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Maximum likelihood, for each camera at each of its ISOs.
 
-        A camera that the data does not show at some ISO of the table gets there what its
-        own ISOs say, in log ISO.
+        At an ISO where the data has nothing of a camera, its parameters are those of its other
+        ISOs, linear in log ISO; from a single ISO they follow `SHOT_SLOPE` and `READ_SLOPE`.
         """
         index_of = {iso: index for index, iso in enumerate(statistics.isos)}
         for camera, name in enumerate(self.cameras):
@@ -81,8 +82,8 @@ class NoiseLevelFunction(GaussianModel):
             isos = torch.tensor(self.spec.isos, dtype=torch.float64)
             log_knots = torch.tensor(knots, dtype=torch.float64)
             with torch.no_grad():
-                self.log_beta1[camera] = at_iso(filled[0], log_knots, isos).to(self.log_beta1.dtype)
-                self.log_beta2[camera] = at_iso(filled[1], log_knots, isos).to(self.log_beta2.dtype)
+                self.log_beta1[camera] = at_iso(filled[0], log_knots, isos, SHOT_SLOPE).to(self.log_beta1.dtype)
+                self.log_beta2[camera] = at_iso(filled[1], log_knots, isos, READ_SLOPE).to(self.log_beta2.dtype)
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:

@@ -21,7 +21,7 @@ FLOOR = 0.1
 LEAST = 1e-12
 """Least β₁ and β₂, about a hundredth of a 16-bit step squared."""
 
-STEP = 0.25
+STEP = 0.1
 """Grid step in ln(β₁/β₂) between the candidates that the refinement starts from."""
 
 REFINED = 3
@@ -60,16 +60,17 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
     values = _profile_nll(grid, weight, signal, square)
     best, lowest = float(grid[np.argmin(values)]), float(values.min())
     inner = np.r_[values[0] < values[1], (values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:]), False]
-    for start in np.flatnonzero(inner)[np.argsort(values[inner])][:REFINED]:
-        bounds = float(grid[max(start - 1, 0)]), float(grid[start + 1])
-        found = minimize_scalar(
-            lambda at: float(_profile_nll(np.array([at]), weight, signal, square)[0]),
-            bounds=bounds,
-            method="bounded",
-            options={"xatol": 1e-9},
-        )
-        if found.fun < lowest:
-            best, lowest = float(found.x), float(found.fun)
+    for at in np.flatnonzero(inner)[np.argsort(values[inner])][:REFINED]:
+        # Each side by itself: a point of the grid may be a kink.
+        for bounds in {(grid[max(at - 1, 0)], grid[max(at, 1)]), (grid[at], grid[at + 1])}:
+            found = minimize_scalar(
+                lambda ratio: float(_profile_nll(np.array([ratio]), weight, signal, square)[0]),
+                bounds=bounds,
+                method="bounded",
+                options={"xatol": 1e-9},
+            )
+            if found.fun < lowest:
+                best, lowest = float(found.x), float(found.fun)
     read = float(_read_variance(np.array([best]), weight, signal, square)[0])
     return torch.tensor([math.exp(best) * read, read], dtype=torch.float64).clamp(min=LEAST)
 
@@ -82,12 +83,14 @@ def line_nll(betas: Tensor, cells: NoiseStatistics) -> float:
 
 
 def _ratios(signal: Array, square: Array) -> Array:
-    """Grid of ln κ from no shot noise to no read noise."""
+    """Grid of ln κ from no shot noise to no read noise, with the κ at which a cell below black meets the floor."""
     largest = max(float(square.max()), LEAST)
     lit = np.abs(signal[signal != 0])
     low = math.log(LEAST * FLOOR / largest)
     high = math.log(largest / float(lit.min()) / LEAST) if len(lit) else low
-    return np.linspace(low, max(high, low + STEP), 2 + round(max(high - low, STEP) / STEP))
+    even = np.linspace(low, max(high, low + STEP), 2 + round(max(high - low, STEP) / STEP))
+    kinks = np.log((FLOOR - 1) / signal[signal < 0])
+    return np.unique(np.r_[even, kinks[(kinks > even[0]) & (kinks < even[-1])]])
 
 
 def _units(log_ratio: Array, signal: Array) -> Array:

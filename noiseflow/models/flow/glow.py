@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import torch
 
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.combinators import Split, Squeezed
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
-from noiseflow.flows.split import Split
-from noiseflow.flows.squeeze import Squeezed
 from noiseflow.flows.transform import Transform
 from noiseflow.models.flow.residual_flow import ResidualFlow, count_option
 from noiseflow.models.model import register

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
-from noiseflow.flows.combinators import Inverse
-from noiseflow.flows.reversed import Reversed
+from noiseflow.flows.combinators import Inverse, Reversed
 from noiseflow.flows.transform import Transform
 from noiseflow.models.flow.maf import autoregressive_blocks
 from noiseflow.models.flow.residual_flow import ResidualFlow

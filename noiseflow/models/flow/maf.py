@@ -6,8 +6,8 @@ import torch
 
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.combinators import Reversed
 from noiseflow.flows.nets.masked_net import MaskedNet
-from noiseflow.flows.reversed import Reversed
 from noiseflow.flows.transform import Transform
 from noiseflow.models.flow.residual_flow import ResidualFlow, count_option
 from noiseflow.models.model import register

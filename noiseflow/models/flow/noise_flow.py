@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.border_aware_net import BorderAwareNet
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.flow import Flow
+from noiseflow.flows.iso_table import ONE_ISO_LAW
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
@@ -76,6 +77,7 @@ class NoiseFlow(FlowModel):
     Flows, ICCV 2019.
     """
 
+    one_iso = ONE_ISO_LAW
     options: tuple[str, ...] = ("architecture", "seed")
 
     def __init__(self, spec: ModelSpec) -> None:

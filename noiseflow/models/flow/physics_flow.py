@@ -17,7 +17,6 @@ from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
-from noiseflow.flows.signal_model import Features, ReadOffset, ReadShare, ShotMoments
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.flow.physics_init import start_lines, start_planes, start_tails
@@ -55,7 +54,7 @@ class PhysicsFlow(ResidualFlow):
 
     # Strips of even height keep the masks.
     period = 2
-    tells_light = True
+    shares_features = True
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(replace(spec, options={**DEFAULTS, **spec.options}))
@@ -70,19 +69,17 @@ class PhysicsFlow(ResidualFlow):
 
         transforms: list[Transform] = []
         for axis in ("row", "column") if flag_option(spec, "column_noise") else ("row",):
-            transforms.append(LineNoise(planes, cameras, spec.isos, axis, ReadOffset(head.light)))
-        tails = CubicTails(cameras, spec.isos, ReadShare(head.light))
-        moments, light = ShotMoments(head.light, tails.read_excess), Features(head.light)
-        transforms += [SinhArcsinh(cameras, spec.isos, moments), tails]
+            transforms.append(LineNoise(planes, cameras, spec.isos, axis, in_read_noise=True))
+        transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
         outputs = spline_outputs(planes, bins, odd=odd)
-        net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, signal=light)
+        net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, from_noise=True)
         transforms.append(PixelSpline(net, bins, odd=odd))
         kinds = (masks.channel, masks.checkerboard) if planes > 1 else (masks.checkerboard, masks.rows)
         for index in range(couplings):
             if planes > 1 and index == 2:
                 transforms.append(HouseholderConv1x1(planes, generator=generator))
             net = ConditionalNet(
-                planes, 2 * planes, planes, cameras, width, 3, dropout, generator, signal=light, own_signal=True
+                planes, 2 * planes, planes, cameras, width, 3, dropout, generator, from_noise=True, own_signal=True
             )
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
         return transforms
@@ -102,9 +99,10 @@ class PhysicsFlow(ResidualFlow):
         for each in lines:
             start_lines(head, each, noise, cond, bands)
             each.requires_grad_(bands is None or not each.whole_rows)
-        x, _ = head(noise, cond)
+        parameters = head.noise_parameters(cond)
+        x, _ = head(noise, cond, parameters)
         for each in lines:
-            x, _ = each(x, cond)
+            x, _ = each(x, cond, parameters)
         start_tails(head, tails, x, cond)
 
     @torch.no_grad()

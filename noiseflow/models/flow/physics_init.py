@@ -71,7 +71,7 @@ def start_lines(
     total = head.log_beta2.clone()
     even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
     for _ in range(rounds):
-        lines.start_from(head(noise, even)[0], even, bands)
+        lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
         head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
 
 

@@ -10,6 +10,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
+from noiseflow.flows.iso_table import ONE_ISO_LAW
 from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
@@ -34,16 +35,17 @@ class ResidualFlow(FlowModel):
 
     options: tuple[str, ...] = ("width", "unknown_camera", "seed")
 
+    one_iso = ONE_ISO_LAW
     period: int = 1
     """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
 
-    tells_light: bool = False
-    """Whether the transforms after the head are told what it finds of the light."""
+    shares_features: bool = False
+    """Whether the transforms after the head get the noise parameters that it finds."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
-        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, tells=self.tells_light)
+        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
         self.flow = Flow([head, *self.residual(head, spec, generator)])
 
     @abstractmethod

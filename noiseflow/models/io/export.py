@@ -1,6 +1,7 @@
 """Export a model's sampling pass: to ONNX, or as a program of torch.export."""
 
 import copy
+import io
 import json
 import logging
 import warnings
@@ -13,12 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
+from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.marks import MARK
+from noiseflow.core.output.whole import write_bytes
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
-from noiseflow.flows.combinators import Inverse
+from noiseflow.flows.combinators import Inverse, Squeezed
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
-from noiseflow.flows.squeeze import Squeezed
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.models.closed_form.gaussian import Gaussian
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
@@ -95,10 +99,10 @@ class _FixedMix(Transform):
         matrix = exact.inverse(unit.transpose(1, 2), Conditions(unit, 1.0))[0, :, :, 0]
         self.register_buffer("matrix", matrix.detach().to(transform.log_scale.dtype))
 
-    def forward(self, x: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         raise NotImplementedError  # only the sampling direction is exported
 
-    def inverse(self, z: Tensor, cond: Conditions) -> Tensor:
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         return mix_planes(z, self.matrix)
 
 
@@ -143,25 +147,23 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
     Raises
     ------
     ModelError
-        The model cannot be exported, `path` exists or has another suffix, or the extra
-        ``[export]`` that ONNX needs is missing.
+        The model cannot be exported, `path` has another suffix, or the extra ``[export]`` that
+        ONNX needs is missing.
+    OutputError
+        `path` exists and may not be replaced, or is not ours.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ModelError(f"{path}: cannot export {path.suffix or 'without suffix'}; expected {', '.join(FORMATS)}")
-    if path.exists() and not overwrite:
-        raise ModelError(f"{path}: exists; pass --overwrite to replace it or choose another name")
+    check_output(path, overwrite=overwrite)
     latent_sampler(model)
     exported = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
     _fix_mixing(exported)
     period = model.period if isinstance(model, ResidualFlow) and _squeezes(model) else 1
     about = {"model": model.spec.model, "layout": model.spec.layout, "cameras": "\n".join(model.cameras)}
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        FORMATS[path.suffix.lower()](_Exported(exported), period, {**about, "period": str(period)}, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(path, overwrite=overwrite):
+        graph = FORMATS[path.suffix.lower()](_Exported(exported), period, {**about, "period": str(period)})
+        write_bytes(path, graph, replace=overwrite)
     return path
 
 
@@ -174,7 +176,7 @@ def _example(planes: int, period: int) -> tuple[tuple[Tensor, ...], dict[str, An
     return inputs, {"clean": frame, "iso": {0: batch}, "camera": {0: batch}, "z": frame}
 
 
-def _onnx(sampler: _Exported, period: int, about: dict[str, str], path: Path) -> None:
+def _onnx(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
     try:
         import onnx
         import onnxscript  # noqa: F401
@@ -197,19 +199,24 @@ def _onnx(sampler: _Exported, period: int, about: dict[str, str], path: Path) ->
     assert program is not None
     graph = program.model_proto
     onnx.helper.set_model_props(graph, about)
-    onnx.save(graph, str(path))
+    graph.producer_name = MARK
+    content: bytes = graph.SerializeToString()
+    return content
 
 
-def _program(sampler: _Exported, period: int, about: dict[str, str], path: Path) -> None:
+def _program(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
     inputs, shapes = _example(sampler.model.planes, period)
     with _quiet():
         program = torch.export.export(sampler, inputs, dynamic_shapes=shapes)
         # What is computed and not used cannot be read back (an unbind without outputs, torch 2.13).
         program.graph_module.graph.eliminate_dead_code()
-        torch.export.save(program, path, extra_files={"noiseflow.json": json.dumps(about)})
+        # In memory: its own writer aborts on names that are not UTF-8.
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files={f"{MARK}.json": json.dumps(about)})
+    return content.getvalue()
 
 
-FORMATS: dict[str, Callable[[_Exported, int, dict[str, str], Path], None]] = {".onnx": _onnx, ".pt2": _program}
+FORMATS: dict[str, Callable[[_Exported, int, dict[str, str]], bytes]] = {".onnx": _onnx, ".pt2": _program}
 """Suffix → what writes such a graph."""
 
 

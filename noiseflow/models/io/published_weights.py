@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.border_aware_net import BorderAwareNet
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1, strict_lower
+from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.models.flow.noise_flow import ARCHITECTURE, NoiseFlow
 from noiseflow.models.spec import ModelSpec
 

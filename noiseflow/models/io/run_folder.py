@@ -1,18 +1,19 @@
 """Run folders: a model's weights and spec, without anything that executes."""
 
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save as serialise
 
 from noiseflow.core.errors import ModelError
+from noiseflow.core.output.checks import check_output
+from noiseflow.core.output.listed import fresh_folder, write_listed
+from noiseflow.core.output.manifest import MANIFEST, foreign, remove_ours
 from noiseflow.models.model import MODELS, NoiseModel, build
 from noiseflow.models.spec import ModelSpec
 
-__all__ = ["SPEC", "STATE", "WEIGHTS", "claim", "holds_state", "load", "read_spec", "save", "write_text"]
+__all__ = ["SPEC", "STATE", "WEIGHTS", "holds_state", "load", "read_spec", "release", "reserve", "save"]
 
 SPEC = "spec.json"
 WEIGHTS = "model.safetensors"
@@ -24,34 +25,41 @@ def holds_state(folder: str | Path) -> bool:
     return any(path.name.isdecimal() for path in (Path(folder) / STATE).glob("*"))
 
 
-def claim(folder: str | Path, *, overwrite: bool = False) -> None:
-    """Make an empty run folder, or empty one that holds a run; a state that never became whole is no run.
+def reserve(folder: str | Path, *, overwrite: bool = False) -> None:
+    """Make an empty run folder with a list of its files, or empty one of ours.
 
     Raises
     ------
-    ModelError
-        If the folder holds a run and `overwrite` is not set, or holds something else.
+    OutputError
+        The folder holds a run and `overwrite` is not set, or something that we did not write.
     """
     folder = Path(folder)
-    never_whole = (folder / STATE).is_dir() and [path.name for path in folder.iterdir()] == [STATE]
-    if (folder / SPEC).exists() or (folder / STATE).exists():
-        if not overwrite and (holds_state(folder) or not never_whole):
-            raise ModelError(f"{folder}: holds a run already; pass --overwrite to replace it or choose another name")
-        shutil.rmtree(folder)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelError(f"{folder}: exists and is no run folder; choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
+    # A start that was killed leaves its list and nothing else.
+    empty = folder.is_dir() and [path.name for path in folder.iterdir()] == [MANIFEST] and not foreign(folder)
+    check_output(folder, folder=True, overwrite=overwrite or empty)
+    fresh_folder(folder, "run")
+
+
+def release(folder: str | Path) -> None:
+    """Remove a run folder of ours that holds neither a model nor a state to go on from: what a failed start left."""
+    folder = Path(folder)
+    whole = (folder / SPEC).is_file() and (folder / WEIGHTS).is_file()
+    if folder.is_dir() and not whole and not holds_state(folder) and not foreign(folder):
+        remove_ours(folder)
 
 
 def save(model: NoiseModel, folder: str | Path) -> None:
-    """Write a model's spec and weights into a folder; each file takes its name when it is whole."""
+    """Write a model's spec and weights into a folder; each file takes its name when it is whole, the spec last.
+
+    Raises
+    ------
+    OutputError
+        A file of that name in the folder is not ours.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / SPEC, model.spec.to_json())
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    partial = folder / (WEIGHTS + ".partial")
-    save_file(weights, partial, metadata={"unit": model.spec.unit, "model": model.spec.model})
-    os.replace(partial, folder / WEIGHTS)
+    write_listed(folder, WEIGHTS, serialise(weights, {"unit": model.spec.unit, "model": model.spec.model}))
+    write_listed(folder, SPEC, model.spec.to_json().encode())
 
 
 def load(folder: str | Path) -> NoiseModel:
@@ -91,10 +99,3 @@ def read_spec(path: str | Path) -> ModelSpec:
     spec = ModelSpec.from_json(Path(path).read_text(encoding="utf-8"), str(path))
     left_out = MODELS[spec.model].left_out if spec.model in MODELS else {}
     return replace(spec, options={**left_out, **spec.options})
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that takes its name only when it is whole."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.integers.integer_model import CodesModel
@@ -108,7 +109,10 @@ class PhysicsModel(NoiseModel):
     options: tuple[str, ...] = ("profile",)
 
     closed_form = True
+    one_iso = ONE_ISO_LAW
     positive = ("gain", "read", "scale", "row")
+    slopes: Mapping[str, float] = {"gain": SHOT_SLOPE} | dict.fromkeys(("read", "scale", "row"), READ_SLOPE / 2)
+    """Of a profile with one ISO; the noises are standard deviations."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -138,7 +142,7 @@ class PhysicsModel(NoiseModel):
                 continue
             log = name in self.positive
             values = table[name].clamp(min=1e-9).log() if log else table[name]
-            at = at_iso(values.T, table["log_isos"], iso.expand(self.planes))
+            at = at_iso(values.T, table["log_isos"], iso.expand(self.planes), self.slopes.get(name, 0.0))
             rows.append(at.exp() if log else at)
         return torch.stack(rows).to(cond.clean)[:, :, None, None]
 

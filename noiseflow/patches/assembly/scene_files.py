@@ -1,29 +1,55 @@
-"""What the frames of one scene leave behind while its mean is made, in files of the folder of the ingest.
+"""What the frames of one scene leave in the folder of an ingest while their mean is computed.
 
-A frame's planes are there when its note is; a scene's facts say that its mean and its mask are whole.
+A frame's planes are complete when its note is there; a scene's mean and mask when its facts are.
 """
 
 import io
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.core.errors import StoreError
-from noiseflow.patches.assembly.parts import write_whole
-from noiseflow.patches.pairings.blocks import Blocks
-from noiseflow.patches.pairings.defects import Defects
-from noiseflow.patches.pairings.shift import Shift
-from noiseflow.patches.pairings.stack import PLANES, Packed, Stack, read_packed, write_packed
-from noiseflow.patches.pairings.sums import Strip
-from noiseflow.patches.schema import CLEAN_TYPE
+from noiseflow.core.errors import RawError, StoreError
+from noiseflow.patches.assembly.cut import patches_at
+from noiseflow.patches.assembly.parts import write_fully, write_whole
+from noiseflow.patches.checksums import patch_crcs
+from noiseflow.patches.pairings.frames.blocks import Blocks
+from noiseflow.patches.pairings.frames.defects import Defects
+from noiseflow.patches.pairings.frames.motion import Shift
+from noiseflow.patches.pairings.frames.packed_frames import PLANES, PackedFrame, PackedFrames
+from noiseflow.patches.pairings.frames.sums import Strip
+from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE
+from noiseflow.raw.bayer import offsets, one_plane
 from noiseflow.raw.image import RawImage
 
-__all__ = ["SceneFiles"]
+__all__ = ["SceneFiles", "SceneMean", "place_mean"]
+
+ROWS_AT_ONCE = 32
+"""Rows of the planes that are packed at a time, so that their bytes stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class SceneMean:
+    """The mean of a scene's frames.
+
+    Parameters
+    ----------
+    path : Path
+        A file of float32, (4, h, w).
+    shape : tuple of int
+        (h, w).
+    parts : sequence of int
+        Parts whose clean signals are computed from it.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    parts: Sequence[int]
 
 
 class SceneFiles:
@@ -32,9 +58,9 @@ class SceneFiles:
     Parameters
     ----------
     folder : Path
-        That of the ingest.
+        Folder of the ingest.
     index : int
-        Of the scene in the plan.
+        Number of the scene in the plan.
     """
 
     def __init__(self, folder: Path, index: int) -> None:
@@ -49,34 +75,75 @@ class SceneFiles:
         return self._file("mean")
 
     def _frame(self, number: int) -> tuple[Path, Path]:
-        """A frame's codes, uint16, (4, h, w), and the note that they are whole."""
+        """A frame's codes, uint16, (4, h, w), and the note that they are complete."""
         return self._file(f"frame-{number:06d}.planes"), self._file(f"frame-{number:06d}.json")
 
-    def packed(self, number: int) -> Packed | None:
-        """A frame that was packed, or None."""
-        planes, note = self._frame(number)
-        return read_packed(planes, note) if note.exists() else None
-
     def pack(self, number: int, image: RawImage, source_blake3: str) -> None:
-        """Pack a frame."""
-        write_packed(image, *self._frame(number), source_blake3)
+        """Pack a frame's mosaic into a file, and write its setting into a note.
+
+        Raises
+        ------
+        RawError
+            The codes are no integers of 16 bits.
+        """
+        planes, note = self._frame(number)
+        # Not truncated: another worker may have the same frame mapped, after this one was thought lost.
+        file = os.open(planes, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            levels = _write_planes(image, file)
+        finally:
+            os.close(file)
+        setting = asdict(replace(image, mosaic=np.zeros((1, 1))))
+        del setting["mosaic"]
+        facts = {"setting": setting, "shape": image.mosaic.shape, "levels": levels.tolist(), "blake3": source_blake3}
+        write_whole(note, json.dumps(facts).encode())
+
+    def packed(self, number: int) -> PackedFrame | None:
+        """A frame that was packed; None if it was not.
+
+        Raises
+        ------
+        RawError
+            The file is gone or short, or the note damaged.
+        """
+        planes, note = self._frame(number)
+        if not note.exists():
+            return None
+        try:
+            facts = json.loads(note.read_text(encoding="utf-8"))
+            setting = facts["setting"] | {
+                "black": tuple(facts["setting"]["black"]),
+                "noise_profile": tuple(tuple(pair) for pair in facts["setting"]["noise_profile"]),
+                "clip": tuple(facts["setting"]["clip"]),
+                "taken_from": tuple(tuple(pair) for pair in facts["setting"]["taken_from"]),
+                "cautions": tuple(facts["setting"]["cautions"]),
+            }
+            image = RawImage(np.broadcast_to(NOISY_TYPE.type(0), facts["shape"]), **setting)
+            shape = (PLANES, *(length // 2 for length in facts["shape"]))
+            # As a plain array: a memmap checks every view of itself.
+            pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=shape))
+            return PackedFrame(image, np.array(facts["levels"]), pages, facts["blake3"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RawError(
+                f"{note}: damaged ({error}); delete the folder {note.parent.name} and ingest again"
+            ) from error
 
     def forget(self, number: int) -> None:
-        """Remove a frame that is no longer wanted."""
+        """Remove a frame that is no longer needed."""
         planes, note = self._frame(number)
         note.unlink(missing_ok=True)
         planes.unlink(missing_ok=True)
 
-    def stack(self, count: int) -> Stack:
+    def stack(self, count: int) -> PackedFrames:
         """All frames, each of which must have been packed."""
         frames = [self.packed(number) for number in range(count)]
         missing = [number for number, frame in enumerate(frames) if frame is None]
         if missing:
-            raise StoreError(f"{self._frame(missing[0])[0]}: not there though it was made; ingest again to make it")
-        return Stack([frame for frame in frames if frame is not None])
+            raise StoreError(f"{self._frame(missing[0])[0]}: missing although it was written; ingest again")
+        return PackedFrames([frame for frame in frames if frame is not None])
 
     def write_strip(self, number: int, blocks: Blocks, strip: Strip) -> None:
-        """Keep what some rows show: their pixels in place, the rest by itself."""
+        """Save the result of some rows: their pixels in the files of the mean and the mask, the rest by itself."""
         height, width = blocks.shape
         for name, values in (("mean", strip.mean), ("valid", ~strip.defects.mask)):
             path = self._file(name)
@@ -86,26 +153,26 @@ class SceneFiles:
                     file.seek((plane * height + blocks.rows.start) * width * values.itemsize)
                     file.write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
         content = io.BytesIO()
-        told = {"counts": dict(strip.defects.counts), "listed": strip.defects.listed}
-        kept: dict[str, Any] = {"told": np.array(json.dumps(told)), **strip.arrays()}
+        defects = {"counts": dict(strip.defects.counts), "listed": strip.defects.listed}
+        kept: dict[str, Any] = {"defects": np.array(json.dumps(defects)), **strip.arrays()}
         np.savez(content, **kept)
         write_whole(self._file(f"strip-{number:06d}.npz"), content.getbuffer())
 
     def strip(self, number: int) -> tuple[dict[str, NDArray[Any]], Defects]:
-        """What `write_strip` kept by itself."""
+        """What `write_strip` saved by itself."""
         with np.load(self._file(f"strip-{number:06d}.npz"), allow_pickle=False) as known:
-            arrays = {name: known[name] for name in known.files if name != "told"}
-            told = json.loads(str(known["told"]))
-        listed = tuple((plane, y, x, kind) for plane, y, x, kind in told["listed"])
-        return arrays, Defects(np.zeros((0, 0, 0), bool), told["counts"], listed)
+            arrays = {name: known[name] for name in known.files if name != "defects"}
+            defects = json.loads(str(known["defects"]))
+        listed = tuple((plane, y, x, kind) for plane, y, x, kind in defects["listed"])
+        return arrays, Defects(np.zeros((0, 0, 0), bool), defects["counts"], listed)
 
     def write_shifts(self, first: int, shifts: Sequence[Sequence[Shift]]) -> None:
-        """Keep the shifts of some frames, from number `first` on."""
+        """Save the shifts of some frames, from number `first` on."""
         content = [[asdict(each) for each in frame] for frame in shifts]
         write_whole(self._file(f"shifts-{first:06d}.json"), json.dumps(content).encode())
 
     def shifts(self, first: int) -> list[list[Shift]]:
-        """What `write_shifts` kept."""
+        """What `write_shifts` saved."""
         content = json.loads(self._file(f"shifts-{first:06d}.json").read_text(encoding="utf-8"))
         return [[Shift(**each) for each in frame] for frame in content]
 
@@ -118,7 +185,7 @@ class SceneFiles:
         return np.asarray(np.memmap(self._file("valid"), np.bool_, mode, shape=(PLANES, *shape)))
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:
-        """Keep an array of a reference."""
+        """Save an array of a reference."""
         with self._file(f"{name}.npy").open("wb") as file:
             np.save(file, values, allow_pickle=False)
 
@@ -126,18 +193,80 @@ class SceneFiles:
         """Pages of an array of a reference."""
         return np.asanyarray(np.load(self._file(f"{name}.npy"), mmap_mode="r", allow_pickle=False))
 
-    def write_facts(self, told: dict[str, Any]) -> None:
-        """Say that the scene's arrays are whole, and what was found."""
-        write_whole(self._file("json"), json.dumps(told).encode())
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        """Save the scene's facts, when its arrays are complete."""
+        write_whole(self._file("json"), json.dumps(facts).encode())
 
     def forget_facts(self) -> None:
         """Have all of the scene made again."""
         self._file("json").unlink(missing_ok=True)
 
     def facts(self) -> dict[str, Any] | None:
-        """What `write_facts` was told, or None."""
+        """What `write_facts` saved, or None."""
         file = self._file("json")
         if not file.exists():
             return None
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return told
+        facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return facts
+
+
+def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
+    """Write a mosaic's planes to a file, some rows at a time; return the mean of each plane, DN."""
+    if not np.issubdtype(image.mosaic.dtype, np.integer):
+        raise RawError(f"{image.source}: codes of type {image.mosaic.dtype}; a burst needs integers")
+    if not image.whole:
+        raise RawError(f"{image.source}: holds codes beyond 16 bits; expected whole numbers 0…65535")
+    height, width = (length // 2 for length in image.mosaic.shape)
+    if not height or not width:
+        raise RawError(f"{image.source}: a mosaic of {image.mosaic.shape} pixels has no whole 2×2 cells")
+    sums = [0] * PLANES
+    for top in range(0, height, ROWS_AT_ONCE):
+        rows = slice(top, min(top + ROWS_AT_ONCE, height))
+        strip = image.mosaic[2 * top : 2 * rows.stop]
+        for plane, offset in enumerate(offsets(image.cfa)):
+            codes = np.ascontiguousarray(one_plane(strip, offset), NOISY_TYPE)
+            # A row in 32 bits, if they hold it, which takes half the time of 64.
+            row = np.uint32 if codes.shape[1] <= 1 << 16 else np.uint64
+            sums[plane] += int(codes.sum(1, dtype=row).sum(dtype=np.uint64))
+            _write_at(file, codes, (plane * height + top) * width * NOISY_TYPE.itemsize)
+    return np.asarray(np.array(sums) / (height * width), np.float64)
+
+
+def _write_at(file: int, values: NDArray[Any], offset: int) -> None:
+    content = values.reshape(-1).view(np.uint8).data
+    while content:
+        written = os.pwrite(file, content, offset)
+        content, offset = content[written:], offset + written
+
+
+def place_mean(store: Path, mean: SceneMean, corners: NDArray[np.int64], size: int, offset: int) -> NDArray[np.uint32]:
+    """Cut a scene's mean into patches and write them to the store.
+
+    Parameters
+    ----------
+    store : Path
+        The store that is being made.
+    mean : SceneMean
+        The mean of the scene.
+    corners : ndarray of int, shape (n, 2)
+        y, x of each patch.
+    size : int
+        Height and width of a patch, in pixels of a plane.
+    offset : int
+        Byte of the store at which they begin.
+
+    Returns
+    -------
+    ndarray of uint32, shape (n,)
+        CRC-32 of each patch.
+    """
+    if not len(corners):
+        return np.empty(0, np.uint32)
+    pages = np.memmap(mean.path, CLEAN_TYPE, "r", shape=(PLANES, *mean.shape))
+    crcs = []
+    with store.open("r+b", buffering=0) as target:
+        target.seek(offset)
+        for _, patches in patches_at(lambda plane, rows: pages[plane, rows], len(pages), corners, size, CLEAN_TYPE):
+            crcs.append(patch_crcs(patches))
+            write_fully(target, patches)
+    return np.concatenate(crcs)

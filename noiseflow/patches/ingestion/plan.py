@@ -1,4 +1,4 @@
-"""What an ingest will do, decided before it is done, so that it can be stopped and gone on with."""
+"""The plan of an ingest, made before any work is done, so that it can be stopped and resumed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from noiseflow.core.errors import RawError
+import numpy as np
+
+from noiseflow.core.errors import DataError, RawError
 from noiseflow.core.version import __version__
-from noiseflow.patches.ingestion.duplicates import repeated
-from noiseflow.patches.ingestion.splits import assign_splits
+from noiseflow.patches.checksums import repeated_files
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, choose_pairing
-from noiseflow.patches.schema import SHARED
+from noiseflow.patches.schema import SHARED, SPLITS, agreed_truth
 from noiseflow.patches.sources import Collection, Scene
-from noiseflow.patches.store.simulation_truth import agreed_truth
 
-__all__ = ["Plan", "Task", "difference", "make_plan", "stamp"]
+__all__ = ["Plan", "Task", "assign_splits", "difference", "make_plan", "stamp"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Task:
     Parameters
     ----------
     part : int
-        Number of the part that it makes.
+        Number of the part that it writes.
     scene : int
         Index in the plan's scenes.
     frame : int
@@ -48,14 +48,21 @@ class Plan:
     Parameters
     ----------
     scenes : tuple of Scene
+        Scenes to read.
     tasks : tuple of Task
-        In the order in which their patches will stand in the store.
-    pairing, split_by : str
+        Frames to cut, in the order in which their patches stand in the store.
+    pairing : str
+        A name in `PAIRINGS`.
+    split_by : str
+        ``"scene"`` or ``"frame"``.
     options : IngestOptions
+        How patches are taken.
     truth : mapping
+        Parameters of simulated cameras, by name.
     reason : str
         Why that pairing.
     notes : tuple of str
+        Remarks for the user: files left out, missing scenes.
     """
 
     scenes: tuple[Scene, ...]
@@ -68,13 +75,13 @@ class Plan:
     notes: tuple[str, ...]
 
     def identity(self) -> str:
-        """What must be the same for one ingest to go on where another stopped, as JSON.
+        """All that must be the same for an ingest to resume another, as JSON.
 
-        Every source file is in it with its size and time of change.
+        It lists every source file with its size and time of change.
         """
         known = {
             "tool": __version__,
-            # What is left of an ingest that made another kind of store cannot be gone on with.
+            # An ingest into another kind of store cannot be resumed.
             "schema": SHARED,
             "options": asdict(self.options),
             "pairing": self.pairing,
@@ -90,28 +97,33 @@ class Plan:
 
 
 def difference(stated: str, wanted: str) -> str:
-    """In words, by what one `Plan.identity` differs from another.
+    """Describe how one `Plan.identity` differs from another.
+
+    Parameters
+    ----------
+    stated, wanted : str
+        The earlier and the new one.
 
     >>> difference('{"tool": "0.1", "files": {"a.dng": [1, 2]}}', '{"tool": "0.1", "files": {"a.dng": [1, 3]}}')
     'files: a.dng'
     """
     try:
         old, new = json.loads(stated), json.loads(wanted)
-        told = []
+        found = []
         for key in new:
             a, b = old.get(key), new[key]
             if a == b:
                 continue
             inner = isinstance(a, dict) and isinstance(b, dict)
             names = [name for name in {**a, **b} if a.get(name) != b.get(name)] if inner else []
-            told.append(key + (f": {', '.join(names[:3])}" + (", …" if len(names) > 3 else "") if names else ""))
-        return "; ".join(told)
+            found.append(key + (f": {', '.join(names[:3])}" + (", …" if len(names) > 3 else "") if names else ""))
+        return "; ".join(found)
     except (ValueError, AttributeError):
         return "its plan cannot be read"
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns: two that differ tell of a file that changed.
+    """Size in bytes and time of the last change in ns: a file that changed has others.
 
     Raises
     ------
@@ -131,9 +143,11 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
     Parameters
     ----------
     sources : sequence of path
+        Where the scenes come from.
     collections : sequence of Collection
         What was found in each.
     options : IngestOptions
+        How patches are taken.
 
     Raises
     ------
@@ -142,7 +156,7 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
     """
     scenes = [scene for collection in collections for scene in collection.scenes]
     if len(collections) > 1:
-        # Two folders may name a scene alike.
+        # Two folders may have scenes of the same name.
         scenes = [
             replace(scene, name=f"{source}/{scene.name}", subject=f"{source}/{scene.subject}")
             for source, collection in zip(sources, collections, strict=True)
@@ -154,11 +168,7 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
         raise RawError("no source given; expected raw files, folders or data sets")
     choice = choose_pairing(scenes, options.pairing)
     pairing, scenes = choice.pairing, list(choice.scenes)
-    split_by = options.split_by
-    if split_by == "auto":
-        # A denoiser is not to be judged by a scene that it was trained on.
-        apart = pairing == "noisy-pair" and len({scene.subject or scene.name for scene in scenes}) > 1
-        split_by = "scene" if apart or pairing in ("gt", "none") else "frame"
+    split_by = PAIRINGS[pairing].split_by(scenes) if options.split_by == "auto" else options.split_by
     usable = PAIRINGS[pairing].usable
     wanted = [(index, number) for index, scene in enumerate(scenes) for number in usable(scene)]
     groups = [_group(scenes[index], number, split_by) for index, number in wanted]
@@ -172,19 +182,77 @@ def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], 
     return Plan(tuple(scenes), tasks, pairing, split_by, options, truth, choice.reason, tuple(notes))
 
 
+def assign_splits(
+    groups: Sequence[str],
+    fractions: tuple[float, float, float],
+    seed: int,
+    published: Mapping[str, str | None] | None = None,
+) -> dict[str, int]:
+    """Assign each group to a split.
+
+    Frames of one group stay together: a group is a scene or a frame, never a patch.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Names; the same name is the same group.
+    fractions : tuple of float
+        Parts for train, val and test; they add up to 1.
+    seed : int
+        Seed of the shuffle.
+    published : mapping, optional
+        Group → the split that its data set publishes, or None; such groups are not drawn.
+
+    Returns
+    -------
+    dict
+        Group → index in `SPLITS`.  With three groups or more no split of a positive
+        fraction is empty; with two, one is for training and one for testing; a single
+        one is for training.
+
+    Examples
+    --------
+    >>> sorted(assign_splits(["a", "b", "c"], (0.8, 0.1, 0.1), seed=0).values())
+    [0, 1, 2]
+    """
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise DataError(f"split fractions {fractions}: expected {len(SPLITS)} numbers of 0 or more that add up to 1")
+    fixed = {name: split for name, split in (published or {}).items() if split is not None}
+    wrong = sorted(set(fixed.values()) - set(SPLITS))
+    if wrong:
+        raise DataError(f"split {wrong[0]!r} is not known; expected one of {', '.join(SPLITS)}")
+    given = {name: SPLITS.index(fixed[name]) for name in groups if name in fixed}
+    names = sorted(set(groups) - given.keys())
+    return {**given, **_drawn(names, fractions, seed)}
+
+
+def _drawn(names: Sequence[str], fractions: tuple[float, float, float], seed: int) -> dict[str, int]:
+    """Names → index in `SPLITS`, drawn."""
+    if not names:
+        return {}
+    order = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
+    if len(order) == 2:
+        return {order[0]: 0, order[1]: 2}
+    held_out = [0, *(max(1, round(part * len(order))) if part else 0 for part in fractions[1:])]
+    if len(order) == 1:
+        held_out = [0, 0, 0]
+    held_out[0] = len(order) - sum(held_out)
+    return dict(zip(order, np.repeat(range(len(SPLITS)), held_out).tolist(), strict=True))
+
+
 def _group(scene: Scene, number: int, split_by: str) -> str:
     return f"{scene.name}/{number}" if split_by == "frame" else (scene.subject or scene.name)
 
 
 def _without_repeats(scenes: Sequence[Scene]) -> tuple[list[Scene], list[str]]:
-    """The scenes without frames whose file repeats an earlier one."""
-    again = repeated(frame.path for scene in scenes for frame in scene.frames)
-    if not again:
+    """The scenes without frames whose file repeats an earlier one, and a note about these."""
+    repeats = repeated_files(frame.path for scene in scenes for frame in scene.frames)
+    if not repeats:
         return list(scenes), []
     kept = []
     for scene in scenes:
-        frames = tuple(frame for frame in scene.frames if frame.path not in again)
+        frames = tuple(frame for frame in scene.frames if frame.path not in repeats)
         if frames:
             kept.append(replace(scene, frames=frames))
-    first, original = next(iter(again.items()))
-    return kept, [f"{len(again)} file(s) left out that repeat another: {first} is {original}"]
+    first, original = next(iter(repeats.items()))
+    return kept, [f"{len(repeats)} file(s) left out that repeat another: {first} is {original}"]

@@ -1,42 +1,97 @@
-"""The kinds of work of an ingest, run in this process, in others or on a cluster.
+"""The tasks of an ingest, run in this process, in others or on a cluster.
 
-All write whole files into the folder that the store is made in, named by what they are of:
-done twice they do no harm.
+Each writes whole files into the folder in which the store is made, named by what they hold:
+running a task twice does no harm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.assembly.parts import PATIENCE_S, PartNote, PartWriter, announce, patches_before, read_note
+from noiseflow.patches.assembly.cut import cut_patches, select_patches
+from noiseflow.patches.assembly.parts import (
+    PATIENCE_S,
+    PIXELS,
+    PartNote,
+    PartWriter,
+    patches_before,
+    read_note,
+    record_count,
+)
 from noiseflow.patches.assembly.scene_files import SceneFiles
 from noiseflow.patches.checksums import file_checksum
-from noiseflow.patches.foreseen import foreseen
-from noiseflow.patches.ingestion.cut import Rows, cut
 from noiseflow.patches.ingestion.plan import Task, stamp
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairings import PAIRINGS, Pair, Reference
-from noiseflow.patches.pairings.shift import frame_shifts
-from noiseflow.patches.pairings.stacked import mask_moving
-from noiseflow.patches.pairings.sums import Sums, strips, sum_strip
+from noiseflow.patches.pairings import PAIRINGS, FramePair, Reference
+from noiseflow.patches.pairings.frames.motion import frame_shifts
+from noiseflow.patches.pairings.frames.sums import Sums, strips, sum_strip
+from noiseflow.patches.pairings.pairing import FrameByFrame, Stacking
 from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources import Scene
 
-__all__ = ["cut_frames", "find_shifts", "pack_frames", "prepare_scene", "sum_strips"]
-
+__all__ = ["Call", "cut_frames", "frame_pair", "preparation"]
 
 PLACED_PIXELS = 1 << 15
-"""Frames of fewer are many at a time: others wait for them, and their copies cost little."""
+"""Pixels from which on a frame's patches go straight to their place in the store: waiting for the frames
+before it costs more than copying a smaller one."""
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function of a module, and its arguments."""
+
+
+def preparation(
+    folder: Path, index: int, scene: Scene, pairing: str, *, at_once: int = 1, workers: int = 1
+) -> Iterator[list[Call]]:
+    """What must be done before a scene's frames are cut, step by step.
+
+    The calls of one step may run at the same time, and the next step after all of them.  The last
+    call returns the facts and cautions of the scene.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the ingest.
+    index : int
+        Number of the scene in the plan.
+    scene : Scene
+        Its frames.
+    pairing : str
+        A name in `PAIRINGS`.
+    at_once : int
+        Number of frames for one call.
+    workers : int
+        Number of calls that run at the same time.
+    """
+    stacking, frames = PAIRINGS[pairing].stacking, range(len(scene.frames))
+    shifts: list[int] = []
+    if stacking is not None and not SceneFiles(folder, index).facts():
+        pieces = [frames[start : start + at_once] for start in range(0, len(frames), at_once)]
+        yield [(pack_frames, (folder, index, scene, list(piece))) for piece in pieces]
+        count = len(strips(SceneFiles(folder, index).stack(len(frames)).shape))
+        # Few calls: each opens all frames.
+        yield [(sum_strips, (folder, index, scene, pairing, some)) for some in _groups(range(count), workers)]
+        if stacking.structured:
+            groups = _groups(frames, workers)
+            shifts = [group[0] for group in groups]
+            yield [(find_shifts, (folder, index, scene, group)) for group in groups]
+    yield [(prepare_scene, (folder, index, scene, pairing, shifts))]
+
+
+def _groups(numbers: Sequence[int], workers: int) -> list[list[int]]:
+    """Numbers in up to four groups for each worker, so that no worker is left alone for long at the end."""
+    size = -(-len(numbers) // (4 * workers))
+    return [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
 
 
 def pack_frames(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
-    """Decode some frames of a scene, once, and keep their planes.
+    """Decode some frames of a scene, once, and save their planes.
 
     Raises
     ------
     RawError
-        A file is damaged, of no whole numbers, or changed while it was read.
+        A file is damaged, does not hold whole numbers, or changed while it was read.
     """
     files = SceneFiles(folder, index)
     for number in numbers:
@@ -49,7 +104,7 @@ def pack_frames(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) 
 
 
 def sum_strips(folder: Path, index: int, scene: Scene, pairing: str, numbers: Sequence[int]) -> None:
-    """Sum some strips of all frames of a scene, and look for defects in them."""
+    """Sum some strips of all frames of a scene, and find defects in them."""
     files, stacking = SceneFiles(folder, index), PAIRINGS[pairing].stacking
     assert stacking is not None
     stack = files.stack(len(scene.frames))
@@ -59,57 +114,57 @@ def sum_strips(folder: Path, index: int, scene: Scene, pairing: str, numbers: Se
 
 
 def find_shifts(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
-    """Find out by how much some frames of a scene are shifted."""
+    """Measure by how much some frames of a scene are shifted."""
     files = SceneFiles(folder, index)
     stack = files.stack(len(scene.frames))
     files.write_shifts(numbers[0], frame_shifts(stack, files.mean_of(stack.shape), numbers))
 
 
 def prepare_scene(folder: Path, index: int, scene: Scene, pairing: str, shifts: Sequence[int] = ()) -> dict[str, Any]:
-    """Keep what the pairs of a scene need: from its strips, if there are any, or else by reading its frames.
+    """Save what the pairs of a scene need: from its strips, or else by reading its frames.
 
     Parameters
     ----------
     folder : Path
+        Folder of the ingest.
     index : int
+        Number of the scene in the plan.
     scene : Scene
+        Its frames.
     pairing : str
+        A name in `PAIRINGS`.
     shifts : sequence of int
-        First frames of the pieces of `find_shifts`.
+        First frames of the groups given to `find_shifts`.
 
     Returns
     -------
     dict
         Facts and cautions of the scene.
     """
-    files = SceneFiles(folder, index)
+    files, how = SceneFiles(folder, index), PAIRINGS[pairing].how
     known = files.facts()
     if known is not None:
         return known
-    if PAIRINGS[pairing].stacking is None:
-        reference = PAIRINGS[pairing].prepare(scene)
+    if isinstance(how, Stacking):
+        known = _conclude(files, scene, how, shifts)
+    else:
+        reference = how.prepare(scene)
         for name, values in reference.arrays.items():
             files.write_array(name, values)
-        told = {
-            "facts": dict(reference.facts),
-            "cautions": list(reference.cautions),
-            "arrays": list(reference.arrays),
-        }
-    else:
-        told = _conclude(files, scene, pairing, shifts)
-    files.write_facts(told)
-    return told
+        known = {"facts": dict(reference.facts), "cautions": list(reference.cautions), "arrays": [*reference.arrays]}
+    files.write_facts(known)
+    return known
 
 
-def _conclude(files: SceneFiles, scene: Scene, pairing: str, shifts: Sequence[int]) -> dict[str, Any]:
-    stacking = PAIRINGS[pairing].stacking
-    assert stacking is not None
+def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Sequence[int]) -> dict[str, Any]:
+    """Evaluate the sums of all strips, and mask what moves."""
     stack = files.stack(len(scene.frames))
     found = [files.strip(number) for number in range(len(strips(stack.shape)))]
     sums = Sums(stack, [arrays for arrays, _ in found], [defects for _, defects in found])
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
     valid = files.valid_of(stack.shape, "r+")
-    mask_moving(valid, sums, conclusion)
+    if conclusion.moving is not None and conclusion.moving.any():
+        valid &= ~sums.blocks.spread(conclusion.moving)
     return {
         "facts": {**conclusion.facts, "masked_pixels": int(valid.size - valid.sum())},
         "cautions": list(conclusion.cautions),
@@ -125,7 +180,7 @@ def cut_frames(
     Returns
     -------
     list of PartNote
-        What each part says of itself.
+        Description of each part.
 
     Raises
     ------
@@ -136,61 +191,62 @@ def cut_frames(
     done = []
     for task in tasks:
         note = read_note(folder, task.part)
-        if note is None:
-            note = _cut_frame(folder, files, scene, task, pairing, options)
+        done.append(note or _cut_frame(folder, files, scene, task, pairing, options))
         files.forget(task.frame)
-        done.append(note)
     return done
+
+
+def frame_pair(files: SceneFiles, scene: Scene, number: int, pairing: str) -> tuple[FramePair, Share | None, str]:
+    """A frame with its clean signal, or with how that is computed from the scene's mean; and the file's checksum."""
+    how, known, frame = PAIRINGS[pairing].how, files.facts(), scene.frames[number]
+    assert known is not None
+    if isinstance(how, FrameByFrame):
+        before = stamp(frame.path)
+        arrays = {name: files.array(name) for name in known["arrays"]}
+        pair = how.pair(scene, number, Reference(arrays, known["facts"], tuple(known["cautions"])))
+        checksum = file_checksum(frame.path)
+        _unchanged(frame.path, before)
+        return pair, None, checksum
+    packed = files.packed(number)
+    assert packed is not None
+    share = how.share(known["facts"], number, packed.image)
+    valid = files.valid_of(known["shape"])
+    pair = FramePair(frame, number, packed.image, None, share.clean_variance, valid, packed.planes)
+    return pair, share, packed.source_blake3
 
 
 def _cut_frame(
     folder: Path, files: SceneFiles, scene: Scene, task: Task, pairing: str, options: IngestOptions
 ) -> PartNote:
-    """Write one part: with the frame's own clean signal, or with what makes it of the scene's mean."""
-    told, how = files.facts(), PAIRINGS[pairing]
-    assert told is not None
-    frame = scene.frames[task.frame]
-    before = stamp(frame.path)
-    share: Share | None = None
-    codes: Rows | None = None
-    if how.stacking is None:
-        arrays = {name: files.array(name) for name in told["arrays"]}
-        pair = how.pair(scene, task.frame, Reference(arrays, told["facts"], tuple(told["cautions"])))
-        checksum = file_checksum(frame.path)
-        _unchanged(frame.path, before)
-    else:
-        packed = files.packed(task.frame)
-        assert packed is not None
-        share = how.stacking.share(told["facts"], task.frame, packed.image)
-        pair = Pair(frame, task.frame, packed.image, None, share.clean_variance, files.valid_of(told["shape"]))
-        codes, checksum = packed.rows, packed.source_blake3
-    place = None
-    if pair.noisy.mosaic.size >= PLACED_PIXELS:
-        expected = foreseen(pair, options, task.part, scene.grid)
-        if expected is not None:
-            announce(folder, task.part, expected)
-        place = patches_before(folder, task.part, patience_s=PATIENCE_S)
-    with PartWriter(folder, task.part, place) as part:
-        shared = share is not None
-        found = cut(pair, options, task.split, task.part, scene.grid, sink=part.append, codes=codes, shared=shared)
-        if share is not None:
-            for name in ("own", "gain", "offset"):
-                found.table[name] = getattr(share, name)
+    """Write the part of one frame."""
+    pair, share, checksum = frame_pair(files, scene, task.frame, pairing)
+    image, size = pair.noisy, options.patch_size
+    chosen = select_patches(pair, options, task.part, scene.grid)
+    count = len(chosen.corners)
+    record_count(folder, task.part, count)
+    before = None
+    # HDF5 aligns nothing smaller than a page.
+    if image.mosaic.size >= PLACED_PIXELS and count * 8 * size**2 >= PIXELS:
+        before = patches_before(folder, task.part, patience_s=PATIENCE_S)
+    with PartWriter(folder, task.part, before) as part:
+        table = cut_patches(pair, chosen.corners, size, task.split, sink=part.append, shared=share is not None)
+        for name in ("own", "gain", "offset") if share is not None else ():
+            table[name] = getattr(share, name)
         note = PartNote(
-            patches=len(found.table),
-            cameras=[pair.noisy.camera],
+            patches=count,
+            cameras=[image.camera],
             scenes=[scene.name],
-            sources=[str(frame.path)],
+            sources=[str(scene.frames[task.frame].path)],
             source_blake3=[checksum],
             split=task.split,
-            layout=pair.noisy.layout,
-            clipped=found.clipped,
-            masked=found.masked,
+            layout=image.layout,
+            clipped=chosen.clipped,
+            masked=chosen.masked,
         )
-        part.finish(note, found.table)
-    return note
+        part.finish(note, table)
+    return replace(note, before=before)
 
 
 def _unchanged(path: Path, before: tuple[int, int]) -> None:
     if stamp(path) != before:
-        raise RawError(f"{path}: changed while it was read; ingest again when it is whole")
+        raise RawError(f"{path}: changed while it was read; ingest again when it is complete")

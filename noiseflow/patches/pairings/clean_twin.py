@@ -3,7 +3,7 @@
 import numpy as np
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, all_frames
+from noiseflow.patches.pairings.pairing import FrameByFrame, FramePair, Pairing, Reference, split_by_scene
 from noiseflow.patches.sources.scene import Scene
 
 __all__ = ["CLEAN_TWIN"]
@@ -25,7 +25,7 @@ def prepare(scene: Scene) -> Reference:
     return Reference({"twin": twin.planes()}, facts)
 
 
-def pair(scene: Scene, number: int, reference: Reference) -> Pair:
+def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
     """A frame with the twin brought to the frame's own black and white level.
 
     Raises
@@ -45,7 +45,14 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
     for plane, (level, twin_level) in enumerate(zip(black.ravel(), facts["twin_black_dn"], strict=True)):
         scale = (white - level) / (facts["twin_white_dn"] - twin_level)
         clean[plane] = (twin[plane] - twin_level) * scale + level
-    return Pair(scene.frames[number], number, noisy, clean, 0.0)
+    return FramePair(scene.frames[number], number, noisy, clean, 0.0)
 
 
-CLEAN_TWIN = Pairing("a clean twin", lambda scene: scene.clean is not None, all_frames, prepare, pair)
+CLEAN_TWIN = Pairing(
+    summary="a clean twin",
+    needs="a clean twin",
+    how=FrameByFrame(pair, prepare),
+    found=lambda scenes: "each with a clean twin",
+    split_by=split_by_scene,
+    twin=True,
+)

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from noiseflow.patches.pairings.pairing import Conclusion, Stacking
-from noiseflow.patches.pairings.shift import Shift
-from noiseflow.patches.pairings.stacked import stacked
-from noiseflow.patches.pairings.sums import Sums
+from noiseflow.patches.pairings.frames.motion import Shift
+from noiseflow.patches.pairings.frames.sums import Sums
+from noiseflow.patches.pairings.pairing import Conclusion, Pairing, Stacking, distinct_frames
 from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources.scene import Scene
 from noiseflow.raw.image import RawImage
@@ -58,8 +57,12 @@ def share(facts: Mapping[str, Any], number: int, setting: RawImage) -> Share:
     return Share(own, (1.0,) * len(offset), tuple(offset.tolist()), own)
 
 
-DARK = stacked(
-    "two dark frames or more",
-    lambda scene: scene.kind != "flat" and len(scene.frames) >= 2,
-    Stacking(False, conclude, share),
+DARK = Pairing(
+    summary="the mean of the other darks",
+    needs="two dark frames or more",
+    how=Stacking(False, conclude, share),
+    found=lambda scenes: "all dark by their folder's name or listing",
+    usable=distinct_frames,
+    frames=2,
+    kind="dark",
 )

@@ -6,12 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.blocks import Blocks
-from noiseflow.patches.pairings.defects import NO_DEFECTS, Defects, find_defects, joined
-from noiseflow.patches.pairings.pairing import Pair, Pairing, Reference, without_pixels
-from noiseflow.patches.pairings.stack import same_setting
-from noiseflow.patches.pairings.stacked import distinct
-from noiseflow.patches.pairings.sums import HALO
+from noiseflow.patches.pairings.frames.blocks import Blocks
+from noiseflow.patches.pairings.frames.defects import NO_DEFECTS, Defects, find_defects, joined
+from noiseflow.patches.pairings.frames.packed_frames import same_setting
+from noiseflow.patches.pairings.frames.sums import HALO
+from noiseflow.patches.pairings.pairing import (
+    FrameByFrame,
+    FramePair,
+    Pairing,
+    Reference,
+    distinct_frames,
+    without_pixels,
+)
 from noiseflow.patches.sources.scene import Scene
 from noiseflow.raw.bayer import offsets
 from noiseflow.raw.image import RawImage
@@ -94,7 +100,7 @@ def prepare(scene: Scene) -> Reference:
     return Reference({"a": a, "b": b, "valid": np.logical_not(mask, out=mask)}, facts, tuple(cautions))
 
 
-def pair(scene: Scene, number: int, reference: Reference) -> Pair:
+def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
     """Frame n with c = black + L_n + f + L_n·p, f and p from the other frames alone.
 
     At one level f and p are one: p is fitted, f is 0.  Where levels differ by half or more both
@@ -125,7 +131,7 @@ def pair(scene: Scene, number: int, reference: Reference) -> Pair:
         shares.append(share)
     if facts["clipped"][number]:
         valid = np.zeros_like(valid)
-    return Pair(scene.frames[number], number, noisy, clean, float(np.mean(shares)), valid)
+    return FramePair(scene.frames[number], number, noisy, clean, float(np.mean(shares)), valid)
 
 
 def _apart(facts: dict[str, Any]) -> bool:
@@ -228,9 +234,11 @@ def _noise_variance(plane: NDArray[Any]) -> float:
 
 
 FLAT = Pairing(
-    "two illuminated frames or more",
-    lambda scene: scene.kind != "dark" and len(scene.frames) >= 2,
-    distinct,
-    prepare,
-    pair,
+    summary="the level and the photo response of the other flats",
+    needs="two illuminated frames or more",
+    how=FrameByFrame(pair, prepare),
+    found=lambda scenes: "all flat by their folder's name or listing",
+    usable=distinct_frames,
+    frames=2,
+    kind="flat",
 )

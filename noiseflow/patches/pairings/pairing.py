@@ -1,4 +1,4 @@
-"""What a pairing is: pairs of noisy and clean signal, and what they rest on."""
+"""The contract of a pairing: pairs of noisy and clean signal, and what they are computed from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,31 +7,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.patches.pairings.shift import Shift
-from noiseflow.patches.pairings.sums import Sums
+from noiseflow.patches.pairings.frames.motion import Shift
+from noiseflow.patches.pairings.frames.sums import Sums
 from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources.scene import Frame, Scene
 from noiseflow.raw.image import RawImage
 
-__all__ = ["Conclusion", "Pair", "Pairing", "Reference", "Stacking", "all_frames", "plain_reference", "without_pixels"]
+__all__ = [
+    "Conclusion",
+    "FrameByFrame",
+    "FramePair",
+    "Pairing",
+    "Reference",
+    "Stacking",
+    "all_frames",
+    "distinct_frames",
+    "listed",
+    "split_by_frame",
+    "split_by_scene",
+    "without_pixels",
+]
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class FramePair:
     """A noisy frame with its clean signal.
 
     Parameters
     ----------
     frame : Frame
+        The file.
     number : int
-        Of the frame in its scene.
+        Number of the frame in its scene.
     noisy : RawImage
+        The frame; its mosaic holds nothing where `codes` are given.
     clean : ndarray of float32, shape (C, H/2, W/2), or None
-        In the noisy frame's DN, in the precision that the store keeps; None where nothing is known.
+        In the noisy frame's DN, in the precision that the store keeps; None where it is not
+        known, or computed from the mean that frames share.
     clean_variance : float
-        Variance of `clean` as an estimate, as a fraction of the noise variance.
+        Variance of the clean signal as an estimate, as a fraction of the noise variance.
     valid : ndarray of bool, shape (C, H/2, W/2), or None
         False where a pixel is defective or its scene moves; None where nothing was tested.
+    codes : ndarray of uint16, shape (C, H/2, W/2), or None
+        The frame's codes packed to planes, DN, if they are not in `noisy`.
     """
 
     frame: Frame
@@ -40,20 +58,21 @@ class Pair:
     clean: NDArray[np.float32] | None
     clean_variance: float
     valid: NDArray[np.bool_] | None = None
+    codes: NDArray[np.uint16] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What one pass over a scene's frames found, as far as its pairs need it.
+    """Result of one pass over a scene's frames, as far as its pairs need it.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        Sums of frames, masks, maps: whole planes, for `numpy.savez` or a memory map.
+        Sums of frames, masks, maps: whole planes, saved as NPY and read as memory maps.
     facts : mapping
         JSON-able: drift in DN, frame offsets and gains, the static test, defects.
     cautions : tuple of str
-        Sentences to say aloud.
+        Warnings for the user, one sentence each.
     """
 
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -63,13 +82,14 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Conclusion:
-    """What the sums over a scene's frames say.
+    """Result of the sums over a scene's frames.
 
     Parameters
     ----------
     facts : mapping
         As of `Reference`.
     cautions : tuple of str
+        As of `Reference`.
     moving : ndarray of bool, shape `Sums.blocks.grid`, or None
         Blocks whose pixels are not valid.
     """
@@ -80,10 +100,27 @@ class Conclusion:
 
 
 @dataclass(frozen=True)
-class Stacking:
-    """A pairing by the mean of a scene's frames, in steps that several processes can share.
+class FrameByFrame:
+    """Pairs that are made one by one, from a reference of the scene.
 
-    Frames are packed one by one, rows of them summed strip by strip, and then the sums judged.
+    Parameters
+    ----------
+    pair : callable
+        (scene, number of a frame, reference) to the frame's pair; independent of the order.
+    prepare : callable
+        One pass over the scene's frames, with one in memory at a time.
+    """
+
+    pair: Callable[[Scene, int, Reference], FramePair]
+    prepare: Callable[[Scene], Reference] = lambda scene: Reference()
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """Pairs by the mean of a scene's frames, in steps that several processes can share.
+
+    Frames are packed one by one, rows of them are summed strip by strip, and the sums are then
+    evaluated.
 
     Parameters
     ----------
@@ -92,12 +129,32 @@ class Stacking:
     conclude : callable
         (scene, sums, shifts frame by frame and plane by plane) to a `Conclusion`.
     share : callable
-        (facts, number of a frame, its setting) to the `Share` that its clean signal is.
+        (facts, number of a frame, its setting) to the `Share` that gives its clean signal.
     """
 
     structured: bool
     conclude: Callable[[Scene, Sums, Sequence[Sequence[Shift]]], Conclusion]
     share: Callable[[Mapping[str, Any], int, RawImage], Share]
+
+
+def all_frames(scene: Scene) -> Sequence[int]:
+    """Every frame of a scene."""
+    return range(len(scene.frames))
+
+
+def distinct_frames(scene: Scene) -> Sequence[int]:
+    """All frames; of two only the first, since the second's pair is the first's with its sign turned."""
+    return range(len(scene.frames) if len(scene.frames) > 2 else 1)
+
+
+def split_by_frame(scenes: Sequence[Scene]) -> str:
+    """Frames of one scene may go to different splits."""
+    return "frame"
+
+
+def split_by_scene(scenes: Sequence[Scene]) -> str:
+    """All frames of a scene stay in one split."""
+    return "scene"
 
 
 @dataclass(frozen=True)
@@ -106,36 +163,53 @@ class Pairing:
 
     Parameters
     ----------
+    summary : str
+        Where the clean signal comes from, in a few words, for help and docs.
     needs : str
         What every scene must have, in words.
-    allows : callable
-        Whether a scene's files allow it; reads no pixels.
+    how : FrameByFrame or Stacking
+        How the pairs are made.
+    found : callable, optional
+        (scenes) to the reason why ``auto`` takes it for them; None if ``auto`` never does.
     usable : callable
         Numbers of the frames that make a pair.
-    prepare : callable
-        One pass over the scene's frames, one in memory at a time.
-    pair : callable
-        The pair of frame n, given the reference; independent of the order.
-    stacking : Stacking, optional
-        The same in steps, if the clean signal is a mean of frames.
+    split_by : callable
+        (scenes) to ``"scene"`` or ``"frame"``: what stays in one split by default.
+    frames : int
+        Least number of frames of a scene.
+    twin : bool
+        Whether a scene must have a clean twin.
+    kind : str
+        Kind of scene that it is for: ``"flat"`` or ``"dark"``.  Scenes of other kinds are left out.
+    clean : str
+        What the store's clean patches are: ``"signal"``, ``"noisy"`` (another noisy frame) or ``"none"``.
     """
 
+    summary: str
     needs: str
-    allows: Callable[[Scene], bool]
-    usable: Callable[[Scene], Sequence[int]]
-    prepare: Callable[[Scene], Reference]
-    pair: Callable[[Scene, int, Reference], Pair]
-    stacking: Stacking | None = None
+    how: FrameByFrame | Stacking
+    found: Callable[[Sequence[Scene]], str] | None = None
+    usable: Callable[[Scene], Sequence[int]] = all_frames
+    split_by: Callable[[Sequence[Scene]], str] = split_by_frame
+    frames: int = 1
+    twin: bool = False
+    kind: str = ""
+    clean: str = "signal"
+
+    def allows(self, scene: Scene) -> bool:
+        """Whether a scene's files are what it needs; reads no pixels."""
+        of_kind = not self.kind or scene.kind in ("", self.kind)
+        return of_kind and len(scene.frames) >= self.frames and (scene.clean is not None or not self.twin)
+
+    @property
+    def stacking(self) -> Stacking | None:
+        """The steps of a pairing by the mean of frames; None for any other."""
+        return self.how if isinstance(self.how, Stacking) else None
 
 
-def all_frames(scene: Scene) -> Sequence[int]:
-    """Every frame of a scene."""
-    return range(len(scene.frames))
-
-
-def plain_reference(scene: Scene) -> Reference:
-    """Nothing: for pairings whose pairs stand alone."""
-    return Reference()
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, for messages."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def without_pixels(image: RawImage) -> RawImage:

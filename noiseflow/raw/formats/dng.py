@@ -4,7 +4,6 @@ The file is laid out here rather than by a TIFF library because LibRaw takes the
 from the Exif directory alone, which the libraries at hand do not write.
 """
 
-import os
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.whole import write_bytes
 from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.image import RawImage
 
-__all__ = ["SMALLEST", "write_dng"]
+__all__ = ["SMALLEST", "dng_bytes", "write_dng"]
 
 SMALLEST = 22
 """Rows and columns below which LibRaw takes a file for a thumbnail."""
@@ -80,18 +81,24 @@ def write_dng(
     Adobe: Digital Negative (DNG) Specification 1.4, chapters 2, 4, 5; Exif 2.3, 4.6.5.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise RawError(f"{path}: exists; choose another name or ask to overwrite it")
+    with writing(path, overwrite=overwrite):
+        content = dng_bytes(path, image, noise_profile=noise_profile, neutral=neutral)
+        try:
+            write_bytes(path, content, replace=overwrite)
+        except OSError as error:
+            raise RawError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def dng_bytes(
+    path: Path,
+    image: RawImage,
+    *,
+    noise_profile: Sequence[tuple[float, float]] | None = None,
+    neutral: tuple[float, float, float] | None = None,
+) -> bytes:
+    """The content of a DNG; `path` is named in errors.  Arguments as of `write_dng`."""
     profile = image.noise_profile if noise_profile is None else tuple(noise_profile)
-    content = _file(path, image, profile, neutral or image.neutral or (1.0, 1.0, 1.0))
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        raise RawError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    return _file(path, image, profile, neutral or image.neutral or (1.0, 1.0, 1.0))
 
 
 def _file(

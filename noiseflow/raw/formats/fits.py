@@ -1,5 +1,7 @@
 """FITS images of astronomical and machine-vision cameras, through astropy."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,65 +14,158 @@ from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["SUFFIXES", "read"]
+__all__ = ["SUFFIXES", "count", "read"]
 
 SUFFIXES = frozenset((".fits", ".fit", ".fts"))
 
+PATTERNS = ("BAYERPAT", "COLORTYP", "CFAPAT", "CFATYPE", "CFA", "BAYERTYP", "FILTPAT")
+"""Keywords that name the phase; writers disagree."""
 
-def read(path: Path, settings: RawSettings) -> RawImage:
-    """Read the first 2-D image of a FITS file, rows in the order of the file.
+MONO_WORDS = {"", "MONO", "MONOCHROME", "NONE", "BW", "GRAY", "GREY", "0"}
+COLOUR_WORDS = {"RGB", "COLOR", "COLOUR"}
 
-    BSCALE and BZERO are applied.  BAYERPAT, moved by XBAYROFF and YBAYROFF, is the phase;
-    without it the sensor is monochrome.  SATURATE or DATAMAX is the white level, EXPTIME the
-    exposure, INSTRUME the model.  ISOSPEED is the ISO, or else GAIN, the camera's setting:
-    a number that orders the gains, as an ISO does.
+
+def count(path: Path) -> int:
+    """Frames in a file: the length of its image's third axis."""
+    with _image(path) as (_, header):
+        return int(header["NAXIS3"]) if header["NAXIS"] == 3 else 1
+
+
+def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
+    """Read one frame of the only image of a FITS file, rows in the order of the file.
+
+    BSCALE and BZERO are applied.  Keywords are taken from the image's header, or else from
+    the primary one.  BAYERPAT or one of its cousins, moved by XBAYROFF and YBAYROFF and
+    counted from the last row if ROWORDER is BOTTOM-UP, is the phase; without it the sensor
+    is monochrome.  SATURATE is the white level (DATAMAX is the largest value of the array,
+    no level of the camera), EXPTIME the exposure, INSTRUME the model.  ISOSPEED is the ISO,
+    or else GAIN, the camera's setting: a number that orders the gains, as an ISO does; in
+    dB where its comment says so, as 100·10^(dB/20).
 
     Raises
     ------
     RawError
-        astropy is not installed; the file is damaged or holds no 2-D image.
+        astropy is not installed; the file is damaged or holds no image, or several.
     """
+    with _image(path) as (unit, header):
+        check_size(path, header["NAXIS2"], header["NAXIS1"])
+        frames = int(header["NAXIS3"]) if header["NAXIS"] == 3 else 1
+        if not 0 <= frame < frames:
+            raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
+        with decoding(path, "a FITS file"):
+            pixels = np.asarray(unit.data if header["NAXIS"] == 2 else unit.section[frame])
+            said = _said(header, path)
+    if pixels.ndim != 2:
+        raise RawError(f"{path}: its image holds no pixels")
+    return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said)
+
+
+@contextmanager
+def _image(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The unit that holds the mosaic, open, and its header over the primary one."""
     try:
         from astropy.io import fits
     except ImportError as error:
         raise RawError(
             f"{path}: a FITS file needs astropy; install it with: pip install 'camera-noiseflow[fits]'"
         ) from error
-    with decoding(path, "a FITS file"), fits.open(path, memmap=False, lazy_load_hdus=True) as units:
-        for unit in units:
-            if unit.is_image and unit.header.get("NAXIS") == 2:
-                break
-        else:
-            raise RawError(f"{path}: holds no image of two axes; expected the mosaic of a sensor")
-        header = unit.header
-        check_size(path, header["NAXIS2"], header["NAXIS1"])
-        pixels = np.asarray(unit.data)
-        said = _said(header)
-    if pixels.ndim != 2:
-        raise RawError(f"{path}: its image holds no pixels")
-    return settings.image(pixels, str(path), **said)
+    with decoding(path, "a FITS file"):
+        units = fits.open(path, memmap=False, lazy_load_hdus=False)
+    with units:
+        with decoding(path, "a FITS file"):
+            images = [unit for unit in units if unit.is_image and unit.header.get("NAXIS") in (2, 3)]
+            unit = _chosen(path, images)
+            header = unit.header.copy()
+            header.extend(units[0].header, unique=True, update=False)
+        yield unit, header
 
 
-def _said(header: Any) -> dict[str, Any]:
-    pattern = str(header.get("BAYERPAT", "")).strip().upper()
-    cfa = MONO
-    if pattern in BAYER_PHASES:
-        cfa = shifted(pattern, int(header.get("YBAYROFF", 0)), int(header.get("XBAYROFF", 0)))
-    elif pattern:
-        raise RawError(f"BAYERPAT {pattern!r} is not supported; expected {', '.join(BAYER_PHASES)}")
-    white = _positive(header, "SATURATE", "DATAMAX")
-    return {
-        "cfa": cfa,
-        "white": white,
-        "iso": _positive(header, "ISOSPEED", "GAIN"),
-        "exposure_s": _positive(header, "EXPTIME", "EXPOSURE"),
-        "model": str(header.get("INSTRUME", "")).strip(),
-    }
+def _chosen(path: Path, images: list[Any]) -> Any:
+    """The only image, the only one named SCI or IMAGE, or the only one that is no mask."""
+    if not images:
+        raise RawError(f"{path}: holds no image of two axes; expected the mosaic of a sensor")
+    for group in (
+        images,
+        [unit for unit in images if unit.name in ("SCI", "IMAGE", "DATA")],
+        [unit for unit in images if unit.header["BITPIX"] != 8],
+    ):
+        if len(group) == 1:
+            return group[0]
+    names = ", ".join(unit.name or f"number {number}" for number, unit in enumerate(images))
+    raise RawError(f"{path}: holds {len(images)} images ({names}); expected one: split the file, or name one SCI")
 
 
-def _positive(header: Any, *names: str) -> float | None:
-    for name in names:
-        value = header.get(name)
-        if isinstance(value, (int, float)) and value > 0:
-            return float(value)
-    return None
+def _said(header: Any, path: Path) -> dict[str, Any]:
+    """What the keywords say, as `RawSettings.image` takes it."""
+    where: dict[str, str] = {}
+    cautions: list[str] = []
+    said: dict[str, Any] = {"cfa": _phase(header, where)}
+    for name, keywords, least in (
+        ("white", ("SATURATE", "SATLEVEL"), 1e-30),
+        ("exposure_s", ("EXPTIME", "EXPOSURE", "EXPOSURETIME"), 0.0),
+        ("iso", ("ISOSPEED", "ISO"), 1e-30),
+    ):
+        said[name], where_from = _number(header, keywords, least)
+        if where_from:
+            where[name] = where_from
+    if said["iso"] is None:
+        said["iso"] = _gain(header, where, cautions)
+    for keyword in ("EGAIN", "OFFSET", "PEDESTAL"):
+        value, _ = _number(header, (keyword,), -np.inf)
+        if value is not None:
+            where[keyword] = f"{value:g} (header, not used)"
+    if where["cfa"].startswith("no ") and "DATAMAX" in header and said["white"] is None:
+        cautions.append("DATAMAX is the largest value of the array, no white level; it was not taken")
+    said["model"] = str(header.get("INSTRUME", "")).strip()
+    return {**said, "where": where, "cautions": tuple(f"{path}: {words}" for words in cautions)}
+
+
+def _phase(header: Any, where: dict[str, str]) -> str:
+    """Phase at the first stored pixel.
+
+    Raises
+    ------
+    RawError
+        A pattern that is not 2×2 Bayer.
+    """
+    for keyword in PATTERNS:
+        pattern = str(header.get(keyword, "")).strip().upper()
+        if pattern in MONO_WORDS or (pattern in COLOUR_WORDS and keyword != "BAYERPAT"):
+            continue
+        if pattern not in BAYER_PHASES:
+            if keyword != "BAYERPAT" and not set(pattern) <= set("RGB"):
+                continue
+            raise RawError(f"{keyword} {pattern!r} is not supported; expected {', '.join(BAYER_PHASES)}")
+        rows, columns = (int(header.get(name, 0)) for name in ("YBAYROFF", "XBAYROFF"))
+        where["cfa"] = keyword
+        if str(header.get("ROWORDER", "")).strip().upper().startswith("BOTTOM"):
+            # The pattern counts from the top row, which is stored last.
+            rows += int(header["NAXIS2"]) - 1
+            where["cfa"] = f"{keyword} and ROWORDER"
+        return shifted(pattern, rows, columns)
+    where["cfa"] = "no BAYERPAT: monochrome"
+    return MONO
+
+
+def _gain(header: Any, where: dict[str, str], cautions: list[str]) -> float | None:
+    """The camera's gain setting as an ISO."""
+    gain, keyword = _number(header, ("GAIN",), -np.inf)
+    if gain is None:
+        return None
+    comment = str(header.comments["GAIN"]).lower()
+    if "db" in comment:
+        tenths = "0.1" in comment or "1/10" in comment or "tenth" in comment
+        decibel = gain / 10 if tenths else gain
+        where["iso"] = f"{keyword} of {decibel:g} dB, as 100·10^(dB/20)"
+        return float(100 * 10 ** (decibel / 20))
+    where["iso"] = f"{keyword} {gain:g}, the camera's setting"
+    return gain if gain >= 0 else None
+
+
+def _number(header: Any, keywords: tuple[str, ...], least: float) -> tuple[float | None, str]:
+    """The first number among keywords that is finite and not below `least`, and its keyword."""
+    for keyword in keywords:
+        value = header.get(keyword)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value < np.inf:
+            return float(value), keyword
+    return None, ""

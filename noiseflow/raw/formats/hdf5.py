@@ -1,4 +1,4 @@
-"""Mosaics in HDF5 files."""
+"""Mosaics in HDF5 files, one or a stack."""
 
 import mmap
 import struct
@@ -17,7 +17,7 @@ from noiseflow.raw.settings import RawSettings
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["SUFFIXES", "plain_dataset", "read", "recognises"]
+__all__ = ["SUFFIXES", "count", "plain_dataset", "read", "recognises"]
 
 SUFFIXES = frozenset((".h5", ".hdf5"))
 
@@ -39,11 +39,21 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def read(path: Path, settings: RawSettings) -> RawImage:
-    """Read the dataset ``mosaic``, or the only one with two dimensions.
+def count(path: Path) -> int:
+    """Frames in a file: the length of the first of three axes."""
+    import h5py
 
-    Attributes ``cfa``, ``black``, ``white``, ``iso``, ``exposure_s``, ``make`` and ``model``,
-    of the dataset or else of the file, say the rest.
+    _refuse_endless_heaps(path)
+    with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        data = _mosaic(path, file)
+        return int(data.shape[0]) if data.ndim == 3 else 1
+
+
+def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
+    """Read one frame of the dataset ``mosaic``, or of the only one of shape (H, W) or (frames, H, W).
+
+    Attributes ``cfa``, ``black``, ``white``, ``iso``, ``gain_db``, ``exposure_s``, ``make`` and
+    ``model``, of the dataset or else of the file, say the rest.
 
     Raises
     ------
@@ -54,14 +64,23 @@ def read(path: Path, settings: RawSettings) -> RawImage:
 
     _refuse_endless_heaps(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
-        flat = [name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim == 2]
-        name = "mosaic" if "mosaic" in flat else flat[0] if len(flat) == 1 else None
-        if name is None:
-            raise RawError(f"{path}: expected one 2-D dataset, or one named 'mosaic'; got {', '.join(flat) or 'none'}")
-        data = plain_dataset(path, file[name])
+        data = plain_dataset(path, _mosaic(path, file))
+        frames = int(data.shape[0]) if data.ndim == 3 else 1
+        if not 0 <= frame < frames:
+            raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
         values = {key: place[key] for place in (file.attrs, data.attrs) for key in FIELDS if key in place}
-        pixels = np.asarray(data[()])
-    return settings.image(pixels, str(path), **said_by(values, str(path)))
+        pixels = np.asarray(data[()] if data.ndim == 2 else data[frame])
+    return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said_by(values, str(path)))
+
+
+def _mosaic(path: Path, file: "h5py.File") -> "h5py.Dataset":
+    import h5py
+
+    flat = [name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim in (2, 3)]
+    name = "mosaic" if "mosaic" in flat else flat[0] if len(flat) == 1 else None
+    if name is None:
+        raise RawError(f"{path}: expected one 2-D dataset, or one named 'mosaic'; got {', '.join(flat) or 'none'}")
+    return file[name]
 
 
 def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":

@@ -1,12 +1,15 @@
 """Bare pixels without a header: what they are stands in the settings."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
+from noiseflow.raw.packed_bits import PACKINGS, Packing
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SUFFIXES", "read"]
@@ -18,7 +21,7 @@ DTYPE = "<u2"
 
 
 def read(path: Path, settings: RawSettings) -> RawImage:
-    """Read a file of nothing but pixels, row by row.
+    """Read a file of nothing but pixels, row by row; rows may be padded, pixels packed.
 
     Raises
     ------
@@ -32,15 +35,51 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         )
     width, height = settings.size
     check_size(path, height, width)
-    dtype = np.dtype(settings.dtype or DTYPE)
-    start = settings.header_bytes or 0
-    expected, found = start + height * width * dtype.itemsize, path.stat().st_size
-    if expected != found:
-        raise RawError(
-            f"{path}: {width}×{height} pixels of {dtype.str} after {start} bytes of header are {expected:,} bytes; "
-            f"the file has {found:,}"
-        )
-    pixels = np.fromfile(path, dtype, height * width, offset=start)
-    if len(pixels) != height * width:
-        raise RawError(f"{path}: ends after {len(pixels):,} of {height * width:,} pixels; did it change while read?")
-    return settings.image(pixels.reshape(height, width), str(path))
+    name, start = settings.dtype or DTYPE, settings.header_bytes or 0
+    packing = PACKINGS.get(name)
+    own = packing.row_bytes(width) if packing else width * np.dtype(name).itemsize
+    stride = _stride(path, settings, own)
+    with path.open("rb") as file:
+        file.seek(start)
+        content = np.frombuffer(file.read(stride * (height - 1) + own), np.uint8)
+    if len(content) != stride * (height - 1) + own:
+        raise RawError(f"{path}: ends after {len(content):,} bytes of pixels; did it change while it was read?")
+    rows = np.lib.stride_tricks.as_strided(content, (height, own), (stride, 1), writeable=False)
+    pixels: NDArray[Any] = (
+        packing.rows(rows, width) if packing else np.ascontiguousarray(rows).view(np.dtype(name)).copy()
+    )
+    return settings.image(pixels, str(path), white=float(2**packing.bits - 1) if packing else None)
+
+
+def _stride(path: Path, settings: RawSettings, own: int) -> int:
+    """Bytes from row to row: the setting, or what the file's size says if it is whole rows.
+
+    Raises
+    ------
+    RawError
+        The file has another size.
+    """
+    assert settings.size is not None
+    (width, height), name = settings.size, settings.dtype or DTYPE
+    start, found = settings.header_bytes or 0, path.stat().st_size
+    stride = settings.stride or own
+    # The last row may come without its padding.
+    if stride >= own and found - start in (stride * height, stride * (height - 1) + own):
+        return stride
+    rest = found - start
+    hint = ""
+    if settings.stride is None and rest > own * height and rest % height == 0:
+        hint = f"; rows of {rest // height:,} bytes would fit: give --stride {rest // height}"
+    fitting = [other for other, packing in PACKINGS.items() if other != name and _fits(packing, width, height, rest)]
+    if fitting and not hint:
+        hint = f"; packed pixels would fit: give --dtype {' or '.join(fitting[:3])}, and --stride for padded rows"
+    raise RawError(
+        f"{path}: {width}×{height} pixels of {name} after {start} bytes of header are "
+        f"{stride * height:,} bytes in rows of {stride:,}; the file has {found:,}{hint}"
+    )
+
+
+def _fits(packing: Packing, width: int, height: int, found: int) -> bool:
+    """Whether so many bytes may be packed rows, padded or not."""
+    own = packing.row_bytes(width) * height
+    return found == own or (own < found < 2 * width * height and found % height == 0)

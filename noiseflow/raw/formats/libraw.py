@@ -1,18 +1,19 @@
-"""Any file that LibRaw decodes, through rawpy; make and model from exifread."""
+"""Any file that LibRaw decodes, through rawpy; a DNG's levels and the metadata by the tags themselves."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import exifread
 import numpy as np
 import rawpy
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO, offsets
-from noiseflow.raw.decoding import decoding
+from noiseflow.raw.black_levels import BlackMap
 from noiseflow.raw.formats import dng_pixels
+from noiseflow.raw.formats.metadata import ISO_SATURATED, Metadata, of_exif
+from noiseflow.raw.formats.tiff_facts import tiff_facts
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
@@ -24,9 +25,6 @@ SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl "
     ".sr2 .srf .srw .x3f".split()
 )
-
-NOISE_PROFILE_TAG = 0xC761
-ISO_SATURATED = 65535
 
 
 def read(path: Path, settings: RawSettings) -> RawImage:
@@ -50,12 +48,14 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     RawError
         The file is damaged, truncated or no raw file, or its pattern is not 2×2 Bayer or monochrome.
     """
-    refuse_truncated(path)
-    tags = _exif(path)
-    page = dng_pixels.page_facts(path)
+    facts = tiff_facts(path)
+    if facts is not None:
+        refuse_truncated(path, facts.data_end)
+    page = facts.page if facts is not None else None
+    metadata = facts.metadata if facts is not None else of_exif(path)
     if page is not None and page.beyond_libraw:
-        return dng_pixels.read(path, settings, **_said(tags))
-    if page is not None and page.plain and (plain := _plain(path, settings, page, tags)) is not None:
+        return dng_pixels.read(path, settings, **_said(path, metadata))
+    if page is not None and page.plain and (plain := _plain(path, settings, page, metadata)) is not None:
         return plain
     try:
         # Not closed: the mosaic is LibRaw's own memory, and keeps what it belongs to.
@@ -65,11 +65,8 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         if mosaic.ndim != 2:
             raise RawError(f"{path}: holds {mosaic.ndim}-D pixels (linear or sensor-stacked colour); expected a mosaic")
         cfa = _cfa(raw, path)
-        black = _black_levels(raw, cfa)
-        if page is not None and page.masked:
-            black = page.black_of(raw.raw_image, cfa, raw.sizes.top_margin, raw.sizes.left_margin) or black
-        white = float(raw.white_level)
-        said = _said(tags, raw.other.iso_speed, raw.other.shutter_speed)
+        known = _levels(raw, cfa, page)
+        said = _said(path, metadata, known.cautions, *_of_libraw(raw, page))
         said["neutral"] = None if cfa == MONO else _neutral([float(gain) for gain in raw.camera_whitebalance])
     # rawpy refuses patterns that it cannot describe by NotImplementedError.
     except (rawpy.LibRawError, NotImplementedError) as error:
@@ -77,45 +74,72 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         if isinstance(reason, bytes):
             reason = reason.decode(errors="replace")
         raise RawError(f"{path}: LibRaw cannot decode it ({reason}); is the file whole and a raw file?") from error
-    return settings.image(mosaic, str(path), cfa=cfa, black=_with_fractions(black, tags, cfa), white=white, **said)
+    said["where"] = {**known.where, **said["where"]}
+    return settings.image(mosaic, str(path), cfa=cfa, black=known.black, white=known.white, **said)
 
 
-def _plain(path: Path, settings: RawSettings, page: dng_pixels.PageFacts, tags: dict[str, Any]) -> RawImage | None:
-    """A DNG whose pixels need no decoding; None if its tags do not tell what LibRaw may know from elsewhere."""
-    iso, exposure_s = (_number(tags.get(f"EXIF {name}")) for name in ("ISOSpeedRatings", "ExposureTime"))
-    if not (0 < iso < np.inf and 0 < exposure_s < np.inf):
+@dataclass(frozen=True)
+class _Known:
+    """Levels of the visible area, where they came from, and cautions."""
+
+    black: tuple[float, ...] | BlackMap
+    white: float
+    where: Mapping[str, str]
+    cautions: tuple[str, ...]
+
+
+def _levels(raw: Any, cfa: str, page: dng_pixels.PageFacts | None) -> _Known:
+    """A DNG's levels by its own tags; LibRaw's for all others."""
+    white = float(raw.white_level)
+    if page is None:
+        return _Known(_black_levels(raw, cfa), white, dict.fromkeys(("cfa", "black", "white"), "LibRaw"), ())
+    levels, stored = page.levels, raw.raw_image
+    top, left = raw.sizes.top_margin, raw.sizes.left_margin
+    shape = (int(raw.sizes.height), int(raw.sizes.width))
+    black, said_by, cautions = levels.black_at(stored, cfa, top, left, shape)
+    where = {"black": said_by, "white": "WhiteLevel" if levels.white else "bits per sample", "cfa": "CFAPattern"}
+    return _Known(black, levels.white or white, where, cautions)
+
+
+def _of_libraw(raw: Any, page: dng_pixels.PageFacts | None) -> tuple[float, float]:
+    """ISO and exposure time in seconds that LibRaw found, 0 for none: of a DNG the tags say more."""
+    return (0.0, 0.0) if page is not None else (float(raw.other.iso_speed), float(raw.other.shutter_speed))
+
+
+def _plain(path: Path, settings: RawSettings, page: dng_pixels.PageFacts, metadata: Metadata) -> RawImage | None:
+    """A DNG whose pixels need no decoding; None if its tags lack what LibRaw may know from elsewhere."""
+    if not metadata.iso or not metadata.exposure_s:
+        return None
+    if page.levels.area[0] % 2 or page.levels.area[1] % 2:
+        # LibRaw begins at an even row and column.
         return None
     # LibRaw holds these as float32.
     gains = [float(1 / np.float32(value)) for value in page.neutral if value > 0]
-    image = dng_pixels.read(path, settings, **_said(tags, np.float32(iso), np.float32(exposure_s)))
+    image = dng_pixels.read(path, settings, **_said(path, metadata))
     return image if image.cfa == MONO else replace(image, neutral=_neutral(gains))
 
 
-def _said(tags: dict[str, Any], iso: float = 0.0, exposure_s: float = 0.0) -> dict[str, Any]:
-    """What the Exif tags say, after LibRaw where it says something."""
-    iso = iso or _number(tags.get("EXIF ISOSpeedRatings"))
-    if iso == ISO_SATURATED:
-        # Exif 2.3: the 32-bit tag tells an ISO that 16 bits cannot; LibRaw follows it for some makes only.
-        iso = _number(tags.get("EXIF RecommendedExposureIndex")) or iso
+def _said(
+    path: Path, metadata: Metadata, cautions: Sequence[str] = (), iso: float = 0.0, exposure_s: float = 0.0
+) -> dict[str, Any]:
+    """What LibRaw found, where it found something, and else what the tags say."""
+    where = {**metadata.where}
+    where.update({name: "LibRaw" for name, value in (("iso", iso), ("exposure_s", exposure_s)) if value > 0})
+    words = list(cautions)
+    if iso <= 0 or iso == ISO_SATURATED:
+        iso, where["iso"] = metadata.iso or iso, metadata.where.get("iso", "LibRaw")
+        words += metadata.cautions
+    if exposure_s <= 0:
+        exposure_s = metadata.exposure_s if metadata.exposure_s is not None else -1.0
     return {
-        "iso": float(iso) or None,
-        "exposure_s": float(exposure_s) or _number(tags.get("EXIF ExposureTime")) or None,
-        "make": str(tags.get("Image Make", "")).strip(),
-        "model": str(tags.get("Image Model", "")).strip(),
-        "noise_profile": _noise_profile(tags),
+        "iso": float(np.float32(iso)) or None,
+        "exposure_s": float(np.float32(exposure_s)) if exposure_s >= 0 else None,
+        "make": metadata.make,
+        "model": metadata.model,
+        "noise_profile": metadata.noise_profile,
+        "where": where,
+        "cautions": tuple(f"{path}: {each}" for each in words),
     }
-
-
-def _number(tag: Any) -> float:
-    return (_numbers(tag) or [0.0])[0]
-
-
-def _numbers(tag: Any) -> list[float]:
-    """Values of a tag; none if it is absent or damaged, such as a ratio to 0."""
-    try:
-        return [float(value) for value in np.ravel(np.asarray(getattr(tag, "values", []), dtype=object))]
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return []
 
 
 def _cfa(raw: Any, path: Path) -> str:
@@ -150,28 +174,3 @@ def _black_levels(raw: Any, cfa: str) -> tuple[float, ...]:
     # depends on the phase: look each plane's index up in the pattern.
     by_offset = {(row, column): levels[raw.raw_pattern[row, column]] for row in (0, 1) for column in (0, 1)}
     return tuple(by_offset[offset] for offset in offsets(cfa))
-
-
-def _with_fractions(black: tuple[float, ...], tags: dict[str, Any], cfa: str) -> tuple[float, ...]:
-    # A DNG's black levels may be fractions, which LibRaw cuts off.
-    tag = tags.get("Image BlackLevel")
-    raster = _numbers(tag)
-    if len(raster) == 4 and len(black) == 4:
-        raster = [raster[2 * row + column] for row, column in offsets(cfa)]
-    exact = tuple(raster) * (len(black) if len(raster) == 1 else 1)
-    return exact if tuple(float(int(level)) for level in exact) == black else black
-
-
-def _exif(path: Path) -> dict[str, Any]:
-    try:
-        with decoding(path, "Exif"), path.open("rb") as file:
-            return dict(exifread.process_file(file, details=False))
-    except RawError:
-        # Without its Exif a file may still be whole: LibRaw judges it.
-        return {}
-
-
-def _noise_profile(tags: dict[str, Any]) -> tuple[tuple[float, float], ...]:
-    tag = tags.get("Image NoiseProfile") or tags.get(f"Image Tag 0x{NOISE_PROFILE_TAG:04X}")
-    values = _numbers(tag)
-    return tuple(zip(values[::2], values[1::2], strict=False))

@@ -1,4 +1,4 @@
-"""Mosaics in NPY and NPZ files."""
+"""Mosaics in NPY and NPZ files, one or a stack."""
 
 import zipfile
 from pathlib import Path
@@ -11,20 +11,36 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size
+from noiseflow.raw.limits import MAX_PIXELS_PER_BYTE, check_size
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["SUFFIXES", "read"]
+__all__ = ["SUFFIXES", "count", "read"]
 
 SUFFIXES = frozenset((".npy", ".npz"))
 
 MAX_FIELD_BYTES = 10_000
 
+MAX_COLOURS = 4
+"""A last axis of so many values or fewer holds colours, no columns."""
 
-def read(path: Path, settings: RawSettings) -> RawImage:
-    """Read a 2-D array; of an NPZ file the one named ``mosaic``, or the only one with two dimensions.
 
-    An NPZ file may say ``cfa``, ``black``, ``white``, ``iso``, ``exposure_s``, ``make`` and
+def count(path: Path) -> int:
+    """Frames in a file: the length of the first of three axes."""
+    with decoding(path, "a NumPy file"):
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                return _frames(_header(path, file)[0])
+        with zipfile.ZipFile(path) as archive:
+            members = _members(archive)
+            with archive.open(members[_mosaic(path, archive, members)]) as member:
+                return _frames(_header(path, member)[0])
+
+
+def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
+    """Read one frame of an array (H, W) or (frames, H, W).
+
+    Of an NPZ file it is the array named ``mosaic``, or the only one of such a shape.  An NPZ
+    file may say ``cfa``, ``black``, ``white``, ``iso``, ``gain_db``, ``exposure_s``, ``make`` and
     ``model`` in arrays of those names.  Pickled objects are refused.
 
     Raises
@@ -35,18 +51,22 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     with decoding(path, "a NumPy file"):
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:
-                return settings.image(_array(path, file), str(path))
+                pixels, source = _array(path, file, frame)
+            return settings.image(pixels, source)
         with zipfile.ZipFile(path) as archive:
-            members = {Path(info.filename).stem: info for info in archive.infolist()}
+            members = _members(archive)
             values: dict[str, Any] = {}
             for name in FIELDS & members.keys():
                 if members[name].file_size <= MAX_FIELD_BYTES:
                     with archive.open(members[name]) as member:
                         values[name] = np.lib.format.read_array(member, allow_pickle=False)
-            name = _mosaic(path, archive, {k: v for k, v in members.items() if k not in FIELDS})
-            with archive.open(members[name]) as member:
-                pixels = _array(path, member)
-    return settings.image(pixels, str(path), **said_by(values, str(path)))
+            with archive.open(members[_mosaic(path, archive, members)]) as member:
+                pixels, source = _array(path, member, frame)
+    return settings.image(pixels, source, **said_by(values, str(path)))
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {Path(info.filename).stem: info for info in archive.infolist()}
 
 
 def _mosaic(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> str:
@@ -54,12 +74,17 @@ def _mosaic(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.Zip
         return "mosaic"
     flat = []
     for name, info in members.items():
-        with archive.open(info) as member:
-            if len(_header(path, member)[0]) == 2:
-                flat.append(name)
+        if name not in FIELDS:
+            with archive.open(info) as member:
+                if len(_header(path, member)[0]) in (2, 3):
+                    flat.append(name)
     if len(flat) != 1:
         raise RawError(f"{path}: expected one 2-D array, or one named 'mosaic'; got {', '.join(flat) or 'none'}")
     return flat[0]
+
+
+def _frames(shape: tuple[int, ...]) -> int:
+    return shape[0] if len(shape) == 3 else 1
 
 
 def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -71,12 +96,27 @@ def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]
     return shape, dtype
 
 
-def _array(path: Path, file: IO[bytes]) -> NDArray[Any]:
+def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str]:
+    """One frame, and its name for messages."""
+    start = file.tell()
     shape, dtype = _header(path, file)
-    if len(shape) != 2:
-        raise RawError(f"{path}: holds an array of shape {shape}; expected one mosaic of shape (H, W)")
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[-1] <= MAX_COLOURS):
+        raise RawError(
+            f"{path}: holds an array of shape {shape}; expected one mosaic of shape (H, W), or (frames, H, W)"
+        )
     if dtype.itemsize > 8 or dtype.kind not in "uif":
         raise RawError(f"{path}: holds values of type {dtype}; expected integers or floats")
-    check_size(path, *shape)
-    file.seek(0)
-    return np.lib.format.read_array(file, allow_pickle=False)
+    check_size(path, *shape[-2:])
+    if np.prod(shape, dtype=np.float64) * dtype.itemsize > MAX_PIXELS_PER_BYTE * path.stat().st_size:
+        raise RawError(f"{path}: claims an array of shape {shape}, which its bytes cannot hold")
+    frames = _frames(shape)
+    if not 0 <= frame < frames:
+        raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
+    file.seek(start)
+    if len(shape) == 2:
+        return np.lib.format.read_array(file, allow_pickle=False), str(path)
+    name = f"{path}[{frame}]"
+    if path.suffix.lower() == ".npy" and not zipfile.is_zipfile(path):
+        # Pages of the file: the other frames are not read.
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[frame]), name
+    return np.lib.format.read_array(file, allow_pickle=False)[frame], name

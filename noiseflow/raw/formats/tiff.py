@@ -1,6 +1,9 @@
-"""Mosaics in plain TIFF files: one sample a pixel, 8 to 32 bit, either byte order."""
+"""Mosaics in plain TIFF files: one sample a pixel, 8 to 32 bit, either byte order; a page is a frame."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -8,17 +11,22 @@ import tifffile
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO
 from noiseflow.raw.decoding import decoding
+from noiseflow.raw.formats.dng_levels import levels_of
+from noiseflow.raw.formats.metadata import of_tiff
+from noiseflow.raw.formats.tiff_facts import data_end
 from noiseflow.raw.formats.tiff_pages import CFA_PATTERN, cfa_of, is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
 from noiseflow.raw.truncation import refuse_truncated
 
-__all__ = ["SUFFIXES", "read", "recognises"]
+__all__ = ["SUFFIXES", "count", "read", "recognises"]
 
 SUFFIXES = frozenset((".tif", ".tiff"))
 
 MIN_IS_BLACK, CFA_PHOTOMETRIC = 1, 32803
+
+MAX_FRAMES = 100_000
 
 
 def recognises(path: Path) -> bool:
@@ -26,31 +34,75 @@ def recognises(path: Path) -> bool:
     return not is_dng(path)
 
 
-def read(path: Path, settings: RawSettings) -> RawImage:
-    """Read the first page of a TIFF file as a mosaic.
+def count(path: Path) -> int:
+    """Frames in a file: its pages of the first one's size and type."""
+    with _opened(path) as (_, pages):
+        return len(pages)
+
+
+def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
+    """Read a page of a TIFF file as a mosaic, with the levels and metadata that its tags say.
 
     Raises
     ------
     RawError
         The file is damaged, or an ordinary colour picture.
     """
-    refuse_truncated(path)
-    with decoding(path, "a TIFF file"), tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        if not isinstance(page, tifffile.TiffPage):
-            raise RawError(f"{path}: its first page is no image")
-        check_size(path, page.imagelength, page.imagewidth)
-        if page.is_tiled:
-            check_size(path, page.tilelength, page.tilewidth)
-        if page.samplesperpixel != 1 or page.photometric not in (MIN_IS_BLACK, CFA_PHOTOMETRIC):
-            kind = getattr(page.photometric, "name", page.photometric)
-            raise RawError(
-                f"{path}: an ordinary picture ({kind}, {page.samplesperpixel} sample(s) a pixel); expected the mosaic "
-                "of a sensor, one sample a pixel"
-            )
+    with _opened(path) as (tiff, pages):
+        refuse_truncated(path, data_end(tiff))
+        if not 0 <= frame < len(pages):
+            raise RawError(f"{path}: holds {len(pages)} frames; there is no frame {frame}")
+        page = pages[frame]
         pixels = np.asarray(page.asarray())
-        pattern = page.tags.get(CFA_PATTERN)
-        cfa = cfa_of(pattern.value) if pattern else None
-    if cfa == MONO:
-        cfa = None
-    return settings.image(pixels, str(path), cfa=cfa)
+        said = _said(path, tiff, page, pixels)
+    return settings.image(pixels, str(path) if len(pages) == 1 else f"{path}[{frame}]", **said)
+
+
+def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, pixels: Any) -> dict[str, Any]:
+    """What the tags say, as `RawSettings.image` takes it."""
+    metadata, levels = of_tiff(tiff), levels_of(page)
+    pattern = page.tags.get(CFA_PATTERN)
+    cfa = cfa_of(pattern.value) if pattern else None
+    where = {**metadata.where, "cfa": "CFAPattern", "white": "WhiteLevel", "black": levels.said_by}
+    return {
+        # One byte of zeros is no pattern.
+        "cfa": None if cfa == MONO else cfa,
+        "black": levels.black,
+        "white": levels.white,
+        "iso": metadata.iso,
+        "exposure_s": metadata.exposure_s,
+        "make": metadata.make,
+        "model": metadata.model,
+        "where": where,
+        "cautions": tuple(f"{path}: {words}" for words in (*levels.cautions, *metadata.cautions)),
+    }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[tifffile.TiffPage]]]:
+    """An open file and its pages that are frames."""
+    with decoding(path, "a TIFF file"), tifffile.TiffFile(path) as tiff:
+        first = tiff.pages[0]
+        if not isinstance(first, tifffile.TiffPage):
+            raise RawError(f"{path}: its first page is no image")
+        _refuse_pictures(path, first)
+        pages = [first]
+        for number in range(1, min(len(tiff.pages), MAX_FRAMES)):
+            page = tiff.pages[number]
+            if isinstance(page, tifffile.TiffFrame):
+                page = page.aspage()
+            if (page.shape, page.dtype, page.photometric) == (first.shape, first.dtype, first.photometric):
+                pages.append(page)
+        yield tiff, pages
+
+
+def _refuse_pictures(path: Path, page: tifffile.TiffPage) -> None:
+    check_size(path, page.imagelength, page.imagewidth)
+    if page.is_tiled:
+        check_size(path, page.tilelength, page.tilewidth)
+    if page.samplesperpixel != 1 or page.photometric not in (MIN_IS_BLACK, CFA_PHOTOMETRIC):
+        kind = getattr(page.photometric, "name", page.photometric)
+        raise RawError(
+            f"{path}: an ordinary picture ({kind}, {page.samplesperpixel} sample(s) a pixel); expected the mosaic "
+            "of a sensor, one sample a pixel"
+        )

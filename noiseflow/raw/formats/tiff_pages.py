@@ -10,7 +10,7 @@ import tifffile
 from noiseflow.raw.bayer import BAYER_PHASES, MONO
 from noiseflow.raw.decoding import decoding
 
-__all__ = ["CFA_PATTERN", "RAW_PHOTOMETRICS", "all_pages", "cfa_of", "is_dng", "numbers", "raw_page"]
+__all__ = ["CFA_PATTERN", "DNG_VERSION", "RAW_PHOTOMETRICS", "all_pages", "cfa_of", "is_dng", "numbers", "raw_page"]
 
 CFA_PATTERN, DNG_VERSION, NEW_SUBFILE_TYPE = 33422, 50706, 254
 RAW_PHOTOMETRICS = (32803, 34892)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.training import batch_size
 from noiseflow.fit.training.batch_size import SIZES, fastest_batch
-from noiseflow.fit.training.objective import Place
+from noiseflow.fit.training.objective import StepPosition
 
 
 class Clock:
@@ -39,7 +39,7 @@ class Slow(Distance):
         super().__init__()
         self.size, self.free, self.clock = size, free, clock
 
-    def batch(self, place: Place) -> Tensor:
+    def batch(self, position: StepPosition) -> Tensor:
         return torch.ones(self.size, 3)
 
     def loss(self, model: nn.Module, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:

@@ -15,17 +15,17 @@ from safetensors.torch import load_file
 
 from noiseflow.core.errors import DataError
 from noiseflow.fit.training import engine
-from noiseflow.fit.training.engine import BAD_BATCH, Length, train
-from noiseflow.fit.training.schedule import learning_rate
-from noiseflow.fit.training.settings import FitSettings, TrainSettings
-from noiseflow.fit.training.state import TrainState, read_state
-from noiseflow.fit.training.weight_averaging import Average
+from noiseflow.fit.training.engine import BAD_BATCH, train
+from noiseflow.fit.training.objective import TrainingLength
+from noiseflow.fit.training.session import TrainingSession
+from noiseflow.fit.training.settings import FitSettings, TrainSettings, learning_rate
+from noiseflow.fit.training.state import TrainState, WeightAverage, read_state
 
 
 def trained(out: Path, bad: frozenset[int] = frozenset(), **settings: Any) -> tuple[Point, TrainState]:
     model = Point()
     chosen = TrainSettings(**{"learning_rate": 0.05, "patience": None, **settings})
-    state = train(model, Distance(bad), chosen, Length(40, 10, 8), out, arguments={}, device=CPU)
+    state = train(model, Distance(bad), chosen, TrainingLength(40, 10, 8), TrainingSession(out, CPU), {})
     return model, state
 
 
@@ -52,7 +52,14 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path: Path
     # All steps of an epoch skipped but fewer than it stops for: nothing has moved.
     still = Point()
     quiet = TrainSettings(patience=None)
-    train(still, Distance(frozenset(range(4))), quiet, Length(4, 4, 8), tmp_path / "still", arguments={}, device=CPU)
+    train(
+        still,
+        Distance(frozenset(range(4))),
+        quiet,
+        TrainingLength(4, 4, 8),
+        TrainingSession(tmp_path / "still", CPU),
+        {},
+    )
     assert torch.equal(still.point, torch.zeros(3))
     assert torch.equal(still.seen, torch.zeros(3))
 
@@ -88,9 +95,9 @@ def test_any_step_is_a_place_to_go_on_from(tmp_path: Path) -> None:
         pass
 
     settings = TrainSettings(learning_rate=0.05, patience=None, state_seconds=0.0, ema=0.9, schedule="plateau")
-    length, objective = Length(40, 10, 8), Distance(frozenset({13}))
+    length, objective = TrainingLength(40, 10, 8), Distance(frozenset({13}))
     whole = Point()
-    expected = train(whole, objective, settings, length, tmp_path / "whole", arguments={}, device=CPU)
+    expected = train(whole, objective, settings, length, TrainingSession(tmp_path / "whole", CPU), {})
     for stop in (1, 9, 10, 11, 14, 29):
         out = tmp_path / str(stop)
 
@@ -99,9 +106,9 @@ def test_any_step_is_a_place_to_go_on_from(tmp_path: Path) -> None:
                 raise Stopped
 
         with pytest.raises(Stopped):
-            train(Point(), objective, settings, length, out, arguments={}, device=CPU, progress=kill)
+            train(Point(), objective, settings, length, TrainingSession(out, CPU, progress=kill), {})
         again = Point()
-        state = train(again, objective, settings, length, out, arguments={}, device=CPU, resume=True)
+        state = train(again, objective, settings, length, TrainingSession(out, CPU, resume=True), {})
         assert torch.equal(again.point, whole.point)
         assert timeless(state) == timeless(expected)
         for group, tensors in read_state(tmp_path / "whole" / "state")[1].items():
@@ -112,21 +119,21 @@ def test_any_step_is_a_place_to_go_on_from(tmp_path: Path) -> None:
 
 def test_the_average_is_its_formula() -> None:
     point = Point()
-    average = Average(point, 0.5)
+    average = WeightAverage(point, 0.5)
     expected = point.point.detach().clone()
     for step in range(6):
         with torch.no_grad():
             point.point += torch.tensor([1.0, 2.0, -step])
         keep = min(0.5, (1 + step) / (10 + step))
         expected = keep * expected + (1 - keep) * point.point.detach()
-        average.take(point, step)
+        average.update(point, step)
     torch.testing.assert_close(average.weights["point"], expected)
 
 
 def test_the_gradient_is_clipped_to_its_norm_and_keeps_its_direction(tmp_path: Path) -> None:
     def gradient(clip: float) -> torch.Tensor:
         model, settings = Point(), TrainSettings(patience=None, clip=clip)
-        train(model, Distance(), settings, Length(1, 1, 8), tmp_path / f"{clip}", arguments={}, device=CPU)
+        train(model, Distance(), settings, TrainingLength(1, 1, 8), TrainingSession(tmp_path / f"{clip}", CPU), {})
         assert model.point.grad is not None
         return model.point.grad
 
@@ -142,11 +149,9 @@ def test_progress_tells_rate_figures_and_what_to_compare_them_with(tmp_path: Pat
         Point(),
         Distance(),
         settings,
-        Length(20, 10, 8),
-        tmp_path,
-        arguments={},
-        device=CPU,
-        progress=lambda done, total, note="": told.append((done, total, note)),
+        TrainingLength(20, 10, 8),
+        TrainingSession(tmp_path, CPU, progress=lambda done, total, note="": told.append((done, total, note))),
+        {},
     )
     assert [(done, total) for done, total, _ in told] == [(step, 20) for step in range(1, 21)]
     row = state.history[1]
@@ -168,9 +173,9 @@ def test_kernels_are_taken_by_the_length_of_the_training_alone(tmp_path: Path, m
     short = -(-engine.COMPILED_FROM // 8)
     for steps, choice in ((short - 1, "auto"), (short, "auto"), (short, "off"), (1, "on")):
         settings = TrainSettings(patience=None, compile=choice, max_minutes=0.0)
-        length, out = Length(steps, steps, 8), tmp_path / f"{steps}{choice}"
+        length, out = TrainingLength(steps, steps, 8), tmp_path / f"{steps}{choice}"
         for resume in (False, True):
-            train(Point(), Distance(), settings, length, out, arguments={}, device=CPU, resume=resume)
+            train(Point(), Distance(), settings, length, TrainingSession(out, CPU, resume=resume), {})
     assert asked == [False, False, True, True, False, False, True, True]
 
 

@@ -11,7 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from noiseflow.fit import gather, spec_for
 from noiseflow.fit.batches import conditions_of
-from noiseflow.fit.training.engine import CHECK, Length, train
+from noiseflow.fit.training.engine import CHECK_EVERY, train
+from noiseflow.fit.training.objective import TrainingLength
+from noiseflow.fit.training.session import TrainingSession
 from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.models import build
 from noiseflow.models.flow.residual_flow import ResidualFlow
@@ -42,12 +44,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> PatchStore:
 def test_the_loop_reads_now_and_then(tmp_path: Path) -> None:
     def reads(steps: int) -> int:
         settings = TrainSettings(patience=None, state_seconds=1e9, ema=0.9)
-        length = Length(steps, 1000, 8)
+        length = TrainingLength(steps, 1000, 8)
         with Reads() as counted:
-            train(Point(), Distance(), settings, length, tmp_path / str(steps), arguments={}, device=CPU)
+            train(Point(), Distance(), settings, length, TrainingSession(tmp_path / str(steps), CPU), {})
         return sum(counted.counts.values())
 
-    assert reads(10 * CHECK) - reads(5 * CHECK) <= 5
+    assert reads(10 * CHECK_EVERY) - reads(5 * CHECK_EVERY) <= 5
 
 
 @pytest.mark.parametrize("name", ["noise_flow", "physics_flow", "realnvp", "glow", "maf", "iaf"])

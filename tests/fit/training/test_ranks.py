@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from shared_work import MODELS, gradient, trained_point
 
 from noiseflow.core.errors import ModelError
-from noiseflow.fit.training.objective import Place
+from noiseflow.fit.training.objective import StepPosition
 from noiseflow.fit.training.ranks import ALONE, joined
 from noiseflow.fit.training.state import read_state
 from noiseflow.models import load
@@ -38,11 +38,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 @pytest.mark.parametrize("count", [1, 2, 3, 20])
 def test_shares_are_the_batch(count: int, world: int) -> None:
-    places = [Place(0, 0, 0, rank, world) for rank in range(world)]
-    assert sum(place.weight(count) for place in places) == pytest.approx(1)
-    taken = [number for place in places for number in range(count)[place.share(count)]]
+    positions = [StepPosition(0, 0, 0, rank, world) for rank in range(world)]
+    assert sum(position.weight(count) for position in positions) == pytest.approx(1)
+    taken = [number for position in positions for number in range(count)[position.share(count)]]
     assert taken == list(range(count)) * (1 if count >= world else world)
-    assert min(len(range(count)[place.share(count)]) for place in places) > 0
+    assert min(len(range(count)[position.share(count)]) for position in positions) > 0
 
 
 def test_a_process_of_its_own_is_alone() -> None:

@@ -36,8 +36,8 @@ class PixelFlow(FlowModel):
         super().__init__(spec)
         planes, cameras = spec.planes, len(spec.cameras)
         net = ConditionalNet(0, spline_outputs(planes, 5), planes, cameras, 6, 1, generator=generator())
-        head = ShotReadScale(planes, cameras, spec.isos)
-        tails = CubicTails(cameras, spec.isos, head.read_share)
+        head = ShotReadScale(planes, cameras, spec.isos, shares_features=True)
+        tails = CubicTails(cameras, spec.isos, by_read_share=True)
         self.flow = Flow([head, tails, PixelSpline(net, 5), ActNorm(planes), Inverse(Gain(0.1))])
 
 

@@ -28,7 +28,7 @@ COPIED = """
 BY_COMMAND = """
     import sys
     from noiseflow.cli import main
-    from noiseflow.patches import executors
+    from noiseflow.patches.ingestion import executors
 
     starting = executors._starting
     executors._starting = lambda: (context := starting(), print(context.get_start_method()))[0]

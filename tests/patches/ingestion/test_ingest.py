@@ -8,7 +8,7 @@ from builders import GAIN, READ, burst_folder, frame
 
 from noiseflow.core.errors import RawError, StoreError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.patches.ingestion.splits import assign_splits
+from noiseflow.patches.ingestion.plan import assign_splits
 from noiseflow.raw.formats.dng import write_dng
 
 

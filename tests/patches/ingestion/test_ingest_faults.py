@@ -211,7 +211,7 @@ def test_a_killed_process_is_told_and_its_work_done_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     burst_folder(tmp_path / "raws", frames=4, size=(64, 64), seed=0)
-    monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.prepare_scene", die)
+    monkeypatch.setattr("noiseflow.patches.ingestion.tasks.prepare_scene", die)
     with pytest.raises(NoiseflowError, match="a process of the ingest was killed"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), jobs=2)
     monkeypatch.undo()
@@ -263,14 +263,14 @@ def test_names_of_any_kind(tmp_path: Path, name: str) -> None:
 
 
 def test_codes_of_more_than_16_bits_are_refused(tmp_path: Path) -> None:
-    from noiseflow.patches.ingestion.cut import cut
-    from noiseflow.patches.pairings import Pair
+    from noiseflow.patches.assembly.cut import cut_patches
+    from noiseflow.patches.pairings import FramePair
     from noiseflow.patches.sources import Frame
 
     image = frame(np.full((16, 16), 70_000, np.uint32))
-    pair = Pair(Frame(tmp_path, lambda: image), 0, image, np.zeros((4, 8, 8)), 0.0)
+    pair = FramePair(Frame(tmp_path, lambda: image), 0, image, np.zeros((4, 8, 8)), 0.0)
     with pytest.raises(RawError, match="whole numbers 0…65535"):
-        cut(pair, IngestOptions(patch_size=8), 0, 0)
+        cut_patches(pair, np.zeros((1, 2), int), 8, 0, sink=lambda noisy, clean: None)
 
 
 def test_a_folder_of_other_files(tmp_path: Path) -> None:
@@ -281,15 +281,15 @@ def test_a_folder_of_other_files(tmp_path: Path) -> None:
 
 
 def test_masked_pixels_leave_their_patches_out(tmp_path: Path) -> None:
-    from noiseflow.patches.ingestion.cut import cut
-    from noiseflow.patches.pairings import Pair
+    from noiseflow.patches.assembly.cut import select_patches
+    from noiseflow.patches.pairings import FramePair
     from noiseflow.patches.sources import Frame
 
     image = frame(np.full((32, 32), 500, np.uint16))
     valid = np.ones((4, 16, 16), bool)
     valid[2, 3, 12] = False
-    pair = Pair(Frame(tmp_path, lambda: image), 0, image, np.full((4, 16, 16), 500.0), 0.0, valid)
-    strict = cut(pair, IngestOptions(patch_size=8), 0, 0)
-    assert (len(strict.table), strict.masked, strict.clipped) == (3, 1, 0)
-    assert (0, 8) not in {(int(y), int(x)) for y, x in zip(strict.table["y"], strict.table["x"], strict=True)}
-    assert len(cut(pair, IngestOptions(patch_size=8, max_masked=0.01), 0, 0).table) == 4
+    pair = FramePair(Frame(tmp_path, lambda: image), 0, image, np.full((4, 16, 16), 500.0), 0.0, valid)
+    strict = select_patches(pair, IngestOptions(patch_size=8), 0)
+    assert (len(strict.corners), strict.masked, strict.clipped) == (3, 1, 0)
+    assert [0, 8] not in strict.corners.tolist()
+    assert len(select_patches(pair, IngestOptions(patch_size=8, max_masked=0.01), 0).corners) == 4

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 from scipy import stats
-from simulated_scenes import BLACK, pairs, scene, shoot
+from simulated_scenes import BLACK, pairs, prepared, scene, shoot
 
-from noiseflow.patches.pairings import PAIRINGS
-from noiseflow.patches.pairings.defects import KINDS, _rare_ratio
+from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS, _rare_ratio
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)
@@ -35,7 +34,7 @@ def test_hot_pixels_of_darks_are_found_and_no_others() -> None:
     mask, defects = mask_of("dark", mosaics, "dark")
     assert mask[y, x].all()
     assert mask.sum() == 60
-    assert defects["counts"] == {**dict.fromkeys(KINDS, 0), "hot": 60}
+    assert defects["counts"] == {**dict.fromkeys(DEFECT_KINDS, 0), "hot": 60}
     plane, row, column, kind = defects["pixels"][0]
     assert kind == "hot"
     offset = ((0, 1), (0, 0), (1, 1), (1, 0))[plane]
@@ -82,7 +81,7 @@ def test_nothing_is_found_in_three_million_good_pixels() -> None:
     for seed in range(3):
         rng = np.random.default_rng(seed)
         mosaics = [np.rint(rng.normal(200, 5, (1024, 1024))).astype(np.uint16) for _ in range(3)]
-        facts = PAIRINGS["dark"].prepare(scene(mosaics, "dark")).facts
+        facts = prepared("dark", scene(mosaics, "dark")).facts
         found += sum(facts["defects"]["counts"].values())
     assert found == 0
 

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
-from simulated_scenes import pairs, scene, shoot
+from simulated_scenes import pairs, prepared, scene, shoot
 
-from noiseflow.patches.pairings import PAIRINGS
-from noiseflow.patches.pairings.motion import with_neighbours
+from noiseflow.patches.pairings.frames.motion import with_neighbours
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)
@@ -22,7 +21,7 @@ def test_what_is_static_is_said_to_be(name: str) -> None:
     for seed in range(5):
         for count in (2, 6):
             gains = 1 + 0.01 * np.random.default_rng(seed).normal(size=count)
-            reference = PAIRINGS["burst"].prepare(scene(shoot([g * signal for g in gains], seed, row_sigma=1.0)))
+            reference = prepared("burst", scene(shoot([g * signal for g in gains], seed, row_sigma=1.0)))
             test = reference.facts["static_test"]
             assert (test["moving_part"], test["moves_as_a_whole"]) == (0, False)
             assert reference.facts["masked_pixels"] == 0
@@ -69,7 +68,7 @@ def test_what_moves_is_masked_and_the_rest_is_not(name: str, count: int) -> None
 def test_a_wild_pixel_is_no_motion() -> None:
     mosaics = shoot([picture("003_chelsea")] * 6, 2)
     mosaics[3][100, 100] = 4000
-    reference = PAIRINGS["burst"].prepare(scene(mosaics))
+    reference = prepared("burst", scene(mosaics))
     assert reference.facts["static_test"]["moving_part"] == 0
     assert reference.facts["defects"]["counts"]["unsteady"] == 1
     assert reference.facts["masked_pixels"] == 1

@@ -4,20 +4,29 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from simulated_scenes import BLACK, scene, shoot
+from simulated_scenes import BLACK, image, shoot
 
-from noiseflow.patches.pairings.blocks import SIDE
-from noiseflow.patches.pairings.defects import KINDS
-from noiseflow.patches.pairings.stack import Stack, in_memory
-from noiseflow.patches.pairings.sums import Strip, Sums, strips, sum_strip
+from noiseflow.patches.pairings.frames.blocks import SIDE
+from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS
+from noiseflow.patches.pairings.frames.packed_frames import PackedFrame, PackedFrames
+from noiseflow.patches.pairings.frames.sums import Strip, Sums, strips, sum_strip
+from noiseflow.patches.pairings.pairing import without_pixels
 
 FRAMES = 5
 
 
-def burst(size: tuple[int, int]) -> Stack:
+def in_memory(mosaics: list[np.ndarray]) -> PackedFrames:
+    frames = []
+    for mosaic in mosaics:
+        planes = np.array(image(mosaic).planes())
+        frames.append(PackedFrame(without_pixels(image(mosaic)), planes.mean((1, 2)), planes))
+    return PackedFrames(frames)
+
+
+def burst(size: tuple[int, int]) -> PackedFrames:
     """A ramp under light that drifts, with hot pixels in every part of it, and light where blocks meet."""
     signal = np.linspace(200, 2500, size[1])[None].repeat(size[0], 0)
-    stack = in_memory(scene(shoot([signal + 3 * number for number in range(FRAMES)], 0)))
+    stack = in_memory(shoot([signal + 3 * number for number in range(FRAMES)], 0))
     for frame in stack.frames:
         # Not beside each other in two planes, as light would be.
         for plane, pixels in enumerate(frame.planes):
@@ -34,7 +43,7 @@ def edges(length: int) -> list[int]:
     return np.linspace(0, length, length // SIDE + 1).astype(int).tolist()
 
 
-def summed(stack: Stack) -> tuple[list[Strip], Sums, np.ndarray]:
+def summed(stack: PackedFrames) -> tuple[list[Strip], Sums, np.ndarray]:
     found = [sum_strip(stack, blocks, structured=True) for blocks in strips(stack.shape)]
     sums = Sums(stack, [each.arrays() for each in found], [each.defects for each in found])
     return found, sums, np.concatenate([each.defects.mask for each in found], 1)
@@ -48,8 +57,8 @@ def test_sums_of_bands_are_those_of_whole_frames(
 ) -> None:
     stack = burst(size)
     height, width = stack.shape
-    monkeypatch.setattr("noiseflow.patches.pairings.blocks.STRIP", rows)
-    monkeypatch.setattr("noiseflow.patches.pairings.sums.BYTES_AT_ONCE", frames * SIDE * width * 4)
+    monkeypatch.setattr("noiseflow.patches.pairings.frames.blocks.STRIP", rows)
+    monkeypatch.setattr("noiseflow.patches.pairings.frames.sums.BYTES_AT_ONCE", frames * SIDE * width * 4)
     found, sums, mask = summed(stack)
     assert len(found) == -(-(height // SIDE) // rows)
 
@@ -74,21 +83,21 @@ def test_sums_of_bands_are_those_of_whole_frames(
     for plane, pixels in enumerate(hot):
         pixels[5::24, 4 + 5 * plane :: 20] = True
     np.testing.assert_array_equal(mask, hot)
-    assert sums.defects.counts == dict.fromkeys(KINDS, 0) | {"hot": hot.sum()}
+    assert sums.defects.counts == dict.fromkeys(DEFECT_KINDS, 0) | {"hot": hot.sum()}
     assert {pixel[:3] for pixel in sums.defects.listed} == set(zip(*np.nonzero(hot), strict=True))
 
 
 def test_defects_do_not_depend_on_where_rows_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A neighbour's own neighbours count: light on some of them makes a pixel no defect."""
     rng = np.random.default_rng(2)
-    stack = in_memory(scene(shoot([np.full((640, 400), 300.0)] * FRAMES, 0)))
+    stack = in_memory(shoot([np.full((640, 400), 300.0)] * FRAMES, 0))
     bright = (rng.uniform(size=(4, *stack.shape)) < 0.05) * rng.uniform(200, 3000, (4, *stack.shape))
     for frame in stack.frames:
         frame.planes[:] = frame.planes + bright.astype(np.uint16)
         frame.levels[:] = frame.planes.mean((1, 2))
     found = {}
     for rows in (1, 1000):
-        monkeypatch.setattr("noiseflow.patches.pairings.blocks.STRIP", rows)
+        monkeypatch.setattr("noiseflow.patches.pairings.frames.blocks.STRIP", rows)
         strips_of, sums, mask = summed(stack)
         found[rows] = len(strips_of), mask, sums.defects.counts
     assert found[1][0] == 320 // SIDE

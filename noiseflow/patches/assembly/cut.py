@@ -1,0 +1,246 @@
+"""Cut a pair of frames into patches: first choose those to keep, then copy them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.core.errors import RawError
+from noiseflow.patches.options import IngestOptions
+from noiseflow.patches.pairings.frames.packed_frames import PLANES
+from noiseflow.patches.pairings.pairing import FramePair
+from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
+from noiseflow.raw.bayer import offsets, one_plane
+from noiseflow.raw.image import RawImage
+
+__all__ = ["Selection", "Sink", "cut_patches", "patches_at", "select_patches"]
+
+Grid = Callable[[tuple[int, ...], int], NDArray[Any]]
+"""(H, W) of the planes, patch size → corners (y, x), shape (n, 2)."""
+
+Rows = Callable[[int, slice], NDArray[Any]]
+"""Number of a plane, some of its rows → their values, shape (rows, w)."""
+
+Sink = Callable[[NDArray[np.uint16], NDArray[np.float32] | None], None]
+"""Takes some patches, noisy and clean, DN, shape (k, C, h, w); the arrays are overwritten afterwards."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which patches of a frame are kept.
+
+    Parameters
+    ----------
+    corners : ndarray of int, shape (n, 2)
+        y, x of each kept patch, in pixels of a plane, row by row.
+    clipped : int
+        Number of patches left out because too many pixels are at code 0 or the white level.
+    masked : int
+        Number of patches left out because too many pixels are defective or moving.
+    """
+
+    corners: NDArray[Any]
+    clipped: int
+    masked: int
+
+
+def select_patches(pair: FramePair, options: IngestOptions, draw: int, grid: Grid | None = None) -> Selection:
+    """Choose a frame's patches on a grid.
+
+    Parameters
+    ----------
+    pair : FramePair
+        The frame, with its mask.
+    options : IngestOptions
+        Patch size, number of patches, and how much of one may be clipped or masked.
+    draw : int
+        Added to the seed where only some patches are drawn, so that each frame draws its own.
+    grid : callable, optional
+        Where the patches are, if the data set publishes it (see `Scene`); side by side by default.
+    """
+    image, size = pair.noisy, options.patch_size
+    height, width = (length // 2 for length in image.mosaic.shape)
+    corners = (grid or _side_by_side)((height, width), size)
+    if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
+        rng = np.random.default_rng((options.seed, draw))
+        corners = corners[np.sort(rng.choice(len(corners), options.patches_per_frame, replace=False))]
+    kept = _clipped_part(pair, corners, size) <= options.max_clipped
+    clipped, masked = len(kept) - int(kept.sum()), 0
+    if pair.valid is not None:
+        invalid = _masked_part(pair.valid, corners, size) > options.max_masked
+        masked = int((kept & invalid).sum())
+        kept &= ~invalid
+    return Selection(corners if kept.all() else corners[kept], clipped, masked)
+
+
+def cut_patches(
+    pair: FramePair, corners: NDArray[Any], size: int, split: int, *, sink: Sink, shared: bool = False
+) -> NDArray[Any]:
+    """Copy a pair's patches, one row of patches at a time.
+
+    Parameters
+    ----------
+    pair : FramePair
+        The frame and its clean signal.
+    corners : ndarray of int, shape (n, 2)
+        y, x of each patch: of `Selection`.
+    size : int
+        Height and width of a patch, in pixels of a plane.
+    split : int
+        Index in `SPLITS`.
+    sink : callable
+        Takes the pixels, in the order of the table.
+    shared : bool
+        Whether the table has the columns of a shared clean signal.
+
+    Returns
+    -------
+    structured ndarray of `fields`, shape (n,)
+        Without names and checksums.
+
+    Raises
+    ------
+    RawError
+        The ISO is not known, the codes do not fit into 16 bits, or the clean signal has NaN in
+        some places.
+    """
+    image = pair.noisy
+    iso = image.iso
+    if iso is None:
+        raise RawError(f"{image.source}: the file does not say its ISO; give it with --iso")
+    if pair.codes is None and not image.whole:
+        raise RawError(
+            f"{image.source}: holds fractions or codes beyond 16 bits; a store holds the converter's own codes, "
+            "whole numbers 0…65535"
+        )
+    black, white = image.levels()
+    rows = _mosaic_rows(image) if pair.codes is None else _plane_rows(pair.codes)
+    for span, noisy in patches_at(rows, len(black), corners, size, NOISY_TYPE):
+        clean = None
+        if pair.clean is not None:
+            planes = pair.clean
+            _, clean = next(patches_at(_plane_rows(planes), len(planes), corners[span], size, planes.dtype))
+            if not np.isfinite(clean.sum((1, 2, 3))).all():
+                raise RawError(f"{image.source}: NaN or infinite values in its clean signal")
+        sink(noisy, clean)
+    table = np.zeros(len(corners), fields(len(black), shared))
+    table["iso"] = iso
+    table["frame"] = pair.number
+    table["y"], table["x"] = corners.T
+    table["split"] = split
+    table["black"] = black.ravel()
+    table["white"] = white
+    table["cfa"] = CFAS.index(image.cfa)
+    table["clean_variance"] = pair.clean_variance
+    return table
+
+
+def patches_at(
+    rows: Rows, planes: int, corners: NDArray[Any], size: int, dtype: np.dtype[Any]
+) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Patches, one row of them at a time: which of the corners, and shape (k, C, size, size).
+
+    The pixels stay in the processor's cache from one step to the next; the array is used
+    again for the next piece.
+
+    Parameters
+    ----------
+    rows : callable
+        Returns rows of a plane.
+    planes : int
+        Number of planes, C.
+    corners : ndarray of int, shape (n, 2)
+        y, x, sorted by y.
+    size : int
+        Height and width of a patch, in pixels of a plane.
+    dtype : dtype
+        Type of the pixels that are returned.
+    """
+    found = np.empty((0, planes, size, size), dtype)
+    line = np.dtype((np.void, size * dtype.itemsize))
+    for span in _spans(corners):
+        top, columns = int(corners[span.start, 0]), corners[span, 1].astype(np.intp)
+        if len(found) != len(columns):
+            found = np.empty((len(columns), planes, size, size), dtype)
+        # Side by side they are one block of the rows.
+        together = bool((np.diff(columns) == size).all())
+        for plane in range(planes):
+            values = rows(plane, slice(top, top + size))
+            if together:
+                strip = values[:, columns[0] : columns[0] + size * len(columns)]
+                if strip.dtype != dtype or strip.strides[1] != dtype.itemsize:
+                    strip = np.ascontiguousarray(strip, dtype)
+                # A line of a patch is moved as one item, not pixel by pixel.
+                found.view(line)[:, plane, :, 0] = strip.view(line).T
+            else:
+                for patch, left in zip(found, columns.tolist(), strict=True):
+                    patch[plane] = values[:, left : left + size]
+        yield span, found
+
+
+def _spans(corners: NDArray[Any]) -> Iterator[slice]:
+    """Runs of corners with the same y."""
+    if len(corners):
+        starts = np.flatnonzero(np.diff(corners[:, 0], prepend=-1)).tolist()
+        yield from map(slice, starts, [*starts[1:], len(corners)])
+
+
+def _side_by_side(shape: tuple[int, ...], size: int) -> NDArray[Any]:
+    """Corners of all patches that fit, row by row."""
+    rows, columns = (np.arange(length // size) * size for length in shape)
+    return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+
+
+def _mosaic_rows(image: RawImage) -> Rows:
+    """Rows of the planes from the mosaic: packing it first would copy it once more."""
+    where = offsets(image.cfa)
+    return lambda plane, rows: one_plane(image.mosaic[2 * rows.start : 2 * rows.stop], where[plane])
+
+
+def _plane_rows(planes: NDArray[Any]) -> Rows:
+    return lambda plane, rows: planes[plane, rows]
+
+
+def _clipped_part(pair: FramePair, corners: NDArray[Any], size: int) -> NDArray[np.float64]:
+    """Part of each patch's pixels at code 0 or at the white level, shape (n,)."""
+    white, mosaic, codes = pair.noisy.white, pair.noisy.mosaic, pair.codes
+
+    def clipped(top: int) -> NDArray[np.intp] | None:
+        """Clipped pixels in each column of a row of patches; None if there are none."""
+        strip = mosaic[None, 2 * top : 2 * (top + size)] if codes is None else codes[:, top : top + size]
+        low, high = (strip.min((0, 1)), strip.max((0, 1)))
+        some = np.flatnonzero((low == 0) | (high >= white))
+        if not some.size:
+            return None
+        few = strip[..., some]
+        columns = np.zeros(strip.shape[2], np.intp)
+        columns[some] = ((few == 0) | (few >= white)).sum((0, 1))
+        return columns if codes is not None else columns[: len(columns) // 2 * 2].reshape(-1, 2).sum(1)
+
+    return _part_of_patches(clipped, corners, size)
+
+
+def _masked_part(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> NDArray[np.float64]:
+    """Part of each patch's pixels that are not valid, shape (n,)."""
+
+    def masked(top: int) -> NDArray[np.intp] | None:
+        strip = valid[:, top : top + size]
+        return None if strip.all() else (~strip).sum((0, 1))
+
+    return _part_of_patches(masked, corners, size)
+
+
+def _part_of_patches(
+    count: Callable[[int], NDArray[np.intp] | None], corners: NDArray[Any], size: int
+) -> NDArray[np.float64]:
+    """Counts per column of a row of patches, given its top, summed over each patch and divided by its pixels."""
+    part = np.zeros(len(corners))
+    for span in _spans(corners):
+        columns = count(int(corners[span.start, 0]))
+        if columns is not None:
+            sums = np.concatenate([[0], np.cumsum(columns)])
+            left = corners[span, 1]
+            part[span] = (sums[left + size] - sums[left]) / (PLANES * size**2)
+    return part

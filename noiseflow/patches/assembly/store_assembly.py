@@ -1,0 +1,347 @@
+"""Put a store together from its parts: an HDF5 file whose patches stand where the parts wrote them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.core.errors import StoreError
+from noiseflow.core.units import SIGNAL_UNIT
+from noiseflow.patches.assembly.parts import (
+    PIXELS,
+    PartNote,
+    copy_part,
+    damaged,
+    on_disk,
+    part_file,
+    read_note,
+    read_table,
+    store_file,
+    write_fully,
+)
+from noiseflow.patches.assembly.scene_files import SceneMean, place_mean
+from noiseflow.patches.schema import (
+    CHECKSUMS,
+    CLEAN_TYPE,
+    CRC_TYPE,
+    LABELS,
+    NOISY_TYPE,
+    SCHEMA,
+    SHARED,
+    StoreHeader,
+    fields,
+)
+
+__all__ = ["assemble"]
+
+TYPES: dict[str, np.dtype[Any]] = {"noisy": NOISY_TYPE, "clean": CLEAN_TYPE, "mean": CLEAN_TYPE}
+"""Type of the pixels of each dataset."""
+
+SLACK_BYTES = 1 << 16
+"""Room for what HDF5 writes beside the table and the names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """All that a store holds but the pixels.
+
+    Parameters
+    ----------
+    header : StoreHeader
+        Facts that hold for all patches.
+    labels : mapping of str to mapping
+        The lists of `LABELS`: name → index.
+    table : structured ndarray of `fields`, shape (N,)
+        One row for each patch.
+    sources : mapping of str to str
+        File → checksum.
+    facts : mapping of str to mapping
+        Scene → JSON-able facts.
+    counts : mapping of str to int
+        Dataset of patches → length.
+    """
+
+    header: StoreHeader
+    labels: Mapping[str, Mapping[str, int]]
+    table: NDArray[Any]
+    sources: Mapping[str, str]
+    facts: Mapping[str, Mapping[str, Any]]
+    counts: Mapping[str, int]
+
+    def patch_bytes(self, name: str) -> int:
+        """Size of one patch of a dataset, bytes."""
+        return int(np.prod(self.header.patch_shape)) * TYPES[name].itemsize
+
+
+def assemble(
+    folder: Path,
+    parts: int,
+    path: Path,
+    header: StoreHeader,
+    scene_facts: Mapping[str, Mapping[str, Any]] | None = None,
+    means: Sequence[SceneMean] | None = None,
+    executor: Executor | None = None,
+) -> int:
+    """Make a store of the parts in a folder, and give it its name.
+
+    Parameters
+    ----------
+    folder : Path
+        With the parts 0 … `parts` − 1, in whose order the patches stand in the store.
+    parts : int
+        Number of parts.
+    path : Path
+        The store; replaced if it exists.
+    header : StoreHeader
+        Facts that hold for all patches.
+    scene_facts : mapping, optional
+        JSON-able facts of each scene, by name.
+    means : sequence of SceneMean, optional
+        If the frames' clean signals are computed from these.
+    executor : Executor, optional
+        Copies the patches; this process if it is not given.
+
+    Returns
+    -------
+    int
+        Patches stored.
+
+    Raises
+    ------
+    StoreError
+        A part is missing or damaged, there is no patch, or no room to write.
+    """
+    notes = [_note(folder, number) for number in range(parts)]
+    starts = np.cumsum([0, *(note.patches for note in notes)])
+    if not starts[-1]:
+        raise StoreError(f"{path}: not one patch to store; are the frames smaller than a patch, or all clipped?")
+    contents, corners = _contents(folder, notes, header, scene_facts or {}, means, starts)
+    with on_disk(path):
+        whole = folder / "around.h5"
+        offsets = _describe(whole, contents)
+        if any(note.before is not None for note in notes):
+            whole = _put_around(whole, store_file(folder), contents, offsets)
+        run = map if executor is None else executor.map
+        copies = list(_copies(folder, notes, starts, contents, offsets))
+        list(run(copy_part, *zip(*((whole, *each) for each in copies), strict=True)) if copies else ())
+        crcs = _place_means(run, whole, contents, means or (), corners, offsets.get("mean", 0))
+        _conclude(whole, contents, crcs)
+        with whole.open("r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(whole, path)
+    return len(contents.table)
+
+
+def _contents(
+    folder: Path,
+    notes: Sequence[PartNote],
+    header: StoreHeader,
+    scene_facts: Mapping[str, Mapping[str, Any]],
+    means: Sequence[SceneMean] | None,
+    starts: NDArray[Any],
+) -> tuple[Contents, list[NDArray[np.int64]]]:
+    """All that the store holds but the pixels, and the corners (y, x) of each scene's means."""
+    wrong = [number for number, note in enumerate(notes) if note.before not in (None, starts[number])]
+    if wrong:
+        raise damaged(part_file(folder, wrong[0], "json"), "its patches do not follow those of the earlier parts")
+    labels, table = _joined(folder, notes, header, shared=means is not None)
+    corners = _number_means(table, starts, means or ())
+    counts = {"noisy": len(table)}
+    if means is not None:
+        counts["mean"] = sum(map(len, corners))
+    elif part_file(folder, int(np.flatnonzero(np.diff(starts))[0]), "clean").exists():
+        counts["clean"] = len(table)
+    sources = {name: known for note in notes for name, known in zip(note.sources, note.source_blake3, strict=True)}
+    facts = {name: dict(scene_facts.get(name, {})) for name in labels["scenes"]}
+    return Contents(header, labels, table, sources, facts, counts), corners
+
+
+def _note(folder: Path, number: int) -> PartNote:
+    note = read_note(folder, number)
+    if note is None:
+        raise StoreError(f"{part_file(folder, number, 'json')}: no such part; ingest again to make it")
+    return note
+
+
+def _joined(
+    folder: Path, notes: Sequence[PartNote], header: StoreHeader, *, shared: bool
+) -> tuple[dict[str, dict[str, int]], NDArray[Any]]:
+    """The names of all parts, and their tables in one that points into these."""
+    labels: dict[str, dict[str, int]] = {label: {} for label in LABELS}
+    columns = fields(header.patch_shape[0], shared=shared)
+    tables = []
+    for number, note in enumerate(notes):
+        if not note.patches:
+            continue
+        table = read_table(folder, number, columns)
+        if len(table) != note.patches:
+            raise damaged(part_file(folder, number, "table"), f"{len(table)} rows; expected {note.patches}")
+        for column, label in zip(("camera", "scene", "source"), LABELS, strict=True):
+            own = [labels[label].setdefault(name, len(labels[label])) for name in getattr(note, label)] or [0]
+            table[column] = np.array(own)[table[column]]
+        tables.append(table)
+    return labels, np.concatenate(tables)
+
+
+def _number_means(table: NDArray[Any], starts: NDArray[Any], means: Sequence[SceneMean]) -> list[NDArray[np.int64]]:
+    """Fill in the table which mean each patch has; return the corners (y, x) of each scene's means."""
+    corners, before = [], 0
+    for mean in means:
+        rows = np.concatenate([np.arange(starts[part], starts[part + 1]) for part in mean.parts])
+        keys = table["y"][rows].astype(np.int64) << 32 | table["x"][rows]
+        found, which = np.unique(keys, return_inverse=True)
+        table["mean"][rows] = before + which
+        corners.append(np.stack([found >> 32, found & 0xFFFFFFFF], 1))
+        before += len(found)
+    return corners
+
+
+def _describe(whole: Path, contents: Contents) -> dict[str, int]:
+    """Write all but the patches; return the byte at which those of each dataset begin.
+
+    The noisy ones, the first of the counts, begin at `PIXELS` if they fill a page.
+
+    Raises
+    ------
+    OSError
+        There is no room for that, or a file may not be as large as the store.
+    """
+    header, table, counts = contents.header, contents.table, contents.counts
+    described = table.nbytes + counts.get("mean", 0) * CRC_TYPE.itemsize
+    texts = [dict(contents.facts), dict(contents.sources), dict(header.provenance), dict(header.truth)]
+    described += len(json.dumps(texts)) + SLACK_BYTES
+    _has_room(whole, described, sum(count * contents.patch_bytes(name) for name, count in counts.items()))
+    aligned = {"alignment_threshold": PIXELS, "alignment_interval": PIXELS}
+    with _hdf5_errors(), h5py.File(whole, "w", libver="v110", **aligned) as file:
+        offsets = {
+            name: _reserve(file, name, TYPES[name], (count, *header.patch_shape)) for name, count in counts.items()
+        }
+        strings = h5py.string_dtype()
+        for label, names in contents.labels.items():
+            file[label] = np.array(list(names), dtype=strings)
+        file[CHECKSUMS] = np.array([contents.sources[name] for name in contents.labels["sources"]], dtype=strings)
+        file["scene_facts"] = np.array([json.dumps(each) for each in contents.facts.values()], dtype=strings)
+        file["table"] = table
+        file.attrs.update(
+            schema=SHARED if "mean" in counts else SCHEMA,
+            layout=header.layout,
+            pairing=header.pairing,
+            unit=SIGNAL_UNIT,
+            provenance=json.dumps(dict(header.provenance)),
+            truth=json.dumps(dict(header.truth)),
+            fingerprint="0" * 64,
+        )
+        if "mean" in counts:
+            file["mean_crc"] = np.zeros(counts["mean"], CRC_TYPE)
+        elif "clean" not in counts:
+            # Never allocated: it takes no room, and HDF5 reads the fill value.
+            file.create_dataset("clean", (len(table), *header.patch_shape), CLEAN_TYPE, fillvalue=np.nan)
+    return offsets
+
+
+@contextmanager
+def _hdf5_errors() -> Iterator[None]:
+    """An `OSError` for the `RuntimeError` that h5py raises when it cannot close a file."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+
+
+def _has_room(path: Path, described: int, pixels: int) -> None:
+    """Refuse what HDF5 would fail to write: it does not recover from that, and crashes when the process ends."""
+    with path.open("wb") as file:
+        file.truncate(described + pixels)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, described)
+
+
+def _reserve(file: h5py.File, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Make a contiguous dataset that is not filled yet; return the byte of the file at which it begins."""
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(h5py.h5d.CONTIGUOUS)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    # The same patches make the same bytes, at any time.
+    creation.set_obj_track_times(False)
+    space = h5py.h5s.create_simple(shape)
+    dataset = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, dcpl=creation)
+    offset = dataset.get_offset()
+    if offset is None:
+        raise StoreError(f"{file.filename}: HDF5 reserved no room for {name!r}; is the disk full?")
+    return int(offset)
+
+
+def _put_around(described: Path, store: Path, contents: Contents, offsets: Mapping[str, int]) -> Path:
+    """Copy what `_describe` wrote around the patches that are in the store already; return the store.
+
+    No byte of the patches was written to `described`, and they take no room there.
+    """
+    if offsets["noisy"] != PIXELS:
+        raise StoreError(f"{described}: HDF5 put the patches at byte {offsets['noisy']}; expected {PIXELS}")
+    reserved = [(at, at + contents.counts[name] * contents.patch_bytes(name)) for name, at in offsets.items()]
+    with described.open("rb") as source, store.open("r+b", buffering=0) as target:
+        size = os.fstat(source.fileno()).st_size
+        target.truncate(size)
+        at = 0
+        for start, stop in (*sorted(reserved), (size, size)):
+            source.seek(at)
+            target.seek(at)
+            write_fully(target, np.frombuffer(source.read(start - at), np.uint8))
+            at = stop
+    return store
+
+
+def _copies(
+    folder: Path, notes: Sequence[PartNote], starts: NDArray[Any], contents: Contents, offsets: Mapping[str, int]
+) -> Iterator[tuple[Path, int, int]]:
+    """Files of parts whose patches are not in the store yet, their place in it, and their size, bytes."""
+    for name in ("noisy", "clean"):
+        for number, note in enumerate(notes):
+            if name in offsets and note.patches and (name == "clean" or note.before is None):
+                size = contents.patch_bytes(name)
+                yield (
+                    part_file(folder, number, name),
+                    offsets[name] + int(starts[number]) * size,
+                    note.patches * size,
+                )
+
+
+def _place_means(
+    run: Callable[..., Iterable[NDArray[np.uint32]]],
+    store: Path,
+    contents: Contents,
+    means: Sequence[SceneMean],
+    corners: Sequence[NDArray[np.int64]],
+    first: int,
+) -> list[NDArray[np.uint32]]:
+    """Cut the scenes' means into patches at their place in the store, from a byte on; return their CRC-32."""
+    size, patch_bytes = contents.header.patch_size, contents.patch_bytes("mean")
+    before = np.cumsum([0, *map(len, corners)]).tolist()
+    calls = [
+        (store, mean, places, size, first + start * patch_bytes)
+        for mean, places, start in zip(means, corners, before, strict=False)
+    ]
+    return list(run(place_mean, *zip(*calls, strict=True))) if calls else []
+
+
+def _conclude(whole: Path, contents: Contents, crcs: Sequence[NDArray[np.uint32]]) -> None:
+    """Write what is known when all patches are in their place: the means' checksums and the fingerprint."""
+    # Every patch is in it by its CRC.
+    digest = hashlib.sha256(contents.table.tobytes())
+    for names in contents.labels.values():
+        digest.update("\n".join(names).encode())
+    with _hdf5_errors(), h5py.File(whole, "r+", libver="v110") as file:
+        if crcs:
+            file["mean_crc"][:] = np.concatenate(crcs)
+            digest.update(np.concatenate(crcs).astype(CRC_TYPE).tobytes())
+        file.attrs["fingerprint"] = digest.hexdigest()

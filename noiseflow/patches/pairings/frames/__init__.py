@@ -1,0 +1,1 @@
+"""Statistics over the frames of a scene: sums, defects, drift, motion."""

@@ -1,0 +1,243 @@
+"""Whether the scene of a burst really is static, and where it is not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from noiseflow.patches.pairings.frames.blocks import median
+from noiseflow.patches.pairings.frames.packed_frames import PLANES, PackedFrames
+
+__all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "frame_shift", "frame_shifts"]
+
+FALSE_ALARM = 1e-3
+"""Chance that a static scene of white noise shows one moving block or more."""
+MOST = 0.25
+"""Part of one frame's blocks beyond which the whole scene, or the camera, is said to move; twice
+as much of all frames' together."""
+EXPLAINED = 0.01
+"""Part of a frame's difference from the mean that a shift must explain to matter."""
+LINES = 8
+"""Blocks that a row or column of blocks needs for its median to be taken off."""
+MARGIN = 1.25
+"""The threshold is wider by this than white noise of the measured variance needs."""
+UNCLEAR = 2.0
+"""Largest spread of the residuals over that of white noise that is taken for noise."""
+ENOUGH = 1 << 18
+"""Residuals that tell their spread to 0.3 %."""
+
+
+ROWS = 64
+"""Rows of a plane that are looked at, evenly spread."""
+SAMPLED = 8
+"""Of so many pixels one is looked at for their spread."""
+WILD = 6.0
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Shift of a frame's plane against the mean of the other frames.
+
+    Parameters
+    ----------
+    chi2 : float
+        Of the two components, on two degrees of freedom, if nothing moves.
+    part : float
+        Of the squared difference, how much the shift explains.
+    size : float
+        Length, pixels of the plane.
+    """
+
+    chi2: float
+    part: float
+    size: float
+
+
+def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequence[int]) -> list[list[Shift]]:
+    """Shift of some frames' planes, each against the mean of the other frames.
+
+    Parameters
+    ----------
+    stack : PackedFrames
+    mean : ndarray, shape (4, h, w)
+        Of all frames, DN.
+    numbers : sequence of int
+        Of the frames.
+    """
+    height, width = stack.shape
+    shifts: list[list[Shift]] = [[] for _ in numbers]
+    if min(height, width) < 8:
+        return shifts
+    at = sample_rows(height)
+    around = (at[:, None] + np.arange(-1, 2)).ravel()
+    own = np.float32(1 / (len(stack.frames) - 1))
+    for plane in range(PLANES):
+        middle = mean[plane][around].reshape(len(at), 3, width)
+        for found, number in zip(shifts, numbers, strict=True):
+            # Mean of the others less the frame itself, and from it that mean.
+            step = middle - stack.frames[number].planes[plane][around].reshape(middle.shape)
+            others = middle + own * step
+            step = (step * -(1 + own))[:, 1]
+            found.append(frame_shift(step, others))
+    return shifts
+
+
+def sample_rows(height: int) -> NDArray[np.intp]:
+    """The rows of a plane that are looked at."""
+    return np.unique(np.linspace(1, height - 2, min(ROWS, height - 2)).astype(np.intp))
+
+
+def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
+    """Fit frame − mean = o + g·mean − δ·∇mean by least squares.
+
+    ∇ is the central difference, which does not see the pixel itself: noise in the mean is
+    independent of the difference at the pixel, and δ is zero but for chance when nothing
+    moves.  The gain takes up flicker, which a ramp would show as a shift.  χ² is by the
+    sandwich estimate, since noise grows with the signal.  Pixels off by more than 6 robust σ
+    (hot, or of something that moves by itself) are left out.
+
+    Parameters
+    ----------
+    step : ndarray, shape (k, w)
+        Frame less mean on some rows, DN.
+    mean : ndarray, shape (k, 3, w)
+        On these rows, the one above and the one below, DN.
+    """
+    r = step[:, 1:-1]
+    # A part of the pixels tells the spread well enough.
+    some = r.ravel()[::SAMPLED]
+    middle = np.median(some)
+    spread = float(np.median(np.abs(some - middle)))
+    kept = np.abs(r - middle) <= WILD * max(1.4826 * spread, 0.5)
+    design = np.empty((4, *r.shape), np.float32)
+    constant, level, across, down = design
+    constant[:] = 1
+    np.subtract(mean[:, 1, 1:-1], mean[:, 1, 1:-1].mean(dtype=np.float64).astype(np.float32), out=level)
+    np.subtract(mean[:, 1, 2:], mean[:, 1, :-2], out=across)
+    np.subtract(mean[:, 2, 1:-1], mean[:, 0, 1:-1], out=down)
+    design[2:] /= 2
+    if not kept.all():
+        design *= kept
+        r = r * kept
+    inverse = np.linalg.pinv(_products(design, design), hermitian=True)
+    found = inverse @ _products(design, r[None])[:, 0]
+    rest = r - np.einsum("i,irk->rk", found.astype(np.float32), design)
+    square = float(_products(rest[None], rest[None])[0, 0])
+    design *= rest
+    covariance = (inverse @ _products(design, design) @ inverse)[2:, 2:]
+    flow = found[2:]
+    chi2 = float(flow @ np.linalg.pinv(covariance, hermitian=True) @ flow)
+    explained = float(flow @ np.linalg.pinv(inverse[2:, 2:], hermitian=True) @ flow)
+    return Shift(chi2, explained / max(square + explained, 1e-12), float(np.hypot(*flow)))
+
+
+def _products(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Inner products of images, shapes (i, k, w) and (j, k, w) to (i, j): rows in float32, their sum in float64.
+
+    Not by BLAS, whose threads wait for each other where each process has a processor to itself, and whose
+    sums hang on their number.
+    """
+    products: NDArray[np.float64] = np.einsum("irk,jrk->ijr", a, b).sum(-1, dtype=np.float64)
+    return products
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Where a burst moves.
+
+    Parameters
+    ----------
+    blocks : ndarray of bool, shape `grid`
+        Blocks that move in any frame, with their neighbours; all of them if the scene moves
+        as a whole.
+    whole : bool
+        Whether it moves as a whole.
+    part : float
+        Part of the blocks that were seen to move, neighbours not counted.
+    frames : tuple of int
+        Frames in which most of the moving was seen.
+    shift : float
+        Largest shift of a whole frame that is sure, pixels of a plane.
+    chi2 : float
+        Mean square of the block means' residuals over what white noise allows; about 1.
+    """
+
+    blocks: NDArray[np.bool_]
+    whole: bool
+    part: float
+    frames: tuple[int, ...]
+    shift: float
+    chi2: float
+
+
+def find_motion(
+    residuals: NDArray[np.float64], variance: NDArray[np.float64], flows: Sequence[Sequence[Shift]]
+) -> Motion:
+    """Test the block means of frames that offset and gain were taken off.
+
+    A block's residual is normal, its variance known from the temporal variance of its own
+    pixels or of others of the same signal, whichever is less: a block that moves as a whole
+    has residuals of up to √N = 16 times what its pixels' own variance predicts.  Row and
+    column noise and lamp bands of a rolling shutter are common to a row or column of blocks,
+    and drop out with its median.  Noise that is still correlated widens all residuals; a
+    robust spread of up to twice that of white noise is taken for noise and divided by.  The
+    threshold is Bonferroni's over all blocks, planes and frames.
+
+    A small shift of the whole frame raises all blocks' variances alike and hides in them: it
+    is seen as optical flow, one sum over the frame, and counts where it is sure (Bonferroni
+    again) and explains 1 % or more of the difference.
+
+    Parameters
+    ----------
+    residuals : ndarray, shape (n, C, *grid)
+        DN, from `fit_drift`.
+    variance : ndarray, shape (C, *grid)
+        Of a block mean of one frame, DN²; infinite for blocks that are not judged.
+    flows : sequence of sequence of Shift
+        Frame by frame, plane by plane.
+    """
+    n = len(residuals)
+    # Around the middle of two frames half of the variance is left; the median of more adds its own.
+    factor = 0.5 if n == 2 else 1 + np.pi / (2 * n)
+    z = residuals / np.sqrt(factor * variance)
+    if z.shape[3] >= LINES:
+        z = z - median(z)[..., None]
+    if z.shape[2] >= LINES:
+        z = z - median(np.moveaxis(z, 2, -1))[:, :, None]
+    sizes = np.abs(z[:, np.isfinite(variance)]).ravel()
+    sizes = sizes[:: max(1, sizes.size // ENOUGH)]
+    spread = 1.4826 * float(np.median(sizes)) if sizes.size else 0.0
+    threshold = MARGIN * -float(scipy.special.ndtri(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
+    moved = (np.abs(z) > threshold).any(1)
+    seen = np.asarray(moved.any(0))
+    per_frame = moved.mean((1, 2))
+    tests = max(sum(len(flow) for flow in flows), 1)
+    sure = float(scipy.special.chdtri(2, FALSE_ALARM / tests))
+    shifts = [
+        max((each.size for each in flow if each.chi2 > sure and each.part > EXPLAINED), default=0.0) for flow in flows
+    ]
+    worst = (np.array(shifts) > 0) | (per_frame > max(0.5 * float(per_frame.max()), 0.01))
+    part = float(seen.mean())
+    whole = float(per_frame.max()) > MOST or part > 2 * MOST or max(shifts) > 0
+    blocks = with_neighbours(seen) | whole
+    frames = tuple(int(f) for f in np.flatnonzero(worst))
+    return Motion(blocks, whole, part, frames, max(shifts), float((z**2).mean()))
+
+
+def with_neighbours(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Blocks, and the eight around each of them.
+
+    >>> with_neighbours(np.array([[True, False, False], [False, False, False]])).astype(int)
+    array([[1, 1, 0],
+           [1, 1, 0]])
+    """
+    # scipy.ndimage has it too, and takes longer to import than all the rest of the test.
+    spread: NDArray[np.bool_] = blocks.copy()
+    for axis in (0, 1):
+        along = np.moveaxis(spread, axis, 0)
+        own = along.copy()
+        along[1:] |= own[:-1]
+        along[:-1] |= own[1:]
+    return spread

@@ -1,0 +1,103 @@
+"""The frames of one scene, each packed to planes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.core.errors import RawError
+from noiseflow.raw.image import RawImage
+
+__all__ = ["PLANES", "PackedFrame", "PackedFrames", "same_setting"]
+
+PLANES = 4
+"""Planes of a frame: 2×2 cells, of a Bayer or a monochrome sensor."""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedFrame:
+    """One frame, its mosaic packed to planes.
+
+    Parameters
+    ----------
+    image : RawImage
+        Setting and shape; its mosaic takes no memory and holds nothing.
+    levels : ndarray, shape (4,)
+        Mean of each plane, DN.
+    planes : ndarray of uint16, shape (4, h, w)
+        Codes, DN: in memory, or the pages of a file.
+    source_blake3 : str
+        Checksum of the file that it was read from.
+    """
+
+    image: RawImage
+    levels: NDArray[np.float64]
+    planes: NDArray[np.uint16]
+    source_blake3: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedFrames:
+    """Frames of one scene at one setting of the camera.
+
+    Parameters
+    ----------
+    frames : sequence of PackedFrame
+        One or more.
+
+    Raises
+    ------
+    RawError
+        The frames have different settings.
+    """
+
+    frames: Sequence[PackedFrame]
+
+    def __post_init__(self) -> None:
+        """Refuse frames of different settings."""
+        for frame in self.frames[1:]:
+            same_setting(self.frames[0].image, frame.image)
+
+    @property
+    def setting(self) -> RawImage:
+        """The setting of all frames."""
+        return self.frames[0].image
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w) of a plane."""
+        height, width = self.setting.mosaic.shape
+        return height // 2, width // 2
+
+    @property
+    def levels(self) -> NDArray[np.float64]:
+        """Mean of each frame's planes, DN, shape (n, 4)."""
+        return np.array([frame.levels for frame in self.frames])
+
+
+def same_setting(first: RawImage, other: RawImage, *, exposure: bool = True) -> None:
+    """Refuse frames of different settings in one scene.
+
+    Parameters
+    ----------
+    first, other : RawImage
+        The frames.
+    exposure : bool
+        Whether the exposure time must be the same.
+
+    Raises
+    ------
+    RawError
+        If camera, ISO, exposure, colour filter array or size differ.
+    """
+
+    def setting(image: RawImage) -> tuple[Any, ...]:
+        return image.camera, image.iso, image.exposure_s if exposure else None, image.cfa, image.mosaic.shape
+
+    if setting(first) != setting(other):
+        raise RawError(
+            f"{other.source}: {setting(other)} differs from {setting(first)} of {first.source}; a burst needs "
+            "one camera, ISO, exposure and size: put other settings into a folder of their own"
+        )

@@ -1,0 +1,117 @@
+"""All pairings, and which one to use for some scenes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from noiseflow.core.errors import RawError
+from noiseflow.patches.pairings.burst import BURST
+from noiseflow.patches.pairings.clean_twin import CLEAN_TWIN
+from noiseflow.patches.pairings.dark import DARK
+from noiseflow.patches.pairings.flat import FLAT
+from noiseflow.patches.pairings.noisy_pair import NOISY_PAIR, UNPAIRED
+from noiseflow.patches.pairings.pairing import Pairing, listed
+from noiseflow.patches.sources.scene import Scene
+
+__all__ = ["PAIRINGS", "PairingChoice", "choose_pairing"]
+
+PAIRINGS: dict[str, Pairing] = {
+    "gt": CLEAN_TWIN,
+    "flat": FLAT,
+    "dark": DARK,
+    "burst": BURST,
+    "noisy-pair": NOISY_PAIR,
+    "none": UNPAIRED,
+}
+"""Ways to pair, in the order in which ``auto`` tries them."""
+
+
+@dataclass(frozen=True)
+class PairingChoice:
+    """A pairing, and why.
+
+    Parameters
+    ----------
+    pairing : str
+        Name in `PAIRINGS`.
+    reason : str
+        Why it was chosen, for the user.
+    scenes : tuple of Scene
+        Scenes that it takes.
+    left_out : tuple of str
+        Names of the other scenes.
+    """
+
+    pairing: str
+    reason: str
+    scenes: tuple[Scene, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def choose_pairing(scenes: Sequence[Scene], wanted: str = "auto") -> PairingChoice:
+    """The pairing to use for scenes, why, and which of them it takes.
+
+    ``"auto"`` goes by the files alone: clean twins, scenes that folders and listings call dark
+    or flat, the number of frames.  It never takes ``"noisy-pair"``, and says when darks or
+    flats are among bursts.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        Scenes to pair.
+    wanted : str
+        ``"auto"`` or a name in `PAIRINGS`.
+
+    Raises
+    ------
+    RawError
+        If there is no scene, the name is not known, or a scene lacks what the wanted pairing needs.
+    """
+    if not scenes:
+        raise RawError("no scene to pair; expected raw files, folders or data sets")
+    if wanted == "auto":
+        return _found(scenes)
+    if wanted not in PAIRINGS:
+        raise RawError(f"pairing {wanted!r} is not known; expected auto, {', '.join(PAIRINGS)}")
+    pairing, taken = PAIRINGS[wanted], list(scenes)
+    if pairing.kind:
+        taken = [scene for scene in scenes if scene.kind == pairing.kind] or taken
+    lacking = [scene.name for scene in taken if not pairing.allows(scene)]
+    if lacking and pairing.kind:
+        # A single dark beside whole series is no reason to refuse the series.
+        taken = [scene for scene in taken if pairing.allows(scene)]
+    if not taken or (lacking and not pairing.kind):
+        raise RawError(
+            f"pairing {wanted!r} needs {pairing.needs} for every scene; {lacking[0]!r} has none"
+            + (f" ({len(lacking)} such scenes)" if len(lacking) > 1 else "")
+        )
+    names = {scene.name for scene in taken}
+    left_out = tuple(scene.name for scene in scenes if scene.name not in names)
+    reason = f"as requested, for {_count(taken)}"
+    if left_out:
+        reason += (
+            f"; left out {len(left_out)} of {len(scenes)} scenes, not {wanted} or single frames: {listed(left_out)}"
+        )
+    return PairingChoice(wanted, reason, tuple(taken), left_out)
+
+
+def _found(scenes: Sequence[Scene]) -> PairingChoice:
+    """The first pairing that every scene allows."""
+    for name, pairing in PAIRINGS.items():
+        fits = all(pairing.allows(scene) and pairing.kind in ("", scene.kind) for scene in scenes)
+        if pairing.found is not None and fits:
+            reason = f"{_count(scenes)}, {pairing.found(scenes)}"
+            kinds = {scene.kind for scene in scenes}
+            others = [f"--pairing {other}" for other, each in PAIRINGS.items() if each.kind and each.kind in kinds]
+            if pairing.stacking is not None and not pairing.kind and others:
+                reason += "; to take only some of them: " + " or ".join(others)
+            return PairingChoice(name, reason, tuple(scenes))
+    raise RawError(f"no pairing fits {_count(scenes)}; choose one of {', '.join(PAIRINGS)}")
+
+
+def _count(scenes: Sequence[Scene]) -> str:
+    """How many scenes, and of which kinds: ``102 scenes (51 flat, 51 dark)``."""
+    kinds = Counter(scene.kind for scene in scenes)
+    words = ", ".join(f"{number} {kind or 'of unknown kind'}" for kind, number in kinds.items())
+    plural = "s" if len(scenes) > 1 else ""
+    return f"{len(scenes)} scene{plural}" + (f" ({words})" if set(kinds) != {""} else "")

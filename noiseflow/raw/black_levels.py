@@ -1,0 +1,110 @@
+"""Black levels that differ within a colour plane: a repeating cell plus row and column offsets."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.core.errors import RawError
+from noiseflow.raw.bayer import MONO, offsets
+
+__all__ = ["BlackMap", "plane_levels"]
+
+SAME_DN = 1e-6
+"""Levels of one plane closer than this are one level: rationals leave rounding behind."""
+
+
+@dataclass(frozen=True)
+class BlackMap:
+    """Black level of every pixel of a mosaic, in DN.
+
+    black(y, x) = cell[y mod R, x mod C] + rows[y] + columns[x]
+
+    Parameters
+    ----------
+    cell : tuple of tuple of float
+        R×C levels, the first at the mosaic's first pixel.
+    rows, columns : tuple of float
+        Offset of each row and of each column; empty for none.
+
+    References
+    ----------
+    Adobe: Digital Negative (DNG) Specification 1.4, chapter 5, "Black Subtraction".
+    """
+
+    cell: tuple[tuple[float, ...], ...]
+    rows: tuple[float, ...] = ()
+    columns: tuple[float, ...] = ()
+
+    def pixels(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+        """Black level of each pixel of a mosaic of that shape, (H, W), in DN.
+
+        Raises
+        ------
+        RawError
+            Fewer row or column offsets than rows or columns.
+        """
+        height, width = shape
+        cell = np.asarray(self.cell, np.float64)
+        rows, columns = np.arange(height) % cell.shape[0], np.arange(width) % cell.shape[1]
+        levels: NDArray[np.float64] = cell[np.ix_(rows, columns)]
+        for what, given, length in (("row", self.rows, height), ("column", self.columns, width)):
+            if given and len(given) < length:
+                raise RawError(f"black level: {len(given)} {what} offsets for {length} {what}s")
+        if self.rows:
+            levels = levels + np.asarray(self.rows[:height])[:, None]
+        if self.columns:
+            levels = levels + np.asarray(self.columns[:width])[None]
+        return levels
+
+    def cropped(self, top: int, left: int, height: int, width: int) -> "BlackMap":
+        """The map of an area of the mosaic; `top` and `left` may lie before the first pixel if no offsets do."""
+        cell = np.roll(np.asarray(self.cell), (-top, -left), (0, 1))
+        return BlackMap(
+            tuple(map(tuple, cell.tolist())),
+            self.rows[top : top + height] if self.rows else (),
+            self.columns[left : left + width] if self.columns else (),
+        )
+
+    def times(self, factor: float) -> "BlackMap":
+        """The map in codes that are `factor` times as large."""
+        rows, columns = (tuple(value * factor for value in line) for line in (self.rows, self.columns))
+        return BlackMap(tuple(tuple(value * factor for value in line) for line in self.cell), rows, columns)
+
+
+def plane_levels(black: BlackMap, cfa: str, shape: tuple[int, int]) -> tuple[tuple[float, ...], BlackMap | None]:
+    """Mean black level of each plane in DN, and the map if a plane has more than one level.
+
+    Parameters
+    ----------
+    black : BlackMap
+    cfa : str
+        Phase at the first pixel, or ``"MONO"``.
+    shape : tuple of int
+        (H, W) of the mosaic.
+
+    Examples
+    --------
+    >>> plane_levels(BlackMap(((60.0, 61.0), (62.0, 63.0))), "BGGR", (4, 4))
+    ((63.0, 62.0, 61.0, 60.0), None)
+    """
+    side = 1 if cfa == MONO else 2
+    # The cell repeats: without offsets, one common multiple of it and of the planes' 2×2 says all.
+    spans = [
+        length if given else min(length, math.lcm(count, side))
+        for given, count, length in zip(
+            (black.rows, black.columns), (len(black.cell), len(black.cell[0])), shape, strict=True
+        )
+    ]
+    planes = _planes(black.pixels((spans[0], spans[1])), cfa)
+    if any(not plane.size for plane in planes):
+        raise RawError(f"a mosaic of {shape[0]}×{shape[1]} pixels does not hold every colour")
+    if all(np.ptp(plane) < SAME_DN for plane in planes):
+        return tuple(float(plane.flat[0]) for plane in planes), None
+    return tuple(float(plane.mean()) for plane in _planes(black.pixels(shape), cfa)), black
+
+
+def _planes(levels: NDArray[np.float64], cfa: str) -> list[NDArray[np.float64]]:
+    side = 1 if cfa == MONO else 2
+    return [levels[row::side, column::side] for row, column in offsets(cfa)[: side * side]]

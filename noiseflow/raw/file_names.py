@@ -1,0 +1,55 @@
+"""ISO and exposure time in the name of a file or of its folder; and names that are no data."""
+
+import re
+from pathlib import Path
+
+__all__ = ["is_litter", "named_exposure_s", "named_iso"]
+
+ISO = re.compile(r"(?<![a-z])iso[\s_=-]*(\d{1,7})(?!\d)", re.IGNORECASE)
+EXPOSURE = re.compile(
+    r"(?<![\d.,a-z])(?:(?P<over>1)[/_-](?P<under>\d+)|(?P<number>\d+(?:[.,]\d+)?))[\s_]?(?P<unit>us|µs|ms|sec|s)(?![a-z\d])",
+    re.IGNORECASE,
+)
+SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
+
+LITTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"))
+"""Files and folders that operating systems leave behind."""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a name is of a hidden file or of what operating systems leave behind.
+
+    >>> is_litter("._IMG_0001.dng"), is_litter("Thumbs.db"), is_litter("IMG_0001.dng")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def named_iso(path: Path) -> tuple[float | None, str]:
+    """ISO that a file's name says, or else its folder's; and that name.
+
+    >>> named_iso(Path("darks/ISO800_10ms.tif"))
+    (800.0, 'ISO800_10ms')
+    """
+    for name in (path.stem, path.parent.name):
+        found = set(ISO.findall(name))
+        if len(found) == 1 and (iso := float(found.pop())) > 0:
+            return iso, name
+    return None, ""
+
+
+def named_exposure_s(path: Path) -> tuple[float | None, str]:
+    """Exposure time in seconds that a file's name says, or else its folder's; and that name.
+
+    >>> named_exposure_s(Path("10003_00_0.04s.ARW"))
+    (0.04, '10003_00_0.04s')
+    """
+    for name in (path.stem, path.parent.name):
+        found = {match.group(0): match for match in EXPOSURE.finditer(name)}
+        if len(found) == 1:
+            ((_, match),) = found.items()
+            value = 1 / float(match["under"]) if match["over"] and float(match["under"]) else 0.0
+            if match["number"]:
+                value = float(match["number"].replace(",", "."))
+            return value * SECONDS[match["unit"].lower()], name
+    return None, ""

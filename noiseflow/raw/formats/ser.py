@@ -1,0 +1,111 @@
+"""SER films of astronomical cameras: a header of 178 bytes, then frames of 8 or 16 bits a pixel."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.core.errors import RawError
+from noiseflow.raw.bayer import MONO
+from noiseflow.raw.image import RawImage
+from noiseflow.raw.limits import check_size
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["SUFFIXES", "count", "read"]
+
+SUFFIXES = frozenset((".ser",))
+
+SIGNATURE = b"LUCAM-RECORDER"
+HEADER = struct.Struct("<14s7i40s40s40s2q")
+"""Signature, LuID, ColorID, LittleEndian, width, height, depth, frames, observer, instrument, telescope, two dates."""
+
+COLOURS = {0: MONO, 8: "RGGB", 9: "GRBG", 10: "GBRG", 11: "BGGR"}
+
+
+@dataclass(frozen=True)
+class _Header:
+    cfa: str
+    big_endian: bool
+    shape: tuple[int, int]
+    depth: int
+    frames: int
+    instrument: str
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.shape[0] * self.shape[1] * (1 if self.depth <= 8 else 2)
+
+
+def count(path: Path) -> int:
+    """Frames in a file."""
+    return _header(path).frames
+
+
+def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
+    """Read one frame of a film.
+
+    Raises
+    ------
+    RawError
+        The file is damaged or truncated, of colour frames, or lacks that frame.
+
+    References
+    ----------
+    Grafton: SER format description version 3, 2014.
+    """
+    header = _header(path)
+    if not 0 <= frame < header.frames:
+        raise RawError(f"{path}: holds {header.frames} frames; there is no frame {frame}")
+    with path.open("rb") as file:
+        file.seek(HEADER.size + frame * header.frame_bytes)
+        content = file.read(header.frame_bytes)
+    if len(content) != header.frame_bytes:
+        raise RawError(f"{path}: truncated within frame {frame} of {header.frames}; copy it again")
+    pixels = _pixels(content, header)
+    return settings.image(
+        pixels,
+        str(path) if header.frames == 1 else f"{path}[{frame}]",
+        cfa=header.cfa,
+        white=float(2**header.depth - 1),
+        model=header.instrument,
+        where={"cfa": "ColorID", "white": "PixelDepthPerPlane"},
+    )
+
+
+def _pixels(content: bytes, header: _Header) -> NDArray[Any]:
+    """Pixels in the byte order that writers use, unless only the other one keeps within the depth."""
+    if header.depth <= 8:
+        return np.frombuffer(content, np.uint8).reshape(header.shape)
+    # Format and writers disagree on the flag: written files are little-endian where it is 0.
+    orders = (">u2", "<u2") if header.big_endian else ("<u2", ">u2")
+    first, other = (np.frombuffer(content, order) for order in orders)
+    most = 2**header.depth - 1
+    chosen = other if int(first.max()) > most >= int(other.max()) else first
+    return chosen.astype(np.uint16).reshape(header.shape)
+
+
+def _header(path: Path) -> _Header:
+    with path.open("rb") as file:
+        content = file.read(HEADER.size)
+    if len(content) < HEADER.size or not content.startswith(SIGNATURE):
+        raise RawError(f"{path}: is no SER file, whatever its name says")
+    _, _, colour, endian, width, height, depth, frames, _, instrument, *_ = HEADER.unpack(content)
+    if colour not in COLOURS:
+        raise RawError(
+            f"{path}: its frames are of colour kind {colour}, no mosaic of a sensor that we know; expected monochrome "
+            "(0) or Bayer (8 to 11)"
+        )
+    if not 1 <= depth <= 16 or frames < 1:
+        raise RawError(f"{path}: its header claims {depth} bits and {frames} frames; is the file whole?")
+    check_size(path, height, width)
+    text = instrument.split(b"\0")[0].decode("latin-1").strip()
+    header = _Header(COLOURS[colour], endian != 0, (height, width), depth, frames, text)
+    if path.stat().st_size < HEADER.size + frames * header.frame_bytes:
+        raise RawError(
+            f"{path}: truncated: {frames} frames end at byte {HEADER.size + frames * header.frame_bytes:,}, the file "
+            f"at {path.stat().st_size:,}; copy it again"
+        )
+    return header

@@ -1,0 +1,157 @@
+"""Black levels by the DNG specification's formula, against the formula written out here and against LibRaw."""
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rawpy
+from tiff_writer import write_dng_tags
+
+from noiseflow.core.errors import RawError
+from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets
+from noiseflow.raw.black_levels import BlackMap, plane_levels
+from noiseflow.raw.image import RawImage
+from noiseflow.raw.reading import read_raw
+from noiseflow.raw.settings import RawSettings
+
+SHAPE = (40, 48)
+
+
+def codes(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(300, 3000, SHAPE).astype(np.uint16)
+
+
+def test_the_specifications_formula(tmp_path: Path) -> None:
+    """200 random combinations of base, cell, row and column deltas, masked areas, byte order and phase."""
+    for seed in range(200):
+        check_formula(tmp_path, seed)
+
+
+def check_formula(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    order, cfa = rng.choice(["<", ">"]), str(rng.choice([*BAYER_PHASES, MONO]))
+    repeat = (int(rng.integers(1, 5)), int(rng.integers(1, 5)))
+    cell = rng.integers(0, 200, repeat) if rng.random() < 0.5 else np.full(repeat, 64)
+    top, left = 2 * rng.integers(0, 4, 2)
+    height, width = SHAPE[0] - top, SHAPE[1] - left
+    tags: dict[int, tuple[str, object]] = {50829: ("long", [int(top), int(left), *SHAPE])}
+    rows, columns = np.zeros(height), np.zeros(width)
+    if rng.random() < 0.5:
+        rows = np.round(rng.normal(0, 3, height), 4)
+        tags[50716] = ("srational", rows.tolist())
+    if rng.random() < 0.5:
+        columns = np.round(rng.normal(0, 3, width), 4)
+        tags[50715] = ("srational", columns.tolist())
+    if rng.random() < 0.3 and left:
+        tags[50830] = ("long", [0, 0, SHAPE[0], int(left)])
+    tags[50713], tags[50714] = ("short", list(repeat)), ("rational", cell.ravel().tolist())
+    path = write_dng_tags(tmp_path / "a.dng", codes(seed), cfa, tags, order=order)
+    image = read_raw(path)
+    y, x = np.mgrid[:height, :width]
+    expected = cell[y % repeat[0], x % repeat[1]] + rows[y] + columns[x]
+    found = np.array(
+        np.broadcast_to(
+            image.levels("mono" if cfa == MONO else "bayer")[0], image.planes("mono" if cfa == MONO else "bayer").shape
+        )
+    )
+    side = 1 if cfa == MONO else 2
+    for plane, (row, column) in enumerate(offsets(cfa)[: side * side]):
+        assert found[plane] == pytest.approx(expected[row::side, column::side], abs=2e-4)
+        assert image.black[plane] == pytest.approx(expected[row::side, column::side].mean(), abs=2e-4)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+@pytest.mark.parametrize("raw_in", ["ifd0", "subifd"])
+def test_levels_and_pixels_are_those_of_libraw_for_constant_planes(
+    tmp_path: Path, order: str, cfa: str, raw_in: str
+) -> None:
+    tags = {
+        50713: ("short", [2, 2]),
+        50714: ("short", [60, 61, 62, 63]),
+        50717: ("long", [4000]),
+        50716: ("srational", [4.0, 0.0] * 20),
+    }
+    path = write_dng_tags(tmp_path / "a.dng", codes(), cfa, tags, order=order, raw_in=raw_in)
+    image = read_raw(path)
+    with rawpy.imread(str(path)) as raw:
+        assert np.array_equal(image.mosaic, raw.raw_image_visible)
+        assert image.white == raw.white_level == 4000
+    cell = [64.0, 65.0, 62.0, 63.0]
+    assert image.black == tuple(cell[2 * row + column] for row, column in offsets(cfa))
+    assert image.black_map is None
+
+
+def test_four_levels_without_a_cell_are_a_2x2_cell_and_said(tmp_path: Path) -> None:
+    path = write_dng_tags(tmp_path / "a.dng", codes(), "GBRG", {50714: ("short", [60, 61, 62, 63])})
+    image = read_raw(path)
+    assert image.black == (62.0, 63.0, 60.0, 61.0)
+    assert "without BlackLevelRepeatDim" in image.cautions[0]
+
+
+@pytest.mark.parametrize("delta", [50715, 50716])
+def test_deltas_that_are_too_few_are_refused(tmp_path: Path, delta: int) -> None:
+    path = write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", {delta: ("srational", [1.0, 2.0])})
+    with pytest.raises(RawError, match=r"a\.dng: BlackLevelDelta. holds 2 values; expected 4"):
+        read_raw(path)
+
+
+@pytest.mark.parametrize("masked", [256, 64])
+def test_masked_pixels_are_compared_with_the_tags(tmp_path: Path, masked: int) -> None:
+    pixels = codes()
+    pixels[:, :8] = masked
+    tags = {
+        50829: ("long", [0, 8, *SHAPE]),
+        50830: ("long", [0, 0, SHAPE[0], 8]),
+        50714: ("short", [64]),
+        50717: ("long", [4000]),
+    }
+    image = read_raw(write_dng_tags(tmp_path / "a.dng", pixels, "RGGB", tags))
+    assert image.black == (64.0,) * 4
+    assert [("masked pixels have a mean of 256 DN" in words) for words in image.cautions] == [True] * (masked == 256)
+
+
+def test_a_flag_wins(tmp_path: Path) -> None:
+    tags = {50714: ("short", [64]), 50716: ("srational", np.linspace(-9, 9, SHAPE[0]).tolist())}
+    image = read_raw(write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", tags), RawSettings(black=(70.0,)))
+    assert (image.black, image.black_map) == ((70.0,) * 4, None)
+    assert dict(image.taken_from)["black"] == "--black"
+
+
+def test_a_crop_moves_the_map(tmp_path: Path) -> None:
+    deltas = np.arange(SHAPE[0], dtype=float)
+    tags = {50713: ("short", [1, 3]), 50714: ("short", [10, 20, 30]), 50716: ("srational", deltas.tolist())}
+    path = write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", tags)
+    image = read_raw(path, RawSettings(crop=(5, 4, 12, 10)))
+    assert image.black_map is not None
+    y, x = np.mgrid[5:17, 4:14]
+    assert np.allclose(image.black_map.pixels((12, 10)), np.array([10, 20, 30])[x % 3] + y, atol=1e-4)
+
+
+def test_levelled_keeps_the_noise_and_what_is_clipped() -> None:
+    rng = np.random.default_rng(1)
+    rows = tuple(np.round(rng.normal(0, 20, SHAPE[0]), 3).tolist())
+    mosaic = codes(3)
+    mosaic[0, :5], mosaic[1, :5] = 0, 4095
+    levels, black_map = plane_levels(BlackMap(((100.0,),), rows), "RGGB", SHAPE)
+    image = RawImage(mosaic, "RGGB", levels, 4095.0, black_map=black_map)
+    plain = image.levelled()
+    assert plain.black_map is None
+    assert "subtracted pixel by pixel" in plain.cautions[0]
+    assert np.array_equal(plain.mosaic == 0, mosaic == 0)
+    assert np.array_equal(plain.mosaic >= 4095, mosaic >= 4095)
+    inside = (mosaic > 0) & (mosaic < 4095)
+    moved = mosaic.astype(int) - plain.mosaic
+    mean = np.where(np.arange(SHAPE[0]) % 2, levels[2], levels[0])
+    assert np.array_equal(moved[inside], np.rint(100 + np.array(rows) - mean)[:, None].repeat(SHAPE[1], 1)[inside])
+    above = plain.mosaic - mean[:, None] - (mosaic - 100 - np.array(rows)[:, None])
+    assert np.abs(above[inside]).max() <= 0.5
+
+
+def test_rationals_of_any_cell_are_exact() -> None:
+    third = float(Fraction(1, 3))
+    levels, rest = plane_levels(BlackMap(((third, 1.0), (2.0, 3.0)), (1.0,) * 6), "RGGB", (6, 6))
+    assert rest is None
+    assert math.isclose(levels[0], 1 + third)

@@ -1,0 +1,1 @@
+"""Studies over many simulated fits and calibrations: intervals, false alarms, sizes, coarse codes."""
