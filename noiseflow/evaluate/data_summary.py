@@ -1,4 +1,4 @@
-"""A first look at the real data: what there is, and between which values."""
+"""A summary of the real data: what there is, and between which values."""
 
 import math
 from dataclasses import dataclass
@@ -226,7 +226,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     seed : int
         Of the choice of the patches to look at closely.
     progress : Progress
-        Told of patches read.
+        Called with the number of patches read.
 
     Raises
     ------
@@ -240,29 +240,15 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     keys, group = np.unique(table[of_a_scene if group_is == "scene" else [*of_a_scene, "frame"]], return_inverse=True)
     cell_keys, cell_of_group = np.unique(keys[["camera", "iso"]], return_inverse=True)
     cell_of_row = cell_of_group[group]
-    brightness, texture = np.empty(len(rows)), np.empty(len(rows))
-    # Per patch: noise min, max, mean, mean square; signal min, max; scale; pixels that are clipped.
-    facts = np.empty((len(rows), 8))
+    facts = np.empty((len(rows), FACTS))
     knots = np.zeros((3, len(cell_keys) * KNOTS))
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
         read = store.read(rows[part])
-        flat, clean = read.noise.flatten(1), read.clean.flatten(1).double()
-        scale = scale_dn(read)
         signal = signal_dn(read)
-        brightness[part], texture[part] = clean.mean(1).numpy(), clean.std(1, correction=0).numpy()
-        columns = (
-            flat.amin(1),
-            flat.amax(1),
-            flat.mean(1, dtype=torch.float64),
-            flat.double().square().mean(1),
-            signal.amin((1, 2, 3)),
-            signal.amax((1, 2, 3)),
-            torch.from_numpy(scale.mean(1)),
-            _clipped(read),
-        )
-        _add_to_knots(knots, read.noise, signal / torch.from_numpy(scale)[:, :, None, None], cell_of_row[part])
-        facts[part] = torch.stack([column.double() for column in columns], 1).numpy()
+        facts[part] = _facts(read, signal)
+        normalised = signal / torch.from_numpy(scale_dn(read))[:, :, None, None]
+        _add_to_knots(knots, read.noise, normalised, cell_of_row[part])
         progress(min(start + batch, len(rows)), len(rows), "survey of the data")
     whole = _cell(None, None, facts)
     if not whole.noise_high > whole.noise_low:
@@ -274,8 +260,6 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
         _cell(store.cameras[key["camera"]], float(key["iso"]), facts[cell_of_row == index])
         for index, key in enumerate(cell_keys)
     )
-    if len(cells) == 1:
-        whole = cells[0]
     return Survey(
         rows=rows,
         group=group,
@@ -284,9 +268,9 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
         frames=frames,
         cell_of_group=cell_of_group,
         cells=cells,
-        whole=whole,
-        brightness=brightness,
-        texture=texture,
+        whole=cells[0] if len(cells) == 1 else whole,
+        brightness=facts[:, 8],
+        texture=facts[:, 9],
         clean_variance=table["clean_variance"].astype(np.float64),
         clipped=float(facts[:, 7].mean()),
         still=int((facts[:, 1] == facts[:, 0]).sum()),
@@ -296,6 +280,28 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
         patch_shape=store.patch_shape,
         plane_names=plane_names(store.layout),
     )
+
+
+FACTS = 10
+
+
+def _facts(read: PatchBatch, signal: Tensor) -> NDArray[np.float64]:
+    """Numbers of each patch, shape (B, FACTS), in the order of `columns`."""
+    flat, clean = read.noise.flatten(1), read.clean.flatten(1).double()
+    columns = (
+        flat.amin(1),
+        flat.amax(1),
+        flat.mean(1, dtype=torch.float64),
+        flat.double().square().mean(1),
+        signal.amin((1, 2, 3)),
+        signal.amax((1, 2, 3)),
+        torch.from_numpy(scale_dn(read).mean(1)),
+        _clipped(read),
+        clean.mean(1),
+        clean.std(1, correction=0),
+    )
+    facts: NDArray[np.float64] = torch.stack([column.double() for column in columns], 1).numpy()
+    return facts
 
 
 def _cell(camera: str | None, iso: float | None, facts: NDArray[np.float64]) -> Cell:

@@ -10,9 +10,10 @@ from noiseflow.evaluate.presentation.sample_checks import (
     LegacyKlPresenter,
     PitCalibrationPresenter,
     QuantisationPresenter,
+    TemporalPresenter,
     TwoSamplePresenter,
 )
-from noiseflow.evaluate.presentation.structure import RowNoisePresenter, StructurePresenter, TemporalPresenter
+from noiseflow.evaluate.presentation.structure import RowNoisePresenter, StructurePresenter
 
 __all__ = ["PRESENTERS", "presenter_of"]
 

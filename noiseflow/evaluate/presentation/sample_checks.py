@@ -1,15 +1,16 @@
-"""Words and figures of calibration, quantisation, the two-sample test and the published KL."""
+"""Words and figures of calibration, correlation in time, quantisation, the two-sample test and the published KL."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from noiseflow.core.text import figure_text
-from noiseflow.evaluate.data_summary import CLOSE_VALUES
+from noiseflow.evaluate.data_summary import CLOSE_VALUES, MOST_PAIRS
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.legacy_kl import FLOOR_SIGMA, FLOOR_VALUES, MOST_PATCHES, LegacyKl
 from noiseflow.evaluate.metrics.pit_calibration import BINS, LEVELS, Coverage, PitCalibration
 from noiseflow.evaluate.metrics.quantisation import NEAR, ON, Quantisation, QuantisationCell
+from noiseflow.evaluate.metrics.temporal import Temporal
 from noiseflow.evaluate.metrics.two_sample import BANDS, FEWEST, FILTERS, SIZE, TwoSample
 from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, dots, legend, names_down, plate
 from noiseflow.evaluate.presentation.formatting import cell_name, number, percent, plus_minus, significant
@@ -17,7 +18,19 @@ from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record
 from noiseflow.evaluate.statistics.classifier import FOLDS, UNITS
 from noiseflow.evaluate.statistics.intervals import VERDICT
 
-__all__ = ["LegacyKlPresenter", "PitCalibrationPresenter", "QuantisationPresenter", "TwoSamplePresenter"]
+__all__ = [
+    "LegacyKlPresenter",
+    "PitCalibrationPresenter",
+    "QuantisationPresenter",
+    "TemporalPresenter",
+    "TwoSamplePresenter",
+]
+
+TIME_MARGIN = 0.01
+"""Correlation of successive frames that passes as none."""
+
+TIME_WIDE = 0.05
+"""Largest reach of the interval from 0 at which frames are called independent."""
 
 CALIBRATION_MARGIN = 0.01
 """Error of a quantile that passes as none."""
@@ -119,6 +132,51 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
                     "fits the first model.",
                 )
             ]
+
+
+class TemporalPresenter(Presenter[Temporal]):
+    """Words and figures of `Temporal`."""
+
+    title = "Correlation in time"
+
+    method = (
+        f"On at most {MOST_PAIRS} places: correlation of the real noise (its patch’s mean removed) of two successive "
+        "frames of a scene. Frames whose clean signal is the mean of the n − 1 others correlate by −1/(n − 1) though "
+        "independent; that is taken off. What is the same in all frames of a burst is in its clean signal and not "
+        "seen. Models draw each frame by itself; the data contradicts that where the correlation differs from 0 by "
+        f"more than {TIME_MARGIN:g} and the {percent(VERDICT, 1)} interval over scenes excludes 0."
+    )
+
+    def findings(self, score: Temporal, tested: str) -> Sequence[Finding]:
+        """Whether frames are independent, as the models take them."""
+        if score.excess is None:
+            return []
+        numbers = f"correlation of successive frames {plus_minus(score.excess, 3)} over {score.pairs} pairs of patches"
+        if score.excess.low is None:
+            return [Finding("open", "temporal", f"Too few scenes for a verdict on correlation in time: {numbers}.")]
+        if abs(score.excess.value) > TIME_MARGIN and (score.excess.above(0) or score.excess.below(0)):
+            text = f"Noise correlates in time, which {tested} does not: {numbers}."
+            return [Finding("bad", "temporal", text)]
+        if not (score.excess.above(-TIME_WIDE) and score.excess.below(TIME_WIDE)):
+            text = f"The scenes are too few to say whether noise correlates in time: {numbers}."
+            return [Finding("open", "temporal", text)]
+        return [Finding("good", "temporal", f"Frames are independent, as the samples are: {numbers}.")]
+
+    def table(self, score: Temporal) -> Sequence[TableRow]:
+        """The correlation."""
+        if score.excess is None:
+            return []
+        return [TableRow("Correlation in time", "successive frames", "0", {DATA: plus_minus(score.excess, 3)})]
+
+    def records(self, score: Temporal) -> Sequence[Record]:
+        """The correlation."""
+        if score.excess is None:
+            return []
+        return [Record.of(score.excess, "temporal_correlation", "1", DATA, None, None, "lag 1 frame")]
+
+    def plates(self, score: Temporal, pens: Mapping[str, Pen]) -> Sequence[Plate]:
+        """No figure."""
+        return []
 
 
 class QuantisationPresenter(Presenter[Quantisation]):

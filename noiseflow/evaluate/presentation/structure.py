@@ -1,4 +1,4 @@
-"""Words and figures of row noise, structure in space, and correlation in time."""
+"""Words and figures of row noise and of structure in space."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.text import figure_text
-from noiseflow.evaluate.data_summary import CLOSE_VALUES, MOST_PAIRS
+from noiseflow.evaluate.data_summary import CLOSE_VALUES
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.row_noise import SIGNAL_BINS, RowNoise, RowRatio
 from noiseflow.evaluate.metrics.structure import LARGEST_LAG, MATCH, Compared, Structure, frequencies_of
-from noiseflow.evaluate.metrics.temporal import Temporal
 from noiseflow.evaluate.presentation.figures import (
     GREY,
     Pen,
@@ -32,7 +31,7 @@ from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["RowNoisePresenter", "StructurePresenter", "TemporalPresenter"]
+__all__ = ["RowNoisePresenter", "StructurePresenter"]
 
 ROW_MARGIN = 0.05
 """Row noise below this, and differences below this part of the data's, pass as none."""
@@ -45,12 +44,6 @@ PLANE_MARGIN = 0.02
 
 COLUMN_MARGIN = 0.05
 """Difference of the column ratio that passes as none."""
-
-TIME_MARGIN = 0.01
-"""Correlation of successive frames that passes as none."""
-
-TIME_WIDE = 0.05
-"""Largest reach of the interval from 0 at which frames are called independent."""
 
 
 class RowNoisePresenter(Presenter[RowNoise]):
@@ -340,51 +333,6 @@ class StructurePresenter(Presenter[Structure]):
                 caption="Correlation of the residuals of two planes at the same place, mean of each patch and plane "
                 f"removed. Good: the models level with the data. Bars: {percent(LEVEL)} intervals over scenes.",
             )
-
-
-class TemporalPresenter(Presenter[Temporal]):
-    """Words and figures of `Temporal`."""
-
-    title = "Correlation in time"
-
-    method = (
-        f"On at most {MOST_PAIRS} places: correlation of the real noise (its patch’s mean removed) of two successive "
-        "frames of a scene. Frames whose clean signal is the mean of the n − 1 others correlate by −1/(n − 1) though "
-        "independent; that is taken off. What is the same in all frames of a burst is in its clean signal and not "
-        "seen. Models draw each frame by itself; the data contradicts that where the correlation differs from 0 by "
-        f"more than {TIME_MARGIN:g} and the {percent(VERDICT, 1)} interval over scenes excludes 0."
-    )
-
-    def findings(self, score: Temporal, tested: str) -> Sequence[Finding]:
-        """Whether frames are independent, as the models take them."""
-        if score.excess is None:
-            return []
-        numbers = f"correlation of successive frames {plus_minus(score.excess, 3)} over {score.pairs} pairs of patches"
-        if score.excess.low is None:
-            return [Finding("open", "temporal", f"Too few scenes for a verdict on correlation in time: {numbers}.")]
-        if abs(score.excess.value) > TIME_MARGIN and (score.excess.above(0) or score.excess.below(0)):
-            text = f"Noise correlates in time, which {tested} does not: {numbers}."
-            return [Finding("bad", "temporal", text)]
-        if not (score.excess.above(-TIME_WIDE) and score.excess.below(TIME_WIDE)):
-            text = f"The scenes are too few to say whether noise correlates in time: {numbers}."
-            return [Finding("open", "temporal", text)]
-        return [Finding("good", "temporal", f"Frames are independent, as the samples are: {numbers}.")]
-
-    def table(self, score: Temporal) -> Sequence[TableRow]:
-        """The correlation."""
-        if score.excess is None:
-            return []
-        return [TableRow("Correlation in time", "successive frames", "0", {DATA: plus_minus(score.excess, 3)})]
-
-    def records(self, score: Temporal) -> Sequence[Record]:
-        """The correlation."""
-        if score.excess is None:
-            return []
-        return [Record.of(score.excess, "temporal_correlation", "1", DATA, None, None, "lag 1 frame")]
-
-    def plates(self, score: Temporal, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """No figure."""
-        return []
 
 
 def _rows_by_plane(score: RowNoise, pens: Mapping[str, Pen]) -> Plate:
