@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +52,9 @@ class Example:
     scene: str
     plane: str
     clean_variance: float
-    clean: Pixels
-    noise: Mapping[str, Pixels]
-    srgb: Mapping[str, Colours]
+    clean: Pixels = field(repr=False)
+    noise: Mapping[str, Pixels] = field(repr=False)
+    srgb: Mapping[str, Colours] = field(repr=False)
 
 
 def choose(survey: Survey) -> dict[int, str]:

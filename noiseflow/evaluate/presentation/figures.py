@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ __all__ = [
 INK, GREY, LIGHT_GREY = "#1f2328", "#57606a", "#d0d7de"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's palette, told apart by colour-blind readers; the data is `INK`."""
+
+LONGEST = 28
+"""Characters of a name in a figure."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
@@ -111,7 +115,7 @@ def axes(figure: "Figure", xlabel: str, ylabel: str, grid: bool = True) -> "Axes
 def line(ax: "Axes", x: Any, y: Any, pen: Pen, name: str) -> None:
     """A line through points, with its name in the legend."""
     style: dict[str, Any] = {"color": pen.colour, "marker": pen.marker, "linestyle": pen.dash}
-    ax.plot(x, y, markersize=3.5, linewidth=1.2, label=figure_text(name), **style)
+    ax.plot(x, y, markersize=3.5, linewidth=1.2, label=figure_text(name, LONGEST), **style)
 
 
 def bars(
@@ -120,7 +124,7 @@ def bars(
     """Numbers with bars from end to end of their intervals, joined by a line; no bar where there is no interval."""
     reach = _reach(values) if any(value.low is not None for value in values) else None
     style = {**_marker(pen), "linestyle": pen.dash if joined else "none"}
-    label = None if name is None else figure_text(name)
+    label = None if name is None else figure_text(name, LONGEST)
     ax.errorbar(places, [value.value for value in values], yerr=reach, linewidth=1.2, label=label, **style)
 
 
@@ -133,7 +137,7 @@ def across(ax: "Axes", values: Mapping[str, Sequence[Interval]], pens: Mapping[s
 
 def dots(ax: "Axes", values: Sequence[Interval], places: Sequence[float], pen: Pen, name: str) -> None:
     """Numbers with their intervals along the x axis, at places on the y axis."""
-    known, label = [value.value for value in values], figure_text(name)
+    known, label = [value.value for value in values], figure_text(name, LONGEST)
     ax.errorbar(known, places, xerr=_reach(values), linestyle="none", label=label, **_marker(pen))
 
 
@@ -151,7 +155,7 @@ def _reach(values: Sequence[Interval]) -> list[list[float]]:
 
 def names_down(ax: "Axes", names: Sequence[str]) -> None:
     """Name the rows of `across`, the first at the top."""
-    ax.set_yticks(range(len(names)), [figure_text(name) for name in names])
+    ax.set_yticks(range(len(names)), [figure_text(name, LONGEST) for name in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(False, axis="y")
 
@@ -179,7 +183,9 @@ def plate(figure: "Figure", *, title: str, alt: str, caption: str, pixels: bool 
     from matplotlib import rc_context
 
     drawn = io.BytesIO()
-    with rc_context({"svg.hashsalt": title}):
+    with rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the page has it in letters.
+        warnings.filterwarnings("ignore", message="Glyph")
         if pixels:
             figure.savefig(drawn, format="png", dpi=150, metadata={"Software": None})
         else:

@@ -7,6 +7,9 @@ from noiseflow.evaluate.statistics.intervals import Interval
 
 __all__ = ["cell_labels", "cell_name", "count", "join", "number", "percent", "plus_minus", "significant", "times"]
 
+LOPSIDED = 0.1
+"""Distance of a value from the middle of its interval, of half the interval, from which on ± does not describe it."""
+
 
 def number(value: float | None, decimals: int) -> str:
     """A number with fixed decimals and a true minus sign; ``–`` where there is none.
@@ -25,7 +28,7 @@ def number(value: float | None, decimals: int) -> str:
 def plus_minus(estimate: Interval, decimals: int = 4) -> str:
     """Value ± half interval, to two digits of the latter; to `decimals` where there is none.
 
-    An interval that excludes 0 where value ± half does not, or the other way, is written out.
+    A lopsided interval, of which ± would show other ends, is written out.
 
     >>> plus_minus(Interval(0.41234, 0.01, 0.39234, 0.43234, 9))
     '0.412 ± 0.020'
@@ -36,8 +39,8 @@ def plus_minus(estimate: Interval, decimals: int = 4) -> str:
     if half > 0:
         decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
     low, high = estimate.low, estimate.high
-    if low is not None and high is not None and (low > 0 or high < 0) != (abs(estimate.value) > half):
-        # A lopsided interval, of which ± would tell another story.
+    lopsided = low is not None and high is not None and abs((low + high) / 2 - estimate.value) > LOPSIDED * half
+    if lopsided or (low is not None and high is not None and (low > 0 or high < 0) != (abs(estimate.value) > half)):
         return f"{number(estimate.value, decimals)} ({number(low, decimals)} to {number(high, decimals)})"
     return f"{number(estimate.value, decimals)} ± {number(half, decimals)}"
 

@@ -99,6 +99,7 @@ def sections(scores: Scores, pens: Mapping[str, Pen]) -> list[dict[str, Any]]:
     """Heading, method and figures of each metric."""
     return [
         {
+            "name": name,
             "title": presenter_of(name).title,
             "method": presenter_of(name).method,
             "plates": presenter_of(name).plates(score, pens),

@@ -1,14 +1,19 @@
 """What a scoring of models on a patch store found."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from noiseflow.core.text import json_text
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.evaluate.examples import Example
-from noiseflow.evaluate.metric import Score, as_json
+from noiseflow.evaluate.metric import DATA, Score, as_json
 from noiseflow.evaluate.presentation import present
+from noiseflow.evaluate.presentation.figures import pens_for
+from noiseflow.evaluate.presentation.formatting import count
+from noiseflow.evaluate.presentation.html import render
+from noiseflow.evaluate.presentation.names import renamed, shown_names
 from noiseflow.evaluate.presentation.presenter import Finding, Record, TableRow
 
 __all__ = ["Data", "Evaluation"]
@@ -62,7 +67,7 @@ class Data:
     isos: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of models on a patch store.
 
@@ -90,6 +95,35 @@ class Evaluation:
     scores: Mapping[str, Score]
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self._title}. {self.headline}>"
+
+    def _repr_html_(self) -> str:
+        """Verdict and table of results, for a notebook."""
+        shown = self.presentable()
+        pens = pens_for(DATA, shown.models)
+        return render(
+            "notebook.html.j2",
+            title=shown._title,
+            headline=shown.headline,
+            columns=(DATA, *shown.models),
+            colours={name: pen.colour for name, pen in pens.items()},
+            table=shown.table(),
+        )
+
+    @property
+    def _title(self) -> str:
+        patches = count(self.data.patches, "patch", "patches")
+        groups = count(self.data.groups, self.data.group_is)
+        return f"{', '.join(self.models)} on {Path(self.data.store).name}: {patches}, {groups}, {self.data.split}"
+
+    def presentable(self) -> "Evaluation":
+        """The same with names that can be shown: see `noiseflow.evaluate.presentation.names`."""
+        scenes = [example.scene for example in self.examples]
+        names = shown_names([*self.models, *self.data.cameras, *scenes, Path(self.data.store).name, self.data.split])
+        shown: Evaluation = renamed(self, names)
+        return shown
 
     @property
     def tested(self) -> str:
@@ -130,4 +164,4 @@ class Evaluation:
             "scores": self.scores,
             "examples": self.examples,
         }
-        return json.dumps(as_json(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(as_json(content))

@@ -55,6 +55,16 @@ class Interval:
         """The value alone."""
         return Interval(self.value, None, None, None, self.groups)
 
+    def within(self, least: float, most: float = math.inf) -> "Interval":
+        """The interval cut to the range of the measure; none where both of its ends leave the range.
+
+        >>> Interval(0.93, 3.5, -6.0, 7.9, 2).within(0.0, 1.0).low is None
+        True
+        """
+        if self.low is None or self.high is None or (self.low < least and self.high > most):
+            return self.without_interval
+        return Interval(self.value, self.standard_error, max(self.low, least), min(self.high, most), self.groups)
+
     def __neg__(self) -> "Interval":
         low, high = (None if end is None else -end for end in (self.high, self.low))
         return Interval(-self.value, self.standard_error, low, high, self.groups)
