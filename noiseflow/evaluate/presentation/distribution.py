@@ -118,7 +118,7 @@ class MarginalPresenter(Presenter[Marginal]):
     def table(self, score: Marginal) -> Sequence[TableRow]:
         """KL beside its floor, and the variance ratio."""
         whole = score.cells[0]
-        ratios = {name: plus_minus(value, 3) for name, value in whole.variance_ratio.items()}
+        ratios = {name: plus_minus(value.within(0.0), 3) for name, value in whole.variance_ratio.items()}
         skewness = {name: plus_minus(value, 2) for name, value in whole.skewness.items()}
         kl = Divergence(whole.floor, whole.floor_high, whole.kl_interval)
         return [
@@ -310,7 +310,7 @@ def _outside(ratio: Interval, margin: float) -> bool:
 
 
 def _in_percent(ratio: Interval) -> str:
-    return f"{plus_minus(ratio.scaled(100.0), 1)} %"
+    return f"{plus_minus(ratio.within(0.0).scaled(100.0), 1)} %"
 
 
 def _draw(cell: MarginalCell, name: str, pens: Mapping[str, Pen]) -> Plate:
@@ -349,7 +349,7 @@ def _draw(cell: MarginalCell, name: str, pens: Mapping[str, Pen]) -> Plate:
 def _beside_floor(divergence: Divergence) -> dict[str, str]:
     """The cells of a table: the floor in the data's column, each model's value with its ±."""
     floor = "–" if divergence.floor is None else f"floor {significant(divergence.floor)}"
-    return {DATA: floor, **{name: plus_minus(value, 6) for name, value in divergence.models.items()}}
+    return {DATA: floor, **{name: plus_minus(value.within(0.0), 6) for name, value in divergence.models.items()}}
 
 
 def _is_off(kl: Divergence, model: str) -> bool:

@@ -125,6 +125,8 @@ def _against(
         least = "at least " if theirs else ""
         return "bad", measure, f"{unit.of}{tested} is worse than {other} by {least}{loss} ({over})."
     text = f"{unit.of}{tested} and {other} cannot be told apart by likelihood: {gain} ({over})."
+    if difference.groups < FEWEST_SCENES:
+        text = f"{text[:-1]}; {count(difference.groups, group_is)} cannot decide, score {FEWEST_SCENES} scenes or more."
     return "open", measure, text
 
 

@@ -179,8 +179,8 @@ class TailsPresenter(Presenter[Tails]):
         ratio = _log_ratio(worst, tested)
         word = "missing" if ratio < -math.log(3) else "too light" if ratio < 0 else "too heavy"
         text = (
-            f"Tails are {word}: {_numbers(worst, tested)}; kurtosis {plus_minus(score.kurtosis[DATA], 2)} in the data, "
-            f"{plus_minus(score.kurtosis[tested], 2)} in the samples."
+            f"Tails are {word}: {_numbers(worst, tested)}; kurtosis {_kurtosis(score, DATA)} in the data, "
+            f"{_kurtosis(score, tested)} in the samples."
         )
         return [Finding("bad", "tails", text)]
 
@@ -188,7 +188,7 @@ class TailsPresenter(Presenter[Tails]):
         """Kurtosis, and the part beyond 4 σ."""
         beyond = next(each for each in score.beyond if each.threshold == 4.0)
         parts = {name: f"{1e6 * part.value:,.0f}" for name, part in beyond.part.items()}
-        kurtosis = {name: plus_minus(value, 2) for name, value in score.kurtosis.items()}
+        kurtosis = {name: _kurtosis(score, name) for name in score.kurtosis}
         return [
             TableRow("Kurtosis", "of residuals; Gaussian: 3", "as in the data", kurtosis),
             TableRow("Beyond 4 σ", "pixels in a million; Gaussian: 63", "as in the data", parts),
@@ -320,6 +320,10 @@ def _signal_axis(ax: "Axes", clean: Sequence[float]) -> None:
         ax.set_xscale("log")
     else:
         ax.set_xscale("symlog", linthresh=1.0, linscale=0.5)
+
+
+def _kurtosis(score: Tails, name: str) -> str:
+    return plus_minus(score.kurtosis[name].within(1.0), 2)
 
 
 def _log_ratio(each: Beyond, model: str) -> float:

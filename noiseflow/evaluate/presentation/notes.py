@@ -1,5 +1,6 @@
 """What the data or the models leave open, in words."""
 
+from noiseflow.evaluate.data_summary import FEWEST_SCENES
 from noiseflow.evaluate.metric import Setup
 from noiseflow.evaluate.presentation.formatting import count, percent
 
@@ -10,21 +11,21 @@ FEW_GROUPS = 5
 
 
 def notes(setup: Setup) -> tuple[str, ...]:
-    """What the data or the models do not let anybody say, in words."""
+    """Limits of the data and of the models, in words."""
     found = setup.survey
     said = [f"{name} has no likelihood: “{reason}”." for name, reason in setup.without_density.items()]
     if len({cell.iso for cell in found.cells}) == 1:
-        said.append(f"All of the data is at ISO {found.cells[0].iso:g}: nothing is said of other ISOs.")
+        said.append(f"All of the data is at ISO {found.cells[0].iso:g}: the report does not cover other ISOs.")
     if found.clipped > MOST_CLIPPED:
         said.append(
-            f"{percent(found.clipped, 1)} of the pixels stand at code 0 or at the white level, where the noise is cut: "
-            "scores there are of the cut noise."
+            f"{percent(found.clipped, 1)} of the pixels are clipped at code 0 or at the white level: scores there are "
+            "of the clipped noise."
         )
     if found.still:
-        said.append(f"{count(found.still, 'patch', 'patches')} without any noise, clipped throughout, are in the data.")
+        said.append(f"The data holds {count(found.still, 'patch', 'patches')} without any noise: clipped throughout.")
     if found.groups < FEW_GROUPS:
         said.append(
-            f"The data holds {count(found.groups, found.group_is)} only: intervals are wide or missing, and what is "
-            "not flagged may still be wrong."
+            f"The data holds only {count(found.groups, found.group_is)}: intervals are wide or missing, and what is "
+            f"not flagged may still be wrong. Score {FEWEST_SCENES} scenes or more."
         )
     return tuple(said)

@@ -11,7 +11,7 @@ from noiseflow.evaluate.presentation.likelihood import standing
 from noiseflow.evaluate.presentation.presenter import Finding, Record, TableRow
 from noiseflow.evaluate.presentation.registry import presenter_of
 
-__all__ = ["LIKELIHOODS", "findings", "headline", "methods", "records", "sections", "table"]
+__all__ = ["LIKELIHOODS", "MEASURES", "findings", "headline", "methods", "records", "sections", "table"]
 
 Scores = Mapping[str, Score]
 """By the metric's name."""
@@ -19,7 +19,7 @@ Scores = Mapping[str, Score]
 LIKELIHOODS = ("nll", "nll_codes", "oracle")
 """Measures of findings that are a comparison with other models, not a check."""
 
-NAMES = {
+MEASURES = {
     "kl": "histogram",
     "variance": "variance",
     "skewness": "skewness",
@@ -35,7 +35,7 @@ NAMES = {
     "calibration": "calibration of the density",
     "two_sample": "two-sample test",
 }
-"""Measures in the words of the headline."""
+"""Measures of findings in the words of a reader."""
 
 
 def findings(scores: Scores, tested: str) -> tuple[Finding, ...]:
@@ -47,7 +47,8 @@ def headline(scores: Scores, tested: str) -> str:
     """The verdict in one or two sentences."""
     checks = [each for each in findings(scores, tested) if each.measure not in (*LIKELIHOODS, "legacy_kl")]
     bad, unsettled = (
-        [NAMES.get(each.measure, each.measure) for each in checks if each.level == level] for level in ("bad", "open")
+        [MEASURES.get(each.measure, each.measure) for each in checks if each.level == level]
+        for level in ("bad", "open")
     )
     if bad:
         samples = f"Its samples are off in {len(bad)} of {len(checks)} checks: {join(bad)}."

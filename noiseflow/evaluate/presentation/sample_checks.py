@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from noiseflow.core.text import figure_text
-from noiseflow.evaluate.data_summary import CLOSE_VALUES, MOST_PAIRS
+from noiseflow.evaluate.data_summary import CLOSE_VALUES, FEWEST_SCENES, MOST_PAIRS
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.legacy_kl import FLOOR_SIGMA, FLOOR_VALUES, MOST_PATCHES, LegacyKl
 from noiseflow.evaluate.metrics.pit_calibration import BINS, LEVELS, Coverage, PitCalibration
@@ -16,7 +16,7 @@ from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, do
 from noiseflow.evaluate.presentation.formatting import cell_name, number, percent, plus_minus, significant
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
 from noiseflow.evaluate.statistics.classifier import FOLDS, UNITS
-from noiseflow.evaluate.statistics.intervals import VERDICT
+from noiseflow.evaluate.statistics.intervals import VERDICT, Interval
 
 __all__ = [
     "LegacyKlPresenter",
@@ -31,6 +31,8 @@ TIME_MARGIN = 0.01
 
 TIME_WIDE = 0.05
 """Largest reach of the interval from 0 at which frames are called independent."""
+
+ENOUGH = f"score {FEWEST_SCENES} scenes or more"
 
 CALIBRATION_MARGIN = 0.01
 """Error of a quantile that passes as none."""
@@ -67,9 +69,8 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
         coverage = score.models[tested]
         shown = max(_off(coverage) or [_worst(coverage)], key=lambda i: abs(coverage.below[i].value - LEVELS[i]))
         level, below = LEVELS[shown], coverage.below[shown]
-        numbers = (
-            f"{plus_minus(below.scaled(100.0), 1)} % of the data is below the density’s {100 * level:g} % quantile"
-        )
+        part = plus_minus(_in_percent(below), 1)
+        numbers = f"{part} % of the data is below the density’s {100 * level:g} % quantile"
         if below.low is None:
             return [Finding("open", "calibration", f"Too few scenes for a verdict on calibration: {numbers}.")]
         if _off(coverage):
@@ -151,14 +152,14 @@ class TemporalPresenter(Presenter[Temporal]):
         """Whether frames are independent, as the models take them."""
         if score.excess is None:
             return []
-        numbers = f"correlation of successive frames {plus_minus(score.excess, 3)} over {score.pairs} pairs of patches"
+        numbers = f"correlation of successive frames {_correlation(score.excess)} over {score.pairs} pairs of patches"
         if score.excess.low is None:
             return [Finding("open", "temporal", f"Too few scenes for a verdict on correlation in time: {numbers}.")]
         if abs(score.excess.value) > TIME_MARGIN and (score.excess.above(0) or score.excess.below(0)):
             text = f"Noise correlates in time, which {tested} does not: {numbers}."
             return [Finding("bad", "temporal", text)]
         if not (score.excess.above(-TIME_WIDE) and score.excess.below(TIME_WIDE)):
-            text = f"The scenes are too few to say whether noise correlates in time: {numbers}."
+            text = f"Too few scenes to decide whether noise correlates in time: {numbers}; {ENOUGH}."
             return [Finding("open", "temporal", text)]
         return [Finding("good", "temporal", f"Frames are independent, as the samples are: {numbers}.")]
 
@@ -166,7 +167,7 @@ class TemporalPresenter(Presenter[Temporal]):
         """The correlation."""
         if score.excess is None:
             return []
-        return [TableRow("Correlation in time", "successive frames", "0", {DATA: plus_minus(score.excess, 3)})]
+        return [TableRow("Correlation in time", "successive frames", "0", {DATA: _correlation(score.excess)})]
 
     def records(self, score: Temporal) -> Sequence[Record]:
         """The correlation."""
@@ -255,14 +256,19 @@ class TwoSamplePresenter(Presenter[TwoSample]):
             return [Finding("open", "two_sample", text)]
         accuracy = score.accuracy[tested]
         size = " × ".join(map(str, score.shape[1:]))
-        numbers = f"{plus_minus(accuracy.scaled(100.0), 1)} % right on held-out pieces of {size} pixels, 50 % is chance"
+        numbers = f"{plus_minus(_in_percent(accuracy), 1)} % right on held-out pieces of {size} pixels, 50 % is chance"
         if accuracy.low is None:
-            return [Finding("open", "two_sample", f"Too few scenes for an interval of the two-sample test: {numbers}.")]
+            return [
+                Finding(
+                    "open", "two_sample", f"Too few scenes for an interval of the two-sample test: {numbers}; {ENOUGH}."
+                )
+            ]
         if accuracy.above(0.5) and accuracy.value > 0.5 + ACCURACY_MARGIN:
             text = f"A small classifier tells real from sampled: {numbers}."
             return [Finding("bad", "two_sample", text)]
         if not accuracy.below(0.5 + MOST_ACCURACY):
-            text = f"The scenes are too few to say whether real can be told from sampled: {numbers}."
+            few = f"{accuracy.groups} scenes or frames cannot decide whether real and sampled differ"
+            text = f"{few}: {numbers}; {ENOUGH}."
             return [Finding("open", "two_sample", text)]
         return [Finding("good", "two_sample", f"A small classifier cannot tell real from sampled: {numbers}.")]
 
@@ -270,7 +276,7 @@ class TwoSamplePresenter(Presenter[TwoSample]):
         """Accuracies."""
         if not score.accuracy:
             return []
-        cells = {name: f"{plus_minus(value.scaled(100.0), 1)}" for name, value in score.accuracy.items()}
+        cells = {name: f"{plus_minus(_in_percent(value), 1)}" for name, value in score.accuracy.items()}
         return [TableRow("Two-sample test", "held-out accuracy, %", "50", {DATA: "", **cells})]
 
     def records(self, score: TwoSample) -> Sequence[Record]:
@@ -288,7 +294,7 @@ class TwoSamplePresenter(Presenter[TwoSample]):
             ax = axes(figure, "held-out accuracy, %", "")
             ax.axvline(50, color=pens[DATA].colour, linewidth=0.8)
             for place, (name, value) in enumerate(score.accuracy.items()):
-                dots(ax, [value.scaled(100.0)], [place], pens[name], name)
+                dots(ax, [_in_percent(value)], [place], pens[name], name)
             names_down(ax, names)
             ax.set_xlim(min(45, *(100 * value.value - 3 for value in score.accuracy.values())), 102)
             return [
@@ -300,6 +306,14 @@ class TwoSamplePresenter(Presenter[TwoSample]):
                     f"nobody can tell. Bars: {percent(VERDICT, 1)} intervals over scenes.",
                 )
             ]
+
+
+def _in_percent(part: Interval) -> Interval:
+    return part.within(0.0, 1.0).scaled(100.0)
+
+
+def _correlation(value: Interval) -> str:
+    return plus_minus(value.within(-1.0, 1.0), 3)
 
 
 class LegacyKlPresenter(Presenter[LegacyKl]):

@@ -116,13 +116,17 @@ class RowNoisePresenter(Presenter[RowNoise]):
             ax = axes(figure, "mean signal of a patch, DN above black", "row means’ variance, × independent")
             ax.axhline(1, color=GREY, linewidth=0.8)
             for name, pen in pens.items():
-                values = [ratio.ratio[name] for ratio in score.signals]
+                values = [ratio.ratio[name].within(0.0) for ratio in score.signals]
                 bars(ax, [ratio.signal_dn for ratio in score.signals], values, pen, name)
             _fit(ax, [ratio.ratio[name] for ratio in score.signals for name in pens])
             legend(figure)
             alt = "Row noise ratio against signal"
             first = plate(figure, title="Row noise against signal", alt=alt, caption=caption)
         return [first, _rows_by_plane(score, pens)]
+
+
+def _correlation(value: Interval) -> str:
+    return plus_minus(value.within(-1.0, 1.0), 3)
 
 
 class StructurePresenter(Presenter[Structure]):
@@ -145,14 +149,14 @@ class StructurePresenter(Presenter[Structure]):
 
     def findings(self, score: Structure, tested: str) -> Sequence[Finding]:
         """Spatial correlation, columns, planes."""
-        return [self._correlation(score, tested), self._columns(score, tested), *self._planes(score, tested)]
+        return [self._neighbours(score, tested), self._columns(score, tested), *self._planes(score, tested)]
 
-    def _correlation(self, score: Structure, tested: str) -> Finding:
+    def _neighbours(self, score: Structure, tested: str) -> Finding:
         off = [lag for lag in score.lags if _off(lag, tested, CORRELATION_MARGIN)]
         shown = max(off or score.lags, key=lambda lag: abs(lag.missing[tested].value))
         real, sampled = shown.of[DATA], shown.of[tested]
         numbers = (
-            f"pixels {shown.part} apart correlate by {plus_minus(real, 3)} in the data, {plus_minus(sampled, 3)} in "
+            f"pixels {shown.part} apart correlate by {_correlation(real)} in the data, {_correlation(sampled)} in "
             "the samples"
         )
         if shown.missing[tested].low is None:
@@ -201,8 +205,8 @@ class StructurePresenter(Presenter[Structure]):
         if pairs:
             worst = max(pairs, key=lambda pair: abs(pair.missing[tested].value))
             said.append(
-                f"planes {worst.part} correlate by {plus_minus(worst.of[DATA], 3)} in the data, "
-                f"{plus_minus(worst.of[tested], 3)} in the samples"
+                f"planes {worst.part} correlate by {_correlation(worst.of[DATA])} in the data, "
+                f"{_correlation(worst.of[tested])} in the samples"
             )
         if said:
             return [Finding("bad", "planes", f"The planes of the samples are off: {'; '.join(said)}.")]
@@ -216,15 +220,15 @@ class StructurePresenter(Presenter[Structure]):
                 f"Correlation, {lag.part}",
                 "pixels of a plane, row and column means removed",
                 "as in the data",
-                {name: plus_minus(value, 3) for name, value in lag.of.items()},
+                {name: _correlation(value) for name, value in lag.of.items()},
             )
             for lag in score.lags[:2]
         ]
-        cells = {name: plus_minus(value, 2) for name, value in score.columns.of.items()}
+        cells = {name: plus_minus(value.within(0.0), 2) for name, value in score.columns.of.items()}
         rows.append(TableRow("Column means’ variance", "× independent pixels", "as in the data", cells))
         if score.pairs:
             shown = max(score.pairs, key=lambda pair: abs(pair.of[DATA].value))
-            cells = {name: plus_minus(value, 3) for name, value in shown.of.items()}
+            cells = {name: _correlation(value) for name, value in shown.of.items()}
             rows.append(TableRow(f"Correlation of planes {shown.part}", "at the same place", "as in the data", cells))
         return rows
 
@@ -323,7 +327,7 @@ class StructurePresenter(Presenter[Structure]):
         with canvas(height=max(2.4, 1.2 + 0.13 * len(score.pairs) * len(pens))) as figure:
             ax = axes(figure, "correlation at the same place", "")
             ax.axvline(0, color=GREY, linewidth=0.8)
-            across(ax, {name: [pair.of[name] for pair in score.pairs] for name in pens}, pens)
+            across(ax, {name: [pair.of[name].within(-1.0, 1.0) for pair in score.pairs] for name in pens}, pens)
             names_down(ax, [pair.part for pair in score.pairs])
             legend(figure)
             return plate(
@@ -342,7 +346,7 @@ def _rows_by_plane(score: RowNoise, pens: Mapping[str, Pen]) -> Plate:
     with canvas(height=max(2.4, 1.2 + 0.13 * len(parts) * len(pens))) as figure:
         ax = axes(figure, "row means’ variance, × independent", "")
         ax.axvline(1, color=GREY, linewidth=0.8)
-        across(ax, {name: [part.ratio[name] for part in parts] for name in pens}, pens)
+        across(ax, {name: [part.ratio[name].within(0.0) for part in parts] for name in pens}, pens)
         names_down(ax, [part.part or label for part, label in zip(parts, labels, strict=True)])
         legend(figure)
         return plate(
@@ -355,7 +359,7 @@ def _rows_by_plane(score: RowNoise, pens: Mapping[str, Pen]) -> Plate:
 
 
 def _each(ratio: RowRatio) -> dict[str, str]:
-    return {name: plus_minus(value, 2) for name, value in ratio.ratio.items()}
+    return {name: plus_minus(value.within(0.0), 2) for name, value in ratio.ratio.items()}
 
 
 def _fit(ax: "Axes", values: Sequence[Interval]) -> None:

@@ -1,7 +1,7 @@
 """Two reports side by side: what got better, and what changed its verdict."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from noiseflow.core.errors import DataError
 from noiseflow.evaluate.presentation.formatting import count, percent, plus_minus
+from noiseflow.evaluate.presentation.present import MEASURES
 from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, bootstrap_ratio
 
 __all__ = ["Change", "Comparison", "compare"]
@@ -63,21 +64,22 @@ class Comparison:
         for change in self.changes:
             before, after = (level[0] if level else "not checked" for level in (change.before, change.after))
             words = (change.after or change.before or ("", ""))[1]
-            said.append(f"{change.measure.replace('_', ' ')}: {before} before, {after} now. {words}")
+            said.append(f"{MEASURES.get(change.measure, change.measure)}: {before} before, {after} now. {words}")
         if not self.changes:
             said.append("No check changed its verdict.")
         return said
 
 
-NUMBERS = (
-    "nats_per_dim",
-    "nats_per_pixel_dn",
-    "nats_per_pixel_codes",
-    "kl",
-    "variance_ratio",
-    "kurtosis",
-    "two_sample",
-)
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "NLL, nats/dim": lambda scores: scores["likelihood"]["cells"][0]["nats_per_dim"],
+    "NLL, nats/pixel in DN": lambda scores: scores["likelihood"]["cells"][0]["nats_per_pixel_dn"],
+    "NLL of the codes, nats/pixel": lambda scores: scores["codes"]["cells"][0]["nats_per_pixel"],
+    "KL, nats": lambda scores: scores["marginal"]["cells"][0]["kl_interval"],
+    "variance, sampled/real": lambda scores: scores["marginal"]["cells"][0]["variance_ratio"],
+    "kurtosis": lambda scores: scores["tails"]["kurtosis"],
+    "two-sample accuracy": lambda scores: scores["two_sample"]["accuracy"],
+}
+"""Rows of the comparison, and where their numbers are in ``metrics.json``."""
 
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
@@ -113,7 +115,12 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
         gain=_gain(reports, models) if alike else None,
         changes=tuple(changes),
         notes=tuple(notes),
-        numbers={name: (_number(reports[0], name), _number(reports[1], name)) for name in NUMBERS},
+        numbers={
+            name: (_number(reports[0], holder), _number(reports[1], holder))
+            for name, holder in NUMBERS.items()
+            # At fine codes both likelihoods in DN are the same number.
+            if "codes" not in name or any(report["scores"]["codes"]["coarse"] for report in reports)
+        },
     )
 
 
@@ -146,18 +153,8 @@ def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Interval | 
     return bootstrap_ratio(numerator=np.array(nats[0]) - np.array(nats[1]), denominator=np.array(dims[0]), level=LEVEL)
 
 
-def _number(report: Mapping[str, Any], name: str) -> Interval | None:
-    scores, model = report["scores"], report["models"][0]
-    holders = {
-        "nats_per_dim": scores["likelihood"]["cells"][0]["nats_per_dim"],
-        "nats_per_pixel_dn": scores["likelihood"]["cells"][0]["nats_per_pixel_dn"],
-        "nats_per_pixel_codes": scores["codes"]["cells"][0]["nats_per_pixel"],
-        "kl": scores["marginal"]["cells"][0]["kl_interval"],
-        "variance_ratio": scores["marginal"]["cells"][0]["variance_ratio"],
-        "kurtosis": scores["tails"]["kurtosis"],
-        "two_sample": scores["two_sample"]["accuracy"],
-    }
-    held = holders[name].get(model)
+def _number(report: Mapping[str, Any], holder: Callable[[Any], Any]) -> Interval | None:
+    held = holder(report["scores"]).get(report["models"][0])
     if held is None or held["value"] is None:
         return None
     return Interval(held["value"], held["standard_error"], held["low"], held["high"], held["groups"])
