@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from noiseflow.core.errors import OutputError
+from noiseflow.core.output.manifest import MANIFEST
 from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.presentation.examples import draw_examples
 from noiseflow.evaluate.presentation.figures import pens_for
@@ -61,7 +62,7 @@ class Page(HTMLParser):
 def test_folder_holds_the_page_and_the_numbers(evaluation: Evaluation, tmp_path: Path) -> None:
     index = write_report(evaluation, tmp_path / "report")
     assert index == tmp_path / "report" / "index.html"
-    assert sorted(path.name for path in index.parent.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in index.parent.iterdir()) == sorted((*FILES, MANIFEST))
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     content = json.loads((index.parent / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
     assert content["models"] == ["<b>mine</b>", "oracle"]

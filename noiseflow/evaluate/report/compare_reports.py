@@ -71,13 +71,13 @@ class Comparison:
 
 
 NUMBERS: dict[str, Callable[[Any], Any]] = {
-    "NLL, nats/dim": lambda scores: scores["likelihood"]["cells"][0]["nats_per_dim"],
-    "NLL, nats/pixel in DN": lambda scores: scores["likelihood"]["cells"][0]["nats_per_pixel_dn"],
-    "NLL of the codes, nats/pixel": lambda scores: scores["codes"]["cells"][0]["nats_per_pixel"],
-    "KL, nats": lambda scores: scores["marginal"]["cells"][0]["kl_interval"],
-    "variance, sampled/real": lambda scores: scores["marginal"]["cells"][0]["variance_ratio"],
+    "nats_per_dim": lambda scores: scores["likelihood"]["cells"][0]["nats_per_dim"],
+    "nats_per_pixel_dn": lambda scores: scores["likelihood"]["cells"][0]["nats_per_pixel_dn"],
+    "nats_per_pixel_codes": lambda scores: scores["codes"]["cells"][0]["nats_per_pixel"],
+    "kl": lambda scores: scores["marginal"]["cells"][0]["kl_interval"],
+    "variance_ratio": lambda scores: scores["marginal"]["cells"][0]["variance_ratio"],
     "kurtosis": lambda scores: scores["tails"]["kurtosis"],
-    "two-sample accuracy": lambda scores: scores["two_sample"]["accuracy"],
+    "two_sample": lambda scores: scores["two_sample"]["accuracy"],
 }
 """Rows of the comparison, and where their numbers are in ``metrics.json``."""
 

@@ -24,6 +24,7 @@ from noiseflow.patches.assembly.parts import (
     write_whole,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
+from noiseflow.patches.ingestion.cautions import gathered
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -114,7 +115,11 @@ def ingest(
         pairing=plan.pairing,
         split_by=plan.split_by,
         reason=plan.reason,
-        notes=(*plan.notes, *dict.fromkeys(caution for each in known for caution in each["cautions"])),
+        notes=(
+            *plan.notes,
+            *gathered(caution for note in notes for caution in note.cautions),
+            *dict.fromkeys(caution for each in known for caution in each["cautions"]),
+        ),
     )
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 from noiseflow.simulate.manifest import MANIFEST
 
@@ -30,7 +30,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             Scene(
                 name=f"{scene['name']}_ISO{float(scene['iso']):g}",
                 frames=tuple(file_frame(path / name, settings) for name in scene["noisy"]),
-                clean=file_frame(path / scene["clean"], settings),
+                clean=clean_frame(path / scene["clean"], settings),
                 subject=scene["name"],
             )
             for scene in manifest["scenes"]

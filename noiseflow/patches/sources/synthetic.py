@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["PAIRS", "SYNTHESIS", "gather", "recognises"]
@@ -32,7 +32,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             Scene(
                 name=pair["name"],
                 frames=(file_frame(path / pair["noisy"], settings),),
-                clean=file_frame(path / pair["clean"], settings),
+                clean=clean_frame(path / pair["clean"], settings),
                 subject=pair["picture"],
                 facts={key: pair[key] for key in ("exposure", "seed", "source")},
             )

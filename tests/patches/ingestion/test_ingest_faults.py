@@ -142,7 +142,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.cut_frames", interrupted)
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
-    assert "s.h5: stopped; the same command goes on with what is done" in result.output
+    assert "s.h5: stopped; the same command continues" in result.output
     monkeypatch.undo()
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0
