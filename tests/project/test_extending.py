@@ -133,7 +133,7 @@ with PatchStore("p.h5") as store:
 
 TRANSFORM = Toy(
     "a transform",
-    "flows/toy.py",
+    "flows/linear/toy.py",
     '''
 """z = 2 x."""
 import math
@@ -141,16 +141,16 @@ import torch
 from noiseflow.flows.transform import Transform
 
 class Doubling(Transform):
-    def forward(self, x, cond):
+    def forward(self, x, cond, noise=None):
         return 2 * x, x.new_full((len(x),), math.log(2) * x[0].numel())
 
-    def inverse(self, z, cond):
+    def inverse(self, z, cond, noise=None):
         return z / 2
 ''',
     """
 import torch
 from noiseflow.flows import Conditions, Flow
-from noiseflow.flows.toy import Doubling
+from noiseflow.flows.linear.toy import Doubling
 cond = Conditions(clean=torch.zeros(2, 4, 4, 4), iso=100.0, camera="A").resolve(("A",))
 flow = Flow([Doubling()])
 x = torch.randn(2, 4, 4, 4)
