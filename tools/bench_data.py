@@ -27,7 +27,7 @@ from noiseflow.patches.ingestion.executors import processors
 from noiseflow.patches.schema import LABELS, fields
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
-from tools.page import table
+from tools.benching.page import table
 
 BATCH = 128
 TIMES = 3

@@ -8,9 +8,9 @@ import torch
 from noiseflow.models import NoiseModel
 from noiseflow.ops.random.sampling import Keyed
 from tools.benching.machine import Machine, Moved, machine
+from tools.benching.page import table
 from tools.benching.subjects import Point, built, inputs_of, work
 from tools.benching.timing import best_by_turns
-from tools.page import table
 
 __all__ = ["BATCHES", "NAMES", "GpuRow", "gpu_page", "gpu_rows"]
 

@@ -8,9 +8,9 @@ import torch
 
 from tools.benching.curves import WORK
 from tools.benching.machine import layers_of, multiply_adds
+from tools.benching.page import table
 from tools.benching.subjects import GENERATED, MODELS, PLAIN, built
 from tools.benching.sweep import SHORT, Found
-from tools.page import table
 
 __all__ = ["against_plain", "aims", "growth", "page_of", "reading", "roofline", "threads"]
 

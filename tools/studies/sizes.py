@@ -27,7 +27,7 @@ from noiseflow.fit.batches import conditions_of
 from noiseflow.models import NoiseModel
 from noiseflow.patches import PatchStore
 from noiseflow.patches.store.patches import PatchBatch
-from tools.page import put_table
+from tools.benching.page import put_table
 
 SPEC = Path(__file__).resolve().parents[1] / "results.toml"
 

@@ -19,7 +19,7 @@ from noiseflow.models import build
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
 from noiseflow.patches.store.store import PatchStore
-from tools.page import put_table
+from tools.benching.page import put_table
 from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 SIZE, BLACK, WHITE = 32, 64.0, 4095.0

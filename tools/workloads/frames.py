@@ -18,7 +18,7 @@ from noiseflow.models import ModelSpec, build, load, save
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
-from tools.page import put_between, table
+from tools.benching.page import put_between, table
 from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 MARK = "whole frames"
