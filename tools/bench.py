@@ -48,7 +48,7 @@ def main(
     page: Path | None,
     json_out: Path | None,
 ) -> None:
-    """Time steps of training, and samples, of plain layers, of nflows and of ours, by size and threads."""
+    """Time steps of training, and samples, of plain layers, nflows and this package, by size and threads."""
     if device != "cpu":
         rows = gpu_rows(device, BATCHES)
         click.echo(gpu_page(rows, device))

@@ -116,11 +116,11 @@ def gpu_page(rows: Sequence[GpuRow], device: str) -> str:
         for row in rows
     ]
     least, most = min(row.copied for row in rows), max(row.difference for row in rows)
-    told = (
+    sentence = (
         f"On {name}, with torch {torch.__version__} "
         f"(`python -m tools.bench --device {device} --page docs/performance.md`). "
-        "*Moved* are the bytes that the operations of a sampling pass read and write, over its time. Asked are half of "
-        f"a copy's bandwidth: the least is {least:.0%}; and the CPU's numbers to {ALLOWED:.0e}: "
+        "*Moved* are the bytes that the operations of a sampling pass read and write, over its time. The target: half "
+        f"of a copy's bandwidth: the least is {least:.0%}; and the CPU's numbers to {ALLOWED:.0e}: "
         f"{'reached' if most <= ALLOWED else 'not reached'}."
     )
-    return f"{told}\n\n{table(columns, cells)}"
+    return f"{sentence}\n\n{table(columns, cells)}"
