@@ -69,7 +69,7 @@ class Commands(click.Group):
             formatter.write_dl([(name, command.get_short_help_str(1000)) for name, command in commands if command])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a NoiseflowError or an error of the file system is one line and status 1."""
+        """Run a command; an error of ours or of the file system is one line and status 1."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", ExtrapolationWarning)

@@ -41,4 +41,4 @@ class ModelError(NoiseflowError):
 
 
 class ExtrapolationWarning(UserWarning):
-    """A model is used at an ISO outside the range of its fit."""
+    """A model is asked for an ISO outside the range it was fitted on."""

@@ -44,62 +44,6 @@ class Toy:
     line: str = ""
 
 
-RAW_FORMAT = Toy(
-    "a raw format",
-    "raw/formats/toy.py",
-    '''
-"""Toy files: one code on each line, two columns."""
-import numpy as np
-from noiseflow.raw.image import RawImage
-SUFFIXES = frozenset((".toy",))
-
-def read(path, settings):
-    codes = np.loadtxt(path, dtype=np.uint16).reshape(-1, 2)
-    return RawImage(mosaic=codes, cfa="RGGB", black=(0.0,) * 4, white=1023.0, source=str(path))
-''',
-    """
-from pathlib import Path
-Path("a.toy").write_text("\\n".join(map(str, range(8))))
-from noiseflow.cli import main
-main(["info", "a.toy"], standalone_mode=False)
-import noiseflow
-assert noiseflow.read_raw("a.toy").mosaic.shape == (4, 2)
-""",
-    "raw/reading.py",
-    r"^READERS: .* = \($",
-    '    Reader.in_module("toy files", "toy"),',
-)
-
-DATA_SET = Toy(
-    "a data set",
-    "patches/sources/toy.py",
-    '''
-"""A folder with a file toy.txt: every frame is a scene of its own."""
-from noiseflow.patches.sources.scene import Collection, Scene, file_frame
-from noiseflow.raw.reading import raw_files
-
-def recognises(path):
-    return (path / "toy.txt").is_file()
-
-def gather(path, settings):
-    files = sorted(path.glob("*.dng"))
-    return Collection(tuple(Scene(file.stem, (file_frame(file, settings),)) for file in files))
-''',
-    """
-from pathlib import Path
-from noiseflow.simulate import simulate
-simulate("raws", "PG-12", [400.0], scenes=2, size=(32, 32))
-Path("raws/toy.txt").write_text("")
-from noiseflow.patches import collect
-from noiseflow.cli.workflows.describe import describe
-assert describe("raws")["kind"] == "toy data set"
-assert len(collect("raws").scenes) == 4
-""",
-    "patches/sources/__init__.py",
-    r"^SOURCES: .* = \($",
-    '    Source.in_module("toy data set", "toy"),',
-)
-
 PAIRING = Toy(
     "a pairing",
     "patches/pairings/toy.py",
@@ -225,30 +169,6 @@ assert (noisy == noisy_array(add_noise, array, 3)).all()
 """,
 )
 
-OUTPUT_FORMAT = Toy(
-    "an output format",
-    "augment/frames/toy.py",
-    '''
-"""Text: one row of the mosaic on each line."""
-import numpy as np
-
-def write_as_text(path, frame):
-    np.savetxt(path, frame.image.mosaic, fmt="%d")
-''',
-    """
-from noiseflow.cli import main
-main(["simulate", "raws", "--camera", "PG-12", "--iso", "400", "--scenes", "1", "--size", "32", "48"],
-     standalone_mode=False)
-from pathlib import Path
-clean = next(Path("raws").glob("*CLEAN.dng"))
-main(["sample", "PG-12", str(clean), "--out", "noisy.toy"], standalone_mode=False)
-assert len(Path("noisy.toy").read_text().splitlines()) == 32
-""",
-    "augment/frames/write.py",
-    r"^WRITERS = Registry.*\($\n^    \{$",
-    '        ".toy": "noiseflow.augment.frames.toy:write_as_text",',
-)
-
 COMMAND = Toy(
     "a command",
     "cli/toy.py",
@@ -273,7 +193,7 @@ assert "Print a word." in subprocess.run([*run, "--help"], capture_output=True, 
     '    "toy": "toy",',
 )
 
-TOYS = (RAW_FORMAT, DATA_SET, PAIRING, TRANSFORM, MODEL, ADAPTER, OUTPUT_FORMAT, COMMAND)
+TOYS = (PAIRING, TRANSFORM, MODEL, ADAPTER, COMMAND)
 
 
 def put(toy: Toy, package: Path) -> None:
@@ -324,7 +244,7 @@ def test_one_file_and_one_line_are_enough(toy: Toy, extended_copy: Path, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("toy", [RAW_FORMAT, PAIRING], ids=lambda toy: toy.kind)
+@pytest.mark.parametrize("toy", [PAIRING, COMMAND], ids=lambda toy: toy.kind)
 def test_the_script_fails_without_the_toy(toy: Toy, plain_copy: Path, tmp_path: Path) -> None:
     assert use(toy, plain_copy, tmp_path).returncode != 0
 
