@@ -122,6 +122,6 @@ def test_an_aim_is_reached_by_the_median_of_the_processes() -> None:
         for n in range(3)
     ]
     told = aims(Found(TINY, {}, again, {}, {}, [], Machine(1.0, 1.0)))
-    assert "5 × in training: 5.50 × (4.00 to 6.00), reached" in told
-    assert "8 × in sampling: 7.90 × (7.50 to 8.50), not reached" in told
+    assert "5 × in training: 5.50 × (4.00 to 6.00), met" in told
+    assert "8 × in sampling: 7.90 × (7.50 to 8.50), missed" in told
     assert "it takes 1.5 × in training and 1.5 × in sampling" in told

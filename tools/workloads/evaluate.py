@@ -20,7 +20,7 @@ from noiseflow.models.noise_statistics import start_from
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
 from noiseflow.patches.store.store import PatchStore
-from tools.page import put_table
+from tools.benching.page import put_table
 from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 SIZE, BLACK, WHITE = 32, 64.0, 4095.0

@@ -39,7 +39,7 @@ def _unconditional(spec: ModelSpec, generator: torch.Generator) -> Sequence[Tran
         )
     first = spec.planes // 2
     net = BorderAwareNet(first, 2 * (spec.planes - first), generator=generator)
-    return InvertibleConv1x1(spec.planes, generator), AffineCoupling(spec.planes, net, reach=net.reach)
+    return InvertibleConv1x1(spec.planes, generator), AffineCoupling(net, net.reach)
 
 
 LAYERS: dict[str, Layer] = {

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.conditions import Conditions
@@ -34,7 +35,7 @@ DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_splin
 DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 """The same in earlier versions."""
 
-OPTIONS = ("couplings", "bins", "odd_spline", "column_noise", *RESIDUAL_OPTIONS)
+OPTIONS = ("couplings", "bins", "odd_spline", "column_noise", "row_flicker", *RESIDUAL_OPTIONS)
 
 BINS = 64
 """Bins of the ratio of shot to read variance."""
@@ -62,9 +63,10 @@ class PhysicsFlow(ResidualFlow):
     whitening rows of w pixels makes it √(1 + r·w) times as large, with the same sign in all of them.
 
     Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8), ``odd_spline``
-    (true), ``column_noise`` (false; with it a frame cannot be sampled in strips), ``unknown_camera``, the
-    probability in training that a net does not get the camera (0), and ``seed`` (0).  The defaults of the first
-    four are written into the model's own spec, so that a run keeps them.
+    (true), ``column_noise`` (false; with it a frame cannot be sampled in strips), ``row_flicker`` (false; a fit
+    sets it where rows change with the light, see `RowNoise`), ``unknown_camera``, the probability in training that
+    a net does not get the camera (0), and ``seed`` (0).  The defaults of the first four are written into the
+    model's own spec, so that a run keeps them.
     """
 
     # Strips of even height keep the masks.
@@ -83,8 +85,12 @@ class PhysicsFlow(ResidualFlow):
         dropout = float(options.get("unknown_camera", 0.0))
 
         transforms: list[Transform] = []
-        for axis in ("row", "column") if flag_option(spec, "column_noise") else ("row",):
-            transforms.append(LineNoise(planes, cameras, spec.isos, axis, in_read_noise=True))
+        if flag_option(spec, "row_flicker"):
+            transforms.append(RowNoise(planes, cameras, spec.isos))
+        else:
+            transforms.append(LineNoise(planes, cameras, spec.isos, in_read_noise=True))
+        if flag_option(spec, "column_noise"):
+            transforms.append(LineNoise(planes, cameras, spec.isos, "column", in_read_noise=True))
         transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
         outputs = spline_outputs(planes, bins, odd=odd)
         net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, from_noise=True)
@@ -111,14 +117,31 @@ class PhysicsFlow(ResidualFlow):
         if self.planes > 1:
             start_planes(head, noise, cond)
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+        lines = [self._start_rows(each, noise, cond, bands) for each in lines]
         for each in lines:
-            start_lines(head, each, noise, cond, bands)
             each.requires_grad_(bands is None or not each.whole_rows)
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)
         for each in lines:
             x, _ = each(x, cond, parameters)
         start_tails(head, tails, x, cond)
+
+    def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None) -> LineNoise:
+        """Start line noise; where rows change with the light, `RowNoise` takes its place in model and spec."""
+        total = self.shot_read.log_beta2.clone()
+        start_lines(self.shot_read, lines, noise, cond, bands)
+        if not lines.whole_rows or isinstance(lines, RowNoise):
+            return lines
+        found = RowNoise(self.planes, len(self.cameras), self.spec.isos).to(noise)
+        measure_lines(self.shot_read, found, noise, cond, bands)
+        if not found.flickers:
+            return lines
+        self.shot_read.log_beta2.copy_(total)
+        start_lines(self.shot_read, found, noise, cond, bands)
+        place = [transform is lines for transform in self.flow.transforms].index(True)
+        self.flow.transforms[place] = found
+        self.spec = replace(self.spec, options={**self.spec.options, "row_flicker": True})
+        return found
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
@@ -182,15 +205,25 @@ def start_lines(
 ) -> None:
     """Start line noise from its moments, and subtract it from the read noise.
 
-    The read variance found so far contains the line noise: it is β₂(1 + r), with r in units of β₂.  Variances
-    are taken at the mean signal of each plane of a patch: a clean signal estimated from other frames contains
-    part of the noise, and weights correlated with the noise would bias products of pixels.
+    The read variance found so far contains the line noise: it is β₂(1 + r), with r in units of β₂.
     """
     total = head.log_beta2.clone()
-    even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
     for _ in range(rounds):
-        lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
+        measure_lines(head, lines, noise, cond, bands)
         head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
+
+
+@torch.no_grad()
+def measure_lines(
+    head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None = None
+) -> None:
+    """Start line noise from its moments, with shot and read noise as they are.
+
+    Variances are taken at the mean signal of each plane of a patch: a clean signal estimated from other frames
+    contains part of the noise, and weights correlated with the noise would bias products of pixels.
+    """
+    even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
+    lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
 
 
 @torch.no_grad()

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.nets.conditional_net import ConditionalNet
-from noiseflow.flows.rational_quadratic import knots_from, rational_quadratic
 from noiseflow.models.adc_levels import Cells, log_normal_interval
 from noiseflow.ops.random import sampling
+from noiseflow.ops.rational_quadratic import knots_from, rational_quadratic
 
 __all__ = ["Dequantiser", "Proposal", "VariationalDequantiser", "truncated_normal", "uniform"]
 

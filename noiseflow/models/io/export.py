@@ -103,7 +103,8 @@ class _FixedMix(Transform):
         raise NotImplementedError  # Only the sampling direction is exported.
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
-        return mix_planes(z, self.matrix)
+        x: Tensor = mix_planes(z, self.matrix)
+        return x
 
 
 def _fix_mixing(module: nn.Module) -> None:
