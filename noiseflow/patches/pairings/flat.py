@@ -43,6 +43,39 @@ def prepare(scene: Scene) -> Reference:
     and what frame n can be taken out of again.  Exposures may differ; frames with more than 1 ‰ at
     the white level are left out.
     """
+    levels, variances, clipped, a, b = _summed(scene)
+    facts: dict[str, Any] = {
+        "frames": len(levels),
+        "frame_levels_dn": np.array(levels).tolist(),
+        "frame_variances_dn2": np.array(variances).tolist(),
+        "clipped": clipped,
+        "drift_dn": float(np.mean(levels, 1).std(ddof=1)),
+    }
+    if sum(not lost for lost in clipped) < 2:
+        facts |= {"levels_apart": False, "masked_pixels": int(a.size), "defects": NO_DEFECTS.facts}
+        caution = (
+            f"{scene.name}: {sum(clipped)} of {len(clipped)} flats have more than 1 ‰ of their pixels at the white "
+            "level: all of it is masked. Take shorter exposures"
+        )
+        return Reference({"a": a, "b": b, "valid": np.zeros(a.shape, bool)}, facts, (caution,))
+    facts["levels_apart"] = _apart(facts)
+
+    light = np.mean([level.mean() for level, lost in zip(levels, clipped, strict=True) if not lost])
+    noise = np.sqrt(np.mean(variances, 0)) / np.mean(levels, 0)
+    defects, mask, facts["response_sigma"] = _defects(facts, a, b, noise)
+    facts |= {"masked_pixels": int(mask.sum()), "defects": defects.facts}
+    cautions = []
+    if light < LIT_SIGMAS * np.sqrt(np.mean(variances)):
+        cautions.append(f"{scene.name}: taken for a flat, but its level is {light:.3g} DN above black: dark frames?")
+    if any(clipped):
+        cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
+    return Reference({"a": a, "b": b, "valid": np.logical_not(mask, out=mask)}, facts, tuple(cautions))
+
+
+def _summed(
+    scene: Scene,
+) -> tuple[list[Array], list[Array], list[bool], NDArray[np.float32], NDArray[np.float32]]:
+    """Level and noise variance of each frame's planes, whether it is clipped, and A and B over all frames."""
     first: RawImage | None = None
     levels: list[Array] = []
     variances: list[Array] = []
@@ -72,32 +105,7 @@ def prepare(scene: Scene) -> Reference:
         del image, planes
     if first is None:
         raise RawError(f"{scene.name}: no frame")
-    facts: dict[str, Any] = {
-        "frames": len(levels),
-        "frame_levels_dn": np.array(levels).tolist(),
-        "frame_variances_dn2": np.array(variances).tolist(),
-        "clipped": clipped,
-        "drift_dn": float(np.mean(levels, 1).std(ddof=1)),
-    }
-    if sum(not lost for lost in clipped) < 2:
-        facts |= {"levels_apart": False, "masked_pixels": int(a.size), "defects": NO_DEFECTS.facts}
-        caution = (
-            f"{scene.name}: {sum(clipped)} of {len(clipped)} flats have more than 1 ‰ of their pixels at the white "
-            "level: all of it is masked. Take shorter exposures"
-        )
-        return Reference({"a": a, "b": b, "valid": np.zeros(a.shape, bool)}, facts, (caution,))
-    facts["levels_apart"] = _apart(facts)
-
-    light = np.mean([level.mean() for level, lost in zip(levels, clipped, strict=True) if not lost])
-    noise = np.sqrt(np.mean(variances, 0)) / np.mean(levels, 0)
-    defects, mask, facts["response_sigma"] = _defects(facts, a, b, noise)
-    facts |= {"masked_pixels": int(mask.sum()), "defects": defects.facts}
-    cautions = []
-    if light < LIT_SIGMAS * np.sqrt(np.mean(variances)):
-        cautions.append(f"{scene.name}: taken for a flat, but its level is {light:.3g} DN above black: dark frames?")
-    if any(clipped):
-        cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
-    return Reference({"a": a, "b": b, "valid": np.logical_not(mask, out=mask)}, facts, tuple(cautions))
+    return levels, variances, clipped, a, b
 
 
 def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
