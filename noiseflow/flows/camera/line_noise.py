@@ -111,12 +111,8 @@ class LineNoise(WholeLines):
         )
         sums = torch.stack([each.flatten(1) for each in (projection, squares, norm, fourth)])
         knots = self.log_isos.to(self.log_variance.dtype)
-        index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-        cameras = cond.camera_indices
-        if bands is not None and self.whole_rows:
-            first, band = _numbered(bands)
-            sums = sums.new_zeros(len(sums), len(first), sums.shape[2]).index_add_(1, band, sums)
-            index, cameras = index[first], cameras[first]
+        bands = bands if self.whole_rows else None
+        sums, index, cameras = bands_of_rows(sums, self._knot(cond), cond.camera_indices, bands)
         projection, squares, norm, fourth = sums.unbind()
         products, expected = projection.square() - squares, norm.square() - fourth
         for camera in set(cameras.tolist()):
@@ -147,8 +143,39 @@ class LineNoise(WholeLines):
         x: Tensor = add_lines(z, *self._signal(noise), offsets, self.cells, self.along)
         return x
 
+    def _knot(self, cond: Conditions) -> Tensor:
+        """Index of the fitted ISO next to each element's, (B,)."""
+        return (cond.isos.log()[:, None] - self.log_isos.to(self.log_variance.dtype)).abs().argmin(1)
+
     def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
         return required(noise, self).signal if self.in_read_noise else (None, None, None)
+
+
+def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums along the rows of patches, (N, B, rows), of patches in the same sensor rows added up.
+
+    Parameters
+    ----------
+    sums : Tensor, shape (N, B, rows)
+        Sums along each row, of each patch.
+    index, cameras : Tensor, shape (B,)
+        ISO knot and camera of each patch.
+    bands : Tensor of int, shape (B,), optional
+        Equal for patches that lie in the same sensor rows; each patch is its own band without it.
+
+    Returns
+    -------
+    (Tensor, Tensor, Tensor)
+        Sums, (N, bands, rows), ISO knots and cameras of the bands.
+    """
+    if bands is None:
+        return sums, index, cameras
+    first, band = _numbered(bands)
+    return (
+        sums.new_zeros(len(sums), len(first), sums.shape[2]).index_add_(1, band, sums),
+        index[first],
+        cameras[first],
+    )
 
 
 def _numbered(bands: Tensor) -> tuple[Tensor, Tensor]:

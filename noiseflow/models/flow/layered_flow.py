@@ -11,11 +11,9 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.registry import Size, build_layers
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.flow.flow_model import FlowModel
-from noiseflow.models.flow.residual_flow import start_head, start_head_from_codes, start_norms
-from noiseflow.models.model import register
+from noiseflow.models.flow.flow_model import FlowModel, start_head, start_head_from_codes, start_norms
+from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 
 __all__ = ["LayeredFlow"]
 
@@ -23,7 +21,7 @@ LAYERS = ({"name": "shot_read_scale"}, {"name": "pixel_spline", "odd": True, "wi
 """Layers of a spec that lists none: shot and read noise, and a spline for any symmetric distribution."""
 
 
-@register("flow")
+@register("flow", ("layers", "seed"))
 class LayeredFlow(FlowModel):
     """A flow of the layers that its spec lists, in the order data → latent.
 
@@ -37,11 +35,9 @@ class LayeredFlow(FlowModel):
     --------
     >>> from noiseflow.models import ModelSpec, build
     >>> layers = [{"name": "shot_read_scale"}, {"name": "conv1x1"}, {"name": "masked_affine_coupling", "width": 8}]
-    >>> build(ModelSpec("flow", options={"layers": layers})).reach
+    >>> build(ModelSpec("flow", options={"layers": layers})).flow.reach
     2
     """
-
-    options: tuple[str, ...] = ("layers", "seed")
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -53,15 +49,10 @@ class LayeredFlow(FlowModel):
         self.flow = Flow(build_layers(layers, size))
 
     @property
-    def period(self) -> int:
+    def period(self) -> int:  # type: ignore[override]
         """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
         flow: Flow = self.flow
         return lcm(flow.period, flow.cell)
-
-    @property
-    def reach(self) -> int:
-        """Receptive radius of sampling in pixels of a plane, rounded up to the period."""
-        return -(-self.flow.sampling_reach // self.period) * self.period
 
     @property
     def head(self) -> ShotReadScale | None:
@@ -76,7 +67,7 @@ class LayeredFlow(FlowModel):
 
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
         """After `start_from`: every `ActNorm` whitens what a batch of training patches brings to it."""
-        start_norms(self.flow, noise, self.checked(cond))
+        start_norms(self.flow, noise, checked_conditions(self, cond))
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
         """Bring the head to the noise level function of the highest likelihood of the integers."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.black_levels import BlackMap
-from noiseflow.raw.formats.tiff_pages import numbers
+from noiseflow.raw.formats.tags.tiff_pages import numbers
 
 __all__ = ["Levels", "levels_of", "masked_means"]
 

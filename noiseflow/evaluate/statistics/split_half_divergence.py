@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.evaluate.metric import DATA, ScoredBatch
-from noiseflow.evaluate.presentation.formatting import plus_minus, significant
 from noiseflow.evaluate.statistics.divergence import halves, js_divergence, kl_divergence, wasserstein_1
-from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, jackknife
+from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, jackknife
 
 __all__ = [
     "BLOCKS",
@@ -20,7 +19,6 @@ __all__ = [
     "PARTS",
     "PSEUDO_COUNT",
     "Divergence",
-    "beside_floor",
     "divergences",
     "parts_and_blocks",
 ]
@@ -45,14 +43,14 @@ class Divergence:
     floor, floor_high : float or None
         Of one half of the data from the other: mean over the ways to halve it, and that plus
         `FLOOR_SPREADS` standard deviations.  None if the data cannot be halved.
-    models : mapping of str to Estimate
+    models : mapping of str to Interval
         Of one half of the data from the samples for the other half, per model; the interval
         is a jackknife over blocks of scenes.  Empty if the data cannot be halved.
     """
 
     floor: float | None
     floor_high: float | None
-    models: Mapping[str, Estimate]
+    models: Mapping[str, Interval]
 
 
 def parts_and_blocks(batch: ScoredBatch) -> Tensor:
@@ -100,7 +98,7 @@ def divergences(
     floor = between(whole, DATA)
     if not np.isfinite(floor).all():
         return (Divergence(None, None, {}),) * 3
-    of_models: list[dict[str, Estimate]] = [{}, {}, {}]
+    of_models: list[dict[str, Interval]] = [{}, {}, {}]
     for name in models:
         values = between(whole, name).mean(1)
         left_out = np.array(
@@ -116,9 +114,3 @@ def divergences(
         for each, of in zip(floor, of_models, strict=True)
     )
     return kl, js, wasserstein
-
-
-def beside_floor(divergence: Divergence) -> dict[str, str]:
-    """The cells of a table: the floor in the data's column, each model's value with its ±."""
-    floor = "–" if divergence.floor is None else f"floor {significant(divergence.floor)}"
-    return {DATA: floor, **{name: plus_minus(value, 6) for name, value in divergence.models.items()}}

@@ -11,7 +11,7 @@ import tifffile
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
-from noiseflow.raw.formats.tiff_pages import all_pages
+from noiseflow.raw.formats.tags.tiff_pages import all_pages
 
 __all__ = ["Metadata", "of_exif", "of_tiff"]
 
