@@ -76,7 +76,10 @@ def sample(
 
     if profile is not None and (prnu or dsnu or shading or hot_pixels):
         raise click.UsageError("--profile gives the fixed pattern; leave out --prnu, --dsnu, --shading, --hot-pixels")
-    check_output(out, inputs=[run, clean], goes_on=True)
+    for path in burst_paths(out, frames):
+        check_output(path, inputs=[run, clean], overwrite=overwrite)
+    if preview is not None:
+        check_output(preview, inputs=[run, clean], overwrite=overwrite)
     frame = read_raw(clean, settings)
     million, least = hot_pixels or (0.0, 0.0)
     if profile is not None:
