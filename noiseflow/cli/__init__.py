@@ -1,4 +1,7 @@
-"""The command line: parse, call one library function, print."""
+"""The command line: parse, call one library function, print.
+
+To add a command, write a module with a click command and give it a line in `COMMANDS`.
+"""
 
 import copy
 import importlib
@@ -10,7 +13,9 @@ from typing import Any
 
 import click
 
+from noiseflow.cli.choices import did_you_mean
 from noiseflow.cli.interrupts import begin, farewell, listening, remembering
+from noiseflow.cli.options import quiet_option
 from noiseflow.core.errors import ExtrapolationWarning, NoiseflowError
 from noiseflow.core.version import __version__
 
@@ -45,13 +50,30 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import a command; every command takes ``--quiet``."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"noiseflow.cli.{COMMANDS[cmd_name]}")
         command: click.Command = copy.copy(getattr(module, COMMANDS[cmd_name].rpartition(".")[2]))
+        command.params = list(command.params)
+        if not any(parameter.name == "quiet" for parameter in command.params):
+            quiet_option(command)
         command.callback = remembering(command.callback)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for an unknown name, suggest the nearest one."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], list(COMMANDS))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their whole first sentences, which wrap where click would cut them."""
+        commands = [(name, self.get_command(ctx, name)) for name in COMMANDS]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(1000)) for name, command in commands if command])
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **how: Any) -> Any:
         """Run the command line; a signal to stop ends it with the status that is the custom."""

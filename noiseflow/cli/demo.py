@@ -17,10 +17,10 @@ __all__ = ["demo"]
 @seed_option
 @overwrite_option
 def demo(out: Path, seed: int, overwrite: bool) -> None:
-    """Run the whole path on a simulated camera, into the folder OUT: no data needed.
+    """Run the whole path on a simulated camera: no data needed.
 
-    Simulate raw files, ingest them, fit a Noise Flow, sample a frame, evaluate, write the
-    report.
+    Simulates raw files, ingests them, fits a physics flow, samples a frame, evaluates it and
+    writes the report, all into the folder OUT.
 
     \b
     noiseflow demo demo/

@@ -1,22 +1,55 @@
 """Options that several commands share."""
 
 import functools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["PATH", "out_option", "overwrite_option", "raw_options", "seed_option"]
+from noiseflow.cli.choices import Registered
+
+__all__ = [
+    "PATH",
+    "QUIET",
+    "device_option",
+    "json_option",
+    "out_option",
+    "overwrite_option",
+    "print_json",
+    "quiet_option",
+    "raw_options",
+    "seed_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there under that name.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an earlier output of that name.")
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all randomness."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers."
 )
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="NAME", help="auto (a GPU if there is one), cpu or cuda."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+QUIET = "noiseflow.quiet"
+"""Key in the context's ``meta``: whether progress is silent."""
+
+
+def _be_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[QUIET] = value
+
+
+quiet_option = click.option("--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="Show no progress.")
+
+
+def print_json(content: Any) -> None:
+    """Print a value as JSON on standard output."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def out_option(what: str) -> Callable[[Command], Command]:
@@ -48,7 +81,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "cfa": (
         "--cfa",
-        {"type": click.Choice(["RGGB", "GRBG", "GBRG", "BGGR", "MONO"], case_sensitive=False), "help": "Bayer phase."},
+        {"type": Registered("noiseflow.raw.bayer:BAYER_PHASES", "MONO"), "help": "Bayer phase, or MONO."},
     ),
     "black": (
         "--black",

@@ -1,64 +1,97 @@
-"""Progress on standard error: a bar on a terminal, plain lines in a log."""
+"""Progress on standard error: a bar on a terminal, plain lines in a log, nothing with ``--quiet``."""
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.core.progress import Progress
+from noiseflow.cli.options import QUIET
+from noiseflow.core.progress import Progress, silent
 
-__all__ = ["shown"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["facts_that_fit", "shown"]
 
 SECONDS_BETWEEN_LINES = 10.0
+SHORTEST_BAR, LONGEST_BAR = 8, 24
 
 
 @contextmanager
 def shown(title: str, unit: str) -> Iterator[Progress]:
-    """Show the progress of one piece of work, with its rate in units a second and its ETA."""
+    """Show the progress of one piece of work, with its rate in units per second and its ETA."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(QUIET):
+        yield silent
+        return
     if not sys.stderr.isatty():
         yield _Lines(title, unit)
         return
     with ExitStack() as stack:
         draw = cache(lambda: stack.enter_context(_bar(title, unit)))
-        # Its thread is not to be there when processes are started as copies of this one, and a library is imported
-        # for it: it is made when there is something to tell.
+        # Rich is imported and its thread started with the first report: worker processes that are copies of this one
+        # must be started before.
         yield lambda done, total, note="": draw()(done, total, note)
 
 
 @contextmanager
-def _bar(title: str, unit: str) -> Iterator[Progress]:
+def _bar(title: str, unit: str, console: "Console | None" = None) -> Iterator[Progress]:
+    """A bar with as many facts beside it as the terminal is wide."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress as RichProgress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress as RichProgress, TextColumn
 
-    with RichProgress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit + " · {task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-    ) as bar:
-        task = bar.add_task(title, total=None, note="", rate="")
+    console = console or Console(stderr=True)
+    bar_width = max(SHORTEST_BAR, min(LONGEST_BAR, console.width // 5))
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=bar_width), TextColumn("{task.fields[facts]}"))
+    with RichProgress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None, facts="")
         began = time.monotonic()
 
         def draw(done: int, total: int, note: str = "") -> None:
-            rate = done / max(time.monotonic() - began, 1e-9)
-            bar.update(task, completed=done, total=total, note=note, rate=f"{rate:.3g}/s")
+            room = console.width - len(title) - bar_width - 3
+            facts = facts_that_fit(done, total, unit, time.monotonic() - began, note, room)
+            bar.update(task, completed=done, total=total, facts=facts.replace("[", r"\["))
 
         yield draw
+
+
+def facts_that_fit(done: int, total: int, unit: str, seconds: float, note: str, room: int) -> str:
+    """What to say beside a bar: whole facts, the most important that fit.
+
+    Parameters
+    ----------
+    done, total : int
+        Units done, and in all.
+    unit : str
+        Name of the unit, plural.
+    seconds : float
+        Time since the start.
+    note : str
+        How the work stands.
+    room : int
+        Characters that there is room for.
+
+    Examples
+    --------
+    >>> facts_that_fit(30, 120, "steps", 10.0, "NLL -4.4512", 80)
+    '30/120 steps · 3/s · 0:00:10 · ETA 0:00:30 · NLL -4.4512'
+    >>> facts_that_fit(30, 120, "steps", 10.0, "NLL -4.4512", 44)
+    '30/120 steps · ETA 0:00:30 · NLL -4.4512'
+    """
+    rate = done / max(seconds, 1e-9)
+    left = f"ETA {timedelta(seconds=round((total - done) / rate))}" if rate else ""
+    facts = [f"{done}/{total} {unit}", f"{rate:.3g}/s", str(timedelta(seconds=round(seconds))), left, note]
+    kept: list[int] = []
+    for index in (0, 3, 4, 1, 2):
+        tried = " · ".join(facts[each] for each in sorted([*kept, index]) if facts[each])
+        if len(tried) <= room or not kept:
+            kept.append(index)
+    return " · ".join(facts[index] for index in sorted(kept) if facts[index])
 
 
 class _Lines:

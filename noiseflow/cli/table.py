@@ -1,26 +1,76 @@
-"""A small table of scores on standard output."""
+"""Tables on standard output that fit the width of the terminal."""
 
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from noiseflow.evaluate import Evaluation
+if TYPE_CHECKING:
+    from noiseflow.evaluate import Evaluation
 
-__all__ = ["print_scores"]
+__all__ = ["print_scores", "print_table"]
+
+GAP = 2
+"""Spaces between columns."""
+
+NARROWEST = 16
+"""Width down to which the column of labels wraps, before columns of values are left out."""
 
 
-def print_scores(evaluation: Evaluation) -> None:
-    """Print the table of results: a row a measure, a column a model."""
-    rows = [row for score in evaluation.scores.values() for row in score.table()]
-    names = list(dict.fromkeys(name for row in rows for name in row.cells))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("measure", *names):
-        table.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
-    for row in rows:
-        label = f"{row.measure} [{row.unit}]".replace("[", r"\[") if row.unit else row.measure
-        table.add_row(label, *(row.cells.get(name, "") for name in names))
-    console = Console(file=sys.stdout)
+def print_scores(evaluation: "Evaluation", console: Console | None = None) -> None:
+    """Print the table of results: a row for each measure, a column for each model, the tested one first."""
+    rows = {f"{row.measure} [{row.unit}]" if row.unit else row.measure: row.cells for row in evaluation.table()}
+    print_table("measure", [evaluation.tested, *evaluation.models[1:]], rows, console)
+
+
+def print_table(
+    heading: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, str]], console: Console | None = None
+) -> None:
+    """Print labelled rows of values; where the terminal is too narrow, the last columns are left out and named.
+
+    Labels wrap, values do not.  The first column is always shown.  Without a terminal, lines have no limit.
+
+    Parameters
+    ----------
+    heading : str
+        Heading of the labels.
+    columns : sequence of str
+        Names of the columns of values, the most important first.
+    rows : mapping of str to mapping
+        Label → value in each column; a missing one is blank.
+    console : rich Console, optional
+        Where to print; standard output by default.
+    """
+    console = console or Console(file=sys.stdout)
+    used = [name for name in columns if any(name in cells for cells in rows.values())]
+    widths = {name: max(cell_len(text) for text in (name, *(c.get(name, "") for c in rows.values()))) for name in used}
+    labels = max((cell_len(label) for label in (heading, *rows)), default=0)
+    full = labels + sum(widths[name] + GAP for name in used)
     if not console.is_terminal:
-        console.width = 160
+        console.width = max(console.width, full)
+    room = console.width
+    shown = _that_fit(used, widths, room - min(labels, NARROWEST))
+    left = room - sum(widths[name] + GAP for name in shown)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", collapse_padding=True)
+    table.add_column(heading, width=max(1, min(labels, left)), overflow="fold")
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True, width=widths[name])
+    for label, cells in rows.items():
+        table.add_row(Text(label), *(Text(cells.get(name, "")) for name in shown))
     console.print(table)
+    if hidden := used[len(shown) :]:
+        console.print(Text(f"Not shown for want of width: {', '.join(hidden)}."))
+
+
+def _that_fit(names: Sequence[str], widths: Mapping[str, int], room: int) -> list[str]:
+    """The longest run of columns from the first that fits; at least one."""
+    shown: list[str] = []
+    for name in names:
+        if shown and sum(widths[each] + GAP for each in (*shown, name)) > room:
+            break
+        shown.append(name)
+    return shown

@@ -1,37 +1,33 @@
 """What a model has to beat: the closed-form baselines and, where it is known, the truth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from noiseflow.core.errors import ModelError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.fit_model import spec_for
 from noiseflow.fit.gather_statistics import gather
-from noiseflow.models import NoiseModel, build, load
+from noiseflow.models import NoiseModel, build
 from noiseflow.models.oracle.select import oracle_from_truth
 from noiseflow.patches.store.store import PatchStore
 
-__all__ = ["BASELINES", "baselines", "load_runs", "oracle_of"]
+__all__ = ["BASELINES", "baselines", "named", "oracle_of"]
 
 BASELINES = ("nlf", "gaussian")
 """Models fitted in closed form to the training split of the data that is scored."""
 
 
-def load_runs(runs: list[Path]) -> dict[str, NoiseModel]:
-    """Load run folders; each model is named by its registry name, and by its folder where two share that.
+def named(models: Sequence[tuple[Path, NoiseModel]]) -> dict[str, NoiseModel]:
+    """Models by their registry names, or by registry name and folder where two share one.
 
-    Raises
-    ------
-    ModelError
-        If none is given, or one is no run folder.
+    Parameters
+    ----------
+    models : sequence of (Path, NoiseModel)
+        Where each model was loaded from, and the model.
     """
-    if not runs:
-        raise ModelError("no run folder given; expected at least one, as `noiseflow fit` writes it")
-    loaded = [(run, load(run)) for run in runs]
-    names = [model.spec.model for _, model in loaded]
+    names = [model.spec.model for _, model in models]
     return {
         name if names.count(name) == 1 else f"{name} ({run.resolve().name})": model
-        for name, (run, model) in zip(names, loaded, strict=True)
+        for name, (run, model) in zip(names, models, strict=True)
     }
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress
-from noiseflow.patches.store.store import PatchBatch, PatchStore
+from noiseflow.patches.store.patches import PatchBatch
+from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import plane_names
 
 __all__ = [

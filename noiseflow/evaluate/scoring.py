@@ -16,7 +16,8 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.integers.dequantise import Dequantiser
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store.store import PatchBatch, PatchStore
+from noiseflow.patches.store.patches import PatchBatch
+from noiseflow.patches.store.store import PatchStore
 
 __all__ = ["as_wanted", "score_batch"]
 

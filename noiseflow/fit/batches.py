@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
 from noiseflow.patches.schema import SPLITS
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import PatchBatch, Patches
 from noiseflow.patches.store.sampling_order import epoch_order
-from noiseflow.patches.store.store import PatchBatch
 
 __all__ = ["PatchBatches", "bands_of", "conditions_of", "train_and_held_out", "whole_bands"]
 

@@ -15,7 +15,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store.store import PatchBatch
+from noiseflow.patches.store.patches import PatchBatch
 
 __all__ = ["DiscretisedObjective", "codes_of"]
 

@@ -25,7 +25,7 @@ from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
 

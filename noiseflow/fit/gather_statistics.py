@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.models.noise_statistics import NoiseStatistics, signal_bins
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["BINS", "Values", "gather", "summed"]
 

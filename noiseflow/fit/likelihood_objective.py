@@ -13,7 +13,7 @@ from noiseflow.fit.batches import PatchBatches, conditions_of
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["LikelihoodObjective", "mean_nll", "record_of"]
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-__all__ = ["is_litter", "named_exposure_s", "named_iso"]
+__all__ = ["is_litter", "named_exposure_s", "named_iso", "without_settings"]
 
 ISO = re.compile(r"(?<![a-z])iso[\s_=-]*(\d{1,7})(?!\d)", re.IGNORECASE)
 EXPOSURE = re.compile(
@@ -53,3 +53,12 @@ def named_exposure_s(path: Path) -> tuple[float | None, str]:
                 value = float(match["number"].replace(",", "."))
             return value * SECONDS[match["unit"].lower()], name
     return None, ""
+
+
+def without_settings(name: str) -> str:
+    """A name without the ISO and the exposure time in it.
+
+    >>> without_settings("10003_00_0.04s"), without_settings("desk_ISO800_1")
+    ('10003_00_', 'desk__1')
+    """
+    return ISO.sub("", EXPOSURE.sub("", name))

@@ -14,9 +14,20 @@ from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
 from noiseflow.raw.formats import fits, hdf5, headerless, libraw, numpy_arrays, png, ser, sidd, tiff
 from noiseflow.raw.formats.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection import inspected
 from noiseflow.raw.settings import RawSettings, settings_for
 
-__all__ = ["READERS", "Reader", "frame_count", "is_raw", "raw_files", "read_raw", "reader_of"]
+__all__ = [
+    "READERS",
+    "Reader",
+    "frame_count",
+    "is_raw",
+    "raw_files",
+    "read_clean",
+    "read_frame",
+    "read_raw",
+    "reader_of",
+]
 
 
 def _any(path: Path) -> bool:
@@ -39,6 +50,8 @@ class Reader:
         Whether a file of such a suffix is one of this format, where two formats share suffixes.
     count : callable or None
         Frames in a file, of formats that may hold several; `read` then takes their number.
+    glance : callable or None
+        ISO and exposure time in seconds of a file, without its pixels.
     """
 
     kind: str
@@ -46,14 +59,15 @@ class Reader:
     read: Callable[..., RawImage]
     recognises: Callable[[Path], bool] = _any
     count: Callable[[Path], int] | None = None
+    glance: Callable[[Path], tuple[float | None, float | None]] | None = None
 
 
 READERS: tuple[Reader, ...] = (
-    Reader("camera raw files", libraw.SUFFIXES, libraw.read),
-    Reader("DNG files", tiff.SUFFIXES, libraw.read, is_dng),
+    Reader("camera raw files", libraw.SUFFIXES, libraw.read, glance=libraw.glance),
+    Reader("DNG files", tiff.SUFFIXES, libraw.read, is_dng, glance=libraw.glance),
     Reader("SIDD MAT files", sidd.SUFFIXES, sidd.read, sidd.recognises),
-    Reader("FITS files", fits.SUFFIXES, fits.read, count=fits.count),
-    Reader("TIFF files", tiff.SUFFIXES, tiff.read, tiff.recognises, tiff.count),
+    Reader("FITS files", fits.SUFFIXES, fits.read, count=fits.count, glance=fits.glance),
+    Reader("TIFF files", tiff.SUFFIXES, tiff.read, tiff.recognises, tiff.count, libraw.glance),
     Reader("SER films", ser.SUFFIXES, ser.read, count=ser.count),
     Reader("PNG files", png.SUFFIXES, png.read),
     Reader("headerless files", headerless.SUFFIXES, headerless.read),
@@ -78,6 +92,22 @@ def frame_count(path: Path) -> int:
     """Frames in a raw file; 1 for all formats that hold one."""
     reader = reader_of(path)
     return reader.count(path) if reader is not None and reader.count is not None else 1
+
+
+def glance(path: Path, settings: RawSettings | None = None) -> tuple[float | None, float | None]:
+    """ISO and exposure time in seconds of a raw file, without reading its pixels; None for what is not known so.
+
+    By the settings, or else the file's header, or else its name.
+    """
+    known, reader = settings_for(path, settings), reader_of(path)
+    iso, exposure_s = known.iso, known.exposure_s
+    if (iso is None or exposure_s is None) and reader is not None and reader.glance is not None:
+        found = reader.glance(path)
+        iso, exposure_s = (
+            ours if ours is not None else its for ours, its in zip((iso, exposure_s), found, strict=True)
+        )
+    iso = iso if iso is not None else named_iso(path)[0]
+    return iso, exposure_s if exposure_s is not None else named_exposure_s(path)[0]
 
 
 def raw_files(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -142,6 +172,22 @@ def read_raw(path: str | Path, settings: RawSettings | None = None, frame: int |
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise RawError(f"{path}: changed while it was read; try again when it is whole")
     return _with_name(image, path)
+
+
+def read_frame(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
+    """Read one noisy frame for ingest or calibration: its pixels looked at, its black level one per plane.
+
+    Raises
+    ------
+    RawError
+        As `read_raw` does, or for pixels that cannot be what the levels say.
+    """
+    return inspected(read_raw(path, settings, frame)).levelled()
+
+
+def read_clean(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
+    """Read a clean twin: as `read_frame`, without the tests that expect noise."""
+    return read_raw(path, settings, frame).levelled()
 
 
 def _read(reader: Reader, path: Path, settings: RawSettings, frame: int | None) -> RawImage:

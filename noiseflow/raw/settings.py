@@ -101,6 +101,9 @@ class RawSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be."""
+        if self.cfa is not None:
+            # A flag takes any case, so does a side-car.
+            object.__setattr__(self, "cfa", self.cfa.upper())
         if self.cfa is not None and self.cfa != MONO and self.cfa not in BAYER_PHASES:
             raise RawError(f"cfa: expected {', '.join(BAYER_PHASES)} or {MONO}; got {self.cfa!r}")
         if self.black is not None and len(self.black) not in (1, 4):

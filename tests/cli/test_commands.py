@@ -147,10 +147,16 @@ def test_options_of_a_model_are_said_by_name(tmp_path: Path) -> None:
 
 def test_existing_output_is_kept_unless_asked(fitted: Path, clean: Path, tmp_path: Path) -> None:
     out = tmp_path / "noisy.dng"
+    assert run("sample", fitted, clean, "--out", out).exit_code == 0
+    before = out.read_bytes()
+    refused(run("sample", fitted, clean, "--out", out, "--seed", 1), "noisy.dng", "--overwrite")
+    assert out.read_bytes() == before
+    assert run("sample", fitted, clean, "--out", out, "--seed", 1, "--overwrite").exit_code == 0
+    assert out.read_bytes() != before
+    # What is not ours is never replaced.
     out.write_text("mine")
-    refused(run("sample", fitted, clean, "--out", out), "noisy.dng", "--overwrite")
+    refused(run("sample", fitted, clean, "--out", out, "--overwrite"), "noisy.dng")
     assert out.read_text() == "mine"
-    assert run("sample", fitted, clean, "--out", out, "--overwrite").exit_code == 0
 
 
 def test_nan_in_the_data(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_a_student_from_a_teacher_alone(teacher: Path, tmp_path: Path) -> None:
     few = ("--steps", 1, "--batch", 1, "--width", 4)
     result = run("distill", teacher, "--out", tmp_path / "student", *few)
     assert result.exit_code == 0, result.output
-    assert "KL left" in result.output
+    assert "remaining KL" in result.output
     assert "× faster" in result.output
     assert load(tmp_path / "student").spec.model == "iaf"
     again = run("distill", teacher, "--out", tmp_path / "student", *few)

@@ -97,6 +97,13 @@ def test_what_is_not_known_is_asked_for(tmp_path: Path) -> None:
         read_raw(tmp_path / "a.npy", RawSettings(black=(0.0,)))
 
 
+@pytest.mark.parametrize("cfa", ["mono", "Mono", "MONO"])
+def test_a_side_car_spells_the_pattern_as_the_flag_does(tmp_path: Path, cfa: str) -> None:
+    np.save(tmp_path / "frame.npy", np.full((8, 8), 100, np.uint16))
+    (tmp_path / "frame.toml").write_text(f'cfa = "{cfa}"\nblack = 64\nwhite = 1023\n', encoding="utf-8")
+    assert read_raw(tmp_path / "frame.npy").cfa == "MONO"
+
+
 def test_no_side_car_changes_nothing(tmp_path: Path) -> None:
     given_ = RawSettings(iso=100.0)
     assert settings_for(tmp_path / "a.raw", given_) == given_

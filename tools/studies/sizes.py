@@ -26,7 +26,7 @@ from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.batches import conditions_of
 from noiseflow.models import NoiseModel
 from noiseflow.patches import PatchStore
-from noiseflow.patches.store.store import PatchBatch
+from noiseflow.patches.store.patches import PatchBatch
 from tools.page import put_table
 
 SPEC = Path(__file__).resolve().parents[1] / "results.toml"

@@ -54,11 +54,11 @@ def denoise_frame(
         raise DataError(f"{noisy.source}: the file does not say its ISO; give it with --iso")
     signal = torch.from_numpy(noisy.normalised(spec.layout)).to(torch.float32)[None]
     clean = torch.empty_like(signal)
-    height, halo = signal.shape[2], denoiser.reach
+    height, halo, device = signal.shape[2], denoiser.reach, next(denoiser.parameters()).device
     with torch.no_grad():
         for top in range(0, height, STRIP):
             begin, end = max(0, top - halo), min(height, top + STRIP + halo)
-            part = denoiser(signal[:, :, begin:end], iso, camera)
+            part = denoiser(signal[:, :, begin:end].to(device), iso, camera).cpu()
             clean[:, :, top : top + STRIP] = part[:, :, top - begin : top - begin + STRIP]
     found: NDArray[np.float32] = clean[0].numpy()
     return NoisyFrame(noisy.with_signal(found, iso=iso), found)

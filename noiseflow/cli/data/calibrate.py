@@ -1,12 +1,17 @@
 """``noiseflow calibrate``."""
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, out_option, overwrite_option
+from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json
 from noiseflow.cli.progress import shown
+
+if TYPE_CHECKING:
+    from noiseflow.calibrate.profiles.profile import Profile
 
 __all__ = ["calibrate"]
 
@@ -14,10 +19,13 @@ __all__ = ["calibrate"]
 @click.command()
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
 @out_option("The profile to write (JSON).")
-@click.option("--camera", help="Name of the camera; else what the files say.")
+@click.option("--camera", help="Name of the camera; the files' own if not given.")
 @click.option("--report", type=PATH, help="Also write a page with the figures (HTML).")
+@json_option
 @overwrite_option
-def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: Path | None, overwrite: bool) -> None:
+def calibrate(
+    sources: tuple[Path, ...], out: Path, camera: str | None, report: Path | None, as_json: bool, overwrite: bool
+) -> None:
     """Measure a camera from flats and darks, a burst, one frame, or a photon-transfer table.
 
     \b
@@ -25,7 +33,6 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: 
     noiseflow calibrate EMVA1288_ReferenceSet_001_CCD_12Bit/ --out ccd.json
     """  # noqa: D301
     from noiseflow.calibrate import calibrate as run
-    from noiseflow.calibrate.profiles.facts import said
     from noiseflow.calibrate.report import write_page
     from noiseflow.core.output.checks import check_apart, writing
 
@@ -38,6 +45,23 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: 
         if report is not None:
             write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile
+    if as_json:
+        print_json(json.loads(profile.to_json()))
+    else:
+        _print(profile, out)
+    if report is not None:
+        click.echo(f"{report}: the page", err=as_json)
+    for setting in profile.settings:
+        for caution in setting.cautions:
+            click.echo(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {caution}", err=True)
+    for caution in profile.cautions:
+        click.echo(f"noiseflow: {caution}", err=True)
+
+
+def _print(profile: "Profile", out: Path) -> None:
+    """Every number of a profile with its 95 % interval."""
+    from noiseflow.calibrate.profiles.facts import said
+
     click.echo(f"{out}: {profile.camera}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:
         click.echo(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
@@ -47,10 +71,3 @@ def calibrate(sources: tuple[Path, ...], out: Path, camera: str | None, report: 
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
             click.echo(f"  {name:29} {text} {unit}".rstrip())
-    if report is not None:
-        click.echo(f"{report}: the page")
-    for setting in profile.settings:
-        for caution in setting.cautions:
-            click.echo(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {caution}", err=True)
-    for caution in profile.cautions:
-        click.echo(f"noiseflow: {caution}", err=True)

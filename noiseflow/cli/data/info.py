@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, raw_options
+from noiseflow.cli.options import PATH, json_option, print_json, raw_options
 from noiseflow.cli.progress import shown
 
 if TYPE_CHECKING:
@@ -16,23 +16,29 @@ __all__ = ["info"]
 
 @click.command()
 @click.argument("path", type=PATH, metavar="FILE_OR_FOLDER")
+@json_option
 @raw_options()
 @click.option("--verify", is_flag=True, help="Compare every patch of a store with its checksum.")
-def info(path: Path, settings: "RawSettings", verify: bool) -> None:
-    """Say what a raw file, patch store, run folder or folder of raw files is.
+def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> None:
+    """Say what a file or folder is: raw, patch store, run, camera profile, report, demo.
 
     \b
     noiseflow info photo.arw
+    noiseflow info camera.json
     """  # noqa: D301
     from noiseflow.cli.workflows.describe import describe
 
     described = describe(path, settings)
-    click.echo(str(path))
-    for label, text in described.items():
-        click.echo(f"  {label + ':':14} {text}")
+    if as_json:
+        print_json(described)
+    else:
+        click.echo(str(path))
+        width = max(14, *(len(label) + 1 for label in described))
+        for label, text in described.items():
+            click.echo(f"  {label + ':':{width}} {text}")
     if verify:
         from noiseflow.patches import PatchStore
 
         with PatchStore(path) as store, shown("verify", "patches") as progress:
             store.verify(progress)
-            click.echo(f"  {'verified:':14} {len(store):,} patches are what was written")
+            click.echo(f"  {'verified:':14} {len(store):,} patches match their checksums", err=as_json)

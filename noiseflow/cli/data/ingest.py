@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
@@ -30,44 +31,59 @@ def _in_one_thread(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+def _kept(out: Path) -> Kept | None:
+    partial = Path(f"{out}.partial")
+    return Kept(f"what is done is kept in {partial}") if (partial / "plan.json").is_file() else None
+
+
 @click.command()
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
 @out_option("Patch store to write, an HDF5 file.")
 @click.option(
     "--pairing",
-    type=click.Choice(["auto", "gt", "burst", "flat", "dark", "noisy-pair", "none"]),
+    type=Registered("noiseflow.patches.pairings:PAIRINGS", "auto"),
     default="auto",
     show_default=True,
-    help="Clean signal from a clean twin, from the other frames of a static burst, of flats or of darks, "
-    "the next noisy frame in its place, or none.",
+    help="Source of the clean signal: a clean twin, the other frames of a static burst, of flats or of darks; the "
+    "next noisy frame instead of it; or none.",
 )
 @click.option(
     "--split-by",
     type=click.Choice(["auto", "scene", "frame"]),
     default="auto",
     show_default=True,
-    help="What goes into one split whole; auto: frames for bursts, scenes otherwise.",
+    help="Unit that stays in one split; auto: the frame for bursts, otherwise the scene.",
 )
-@click.option("--patch-size", type=click.IntRange(min=1), default=32, show_default=True, help="In pixels of a plane.")
-@click.option("--patches-per-frame", type=click.IntRange(min=1), help="Draw so many of each frame; all if not given.")
+@click.option(
+    "--patch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Side of a patch, pixels of a plane.",
+)
+@click.option(
+    "--patches-per-frame", type=click.IntRange(min=1), help="Patches to draw from each frame; all if not given."
+)
 @click.option(
     "--max-clipped",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Leave out patches with a larger part of pixels at code 0 or at the white level.",
+    help="Leave out patches with a larger fraction of pixels at code 0 or at the white level.",
 )
 @click.option(
     "--max-masked",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Leave out patches with a larger part of pixels that are dead, hot or moving.",
+    help="Leave out patches with a larger fraction of dead, hot or moving pixels.",
 )
 @_in_one_thread
 @raw_options()
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes; all processors, if there is enough to do.")
-@click.option("--scheduler", help="Work on the Dask cluster of this scheduler, such as tcp://host:8786.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Processes; by default all processors, if there is enough to do."
+)
+@click.option("--scheduler", help="Address of a Dask scheduler to work on, such as tcp://host:8786.")
 @seed_option
 @overwrite_option
 def ingest(
@@ -85,16 +101,15 @@ def ingest(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Make a patch store of raw files, folders of them, or known data sets.
+    """Make a patch store from raw files, folders of them, or known data sets.
 
-    A folder is one static scene: its frames are paired with the mean of the others.
-    When it was stopped, the same command goes on with what is done.
+    A folder is one static scene: each frame is paired with the mean of the others.
+    After a stop, the same command continues.
 
     \b
     noiseflow ingest raws/ --out patches.h5
     """  # noqa: D301
     from noiseflow.patches import IngestOptions, ingest as run
-    from noiseflow.patches.schema import partial_folder
 
     options = IngestOptions(
         patch_size=patch_size,
@@ -106,8 +121,7 @@ def ingest(
         settings=settings,
         seed=seed,
     )
-    partial = partial_folder(out)
-    keeps(lambda: Kept(f"what is done is kept in {partial}") if (partial / "plan.json").is_file() else None)
+    keeps(functools.partial(_kept, out))
     with shown("ingest", "frames") as progress:
         result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)

@@ -1,19 +1,21 @@
 """``noiseflow profiles``."""
 
+import json
 from pathlib import Path
 
 import click
 
-from noiseflow.cli.options import PATH, overwrite_option
+from noiseflow.cli.options import PATH, json_option, overwrite_option, print_json
 
 __all__ = ["profiles"]
 
 
 @click.command()
 @click.argument("name", required=False)
+@json_option
 @click.option("--out", type=PATH, help="Write the profile NAME to this JSON file.")
 @overwrite_option
-def profiles(name: str | None, out: Path | None, overwrite: bool) -> None:
+def profiles(name: str | None, as_json: bool, out: Path | None, overwrite: bool) -> None:
     """List the camera profiles that ship with the package, or show one.
 
     \b
@@ -23,13 +25,16 @@ def profiles(name: str | None, out: Path | None, overwrite: bool) -> None:
     from noiseflow.calibrate.profiles.profile import write_profile
     from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
 
-    for known in shipped_names() if name is None else (name,):
-        profile = shipped_profile(known)
+    known_profiles = {known: shipped_profile(known) for known in (shipped_names() if name is None else (name,))}
+    if out is not None and name is not None:
+        write_profile(known_profiles[name], out, overwrite=overwrite)
+    if as_json:
+        print_json({known: json.loads(profile.to_json()) for known, profile in known_profiles.items()})
+        return
+    for known, profile in known_profiles.items():
         isos = profile.isos
         click.echo(f"{known}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {profile.provenance['source']}")
         if name is not None:
             for iso in isos:
                 setting = profile.at(iso, "G1")
                 click.echo(f"  ISO {iso:<6g} " + ", ".join(f"{k} {e.value:.4g}" for k, e in setting.estimates.items()))
-            if out is not None:
-                write_profile(profile, out, overwrite=overwrite)

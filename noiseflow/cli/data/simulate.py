@@ -14,19 +14,21 @@ __all__ = ["simulate"]
 @click.argument("out", type=PATH)
 @click.option("--camera", required=True, metavar="NAME", help="A camera of known physics; 'list' prints their names.")
 @click.option(
-    "--iso", "isos", type=float, multiple=True, help="ISO; may be given several times. All of the camera's if none."
+    "--iso", "isos", type=float, multiple=True, help="ISO; may be given several times. By default all of the camera's."
 )
 @click.option("--scenes", type=click.IntRange(min=1), default=8, show_default=True, help="Number of scenes.")
-@click.option("--frames", type=click.IntRange(min=1), default=1, show_default=True, help="Noisy frames of each scene.")
+@click.option("--frames", type=click.IntRange(min=1), default=1, show_default=True, help="Noisy frames per scene.")
 @click.option("--size", type=(int, int), default=(512, 768), show_default=True, help="Height and width in pixels.")
 @click.option(
     "--light",
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="Exposure as a part of the full one; 0.01 is extreme low light.",
+    help="Fraction of full exposure; 0.01 is extreme low light.",
 )
-@click.option("--series", is_flag=True, help="Instead of scenes: flats, darks and a burst for noiseflow calibrate.")
+@click.option(
+    "--series", is_flag=True, help="Write flats, darks and a burst for noiseflow calibrate instead of scenes."
+)
 @seed_option
 @overwrite_option
 def simulate(
@@ -41,7 +43,7 @@ def simulate(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Let a camera of known physics write DNG files and their clean twins to the folder OUT.
+    """Simulate a camera of known physics: DNG files and their clean twins.
 
     \b
     noiseflow simulate raws/ --camera "Sony A7S2" --iso 800 --iso 3200

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
@@ -39,33 +40,31 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> A
 @click.argument("clean", type=PATH, metavar="CLEAN")
 @out_option("Folder to write.")
 @click.option("--run", "runs", type=PATH, multiple=True, required=True, help="Run folder; may be given several times.")
-@click.option(
-    "--per-image", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs of each clean frame."
-)
-@click.option("--cameras", metavar="NAME[,…]", help="Cameras to draw from; all that the runs know if not given.")
+@click.option("--per-image", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs per clean frame.")
+@click.option("--cameras", metavar="NAME[,…]", help="Cameras to draw from; by default all of the runs.")
 @click.option(
     "--isos",
     callback=_numbers,
     metavar="ISO[,…]|LOW-HIGH",
-    help="ISOs to draw from, or a range; the range that the run was fitted at if not given.",
+    help="ISOs to draw from, or a range; by default the range of the fit.",
 )
 @click.option(
     "--exposures",
     callback=_numbers,
     metavar="PART[,…]|LOW-HIGH",
-    help="Factors on the light, at most 1, or a range, such as 0.01-1; as it is if not given.",
+    help="Exposures to draw from, at most 1, or a range such as 0.01-1; by default 1.",
 )
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["dng", "h5"]),
+    type=Registered("noiseflow.augment.synthesis.pairs:FORMATS"),
     default="dng",
     show_default=True,
-    help="Of the files; h5 holds clean signals in float32.",
+    help="File format; h5 holds clean signals in float32.",
 )
 @raw_options(leave_out=("iso", "camera", "exposure_s"))
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; all processors if not given.")
-@click.option("--scheduler", help="Work on the Dask cluster of this scheduler, such as tcp://host:8786.")
+@click.option("--scheduler", help="Address of a Dask scheduler to work on, such as tcp://host:8786.")
 @seed_option
 @overwrite_option
 def synthesize(
@@ -83,10 +82,10 @@ def synthesize(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Make a data set of noisy and clean pairs of the clean raw frames in the folder CLEAN.
+    """Make a data set of noisy and clean pairs from the clean raw frames in a folder.
 
     Camera, ISO and exposure are drawn for each pair.  The same seed gives the same bytes for
-    any number of processes; when it was stopped, the same command goes on with what is done.
+    any number of processes; after a stop, the same command continues.
 
     \b
     noiseflow synthesize clean/ --run run/ --per-image 8 --isos 400-6400 --out pairs/

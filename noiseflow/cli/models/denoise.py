@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options
+from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -16,9 +16,10 @@ __all__ = ["denoise"]
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("noisy", type=PATH)
-@click.option("--iso", type=float, help="The frame's own if not given.")
-@click.option("--camera", help="The frame's own, or the denoiser's only one, if not given.")
+@click.option("--iso", type=float, help="ISO of the frame; the file's own if not given.")
+@click.option("--camera", help="Camera of the frame; the file's own, or the denoiser's only one, if not given.")
 @raw_options(leave_out=("iso", "camera"))
+@device_option
 @out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
 @overwrite_option
 def denoise(
@@ -27,21 +28,28 @@ def denoise(
     iso: float | None,
     camera: str | None,
     settings: "RawSettings",
+    device: str,
     out: Path,
     overwrite: bool,
 ) -> None:
-    """Take the noise off the raw file NOISY by the denoiser in RUN, a fit to noisy pairs.
+    """Denoise the raw file NOISY with the denoiser in RUN, which a fit to noisy pairs trains.
 
     \b
     noiseflow denoise run/ noisy.dng --out denoised.dng
     """  # noqa: D301
-    from noiseflow.augment import denoise_frame, write_frame
     from noiseflow.core.output.checks import writing
-    from noiseflow.models import load_denoiser
     from noiseflow.raw import read_raw
 
     with writing(out, inputs=[run, noisy], overwrite=overwrite):
-        frame = denoise_frame(load_denoiser(run), read_raw(noisy, settings), iso=iso, camera=camera)
+        # Before torch, which takes seconds to load: a file that needs more flags says so at once.
+        image = read_raw(noisy, settings)
+
+        from noiseflow.augment import denoise_frame, write_frame
+        from noiseflow.fit.training.session import device_of
+        from noiseflow.models import load_denoiser
+
+        chosen = device_of(device)
+        frame = denoise_frame(load_denoiser(run).to(chosen), image, iso=iso, camera=camera)
         write_frame(out, frame, overwrite=overwrite)
     image = frame.image
     click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.cfa}, ISO {image.iso:g}")

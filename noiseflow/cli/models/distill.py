@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from noiseflow.cli.interrupts import keeps, kept_run
-from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import silent
@@ -18,14 +18,19 @@ __all__ = ["distill"]
 @click.command()
 @click.argument("run", type=PATH)
 @out_option("Run folder to write.")
-@click.option("--store", type=PATH, help="Take the clean signals of this patch store.")
-@click.option("--frames", type=PATH, help="Take the clean raw frames in this folder; pictures of ours if neither.")
-@click.option("--steps", type=click.IntRange(min=1), default=1500, show_default=True)
-@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Clean patches a step.")
-@click.option("--learning-rate", type=float, default=4e-3, show_default=True)
-@click.option("--blocks", type=click.IntRange(min=1), default=1, show_default=True, help="Of the student.")
-@click.option("--width", type=click.IntRange(min=1), default=16, show_default=True, help="Hidden planes a block.")
-@click.option("--resume", is_flag=True, help="Go on with the distillation in the run folder.")
+@click.option("--store", type=PATH, help="Take the clean signals from this patch store.")
+@click.option(
+    "--frames",
+    type=PATH,
+    help="Take them from the clean raw frames in this folder; without either, from built-in pictures.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=1500, show_default=True, help="Training steps.")
+@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Clean patches per step.")
+@click.option("--learning-rate", type=float, default=4e-3, show_default=True, help="Highest learning rate.")
+@click.option("--blocks", type=click.IntRange(min=1), default=1, show_default=True, help="Blocks of the student.")
+@click.option("--width", type=click.IntRange(min=1), default=16, show_default=True, help="Hidden planes per block.")
+@click.option("--resume", is_flag=True, help="Continue the distillation in the run folder.")
+@device_option
 @seed_option
 @overwrite_option
 def distill(
@@ -39,13 +44,14 @@ def distill(
     blocks: int,
     width: int,
     resume: bool,
+    device: str,
     seed: int,
     overwrite: bool,
 ) -> None:
     """Train a one-pass sampler on the density of the model in RUN, which samples slowly (maf).
 
-    Only clean signals are needed, no noise. Says what is left of the KL divergence between
-    student and teacher, and how much faster the student samples.
+    Only clean signals are needed, no noise. Prints the remaining KL divergence between student
+    and teacher, and how much faster the student samples.
 
     \b
     noiseflow distill run-teacher/ --store patches.h5 --out run-student/
@@ -68,7 +74,13 @@ def distill(
     keeps(partial(kept_run, out))
     teacher = load(run)
     settings = DistillSettings(
-        steps=steps, batch=batch, learning_rate=learning_rate, blocks=blocks, width=width, seed=seed
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        blocks=blocks,
+        width=width,
+        seed=seed,
+        device=device,
     )
     with ExitStack() as stack:
         ranks = stack.enter_context(joined())
@@ -87,7 +99,7 @@ def distill(
         )
         if not ranks.leads:
             return
-    click.echo(f"KL left {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
+    click.echo(f"remaining KL {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
     click.echo(
         f"128×128 pixels of each plane: teacher {result.teacher_seconds * 1e3:.0f} ms, "
         f"student {result.student_seconds * 1e3:.1f} ms, {result.speed_up:.0f}× faster"

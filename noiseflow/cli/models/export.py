@@ -14,11 +14,11 @@ __all__ = ["export"]
 @click.argument("out", type=PATH, metavar="OUT.onnx|OUT.pt2")
 @overwrite_option
 def export(run: Path, out: Path, overwrite: bool) -> None:
-    """Write the sampling pass of the model in RUN as a graph for any height and width.
+    """Write a model's sampler as a graph: ONNX, or torch.export.
 
-    OUT.onnx is for ONNX Runtime and needs the extra [export]; OUT.pt2 is for torch.export.load and
-    AOTInductor. Inputs: clean, iso, camera (an index) and z, standard normal numbers; output: noise.
-    A maf cannot be exported: distil it first.
+    The graph takes any height and width. Inputs: clean, iso, camera (an index) and z, standard normal
+    numbers; output: noise. OUT.onnx is for ONNX Runtime and needs the extra [export]; OUT.pt2 is for
+    torch.export.load and AOTInductor. A maf cannot be exported: distil it first.
 
     \b
     noiseflow export run/ sampler.onnx

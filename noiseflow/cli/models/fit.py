@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
+from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import keeps, kept_run
-from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
 from noiseflow.core.progress import silent
 
 __all__ = ["fit"]
+
+SETTINGS = "noiseflow.fit.training.settings"
 
 
 def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -45,8 +48,8 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     default="physics_flow",
     show_default=True,
     metavar="NAME",
-    help="physics_flow, noise_flow, nlf, gaussian, realnvp, glow, maf, iaf, or a published architecture string such "
-    "as 'sdn5|unc|gain4|unc'.",
+    help="Model to fit, or a published architecture string such as 'sdn5|unc|gain4|unc'; an unknown name lists the "
+    "models there are.",
 )
 @click.option(
     "--option",
@@ -54,17 +57,19 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     multiple=True,
     callback=_named,
     metavar="NAME=VALUE",
-    help="An option of the model, such as couplings=4; a wrong name is answered with those that it has.",
+    help="Model option, such as couplings=4; an unknown name lists the valid ones.",
 )
 @out_option("Run folder to write.")
 @click.option(
     "--weight",
     type=click.FloatRange(min=0),
     multiple=True,
-    help="Share of each store in what is drawn, once for each; without it every patch comes once an epoch.",
+    help="Sampling weight, one per STORE; by default each patch is drawn once per epoch.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At the most.")
-@click.option("--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="At the most.")
+@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Most epochs.")
+@click.option(
+    "--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="Most steps per epoch."
+)
 @click.option(
     "--batch",
     "--batch-size",
@@ -73,78 +78,84 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     default="128",
     show_default=True,
     metavar="N|auto",
-    help="Patches a step; auto: doubled for as long as that trains more patches a second.",
+    help="Patches per step; auto: doubled as long as that trains more patches per second.",
 )
-@click.option("--learning-rate", type=float, default=2e-3, show_default=True)
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Highest learning rate.")
 @click.option(
     "--schedule",
-    type=click.Choice(["cosine", "plateau", "constant"]),
+    type=Registered(f"{SETTINGS}:CHOICES:schedule"),
     default="cosine",
     show_default=True,
-    help="How the learning rate falls: to zero, or by half where the held-out NLL stands still.",
+    help="Decay of the learning rate: to zero along a cosine, by half when the held-out NLL stops falling, or none.",
 )
-@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Steps from rate zero.")
-@click.option("--optimiser", type=click.Choice(["adam", "adamw"]), default="adam", show_default=True)
+@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Linear warm-up, in steps.")
+@click.option("--optimiser", type=Registered(f"{SETTINGS}:CHOICES:optimiser"), default="adam", show_default=True)
 @click.option("--weight-decay", type=click.FloatRange(min=0), default=0.0, show_default=True)
-@click.option("--clip", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Norm of the gradient.")
+@click.option(
+    "--clip",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Clip the gradient norm at this value.",
+)
 @click.option(
     "--ema",
     type=click.FloatRange(min=0, max=1, max_open=True),
     default=0.0,
     show_default=True,
-    help="Judge and keep an average of the weights, which keeps this share of itself at each step.",
+    help="EMA decay; validate and save the averaged weights (0 = off).",
 )
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Stop after so many epochs without a lower held-out NLL.",
+    help="Stop after this many epochs without a lower held-out NLL.",
 )
 @click.option(
     "--objective",
-    type=click.Choice(["continuous", "discretised"]),
+    type=Registered(f"{SETTINGS}:OBJECTIVES"),
     default="continuous",
     show_default=True,
-    help="The density at the integers, or the probability of the integers: for coarse codes, and with clipped ones.",
+    help="Likelihood: density at the integers, or probability of the integers (for coarse or clipped codes).",
 )
-@click.option("--max-minutes", type=float, help="Stop after the step in which this is reached.")
+@click.option("--max-minutes", type=float, help="Stop after this time.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bf16"]),
+    type=Registered(f"{SETTINGS}:CHOICES:precision"),
     default="float32",
     show_default=True,
-    help="Of the nets; densities are float32.",
+    help="Precision of the networks; densities are float32.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@device_option
 @click.option(
     "--compile/--no-compile",
     "compiling",
     default=None,
-    help="Compile small convolutions on a CPU.  [default: where it pays back in the training]",
+    help="Compile small convolutions on a CPU.  [default: if the training is long enough to gain]",
 )
 @click.option(
     "--state-seconds",
     type=click.FloatRange(min=0),
     default=30.0,
     show_default=True,
-    help="Most time that a kill can cost: so often a state to go on from is written.",
+    help="Checkpoint interval in seconds; at most this much work is lost.",
 )
 @click.option(
     "--pair-noise",
-    type=click.Choice(["difference", "residual"]),
+    type=Registered("noiseflow.fit.noisy_pairs.noise_target:PAIR_NOISE"),
     default="difference",
     show_default=True,
-    help="Of a store of noisy pairs: what the noise model is fitted to.",
+    help="Noisy pairs only: what the noise model is fitted to.",
 )
 @click.option(
     "--pair-weight",
     type=float,
     default=1.0,
     show_default=True,
-    help="Of a store of noisy pairs: weight of the denoiser's error in the loss.",
+    help="Noisy pairs only: weight of the denoiser's error in the loss.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the fit in the run folder.")
+@click.option("--resume", is_flag=True, help="Continue the fit in the run folder.")
 @seed_option
 @overwrite_option
 def fit(
@@ -178,7 +189,7 @@ def fit(
 ) -> None:
     """Fit a noise model to patch stores by maximum likelihood.
 
-    On a store of noisy pairs (ingest --pairing noisy-pair) a denoiser is trained beside it.
+    On a store of noisy pairs (ingest --pairing noisy-pair) a denoiser is trained with it.
 
     \b
     noiseflow fit patches.h5 --out run/
@@ -236,5 +247,5 @@ def fit(
             return
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
     if isinstance(result, PairResult):
-        click.echo(f"denoiser: {result.gain_db:.1f} dB nearer to the clean signal than the noisy frames")
+        click.echo(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
     click.echo(f"{out}: {model}, fitted in {result.seconds:.0f} s")

@@ -14,7 +14,7 @@ __all__ = ["import_"]
 @out_option("Run folder to write.")
 @overwrite_option
 def import_(published: Path, out: Path, overwrite: bool) -> None:
-    """Make a run folder of the weights PUBLISHED with the Noise Flow paper.
+    """Make a run folder from the weights published with the Noise Flow paper.
 
     PUBLISHED is an .npz with one array a variable, or a TensorFlow checkpoint (needs the
     extra [tensorflow]). The weights are licensed CC BY-NC-SA 4.0: not for commercial use.

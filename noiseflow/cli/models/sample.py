@@ -8,6 +8,7 @@ import click
 
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
+from noiseflow.cli.progress import shown
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -22,20 +23,30 @@ def _kept_frames(paths: list[Path]) -> Kept | None:
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=PATH, metavar="RUN|PROFILE|CAMERA")
 @click.argument("clean", type=PATH)
-@click.option("--iso", type=float, help="The frame's own if not given.")
-@click.option("--camera", help="The frame's own, or the model's only one, if not given.")
+@click.option("--iso", type=float, help="ISO of the noise; the frame's own if not given.")
+@click.option("--camera", help="Camera of the noise; the frame's own, or the model's only one, if not given.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="1 is the fitted density.")
-@click.option("--frames", type=click.IntRange(min=1), default=1, show_default=True, help="Of a burst: NAME_000, …")
-@click.option("--profile", type=PATH, help="Add the fixed pattern that this profile of `calibrate` measured.")
-@click.option("--prnu", type=float, default=0.0, help="Or: photo response nonuniformity, % of the signal.")
-@click.option("--dsnu", type=float, default=0.0, help="And: dark signal nonuniformity, DN.")
-@click.option("--shading", type=float, default=0.0, help="And: smooth dark shading from lowest to highest, DN.")
-@click.option("--hot-pixels", type=(float, float), metavar="PPM DN", help="And: hot pixels in a million, least DN.")
-@click.option("--camera-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the fixed pattern.")
-@click.option("--preview", type=PATH, help="Also write the (first) frame developed to sRGB: .png.")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads; the noise does not depend on it.")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Frames of a burst, written as NAME_000, NAME_001 and so on.",
+)
+@click.option("--profile", type=PATH, help="Add the fixed pattern that noiseflow calibrate measured.")
+@click.option("--prnu", type=float, default=0.0, help="Photo response nonuniformity, % of the signal.")
+@click.option("--dsnu", type=float, default=0.0, help="Dark signal nonuniformity, DN.")
+@click.option("--shading", type=float, default=0.0, help="Smooth dark shading, lowest to highest, DN.")
+@click.option(
+    "--hot-pixels", type=(float, float), metavar="PPM DN", help="Hot pixels per million, and their lowest offset in DN."
+)
+@click.option(
+    "--camera-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the fixed pattern."
+)
+@click.option("--preview", type=PATH, help="Also write the first frame as an sRGB picture (.png).")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads; the noise does not depend on their number.")
 @raw_options(leave_out=("iso", "camera"))
 @out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
 @seed_option
@@ -60,27 +71,33 @@ def sample(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Add noise, drawn from the model in RUN, to the raw file CLEAN.
+    """Add a model's noise to the raw file CLEAN.
+
+    The model is a run folder, a profile of noiseflow calibrate, or a camera that noiseflow profiles
+    lists.
 
     \b
     noiseflow sample run/ clean.dng --iso 800 --out noisy.dng
+    noiseflow sample camera.json clean.dng --iso 800 --out noisy.dng
+    noiseflow sample "Sony A7S2" clean.dng --iso 800 --out noisy.dng
     noiseflow sample run/ clean.dng --frames 8 --prnu 0.5 --dsnu 1 --out burst.dng
     """  # noqa: D301
-    from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
-    from noiseflow.augment.frames.to_files import burst_paths
-    from noiseflow.calibrate.profiles.profile import read_profile
-    from noiseflow.cli.progress import shown
     from noiseflow.core.output.checks import check_output
-    from noiseflow.models import load
     from noiseflow.raw import read_raw
 
     if profile is not None and (prnu or dsnu or shading or hot_pixels):
         raise click.UsageError("--profile gives the fixed pattern; leave out --prnu, --dsnu, --shading, --hot-pixels")
-    for path in burst_paths(out, frames):
-        check_output(path, inputs=[run, clean], overwrite=overwrite)
+    check_output(out, inputs=[run, clean], overwrite=overwrite, goes_on=frames > 1)
     if preview is not None:
         check_output(preview, inputs=[run, clean], overwrite=overwrite)
+    # Before torch, which takes seconds to load: a file that needs more flags says so at once.
     frame = read_raw(clean, settings)
+
+    from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
+    from noiseflow.augment.frames.to_files import burst_paths
+    from noiseflow.calibrate.profiles.profile import read_profile
+    from noiseflow.cli.workflows.model_named import model_named
+
     million, least = hot_pixels or (0.0, 0.0)
     if profile is not None:
         pattern = pattern_from_profile(read_profile(profile), iso or frame.iso or 0.0, camera_seed)
@@ -93,7 +110,7 @@ def sample(
         keeps(partial(_kept_frames, paths))
     with shown("sample", "pixels") as progress:
         written = sample_to_files(
-            load(run),
+            model_named(run),
             frame,
             out,
             frames=frames,

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from noiseflow.cli.interrupts import Kept, keeps
-from noiseflow.cli.options import PATH, out_option
+from noiseflow.cli.options import PATH, json_option, out_option, print_json
 from noiseflow.cli.progress import shown
 from noiseflow.core.errors import NoiseflowError
 
@@ -14,13 +14,16 @@ __all__ = ["benchmark"]
 
 @click.command()
 @click.argument("spec", type=PATH)
-@out_option("Folder of data, runs, reports and the table; what is finished in it is not run again.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time, as processes.")
-@click.option("--scheduler", help="Work on the Dask cluster of this scheduler, such as tcp://host:8786.")
-def benchmark(spec: Path, out: Path, jobs: int, scheduler: str | None) -> None:
-    """Fit and score the models of SPEC, a TOML file, on its data, and make one table of it.
+@out_option("Folder of data, runs, reports and the table; finished cells in it are kept.")
+@json_option
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time, each in a process."
+)
+@click.option("--scheduler", help="Address of a Dask scheduler to work on, such as tcp://host:8786.")
+def benchmark(spec: Path, out: Path, as_json: bool, jobs: int, scheduler: str | None) -> None:
+    """Fit and score the models in SPEC, a TOML file, on its data; write one table.
 
-    The same command goes on with what is not finished. A spec lists [[data]] (camera, sources or
+    The same command continues where it stopped. A spec lists [[data]] (camera, sources or
     store) and [[model]] (fitted, or a run folder).
 
     \b
@@ -36,8 +39,11 @@ def benchmark(spec: Path, out: Path, jobs: int, scheduler: str | None) -> None:
     keeps(lambda: Kept(f"finished cells are kept in {out}") if out.is_dir() else None)
     with shown("benchmark", "cells") as progress:
         rows = run(wanted, out, jobs=jobs, scheduler=scheduler, progress=progress)
-    click.echo(markdown(wanted, rows))
-    click.echo(f"page: {out / 'index.html'}")
+    if as_json:
+        print_json(rows)
+    else:
+        click.echo(markdown(wanted, rows))
+        click.echo(f"page: {out / 'index.html'}")
     failed = [row for row in rows if "error" in row]
     if failed:
         first = failed[0]

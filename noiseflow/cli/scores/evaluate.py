@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from noiseflow.cli.options import PATH, out_option, overwrite_option, seed_option
+from noiseflow.cli.choices import Registered
+from noiseflow.cli.options import PATH, device_option, json_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
 
 __all__ = ["evaluate"]
@@ -14,9 +15,17 @@ __all__ = ["evaluate"]
 @click.argument("runs", type=PATH, nargs=-1, required=True, metavar="RUN...")
 @click.argument("store", type=PATH)
 @out_option("Report folder to write.")
-@click.option("--split", default="test", show_default=True, help="Which patches to score: train, val or test.")
-@click.option("--max-patches", type=click.IntRange(min=1), help="Score so many at the most.")
+@click.option(
+    "--split",
+    type=Registered("noiseflow.patches.schema:SPLITS"),
+    default="test",
+    show_default=True,
+    help="Patches to score.",
+)
+@click.option("--max-patches", type=click.IntRange(min=1), help="Score at most this many patches.")
 @click.option("--legacy-kl", is_flag=True, help="Add the published KL estimators, with a warning and their floor.")
+@device_option
+@json_option
 @seed_option
 @overwrite_option
 def evaluate(
@@ -26,28 +35,33 @@ def evaluate(
     split: str,
     max_patches: int | None,
     legacy_kl: bool,
+    device: str,
+    as_json: bool,
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Score the models in RUN... on the held-out patches of STORE, beside nlf, gaussian and the oracle.
+    """Score models on the held-out patches of STORE, beside nlf, gaussian and the oracle.
 
-    The baselines nlf and gaussian are fitted to the training patches of STORE on the way;
-    the oracle is there for simulated data whose density is known. The first RUN is the one
-    that the report's words are about.
+    RUN is a run folder, a profile of noiseflow calibrate, or a camera that noiseflow profiles lists.
+    The report is about the first RUN. The baselines nlf and gaussian are fitted to the training
+    patches of STORE; simulated data of known density add the true density, the oracle.
 
     \b
     noiseflow evaluate run/ patches.h5 --out report/
     """  # noqa: D301
     from noiseflow.cli.table import print_scores
+    from noiseflow.cli.workflows.model_named import model_named
     from noiseflow.core.output.checks import writing
     from noiseflow.evaluate import evaluate as run, write_report
-    from noiseflow.evaluate.baselines import baselines, load_runs
+    from noiseflow.evaluate.baselines import baselines, named
+    from noiseflow.fit.training.session import device_of
     from noiseflow.patches import PatchStore
 
     with writing(out, folder=True, inputs=[*runs, store], overwrite=overwrite):
-        models = load_runs(list(runs))
+        chosen = device_of(device)
+        models = named([(name, model_named(name, "poisson_gaussian").to(chosen)) for name in runs])
         with PatchStore(store) as patches, shown("evaluate", "patches") as progress:
-            models |= baselines(patches, models, progress)
+            models |= {name: each.to(chosen) for name, each in baselines(patches, models, progress).items()}
             result = run(
                 models,
                 patches,
@@ -58,8 +72,11 @@ def evaluate(
                 progress=progress,
             )
         write_report(result, out, overwrite=overwrite)
-    print_scores(result)
+    if as_json:
+        click.echo(result.to_json(), nl=False)
+    else:
+        print_scores(result)
     if legacy_kl:
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
         click.echo(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}", err=True)
-    click.echo(f"report: {out / 'index.html'}")
+    click.echo(f"report: {out / 'index.html'}", err=as_json)

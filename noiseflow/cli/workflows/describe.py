@@ -3,33 +3,35 @@
 To describe another kind of thing, write a function and give it a line in `KINDS`.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from noiseflow.core.errors import NoiseflowError
-from noiseflow.models.denoiser import DENOISER, load_denoiser
-from noiseflow.models.io.run_folder import SPEC, load
+from noiseflow.cli.workflows.model_named import profile_named
+from noiseflow.core.errors import DataError, NoiseflowError
 from noiseflow.patches.schema import PARTIAL, SPLITS
 from noiseflow.patches.sources import SOURCES, collect
-from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.reading import is_raw, read_raw
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["KINDS", "describe"]
 
+# Models and stores need torch, which takes seconds to load: it is imported where it is used.
+
 Description = dict[str, str]
+
+DEMO = ("raws", "patches.h5", "run", "report")
+"""What a folder of `noiseflow demo` holds."""
 
 
 def describe(path: str | Path, settings: RawSettings | None = None) -> Description:
-    """Describe a raw file, a patch store, a run folder or a folder of raw files.
+    """Describe a file or folder that noiseflow reads or writes, or a shipped camera.
 
     Parameters
     ----------
     path : path
-        File or folder to describe.
+        File, folder, or name of a camera in `noiseflow profiles`.
     settings : RawSettings, optional
         What to take instead of what raw files say.
 
@@ -44,15 +46,21 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
         If nothing is there, or nothing that we know.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.exists() and profile_named(path) is None:
         raise NoiseflowError(f"{path}: no such file or folder")
-    for recognises, tell in KINDS:
+    for recognises, described in KINDS:
         if recognises(path):
-            return tell(path, settings)
-    raise NoiseflowError(f"{path}: neither a raw file, a patch store, a run folder nor a folder of raw files")
+            return described(path, settings)
+    raise NoiseflowError(
+        f"{path}: not a file or folder that noiseflow knows; expected a raw file, a folder of them, a patch store, "
+        "a run folder, a camera profile, a report or a demo"
+    )
 
 
 def _run(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.models.denoiser import DENOISER, load_denoiser
+    from noiseflow.models.io.run_folder import load
+
     model = load(path)
     low, high = model.iso_range
     denoiser = {}
@@ -72,6 +80,8 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _store(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.patches.store.store import PatchStore
+
     with PatchStore(path) as store:
         counts = {split: int((store.table["split"] == index).sum()) for index, split in enumerate(SPLITS)}
         planes, height, width = store.patch_shape
@@ -89,6 +99,8 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _raw(path: Path, settings: RawSettings | None) -> Description:
+    import numpy as np
+
     image = read_raw(path, settings)
     height, width = image.mosaic.shape
     described = {
@@ -111,6 +123,46 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
     return described
 
 
+def _profile(path: Path, settings: RawSettings | None) -> Description:
+    profile = profile_named(path)
+    assert profile is not None
+    described = {
+        "kind": "camera profile",
+        "camera": profile.camera,
+        "planes": profile.layout,
+        "white level": f"{profile.white_dn:g} DN",
+        "numbers": ", ".join(sorted({setting.kind for setting in profile.settings})),
+    }
+    for setting in profile.settings:
+        known = [f"{name} {each.value:.4g}" for name, each in setting.estimates.items() if name in HEADLINES]
+        described.setdefault(f"ISO {setting.iso:g}", f"plane {setting.plane}: {', '.join(known) or 'no gain'}")
+    return described
+
+
+HEADLINES = ("gain_dn_per_e", "read_noise_dn", "black_dn")
+"""What the description of a profile says of each ISO."""
+
+
+def _report(path: Path, settings: RawSettings | None) -> Description:
+    try:
+        content = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        data = content["data"]
+        return {
+            "kind": "report",
+            "models": ", ".join(content["models"]),
+            "patches": f"{data['patches']:,} of split {data['split']}, {data['store']}",
+            "verdict": content["headline"],
+            "page": str(path / "index.html"),
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path / 'metrics.json'}: damaged ({error!r}); run `noiseflow evaluate` again") from error
+
+
+def _demo(path: Path, settings: RawSettings | None) -> Description:
+    parts = {f"{name}": f"noiseflow info {path / name}" for name in DEMO}
+    return {"kind": "folder of noiseflow demo", "verdict": _report(path / "report", settings)["verdict"], **parts}
+
+
 def _folder(path: Path, settings: RawSettings | None) -> Description:
     collection = collect(path, settings)
     scenes = collection.scenes
@@ -130,13 +182,20 @@ def _folder(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _stopped(path: Path, settings: RawSettings | None) -> Description:
-    raise NoiseflowError(f"{path}: what an ingest that was stopped left; give its command again to go on with it")
+    raise NoiseflowError(f"{path}: an ingest that was stopped; give its command again to continue it")
+
+
+def _is_hdf5(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in (".h5", ".hdf5")
 
 
 KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path, RawSettings | None], Description]], ...] = (
-    (lambda path: (path / SPEC).is_file(), _run),
+    (lambda path: not path.exists() or path.suffix.lower() == ".json", _profile),
+    (lambda path: (path / "spec.json").is_file(), _run),
+    (lambda path: (path / "metrics.json").is_file(), _report),
+    (lambda path: all((path / name).exists() for name in DEMO), _demo),
     (is_raw, _raw),
-    (lambda path: path.is_file() and path.suffix.lower() in (".h5", ".hdf5"), _store),
+    (_is_hdf5, _store),
     (lambda path: path.is_dir() and path.suffix == PARTIAL, _stopped),
     (lambda path: path.is_dir() or any(source.recognises(path) for source in SOURCES), _folder),
 )

@@ -34,7 +34,7 @@ from noiseflow.models import NoiseModel, load
 from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
 from noiseflow.patches.ingestion.executors import Pool, executor, processors
 from noiseflow.patches.schema import partial_folder
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 from noiseflow.simulate import simulate
 
 __all__ = ["Cell", "benchmark", "prepare", "run_cell"]

@@ -17,7 +17,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.denoiser import Denoiser, local_mean
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "NoisyPairs", "PairBatch", "denoised", "pair_statistics", "smoothest"]
 

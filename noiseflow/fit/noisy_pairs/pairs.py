@@ -24,7 +24,7 @@ from noiseflow.models.flow.residual_flow import ResidualFlow
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.spec import ModelSpec
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
 

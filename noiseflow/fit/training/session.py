@@ -27,7 +27,7 @@ from noiseflow.fit.training.ranks import ALONE, Ranks, joined
 from noiseflow.fit.training.state import read_state
 from noiseflow.models.io.run_folder import STATE, holds_state, release, reserve
 
-__all__ = ["EpochLog", "TrainingSession", "open_session", "repeatable"]
+__all__ = ["EpochLog", "TrainingSession", "device_of", "open_session", "repeatable"]
 
 
 class EpochLog:
@@ -169,7 +169,7 @@ def open_session(
     """
     folder, began = Path(out), time.monotonic()
     with joined() as ranks, ExitStack() as stack:
-        chosen = _device(device, ranks.local)
+        chosen = device_of(device, ranks.local)
 
         def resumes() -> bool:
             stack.enter_context(writing(folder, folder=True, inputs=inputs, goes_on=True))
@@ -190,7 +190,7 @@ def open_session(
             log.close()
 
 
-def _device(name: str, local_rank: int) -> torch.device:
+def device_of(name: str, local_rank: int = 0) -> torch.device:
     """Device of a name; ``"auto"`` is the GPU if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,6 +1,7 @@
 """Shot and read noise of a calibrated camera, continuous in ISO and per plane."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,9 @@ class ShotReadScale(Transform):
     """Divide by the standard deviation of shot and read noise.
 
     z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
-    camera over the fitted ISOs, linear in log ISO between and beyond them, plus an offset
-    per camera and plane that starts at 0.  With one fitted ISO, β₁ goes with the ISO and β₂ by `READ_SLOPE`.
+    camera over the fitted ISOs, linear in log ISO between and beyond them, plus offsets per
+    camera, ISO and plane, which start at 0 and stay constant beyond the fitted ISOs.  With one
+    fitted ISO, β₁ goes with the ISO and β₂ by `READ_SLOPE`.
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ class ShotReadScale(Transform):
         self.shares_features = shares_features
         self.log_beta1 = nn.Parameter(torch.full((cameras, len(isos)), -7.0))
         self.log_beta2 = nn.Parameter(torch.full((cameras, len(isos)), -14.0))
-        self.plane_beta1 = nn.Parameter(torch.zeros(cameras, planes))
-        self.plane_beta2 = nn.Parameter(torch.zeros(cameras, planes))
+        self.plane_beta1 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
+        self.plane_beta2 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
         self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
 
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
@@ -54,11 +56,23 @@ class ShotReadScale(Transform):
             (self.log_beta1, self.plane_beta1, SHOT_SLOPE),
             (self.log_beta2, self.plane_beta2, READ_SLOPE),
         )
+        ends = self.log_isos.exp().to(cond.isos.dtype)
+        within = cond.isos.clamp(ends[0], ends[-1])
         beta1, beta2 = (
-            (at_iso(table[camera], knots, cond.isos, slope)[:, None] + plane[camera]).exp()[:, :, None, None]
+            (at_iso(table[camera], knots, cond.isos, slope)[:, None] + _of_planes(plane[camera], knots, within)).exp()[
+                :, :, None, None
+            ]
             for table, plane, slope in tables
         )
         return beta1, beta2
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Runs of before had one offset per camera and plane, the same at every ISO."""
+        for name in ("plane_beta1", "plane_beta2"):
+            saved, own = state_dict.get(prefix + name), getattr(self, name)
+            if saved is not None and saved.ndim == 2 and saved.shape == own.shape[:2]:
+                state_dict[prefix + name] = saved[:, :, None].expand(own.shape).clone()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters:
         """The clean signal with its betas: those that it shares with its flow, or computed here."""
@@ -98,3 +112,11 @@ class ShotReadScale(Transform):
         if kernels is not None:
             return unscaled(kernels, z, light)
         return z * light.variance().sqrt()
+
+
+def _of_planes(tables: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
+    """Tables of each element's planes, (B, C, K), at its ISO, (B, C)."""
+    batch, planes, knots = tables.shape
+    return at_iso(
+        tables.reshape(batch * planes, knots), log_knots, iso[:, None].expand(-1, planes).reshape(-1)
+    ).reshape(batch, planes)

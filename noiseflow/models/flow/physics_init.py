@@ -22,34 +22,48 @@ BINS = 64
 MOST = math.log(2.0)
 """Largest |log β| of a plane against its camera's."""
 
+FEWEST = 20_000
+"""Values of a plane at an ISO from which its factors there are its own: they are then known to about 1 %."""
+
 OUTLIER = 12.0
 """Standard deviations; of Tukey's lambda noise with λ = −0.09 one value in 10⁸ is beyond."""
 
 
 @torch.no_grad()
 def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
-    """Maximum-likelihood β₁ and β₂ of each plane against its camera's, by a line through cells.
+    """Maximum-likelihood β₁ and β₂ of each plane against its camera's, at each ISO, by a line through cells.
 
-    With v = β₁y/β₂ a plane's variance in units of β₂ is f₁v + f₂: `fit_line` finds both factors.
+    With v = β₁y/β₂ a plane's variance in units of β₂ is f₁v + f₂: `fit_line` finds both factors.  An ISO
+    with fewer than `FEWEST` values of a plane takes the factors of all ISOs together.
     """
     beta1, beta2 = head.betas(cond)
     ratio = (beta1 * cond.clean / beta2).clamp(min=0).double()
     square = (noise.square() / beta2).double()
-    # Even in the logarithm of shot over read variance, with a cell for the dark.
-    cell = ((ratio.clamp(max=1e4).log1p() / math.log1p(1e4)) * (BINS - 1)).ceil().long()
-    planes = noise.shape[1]
+    iso = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
     for camera in set(cond.camera_indices.tolist()):
         own = cond.camera_indices == camera
-        for plane in range(planes):
-            index = cell[own, plane].flatten()
-            count = torch.bincount(index, minlength=BINS).double()
-            seen = count > 0
-            sums = (torch.bincount(index, each[own, plane].flatten(), BINS) for each in (ratio, square))
-            mean_ratio, mean_square = (each[seen] / count[seen] for each in sums)
-            zeros = torch.zeros(int(seen.sum()), dtype=torch.long)
-            cells = NoiseStatistics(zeros, zeros, count[seen], mean_ratio, 0 * mean_ratio, mean_square, ("",), (1.0,))
-            factors = fit_line(cells).log().clamp(-MOST, MOST)
-            head.plane_beta1[camera, plane], head.plane_beta2[camera, plane] = factors.to(noise.dtype)
+        for plane in range(noise.shape[1]):
+            values = [each[:, plane] for each in (ratio, square)]
+            pooled = _plane_factors(*(each[own] for each in values))
+            for knot in range(len(head.log_isos)):
+                rows = own & (iso == knot)
+                enough = int(rows.sum()) * values[0][0].numel() >= FEWEST
+                factors = _plane_factors(*(each[rows] for each in values)) if enough else pooled
+                head.plane_beta1[camera, plane, knot], head.plane_beta2[camera, plane, knot] = factors.to(noise.dtype)
+
+
+def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
+    """Logarithms of f₁ and f₂ in E(square) = f₁·ratio + f₂, each within ± `MOST`."""
+    # Even in the logarithm of shot over read variance, with a cell for the dark.
+    cell = ((ratio.clamp(max=1e4).log1p() / math.log1p(1e4)) * (BINS - 1)).ceil().long().flatten()
+    count = torch.bincount(cell, minlength=BINS).double()
+    seen = count > 0
+    mean_ratio, mean_square = (
+        torch.bincount(cell, each.flatten(), BINS)[seen] / count[seen] for each in (ratio, square)
+    )
+    zeros = torch.zeros(int(seen.sum()), dtype=torch.long)
+    cells = NoiseStatistics(zeros, zeros, count[seen], mean_ratio, 0 * mean_ratio, mean_square, ("",), (1.0,))
+    return fit_line(cells).log().clamp(-MOST, MOST)
 
 
 @torch.no_grad()

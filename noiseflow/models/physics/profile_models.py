@@ -116,6 +116,11 @@ class PhysicsModel(NoiseModel):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
+        if "profile" not in spec.options:
+            raise ModelError(
+                f"{spec.model}: is built from a camera's profile, not fitted to patches; give the profile to "
+                "`noiseflow sample` or to noiseflow.models.from_profile"
+            )
         try:
             self._tables = [self._table(spec.options["profile"][camera]) for camera in spec.cameras]
         except (KeyError, TypeError, ValueError) as error:

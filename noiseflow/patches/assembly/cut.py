@@ -12,7 +12,7 @@ from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings.frames.packed_frames import PLANES
 from noiseflow.patches.pairings.pairing import FramePair
 from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
-from noiseflow.raw.bayer import offsets, one_plane
+from noiseflow.raw.bayer import offsets, one_plane, unpack
 from noiseflow.raw.image import RawImage
 
 __all__ = ["Selection", "Sink", "cut_patches", "patches_at", "select_patches"]
@@ -204,19 +204,22 @@ def _plane_rows(planes: NDArray[Any]) -> Rows:
 
 
 def _clipped_part(pair: FramePair, corners: NDArray[Any], size: int) -> NDArray[np.float64]:
-    """Part of each patch's pixels at code 0 or at the white level, shape (n,)."""
-    white, mosaic, codes = pair.noisy.white, pair.noisy.mosaic, pair.codes
+    """Part of each patch's pixels at code 0 or at the code where they clip, shape (n,)."""
+    mosaic, codes, clip = pair.noisy.mosaic, pair.codes, pair.noisy.clip_levels()
+    lowest = clip.min()
+    # A mosaic's levels by place in the 2×2 cell, (1, 2·size, 2); those of planes as they are.
+    cell = np.tile(unpack(clip, pair.noisy.cfa), (size, 1))[None]
 
     def clipped(top: int) -> NDArray[np.intp] | None:
         """Clipped pixels in each column of a row of patches; None if there are none."""
         strip = mosaic[None, 2 * top : 2 * (top + size)] if codes is None else codes[:, top : top + size]
         low, high = (strip.min((0, 1)), strip.max((0, 1)))
-        some = np.flatnonzero((low == 0) | (high >= white))
+        some = np.flatnonzero((low == 0) | (high >= lowest))
         if not some.size:
             return None
         few = strip[..., some]
         columns = np.zeros(strip.shape[2], np.intp)
-        columns[some] = ((few == 0) | (few >= white)).sum((0, 1))
+        columns[some] = ((few == 0) | (few >= (cell[..., some % 2] if codes is None else clip))).sum((0, 1))
         return columns if codes is not None else columns[: len(columns) // 2 * 2].reshape(-1, 2).sum(1)
 
     return _part_of_patches(clipped, corners, size)

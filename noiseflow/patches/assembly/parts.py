@@ -149,6 +149,8 @@ class PartNote:
         Plane layout of the frame.
     clipped, masked : int
         Patches left out.
+    cautions : sequence of str
+        What the frame's reader warned of.
     before : int or None
         Number of patches of all earlier parts, if the noisy patches are in the store already, after those.
     """
@@ -162,6 +164,7 @@ class PartNote:
     layout: str = ""
     clipped: int = 0
     masked: int = 0
+    cautions: Sequence[str] = ()
     before: int | None = None
 
 

@@ -29,6 +29,7 @@ from noiseflow.patches.assembly.parts import (
     read_note,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
+from noiseflow.patches.ingestion.cautions import gathered
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -136,7 +137,11 @@ def _result(
         pairing=plan.pairing,
         split_by=plan.split_by,
         reason=plan.reason,
-        notes=(*plan.notes, *dict.fromkeys(caution for each in known for caution in each["cautions"])),
+        notes=(
+            *plan.notes,
+            *gathered(caution for note in notes for caution in note.cautions),
+            *dict.fromkeys(caution for each in known for caution in each["cautions"]),
+        ),
     )
 
 

@@ -242,6 +242,7 @@ def _cut_frame(
             layout=image.layout,
             clipped=chosen.clipped,
             masked=chosen.masked,
+            cautions=list(image.cautions),
         )
         part.finish(note, table)
     return replace(note, before=before)

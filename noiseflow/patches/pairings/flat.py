@@ -43,35 +43,7 @@ def prepare(scene: Scene) -> Reference:
     and what frame n can be taken out of again.  Exposures may differ; frames with more than 1 ‰ at
     the white level are left out.
     """
-    first: RawImage | None = None
-    levels: list[Array] = []
-    variances: list[Array] = []
-    clipped: list[bool] = []
-    a = b = np.empty(0, np.float32)
-    for frame in scene.frames:
-        image = frame.read()
-        if first is None:
-            first = without_pixels(image)
-            a = np.zeros((4, *(length // 2 for length in image.mosaic.shape)), np.float32)
-            b = np.zeros_like(a)
-        same_setting(first, image, exposure=False)
-        planes, black = image.planes(), image.levels()[0].ravel()
-        level = planes.mean((1, 2)) - black
-        variance = np.array([_noise_variance(plane) for plane in planes])
-        lost = float((planes >= image.white).mean()) > CLIPPED
-        weight = np.zeros(4) if lost else 1 / variance
-        for index, plane in enumerate(planes):
-            q = plane - np.float32(black[index] + level[index])
-            q *= np.float32(weight[index])
-            a[index] += q
-            q *= np.float32(level[index])
-            b[index] += q
-        levels.append(level)
-        variances.append(variance)
-        clipped.append(lost)
-        del image, planes
-    if first is None:
-        raise RawError(f"{scene.name}: no frame")
+    levels, variances, clipped, a, b = _summed(scene)
     facts: dict[str, Any] = {
         "frames": len(levels),
         "frame_levels_dn": np.array(levels).tolist(),
@@ -98,6 +70,42 @@ def prepare(scene: Scene) -> Reference:
     if any(clipped):
         cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
     return Reference({"a": a, "b": b, "valid": np.logical_not(mask, out=mask)}, facts, tuple(cautions))
+
+
+def _summed(
+    scene: Scene,
+) -> tuple[list[Array], list[Array], list[bool], NDArray[np.float32], NDArray[np.float32]]:
+    """Level and noise variance of each frame's planes, whether it is clipped, and A and B over all frames."""
+    first: RawImage | None = None
+    levels: list[Array] = []
+    variances: list[Array] = []
+    clipped: list[bool] = []
+    a = b = np.empty(0, np.float32)
+    for frame in scene.frames:
+        image = frame.read()
+        if first is None:
+            first = without_pixels(image)
+            a = np.zeros((4, *(length // 2 for length in image.mosaic.shape)), np.float32)
+            b = np.zeros_like(a)
+        same_setting(first, image, exposure=False)
+        planes, black = image.planes(), image.levels()[0].ravel()
+        level = planes.mean((1, 2)) - black
+        variance = np.array([_noise_variance(plane) for plane in planes])
+        lost = float((planes >= image.clip_levels()).mean()) > CLIPPED
+        weight = np.zeros(4) if lost else 1 / variance
+        for index, plane in enumerate(planes):
+            q = plane - np.float32(black[index] + level[index])
+            q *= np.float32(weight[index])
+            a[index] += q
+            q *= np.float32(level[index])
+            b[index] += q
+        levels.append(level)
+        variances.append(variance)
+        clipped.append(lost)
+        del image, planes
+    if first is None:
+        raise RawError(f"{scene.name}: no frame")
+    return levels, variances, clipped, a, b
 
 
 def pair(scene: Scene, number: int, reference: Reference) -> FramePair:

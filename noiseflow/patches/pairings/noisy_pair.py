@@ -34,7 +34,7 @@ def pair_of_noisy(scene: Scene, number: int, reference: Reference) -> FramePair:
     noisy, other = (scene.frames[n].read() for n in (number, number + 1))
     same_setting(noisy, other)
     codes = other.planes()
-    valid = (codes > 0) & (codes < other.white)
+    valid = (codes > 0) & (codes < other.clip_levels())
     clean = codes.astype(np.float32)
     return FramePair(scene.frames[number], number, noisy, clean, 1.0, None if valid.all() else valid)
 

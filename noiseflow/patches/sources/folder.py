@@ -1,53 +1,118 @@
-"""Folders of raw files: each sub-folder, and the folder itself, is one scene."""
+"""Folders of raw files: clean twins by name, or else each folder a scene for each ISO and exposure in it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.kinds import kind_of
-from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frames
+from noiseflow.patches.sources.settings_groups import grouped, names_of
+from noiseflow.patches.sources.twins import Twins, find_twins
+from noiseflow.raw.file_names import is_litter
 from noiseflow.raw.reading import is_raw, raw_files
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["gather", "recognises"]
 
+SHOWN = 3
+"""Names in a line of the report."""
+
 
 def recognises(path: Path) -> bool:
     """Whether there is a raw file in a folder or below it."""
-    return path.is_dir() and any(is_raw(folder / name) for folder, names, _ in _walk(path) for name in names)
+    return path.is_dir() and any(is_raw(folder / name) for folder, names, _ in walk(path) for name in names)
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
     """Sort the raw files below a folder into scenes.
 
     Files of a second format, such as PNG previews beside camera raws, are left out and
-    reported, as are folders that cannot be opened.
+    reported, as are folders that cannot be opened.  Names of clean twins are looked for
+    first; without them each folder is a scene, split by ISO and by exposure time.
     """
-    scenes, report = [], []
-    for folder, names, problem in _walk(path):
+    report: list[str] = []
+    folders: dict[Path, list[Path]] = {}
+    for folder, names, problem in walk(path):
         if problem:
             report.append(problem)
         files, others = raw_files(folder / name for name in names)
         if files:
-            name = str(folder.relative_to(path))
-            if folder == path and not (path / path.name).is_dir():
-                name = path.name
-            frames = tuple(file_frame(file, settings) for file in files)
-            scenes.append(Scene(name, frames, subject=name, kind=kind_of(folder.name)))
+            folders[folder] = files
         if others:
             suffixes = ", ".join(sorted({file.suffix for file in others}))
             report.append(f"{folder}: {len(others)} {suffixes} file(s) left out beside {files[0].suffix} files")
-    if not scenes:
+    if not folders:
         raise RawError(f"{path}: no raw file in this folder, and no data set that we know")
+    twins = find_twins(path, [file for files in folders.values() for file in files])
+    if twins is not None:
+        report += _said(path, twins)
+        return Collection(tuple(_pairs(path, twins, settings)), report=tuple(report))
+    scenes: list[Scene] = []
+    for folder, files in folders.items():
+        scenes += _scenes(path, folder, files, settings, report)
     return Collection(tuple(scenes), report=tuple(report))
 
 
-def _walk(path: Path) -> Iterator[tuple[Path, list[str], str]]:
-    """Folders below and including `path` in the order of their names, their files, and why one cannot be opened."""
+def _scenes(path: Path, folder: Path, files: list[Path], settings: RawSettings, report: list[str]) -> Iterator[Scene]:
+    """A scene for each setting of one folder."""
+    name = str(folder.relative_to(path))
+    if folder == path and not (path / path.name).is_dir():
+        name = path.name
+    kind = kind_of(folder.name)
+    groups = grouped(files, settings, by_exposure=kind != "flat")
+    if len(groups) > 1:
+        report.append(f"{folder}: frames of {len(groups)} settings, each a scene: {_listed(names_of(name, groups))}")
+    for group, scene in zip(groups, names_of(name, groups), strict=True):
+        frames = tuple(frame for file in group.files for frame in file_frames(file, settings))
+        yield Scene(scene, frames, subject=name, kind=kind)
+
+
+def _pairs(path: Path, twins: Twins, settings: RawSettings) -> Iterator[Scene]:
+    """A scene for each clean twin."""
+    for clean, noisy in twins.pairs.items():
+        name = str(clean.relative_to(path).with_suffix(""))
+        frames = tuple(frame for file in noisy for frame in file_frames(file, settings))
+        facts = {"clean_twin": "long exposure"} if clean in twins.long else {}
+        yield Scene(name, frames, clean_frame(clean, settings), subject=name, facts=facts)
+
+
+def _said(path: Path, twins: Twins) -> Iterator[str]:
+    clean, noisy = next(iter(twins.pairs.items()))
+    count = sum(len(each) for each in twins.pairs.values())
+    how = "; the clean signal is brought to the short exposure by the ratio of exposure and ISO" if twins.long else ""
+    yield (
+        f"{path}: {count} noisy file(s) paired by name with {len(twins.pairs)} clean one(s), such as "
+        f"{_below(path, noisy[0])} with {_below(path, clean)}{how}"
+    )
+    for files, words in ((twins.alone, "without a clean twin by name"), (twins.unused, "clean without a noisy one")):
+        if files:
+            shown = _listed([_below(path, file) for file in files])
+            yield f"{path}: {len(files)} file(s) {words} left out: {shown}"
+
+
+def _below(path: Path, file: Path) -> str:
+    return str(file.relative_to(path))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+
+
+def walk(path: Path) -> Iterator[tuple[Path, list[str], str]]:
+    """Folders below and including `path` in the order of their names, their files, and why one cannot be opened.
+
+    Links to folders are followed, each folder once; what operating systems leave behind is passed over.
+    """
     problems: list[OSError] = []
-    for folder, below, names in os.walk(path, onerror=problems.append):
-        below.sort()
-        yield Path(folder), sorted(names), ""
+    seen: set[str] = set()
+    for folder, below, names in os.walk(path, onerror=problems.append, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = sorted(name for name in below if not is_litter(name))
+        yield Path(folder), sorted(name for name in names if not is_litter(name)), ""
     for problem in problems:
         yield Path(problem.filename), [], f"{problem.filename}: cannot be opened ({problem.strerror}); left out"

@@ -12,10 +12,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.reading import read_raw
+from noiseflow.raw.reading import frame_count, read_clean, read_frame
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["Collection", "Frame", "Scene", "file_frame"]
+__all__ = ["Collection", "Frame", "Scene", "clean_frame", "file_frame", "file_frames"]
 
 
 @dataclass(frozen=True)
@@ -88,5 +88,18 @@ class Collection:
 
 
 def file_frame(path: Path, settings: RawSettings) -> Frame:
-    """A raw file as a frame."""
-    return Frame(path, partial(read_raw, path, settings))
+    """A raw file of one noisy frame."""
+    return Frame(path, partial(read_frame, path, settings))
+
+
+def file_frames(path: Path, settings: RawSettings) -> tuple[Frame, ...]:
+    """All noisy frames of a raw file; a stack holds several."""
+    count = frame_count(path)
+    if count == 1:
+        return (file_frame(path, settings),)
+    return tuple(Frame(path, partial(read_frame, path, settings, number)) for number in range(count))
+
+
+def clean_frame(path: Path, settings: RawSettings) -> Frame:
+    """A raw file of a clean signal."""
+    return Frame(path, partial(read_clean, path, settings))

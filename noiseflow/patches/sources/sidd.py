@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.patches.sources.sidd_published import facts_of, published, published_grid
 from noiseflow.raw.formats.sidd import NAME, SceneName, metadata_beside, read_metadata
 from noiseflow.raw.settings import RawSettings
@@ -127,7 +127,7 @@ def _scenes(
         yield Scene(
             name=f"{folder.name}/{_frame(file)}",
             frames=(file_frame(file, settings),),
-            clean=file_frame(twin, settings) if twin else None,
+            clean=clean_frame(twin, settings) if twin else None,
             # Without a published split, instances of one pictured scene stay together.
             subject=folder.name if split else f"scene {name.scene}",
             split=split,

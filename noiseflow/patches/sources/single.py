@@ -1,8 +1,9 @@
-"""One raw file: one scene of one frame."""
+"""One raw file: one scene of its frame, or of all frames of a stack."""
 
 from pathlib import Path
 
-from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.patches.sources.kinds import kind_of
+from noiseflow.patches.sources.scene import Collection, Scene, file_frames
 from noiseflow.raw.reading import is_raw
 from noiseflow.raw.settings import RawSettings
 
@@ -13,4 +14,6 @@ recognises = is_raw
 
 def gather(path: Path, settings: RawSettings) -> Collection:
     """A scene of that file alone."""
-    return Collection((Scene(path.stem, (file_frame(path, settings),), subject=path.stem),))
+    frames = file_frames(path, settings)
+    kind = kind_of(path.stem) if len(frames) > 1 else ""
+    return Collection((Scene(path.stem, frames, subject=path.stem, kind=kind),))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.names import inside
-from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["PAIRS", "SYNTHESIS", "gather", "recognises"]
@@ -33,7 +33,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             Scene(
                 name=pair["name"],
                 frames=(file_frame(inside(path, pair["noisy"], path / PAIRS), settings),),
-                clean=file_frame(inside(path, pair["clean"], path / PAIRS), settings),
+                clean=clean_frame(inside(path, pair["clean"], path / PAIRS), settings),
                 subject=pair["picture"],
                 facts={key: pair[key] for key in ("exposure", "seed", "source")},
             )

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from noiseflow.core.errors import DataError
 from noiseflow.patches.schema import CFAS
 from noiseflow.patches.store.augmentation import turned
-from noiseflow.patches.store.mixture import Patches
+from noiseflow.patches.store.patches import Patches
 from noiseflow.patches.store.sampling_order import balanced, epoch_order
 
 __all__ = ["PatchDataset", "PatchStream", "View"]

@@ -1,55 +1,23 @@
 """Several stores read as one."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError, StoreError
-from noiseflow.patches.schema import LABELS, SPLITS, agreed_truth, fields
-from noiseflow.patches.store.store import PatchBatch, PatchStore
+from noiseflow.patches.schema import LABELS, agreed_truth, fields
+from noiseflow.patches.store.patches import PatchBatch, Patches
+from noiseflow.patches.store.store import PatchStore
 
-__all__ = ["Patches", "StoreMix"]
-
-
-class Patches(Protocol):
-    """What a fit reads: a store, or several of them."""
-
-    path: Path
-    layout: str
-    pairing: str
-    fingerprint: str
-    truth: dict[str, Any]
-    cameras: tuple[str, ...]
-    scenes: tuple[str, ...]
-    table: NDArray[Any]
-    patch_shape: tuple[int, int, int]
-
-    def __len__(self) -> int:
-        """Patches."""
-
-    @property
-    def isos(self) -> tuple[float, ...]:
-        """ISOs, rising."""
-
-    def indices(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of a split."""
-
-    def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
-        """How often rows are to be drawn; None if each once."""
-
-    def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32, *, pairs: bool = False) -> PatchBatch:
-        """Patches by row number."""
-
-    def batches(self, split: str, size: int = 256, dtype: torch.dtype = torch.float32) -> Iterator[PatchBatch]:
-        """All patches of a split."""
+__all__ = ["StoreMix"]
 
 
-class StoreMix:
+class StoreMix(Patches):
     """Stores of one layout and patch size, one after the other, as if they were one.
 
     Cameras of the same name are the same camera.
@@ -57,14 +25,15 @@ class StoreMix:
     Parameters
     ----------
     stores : sequence of PatchStore
+        One or more.
     weights : sequence of float, optional
-        How much of what is drawn comes from each store, whatever their sizes; without them
-        each patch comes once.
+        Sampling weight of each store, whatever its size; by default each patch is drawn once
+        per epoch.
 
     Raises
     ------
     StoreError
-        Stores of different layouts or patch sizes, or not one weight each.
+        The stores have different layouts or patch sizes, or not one weight each.
     """
 
     def __init__(self, stores: Sequence[PatchStore], weights: Sequence[float] | None = None) -> None:
@@ -89,35 +58,11 @@ class StoreMix:
         self.table = np.concatenate([_renamed(store, names) for store in stores])
         self._ends = np.cumsum([len(store) for store in stores])
         self._weights = None if weights is None else np.asarray(weights, np.float64)
-        told = [store.fingerprint for store in stores] + [str(weight) for weight in weights or ()]
-        self.fingerprint = hashlib.sha256("\n".join(told).encode()).hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @property
-    def isos(self) -> tuple[float, ...]:
-        """The ISOs in the stores, rising."""
-        return tuple(float(iso) for iso in np.unique(self.table["iso"]))
-
-    def indices(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of the patches of a split; a store may have none, but not all of them.
-
-        Raises
-        ------
-        StoreError
-        """
-        found, start = [], 0
-        for store in self.stores:
-            if split in SPLITS and (store.table["split"] == SPLITS.index(split)).any():
-                found.append(store.indices(split) + start)
-            start += len(store)
-        if not found:
-            return self.stores[0].indices(split)
-        return np.concatenate(found)
+        lines = [store.fingerprint for store in stores] + [str(weight) for weight in weights or ()]
+        self.fingerprint = hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
-        """Weights of rows, such that each store has its own share of them."""
+        """Sampling weights of rows: those of each store add up to the store's weight."""
         if self._weights is None:
             return None
         which = self._store_of(rows)
@@ -146,19 +91,13 @@ class StoreMix:
             batch.noise[places], batch.clean[places] = part.noise, part.clean
         return batch
 
-    def batches(self, split: str, size: int = 256, dtype: torch.dtype = torch.float32) -> Iterator[PatchBatch]:
-        """All patches of a split in stored order, `size` at a time."""
-        rows = self.indices(split)
-        for start in range(0, len(rows), size):
-            yield self.read(rows[start : start + size], dtype)
-
     def _store_of(self, rows: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(np.searchsorted(self._ends, rows, side="right"))
 
 
 def _renamed(store: PatchStore, names: Sequence[tuple[str, ...]]) -> NDArray[Any]:
     """A store's table with indices into the lists of all stores."""
-    # A burst's store has columns of its own, which say nothing of its patches once they are read.
+    # A burst's store has columns of its own, which are not needed once its patches are read.
     table: NDArray[Any] = np.empty(len(store.table), fields(store.table["black"].shape[1]))
     for name in table.dtype.names or ():
         table[name] = store.table[name]

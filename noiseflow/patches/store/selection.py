@@ -1,8 +1,7 @@
-"""A store without some of its ISOs: what a fit may not see of it."""
+"""A store without some of its ISOs, which a fit must not see."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,20 +9,20 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
-from noiseflow.patches.store.mixture import Patches
-from noiseflow.patches.store.store import PatchBatch
+from noiseflow.patches.store.patches import PatchBatch, Patches
 
 __all__ = ["WithoutIsos"]
 
 
-class WithoutIsos:
+class WithoutIsos(Patches):
     """The patches of other ISOs, as if the store had no others; rows keep their numbers.
 
     Parameters
     ----------
-    store : PatchStore or StoreMix
+    store : Patches
+        The store, or several.
     isos : sequence of float
-        To leave out.
+        ISOs to leave out.
 
     Raises
     ------
@@ -36,18 +35,15 @@ class WithoutIsos:
         for iso in isos:
             if iso not in known:
                 raise StoreError(f"{store.path}: has no ISO {iso:g} to leave out; it has {_words(known)}")
-        self.left = tuple(iso for iso in known if iso not in isos)
+        self.store, self.left = store, tuple(iso for iso in known if iso not in isos)
         if not self.left:
             raise StoreError(
                 f"{store.path}: leaving out ISO {_words(isos)} leaves no patch; keep one of {_words(known)}"
             )
-        self.store = store
-        self.path: Path = store.path
-        self.layout, self.pairing, self.truth = store.layout, store.pairing, store.truth
-        self.cameras, self.scenes, self.table = store.cameras, store.scenes, store.table
-        self.patch_shape = store.patch_shape
-        told = "\n".join([store.fingerprint, *(f"without {iso:g}" for iso in sorted(isos))])
-        self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
+        for name in Patches.__annotations__:
+            setattr(self, name, getattr(store, name))
+        lines = [store.fingerprint, *(f"without {iso:g}" for iso in sorted(isos))]
+        self.fingerprint = hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def __len__(self) -> int:
         return int(self._kept(self.table).sum())
@@ -72,18 +68,12 @@ class WithoutIsos:
         return rows
 
     def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
-        """As the store has them."""
+        """Sampling weights of rows, as in the store."""
         return self.store.weights(rows)
 
     def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32, *, pairs: bool = False) -> PatchBatch:
-        """Patches by row number."""
+        """Read patches by row number, from the store."""
         return self.store.read(rows, dtype, pairs=pairs)
-
-    def batches(self, split: str, size: int = 256, dtype: torch.dtype = torch.float32) -> Iterator[PatchBatch]:
-        """All patches of a split, `size` at a time."""
-        rows = self.indices(split)
-        for start in range(0, len(rows), size):
-            yield self.read(rows[start : start + size], dtype)
 
     def _kept(self, table: NDArray[Any]) -> NDArray[np.bool_]:
         return np.isin(table["iso"], np.array(self.left, table["iso"].dtype))

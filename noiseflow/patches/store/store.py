@@ -4,8 +4,6 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,16 +12,16 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from noiseflow.core.errors import DataError, StoreError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.patches.checksums import crc32
-from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, READABLE, SPLITS, partial_folder
+from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, READABLE, partial_folder
 from noiseflow.patches.shared_mean import mean_of_others
+from noiseflow.patches.store.patches import PatchBatch, Patches
 
-__all__ = ["PatchBatch", "PatchStore"]
+__all__ = ["PatchStore"]
 
 SCRATCH = (NOISY_TYPE, CLEAN_TYPE, CLEAN_TYPE)
 """Noisy and clean patches, and the means that frames share."""
@@ -32,32 +30,7 @@ SCRATCH_BYTES = 1 << 19
 """Of one array of patches that are worked on together, in the processor's cache."""
 
 
-@dataclass(frozen=True, eq=False)
-class PatchBatch:
-    """Patches as models want them.
-
-    Parameters
-    ----------
-    noise : Tensor, shape (B, C, h, w)
-        Normalised noise, scaled by 1/√(1 + clean_variance), so that its variance is the
-        noise's own where the clean signal is itself an estimate.
-    clean : Tensor, shape (B, C, h, w)
-        Normalised clean signal.
-    iso : Tensor, shape (B,)
-    camera : Tensor of long, shape (B,)
-        Index into the store's cameras.
-    table : structured ndarray, shape (B,)
-        The store's rows of these patches.
-    """
-
-    noise: Tensor
-    clean: Tensor
-    iso: Tensor
-    camera: Tensor
-    table: NDArray[Any]
-
-
-class PatchStore:
+class PatchStore(Patches):
     """A patch store opened for reading.
 
     Patches are read from the file's pages as they are wanted: a store larger than memory
@@ -125,9 +98,6 @@ class PatchStore:
     ) -> None:
         self.close()
 
-    def __len__(self) -> int:
-        return len(self.table)
-
     def __getstate__(self) -> dict[str, Any]:
         """To another process goes the path; it opens the file anew."""
         return {"path": self.path}
@@ -140,32 +110,6 @@ class PatchStore:
         """Let go of the file."""
         self._noisy = self._clean = np.empty((0, *self.patch_shape))
         self._let_go()
-
-    @property
-    def isos(self) -> tuple[float, ...]:
-        """The ISOs in the store, rising."""
-        return tuple(float(iso) for iso in np.unique(self.table["iso"]))
-
-    def indices(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of the patches of a split, rising.
-
-        Raises
-        ------
-        StoreError
-            If the split's name is unknown or it holds no patch.
-        """
-        if split not in SPLITS:
-            raise StoreError(f"split {split!r} is not known; expected one of {', '.join(SPLITS)}")
-        rows = np.flatnonzero(self.table["split"] == SPLITS.index(split))
-        if not rows.size:
-            raise StoreError(
-                f"{self.path}: no patch in the split {split!r}; ingest more scenes or frames, or change the split"
-            )
-        return rows
-
-    def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
-        """How often rows are to be drawn: each once, which None stands for."""
-        return None
 
     def codes(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
         """Noisy and clean patches as stored, in DN, in the order of the row numbers.
@@ -276,12 +220,6 @@ class PatchStore:
             camera=torch.from_numpy(table["camera"].astype(np.int64)),
             table=table,
         )
-
-    def batches(self, split: str, size: int = 256, dtype: torch.dtype = torch.float32) -> Iterator[PatchBatch]:
-        """All patches of a split in stored order, `size` at a time."""
-        rows = self.indices(split)
-        for start in range(0, len(rows), size):
-            yield self.read(rows[start : start + size], dtype)
 
     def verify(self, progress: Progress = silent, size: int = 1024) -> None:
         """Compare every patch with its checksum.

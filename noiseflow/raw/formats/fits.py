@@ -14,7 +14,7 @@ from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["SUFFIXES", "count", "read"]
+__all__ = ["SUFFIXES", "count", "glance", "read"]
 
 SUFFIXES = frozenset((".fits", ".fit", ".fts"))
 
@@ -29,6 +29,13 @@ def count(path: Path) -> int:
     """Frames in a file: the length of its image's third axis."""
     with _image(path) as (_, header):
         return int(header["NAXIS3"]) if header["NAXIS"] == 3 else 1
+
+
+def glance(path: Path) -> tuple[float | None, float | None]:
+    """ISO and exposure time in seconds by the keywords."""
+    with _image(path) as (_, header):
+        said = _said(header, path)
+    return said["iso"], said["exposure_s"]
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:

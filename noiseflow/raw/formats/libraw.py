@@ -19,12 +19,18 @@ from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
 from noiseflow.raw.truncation import refuse_truncated
 
-__all__ = ["SUFFIXES", "read"]
+__all__ = ["SUFFIXES", "glance", "read"]
 
 SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl "
     ".sr2 .srf .srw .x3f".split()
 )
+
+
+def glance(path: Path) -> tuple[float | None, float | None]:
+    """ISO and exposure time in seconds by the tags of a TIFF-based file; None for others."""
+    facts = tiff_facts(path)
+    return (facts.metadata.iso, facts.metadata.exposure_s) if facts is not None else (None, None)
 
 
 def read(path: Path, settings: RawSettings) -> RawImage:

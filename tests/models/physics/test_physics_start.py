@@ -9,7 +9,7 @@ from model_table import generator
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.physics_flow import PhysicsFlow
-from noiseflow.models.flow.physics_init import start_lines
+from noiseflow.models.flow.physics_init import start_lines, start_planes
 
 
 def test_rows_of_dark_pairs_are_not_counted_twice_by_a_clean_signal_that_holds_noise() -> None:
@@ -38,3 +38,38 @@ def test_rows_of_dark_pairs_are_not_counted_twice_by_a_clean_signal_that_holds_n
     start_lines(head, lines, (first - second) / math.sqrt(2), cond)
     assert float(lines.log_variance.detach().exp()) == pytest.approx(r, rel=5 * 0.017)
     assert float(head.log_beta2.detach().exp()) * span**2 == pytest.approx(read**2, rel=0.01)
+
+
+def test_planes_that_differ_by_iso_are_found_at_each_iso() -> None:
+    """Factors of 0.7 to 1.4 on both variances, other ones at each ISO, from 2 × 64 patches of each.
+
+    A plane has 131,072 values at an ISO, whose half-dark variance is known to 0.6 %; five of these are allowed.
+    """
+    isos, span = (100.0, 1600.0), 4095.0
+    factors = torch.tensor([[1.4, 0.7, 0.9, 1.1], [0.8, 1.3, 1.2, 0.75]]).log()
+    model = build(ModelSpec("physics_flow", "bayer", ("A",), isos, {}))
+    assert isinstance(model, PhysicsFlow)
+    head, draws = model.shot_read, generator(3)
+    with torch.no_grad():
+        head.log_beta1.copy_(torch.tensor([[0.5 / span, 8.0 / span]]).log())
+        head.log_beta2.copy_(torch.tensor([[(2 / span) ** 2, (20 / span) ** 2]]).log())
+    clean = torch.rand(256, 4, 32, 32, generator=draws).mul_((torch.arange(256) % 2 == 0)[:, None, None, None] * 0.5)
+    iso = torch.tensor(isos).repeat_interleave(128)
+    cond = model.checked(Conditions(clean, iso, "A"))
+    beta1, beta2 = head.betas(cond)
+    scale = factors.exp().repeat_interleave(128, 0)[:, :, None, None]
+    noise = (scale * (beta1 * clean + beta2)).sqrt() * torch.randn(clean.shape, generator=draws)
+    start_planes(head, noise, cond)
+    for found in (head.plane_beta1, head.plane_beta2):
+        torch.testing.assert_close(found.detach()[0].T, factors, rtol=0, atol=5 * 0.006)
+
+
+def test_a_run_of_before_with_one_factor_a_plane_has_it_at_every_iso() -> None:
+    spec = ModelSpec("physics_flow", "bayer", ("A",), (100.0, 1600.0), {})
+    old, new = build(spec), build(spec)
+    saved = old.state_dict()
+    for name in ("plane_beta1", "plane_beta2"):
+        saved[f"flow.transforms.0.{name}"] = torch.tensor([[0.1, -0.2, 0.3, -0.4]])
+    new.load_state_dict(saved)
+    assert isinstance(new, PhysicsFlow)
+    assert new.shot_read.plane_beta2[0].tolist() == [[pytest.approx(value)] * 2 for value in (0.1, -0.2, 0.3, -0.4)]

@@ -96,8 +96,8 @@ def bad_sources(tmp_path: Path) -> dict[str, tuple[list[Path], str]]:
     (text / "a.dng").write_text("no raw")
     mixed = tmp_path / "mixed"
     mixed.mkdir()
-    for number, iso in enumerate((100.0, 200.0)):
-        write_dng(mixed / f"{number}.dng", frame(np.full((64, 64), 500, np.uint16), iso=iso))
+    for number, cfa in enumerate(("RGGB", "BGGR")):
+        write_dng(mixed / f"{number}.dng", frame(np.full((64, 64), 500, np.uint16), cfa=cfa))
     no_iso = tmp_path / "no_iso"
     no_iso.mkdir()
     for number in range(2):

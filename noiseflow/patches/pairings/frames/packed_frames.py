@@ -1,13 +1,14 @@
 """The frames of one scene, each packed to planes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.patches.sources.settings_groups import same_exposure
 from noiseflow.raw.image import RawImage
 
 __all__ = ["PLANES", "PackedFrame", "PackedFrames", "same_setting"]
@@ -96,7 +97,8 @@ def same_setting(first: RawImage, other: RawImage, *, exposure: bool = True) -> 
     def setting(image: RawImage) -> tuple[Any, ...]:
         return image.camera, image.iso, image.exposure_s if exposure else None, image.cfa, image.mosaic.shape
 
-    if setting(first) != setting(other):
+    same = same_exposure(first.exposure_s, other.exposure_s) or not exposure
+    if not same or setting(replace(first, exposure_s=None)) != setting(replace(other, exposure_s=None)):
         raise RawError(
             f"{other.source}: {setting(other)} differs from {setting(first)} of {first.source}; a burst needs "
             "one camera, ISO, exposure and size: put other settings into a folder of their own"

@@ -77,14 +77,49 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
     structured : bool
         Whether the frames show a scene; darks do not.
     """
-    count = len(stack.frames)
+    count, rows = len(stack.frames), blocks.rows
     if count > MOST_FRAMES:
         raise RawError(f"{stack.setting.source}: more than {MOST_FRAMES} frames in one scene; split the folder")
-    (height, width), rows = stack.shape, blocks.rows
-    around = slice(max(rows.start - HALO, 0), min(rows.stop + HALO, height))
+    around = slice(max(rows.start - HALO, 0), min(rows.stop + HALO, stack.shape[0]))
     inner = slice(rows.start - around.start, rows.stop - around.start)
     levels = stack.levels
     shifts = (levels - levels.mean(0)).astype(np.float32)
+    mean, variance, quarters = _summed(stack, blocks, around, inner, shifts)
+    quarters -= quarters.mean(0)
+    own, spread = mean[:, inner], variance[:, inner]
+    means = blocks.quarters(own)
+    signal = blocks.of_quarters(means)
+    black, white = stack.setting.levels()
+    found = find_defects(
+        mean,
+        variance,
+        count,
+        levels=(black, white),
+        drift_variance=drift_variance(levels),
+        structured=structured,
+        signal=signal,
+        blocks=blocks,
+        inner=inner,
+    )
+    return Strip(
+        mean=own,
+        defects=found,
+        middles=median(quarters).astype(np.float32) + shifts[:, :, None, None],
+        signal=signal,
+        contrast=means.std(-1),
+        highest=np.stack([blocks.maxima(each) for each in own]).astype(np.float64),
+        variance=np.stack([blocks.means(each) for each in spread]),
+    )
+
+
+def _summed(
+    stack: PackedFrames, blocks: Blocks, around: slice, inner: slice, shifts: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Temporal mean and variance of some rows, (4, rows, w), and each frame's block quarters, (n, 4, *grid, 4).
+
+    `shifts` are the frames' means less the mean of all, DN, shape (n, 4).
+    """
+    count, width = len(stack.frames), stack.shape[1]
     mean = np.empty((PLANES, around.stop - around.start, width), np.float32)
     variance = np.empty_like(mean)
     at_once = max(1, BYTES_AT_ONCE // (SIDE * width * mean.itemsize))
@@ -110,7 +145,7 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
                 total += np.add.reduce(steps, 0)
                 square += np.einsum("nij,nij->ij", steps, steps)
             place += part is not None
-            # Of whole codes: as long as their sum is within a float32 this is the mean to the last digit.
+            # The codes are whole: as long as their sum fits into a float32 the mean is exact.
             np.multiply(first, np.float32(count), out=mean[plane, piece])
             mean[plane, piece] += np.rint(total)
             mean[plane, piece] /= np.float32(count)
@@ -119,32 +154,7 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
             np.subtract(square, total, out=variance[plane, piece])
         np.maximum(variance[plane], 0, out=variance[plane])
         variance[plane] /= np.float32(max(count - 1, 1))
-    quarters -= quarters.mean(0)
-    middles = median(quarters).astype(np.float32) + shifts[:, :, None, None]
-    own, spread = mean[:, inner], variance[:, inner]
-    means = blocks.quarters(own)
-    signal = blocks.of_quarters(means)
-    black, white = stack.setting.levels()
-    found = find_defects(
-        mean,
-        variance,
-        count,
-        levels=(black, white),
-        drift_variance=drift_variance(levels),
-        structured=structured,
-        signal=signal,
-        blocks=blocks,
-        inner=inner,
-    )
-    return Strip(
-        mean=own,
-        defects=found,
-        middles=middles,
-        signal=signal,
-        contrast=means.std(-1),
-        highest=np.stack([blocks.maxima(each) for each in own]).astype(np.float64),
-        variance=np.stack([blocks.means(each) for each in spread]),
-    )
+    return mean, variance, quarters
 
 
 def _pieces(blocks: Blocks, inner: slice, rows: int) -> Iterable[tuple[Blocks | None, slice]]:
@@ -185,7 +195,8 @@ class Sums:
         self.middles = whole["middles"]
         self.signal = whole["signal"] - self.black
         self.contrast = whole["contrast"]
-        self.saturated = whole["highest"] > SATURATED * self.white
+        clips_at = np.min([frame.image.clip_levels() for frame in stack.frames], 0)
+        self.saturated = whole["highest"] > SATURATED * clips_at
         # At least that of rounding.
         self.variance = np.maximum(whole["variance"], 1 / 12)
         tops = [blocks.rows.start for blocks in strips(stack.shape)]

@@ -1,0 +1,193 @@
+"""What a user sees: tables and progress of any width, help, suggestions, and names of all that we write."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import gaussian_store
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from noiseflow.calibrate import write_profile
+from noiseflow.calibrate.profiles.published import shipped_profile
+from noiseflow.cli import COMMANDS, main
+from noiseflow.cli.choices import Registered
+from noiseflow.cli.progress import facts_that_fit
+from noiseflow.cli.table import print_table
+from noiseflow.models import ModelSpec, build, save
+from noiseflow.patches import PAIRINGS
+from noiseflow.raw import read_raw
+from noiseflow.simulate import simulate
+
+MODELS = ("physics_flow", "nlf", "gaussian", "oracle")
+ROWS = {
+    "NLL [nats/dim]": dict.fromkeys(MODELS, "-4.4773 ± 0.0101"),
+    "better than nlf by, paired over scenes [nats/dim]": dict.fromkeys(MODELS[::2], "0.0025 (0.0002 to 0.0117)"),
+    "variance, sampled / real": dict.fromkeys(MODELS, "1.001 (0.987 to 1.012)"),
+}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def printed(width: int | None) -> list[str]:
+    """The table above on a terminal of some width, or in a file."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=width is not None, color_system=None)
+    print_table("measure", MODELS, ROWS, console)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("width", "shown"), [(40, 1), (80, 2), (100, 3), (160, 4), (None, 4)])
+def test_a_table_fits_any_width_with_whole_numbers_and_the_tested_model(width: int | None, shown: int) -> None:
+    lines = printed(width)
+    assert width is None or max(map(len, lines)) <= width
+    assert lines[0].split() == ["measure", *MODELS[:shown]]
+    text = "\n".join(lines)
+    assert "…" not in text
+    for cell in ("-4.4773 ± 0.0101", "1.001 (0.987 to 1.012)"):
+        assert text.count(cell) == shown
+    if shown < len(MODELS):
+        assert " ".join(text.split()).endswith(f"Not shown for want of width: {', '.join(MODELS[shown:])}.")
+
+
+@pytest.mark.parametrize("room", [20, 40, 60, 80])
+def test_facts_beside_a_bar_are_whole_and_the_count_stays(room: int) -> None:
+    facts = facts_that_fit(30, 120, "steps", 10.0, "NLL -4.4512", room)
+    assert len(facts) <= room
+    assert facts.startswith("30/120 steps")
+    assert set(facts.split(" · ")) <= {"30/120 steps", "3/s", "0:00:10", "ETA 0:00:30", "NLL -4.4512"}
+
+
+def test_summaries_are_whole_sentences_at_80_columns() -> None:
+    listing = run("--help").output.partition("Commands:")[2]
+    entries = re.split(r"\n  (?=\w)", listing)[1:]
+    assert [entry.split()[0] for entry in entries] == list(COMMANDS)
+    assert all(entry.rstrip().endswith(".") and not entry.rstrip().endswith("..") for entry in entries)
+
+
+def test_the_nearest_name_is_suggested() -> None:
+    assert "Did you mean evaluate?" in run("evalute").output
+    assert "Did you mean '--overwrite'" in run("demo", "x", "--overwite").output
+    assert "Did you mean burst?" in run("ingest", "raws", "--out", "p.h5", "--pairing", "bust").output
+
+
+def test_choices_are_those_of_the_registry() -> None:
+    names = Registered("noiseflow.patches.pairings:PAIRINGS", "auto").names
+    assert names == ("auto", *PAIRINGS)
+    assert f"[{'|'.join(names)}]" in "".join(run("ingest", "--help").output.split())
+
+
+WATCHED = """
+import atexit, sys
+from noiseflow.cli import main
+atexit.register(lambda: print("torch" in sys.modules))
+main()
+"""
+
+
+def torch_loaded(*arguments: object) -> bool:
+    """Whether a command loads torch, which takes seconds and 200 MB."""
+    words = [sys.executable, "-c", WATCHED, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()[-1] == "True"
+
+
+def test_what_needs_no_torch_does_not_load_it(tmp_path: Path) -> None:
+    np.save(tmp_path / "plain.npy", np.zeros((8, 8), np.uint16))
+    write_profile(shipped_profile("PG-12"), tmp_path / "camera.json")
+    assert not torch_loaded("info", tmp_path / "nothing.dng")
+    assert not torch_loaded("info", tmp_path / "camera.json")
+    assert not torch_loaded("sample", "run", tmp_path / "plain.npy", "--out", tmp_path / "noisy.dng")
+    assert not torch_loaded("denoise", "run", tmp_path / "plain.npy", "--out", tmp_path / "noisy.dng")
+
+
+def test_a_file_that_needs_flags_names_them(tmp_path: Path) -> None:
+    np.save(tmp_path / "plain.npy", np.zeros((8, 8), np.uint16))
+    result = run("sample", "run", tmp_path / "plain.npy", "--out", tmp_path / "noisy.dng")
+    assert result.exit_code == 1
+    assert "--cfa" in result.stderr
+    assert "--white" in result.stderr
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    manifest = simulate(tmp_path / "raws", "PG-12", [400.0], scenes=1, size=(32, 48))
+    return tmp_path / "raws" / str(manifest["scenes"][0]["clean"])
+
+
+def test_a_profile_and_a_shipped_camera_are_models(tmp_path: Path, clean: Path) -> None:
+    assert run("profiles", "PG-12", "--out", tmp_path / "camera.json").exit_code == 0
+    described = json.loads(run("info", tmp_path / "camera.json", "--json").output)
+    assert described["kind"] == "camera profile"
+    assert described["camera"] == "PG-12"
+    assert "gain_dn_per_e" in described["ISO 400"]
+    assert json.loads(run("info", "PG-12", "--json").output) == described
+    for number, name in enumerate((tmp_path / "camera.json", "PG-12")):
+        out = tmp_path / f"noisy_{number}.dng"
+        result = run("sample", name, clean, "--out", out)
+        assert result.exit_code == 0, result.output
+    one, other = (read_raw(tmp_path / f"noisy_{number}.dng").mosaic for number in range(2))
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, read_raw(clean).mosaic)
+    unknown = run("sample", "PG-13", clean, "--out", tmp_path / "x.dng")
+    assert unknown.exit_code == 1
+    assert "nor a shipped camera" in unknown.stderr
+
+
+def test_a_physics_model_is_not_fitted(tmp_path: Path) -> None:
+    gaussian_store(tmp_path / "patches.h5", 40)
+    result = run("fit", tmp_path / "patches.h5", "--model", "eld", "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "profile" in result.stderr
+    assert "KeyError" not in result.stderr
+
+
+def test_a_report_is_described_and_printed_as_json(tmp_path: Path) -> None:
+    gaussian_store(tmp_path / "patches.h5", 200)
+    save(build(ModelSpec("nlf", "bayer", ("One",), (400.0,))), tmp_path / "run")
+    result = run("evaluate", tmp_path / "run", tmp_path / "patches.h5", "--out", tmp_path / "report", "--json")
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert content["models"][0] == "nlf"
+    described = json.loads(run("info", tmp_path / "report", "--json").output)
+    assert described["kind"] == "report"
+    assert described["verdict"] == content["headline"]
+    for part in ("raws", "run"):
+        (tmp_path / part).mkdir(exist_ok=True)
+    assert json.loads(run("info", tmp_path, "--json").output)["kind"] == "folder of noiseflow demo"
+    both = run("compare", tmp_path / "report", tmp_path / "report")
+    assert both.exit_code == 0, both.output
+    assert "nats_per" not in both.output
+
+
+def test_quiet_shows_no_progress(tmp_path: Path) -> None:
+    arguments = ("--camera", "PG-12", "--iso", 400, "--scenes", 1, "--size", 32, 48)
+    assert "simulate: 1/1 frames" in run("simulate", tmp_path / "loud", *arguments).stderr
+    assert run("simulate", tmp_path / "quiet", *arguments, "--quiet").stderr == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "run", "patches.h5", "--out", "out"),
+        ("denoise", "run", "clean.dng", "--out", "out.dng"),
+        ("fit", "patches.h5", "--out", "out"),
+    ],
+)
+def test_a_missing_gpu_is_one_line(
+    words: tuple[str, ...], tmp_path: Path, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gaussian_store(Path("patches.h5"), 40)
+    clean.rename("clean.dng")
+    save(build(ModelSpec("nlf", "bayer", ("One",), (400.0,))), "run")
+    result = run(*words, "--device", "cuda")
+    assert result.exit_code == 1
+    assert "sees no GPU" in result.stderr
