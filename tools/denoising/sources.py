@@ -39,6 +39,7 @@ def is_fitted(camera: Sensor, name: str) -> bool:
 def fit_source(camera: Sensor, name: str, settings: FitSettings, progress: Progress = silent) -> None:
     """Fit a model as ``noiseflow fit`` does; continues a fit that was stopped."""
     folder = run_folder(camera, name)
+    folder.parent.mkdir(exist_ok=True)
     with PatchStore(camera.store) as store:
         spec = spec_for(store, name)
         fit(store, spec, folder, settings, resume=folder.exists(), progress=progress)

@@ -64,8 +64,8 @@ def test_a_run_of_an_earlier_version_has_the_size_that_it_was_fitted_with(tmp_pa
     cond = Conditions(clean, 800.0, "B")
     assert torch.equal(loaded.log_prob(noise, cond), model.log_prob(noise, cond))
     assert loaded.spec.options == {**LARGER, "seed": 3}
-    save(build(spec), tmp_path)
-    assert json.loads((tmp_path / "spec.json").read_text(encoding="utf-8"))["options"] == dict(DEFAULTS)
+    save(build(spec), tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "spec.json").read_text(encoding="utf-8"))["options"] == dict(DEFAULTS)
 
 
 @pytest.mark.parametrize("layout", ["bayer", "mono"])
