@@ -83,7 +83,7 @@ def test_latent_sampler_is_what_sample_does(name: str) -> None:
 
 
 def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"maf: samples samples sequentially.*distil it"):
+    with pytest.raises(ModelError, match=r"maf: samples sequentially.*distil it"):
         latent_sampler(build(spec_of("maf", "bayer")))
     # An inverse of an inverse is what it was.
     model = build(spec_of("iaf", "bayer"))
