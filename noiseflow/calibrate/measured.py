@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.banding import Spectrum
 from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.dark_current import DarkSeries
 from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.sources import Frames, Group
-from noiseflow.calibrate.stack import Components, Stack, components
+from noiseflow.calibrate.stack import Components, FrameStack, components
 
 __all__ = ["Calibration", "Evidence", "Measured", "Take"]
 
@@ -50,8 +50,9 @@ class Dark:
     """Two dark frames or more of one exposure."""
 
     exposure_s: float
-    stack: Stack
+    stack: FrameStack
     noise: Components
+    spatial: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,24 +91,51 @@ class Take:
     @cached_property
     def darks(self) -> list[Dark]:
         """Darks of which there are two or more, with their temporal noise."""
-        stacks = [(group.exposure_s, group.stacks[self.index]) for group in self.darks_taken]
-        return [Dark(seconds, stack, components(stack)) for seconds, stack in stacks if stack.frames > 1]
+        stacks = [(group, group.stacks[self.index]) for group in self.darks_taken]
+        return [
+            Dark(group.exposure_s, stack, components(stack), group.spatial)
+            for group, stack in stacks
+            if stack.frames > 1
+        ]
+
+    @property
+    def dark_series(self) -> list[Dark]:
+        """The darks of the series over exposure time; all of them where there is no other."""
+        return [dark for dark in self.darks if not dark.spatial] or self.darks
+
+    @property
+    def light_series(self) -> list[Group]:
+        """The flats of the photon-transfer series; all of them where there is no other."""
+        return [group for group in self.lights if not group.spatial] or self.lights
+
+    @property
+    def mixed_light(self) -> bool:
+        """Whether flats of one exposure time had several lights, so that the time says nothing of the light."""
+        return any(group.light for group in self.lights)
 
 
 @dataclass(eq=False)
 class Measured:
     """What is known so far of one ISO and plane; each kind of source adds to it."""
 
-    estimates: dict[str, Estimate] = field(default_factory=dict)
+    estimates: dict[str, Measurement] = field(default_factory=dict)
     covariance: tuple[tuple[float, ...], ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     kind: str = "measured"
     cautions: list[str] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
     series: DarkSeries | None = None
     evidence: Evidence = field(default_factory=Evidence)
 
     def setting(self, take: Take) -> Setting:
         """As an entry of a profile."""
         return Setting(
-            take.iso, take.plane, self.estimates, self.covariance, self.facts, self.kind, tuple(self.cautions)
+            take.iso,
+            take.plane,
+            self.estimates,
+            self.covariance,
+            self.facts,
+            self.kind,
+            tuple(self.cautions),
+            self.absent,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.stack import Stack, StackSums
+from noiseflow.calibrate.stack import FrameStack, StackSums
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.raw import RawImage, raw_files, read_raw
@@ -15,20 +15,54 @@ from noiseflow.raw.formats.emva import EmvaFolder, is_emva, read_emva, read_fram
 
 __all__ = ["Frames", "Group", "Table", "read_frames", "read_tables"]
 
+Key = tuple[float, float, bool, int]
+"""ISO, exposure time, dark, light."""
+
 DARK_PART = 0.005
 """A frame whose median is less than this part of the range above black is dark."""
 
 
+PAIR = 2
+"""Frames of a level of the photon-transfer series of an EMVA folder; longer series are for DSNU and PRNU."""
+
+SAME_LIGHT = 1.12
+"""Ratio of levels up to which frames of one exposure time have one light: half of a third of a stop."""
+
+LEAST_LIGHT = 10.0
+"""Level above black, DN, from which frames are told apart by their light."""
+
+
 @dataclass(eq=False)
 class Group:
-    """Frames of one ISO, exposure and kind: one stack a plane."""
+    """Frames of one ISO, exposure, light and kind: one stack a plane.
+
+    Parameters
+    ----------
+    iso : float
+    exposure : float
+        Photons per pixel, or seconds.
+    exposure_s : float
+        Exposure time, seconds.
+    dark : bool
+    stacks : list of FrameStack
+        One a plane.
+    sources : list of str
+        Files.
+    spatial : bool
+        A long stack of an EMVA folder for DSNU and PRNU, which is no point of the photon-transfer series: its
+        listed exposure need not fit the others.
+    light : int
+        Numbers the groups of one exposure whose levels differ, as by another aperture or lamp.
+    """
 
     iso: float
     exposure: float
     exposure_s: float
     dark: bool
-    stacks: list[Stack]
+    stacks: list[FrameStack]
     sources: list[str]
+    spatial: bool = False
+    light: int = 0
 
 
 @dataclass(eq=False)
@@ -80,8 +114,9 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent) -> Frames:
     if not files:
         raise DataError(f"{sources[0]}: no raw frames, no EMVA listing and no table; expected flats and darks")
     first = read_raw(files[0])
-    sums: dict[tuple[float, float, bool], list[StackSums]] = {}
-    names: dict[tuple[float, float, bool], list[str]] = {}
+    sums: dict[Key, list[StackSums]] = {}
+    names: dict[Key, list[str]] = {}
+    lights: dict[tuple[float, float], list[list[float]]] = {}
     cautions: list[str] = []
     for done, file in enumerate(files):
         image = first if done == 0 else read_raw(file)
@@ -90,7 +125,8 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent) -> Frames:
             raise DataError(f"{file}: says no ISO or exposure time; frames of unknown settings cannot be grouped")
         dark, caution = _is_dark(image, file)
         cautions += caution
-        key = (image.iso, image.exposure_s, dark)
+        light = 0 if dark else _light(lights.setdefault((image.iso, image.exposure_s), []), image)
+        key = (image.iso, image.exposure_s, dark, light)
         planes = image.planes()
         if key not in sums:
             sums[key] = [StackSums((plane.shape[0], plane.shape[1]), image.white) for plane in planes]
@@ -101,10 +137,24 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent) -> Frames:
         progress(done + 1, len(files), file.name)
     groups = []
     for key in sorted(sums):
-        iso, exposure, dark = key
-        groups.append(Group(iso, exposure, exposure, dark, [total.finish() for total in sums.pop(key)], names[key]))
+        iso, exposure, dark, light = key
+        stacks = [total.finish() for total in sums.pop(key)]
+        groups.append(Group(iso, exposure, exposure, dark, stacks, names[key], light=light))
     black = tuple(float(level) for level in first.levels()[0].ravel())
     return Frames(first.camera, first.layout, black, first.white, groups, cautions)
+
+
+def _light(known: list[list[float]], image: RawImage) -> int:
+    """Which of the lights seen at an ISO and exposure time a frame has: its own level decides, not the file's words."""
+    level = float(image.mosaic.mean()) - float(np.mean(image.black))
+    for index, levels in enumerate(known):
+        mean = sum(levels) / len(levels)
+        close = abs(level - mean) < LEAST_LIGHT or 1 / SAME_LIGHT < level / max(mean, 1e-9) < SAME_LIGHT
+        if close:
+            levels.append(level)
+            return index
+    known.append([level])
+    return len(known) - 1
 
 
 def _emva(folder: EmvaFolder, progress: Progress) -> Frames:
@@ -123,7 +173,8 @@ def _emva(folder: EmvaFolder, progress: Progress) -> Frames:
         exposure_s = series.exposure_ns * 1e-9
         exposure = series.photons or exposure_s
         sources = [str(file) for file in series.files]
-        groups.append(Group(frame.iso, exposure, exposure_s, series.kind == "d", [sums.finish()], sources))
+        spatial = len(series.files) > PAIR
+        groups.append(Group(frame.iso, exposure, exposure_s, series.kind == "d", [sums.finish()], sources, spatial))
         camera = frame.camera
     return Frames(camera, "mono", (folder.black,), 2.0**folder.bits - 1, groups)
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from noiseflow.calibrate import calibrate, read_profile
 from noiseflow.calibrate.profiles.published import from_noise_profile, from_sidd_nlf, shipped_profile
 from noiseflow.cli.data.calibrate import calibrate as command
-from noiseflow.core.errors import DataError
+from noiseflow.core.errors import DataError, NoiseflowError
 from noiseflow.raw import RawImage, read_raw
 from noiseflow.raw.formats.dng import write_dng
 
@@ -66,7 +66,7 @@ def test_command_writes_the_profile_and_does_not_replace_it(folder, tmp_path):
     assert "gain_dn_per_e" in result.output
     assert read_profile(out).camera == "Acme Toy"
     again = CliRunner().invoke(command, [str(folder), "--out", str(out)])
-    assert isinstance(again.exception, DataError)
+    assert isinstance(again.exception, NoiseflowError)
 
 
 def test_frames_of_two_cameras_are_named(tmp_path):
