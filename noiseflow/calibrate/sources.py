@@ -135,6 +135,7 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent) -> Frames:
             total.add(plane, str(file))
         names[key].append(str(file))
         progress(done + 1, len(files), file.name)
+    _join_single_frames(sums, names, first)
     groups = []
     for key in sorted(sums):
         iso, exposure, dark, light = key
@@ -142,6 +143,23 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent) -> Frames:
         groups.append(Group(iso, exposure, exposure, dark, stacks, names[key], light=light))
     black = tuple(float(level) for level in first.levels()[0].ravel())
     return Frames(first.camera, first.layout, black, first.white, groups, cautions)
+
+
+def _join_single_frames(sums: dict[Key, list[StackSums]], names: dict[Key, list[str]], first: RawImage) -> None:
+    """Sum anew, as one stack, what its light would leave in single frames: of these nothing temporal can be had."""
+    for lone in [key for key, files in names.items() if len(files) == 1]:
+        alike = [key for key in names if key[:3] == lone[:3]]
+        if len(alike) < 2:
+            continue
+        files = sorted(file for key in alike for file in names.pop(key))
+        for key in alike:
+            del sums[key]
+        joined = (*lone[:3], 0)
+        sums[joined] = [StackSums((plane.shape[0], plane.shape[1]), first.white) for plane in first.planes()]
+        names[joined] = files
+        for file in files:
+            for total, plane in zip(sums[joined], read_raw(file).planes(), strict=True):
+                total.add(plane, file)
 
 
 def _light(known: list[list[float]], image: RawImage) -> int:

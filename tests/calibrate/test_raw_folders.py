@@ -195,3 +195,19 @@ def test_the_shipped_a7s2_has_28_isos():
     profile = shipped_profile("Sony A7S2")
     assert len(profile.isos) == 28
     assert profile.at(100.0, "B").value("gain_dn_per_e") == 0.09563
+
+
+def test_flats_of_two_apertures_are_told_apart_by_their_light(tmp_path):
+    rng = np.random.default_rng(0)
+    series(tmp_path, rng)
+    # Two frames more at each exposure, a stop darker, and no word of it in the files.
+    for index, exposure in enumerate(SECONDS):
+        for number in range(2):
+            write(tmp_path / "flats", f"closed_{index}_{number}", frame(rng, 20000.0 * exposure / 2, 100.0, exposure))
+    profile = calibrate([tmp_path]).profile
+    for setting in (each for each in profile.settings if each.iso == 100.0):
+        assert any("have 2 levels: not one setting" in caution for caution in setting.cautions)
+        gain = setting.estimates["gain_dn_per_e"]
+        assert abs(gain.value - K) < 5 * gain.standard_error
+        assert "linearity_error_percent" not in setting.facts
+        assert "linearity_error_percent" in setting.absent

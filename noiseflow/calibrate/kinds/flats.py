@@ -23,6 +23,9 @@ __all__ = ["measure", "present"]
 FLICKER = 0.01
 """Relative difference of the means of one exposure's frames that is called flicker."""
 
+MIXED = 0.3
+"""The same difference that no lamp makes: frames of several settings under one label."""
+
 DIGITAL = 1.05
 """Codes for each that occurs above which the gain counts as digital in part."""
 
@@ -98,10 +101,11 @@ def _nearest(darks: list[Dark], group: Group) -> Dark | None:
 def _steadiness(group: Group, stack: FrameStack, part: Components, take: Take, found: Measured) -> None:
     signal = stack.level - take.black
     change = float(np.ptp(stack.frame_means)) / max(signal, 1.0)
-    if signal > 10 and change > FLICKER:
-        found.cautions.append(
-            f"the frames of exposure {group.exposure_s:g} s differ by {100 * change:.1f} %: flickering light"
-        )
+    where = f"the frames of exposure {group.exposure_s:g} s differ by {100 * change:.1f} %"
+    if signal > 10 and change > MIXED:
+        found.cautions.append(f"{where}: not one setting (mixed ISOs, apertures or lamps); K is of their mixture")
+    elif signal > 10 and change > FLICKER:
+        found.cautions.append(f"{where}: flickering light")
     spatial = _unevenness(stack, part) / max(signal, 1.0)
     if signal > 10 and stack.clipped < 1e-3 and spatial > UNEVEN:
         found.cautions.append(
