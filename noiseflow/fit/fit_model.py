@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, train_and_held_out, whole_bands
+from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
-from noiseflow.fit.gather_statistics import gather
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.safeguards import Notes, best_start, check_result, without_signal
 from noiseflow.fit.training.engine import DivergedError, train
@@ -25,9 +24,14 @@ from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
 from noiseflow.models.io.run_folder import save
-from noiseflow.models.model import NoiseModel, build
-from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, NoiseModel, build
+from noiseflow.models.noise_statistics import (
+    NoiseStatistics,
+    is_closed_form,
+    refine_start,
+    refine_start_on_codes,
+    start_from,
+)
 from noiseflow.patches.store.patches import Patches
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
@@ -154,12 +158,13 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
         return LikelihoodObjective(batches, rows, device)
 
     _start_all([*baselines.values(), model], statistics, store, train_rows, settings, objective_of, notes)
-    chosen = len(train_rows) if model.closed_form else settings.batch
+    closed_form = is_closed_form(model)
+    chosen = len(train_rows) if closed_form else settings.batch
     batch = session.batch_size(chosen, model, objective_of, len(train_rows))
     objective = objective_of(batch)
     references = {name: objective.held_out(each) for name, each in baselines.items()}
     objective.references = references
-    if model.closed_form:
+    if closed_form:
         nll = objective.held_out(model)
         state = TrainState(best=nll, history=[{"step": 0, "train_nll": math.nan, "held_out_nll": nll, "epoch": 0}])
     else:
@@ -206,8 +211,8 @@ def _start_all(
     for model in models:
         starts = {
             "the start from statistics and patches": partial(_start, model, statistics, store, rows, settings),
-            "the start from statistics": partial(model.start_from, statistics),
-            "the start of one variance": partial(model.start_from, without_signal(statistics)),
+            "the start from statistics": partial(start_from, model, statistics),
+            "the start of one variance": partial(start_from, model, without_signal(statistics)),
         }
         best_start(model, starts, held_out, gaussian, notes)
         if model is models[0]:
@@ -220,14 +225,14 @@ def _start(
     model: NoiseModel, statistics: NoiseStatistics, store: Patches, rows: NDArray[np.int64], settings: FitSettings
 ) -> None:
     """Set a model's parameters from statistics and some patches: its fit in closed form, or its starting point."""
-    model.start_from(statistics)
+    start_from(model, statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)
-    model.start_from_patches(batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
+    refine_start(model, batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]
-        model.start_from_codes(*codes_of(store.read(some)))
+        refine_start_on_codes(model, *codes_of(store.read(some)))
 
 
 def _record(

@@ -79,7 +79,8 @@ def best_start(
     def apply(name: str) -> float:
         model.cpu().load_state_dict(built)
         for key, each in model.named_parameters():
-            each.requires_grad_(trained[key])
+            # A start may add a part, such as flicker of the rows.
+            each.requires_grad_(trained.get(key, True))
         starts[name]()
         finite = all(bool(value.isfinite().all()) for value in model.state_dict().values())
         return _finite(held_out(model)) if finite else math.inf

@@ -4,7 +4,6 @@ import itertools
 
 from noiseflow.calibrate.measured import Measured, Take
 from noiseflow.calibrate.measurements.burst import burst_noise
-from noiseflow.raw import read_raw
 
 __all__ = ["measure", "present"]
 
@@ -23,8 +22,8 @@ def one_scene(take: Take) -> bool:
 
 def measure(take: Take, found: Measured) -> None:
     """K and read noise, with what moved or flickered."""
-    files = sorted(itertools.chain.from_iterable(group.sources for group in take.lights))
-    images = [read_raw(source).planes()[take.index] for source in files]
+    reads = itertools.chain.from_iterable(group.reads for group in take.lights)
+    images = [read().planes()[take.index] for read in reads]
     burst = burst_noise(images, take.black, take.frames.white)
     found.estimates |= {"gain_dn_per_e": burst.gain, "read_noise_dn": burst.read_noise}
     found.covariance = tuple(tuple(float(x) for x in row) for row in burst.covariance)
