@@ -110,9 +110,9 @@ class Take:
         return [group for group in self.lights if not group.spatial] or self.lights
 
     @property
-    def mixed_light(self) -> bool:
-        """Whether flats of one exposure time had several lights, so that the time says nothing of the light."""
-        return any(group.light for group in self.lights)
+    def light_known(self) -> bool:
+        """Whether the exposures are in proportion to the light: times are known, and have one light each."""
+        return any(group.exposure_s for group in self.lights) and not any(group.light for group in self.lights)
 
 
 @dataclass(eq=False)

@@ -219,7 +219,7 @@ def _gain(used: Curve, take: Take, found: Measured) -> PhotonTransfer:
 def _linearity(
     curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, fit: PhotonTransfer, take: Take, found: Measured
 ) -> None:
-    line = linearity(curve, chosen, saturation, fit, light_known=not take.mixed_light)
+    line = linearity(curve, chosen, saturation, fit, light_known=take.light_known)
     if line.saturation is not None and line.saturation_dn is not None:
         found.estimates |= {"saturation_e": line.saturation, "saturation_dn": line.saturation_dn}
         if line.step_e is not None:

@@ -113,7 +113,7 @@ def _no_linearity(exposure: Array, signal: Array, clipped: Array, saturation: in
     if saturation is None:
         return "the series does not reach saturation, of which linearity takes 5 to 95 %"
     if not light_known:
-        return "flats of one exposure time have several lights, so that the time says nothing of the light"
+        return "the exposure times say nothing of the light: several levels at one time, or no time is known"
     if len(np.unique(exposure)) < LEVELS:
         return (
             f"{len(np.unique(exposure))} exposure(s) between 5 and 95 % of saturation; a linearity error needs {LEVELS}"
