@@ -1,25 +1,29 @@
 """What travels through a calibration: the frames of one ISO and plane, and what was found of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseflow.calibrate.estimators.censored import CensoredDark, censored_dark
 from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.banding import Spectrum
 from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.dark_current import DarkSeries
-from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer
+from noiseflow.calibrate.measurements.photon_transfer import QUANTISATION, PhotonTransfer
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.sources import Frames, Group
-from noiseflow.calibrate.stack import Components, FrameStack, components
+from noiseflow.calibrate.stack import Components, FrameStack, components, mean_error
 
 __all__ = ["Calibration", "Evidence", "Measured", "Take"]
 
 Array = NDArray[np.float64]
+
+CENSORED = 1e-3
+"""Part of a dark frame's pixels at code 0 from which its codes are censored observations."""
 
 
 @dataclass(eq=False)
@@ -53,6 +57,28 @@ class Dark:
     stack: FrameStack
     noise: Components
     spatial: bool = False
+    censored: CensoredDark | None = None
+
+    @classmethod
+    def of(cls, group: Group, stack: FrameStack) -> "Dark":
+        """Of a stack; where codes are clipped at 0 by the likelihood of censored observations."""
+        noise = components(stack)
+        if stack.at_black < CENSORED:
+            return cls(group.exposure_s, stack, noise, group.spatial)
+        found = censored_dark(stack.sample)
+        total = found.variance + QUANTISATION
+        noise = replace(noise, total=total, pixel=total, row=0.0, column=0.0, total_error=found.variance_error)
+        return cls(group.exposure_s, stack, noise, group.spatial, found)
+
+    @property
+    def level(self) -> float:
+        """Mean of the analogue value, DN: below that of the codes where these are clipped at 0."""
+        return self.stack.level if self.censored is None else self.censored.level
+
+    @property
+    def level_error(self) -> float:
+        """Standard error of the level, DN; drift is not in it."""
+        return mean_error(self.stack, self.noise) if self.censored is None else self.censored.level_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +119,7 @@ class Take:
     def darks(self) -> list[Dark]:
         """Darks of which there are two or more, with their temporal noise."""
         stacks = [(group, group.stacks[self.index]) for group in self.darks_taken]
-        return [
-            Dark(group.exposure_s, stack, components(stack), group.spatial)
-            for group, stack in stacks
-            if stack.frames > 1
-        ]
+        return [Dark.of(group, stack) for group, stack in stacks if stack.frames > 1]
 
     @property
     def dark_series(self) -> list[Dark]:

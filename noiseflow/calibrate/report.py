@@ -28,7 +28,7 @@ __all__ = ["write_page"]
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}
 table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem;text-align:left}
-td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;white-space:nowrap}th.n{white-space:normal}td.n{font-variant-numeric:tabular-nums}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,28rem),1fr));gap:.5rem}
 img{width:100%;max-width:34rem}td:first-child{min-width:8rem}.caution{background:#fff4d6;padding:.4rem .8rem}
 @media(max-width:40rem){td,th{padding:.2rem .15rem;font-size:12px}td:first-child{min-width:5.5rem}
@@ -77,9 +77,9 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
         f"{escape(', '.join(map(str, profile.provenance.get('sources', []))))}.</p>",
         *(f"<p class='caution'>{escape(caution)}</p>" for caution in profile.cautions),
     ]
+    parts += ["<h2>Summary</h2>", _summary(profile)]
     if len(profile.isos) > 1:
         parts.append("<h2>Gain versus ISO</h2>" + _gain_figure(profile))
-    parts += ["<h2>Summary</h2>", _summary(profile)]
     for setting in profile.settings:
         parts.append(f"<h2>ISO {setting.iso:g}, plane {setting.plane} ({setting.kind})</h2>")
         parts += [f"<p class='caution'>{escape(caution)}</p>" for caution in setting.cautions]
@@ -104,7 +104,9 @@ def _summary(profile: Profile) -> str:
 
 
 def _short(measured: Measurement | None) -> str:
-    return "–" if measured is None else f"{measured.value:.4g}"
+    if measured is None:
+        return "–"
+    return f"{measured.value:,.0f}" if abs(measured.value) >= 1e4 else f"{measured.value:.4g}"
 
 
 def _performance(setting: Setting) -> tuple[str, str, str]:

@@ -39,6 +39,8 @@ class FrameStack:
         Part of the pixels at the highest code, if `white` was given, or at 0.
     highest : int
         Highest code seen.
+    at_black : float
+        Part of the pixels at code 0.
     """
 
     mean: NDArray[np.float32]
@@ -50,6 +52,7 @@ class FrameStack:
     sample_index: NDArray[np.intp]
     clipped: float
     highest: int
+    at_black: float = 0.0
 
     @property
     def frames(self) -> int:
@@ -108,7 +111,7 @@ class StackSums:
         size = shape[0] * shape[1]
         self.total = np.zeros(shape, np.uint32)
         self.square, self.offset = 0.0, 0
-        self.clipped = self.highest = 0
+        self.clipped = self.highest = self.at_black = 0
         self.rows: list[Array] = []
         self.columns: list[Array] = []
         self.means: list[float] = []
@@ -139,6 +142,7 @@ class StackSums:
         self.means.append(float(rows.mean()) + self.offset)
         self.square += float(np.vdot(centred, centred))
         self.samples.append(frame.ravel()[self.index].astype(np.float32))
+        self.at_black += int(frame.size - np.count_nonzero(frame))
         top = int(frame.max())
         self.highest = max(self.highest, top)
         if self.white is not None and top >= self.white:
@@ -163,6 +167,7 @@ class StackSums:
             sample_index=self.index,
             clipped=self.clipped / (n * self.total.size),
             highest=self.highest,
+            at_black=self.at_black / (n * self.total.size),
         )
 
 

@@ -11,7 +11,7 @@ from noiseflow.calibrate.measurements.banding import MOST_LINES, banding_spectru
 from noiseflow.calibrate.measurements.dark_current import DarkSeries, dark_series
 from noiseflow.calibrate.measurements.dark_frames import black_drift, dark_shading, hot_pixels
 from noiseflow.calibrate.measurements.nonuniformity import nonuniformity
-from noiseflow.calibrate.stack import FrameStack, mean_error
+from noiseflow.calibrate.stack import FrameStack
 
 __all__ = ["measure", "present"]
 
@@ -19,6 +19,9 @@ SHAPE_VALUES = 2_000_000
 """More would not narrow the error bars of the distribution's shape below what the model misses."""
 
 SEED = 1288
+
+OF_UNCLIPPED = ("row_noise_dn", "column_noise_dn", "tukey_shape", "tukey_scale_dn", "dsnu_dn")
+"""What darks that are clipped at 0 do not support."""
 
 
 def present(take: Take) -> bool:
@@ -35,6 +38,15 @@ def measure(take: Take, found: Measured) -> None:
     if series.no_current:
         found.absent["dark_current_dn_per_s"] = found.absent["dark_current_e_per_s"] = series.no_current
     longest = max(take.darks, key=lambda dark: dark.stack.frames)
+    if longest.censored is not None:
+        share = 100 * longest.stack.at_black
+        found.cautions.append(
+            f"{share:.0f} % of the dark pixels are clipped at code 0: black level and read noise are by the likelihood "
+            "of censored, rounded observations of a normal distribution; fixed pattern is counted in the read noise"
+        )
+        reason = f"{share:.0f} % of the dark pixels are clipped at code 0"
+        found.absent |= dict.fromkeys(OF_UNCLIPPED, reason)
+        return
     _temporal(longest, found)
     _shape(longest.stack, found)
     _spectra(longest, found)
@@ -48,8 +60,8 @@ def _series(darks: list[Dark]) -> DarkSeries:
     drift = float(sum(dark.stack.frame_means.var() * dark.stack.frames for dark in darks)) / free
     return dark_series(
         np.array([dark.exposure_s for dark in darks]),
-        np.array([dark.stack.level for dark in darks]),
-        np.array([max(mean_error(d.stack, d.noise), math.sqrt(max(drift, 1e-12) / d.stack.frames)) for d in darks]),
+        np.array([dark.level for dark in darks]),
+        np.array([max(d.level_error, math.sqrt(max(drift, 1e-12) / d.stack.frames)) for d in darks]),
         np.array([dark.noise.total for dark in darks]),
         np.array([dark.noise.total_error for dark in darks]),
     )

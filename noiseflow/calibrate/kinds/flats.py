@@ -82,11 +82,22 @@ def _curve(take: Take, found: Measured) -> Curve:
             level, noise, error = take.black, math.nan, math.nan
         else:
             used.add(id(dark))
-            level, noise, error = dark.stack.level, dark.noise.total, dark.noise.total_error
+            level, noise, error = dark.level, dark.noise.total, dark.noise.total_error
         flicker.append(_flickering_rows(part, stack, dark))
-        doubt = math.hypot(mean_error(stack, part), 0.0 if dark is None else mean_error(dark.stack, dark.noise))
+        doubt = math.hypot(mean_error(stack, part), 0.0 if dark is None else dark.level_error)
         signal = stack.level - level
-        rows.append((group.exposure, signal, part.total, part.total_error, noise, error, stack.clipped, doubt))
+        rows.append(
+            (
+                group.exposure,
+                signal,
+                part.total,
+                part.total_error,
+                noise,
+                error,
+                max(stack.clipped, stack.at_black),
+                doubt,
+            )
+        )
     # The same exposure listed twice, as a pair and as a stack for the PRNU: both are points.
     table = np.array(rows)
     table[:, 2] -= _flicker(pairs, table, np.array(flicker), found)
