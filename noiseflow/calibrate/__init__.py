@@ -1,17 +1,17 @@
 """Calibration: from flats, darks and bursts to a physics profile with error bars."""
 
 from noiseflow.calibrate.calibrate_camera import calibrate
-from noiseflow.calibrate.estimate import Estimate
 from noiseflow.calibrate.measured import Calibration, Evidence
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.gain_law import GainLaw, fit_gain_law
 from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting, read_profile, write_profile
 
 __all__ = [
     "QUANTITIES",
     "Calibration",
-    "Estimate",
     "Evidence",
     "GainLaw",
+    "Measurement",
     "Profile",
     "Setting",
     "calibrate",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from noiseflow.calibrate.kinds import KINDS
+from noiseflow.calibrate.kinds import FRAME_KINDS
 from noiseflow.calibrate.measured import Calibration, Evidence, Measured, Take
 from noiseflow.calibrate.measurements.conversion import gain_notes
 from noiseflow.calibrate.profiles.profile import Profile, Setting
@@ -36,7 +36,7 @@ def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequenc
         darks = [group for group in frames.groups if group.iso == iso and group.dark]
         for index, plane in enumerate(plane_names(frames.layout)):
             take, found = Take(iso, plane, index, lights, darks, frames), Measured()
-            for kind in KINDS:
+            for kind in FRAME_KINDS:
                 if kind.present(take):
                     kind.measure(take, found)
             if "gain_dn_per_e" not in found.estimates:
@@ -45,7 +45,7 @@ def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequenc
             evidence[(iso, plane)] = found.evidence
     provenance = {
         "tool": f"noiseflow calibrate {__version__}",
-        "method": "EMVA 1288 release 3.1 photon transfer; likelihood on pixels",
+        "method": "EMVA 1288 release 4.0 photon transfer, linear model; likelihood on pixels",
         "sources": list(sources),
         "frames": sum(len(group.sources) for group in frames.groups),
     }

@@ -5,9 +5,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.estimate import Estimate, from_error, root
 from noiseflow.calibrate.estimators.likelihood import line_gain
 from noiseflow.calibrate.measured import Calibration, Evidence
+from noiseflow.calibrate.measurement import Measurement, from_error, root
 from noiseflow.calibrate.measurements.conversion import gain_notes
 from noiseflow.calibrate.measurements.curve import Curve, linear_range
 from noiseflow.calibrate.measurements.photon_transfer import in_electrons
@@ -49,7 +49,9 @@ def calibrate_tables(tables: list[Table], camera: str | None) -> Calibration:
             where = f"ISO {iso:g}: {len(flat)} level(s) of light in the table, too few for a fit"
             skipped.append(f"{where}; read noise only" if len(dark) else f"{where}; left out")
             if len(dark):
-                settings.append(Setting(float(iso), "Y", _dark(dark), cautions=(*_told_of(dark), "gain not known")))
+                settings.append(
+                    Setting(float(iso), "Y", _dark(_shortest(dark)), cautions=(*_told_of(dark), "gain not known"))
+                )
             continue
         setting, shown = _table_setting(float(iso), flat, dark)
         settings.append(setting)
@@ -72,6 +74,7 @@ def calibrate_tables(tables: list[Table], camera: str | None) -> Calibration:
 def _table_setting(iso: float, flat: Array, dark: Array) -> tuple[Setting, Evidence]:
     n, unknown = len(flat), np.full(len(flat), np.nan)
     offset = float(dark[:, 2].mean()) if len(dark) else 0.0
+    dark = _shortest(dark)
     noise = float((dark[:, 3] ** 2).mean()) if len(dark) else math.nan
     curve = Curve(
         flat[:, 1],
@@ -94,7 +97,12 @@ def _table_setting(iso: float, flat: Array, dark: Array) -> tuple[Setting, Evide
     return Setting(iso, "Y", estimates, cautions=_told_of(dark)), shown
 
 
-def _dark(rows: Array) -> dict[str, Estimate]:
+def _shortest(dark: Array) -> Array:
+    """Darks of the shortest exposure: longer ones hold the shot noise of the dark current, and are no read noise."""
+    return dark[dark[:, 1] == dark[:, 1].min()] if len(dark) else dark
+
+
+def _dark(rows: Array) -> dict[str, Measurement]:
     """Black level and read noise; one row alone says nothing of its own error."""
     square, level = float((rows[:, 3] ** 2).mean()), float(rows[:, 2].mean())
     if len(rows) > 1:

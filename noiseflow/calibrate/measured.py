@@ -1,25 +1,29 @@
 """What travels through a calibration: the frames of one ISO and plane, and what was found of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.estimators.censored import CensoredDark, censored_dark
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.banding import Spectrum
 from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.dark_current import DarkSeries
-from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer
+from noiseflow.calibrate.measurements.photon_transfer import QUANTISATION, PhotonTransfer
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.sources import Frames, Group
-from noiseflow.calibrate.stack import Components, Stack, components
+from noiseflow.calibrate.stack import Components, FrameStack, components, mean_error
 
 __all__ = ["Calibration", "Evidence", "Measured", "Take"]
 
 Array = NDArray[np.float64]
+
+CENSORED = 1e-3
+"""Part of a dark frame's pixels at code 0 from which its codes are censored observations."""
 
 
 @dataclass(eq=False)
@@ -50,8 +54,31 @@ class Dark:
     """Two dark frames or more of one exposure."""
 
     exposure_s: float
-    stack: Stack
+    stack: FrameStack
     noise: Components
+    spatial: bool = False
+    censored: CensoredDark | None = None
+
+    @classmethod
+    def of(cls, group: Group, stack: FrameStack) -> "Dark":
+        """Of a stack; where codes are clipped at 0 by the likelihood of censored observations."""
+        noise = components(stack)
+        if stack.at_black < CENSORED:
+            return cls(group.exposure_s, stack, noise, group.spatial)
+        found = censored_dark(stack.sample)
+        total = found.variance + QUANTISATION
+        noise = replace(noise, total=total, pixel=total, row=0.0, column=0.0, total_error=found.variance_error)
+        return cls(group.exposure_s, stack, noise, group.spatial, found)
+
+    @property
+    def level(self) -> float:
+        """Mean of the analogue value, DN: below that of the codes where these are clipped at 0."""
+        return self.stack.level if self.censored is None else self.censored.level
+
+    @property
+    def level_error(self) -> float:
+        """Standard error of the level, DN; drift is not in it."""
+        return mean_error(self.stack, self.noise) if self.censored is None else self.censored.level_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,24 +118,47 @@ class Take:
     @cached_property
     def darks(self) -> list[Dark]:
         """Darks of which there are two or more, with their temporal noise."""
-        stacks = [(group.exposure_s, group.stacks[self.index]) for group in self.darks_taken]
-        return [Dark(seconds, stack, components(stack)) for seconds, stack in stacks if stack.frames > 1]
+        stacks = [(group, group.stacks[self.index]) for group in self.darks_taken]
+        return [Dark.of(group, stack) for group, stack in stacks if stack.frames > 1]
+
+    @property
+    def dark_series(self) -> list[Dark]:
+        """The darks of the series over exposure time; all of them where there is no other."""
+        return [dark for dark in self.darks if not dark.spatial] or self.darks
+
+    @property
+    def light_series(self) -> list[Group]:
+        """The flats of the photon-transfer series; all of them where there is no other."""
+        return [group for group in self.lights if not group.spatial] or self.lights
+
+    @property
+    def light_known(self) -> bool:
+        """Whether the exposures are in proportion to the light: times are known, and have one light each."""
+        return any(group.exposure_s for group in self.lights) and not any(group.light for group in self.lights)
 
 
 @dataclass(eq=False)
 class Measured:
     """What is known so far of one ISO and plane; each kind of source adds to it."""
 
-    estimates: dict[str, Estimate] = field(default_factory=dict)
+    estimates: dict[str, Measurement] = field(default_factory=dict)
     covariance: tuple[tuple[float, ...], ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     kind: str = "measured"
     cautions: list[str] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
     series: DarkSeries | None = None
     evidence: Evidence = field(default_factory=Evidence)
 
     def setting(self, take: Take) -> Setting:
         """As an entry of a profile."""
         return Setting(
-            take.iso, take.plane, self.estimates, self.covariance, self.facts, self.kind, tuple(self.cautions)
+            take.iso,
+            take.plane,
+            self.estimates,
+            self.covariance,
+            self.facts,
+            self.kind,
+            tuple(self.cautions),
+            self.absent,
         )

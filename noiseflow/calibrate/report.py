@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -13,8 +14,9 @@ from scipy.special import ndtri
 
 from noiseflow.calibrate.estimators.tukey_lambda import tukey_quantile
 from noiseflow.calibrate.measured import Calibration, Evidence
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.gain_law import law_of
-from noiseflow.calibrate.profiles.facts import said
+from noiseflow.calibrate.profiles.facts import meaning_of, said
 from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK
@@ -26,15 +28,31 @@ __all__ = ["write_page"]
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}
 table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem;text-align:left}
-td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;white-space:nowrap}th.n{white-space:normal}td.n{font-variant-numeric:tabular-nums}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,28rem),1fr));gap:.5rem}
 img{width:100%;max-width:34rem}td:first-child{min-width:8rem}.caution{background:#fff4d6;padding:.4rem .8rem}
 @media(max-width:40rem){td,th{padding:.2rem .15rem;font-size:12px}td:first-child{min-width:5.5rem}
-th.n,td.n:nth-child(3){white-space:normal}}"""
+th.n,td.n:nth-child(3){white-space:normal}}
+details>summary{cursor:pointer;font-weight:600;margin:1rem 0}
+@media print{body{font-size:9px;max-width:none;margin:0;columns:2}h1,.wide{column-span:all}
+h2{font-size:12px;margin:.4rem 0}.figures{display:none}table{margin:.2rem 0}td,th{padding:0 .3rem}p{margin:.2rem 0}}"""
 
 GENERATOR = f"<meta name='generator' content='{MARK}'>"
 
 MOST_TICKS = 8
+
+COLOURS = {"R": "#c62828", "G1": "#2e7d32", "G2": "#7cb342", "B": "#1565c0", "Y": "#424242"}
+"""Of the planes in figures."""
+
+SUMMARY = {
+    "gain_dn_per_e": "K (DN/e⁻)",
+    "read_noise_dn": "σ_y.dark (DN)",
+    "black_dn": "black (DN)",
+    "saturation_e": "saturation (e⁻)",
+    "dsnu_dn": "DSNU (DN)",
+    "prnu_percent": "PRNU (%)",
+}
+"""Columns of the summary: estimates and their heads."""
 
 
 def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = False) -> None:
@@ -51,13 +69,15 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
     """
     profile = calibration.profile
     parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'>{GENERATOR}<title>{escape(profile.camera)}</title>",
+        f"<!doctype html><html lang='en'><meta charset='utf-8'>{GENERATOR}"
+        f"<meta name='viewport' content='width=device-width,initial-scale=1'><title>{escape(profile.camera)}</title>",
         f"<style>{STYLE}</style><h1>{escape(profile.camera)}</h1>",
         f"<p>Layout {profile.layout}, white level {profile.white_dn:g} DN. "
         f"{escape(str(profile.provenance.get('method', '')))}; sources: "
         f"{escape(', '.join(map(str, profile.provenance.get('sources', []))))}.</p>",
         *(f"<p class='caution'>{escape(caution)}</p>" for caution in profile.cautions),
     ]
+    parts += ["<h2>Summary</h2>", _summary(profile)]
     if len(profile.isos) > 1:
         parts.append("<h2>Gain versus ISO</h2>" + _gain_figure(profile))
     for setting in profile.settings:
@@ -71,20 +91,65 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
         write_text(path, "\n".join(parts) + "</html>\n", replace=overwrite)
 
 
+def _summary(profile: Profile) -> str:
+    """One line for each ISO and plane, in EMVA 1288 terms; a dash where the data do not support a figure."""
+    rows = []
+    for setting in profile.settings:
+        values = [setting.estimates.get(name) for name in SUMMARY]
+        rows.append(
+            (f"ISO {setting.iso:g}, {setting.plane}", *(_short(each) for each in values), *_performance(setting))
+        )
+    head = ("setting", *(label for label in SUMMARY.values()), "threshold (e⁻)", "dynamic range (dB)", "SNR max (dB)")
+    return _table(head, rows)
+
+
+def _short(measured: Measurement | None) -> str:
+    if measured is None:
+        return "–"
+    return f"{measured.value:,.0f}" if abs(measured.value) >= 1e4 else f"{measured.value:.4g}"
+
+
+def _performance(setting: Setting) -> tuple[str, str, str]:
+    """Absolute sensitivity threshold, dynamic range and largest SNR (EMVA 1288 release 4.0, 6.6 to 6.8).
+
+    The threshold is where SNR = 1, μ_e.min = √(σ_y.dark²/K² + ¼) + ½; DR = μ_e.sat / μ_e.min; SNR_max = √μ_e.sat.
+    """
+    gain, noise = setting.value("gain_dn_per_e"), setting.value("read_noise_dn")
+    capacity = setting.value("saturation_e")
+    if gain is None or noise is None:
+        return "–", "–", "–"
+    threshold = math.sqrt((noise / gain) ** 2 + 0.25) + 0.5
+    if capacity is None:
+        return f"{threshold:.3g}", "–", "–"
+    return f"{threshold:.3g}", f"{20 * math.log10(capacity / threshold):.1f}", f"{10 * math.log10(capacity):.1f}"
+
+
 def _tables(setting: Setting) -> list[str]:
     """What has an error bar, and below it what has none."""
     measured = []
     for name, estimate in setting.estimates.items():
         low, high = estimate.interval
         value = str(estimate).removesuffix(estimate.unit)
-        measured.append((QUANTITIES[name].meaning, value, f"{low:.4g} … {high:.4g}", estimate.unit))
+        measured.append((QUANTITIES[name].meaning, value, _interval(low, high), estimate.unit))
     facts = [said(name, value) for name, value in setting.facts.items()]
     tables = []
     if measured:
         tables.append(_table(("quantity", "value ± standard error", "95 % interval", "unit"), measured))
     if facts:
         tables.append(_table(("without an error bar", "value", "unit"), facts))
+    if setting.absent:
+        absent = [(meaning_of(name), reason) for name, reason in setting.absent.items()]
+        tables.append(_table(("absent", "why"), absent))
     return tables
+
+
+def _interval(low: float, high: float) -> str:
+    """Both ends with the digits that tell them apart."""
+    width = high - low
+    digits = 4
+    if math.isfinite(width) and width > 0:
+        digits = max(4, 2 + math.floor(math.log10(max(abs(low), abs(high)))) - math.floor(math.log10(width)))
+    return f"{low:.{digits}g} … {high:.{digits}g}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -130,9 +195,10 @@ def _gain_figure(profile: Profile) -> str:
         isos, values = law.isos, law.gains
         grid = np.geomspace(isos[0], isos[-1], 200)
         at = [law.predict(float(iso)) for iso in grid]
-        axes.fill_between(grid, [e.interval[0] for e in at], [e.interval[1] for e in at], alpha=0.2)
+        colour = COLOURS.get(plane)
+        axes.fill_between(grid, [e.interval[0] for e in at], [e.interval[1] for e in at], alpha=0.2, color=colour)
         flat = f", flat from ISO {law.top_iso:g}" if np.isfinite(law.top_iso) else ""
-        axes.loglog(isos, values, "o", label=plane + flat)
+        axes.loglog(isos, values, "o", color=colour, label=plane + flat)
         axes.loglog(grid, [e.value for e in at], lw=1, color="grey")
     axes.set(xlabel="ISO", ylabel="K (DN/e⁻)", title="Overall system gain, 95 % band of the law")
     shown = profile.isos[:: -(-len(profile.isos) // MOST_TICKS)]
@@ -185,17 +251,12 @@ def _photon_transfer(setting: Setting, shown: Evidence) -> str:
 
 
 def _bend(shown: Evidence, offset: float) -> tuple[Any, Any] | None:
-    """The likelihood's parabola over the levels used, K₀·x + c·x²; None where a line fits.
-
-    c follows from the mean slope, K = K₀ + c·Σx³/Σx² (`likelihood_gain`).
-    """
+    """The likelihood's curve over the levels used; None where a line fits."""
     likelihood = shown.likelihood
-    if shown.curve is None or likelihood is None or likelihood.gain_at_zero is None:
+    if shown.curve is None or likelihood is None or not likelihood.bend:
         return None
-    signal, start = shown.curve.signal[shown.chosen], likelihood.gain_at_zero.value
-    bend = (likelihood.gain.value - start) * float((signal**2).sum() / (signal**3).sum())
-    x = np.linspace(0, float(signal.max()), 100)
-    return x, start * x + bend * x**2 + offset
+    x = np.linspace(0, float(shown.curve.signal[shown.chosen].max()), 100)
+    return x, sum(value * x ** (k + 1) for k, value in enumerate(likelihood.bend)) + offset
 
 
 def _read_noise(setting: Setting, shown: Evidence) -> str:

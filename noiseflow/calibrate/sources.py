@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.stack import Stack, StackSums
+from noiseflow.calibrate.stack import FrameStack, StackSums
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.raw import RawImage, RawSettings, frame_count, raw_files, read_frame
@@ -20,6 +20,15 @@ __all__ = ["Frames", "Group", "Table", "read_frames", "read_tables"]
 
 SAME_EXPOSURE, SAME_LEVEL = 0.01, 0.02
 """Exposure times, and levels of flats of unknown exposure, that differ by less than this part are one setting."""
+
+PAIR = 2
+"""Frames of a level of the photon-transfer series of an EMVA folder; longer series are for DSNU and PRNU."""
+
+SAME_LIGHT = 1.12
+"""Ratio of levels up to which frames of one exposure time have one light: half of a third of a stop."""
+
+LEAST_LIGHT = 10.0
+"""Level above black, DN, from which frames of one exposure time are told apart by their light."""
 
 DARK_PART = 0.005
 """A frame whose median is less than this part of the range above black is dark."""
@@ -37,7 +46,7 @@ class Group:
     exposure_s : float
         Seconds; 0 where no file says it.
     dark : bool
-    stacks : list of Stack
+    stacks : list of FrameStack
         One a plane.
     sources : list of str
         Names of the frames.
@@ -45,16 +54,23 @@ class Group:
         Black levels that the files declare, DN, one a plane; those of `Frames` if empty.
     reads : list of callable
         Read the frames again.
+    spatial : bool
+        A long stack of an EMVA folder for DSNU and PRNU, which is no point of the photon-transfer series: its
+        listed exposure need not fit the others.
+    light : int
+        Numbers the groups of one exposure time whose levels differ, as by another aperture or lamp.
     """
 
     iso: float
     exposure: float
     exposure_s: float
     dark: bool
-    stacks: list[Stack]
+    stacks: list[FrameStack]
     sources: list[str]
     black: tuple[float, ...] = ()
     reads: list[Callable[[], RawImage]] = field(default_factory=list)
+    spatial: bool = False
+    light: int = 0
 
 
 @dataclass(eq=False)
@@ -148,7 +164,10 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
     if len(whites) > 1:
         shown = ", ".join(f"{white:g}" for white in sorted(whites))
         cautions.append(f"the white level differs between ISOs ({shown} DN); the profile holds the lowest")
-    groups = [each.group() for each in sorted(series, key=lambda each: each.order)]
+    groups = [each.group() for each in sorted(_with_pairs(series), key=lambda each: each.order)]
+    for index, each in enumerate(groups):
+        earlier = [other for other in groups[:index] if (other.iso, other.dark) == (each.iso, each.dark)]
+        each.light = 0 if each.dark else sum(other.exposure_s == each.exposure_s > 0 for other in earlier)
     black = tuple(float(level) for level in first.levels()[0].ravel())
     return Frames(first.camera, first.layout, black, min(whites), groups, list(gathered(cautions)))
 
@@ -194,7 +213,17 @@ class _Series:
             return False
         if self.exposure_s is None or other.exposure_s is None:
             return self.exposure_s is other.exposure_s and (self.dark or _close(self.level, other.level, SAME_LEVEL))
-        return _close(self.exposure_s, other.exposure_s, SAME_EXPOSURE)
+        return _close(self.exposure_s, other.exposure_s, SAME_EXPOSURE) and (self.dark or self.one_light(other))
+
+    def one_time(self, other: "_Series") -> bool:
+        """Whether the exposure times are known and the same, in the light."""
+        same = self.exposure_s is not None and self.exposure_s == other.exposure_s
+        return same and self.iso == other.iso and not (self.dark or other.dark)
+
+    def one_light(self, other: "_Series") -> bool:
+        """Whether the levels, not the files' words, say that the light was the same."""
+        low, high = sorted((self.level, other.level))
+        return high - low < LEAST_LIGHT or high < SAME_LIGHT * low
 
     def add(self, image: RawImage, read: Callable[[], RawImage]) -> None:
         planes, clips = image.planes(), image.clip_levels().ravel()
@@ -213,6 +242,24 @@ class _Series:
         light = self.exposure_s if self.exposure_s is not None else (0.0 if self.dark else self.level)
         stacks = [total.finish() for total in self.sums]
         return Group(self.iso, light, self.exposure_s or 0.0, self.dark, stacks, self.sources, self.black, self.reads)
+
+
+def _with_pairs(series: list[_Series]) -> list[_Series]:
+    """Sum anew, as one, the lights of an exposure time that has single frames: these have no temporal noise."""
+    found: list[_Series] = []
+    left = list(series)
+    while left:
+        first = left.pop(0)
+        alike = [each for each in left if first.one_time(each)]
+        left = [each for each in left if each not in alike]
+        if not alike or min(len(each.reads) for each in (first, *alike)) > 1:
+            found += [first, *alike]
+            continue
+        joined = replace(first, sums=[], sources=[], reads=[])
+        for read in (read for each in (first, *alike) for read in each.reads):
+            joined.add(read(), read)
+        found.append(joined)
+    return found
 
 
 def _close(first: float, other: float, part: float) -> bool:
@@ -240,7 +287,8 @@ def _emva(folder: EmvaFolder, settings: RawSettings, progress: Progress) -> Fram
             partial(read_emva_frame, folder, series, file, settings) for file in series.files
         ]
         stacks = [sums.finish()]
-        groups.append(Group(frame.iso, exposure, exposure_s, series.kind == "d", stacks, sources, frame.black, reads))
+        dark, spatial = series.kind == "d", len(series.files) > PAIR
+        groups.append(Group(frame.iso, exposure, exposure_s, dark, stacks, sources, frame.black, reads, spatial))
         camera = frame.camera
     return Frames(camera, "mono", settings.black or (folder.black,), white, groups, list(folder.cautions))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noiseflow.calibrate.estimators.variance import Part, total_of
 from noiseflow.core.errors import DataError
 
-__all__ = ["Components", "Stack", "StackSums", "components", "effective_fraction", "mean_error", "stack_frames"]
+__all__ = ["Components", "FrameStack", "StackSums", "components", "effective_fraction", "mean_error", "stack_frames"]
 
 Array = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ SAMPLE = 65536
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class FrameStack:
     """Sums over n frames of one plane; all in DN.
 
     Parameters
@@ -39,6 +39,8 @@ class Stack:
         Part of the pixels at the highest code, if `white` was given, or at 0.
     highest : int
         Highest code seen.
+    at_black : float
+        Part of the pixels at code 0.
     """
 
     mean: NDArray[np.float32]
@@ -50,6 +52,7 @@ class Stack:
     sample_index: NDArray[np.intp]
     clipped: float
     highest: int
+    at_black: float = 0.0
 
     @property
     def frames(self) -> int:
@@ -108,7 +111,7 @@ class StackSums:
         size = shape[0] * shape[1]
         self.total = np.zeros(shape, np.uint32)
         self.square, self.offset = 0.0, 0
-        self.clipped = self.highest = 0
+        self.clipped = self.highest = self.at_black = 0
         self.rows: list[Array] = []
         self.columns: list[Array] = []
         self.means: list[float] = []
@@ -139,13 +142,14 @@ class StackSums:
         self.means.append(float(rows.mean()) + self.offset)
         self.square += float(np.vdot(centred, centred))
         self.samples.append(frame.ravel()[self.index].astype(np.float32))
+        self.at_black += int(frame.size - np.count_nonzero(frame))
         top = int(frame.max())
         self.highest = max(self.highest, top)
         if self.white is not None and top >= self.white:
             self.clipped += int((frame >= self.white).sum())
 
-    def finish(self) -> Stack:
-        """The sums as a `Stack`."""
+    def finish(self) -> FrameStack:
+        """The sums as a `FrameStack`."""
         n = len(self.means)
         if n == 0:
             raise DataError("no frames; expected at least one")
@@ -153,7 +157,7 @@ class StackSums:
         centred -= n * self.offset
         square = max(self.square - float(np.vdot(centred, centred)) / n, 0.0)
         mean = (self.total / np.float64(n)).astype(np.float32)
-        return Stack(
+        return FrameStack(
             mean=mean,
             frame_means=np.array(self.means),
             row_means=np.stack(self.rows),
@@ -163,10 +167,11 @@ class StackSums:
             sample_index=self.index,
             clipped=self.clipped / (n * self.total.size),
             highest=self.highest,
+            at_black=self.at_black / (n * self.total.size),
         )
 
 
-def stack_frames(frames: Iterable[NDArray[Any]], white: float | None = None) -> Stack:
+def stack_frames(frames: Iterable[NDArray[Any]], white: float | None = None) -> FrameStack:
     """Sum frames of one plane, one at a time.
 
     Parameters
@@ -192,7 +197,7 @@ def stack_frames(frames: Iterable[NDArray[Any]], white: float | None = None) -> 
     return sums.finish()
 
 
-def components(stack: Stack, *, temporal_correlation: bool = True) -> Components:
+def components(stack: FrameStack, *, temporal_correlation: bool = True) -> Components:
     """Temporal variance of a stack, split into pixel, row and column noise.
 
     Two-way analysis of variance of every frame's departure from the stack's mean; the
@@ -202,7 +207,7 @@ def components(stack: Stack, *, temporal_correlation: bool = True) -> Components
 
     Parameters
     ----------
-    stack : Stack
+    stack : FrameStack
         Of two frames or more.
     temporal_correlation : bool
         Whether neighbouring rows' offsets may be correlated, which widens the error bars.
@@ -246,7 +251,7 @@ def components(stack: Stack, *, temporal_correlation: bool = True) -> Components
     )
 
 
-def mean_error(stack: Stack, noise: Components) -> float:
+def mean_error(stack: FrameStack, noise: Components) -> float:
     """Standard error of a stack's level from its pixels, rows and columns, DN; drift is not in it."""
     height, width = stack.mean.shape
     parts = ((noise.pixel, height * width), (noise.row, height), (noise.column, width))

@@ -11,7 +11,7 @@ from model_table import CAMERAS, spec_of
 
 from noiseflow.augment import FixedPattern, pattern_from_profile, sample_burst, sample_frame
 from noiseflow.augment.frames.windows import Window
-from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.core.errors import DataError
 from noiseflow.models import build
@@ -96,8 +96,8 @@ def test_a_part_of_the_frame_has_its_part_of_the_pattern() -> None:
         torch.testing.assert_close(tile, part.of(make(like, whole), whole), rtol=1e-12, atol=1e-12)
 
 
-def told(value: float, unit: str) -> Estimate:
-    return Estimate(value, 0.0, (value, value), unit)
+def told(value: float, unit: str) -> Measurement:
+    return Measurement(value, 0.0, (value, value), unit)
 
 
 def test_a_profile_says_the_pattern() -> None:

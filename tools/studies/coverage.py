@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from noiseflow.calibrate.estimate import Estimate
 from noiseflow.calibrate.estimators.tukey_lambda import tukey_quantile
 from noiseflow.calibrate.from_frames import calibrate_frames
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.burst import burst_noise
 from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.calibrate.stack import stack_frames
@@ -137,7 +137,7 @@ def burst_trial(seed: int) -> dict[str, float]:
     return _misses(found, truth)
 
 
-def _misses(found: Mapping[str, Estimate], truth: Mapping[str, float]) -> dict[str, float]:
+def _misses(found: Mapping[str, Measurement], truth: Mapping[str, float]) -> dict[str, float]:
     misses = {}
     for name, value in truth.items():
         estimate = found[name]

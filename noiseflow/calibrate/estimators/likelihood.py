@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import chi2
 
-from noiseflow.calibrate.estimate import from_error
 from noiseflow.calibrate.estimators.least_squares import weighted_fit
+from noiseflow.calibrate.measurement import from_error
 from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.photon_transfer import UNLIKELY, PhotonTransfer
 from noiseflow.core.errors import DataError
@@ -19,6 +19,13 @@ Array = NDArray[np.float64]
 
 LEVELS_TO_BEND = 6
 """Fewest levels of light by which a bend can be told from scatter."""
+
+MOST_DEGREE, LEVELS_A_DEGREE = 4, 3
+"""Degree of the curve, at the most and by the levels of light.
+
+A response y·(1 − a·y³) bends the variance by a term of the fourth power of the signal: a parabola through it has the
+wrong slope at no signal, and says so by no error bar.
+"""
 
 
 def line_gain(curve: Curve) -> PhotonTransfer:
@@ -44,8 +51,8 @@ def likelihood_gain(curve: Curve) -> PhotonTransfer:
     measured kurtosis and row noise through its standard error.
 
     Where χ² says that no line through these error bars is possible, two terms are added: a
-    bend, v = K₀·x + c·x² + σ_read² (a sensor's own: charge that spreads, a converter that is not
-    straight), and a scatter τ·v of the variances beyond counting (codes of unequal width),
+    bend, v = K₀·x + c₂·x² … + σ_read² (a sensor's own: charge that spreads, a converter that is not
+    straight) of up to the fourth degree, and a scatter τ·v of the variances beyond counting (codes of unequal width),
     τ such that χ² is its expectation.  `gain` is then the slope that EMVA's least squares
     would find on the fitted curve, Σ x v / Σ x², so that both figures mean the same; K₀, the
     slope at no signal, is `gain_at_zero`.
@@ -85,10 +92,12 @@ def _fit(x: Array, y: Array, errors: Array) -> PhotonTransfer:
 
 
 def _bent(x: Array, y: Array, errors: Array, signal: Array) -> PhotonTransfer:
-    """Parabola with scatter; x in units of the largest, so that the normal equations stay well scaled."""
+    """Polynomial with scatter; x in units of the largest, so that the normal equations stay well scaled."""
     unit = float(x.max())
-    design = np.stack([x / unit, (x / unit) ** 2, np.ones_like(x)], 1)
-    free = len(x) - 3
+    degree = min(MOST_DEGREE, max(2, (len(signal) + 3) // LEVELS_A_DEGREE))
+    powers = np.arange(1, degree + 1)
+    design = np.column_stack([(x[:, None] / unit) ** powers, np.ones_like(x)])
+    free = len(x) - degree - 1
 
     def solved(scatter: float) -> tuple[Array, Array, Array, float]:
         parameters, deviation, covariance = _weighted(design, y, np.hypot(errors / y, scatter))
@@ -97,15 +106,16 @@ def _bent(x: Array, y: Array, errors: Array, signal: Array) -> PhotonTransfer:
     misfit = solved(0.0)[3] / free
     scatter = float(brentq(lambda tau: solved(tau)[3] - free, 0.0, 10.0, xtol=1e-6, rtol=1e-4)) if misfit > 1 else 0.0
     parameters, covariance, _, _ = solved(scatter)
-    # Σ x v / Σ x² of a parabola v = K₀ x + c x².
-    mean = np.array([1.0, float((signal**3).sum()) / float((signal**2).sum()) / unit, 0.0]) / unit
-    take = np.stack([mean, np.array([0.0, 0.0, 1.0])])
+    # Σ x v / Σ x² of the curve v = Σ cₖ xᵏ.
+    mean = np.append([float((signal ** (k + 1)).sum()) / float((signal**2).sum()) / unit**k for k in powers], 0.0)
+    take = np.stack([mean, np.append(np.zeros(degree), 1.0)])
     of_both = take @ covariance @ take.T
     gain, read = (float(value) for value in take @ parameters)
     start = from_error(float(parameters[0]) / unit, math.sqrt(covariance[0, 0]) / unit, "DN/e-", free)
     residuals = y - design @ parameters
-    estimate = from_error(gain, math.sqrt(of_both[0, 0]), "DN/e-", free)
-    return PhotonTransfer(estimate, read, of_both, residuals, misfit, start, scatter)
+    measured = from_error(gain, math.sqrt(of_both[0, 0]), "DN/e-", free)
+    bend = tuple(float(value) for value in parameters[:-1] / unit**powers)
+    return PhotonTransfer(measured, read, of_both, residuals, misfit, start, scatter, bend)
 
 
 def _weighted(design: Array, y: Array, relative: Array) -> tuple[Array, Array, Array]:

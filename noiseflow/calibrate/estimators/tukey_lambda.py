@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
 
-from noiseflow.calibrate.estimate import Estimate, from_error
+from noiseflow.calibrate.measurement import Measurement, from_error
 from noiseflow.core.errors import DataError
 
 __all__ = ["ReadNoiseShape", "fit_tukey_lambda", "read_noise_shape", "tukey_quantile"]
@@ -26,9 +26,9 @@ class ReadNoiseShape:
 
     Parameters
     ----------
-    shape : Estimate
+    shape : Measurement
         λ of Tukey's distribution; 0 is logistic, 0.14 near Gaussian, below 0 heavy tails.
-    scale : Estimate
+    scale : Measurement
         Its scale, DN: x = scale·(p^λ − (1 − p)^λ)/λ.
     correlation : float
         Of the Tukey-lambda probability plot.
@@ -39,8 +39,8 @@ class ReadNoiseShape:
         Part of the pixels; 6.3e-5 for a Gaussian.
     """
 
-    shape: Estimate
-    scale: Estimate
+    shape: Measurement
+    scale: Measurement
     correlation: float
     correlation_gaussian: float
     excess_kurtosis: float

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from scipy.stats import chi2
 
-from noiseflow.calibrate.estimate import LEVEL, Estimate
+from noiseflow.calibrate.measurement import LEVEL, Measurement
 
 __all__ = ["Part", "negative", "root_of", "total_of"]
 
@@ -23,7 +23,7 @@ def total_of(parts: Sequence[Part]) -> tuple[float, float]:
     return sum(value for value, _ in parts), math.sqrt(sum(2 * value**2 / free for value, free in parts))
 
 
-def root_of(parts: Sequence[Part], unit: str) -> Estimate:
+def root_of(parts: Sequence[Part], unit: str) -> Measurement:
     """Root of Σ aᵢ, the aᵢ independent multiples of χ² variates, aᵢ < 0 being taken off; below 0 it is 0.
 
     A variance of 47 rows is skewed: a symmetric interval would miss the truth above it twice as
@@ -58,4 +58,4 @@ def root_of(parts: Sequence[Part], unit: str) -> Estimate:
     value = math.sqrt(max(square, 0.0))
     # A variance that chance made negative leaves as much room above zero as one that is zero.
     low, high = math.sqrt(max(square - math.sqrt(down), 0.0)), math.sqrt(max(square, 0.0) + math.sqrt(up))
-    return Estimate(value, error / (2 * value) if value > high / 3 else high / 2, (low, high), unit)
+    return Measurement(value, error / (2 * value) if value > high / 3 else high / 2, (low, high), unit)

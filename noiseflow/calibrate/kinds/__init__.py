@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from noiseflow.calibrate.kinds import burst, darks, flats, single_frame
 from noiseflow.calibrate.measured import Measured, Take
 
-__all__ = ["KINDS", "Kind"]
+__all__ = ["FRAME_KINDS", "FrameKind"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class FrameKind:
     """A kind of source.
 
     Parameters
@@ -27,11 +27,11 @@ class Kind:
     measure: Callable[[Take, Measured], None]
 
 
-KINDS: tuple[Kind, ...] = (
+FRAME_KINDS: tuple[FrameKind, ...] = (
     # The darks first: what follows takes black level and dark noise from them.
-    Kind("darks", darks.present, darks.measure),
-    Kind("flats", flats.present, flats.measure),
-    Kind("burst", burst.present, burst.measure),
-    Kind("single frame", single_frame.present, single_frame.measure),
+    FrameKind("darks", darks.present, darks.measure),
+    FrameKind("flats", flats.present, flats.measure),
+    FrameKind("burst", burst.present, burst.measure),
+    FrameKind("single frame", single_frame.present, single_frame.measure),
 )
 """Kinds in the order in which they are asked; more than one may be present."""

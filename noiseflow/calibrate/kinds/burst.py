@@ -1,5 +1,7 @@
 """A static burst of any scene: shot and read noise by the leave-one-out mean."""
 
+import itertools
+
 from noiseflow.calibrate.measured import Measured, Take
 from noiseflow.calibrate.measurements.burst import burst_noise
 
@@ -10,12 +12,18 @@ FRAMES = 3
 
 def present(take: Take) -> bool:
     """Whether the frames are of one scene, with no darks, and enough to say what stood still."""
-    return not take.darks_taken and len(take.lights) == 1 and take.lights[0].stacks[0].frames >= FRAMES
+    return one_scene(take) and sum(len(group.sources) for group in take.lights) >= FRAMES
+
+
+def one_scene(take: Take) -> bool:
+    """Whether all frames are lit, of one exposure; clouds and lamps may have changed their light."""
+    return not take.darks_taken and len({group.exposure for group in take.lights}) == 1
 
 
 def measure(take: Take, found: Measured) -> None:
     """K and read noise, with what moved or flickered."""
-    images = [read().planes()[take.index] for read in take.lights[0].reads]
+    reads = itertools.chain.from_iterable(group.reads for group in take.lights)
+    images = [read().planes()[take.index] for read in reads]
     burst = burst_noise(images, take.black, take.frames.white)
     found.estimates |= {"gain_dn_per_e": burst.gain, "read_noise_dn": burst.read_noise}
     found.covariance = tuple(tuple(float(x) for x in row) for row in burst.covariance)

@@ -7,11 +7,11 @@ import numpy as np
 from noiseflow.calibrate.estimators.tukey_lambda import read_noise_shape
 from noiseflow.calibrate.estimators.variance import root_of
 from noiseflow.calibrate.measured import Dark, Measured, Take
-from noiseflow.calibrate.measurements.banding import banding_spectrum
+from noiseflow.calibrate.measurements.banding import MOST_LINES, banding_spectrum
 from noiseflow.calibrate.measurements.dark_current import DarkSeries, dark_series
 from noiseflow.calibrate.measurements.dark_frames import black_drift, dark_shading, hot_pixels
 from noiseflow.calibrate.measurements.nonuniformity import nonuniformity
-from noiseflow.calibrate.stack import Stack, mean_error
+from noiseflow.calibrate.stack import FrameStack
 
 __all__ = ["measure", "present"]
 
@@ -19,6 +19,9 @@ SHAPE_VALUES = 2_000_000
 """More would not narrow the error bars of the distribution's shape below what the model misses."""
 
 SEED = 1288
+
+OF_UNCLIPPED = ("row_noise_dn", "column_noise_dn", "tukey_shape", "tukey_scale_dn", "dsnu_dn")
+"""What darks that are clipped at 0 do not support."""
 
 
 def present(take: Take) -> bool:
@@ -28,11 +31,22 @@ def present(take: Take) -> bool:
 
 def measure(take: Take, found: Measured) -> None:
     """All that dark frames say."""
-    found.series = series = _series(take.darks)
+    found.series = series = _series(take.dark_series)
     found.estimates |= {"black_dn": series.black, "read_noise_dn": series.noise}
     if series.current is not None:
         found.estimates["dark_current_dn_per_s"] = series.current
+    if series.no_current:
+        found.absent["dark_current_dn_per_s"] = found.absent["dark_current_e_per_s"] = series.no_current
     longest = max(take.darks, key=lambda dark: dark.stack.frames)
+    if longest.censored is not None:
+        share = 100 * longest.stack.at_black
+        found.cautions.append(
+            f"{share:.0f} % of the dark pixels are clipped at code 0: black level and read noise are by the likelihood "
+            "of censored, rounded observations of a normal distribution; fixed pattern is counted in the read noise"
+        )
+        reason = f"{share:.0f} % of the dark pixels are clipped at code 0"
+        found.absent |= dict.fromkeys(OF_UNCLIPPED, reason)
+        return
     _temporal(longest, found)
     _shape(longest.stack, found)
     _spectra(longest, found)
@@ -46,8 +60,8 @@ def _series(darks: list[Dark]) -> DarkSeries:
     drift = float(sum(dark.stack.frame_means.var() * dark.stack.frames for dark in darks)) / free
     return dark_series(
         np.array([dark.exposure_s for dark in darks]),
-        np.array([dark.stack.level for dark in darks]),
-        np.array([max(mean_error(d.stack, d.noise), math.sqrt(max(drift, 1e-12) / d.stack.frames)) for d in darks]),
+        np.array([dark.level for dark in darks]),
+        np.array([max(d.level_error, math.sqrt(max(drift, 1e-12) / d.stack.frames)) for d in darks]),
         np.array([dark.noise.total for dark in darks]),
         np.array([dark.noise.total_error for dark in darks]),
     )
@@ -63,7 +77,7 @@ def _temporal(dark: Dark, found: Measured) -> None:
         found.estimates["black_drift_dn_per_frame"] = drift.per_frame
 
 
-def _shape(stack: Stack, found: Measured) -> None:
+def _shape(stack: FrameStack, found: Measured) -> None:
     height, width = stack.mean.shape
     drift = (stack.frame_means - stack.level)[:, None]
     rows, columns = (lines - lines.mean(0) - drift for lines in (stack.row_means, stack.column_means))
@@ -91,6 +105,12 @@ def _spectra(dark: Dark, found: Measured) -> None:
         "row_lines_cycles_per_pixel": list(rows.lines),
         "column_lines_cycles_per_pixel": list(columns.lines),
     }
+    for name, spectrum in (("row", rows), ("column", columns)):
+        if spectrum.peaks > MOST_LINES:
+            found.cautions.append(
+                f"the spectrum of {name} offsets has {spectrum.peaks} peaks, of which the strongest {MOST_LINES} are "
+                "listed: so many are one cause, a spectrum that is coloured as a whole, rather than lines"
+            )
 
 
 def _pattern(dark: Dark, found: Measured) -> None:

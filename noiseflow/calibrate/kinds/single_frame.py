@@ -1,8 +1,8 @@
 """One raw frame: bounds."""
 
-from noiseflow.calibrate.estimate import Estimate
-from noiseflow.calibrate.kinds.burst import FRAMES
+from noiseflow.calibrate.kinds.burst import FRAMES, one_scene
 from noiseflow.calibrate.measured import Measured, Take
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.single_frame import CAVEAT, single_frame_bound
 
 __all__ = ["measure", "present"]
@@ -10,7 +10,7 @@ __all__ = ["measure", "present"]
 
 def present(take: Take) -> bool:
     """Whether there is one scene in fewer frames than a burst needs, and no dark."""
-    return not take.darks_taken and len(take.lights) == 1 and take.lights[0].stacks[0].frames < FRAMES
+    return one_scene(take) and sum(len(group.sources) for group in take.lights) < FRAMES
 
 
 def measure(take: Take, found: Measured) -> None:
@@ -19,7 +19,7 @@ def measure(take: Take, found: Measured) -> None:
     bound = single_frame_bound(image, take.black, take.frames.white)
     low, high = (max(end, 0.0) ** 0.5 for end in bound.variance_at_black.interval)
     value = max(bound.variance_at_black.value, 0.0) ** 0.5
-    noise = Estimate(value, bound.variance_at_black.standard_error / max(2 * value, 1e-9), (low, high), "DN")
+    noise = Measurement(value, bound.variance_at_black.standard_error / max(2 * value, 1e-9), (low, high), "DN")
     found.estimates |= {"gain_dn_per_e": bound.gain, "read_noise_dn": noise}
     found.kind = "bound"
     found.cautions.append(CAVEAT)

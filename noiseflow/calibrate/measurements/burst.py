@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.estimate import Estimate, from_error, root
+from noiseflow.calibrate.measurement import Measurement, from_error, root
 from noiseflow.core.errors import DataError
 
 __all__ = ["BurstNoise", "burst_noise"]
@@ -23,9 +23,9 @@ class BurstNoise:
 
     Parameters
     ----------
-    gain : Estimate
+    gain : Measurement
         K, DN/e⁻.
-    read_noise : Estimate
+    read_noise : Measurement
         DN, at the black level.
     signal, variance : ndarray, shape (B,)
         Cells of the scene's signal above black, DN, and temporal variance, DN².
@@ -39,8 +39,8 @@ class BurstNoise:
     cautions : tuple of str
     """
 
-    gain: Estimate
-    read_noise: Estimate
+    gain: Measurement
+    read_noise: Measurement
     signal: Array
     variance: Array
     covariance: Array

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from noiseflow.calibrate.estimate import Estimate, from_error, root
 from noiseflow.calibrate.estimators.least_squares import weighted_fit
+from noiseflow.calibrate.measurement import Measurement, from_error, root
 from noiseflow.calibrate.measurements.photon_transfer import UNLIKELY
 from noiseflow.core.errors import DataError
 
@@ -23,20 +23,23 @@ class DarkSeries:
 
     Parameters
     ----------
-    black : Estimate
+    black : Measurement
         DN, at zero exposure.
-    current : Estimate or None
-        Dark current, DN/s; None with fewer than three exposures.
-    noise : Estimate
+    current : Measurement or None
+        Dark current, DN/s; None where the exposures do not support one.
+    noise : Measurement
         Temporal dark noise at zero exposure, DN, quantisation included.
     noise_variance_error : float
         Standard error of its square, DN².
+    no_current : str
+        Why there is no dark current; empty where there is one.
     """
 
-    black: Estimate
-    current: Estimate | None
-    noise: Estimate
+    black: Measurement
+    current: Measurement | None
+    noise: Measurement
     noise_variance_error: float
+    no_current: str = ""
 
 
 def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: Array, error: Array) -> DarkSeries:
@@ -67,16 +70,42 @@ def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: A
         known = np.nan_to_num(error[first], nan=0.05 * square)
         noise_error = float(np.sqrt((known**2).sum())) / count
         noise = root(square, noise_error, "DN")
-        return DarkSeries(from_error(value, black_error, "DN"), None, noise, noise_error)
+        reason = f"dark frames of {len(np.unique(exposure_s))} exposure time(s); a dark current needs three"
+        return DarkSeries(from_error(value, black_error, "DN"), None, noise, noise_error, reason)
     (black, current), level_covariance, level_free = _line(exposure_s, level, level_error)
-    (square, _), covariance, free = _line(exposure_s, variance, error)
+    (square, _), covariance, free = _line(exposure_s, variance, _common(variance, error))
     noise_error = math.sqrt(covariance[0, 0])
+    found = from_error(current, math.sqrt(level_covariance[1, 1]), "DN/s", level_free)
+    reason = _no_current(exposure_s, found)
     return DarkSeries(
         from_error(black, math.sqrt(level_covariance[0, 0]), "DN", level_free),
-        from_error(current, math.sqrt(level_covariance[1, 1]), "DN/s", level_free),
+        None if reason else found,
         root(square, noise_error, "DN", free),
         noise_error,
+        reason,
     )
+
+
+def _common(variance: Array, error: Array) -> Array:
+    """Errors of one size relative to the mean variance: each by itself would favour the variances that came out low."""
+    if not (variance > 0).all() or not np.isfinite(error).all():
+        return error
+    relative = error / variance
+    # Series of about as many frames each have the same error, and the fit is that of EMVA 1288.
+    alike = np.quantile(relative, 0.9) < 3 * np.quantile(relative, 0.1)
+    return np.full_like(error, relative.mean() * variance.mean()) if alike else relative * float(variance.mean())
+
+
+def _no_current(exposure_s: Array, current: Measurement) -> str:
+    """Why a slope of the dark level over the exposure time is no dark current; empty where it may be one."""
+    if exposure_s.min() <= 0:
+        return "an exposure time of 0 s is listed: the times, or their unit, are wrong"
+    if current.interval[1] < 0:
+        return (
+            f"the dark level falls with the exposure time, by {-current.value:.3g} DN/s: "
+            "wrong exposure times or unit, or a black level that drifts"
+        )
+    return ""
 
 
 def _line(x: Array, y: Array, error: Array) -> tuple[Array, Array, float]:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from noiseflow.calibrate.estimate import Estimate, from_error
-from noiseflow.calibrate.stack import Stack
+from noiseflow.calibrate.measurement import Measurement, from_error
+from noiseflow.calibrate.stack import FrameStack
 
 __all__ = ["Drift", "HotPixels", "black_drift", "dark_shading", "hot_pixels"]
 
@@ -22,13 +22,13 @@ class Drift:
         Standard deviation of the frames' means, DN.
     range_dn : float
         Highest less lowest, DN.
-    per_frame : Estimate or None
+    per_frame : Measurement or None
         Slope, DN a frame; None with fewer than three frames.
     """
 
     deviation_dn: float
     range_dn: float
-    per_frame: Estimate | None
+    per_frame: Measurement | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def black_drift(frame_means: NDArray[np.float64]) -> Drift:
     return Drift(float(frame_means.std(ddof=1)), float(np.ptp(frame_means)), slope_estimate)
 
 
-def dark_shading(stack: Stack, blocks: int = 32) -> NDArray[np.float64]:
+def dark_shading(stack: FrameStack, blocks: int = 32) -> NDArray[np.float64]:
     """Slow part of the dark's fixed pattern: block medians less the black level, DN.
 
     Returns
@@ -85,7 +85,7 @@ def dark_shading(stack: Stack, blocks: int = 32) -> NDArray[np.float64]:
     return shading
 
 
-def hot_pixels(stack: Stack, sigmas: float = 8.0) -> HotPixels:
+def hot_pixels(stack: FrameStack, sigmas: float = 8.0) -> HotPixels:
     """Pixels of the mean dark frame above the median of their 5×5 neighbours by many σ.
 
     σ is the robust spread (1.4826 × median absolute deviation) of that difference.

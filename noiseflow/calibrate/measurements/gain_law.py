@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.estimate import Estimate, from_error
+from noiseflow.calibrate.measurement import Measurement, from_error
 from noiseflow.calibrate.profiles.profile import Setting
 from noiseflow.core.errors import DataError
 
@@ -40,7 +40,7 @@ class GainLaw:
     top_iso: float
     scatter: float
 
-    def predict(self, iso: float) -> Estimate:
+    def predict(self, iso: float) -> Measurement:
         """K at any ISO, DN/e⁻, with its error bar; beyond the measured range the law goes on."""
         if not (iso > 0 and math.isfinite(iso)):
             raise DataError(f"iso: expected a positive number; got {iso}")

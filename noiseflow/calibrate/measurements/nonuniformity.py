@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noiseflow.calibrate.estimate import Estimate, scaled
 from noiseflow.calibrate.estimators.variance import Part, negative, root_of
-from noiseflow.calibrate.stack import Components, Stack, components, effective_fraction
+from noiseflow.calibrate.measurement import Measurement, scaled
+from noiseflow.calibrate.stack import Components, FrameStack, components, effective_fraction
 from noiseflow.core.errors import DataError
 
 __all__ = ["Nonuniformity", "nonuniformity", "photo_response"]
@@ -18,16 +18,16 @@ class Nonuniformity:
 
     Parameters
     ----------
-    total, pixel, row, column : Estimate
+    total, pixel, row, column : Measurement
         All of it, and its parts by analysis of variance.
     """
 
-    total: Estimate
-    pixel: Estimate
-    row: Estimate
-    column: Estimate
+    total: Measurement
+    pixel: Measurement
+    row: Measurement
+    column: Measurement
 
-    def named(self, prefix: str) -> dict[str, Estimate]:
+    def named(self, prefix: str) -> dict[str, Measurement]:
         """The four by their names in a profile: `prefix`_dn, `prefix`_row_dn and so on."""
         return {
             f"{prefix}_dn": self.total,
@@ -37,12 +37,12 @@ class Nonuniformity:
         }
 
 
-def nonuniformity(stack: Stack, temporal: Components | None = None) -> Nonuniformity:
+def nonuniformity(stack: FrameStack, temporal: Components | None = None) -> Nonuniformity:
     """Spatial variance of the mean of n frames less σ_temporal²/n, split into row, column and pixel.
 
     Parameters
     ----------
-    stack : Stack
+    stack : FrameStack
         Frames of one exposure; 16 or more are usual.
     temporal : Components, optional
         The temporal variances, if known already.
@@ -54,7 +54,7 @@ def nonuniformity(stack: Stack, temporal: Components | None = None) -> Nonunifor
     return Nonuniformity(*(root_of(parts, "DN") for parts in _variances(stack, temporal or components(stack))))
 
 
-def photo_response(bright: Stack, dark: Stack) -> Nonuniformity:
+def photo_response(bright: FrameStack, dark: FrameStack) -> Nonuniformity:
     """Photo response nonuniformity s_bright² − s_dark², as DN at the bright level; `percent` scales it."""
     if bright.level <= dark.level:
         raise DataError(
@@ -64,12 +64,12 @@ def photo_response(bright: Stack, dark: Stack) -> Nonuniformity:
     return Nonuniformity(*(root_of([*b, *negative(d)], "DN") for b, d in pairs))
 
 
-def percent(estimate: Estimate, signal: float) -> Estimate:
+def percent(estimate: Measurement, signal: float) -> Measurement:
     """A standard deviation in percent of the signal, both in DN."""
     return scaled(estimate, 100 / signal, "%")
 
 
-def _variances(stack: Stack, temporal: Components) -> list[list[Part]]:
+def _variances(stack: FrameStack, temporal: Components) -> list[list[Part]]:
     """Mean squares that make up the variances, DN²: total, pixel, row, column."""
     n, (height, width) = stack.frames, stack.mean.shape
     mean = stack.mean.astype(np.float64)

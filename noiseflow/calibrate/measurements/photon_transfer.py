@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from noiseflow.calibrate.estimate import Estimate, from_error, root
+from noiseflow.calibrate.measurement import Measurement, from_error, root
 from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.core.errors import DataError
 
@@ -28,7 +28,7 @@ class PhotonTransfer:
 
     Parameters
     ----------
-    gain : Estimate
+    gain : Measurement
         K, DN/e⁻.
     read_variance : float
         Variance of the dark, DN², quantisation included.
@@ -39,22 +39,25 @@ class PhotonTransfer:
     misfit : float
         χ² per degree of freedom against the counting statistics; NaN where these are not
         known.  Where it is significantly above 1 the error bars are from the residuals.
-    gain_at_zero : Estimate, optional
+    gain_at_zero : Measurement, optional
         Slope of the curve at no signal, DN/e⁻, where the curve bends.
     scatter : float
         Relative standard deviation of the variances beyond counting.
+    bend : tuple of float
+        Coefficients of the curve, of signal¹, signal² …, DN² per DN¹, DN² …; empty where a line fits.
     """
 
-    gain: Estimate
+    gain: Measurement
     read_variance: float
     covariance: Array
     residuals: Array
     misfit: float
-    gain_at_zero: Estimate | None = None
+    gain_at_zero: Measurement | None = None
     scatter: float = 0.0
+    bend: tuple[float, ...] = ()
 
     @property
-    def read_noise(self) -> Estimate:
+    def read_noise(self) -> Measurement:
         """Root of the read variance, DN."""
         return root(self.read_variance, math.sqrt(self.covariance[1, 1]), "DN")
 
@@ -115,7 +118,7 @@ def _spread(x: Array) -> float:
     return square
 
 
-def in_electrons(noise: Estimate, gain: Estimate) -> Estimate:
+def in_electrons(noise: Measurement, gain: Measurement) -> Measurement:
     """Read noise in e⁻, quantisation taken off: √(σ² − 1/12)/K."""
     square = max(noise.value**2 - QUANTISATION, 0.0) / gain.value**2
     error = 2 * noise.value * noise.standard_error / gain.value**2

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from noiseflow.calibrate.estimate import Estimate
 from noiseflow.calibrate.estimators.least_squares import weighted_fit
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.core.errors import DataError
 
 __all__ = ["CAVEAT", "SingleFrameBound", "single_frame_bound"]
@@ -27,16 +27,16 @@ class SingleFrameBound:
 
     Parameters
     ----------
-    gain : Estimate
+    gain : Measurement
         Slope, DN/e⁻: the value is the upper bound, its interval goes down to the lower bound.
-    variance_at_black : Estimate
+    variance_at_black : Measurement
         Intercept, DN²; likewise.
     signal, variance : ndarray, shape (B,)
         Cells that the line went through.
     """
 
-    gain: Estimate
-    variance_at_black: Estimate
+    gain: Measurement
+    variance_at_black: Measurement
     signal: Array
     variance: Array
 
@@ -110,10 +110,10 @@ def single_frame_bound(
     return SingleFrameBound(gain, floor, xs, ys)
 
 
-def _bounds(upper: float, error: float, correction: float, unit: str) -> Estimate:
+def _bounds(upper: float, error: float, correction: float, unit: str) -> Measurement:
     """Upper bound and, without the correction for choosing the flattest blocks, the lower bound."""
     ends = (correction * (upper - 2 * error), upper + 2 * error)
-    return Estimate(upper, error, (min(ends), max(ends)), unit)
+    return Measurement(upper, error, (min(ends), max(ends)), unit)
 
 
 def _robust_line(x: Array, y: Array) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.profiles.published import told
 from noiseflow.core.errors import DataError
@@ -36,7 +36,7 @@ CAUTION = (
 )
 
 
-def green_gain(slope: float, span_dn: float) -> Estimate:
+def green_gain(slope: float, span_dn: float) -> Measurement:
     """K in DN/e⁻ from darktable's green slope, known to a third.
 
     Parameters
@@ -53,7 +53,7 @@ def green_gain(slope: float, span_dn: float) -> Estimate:
     """
     value = slope * span_dn / GREEN_RULE
     ends = (value * math.exp(-SPREAD), value * math.exp(SPREAD))
-    return Estimate(value, value * SPREAD / 2, ends, "DN/e-")
+    return Measurement(value, value * SPREAD / 2, ends, "DN/e-")
 
 
 def from_darktable(

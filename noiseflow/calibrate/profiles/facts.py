@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from noiseflow.calibrate.profiles.profile import Quantity
+from noiseflow.calibrate.profiles.profile import QUANTITIES, Quantity
 
-__all__ = ["FACTS", "said"]
+__all__ = ["FACTS", "meaning_of", "said"]
 
 FACTS: dict[str, Quantity] = {
     "black_drift_sigma_dn": Quantity("DN", "standard deviation of the dark frames' levels"),
@@ -25,11 +25,18 @@ FACTS: dict[str, Quantity] = {
     "variance_scatter_percent": Quantity("%", "scatter of single levels about the bent curve"),
     "saturation_step_e": Quantity("e-", "step of the series above saturation"),
     "linearity_error_percent": Quantity("%", "linearity error, the largest between 5 and 95 % of saturation"),
+    "linearity_error_range_percent": Quantity("%", "linearity error LE_min … LE_max"),
     "digital_gain": Quantity("", "gain after the converter, by codes that never occur"),
     "darktable_a": Quantity("", "darktable's a: variance per signal, normalised"),
     "darktable_b": Quantity("", "darktable's b: variance at no signal, normalised"),
 }
 """Names of the facts in a profile."""
+
+
+def meaning_of(name: str) -> str:
+    """Meaning of an estimate or a fact; one that is not known keeps its name."""
+    known = QUANTITIES.get(name) or FACTS.get(name)
+    return known.meaning if known is not None else name.replace("_", " ")
 
 
 def said(name: str, value: Any) -> tuple[str, str, str]:
@@ -43,7 +50,7 @@ def said(name: str, value: Any) -> tuple[str, str, str]:
     ('lines in the spectrum of row offsets', 'none', 'cycles/pixel')
     """
     fact = FACTS.get(name, Quantity("", name.replace("_", " ")))
-    between = " … " if name.startswith("range") else ", "
+    between = " … " if "range" in name else ", "
     return fact.meaning, _short(value, between), fact.unit
 
 

@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.whole import write_text
 from noiseflow.raw.bayer import plane_names
 
-__all__ = ["KINDS", "QUANTITIES", "SCHEMA", "Profile", "Quantity", "Setting", "read_profile", "write_profile"]
+__all__ = ["QUANTITIES", "SCHEMA", "SETTING_KINDS", "Profile", "Quantity", "Setting", "read_profile", "write_profile"]
 
 SCHEMA = "noiseflow camera profile 1"
 
-KINDS = ("measured", "bound", "published", "relative")
+SETTING_KINDS = ("measured", "bound", "published", "relative")
 """How far a setting's numbers go: measured here; only a bound; taken over from a source;
 in units of an unknown scale, good for ratios only."""
 
@@ -69,7 +69,7 @@ class Setting:
     iso : float
     plane : str
         As in `noiseflow.raw.plane_names`.
-    estimates : mapping of str to Estimate
+    estimates : mapping of str to Measurement
         Names from `QUANTITIES`; what was not measured is not there.
     covariance : tuple of tuple of float
         Of gain_likelihood_dn_per_e (DN/e⁻) and read_noise_likelihood_dn² (DN²); empty if
@@ -77,26 +77,29 @@ class Setting:
     facts : mapping
         Plain numbers without an error bar: linearity error, hot pixels, lines of banding.
     kind : str
-        One of `KINDS`.
+        One of `SETTING_KINDS`.
     cautions : tuple of str
         What a reader must know before trusting it.
+    absent : mapping of str to str
+        Figures that the data cannot support, by their name among the estimates or facts, and why.
     """
 
     iso: float
     plane: str
-    estimates: Mapping[str, Estimate]
+    estimates: Mapping[str, Measurement]
     covariance: tuple[tuple[float, ...], ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "measured"
     cautions: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse names and units that are not known."""
         where = f"profile at ISO {self.iso:g}, plane {self.plane}"
         if not (self.iso > 0 and math.isfinite(self.iso)):
             raise DataError(f"{where}: expected a positive ISO")
-        if self.kind not in KINDS:
-            raise DataError(f"{where}: kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        if self.kind not in SETTING_KINDS:
+            raise DataError(f"{where}: kind {self.kind!r} is not one of {', '.join(SETTING_KINDS)}")
         for name, estimate in self.estimates.items():
             if name not in QUANTITIES:
                 raise DataError(f"{where}: {name!r} is not known; expected one of {', '.join(QUANTITIES)}")
@@ -198,7 +201,7 @@ class Profile:
 
 def _setting(entry: dict[str, Any]) -> Setting:
     estimates = {
-        name: Estimate(
+        name: Measurement(
             float(value["value"]), float(value["standard_error"]), _interval(value["interval"]), str(value["unit"])
         )
         for name, value in entry.pop("estimates").items()

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.core.errors import DataError
 from noiseflow.raw import RawImage, plane_names
@@ -16,9 +16,9 @@ UNKNOWN = (float("-inf"), float("inf"))
 """Interval of a number whose source tells no error."""
 
 
-def told(value: float, unit: str) -> Estimate:
+def told(value: float, unit: str) -> Measurement:
     """A number from a source that tells no error: its interval is open."""
-    return Estimate(float(value), 0.0, UNKNOWN, unit)
+    return Measurement(float(value), 0.0, UNKNOWN, unit)
 
 
 def shipped_names() -> tuple[str, ...]:

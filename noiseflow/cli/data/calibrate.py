@@ -82,3 +82,5 @@ def _print(profile: "Profile", out: Path) -> None:
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
             click.echo(f"  {name:29} {text} {unit}".rstrip())
+        for name, reason in setting.absent.items():
+            click.echo(f"  {name:29} absent: {reason}")

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import tukeylambda
 
 from noiseflow.calibrate import calibrate
-from noiseflow.calibrate.estimate import Estimate
+from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
 from noiseflow.core.errors import ModelError
@@ -21,7 +21,7 @@ K, READ, BLACK, WHITE = 2.0, 2.5, 16.0, 255.0
 
 
 def told(value, unit):
-    return Estimate(value, 0.0, (value, value), unit)
+    return Measurement(value, 0.0, (value, value), unit)
 
 
 def profile(**more):

@@ -8,13 +8,13 @@ from scipy.stats import t as student
 
 from noiseflow.core.errors import DataError
 
-__all__ = ["Estimate", "from_error", "quotient", "root", "scaled"]
+__all__ = ["Measurement", "from_error", "quotient", "root", "scaled"]
 
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Measurement:
     """A value, its standard error and its 95 % interval.
 
     Parameters
@@ -59,7 +59,7 @@ def quantile(degrees_of_freedom: float) -> float:
     return float(student.ppf(0.5 + LEVEL / 2, degrees_of_freedom))
 
 
-def from_error(value: float, standard_error: float, unit: str, degrees_of_freedom: float = math.inf) -> Estimate:
+def from_error(value: float, standard_error: float, unit: str, degrees_of_freedom: float = math.inf) -> Measurement:
     """An estimate with a symmetric interval.
 
     Parameters
@@ -71,10 +71,10 @@ def from_error(value: float, standard_error: float, unit: str, degrees_of_freedo
         Of the standard error, where it was itself estimated from few residuals.
     """
     half = quantile(degrees_of_freedom) * standard_error
-    return Estimate(float(value), float(standard_error), (float(value - half), float(value + half)), unit)
+    return Measurement(float(value), float(standard_error), (float(value - half), float(value + half)), unit)
 
 
-def root(square: float, standard_error: float, unit: str, degrees_of_freedom: float = math.inf) -> Estimate:
+def root(square: float, standard_error: float, unit: str, degrees_of_freedom: float = math.inf) -> Measurement:
     """Square root of an estimated variance; a variance that came out negative is 0.
 
     The interval is the root of the variance's, so it stays honest near zero, where a
@@ -92,16 +92,16 @@ def root(square: float, standard_error: float, unit: str, degrees_of_freedom: fl
     # A variance that chance made negative leaves as much room above zero as one that is zero.
     low, high = math.sqrt(max(square - half, 0.0)), math.sqrt(max(square, 0.0) + half)
     error = standard_error / (2 * value) if value > high / 3 else high / 2
-    return Estimate(value, error, (low, max(high, value)), unit)
+    return Measurement(value, error, (low, max(high, value)), unit)
 
 
-def scaled(estimate: Estimate, factor: float, unit: str) -> Estimate:
+def scaled(estimate: Measurement, factor: float, unit: str) -> Measurement:
     """An estimate in another unit, the positive factor being exactly known."""
     low, high = estimate.interval
-    return Estimate(estimate.value * factor, estimate.standard_error * factor, (low * factor, high * factor), unit)
+    return Measurement(estimate.value * factor, estimate.standard_error * factor, (low * factor, high * factor), unit)
 
 
-def quotient(numerator: Estimate, denominator: Estimate, unit: str) -> Estimate:
+def quotient(numerator: Measurement, denominator: Measurement, unit: str) -> Measurement:
     """Quotient of two independent estimates, the denominator well away from 0; errors to first order."""
     factor = 1 / denominator.value
     value = numerator.value * factor
@@ -114,4 +114,4 @@ def quotient(numerator: Estimate, denominator: Estimate, unit: str) -> Estimate:
         value + math.copysign(math.hypot((end - numerator.value) * factor, half), end - numerator.value)
         for end in numerator.interval
     )
-    return Estimate(value, math.hypot(numerator.standard_error * factor, extra), (low, high), unit)
+    return Measurement(value, math.hypot(numerator.standard_error * factor, extra), (low, high), unit)
