@@ -100,19 +100,26 @@ class Commands(click.Group):
             line, status = farewell(ctx, stop)
             click.echo(f"noiseflow: {line}", err=True)
             ctx.exit(status)
-        except RecursionError:
-            if ctx.params.get("debug"):
-                raise
-            click.echo("noiseflow: folders or files nested too deep; move them up", err=True)
-            ctx.exit(1)
-        except (NoiseflowError, OSError) as error:
+        except (NoiseflowError, OSError, RecursionError, MemoryError, UnicodeEncodeError) as error:
             if ctx.params.get("debug"):
                 raise
             click.echo(f"noiseflow: {_one_line(error)}", err=True)
             ctx.exit(1)
 
 
+WORLD: dict[type[Exception], str] = {
+    RecursionError: "folders or files are nested too deep; move them up",
+    MemoryError: "memory ran out; give less at a time",
+    UnicodeEncodeError: "a file's name is no UTF-8, so it cannot be stored; rename it",
+}
+"""Errors that Python raises for what the world is like, and what to say."""
+
+
 def _one_line(error: BaseException) -> str:
+    for kind, text in WORLD.items():
+        if isinstance(error, kind):
+            about = f" ({error.object!a})" if isinstance(error, UnicodeEncodeError) else ""
+            return plain_text(text + about, LONGEST_LINE)
     if isinstance(error, OSError) and error.strerror and error.filename:
         return plain_text(f"{os.fsdecode(error.filename)}: {error.strerror.lower()}", LONGEST_LINE)
     return plain_text(str(error), LONGEST_LINE)

@@ -36,38 +36,49 @@ def begun(folder: Path, words: str, until: str) -> "subprocess.Popen[str]":
     return process
 
 
+def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(work: Path) -> None:
+    first = begun(work, FIT, "run/state/0*")
+    second = subprocess.run([*COMMAND, *FIT.split()], cwd=work, capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    assert f"run: is being written by process {first.pid} on " in second.stderr
+    assert len(second.stderr.strip().splitlines()) == 1
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 130, said
+    last = said.strip().splitlines()[-1]
+    kept = "the last state is kept in run"
+    assert last == f"noiseflow: stopped by Ctrl-C; {kept}; go on with: noiseflow {FIT} --resume"
+    assert not list(work.glob(".noiseflow-*"))
+    done = subprocess.run([*COMMAND, *FIT.split(), "--resume", "--max-minutes", "0.001"], cwd=work, check=False)
+    assert done.returncode == 0
+    assert (work / "run" / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize(
     ("number", "status", "name"),
     [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "TERM"), (signal.SIGHUP, 129, "HUP")],
 )
-def test_a_fit_that_is_stopped_says_what_goes_on(work: Path, number: int, status: int, name: str) -> None:
-    words = FIT.replace("--out run", f"--out run{number}")
-    process = begun(work, words, f"run{number}/state/0*")
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == status, said
-    last = said.strip().splitlines()[-1]
-    kept = f"the last state is kept in run{number}"
-    assert last == f"noiseflow: stopped by {name}; {kept}; go on with: noiseflow {words} --resume"
-    assert not list(work.glob(".noiseflow-*"))
-    done = subprocess.run([*COMMAND, *words.split(), "--resume", "--max-minutes", "0.001"], cwd=work, check=False)
-    assert done.returncode == 0
-    assert (work / f"run{number}" / "model.safetensors").is_file()
-
-
-def test_the_second_writer_of_a_run_is_refused_in_one_line(work: Path) -> None:
-    words = FIT.replace("--out run", "--out twice")
-    first = begun(work, words, "twice/state/0*")
-    second = subprocess.run([*COMMAND, *words.split()], cwd=work, capture_output=True, text=True, check=False)
-    first.kill()
-    first.communicate()
-    assert second.returncode == 1
-    assert f"twice: is being written by process {first.pid} on " in second.stderr
-    assert len(second.stderr.strip().splitlines()) == 1
+@pytest.mark.parametrize("done", [False, True], ids=["half-way", "when all is whole"])
+def test_signals_end_with_their_status_and_a_true_line(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int, name: str, done: bool
+) -> None:
+    place = "noiseflow.patches.ingestion.ingestion." + ("discard" if done else "_layout")
+    monkeypatch.setattr(place, lambda *_: os.kill(os.getpid(), number))
+    words = ["ingest", str(work / "raws"), "--patch-size", "8", "--out", str(tmp_path / "s.h5")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == status
+    assert f"stopped by {name}; " in result.stderr
+    partial = tmp_path / "s.h5.partial"
+    assert (tmp_path / "s.h5").exists() == done
+    assert partial.exists() != done
+    kept = f"{tmp_path / 's.h5'} is whole" if done else f"what is done is kept in {partial}; go on with: noiseflow "
+    assert kept in result.stderr
+    assert not list(tmp_path.glob(".noiseflow-*"))
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_two_equal_ingests_at_once_make_one_whole_store(work: Path) -> None:
-    for round_ in range(3):
+    for round_ in range(2):
         words = f"ingest raws --patch-size 8 --out s{round_}.h5".split()
         both = [
             subprocess.Popen([*COMMAND, *words], cwd=work, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -121,3 +132,18 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(work: Path) -> Non
     result = CliRunner().invoke(main, ["info", str(name)])
     assert result.exit_code == 0, result.output
     assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize("words", ["ingest odd --patch-size 8 --out odd.h5", "calibrate odd --out odd.json"])
+def test_names_that_are_no_text_are_one_line_or_work(work: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    monkeypatch.chdir(work)
+    (work / "odd").mkdir(exist_ok=True)
+    for number, file in enumerate(sorted((work / "raws").glob("*.dng"))):
+        link = work / "odd" / os.fsdecode(f"{number}".encode() + b"\xe9.dng")
+        if not link.exists():
+            link.hardlink_to(file)
+    result = CliRunner().invoke(main, words.split())
+    assert result.exit_code in (0, 1)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    if result.exit_code:
+        assert "no UTF-8" in result.stderr or "\\udce9" in result.stderr
