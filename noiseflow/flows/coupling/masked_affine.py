@@ -1,4 +1,4 @@
-"""Affine coupling under any mask, told of the conditions."""
+"""Affine coupling under any mask, by a net that sees the conditions."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""What nets are told of the conditions: clean signal, ISO and camera, by inputs and FiLM."""
+"""Networks that see the conditions: clean signal, ISO and camera, by inputs and FiLM."""
 
 import math
 
@@ -98,7 +98,7 @@ class ConditionalNet(nn.Module):
     Parameters
     ----------
     inputs : int
-        Planes of the values that condition; 0 if it is told of the conditions alone.
+        Planes of the values that condition; 0 if it sees the conditions alone.
     outputs : int
     planes, cameras : int
         Of the conditions.

@@ -11,7 +11,7 @@ __all__ = ["MaskedNet"]
 
 
 class MaskedNet(nn.Module):
-    """Masked conv → FiLM → tanh → masked 1×1 → FiLM → tanh → masked 1×1, told of the conditions.
+    """Masked conv → FiLM → tanh → masked 1×1 → FiLM → tanh → masked 1×1, with the conditions.
 
     The order is raster: row by row, pixel by pixel, plane by plane.  The outputs for a value
     depend on the values before it alone: on the pixels of a window of `above` rows above and

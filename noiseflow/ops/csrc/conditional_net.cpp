@@ -1,4 +1,4 @@
-// Two hidden layers of a net that is told of its conditions: tanh(w2 · tanh(w1 * values + ws · signal + b1) + b2).
+// Two hidden layers of a net with conditions: tanh(w2 · tanh(w1 * values + ws · signal + b1) + b2).
 //
 // V = planes of values, convolved 3×3 (none if 0); S = planes of signal, 1×1; F = hidden planes, in groups of 4: given
 // by the compiler's -D.  Every element of the batch has its own weights, into which FiLM's scale and shift are folded:
@@ -35,7 +35,7 @@ static inline void bias_of(const float *bias, lanes (&acc)[4][2]) {
     for (int o = 0; o < 4; ++o) acc[o][0] = acc[o][1] = all(bias[o]);
 }
 
-// Second hidden layer and, if asked for, the first.
+// Second hidden layer and, if `first_layer` is given, the first.
 KERNEL(forward, const float *values, const float *signal, const float *w1, const float *ws, const float *b1,
              const float *w2, const float *b2, float *first_layer, float *second_layer, long batch, long height,
              long width, long threads) {

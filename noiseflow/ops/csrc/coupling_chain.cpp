@@ -188,7 +188,7 @@ struct Chain {
     }
 };
 
-// z and, if asked for, the couplings' log-dets of each row, (B, H), added to what is there.  `mixes`, if given, are
+// z and, if `log_dets` is given, the couplings' log-dets of each row, (B, H), added to what is there.  `mixes`, if given, are
 // (layers + 1, in, out): before the first coupling, if `mixes_first`, and after each.  With a clean signal, (B, C, H, W),
 // and β₁ and β₂, (B, C), the result is multiplied by the standard deviation of shot and read noise.  If there is one band
 // of rows, z may be x.

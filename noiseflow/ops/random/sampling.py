@@ -225,7 +225,7 @@ def _counter(like: Tensor, source: Keyed, stream: Stream, columns: int) -> tuple
 
 
 def _in_columns(numbers: Sequence[Tensor], like: Tensor, source: Keyed) -> Tensor:
-    """Numbers of each group of columns put side by side, and those of the columns asked for taken."""
+    """Numbers of each group of columns side by side, cut to the columns of `like`."""
     start = source.left % len(numbers)
     return torch.stack(list(numbers), -1).flatten(3)[..., start : start + like.shape[3]]
 
