@@ -54,17 +54,17 @@ def evaluate(
     ----------
     models : mapping of str to NoiseModel
         By name.  The first is under test, the others are baselines; one named ``"oracle"``
-        is taken for the true density.  Cameras are matched to the store's by name.
+        is the true density.  Cameras are matched to the store's by name.
     store : PatchStore
     split : str
     seed : int
-        Of the samples, and of the choice of patches.
+        Seed of the samples, and of the choice of patches.
     max_patches : int, optional
-        Score so many patches at the most, drawn at random.
+        Score at most this many patches, drawn at random.
     legacy_kl : bool
         Whether to add the published KL estimators, for comparison with papers.
     progress : Progress
-        Told of patches done.
+        Called with the number of patches done.
 
     Returns
     -------

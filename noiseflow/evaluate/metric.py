@@ -47,7 +47,7 @@ class Setup:
     codes : mapping of str to str
         What kind of likelihood of the integers each of these models gives.
     without_density : mapping of str to str
-        Models that only sample, and what they say when asked for a density.
+        Models that only sample, and the reason that they give.
     """
 
     survey: Survey

@@ -113,7 +113,7 @@ def benchmark(
         Address of a Dask scheduler to work on instead; its workers must reach the spec's data
         and `out` under the same names.  A cell whose worker is lost is run again by another.
     progress : Progress
-        Told of cells done.
+        Called with the number of cells done.
 
     Returns
     -------

@@ -38,7 +38,7 @@ class TwoSample(Score):
     features : int
         That it looks at.
     accuracy : mapping of str to Interval
-        Part told rightly, per model; ½ if nobody can tell.  Empty if there are too few.
+        Part classified correctly, per model; ½ is chance.  Empty if there are too few.
     """
 
     pieces: int

@@ -36,7 +36,7 @@ __all__ = [
 
 INK, GREY, LIGHT_GREY = "#1f2328", "#57606a", "#d0d7de"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""Okabe and Ito's palette, told apart by colour-blind readers; the data is `INK`."""
+"""Okabe and Ito's palette, safe for colour-blind readers; the data is `INK`."""
 
 LONGEST = 28
 """Characters of a name in a figure."""

@@ -40,7 +40,7 @@ MOST_CELLS_DRAWN = 8
 
 @dataclass(frozen=True)
 class Standing:
-    """Models that the one under test is better than, not told apart from, and worse than, by a likelihood."""
+    """Models that the one under test is better than, indistinguishable from, and worse than, by a likelihood."""
 
     better: tuple[str, ...]
     equal: tuple[str, ...]

@@ -85,7 +85,7 @@ class Evaluation:
     examples : tuple of Example
         Patches to look at.
     notes : tuple of str
-        What the data or the models do not let anybody say.
+        Limits of the data and of the models, in sentences.
     """
 
     models: tuple[str, ...]

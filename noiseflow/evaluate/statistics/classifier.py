@@ -21,7 +21,7 @@ RIDGES = {False: 1e-3, True: 0.1}
 
 
 def held_out_hits(real: Array, sampled: Array, group: NDArray[np.int64], *, hinges: bool | None = None) -> Array:
-    """Of each pair, how many of the two a discriminant trained on other groups tells rightly.
+    """Of each pair, how many of the two a discriminant trained on other groups classifies correctly.
 
     Parameters
     ----------

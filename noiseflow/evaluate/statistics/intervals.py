@@ -20,7 +20,7 @@ FEWEST_RESAMPLED, MOST_RESAMPLED = 5, 400
 mean is as good as Gaussian."""
 
 LEVEL = 0.95
-"""Coverage of the intervals in a report, where nothing else is said."""
+"""Coverage of the intervals in a report, unless stated otherwise."""
 
 
 @dataclass(frozen=True)
