@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import h5py
@@ -20,13 +19,15 @@ import torch
 from noiseflow.augment.distributions import Distribution
 from noiseflow.augment.frames.frame import sample_frame
 from noiseflow.core.errors import DataError, ExtrapolationWarning
+from noiseflow.core.output.marks import MARK
+from noiseflow.core.output.names import private_name
 from noiseflow.models import NoiseModel, load
 from noiseflow.patches.assembly.parts import write_whole
 from noiseflow.patches.checksums import file_sha256
 from noiseflow.patches.ingestion.plan import stamp
 from noiseflow.patches.sources import Frame
 from noiseflow.raw.bayer import unpack
-from noiseflow.raw.formats.dng import write_dng
+from noiseflow.raw.formats.dng import dng_bytes
 from noiseflow.raw.image import RawImage
 
 __all__ = ["FORMATS", "NOTES", "Choice", "Pair", "Recipe", "make_pair", "note_file", "read_note"]
@@ -217,11 +218,11 @@ def _twin(image: RawImage, exposure: float, kind: str) -> RawImage:
 def _write(path: Path, image: RawImage) -> None:
     """Write a file that is either whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # By process and thread: two may write the same twin at once.
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}")
+    # Two may write the same twin at once.
+    partial = path.with_name(private_name(path.suffix))
     try:
         if path.suffix == ".dng":
-            write_dng(partial, image)
+            partial.write_bytes(dng_bytes(path, image))
         else:
             _write_hdf5(partial, image)
         os.replace(partial, path)
@@ -234,6 +235,7 @@ def _write_hdf5(path: Path, image: RawImage) -> None:
     said = {name: getattr(image, name) for name in ("cfa", "black", "white", "iso", "exposure_s", "make", "model")}
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
+        file.attrs["made_by"] = MARK
         data = file.create_dataset("mosaic", data=image.mosaic, compression="gzip", shuffle=True)
         data.attrs.update({name: value for name, value in said.items() if value is not None})
     # In one go: of a full disk Python tells more than HDF5 does.

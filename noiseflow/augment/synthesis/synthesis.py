@@ -1,12 +1,12 @@
 """A data set of noisy and clean pairs, made of clean pictures and fitted noise models."""
 
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,21 @@ import torch
 
 from noiseflow.augment.distributions import Distribution, LogUniform, distribution
 from noiseflow.augment.synthesis.pairs import FORMATS, NOTES, Choice, Pair, Recipe, make_pair, read_note
-from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, OutputError
+from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.folder import install, private_folder
+from noiseflow.core.output.manifest import (
+    MANIFEST,
+    begin,
+    describe_foreign,
+    foreign,
+    listing,
+    record,
+    remove_ours,
+    seal,
+)
+from noiseflow.core.output.moves import move_new
+from noiseflow.core.output.names import inside
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.models import load
@@ -114,47 +128,42 @@ def synthesize(
     ModelError
         No run, or a camera that no model knows.
     DataError
-        Arguments that make no sense, or `out` is in the way.
+        Arguments that make no sense.
+    OutputError
+        `out` is in the way, not ours to replace, or being written by another process.
     """
-    out, partial = Path(out), Path(f"{out}{PARTIAL}")
     if per_image < 1 or kind not in FORMATS:
         raise DataError(
             f"expected one pair of each image or more, as {' or '.join(FORMATS)}; got {per_image}, {kind!r}"
         )
     if not 0 <= seed < 2**32:
         raise DataError(f"seed: expected 0 … 2³² − 1; got {seed}")
-    _may_write(out, overwrite=overwrite)
-    recipe = _recipe(runs, cameras, iso, exposure, kind, seed)
-    pairs = _pairs(Path(clean), settings or RawSettings(), per_image)
-    said = {"tool": f"noiseflow {__version__}", "per_image": per_image, **_said(recipe)}
-    _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
-    todo = [pair for pair in pairs if read_note(partial, pair) is None]
-    try:
-        with executor(jobs or (processors() if len(todo) >= WORTH_PROCESSES else 1), scheduler) as pool:
-            _run(pool, partial.absolute(), todo, recipe, len(pairs), progress)
-        _finish(partial, out, pairs)
-    except BrokenProcessPool as error:
-        raise NoiseflowError(f"{out}: a process was killed, perhaps for want of memory; {_kept(partial)}") from error
-    except NoiseflowError as error:
-        raise type(error)(f"{error}; {_kept(partial)}") from error
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error}); {_kept(partial)}") from error
+    with writing(out, folder=True, inputs=[clean, *runs], overwrite=overwrite) as out:
+        recipe = _recipe(runs, cameras, iso, exposure, kind, seed)
+        pairs = _pairs(Path(clean), settings or RawSettings(), per_image)
+        said = {"tool": f"noiseflow {__version__}", "per_image": per_image, **_said(recipe)}
+        partial = Path(f"{out}{PARTIAL}")
+        _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
+        todo = [pair for pair in pairs if read_note(partial, pair) is None]
+        with _kept_on_error(out, partial):
+            with executor(jobs or (processors() if len(todo) >= WORTH_PROCESSES else 1), scheduler) as pool:
+                _run(pool, partial.absolute(), todo, recipe, len(pairs), progress)
+            _finish(partial, out, pairs, overwrite=overwrite)
     return Synthesis(out, len(pairs), len({pair.picture for pair in pairs}), len(pairs) - len(todo))
 
 
-def _kept(partial: Path) -> str:
-    return f"what is done is kept in {partial.name}: mend that and give the same command again to go on"
-
-
-def _may_write(out: Path, *, overwrite: bool) -> None:
-    if not out.absolute().parent.is_dir():
-        raise DataError(f"{out.parent}: no such folder to write {out.name} into")
-    if not out.exists():
-        return
-    if not (out / SYNTHESIS).is_file():
-        raise DataError(f"{out}: exists and is no synthesised data set; choose another name")
-    if not overwrite:
-        raise DataError(f"{out}: exists; pass --overwrite to replace it")
+@contextmanager
+def _kept_on_error(out: Path, partial: Path) -> Iterator[None]:
+    """Add to an error that what is done is kept."""
+    kept = f"what is done is kept in {partial.name}: mend that and give the same command again to go on"
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise NoiseflowError(f"{out}: a process was killed, perhaps for want of memory; {kept}") from error
+    except NoiseflowError as error:
+        raise type(error)(f"{error}; {kept}") from error
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error}); {kept}") from error
 
 
 def _recipe(
@@ -209,6 +218,7 @@ def _pairs(clean: Path, settings: RawSettings, per_image: int) -> list[Pair]:
     names: dict[str, Path] = {}
     for frame in frames:
         name = frame.path.relative_to(base).with_suffix("").as_posix().removesuffix("_CLEAN")
+        inside(base, name, clean)
         if name in names and names[name] != frame.path:
             raise DataError(f"{frame.path}: would be written under the name of {names[name]}; rename one of them")
         if name in names:
@@ -230,17 +240,34 @@ def _said(recipe: Recipe) -> dict[str, Any]:
 
 
 def _begin(partial: Path, said: bytes, *, overwrite: bool) -> None:
+    """Make the folder of an unfinished set, or find one of the same arguments to go on with."""
+    check_output(partial, folder=True, goes_on=True)
     stated = partial / SYNTHESIS
     if partial.exists():
-        ours = stated.is_file()
-        if ours and stated.read_bytes() == said:
+        if stated.is_file() and not stated.is_symlink() and stated.read_bytes() == said:
+            _list(partial)
             return
-        if not overwrite or not ours:
-            what = "was left by a call with other arguments or models" if ours else "is no unfinished data set"
-            raise DataError(f"{partial}: {what}; move it away{', or pass --overwrite to start anew' if ours else ''}")
-        shutil.rmtree(partial)
-    partial.mkdir()
-    write_whole(stated, said)
+        if listing(partial) is None:
+            raise DataError(f"{partial}: is no unfinished data set; move it away")
+        if not overwrite:
+            raise DataError(
+                f"{partial}: was left by a call with other arguments or models; move it away, or pass --overwrite to "
+                "start anew"
+            )
+        remove_ours(partial)
+    with private_folder(partial) as made:
+        _list(made)
+        (made / SYNTHESIS).write_bytes(said)
+        move_new(made, partial)
+
+
+def _list(partial: Path) -> None:
+    """Say in an unfinished set which of its files are ours."""
+    if listing(partial) is None:
+        begin(partial, "unfinished set")
+        marked = [f"**/*_{which}.{kind}" for which in ("NOISY", "CLEAN") for kind in FORMATS]
+        growing = ("**/", "**/.noiseflow-*", f"{NOTES}/**", f"{SYNTHESIS}*", f"{PAIRS}*")
+        record(partial, *({"marked": each} for each in marked), *({"growing": each} for each in growing))
 
 
 def _run(pool: Pool, folder: Path, todo: Sequence[Pair], recipe: Recipe, total: int, progress: Progress) -> None:
@@ -258,22 +285,24 @@ def _run(pool: Pool, folder: Path, todo: Sequence[Pair], recipe: Recipe, total: 
             progress(done, total, future.result())
 
 
-def _finish(partial: Path, out: Path, pairs: Sequence[Pair]) -> None:
-    """Write the manifest, remove what belongs to no pair, and give the folder its name."""
+def _finish(partial: Path, out: Path, pairs: Sequence[Pair], *, overwrite: bool) -> None:
+    """Write the manifest, remove what of ours belongs to no pair, and give the folder its name."""
     lines = [line for pair in pairs if (line := read_note(partial, pair)) is not None]
     if len(lines) < len(pairs):
         raise DataError(
             f"{partial}: {len(pairs) - len(lines)} pair(s) are not there though they were made; do the workers of the "
             "cluster reach this folder under the same name?"
         )
+    others = foreign(partial)
+    if others:
+        raise OutputError(f"{partial}: {describe_foreign(partial, others)}")
     write_whole(partial / PAIRS, "".join(json.dumps(line) + "\n" for line in lines).encode())
-    wanted = {partial / line[kind] for line in lines for kind in ("noisy", "clean")}
+    known = {line[kind]: line[f"{kind}_sha256"] for line in lines for kind in ("noisy", "clean")}
     for file in _files(partial):
-        if file not in wanted and file.name not in (SYNTHESIS, PAIRS):
+        if file.relative_to(partial).as_posix() not in known and file.name not in (SYNTHESIS, PAIRS, MANIFEST):
             file.unlink()
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(partial, out)
+    seal(partial, "data set", known, f"{NOTES}/**")
+    install(partial, out, overwrite=overwrite)
     shutil.rmtree(out / NOTES)
 
 
