@@ -30,6 +30,7 @@ from noiseflow.raw.image import RawImage
 from tools.benching.page import table
 
 BATCH = 128
+CHANGED_BYTES = 2048
 TIMES = 3
 REST_S = 20.0
 """Time in which a virtual machine gives free memory back to its host; what is written then asks for it anew."""
@@ -85,15 +86,20 @@ def best_of(call: Callable[[], object], times: int = 3, clock: Callable[[], floa
 
 
 def copies(source: Path, folder: Path, count: int) -> list[Path]:
-    """The same raw frame under several names, with a few bytes after its end so that no checksum repeats."""
+    """The same raw frame under several names, each with a few pixels of its own: a repeated exposure is refused.
+
+    One byte in 1024 places of the second half of the file differs, which is pixels in Sony's
+    compression of fixed size and in a plain DNG.
+    """
     folder.mkdir()
-    files = []
+    files, original = [], source.read_bytes()
+    step = max(2, len(original) // CHANGED_BYTES // 2 * 2)
     for number in range(count):
+        content = bytearray(original)
+        for at in range(len(content) // 4 * 2, len(content), step):
+            content[at] ^= number % 256
         files.append(folder / f"{number:03d}{source.suffix}")
-        shutil.copy(source, files[-1])
-        files[-1].chmod(0o644)
-        with files[-1].open("ab") as file:
-            file.write(number.to_bytes(4, "little"))
+        files[-1].write_bytes(content)
     return files
 
 

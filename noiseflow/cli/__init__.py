@@ -16,7 +16,7 @@ import click
 from noiseflow.cli.choices import did_you_mean
 from noiseflow.cli.interrupts import begin, farewell, listening, remembering
 from noiseflow.cli.options import quiet_option
-from noiseflow.core.errors import ExtrapolationWarning, NoiseflowError
+from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
 from noiseflow.core.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -90,7 +90,8 @@ class Commands(click.Group):
         begin(ctx, ctx.obj or [])
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("always", ExtrapolationWarning)
+                for kind in (ExtrapolationWarning, FitWarning):
+                    warnings.simplefilter("always", kind)
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:

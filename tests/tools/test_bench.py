@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.noise_flow import NoiseFlow
+from noiseflow.models.model import checked_conditions
 from tools import bench
 from tools.benching import timing
 from tools.benching.gpu import gpu_page, gpu_rows
@@ -49,7 +50,7 @@ def test_plain_layers_are_noise_flow(
     torch.testing.assert_close(
         plain.train(training)(noise, cond.clean), model.train(training)(noise, cond), rtol=1e-5, atol=1e-2
     )
-    z, _ = model.eval().flow(noise, model.checked(cond))
+    z, _ = model.eval().flow(noise, checked_conditions(model, cond))
     torch.testing.assert_close(plain.eval().sample(cond.clean, z), noise, rtol=1e-3, atol=1e-5)
 
 

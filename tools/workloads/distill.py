@@ -22,7 +22,7 @@ from noiseflow.fit.clean_sources import CleanSource, clean_patches
 from noiseflow.fit.distillation import DistillSettings, distill, divergence
 from noiseflow.flows import Conditions
 from noiseflow.models import NoiseModel
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.patches import PatchStore, ingest
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng

@@ -75,6 +75,7 @@ def _in_one_thread(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_in_one_thread
 @raw_options()
+@click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be read, and list them at the end.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), help="Processes; by default all processors, if there is enough to do."
 )
@@ -91,6 +92,7 @@ def ingest(
     max_clipped: float,
     max_masked: float,
     settings: "RawSettings",
+    skip_bad: bool,
     jobs: int | None,
     scheduler: str | None,
     seed: int,
@@ -115,6 +117,7 @@ def ingest(
         max_clipped=max_clipped,
         max_masked=max_masked,
         settings=settings,
+        skip_bad=skip_bad,
         seed=seed,
     )
     partial = partial_folder(out)
@@ -126,6 +129,8 @@ def ingest(
     click.echo(f"Why {result.pairing!r}: {result.reason}")
     left_out = f"{result.clipped} patches left out as clipped, {result.masked} as dead, hot or moving"
     click.echo(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
+    for fact, value, source in result.believed:
+        click.echo(f"  {fact + ':':14} {value} ({source})")
     for note in result.notes:
         click.echo(note)
     if result.pairing == "none":

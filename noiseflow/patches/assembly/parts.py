@@ -15,9 +15,9 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -151,6 +151,10 @@ class PartNote:
         Patches left out.
     cautions : sequence of str
         What the frame's reader warned of.
+    believed : mapping of str to sequence of str
+        Fact → its value and where it was taken from.
+    pixels : str
+        `pixel_checksum` of the frame.
     before : int or None
         Number of patches of all earlier parts, if the noisy patches are in the store already, after those.
     """
@@ -165,6 +169,8 @@ class PartNote:
     clipped: int = 0
     masked: int = 0
     cautions: Sequence[str] = ()
+    believed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    pixels: str = ""
     before: int | None = None
 
 

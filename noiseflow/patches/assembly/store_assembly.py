@@ -242,6 +242,7 @@ def _describe(whole: Path, contents: Contents) -> dict[str, int]:
             unit=SIGNAL_UNIT,
             provenance=json.dumps(dict(header.provenance)),
             truth=json.dumps(dict(header.truth)),
+            believed=json.dumps(list(header.believed)),
             fingerprint="0" * 64,
         )
         if "mean" in counts:

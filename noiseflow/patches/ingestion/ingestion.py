@@ -29,14 +29,16 @@ from noiseflow.patches.assembly.parts import (
     read_note,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
-from noiseflow.patches.ingestion.cautions import gathered
+from noiseflow.patches.ingestion.believed import believed_of_ingest
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
 from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.pairings import PAIRINGS
+from noiseflow.patches.pairings.frames.packed_frames import same_exposure_twice
 from noiseflow.patches.schema import SPLITS, StoreHeader, partial_folder
 from noiseflow.patches.sources import Collection, Scene, collect
+from noiseflow.raw.cautions import gathered
 
 __all__ = ["ingest"]
 
@@ -99,7 +101,8 @@ def ingest(
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
     with writing(out, inputs=sources, overwrite=overwrite) as out:
-        collections, folder = [collect(source, options.settings) for source in sources], partial_folder(out)
+        collections = [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources]
+        folder = partial_folder(out)
         with executor(jobs or _processes(collections), scheduler) as pool:
             plan = make_plan(sources, collections, options)
             if PAIRINGS[plan.pairing].stacking is not None:
@@ -129,6 +132,7 @@ def _result(
         counts[SPLITS[note.split]] += note.patches
     return IngestResult(
         path=out,
+        believed=believed_of_ingest(notes, plan),
         patches=dict(counts),
         clipped=sum(note.clipped for note in notes),
         masked=sum(note.masked for note in notes),
@@ -141,6 +145,7 @@ def _result(
             *plan.notes,
             *gathered(caution for note in notes for caution in note.cautions),
             *dict.fromkeys(caution for each in known for caution in each["cautions"]),
+            *_repeats(notes),
         ),
     )
 
@@ -160,7 +165,14 @@ def _make(
             scenes = _run(pool, folder.absolute(), plan, progress)
             notes = [_known(folder, task) for task in plan.tasks]
             layout = _layout(notes)
-            header = StoreHeader(layout, plan.options.patch_size, plan.pairing, _provenance(sources, plan), plan.truth)
+            header = StoreHeader(
+                layout,
+                plan.options.patch_size,
+                plan.pairing,
+                _provenance(sources, plan),
+                plan.truth,
+                believed_of_ingest(notes, plan),
+            )
             known = zip(plan.scenes, scenes, strict=True)
             facts = {scene.name: {**scene.facts, **each["facts"]} for scene, each in known}
             means = _means(folder.absolute(), plan, scenes)
@@ -179,6 +191,14 @@ def _make(
             clear(folder)
         raise
     return notes, scenes
+
+
+def _repeats(notes: Sequence[PartNote]) -> Iterator[str]:
+    """A caution for frames without a clean signal that hold the same exposure; others were refused."""
+    first: dict[str, str] = {}
+    same = [note.sources[0] for note in notes if first.setdefault(note.pixels, note.sources[0]) != note.sources[0]]
+    if same:
+        yield f"{same[0]}: holds the same pixels as another file (and so {len(same) - 1} more): they count twice"
 
 
 def _processes(collections: Sequence[Collection]) -> int:
@@ -252,10 +272,14 @@ def _done(folder: Path, plan: Plan, task: Task) -> bool:
 def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[str, Any]]:
     """Do what is not done yet; return the facts of each scene."""
     todo: dict[int, list[Task]] = {}
+    finished: list[PartNote] = []
     for task in plan.tasks:
-        if read_note(folder, task.part) is None:
+        note = read_note(folder, task.part)
+        if note is None:
             todo.setdefault(task.scene, []).append(task)
-    counter = _Counter(len(plan.tasks), sum(map(len, todo.values())), progress)
+        else:
+            finished.append(note)
+    counter = _Counter(len(plan.tasks), plan, progress)
     frames = sum(len(scene.frames) for scene in plan.scenes)
     at_once = max(1, BYTES_AT_ONCE * frames // max(1, _size(plan.scenes)))
     facts: dict[int, dict[str, Any]] = {}
@@ -279,7 +303,7 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
             return [facts[index] for index in indices]
         if not counter.started:
             # While others read the first frames.
-            counter.start()
+            counter.start(finished)
             importlib.import_module(NEEDED_AT_THE_END)
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
             index, found = waiting.pop(future), future.result()
@@ -293,26 +317,38 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
 
 
 class _Counter:
-    """Counts finished frames and their patches, and refuses frames of different layouts as soon as they are cut."""
+    """Counts finished frames, and refuses those that may not go into one store as soon as they are cut."""
 
-    def __init__(self, total: int, todo: int, progress: Progress) -> None:
-        self._total, self._finished, self._progress = total, total - todo, progress
-        self._patches = 0
-        self._first: list[PartNote] = []
+    def __init__(self, total: int, plan: Plan, progress: Progress) -> None:
+        self._total, self._plan, self._progress = total, plan, progress
+        self._frames = self._patches = 0
+        self._first: PartNote | None = None
+        self._seen: dict[str, str] = {}
         self.started = False
 
-    def start(self) -> None:
+    def start(self, finished: Sequence[PartNote]) -> None:
         """Report the frames that an earlier ingest finished."""
         self.started = True
-        self._progress(self._finished, self._total)
+        self.add(finished)
 
     def add(self, notes: Sequence[PartNote]) -> None:
-        """Count some frames."""
-        _layout([*self._first, *notes])
-        self._first = self._first or list(notes[:1])
-        self._finished += len(notes)
+        """Count some frames.
+
+        Raises
+        ------
+        RawError
+            Their layout is not that of the others, or the same exposure was seen in another file.
+        """
+        self._first = self._first or next(iter(notes), None)
+        if self._first is not None:
+            _layout([self._first, *notes])
+        for note in notes:
+            other = self._seen.setdefault(note.pixels, note.sources[0])
+            if other != note.sources[0] and PAIRINGS[self._plan.pairing].clean != "none":
+                raise same_exposure_twice(other, note.sources[0])
+        self._frames += len(notes)
         self._patches += sum(note.patches for note in notes)
-        self._progress(self._finished, self._total, f"{self._patches} patches")
+        self._progress(self._frames, self._total, f"{self._patches} patches" if self._patches else "")
 
 
 def _advance(
