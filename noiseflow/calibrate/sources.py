@@ -64,11 +64,15 @@ class Frames:
     Parameters
     ----------
     camera, layout : str
+        Name of the camera; layout of its planes.
     black : tuple of float
         Black levels that the files declare, DN, one a plane.
     white : float
+        White level, DN.
     groups : list of Group
+        Frames of one kind, ISO and exposure each.
     cautions : list of str
+        What limits the frames, in sentences for the user.
     """
 
     camera: str

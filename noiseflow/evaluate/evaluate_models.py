@@ -88,7 +88,7 @@ def evaluate(
     with torch.no_grad(), _evaluating(models.values()):
         setup = _setup(models, camera_of, store, found, seed)
         scorer = Scorer(models, camera_of, store, setup)
-        metrics = {name: metric(setup) for name, metric in (METRICS | (LEGACY if legacy_kl else {})).items()}
+        metrics = {name: metric(setup) for name, metric in {**METRICS, **(LEGACY if legacy_kl else {})}.items()}
         for start in range(0, len(rows), size):
             batch = scorer.score(store.read(rows[start : start + size]), start, latent_left)
             latent_left -= len(batch.latent_group)
