@@ -263,23 +263,24 @@ METRIC = Toy(
     "a metric",
     "evaluate/metrics/toy.py",
     '''
-"""The number of patches."""
+"""The number of patches that each model was scored on."""
+from collections.abc import Mapping
 from dataclasses import dataclass
 from noiseflow.evaluate.metric import Metric, Score
 
 @dataclass(frozen=True)
 class Count(Score):
-    patches: int
+    scored_patches: Mapping[str, int]
 
 class CountMetric(Metric):
     def __init__(self, setup):
-        self.patches = 0
+        self.models, self.patches = setup.models, 0
 
     def update(self, batch):
         self.patches += len(batch.number)
 
     def score(self):
-        return Count(self.patches)
+        return Count(dict.fromkeys(self.models, self.patches))
 ''',
     """
 from noiseflow.cli import main
@@ -291,8 +292,8 @@ main(["evaluate", "run", "p.h5", "--out", "report"], standalone_mode=False)
 import json
 from pathlib import Path
 content = json.loads(Path("report/metrics.json").read_text())
-assert content["scores"]["toy"]["patches"] == content["data"]["patches"]
-assert "toy" in Path("report/index.html").read_text()
+assert content["scores"]["toy"]["scored_patches"]["nlf"] == content["data"]["patches"]
+assert "Scored patches" in Path("report/index.html").read_text()
 """,
     "evaluate/metrics/registry.py",
     r"^METRICS = Registry.*\($\n^    \{$",
