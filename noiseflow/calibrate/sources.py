@@ -32,11 +32,13 @@ class Group:
     Parameters
     ----------
     iso : float
+        ISO of the frames.
     exposure : float
         What the light is proportional to: seconds, photons, or the level itself in DN.
     exposure_s : float
         Seconds; 0 where no file says it.
     dark : bool
+        Whether the frames were taken without light.
     stacks : list of Stack
         One a plane.
     sources : list of str
@@ -101,7 +103,9 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
     Parameters
     ----------
     sources : sequence of Path
+        Files and folders of raw frames.
     progress : Progress
+        Called after each frame.
     settings : RawSettings, optional
         Overrides of what the files say.
 

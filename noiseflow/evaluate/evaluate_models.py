@@ -56,7 +56,9 @@ def evaluate(
         By name.  The first is under test, the others are baselines; one named ``"oracle"``
         is taken for the true density.  Cameras are matched to the store's by name.
     store : PatchStore
+        Patches to score the models on.
     split : str
+        ``"train"``, ``"val"`` or ``"test"``.
     seed : int
         Of the samples, and of the choice of patches.
     max_patches : int, optional
