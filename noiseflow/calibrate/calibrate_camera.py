@@ -41,6 +41,7 @@ def calibrate(
     overwrite : bool
         Whether a profile in `out` may be replaced.
     progress : Progress
+        Called after each frame.
 
     Returns
     -------

@@ -19,6 +19,7 @@ def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequenc
     Parameters
     ----------
     frames : Frames
+        Frames of one camera, grouped by kind, ISO and exposure.
     camera : str, optional
         Name; else what the files say.
     sources : sequence of str

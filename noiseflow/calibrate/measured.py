@@ -88,7 +88,9 @@ class Take:
     Parameters
     ----------
     iso : float
+        ISO of the frames.
     plane : str
+        Name of the colour plane, such as ``"G1"``.
     index : int
         Of the plane.
     lights, darks_taken : list of Group

@@ -67,6 +67,7 @@ def from_error(value: float, standard_error: float, unit: str, degrees_of_freedo
     value, standard_error : float
         In `unit`.
     unit : str
+        Unit of the estimate, such as ``"DN/e-"``; empty for a pure number.
     degrees_of_freedom : float
         Of the standard error, where it was itself estimated from few residuals.
     """

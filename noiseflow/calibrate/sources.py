@@ -41,11 +41,13 @@ class Group:
     Parameters
     ----------
     iso : float
+        ISO of the frames.
     exposure : float
         What the light is proportional to: seconds, photons, or the level itself in DN.
     exposure_s : float
         Seconds; 0 where no file says it.
     dark : bool
+        Whether the frames were taken without light.
     stacks : list of FrameStack
         One a plane.
     sources : list of str
@@ -80,11 +82,15 @@ class Frames:
     Parameters
     ----------
     camera, layout : str
+        Name of the camera; layout of its planes.
     black : tuple of float
         Black levels that the files declare, DN, one a plane.
     white : float
+        White level, DN.
     groups : list of Group
+        Frames of one kind, ISO and exposure each.
     cautions : list of str
+        What limits the frames, in sentences for the user.
     """
 
     camera: str
@@ -113,7 +119,9 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
     Parameters
     ----------
     sources : sequence of Path
+        Files and folders of raw frames.
     progress : Progress
+        Called after each frame.
     settings : RawSettings, optional
         Overrides of what the files say.
 

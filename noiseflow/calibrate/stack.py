@@ -27,8 +27,11 @@ class FrameStack:
     mean : ndarray, shape (H, W), float32
         Temporal mean of each pixel.
     frame_means : ndarray, shape (n,)
+        Mean of each frame, DN.
     row_means : ndarray, shape (n, H)
+        Mean of each row of each frame, DN.
     column_means : ndarray, shape (n, W)
+        Mean of each column of each frame, DN.
     sum_of_squares : float
         Temporal: Σ over pixels and frames of (x − the pixel's mean)².
     sample : ndarray, shape (n, m), float32
@@ -74,6 +77,7 @@ class Components:
     Parameters
     ----------
     total, pixel, row, column : float
+        Variance in all, and its parts of single pixels, rows and columns, DN².
     total_error : float
         Standard error of the total.
     pixel_parts, row_parts, column_parts : tuple of (float, float)
@@ -177,6 +181,7 @@ def stack_frames(frames: Iterable[NDArray[Any]], white: float | None = None) -> 
     Parameters
     ----------
     frames : iterable of ndarray of integers, shape (H, W)
+        Frames of one plane, DN.
     white : float, optional
         Clipping code in DN.
 

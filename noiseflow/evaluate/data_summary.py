@@ -76,6 +76,7 @@ class Cell:
     iso : float or None
         Likewise.
     patches : int
+        Number of patches.
     noise_low, noise_high, noise_deviation : float
         Of the normalised noise.
     signal_low, signal_high : float
@@ -127,6 +128,7 @@ class Survey:
     still : int
         Patches whose noise does not vary, clipped throughout.
     curve : NoiseCurve
+        σ of the real noise by signal.
     close : ndarray of bool, shape (N,)
         The patches that expensive measures look at: at most `CLOSE_VALUES` values.
     pairs : ndarray of int, shape (P, 2)
@@ -135,6 +137,7 @@ class Survey:
     patch_shape : tuple of int
         (C, h, w).
     plane_names : tuple of str
+        Names of the planes, in their order.
     """
 
     rows: NDArray[np.int64]
@@ -219,6 +222,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     Parameters
     ----------
     store : PatchStore
+        Patches to survey.
     rows : ndarray of int
         Rows to score.
     batch : int

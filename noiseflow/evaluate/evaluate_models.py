@@ -56,7 +56,9 @@ def evaluate(
         By name.  The first is under test, the others are baselines; one named ``"oracle"``
         is the true density.  Cameras are matched to the store's by name.
     store : PatchStore
+        Patches to score the models on.
     split : str
+        ``"train"``, ``"val"`` or ``"test"``.
     seed : int
         Seed of the samples, and of the choice of patches.
     max_patches : int, optional
@@ -88,7 +90,7 @@ def evaluate(
     with torch.no_grad(), _evaluating(models.values()):
         setup = _setup(models, camera_of, store, found, seed)
         scorer = Scorer(models, camera_of, store, setup)
-        metrics = {name: metric(setup) for name, metric in (METRICS | (LEGACY if legacy_kl else {})).items()}
+        metrics = {name: metric(setup) for name, metric in {**METRICS, **(LEGACY if legacy_kl else {})}.items()}
         for start in range(0, len(rows), size):
             batch = scorer.score(store.read(rows[start : start + size]), start, latent_left)
             latent_left -= len(batch.latent_group)

@@ -33,7 +33,9 @@ class Example:
     row : int
         Of the store.
     camera, scene, plane : str
+        Names of the camera, the scene and the plane that is shown.
     iso : float
+        ISO of the patch.
     clean_variance : float
         Of the clean signal as an estimate, as a part of the noise's.
     clean : tuple of tuple of float

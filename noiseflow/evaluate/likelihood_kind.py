@@ -33,6 +33,7 @@ class CodesNll:
     Parameters
     ----------
     total : ndarray, shape (K,)
+        −log probability of all codes of a patch, nats.
     per_plane : ndarray, shape (K, C), or None
         Where each pixel has its own probability; None of a joint density.
     """

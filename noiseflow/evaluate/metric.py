@@ -37,11 +37,13 @@ class Setup:
     Parameters
     ----------
     survey : Survey
+        Facts about the data.
     models : tuple of str
         The first is under test.
     sources : tuple of str
         The data, then the models.
     seed : int
+        Seed of all randomness of the metrics.
     densities : mapping of str to str
         What kind of density each model's likelihood is: see `noiseflow.evaluate.likelihood_kind`.
     codes : mapping of str to str
@@ -92,11 +94,13 @@ class ScoredBatch:
         What each model that has one makes of the real `blurred` noise of the first K close
         patches; standard normal if its density is right.
     latent_group : ndarray of int, shape (K,)
+        Scene or frame of each patch in `latent`.
     row : ndarray of int, shape (B,)
         Topmost pixel of each patch in its plane.
     scale_dn, black_dn : ndarray, shape (B, C)
         White − black, and black, DN.
     clean_variance : ndarray, shape (B,)
+        Variance of the clean estimate as a fraction of the noise variance.
     code : ndarray, shape (B, C)
         Height of one code in the unit of `noise`.
     """

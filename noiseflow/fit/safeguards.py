@@ -113,6 +113,7 @@ def check_result(
     Parameters
     ----------
     model : NoiseModel
+        Model that was fitted.
     history : sequence of dict
         A row for each validation; the first is the start's.
     best : float
@@ -120,6 +121,7 @@ def check_result(
     gaussian : float
         That of `gaussian`.
     notes : Notes
+        Collects what is found.
     """
     name = model.spec.model
     last = history[-1]["held_out_nll"]

@@ -38,6 +38,7 @@ class Inverse(_Around):
     Parameters
     ----------
     transform : Transform
+        Transform to invert.
 
     References
     ----------
@@ -86,6 +87,7 @@ class Reversed(_Around):
     Parameters
     ----------
     transform : Transform
+        Transform that runs in reverse order.
 
     References
     ----------

@@ -32,6 +32,7 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, slope: float | Tensor 
     log_knots : Tensor, shape (K,)
         Natural log of the ISOs, rising.
     iso : Tensor, shape (B,)
+        ISO of each element.
     slope : float or Tensor, shape (B,)
         Change per unit of log ISO that a table with one knot is given.
 

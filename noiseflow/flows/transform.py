@@ -66,6 +66,7 @@ class Transform(nn.Module, ABC):
         Parameters
         ----------
         x : Tensor, shape (B, C, H, W)
+            Data.
         cond : Conditions
             Resolved: `iso` and `camera` are tensors of shape (B,).
         noise : NoiseParameters, optional

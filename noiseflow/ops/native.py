@@ -61,6 +61,7 @@ class Argument:
     Parameters
     ----------
     name : str
+        Name of the argument.
     dtype : torch.dtype, optional
         Of a tensor; None of a number.
     sizes : sequence of (str, code)
@@ -214,6 +215,7 @@ class Kernels:
     library : path
         Shared object.
     source : Source
+        C++ files and schemas of its functions.
     defines : mapping
         Numbers of planes that it was built for, known to the schemas by name.
 
@@ -278,6 +280,7 @@ class Operation:
     kernel : callable
         Kernels and the same arguments to the same results.
     source : Source
+        C++ files that hold its kernels.
     built_for : callable
         The same arguments to the macros that the source is built with, or None where the kernel has no such form.
     differentiable : bool

@@ -35,6 +35,7 @@ def knots_from(raw: Tensor, bins: int, box: float) -> Knots:
         Logits of widths, logits of heights, log slopes at the inner knots, all soft-clamped;
         0 gives the identity.
     bins : int
+        Number of bins.
     box : float
         Outside ±box the map is the identity, with slope 1 at the joint.
     """
@@ -58,6 +59,7 @@ def odd_knots_from(raw: Tensor, bins: int, box: float) -> Knots:
         Logits of widths and of heights from 0 outwards, log slopes at 0 and at the inner knots, all
         soft-clamped; 0 gives the identity.
     bins : int
+        Number of bins on either side of 0.
     box : float
         Outside ±box the map is the identity, with slope 1 at the joint.
     """
@@ -87,7 +89,9 @@ def rational_quadratic(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     x : Tensor, any shape
+        Values to transform.
     knots : three Tensors, shape (*x.shape, K + 1)
+        Positions, heights and slopes of the knots.
 
     Returns
     -------

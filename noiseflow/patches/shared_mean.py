@@ -21,6 +21,7 @@ class Share:
     Parameters
     ----------
     own : float
+        Weight of the difference to the frame itself: 1/(n − 1), or 0.
     gain : tuple of float
         Of each plane.
     offset : tuple of float

@@ -116,6 +116,7 @@ def one_plane(mosaic: NDArray[Any], offset: tuple[int, int]) -> NDArray[Any]:
     Parameters
     ----------
     mosaic : ndarray, shape (H, W)
+        Codes of the mosaic, DN.
     offset : tuple of int
         Row and column within the cell: one of `offsets`.
 

@@ -79,6 +79,7 @@ def plane_levels(black: BlackMap, cfa: str, shape: tuple[int, int]) -> tuple[tup
     Parameters
     ----------
     black : BlackMap
+        Black level of each pixel of a repeating cell, DN.
     cfa : str
         Phase at the first pixel, or ``"MONO"``.
     shape : tuple of int

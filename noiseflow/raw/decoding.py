@@ -25,6 +25,7 @@ def decoding(path: Path, what: str) -> Iterator[None]:
     Parameters
     ----------
     path : Path
+        File that is decoded, for messages.
     what : str
         Kind of file, for the message: "cannot be read as …".
 

@@ -61,6 +61,7 @@ class Look:
     Parameters
     ----------
     image : RawImage
+        The image that was inspected.
     """
 
     image: RawImage

@@ -1,17 +1,19 @@
 """One door for every raw format: a table of readers, tried in turn.
 
-To add a format, write a module with a function ``read(path, settings) -> RawImage`` and
-give it a line in `READERS`.  If its files may hold several frames, the function takes a
-third argument, ``frame``, and the module has ``count(path) -> int``.
+To add a format, write a module in `noiseflow.raw.formats` with ``SUFFIXES`` and a function
+``read(path, settings) -> RawImage``, and give it a line in `READERS`.  If its files may hold
+several frames, the function takes a third argument, ``frame``, and the module has
+``count(path) -> int``.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
-from noiseflow.raw.formats import fits, hdf5, headerless, libraw, numpy_arrays, png, ser, sidd, tiff
+from noiseflow.raw.formats import libraw, tiff
 from noiseflow.raw.formats.tags.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection import inspected
@@ -61,18 +63,25 @@ class Reader:
     count: Callable[[Path], int] | None = None
     glance: Callable[[Path], tuple[float | None, float | None]] | None = None
 
+    @classmethod
+    def in_module(cls, kind: str, name: str) -> "Reader":
+        """The format that the module of that name in `noiseflow.raw.formats` reads."""
+        module = import_module(f"noiseflow.raw.formats.{name}")
+        optional = {each: getattr(module, each) for each in ("recognises", "count", "glance") if hasattr(module, each)}
+        return cls(kind, module.SUFFIXES, module.read, **optional)
+
 
 READERS: tuple[Reader, ...] = (
     Reader("camera raw files", libraw.SUFFIXES, libraw.read, glance=libraw.glance),
     Reader("DNG files", tiff.SUFFIXES, libraw.read, is_dng, glance=libraw.glance),
-    Reader("SIDD MAT files", sidd.SUFFIXES, sidd.read, sidd.recognises),
-    Reader("FITS files", fits.SUFFIXES, fits.read, count=fits.count, glance=fits.glance),
+    Reader.in_module("SIDD MAT files", "sidd"),
+    Reader.in_module("FITS files", "fits"),
     Reader("TIFF files", tiff.SUFFIXES, tiff.read, tiff.recognises, tiff.count, libraw.glance),
-    Reader("SER films", ser.SUFFIXES, ser.read, count=ser.count),
-    Reader("PNG files", png.SUFFIXES, png.read),
-    Reader("headerless files", headerless.SUFFIXES, headerless.read),
-    Reader("HDF5 files", hdf5.SUFFIXES, hdf5.read, hdf5.recognises, hdf5.count),
-    Reader("NumPy files", numpy_arrays.SUFFIXES, numpy_arrays.read, count=numpy_arrays.count),
+    Reader.in_module("SER films", "ser"),
+    Reader.in_module("PNG files", "png"),
+    Reader.in_module("headerless files", "headerless"),
+    Reader.in_module("HDF5 files", "hdf5"),
+    Reader.in_module("NumPy files", "numpy_arrays"),
 )
 """Formats, in the order in which they are tried, and in which a mixed folder is taken."""
 

@@ -55,9 +55,11 @@ class RawSettings:
     white : float, optional
         DN.
     iso : float, optional
+        ISO.
     exposure_s : float, optional
         Seconds.
     camera : str, optional
+        Name of the camera.
     size : tuple of int, optional
         (width, height) in pixels, of a file without header.
     dtype : str, optional
@@ -162,6 +164,7 @@ class RawSettings:
         pixels : ndarray, shape (H, W)
             As stored, of any byte order; floats that are all whole become integers.
         source : str
+            Name of the file, for messages.
         cfa, black, white
             What the file says; `cfa`, and a `BlackMap`, at the first pixel of `pixels`.
         where : mapping, optional

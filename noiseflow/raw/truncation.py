@@ -13,6 +13,7 @@ def refuse_truncated(path: Path, data_end: int) -> None:
     Parameters
     ----------
     path : Path
+        File to check.
     data_end : int
         Byte after the last of its pixel data, by its directories.
 

@@ -33,6 +33,8 @@ class Toy:
         Pattern of the line after which it goes.
     line : str
         The line.
+    extra : tuple of str
+        Another new file and its content: the C++ of a kernel.
     """
 
     kind: str
@@ -42,7 +44,64 @@ class Toy:
     table: str = ""
     opening: str = ""
     line: str = ""
+    extra: tuple[str, ...] = ()
 
+
+RAW_FORMAT = Toy(
+    "a raw format",
+    "raw/formats/toy.py",
+    '''
+"""Toy files: one code on each line, two columns."""
+import numpy as np
+from noiseflow.raw.image import RawImage
+SUFFIXES = frozenset((".toy",))
+
+def read(path, settings):
+    codes = np.loadtxt(path, dtype=np.uint16).reshape(-1, 2)
+    return RawImage(mosaic=codes, cfa="RGGB", black=(0.0,) * 4, white=1023.0, source=str(path))
+''',
+    """
+from pathlib import Path
+Path("a.toy").write_text("\\n".join(map(str, range(8))))
+from noiseflow.cli import main
+main(["info", "a.toy"], standalone_mode=False)
+import noiseflow
+assert noiseflow.read_raw("a.toy").mosaic.shape == (4, 2)
+""",
+    "raw/reading.py",
+    r"^READERS: .* = \($",
+    '    Reader.in_module("toy files", "toy"),',
+)
+
+DATA_SET = Toy(
+    "a data set",
+    "patches/sources/toy.py",
+    '''
+"""A folder with a file toy.txt: every frame is a scene of its own."""
+from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.raw.reading import raw_files
+
+def recognises(path):
+    return (path / "toy.txt").is_file()
+
+def gather(path, settings):
+    files = sorted(path.glob("*.dng"))
+    return Collection(tuple(Scene(file.stem, (file_frame(file, settings),)) for file in files))
+''',
+    """
+from pathlib import Path
+from noiseflow.simulate import simulate
+simulate("raws", "PG-12", [400.0], scenes=2, size=(32, 32))
+Path("raws/toy.txt").write_text("")
+from noiseflow.patches import collect
+from noiseflow.cli.workflows.describe import describe
+assert describe("raws")["kind"] == "toy data set"
+assert len(collect("raws").scenes) == 4
+""",
+    "patches/sources/__init__.py",
+    r"^SOURCES: .* = \($",
+    '    Source.in_module("toy data set", "toy"),',
+)
 
 PAIRING = Toy(
     "a pairing",
@@ -104,6 +163,61 @@ assert flow.sample(cond).shape == x.shape
 """,
 )
 
+FAST_TRANSFORM = Toy(
+    "a fast transform",
+    "flows/linear/toy_fast.py",
+    '''
+"""z = 3 x, by a kernel in C++ where one serves."""
+import math
+import torch
+from noiseflow.flows.transform import Transform
+from noiseflow.ops.native import Operation, Source, contiguous
+
+SOURCE = Source(("toy",), {"triple": "const float *x[B, C, H, W], float *z[B, C, H, W], long count=B * C * H * W"})
+
+def _triple(x):
+    return 3 * x
+
+def _by_kernel(kernels, x):
+    (x,) = contiguous(x)
+    z = torch.empty_like(x)
+    kernels("triple", x=x, z=z)
+    return z
+
+triple = Operation(_triple, _by_kernel, SOURCE, lambda x: {}, differentiable=False)
+
+class Tripling(Transform):
+    def forward(self, x, cond, noise=None):
+        return triple(x), x.new_full((len(x),), math.log(3) * x[0].numel())
+
+    def inverse(self, z, cond, noise=None):
+        return z / 3
+''',
+    """
+import torch
+from noiseflow.flows import Conditions
+from noiseflow.flows.linear.toy_fast import Tripling, triple
+from noiseflow.ops.native import OPERATIONS, can_compile, compiled
+assert OPERATIONS["triple"] is triple
+x = torch.randn(2, 4, 4, 4)
+cond = Conditions(clean=torch.zeros_like(x), iso=100.0, camera="A").resolve(("A",))
+with torch.no_grad(), compiled():
+    assert (triple.kernels(x) is not None) == can_compile()
+    assert torch.equal(Tripling()(x, cond)[0], 3 * x)
+""",
+    extra=(
+        "ops/csrc/toy.cpp",
+        """
+// z = 3 x.
+#include "simd.h"
+
+KERNEL(triple, const float *x, float *z, long count) {
+    for (long at = 0; at < count; ++at) z[at] = 3 * x[at];
+}
+""",
+    ),
+)
+
 MODEL = Toy(
     "a model",
     "models/closed_form/toy.py",
@@ -145,6 +259,47 @@ assert noiseflow.load("run").spec.model == "toy"
     "from noiseflow.models.closed_form import toy as toy",
 )
 
+METRIC = Toy(
+    "a metric",
+    "evaluate/metrics/toy.py",
+    '''
+"""The number of patches that each model was scored on."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from noiseflow.evaluate.metric import Metric, Score
+
+@dataclass(frozen=True)
+class Count(Score):
+    scored_patches: Mapping[str, int]
+
+class CountMetric(Metric):
+    def __init__(self, setup):
+        self.models, self.patches = setup.models, 0
+
+    def update(self, batch):
+        self.patches += len(batch.number)
+
+    def score(self):
+        return Count(dict.fromkeys(self.models, self.patches))
+''',
+    """
+from noiseflow.cli import main
+main(["simulate", "raws", "--camera", "PG-12", "--iso", "400", "--scenes", "10", "--size", "64", "64"],
+     standalone_mode=False)
+main(["ingest", "raws", "--patch-size", "8", "--jobs", "1", "--out", "p.h5"], standalone_mode=False)
+main(["fit", "p.h5", "--model", "nlf", "--out", "run"], standalone_mode=False)
+main(["evaluate", "run", "p.h5", "--out", "report"], standalone_mode=False)
+import json
+from pathlib import Path
+content = json.loads(Path("report/metrics.json").read_text())
+assert content["scores"]["toy"]["scored_patches"]["nlf"] == content["data"]["patches"]
+assert "Scored patches" in Path("report/index.html").read_text()
+""",
+    "evaluate/metrics/registry.py",
+    r"^METRICS = Registry.*\($\n^    \{$",
+    '        "toy": "noiseflow.evaluate.metrics.toy:CountMetric",',
+)
+
 ADAPTER = Toy(
     "an adapter to another library",
     "augment/adapters/toy.py",
@@ -167,6 +322,30 @@ noisy = noisy_array(add_noise, array, 3)
 assert noisy.shape == array.shape and (noisy != array).any()
 assert (noisy == noisy_array(add_noise, array, 3)).all()
 """,
+)
+
+OUTPUT_FORMAT = Toy(
+    "an output format",
+    "augment/frames/toy.py",
+    '''
+"""Text: one row of the mosaic on each line."""
+import numpy as np
+
+def write_as_text(path, frame):
+    np.savetxt(path, frame.image.mosaic, fmt="%d")
+''',
+    """
+from noiseflow.cli import main
+main(["simulate", "raws", "--camera", "PG-12", "--iso", "400", "--scenes", "1", "--size", "32", "48"],
+     standalone_mode=False)
+from pathlib import Path
+clean = next(Path("raws").glob("*CLEAN.dng"))
+main(["sample", "PG-12", str(clean), "--out", "noisy.toy"], standalone_mode=False)
+assert len(Path("noisy.toy").read_text().splitlines()) == 32
+""",
+    "augment/frames/write.py",
+    r"^WRITERS = Registry.*\($\n^    \{$",
+    '        ".toy": "noiseflow.augment.frames.toy:write_as_text",',
 )
 
 COMMAND = Toy(
@@ -193,7 +372,18 @@ assert "Print a word." in subprocess.run([*run, "--help"], capture_output=True, 
     '    "toy": "toy",',
 )
 
-TOYS = (PAIRING, TRANSFORM, MODEL, ADAPTER, COMMAND)
+TOYS = (
+    RAW_FORMAT,
+    DATA_SET,
+    PAIRING,
+    TRANSFORM,
+    FAST_TRANSFORM,
+    MODEL,
+    METRIC,
+    ADAPTER,
+    OUTPUT_FORMAT,
+    COMMAND,
+)
 
 
 def put(toy: Toy, package: Path) -> None:
@@ -201,6 +391,8 @@ def put(toy: Toy, package: Path) -> None:
     file = package / toy.file
     assert not file.exists()
     file.write_text(toy.text, encoding="utf-8")
+    if toy.extra:
+        (package / toy.extra[0]).write_text(toy.extra[1], encoding="utf-8")
     if toy.table:
         table = package / toy.table
         text = table.read_text(encoding="utf-8")
@@ -244,7 +436,7 @@ def test_one_file_and_one_line_are_enough(toy: Toy, extended_copy: Path, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("toy", [PAIRING, COMMAND], ids=lambda toy: toy.kind)
+@pytest.mark.parametrize("toy", [RAW_FORMAT, PAIRING], ids=lambda toy: toy.kind)
 def test_the_script_fails_without_the_toy(toy: Toy, plain_copy: Path, tmp_path: Path) -> None:
     assert use(toy, plain_copy, tmp_path).returncode != 0
 

@@ -1,6 +1,6 @@
 """Write noisy frames to files, by suffix.
 
-To add a format, write a function ``(path, frame) -> None`` and give it a line in `WRITERS`.
+To add a format, write a module with a function ``(path, frame) -> None`` and give it a line in `WRITERS`.
 """
 
 import io
@@ -17,6 +17,7 @@ from noiseflow.core.errors import DataError, RawError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.marks import MARK, NPY_MARK
 from noiseflow.core.output.whole import whole_file
+from noiseflow.core.registry import Registry
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.formats.dng import dng_bytes
@@ -69,21 +70,25 @@ def check_target(path: Path, *, overwrite: bool, inputs: Iterable[str | Path] = 
     check_output(path, overwrite=overwrite, inputs=inputs)
 
 
-def _dng(path: Path, frame: NoisyFrame) -> None:
+def write_as_dng(path: Path, frame: NoisyFrame) -> None:
+    """Whole codes, with the camera's tags."""
     path.write_bytes(dng_bytes(path, frame.image))
 
 
-def _tiff(path: Path, frame: NoisyFrame) -> None:
+def write_as_tiff(path: Path, frame: NoisyFrame) -> None:
+    """Whole codes, without tags."""
     tifffile.imwrite(path, frame.image.mosaic, photometric="minisblack", software=MARK)
 
 
-def _npy(path: Path, frame: NoisyFrame) -> None:
+def write_as_npy(path: Path, frame: NoisyFrame) -> None:
+    """Normalised planes, float32."""
     with path.open("wb") as file:
         np.save(file, frame.signal, allow_pickle=False)
         file.write(NPY_MARK)
 
 
-def _hdf5(path: Path, frame: NoisyFrame) -> None:
+def write_as_hdf5(path: Path, frame: NoisyFrame) -> None:
+    """Normalised planes, float32, with the levels and settings as attributes."""
     image = frame.image
     # In memory: HDF5 does not come back from a full disk, and crashes when the process ends.
     content = io.BytesIO()
@@ -96,11 +101,13 @@ def _hdf5(path: Path, frame: NoisyFrame) -> None:
     path.write_bytes(content.getbuffer())
 
 
-WRITERS: dict[str, Callable[[Path, NoisyFrame], None]] = {
-    ".dng": _dng,
-    ".tiff": _tiff,
-    ".tif": _tiff,
-    ".npy": _npy,
-    ".h5": _hdf5,
-}
+WRITERS = Registry[Callable[[Path, NoisyFrame], None]](
+    {
+        ".dng": "noiseflow.augment.frames.write:write_as_dng",
+        ".tiff": "noiseflow.augment.frames.write:write_as_tiff",
+        ".tif": "noiseflow.augment.frames.write:write_as_tiff",
+        ".npy": "noiseflow.augment.frames.write:write_as_npy",
+        ".h5": "noiseflow.augment.frames.write:write_as_hdf5",
+    }
+)
 """Suffix → function that writes such a file."""

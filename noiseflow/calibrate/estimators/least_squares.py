@@ -18,7 +18,9 @@ def weighted_fit(design: Array, y: Array, deviation: Array) -> tuple[Array, Arra
     Parameters
     ----------
     design : ndarray, shape (N, P)
+        Regressors, one column for each parameter.
     y, deviation : ndarray, shape (N,)
+        Measured values, and the standard deviation of each.
 
     Examples
     --------

@@ -35,6 +35,7 @@ class ReadNoiseShape:
     correlation_gaussian : float
         Of the Gaussian probability plot.
     excess_kurtosis : float
+        Kurtosis minus 3.
     beyond_4_sigma : float
         Part of the pixels; 6.3e-5 for a Gaussian.
     """

@@ -16,6 +16,7 @@ class FrameKind:
     Parameters
     ----------
     name : str
+        Name of the kind, as a group carries it.
     present : Callable
         Whether a take holds frames of this kind.
     measure : Callable

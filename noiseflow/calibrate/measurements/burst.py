@@ -37,6 +37,7 @@ class BurstNoise:
     brightness_drift : float
         Relative standard deviation of the frames' mean signal.
     cautions : tuple of str
+        What limits these numbers, in sentences for the user.
     """
 
     gain: Measurement

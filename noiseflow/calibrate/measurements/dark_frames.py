@@ -38,7 +38,9 @@ class HotPixels:
     Parameters
     ----------
     count : int
+        Number of hot pixels.
     per_million : float
+        Hot pixels per million pixels.
     threshold_dn : float
         Above the neighbours' median.
     positions : ndarray, shape (k, 2)

@@ -65,6 +65,7 @@ def fit_gain_law(isos: Array, gains: Array, errors: Array) -> GainLaw:
     Parameters
     ----------
     isos, gains, errors : ndarray, shape (N,)
+        ISO; gain, DN/e⁻; standard error of the gain, DN/e⁻.
 
     Raises
     ------

@@ -67,6 +67,7 @@ class Setting:
     Parameters
     ----------
     iso : float
+        ISO of the setting.
     plane : str
         As in `noiseflow.raw.plane_names`.
     estimates : mapping of str to Measurement
@@ -121,6 +122,7 @@ class Profile:
     Parameters
     ----------
     camera : str
+        Name of the camera.
     layout : str
         Plane layout: ``"bayer"``, ``"mono"`` or ``"mono2x2"``.
     white_dn : float

@@ -55,6 +55,7 @@ def check_output(
     Parameters
     ----------
     path : path
+        File or folder to be written.
     folder : bool
         Whether it is to be a folder rather than a file.
     inputs : iterable of path

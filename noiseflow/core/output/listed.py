@@ -27,6 +27,7 @@ def write_listed(root: Path, name: str, content: bytes) -> None:
     name : str
         Path in it, with ``/`` between names.
     content : bytes
+        Content of the file.
 
     Raises
     ------
@@ -91,6 +92,7 @@ def fresh_folder(folder: Path, kind: str, *lines: Mapping[str, str]) -> None:
     folder : Path
         Checked and locked: see `noiseflow.core.output.checks.writing`.
     kind : str
+        Kind of the folder, such as ``"run"``, for its list.
     *lines : mapping
         Of what will stand in it: see `noiseflow.core.output.manifest.record`.
 

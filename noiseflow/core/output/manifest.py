@@ -122,6 +122,7 @@ def record(folder: Path, *lines: Mapping[str, Any]) -> None:
     Parameters
     ----------
     folder : Path
+        Folder that holds the list.
     *lines : mapping
         ``{"file": path, "sha256": …}``, or ``growing``, ``marked`` or ``folder`` with a path.
     """
@@ -159,6 +160,7 @@ def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None, passin
     folder : Path
         One that nobody else writes into.
     kind : str
+        Kind of the folder, such as ``"run"``, for its list.
     known : mapping, optional
         SHA-256 of files, by path, that need not be read again.
     passing : str

@@ -19,6 +19,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
+        Final name of the file.
     replace : bool
         Whether a file of that name, which the caller has found to be ours, may be replaced.
 

@@ -41,6 +41,7 @@ def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: flo
     Parameters
     ----------
     store : PatchStore
+        Patches to score.
     model, without : NoiseModel
         Fitted to all ISOs, and to all but one.
     iso : float

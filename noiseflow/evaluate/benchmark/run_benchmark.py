@@ -55,16 +55,23 @@ class BenchmarkCell:
     folder : Path
         Of its run, report and record.
     store : Path
+        Patch store of the data.
     fingerprint : str
         Of the store.
     data : str
+        Name of the data.
     model : ModelChoice
+        Model to fit, or the run to load.
     base : Path
         That the model's paths are relative to.
     seed : int
+        Seed of fit and samples.
     split : str
+        Split that is scored.
     max_patches : int or None
+        Most patches to score; all if None.
     reference : str
+        Model that the others are compared with.
     leave_out : float or None
         ISO that a second fit does not see.
     """
@@ -106,7 +113,9 @@ def benchmark(
     Parameters
     ----------
     spec : BenchmarkSpec
+        Data and models.
     out : path
+        Folder of data, cells, table and page.
     jobs : int
         Cells at a time, each in a process of its own.
     scheduler : str, optional

@@ -27,6 +27,7 @@ class DataSpec:
     Parameters
     ----------
     name : str
+        Name of the data in the table.
     camera : str, optional
         Simulated, with `isos` (all of the camera's if none), `scenes`, `frames`, `size`.
     sources : tuple of str
@@ -86,6 +87,7 @@ class BenchmarkSpec:
     Parameters
     ----------
     title : str
+        Heading of the page.
     seed : int
         Of simulation, splits, fits and samples.
     split : str
@@ -96,7 +98,9 @@ class BenchmarkSpec:
         Model to which differences are given: ``"nlf"`` or ``"gaussian"``, which are fitted to
         all data.
     data : tuple of DataSpec
+        Data to score on.
     models : tuple of ModelChoice
+        Models to fit or load.
     folder : Path
         That paths in it are relative to.
     """

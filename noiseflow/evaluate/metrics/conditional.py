@@ -38,6 +38,7 @@ class SignalBin:
     signal_dn : float
         Mean clean signal, DN above black.
     values : int
+        Number of values in the bin.
     kl, js, wasserstein : Divergence
         Of the residuals: nats, nats, σ.
     below : mapping of str to tuple of float

@@ -68,6 +68,7 @@ class MarginalCell:
     variance_ratio : mapping of str to Interval
         Sampled over real variance, per model.
     histogram : Histogram
+        Counts of the residuals, of the data and of each model.
     """
 
     camera: str | None

@@ -46,6 +46,7 @@ class Bin:
     low, high : float
         Edges, clean signal in DN above black.
     count : int
+        Number of values in the bin.
     clean : float
         Mean clean signal, DN above black.
     moments : mapping of str to Moments

@@ -24,6 +24,7 @@ class Coverage:
     Parameters
     ----------
     values : int
+        Number of values.
     histogram : tuple of float
         Of the probability integral transform Φ(z), density in bins of 1/40: 1 everywhere if
         the density is right.

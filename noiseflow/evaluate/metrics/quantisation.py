@@ -25,6 +25,7 @@ class QuantisationCell:
     Parameters
     ----------
     camera, iso
+        Name of the camera, and ISO.
     step : int
         Largest step, in codes, on whose multiples all of the real noisy values stand; 0 if
         they are no whole codes.

@@ -30,6 +30,7 @@ class RowRatio:
     signal_dn : float
         Mean clean signal of these patches, DN above black.
     patches : int
+        Number of patches.
     ratio : mapping of str to Interval
         1 for independent pixels; per source.
     missing : mapping of str to Interval
@@ -54,6 +55,7 @@ class RowNoise(Score):
     width : int
         Pixels of a row in a patch.
     whole : RowRatio
+        Ratio over all patches.
     planes, signals, cells : tuple of RowRatio
         Each plane; each intensity bin that holds a patch, from dark to bright; each camera
         at each ISO.

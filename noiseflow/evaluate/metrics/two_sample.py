@@ -103,9 +103,11 @@ def features(residual: Tensor, brightness: Tensor, filters: Tensor) -> Tensor:
     Parameters
     ----------
     residual : Tensor, shape (B, C, h, w)
+        Noise over its σ.
     brightness : Tensor, shape (B,)
         Mean clean signal, normalised.
     filters : Tensor, shape (F, C, 3, 3)
+        Random filters.
 
     Returns
     -------

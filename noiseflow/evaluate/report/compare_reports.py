@@ -37,6 +37,7 @@ class Comparison:
         NLL of the first minus that of the second, nats/dim: above 0 the second is better.
         Paired over scenes; None where the reports are not of the same patches.
     changes : tuple of Change
+        Checks whose verdict changed.
     notes : tuple of str
         How the two are not alike.
     numbers : mapping of str to tuple

@@ -33,6 +33,7 @@ class Data:
     fingerprint : str
         Of the store's content.
     layout, pairing, split : str
+        Layout of the planes, pairing of the store, split that was scored.
     patches, patches_in_split : int
         Scored, and in the split.
     patch_shape : tuple of int
@@ -40,6 +41,7 @@ class Data:
     frames : int
         Distinct frames.
     groups : int
+        Number of scenes or frames.
     group_is : str
         What intervals rest on: ``"scene"`` or ``"frame"``, each at one camera and ISO.
     close_values : int
@@ -47,7 +49,9 @@ class Data:
     clipped : float
         Part of the pixels at code 0 or at the white level.
     cameras : tuple of str
+        Names of the cameras.
     isos : tuple of float
+        ISOs, in rising order.
     """
 
     store: str
@@ -78,6 +82,7 @@ class Evaluation:
     specs : mapping of str to mapping
         Of each model, as JSON values.
     data : Data
+        Facts about what was scored.
     seed : int
         Of the samples.
     scores : mapping of str to Score

@@ -34,6 +34,7 @@ def write_report(evaluation: Evaluation, out: str | Path, *, overwrite: bool = F
     Parameters
     ----------
     evaluation : Evaluation
+        Scores to report.
     out : path
         Folder to make.
     overwrite : bool

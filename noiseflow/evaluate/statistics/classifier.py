@@ -28,6 +28,7 @@ def held_out_hits(real: Array, sampled: Array, group: NDArray[np.int64], *, hing
     real, sampled : ndarray, shape (n, features)
         Pairs, of the same place.
     group : ndarray of int, shape (n,)
+        Scene or frame of each row; a group is held out as a whole.
     hinges : bool, optional
         Whether it sees hinge functions of the features too.  None: as within the training
         groups it does better, so that what it is tried on has no say in it.

@@ -71,6 +71,7 @@ def divergences(
     counts : mapping of str to ndarray, shape (BLOCKS, PARTS, bins)
         Per source.
     models : sequence of str
+        Names of the models.
     width : ndarray, shape (bins,) or ()
         Of the bins, for Wasserstein-1.
     """

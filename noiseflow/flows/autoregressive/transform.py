@@ -24,6 +24,7 @@ class MaskedAutoregressive(Transform):
     Parameters
     ----------
     net : MaskedNet
+        Predicts scale and shift of each value from those before it.
     bound : float
         Largest |log scale|.
 

@@ -77,9 +77,11 @@ def solve(net: MaskedNet, bound: float, z: Tensor, cond: Conditions) -> Tensor:
     Parameters
     ----------
     net : MaskedNet
+        Net of the transform.
     bound : float
         Largest |log scale|.
     z : Tensor, shape (B, C, H, W)
+        Latent values.
     cond : Conditions
         Resolved.
 

@@ -32,7 +32,9 @@ class CubicTails(Transform):
     Parameters
     ----------
     cameras : int
+        Number of cameras.
     isos : sequence of float
+        ISOs of the knots, in rising order.
     by_read_share : bool
         Whether the table is the read noise's alone, which is a part of all noise; else it is that of all noise.
 

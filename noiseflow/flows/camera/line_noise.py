@@ -39,6 +39,7 @@ class LineNoise(WholeLines):
     planes : int
         1 or 4.
     cameras : int
+        Number of cameras.
     isos : sequence of float
         Fitted ISOs, rising; log r is linear in log ISO between them.
     axis : str

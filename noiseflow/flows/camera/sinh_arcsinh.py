@@ -29,7 +29,9 @@ class SinhArcsinh(Transform):
     Parameters
     ----------
     cameras : int
+        Number of cameras.
     isos : sequence of float
+        ISOs of the knots, in rising order.
 
     References
     ----------

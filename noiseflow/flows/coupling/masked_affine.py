@@ -24,6 +24,7 @@ class MaskedAffineCoupling(Transform):
     net : ConditionalNet
         (B, C, H, W) to (B, 2C, H, W).
     mask : Mask
+        Which values condition the others.
     bound : float
         Largest |log scale|.
 

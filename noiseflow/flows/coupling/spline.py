@@ -30,8 +30,11 @@ class SplineCoupling(Transform):
     net : ConditionalNet
         (B, C, H, W) to (B, `spline_outputs(C, bins)`, H, W).
     mask : Mask
+        Which values condition the others.
     bins : int
+        Number of bins of the spline.
     box : float
+        Half the width of the interval on which the spline acts.
 
     References
     ----------
@@ -76,7 +79,9 @@ class PixelSpline(Transform):
     bins : int
         Of [−box, box]; even if the spline is odd.
     box : float
+        Half the width of the interval on which the spline acts.
     odd : bool
+        Whether f(−x) = −f(x).
     """
 
     elementwise = True

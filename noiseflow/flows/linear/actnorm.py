@@ -19,6 +19,7 @@ class ActNorm(Transform):
     Parameters
     ----------
     planes : int
+        Number of planes.
 
     References
     ----------

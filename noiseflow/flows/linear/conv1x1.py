@@ -25,6 +25,7 @@ class InvertibleConv1x1(PlaneMixing):
     Parameters
     ----------
     planes : int
+        Number of planes.
     generator : torch.Generator, optional
         Draws the random rotation that W starts as; without one W starts as the identity.
 

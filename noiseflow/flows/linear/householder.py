@@ -19,6 +19,7 @@ class HouseholderConv1x1(Transform):
     Parameters
     ----------
     planes : int
+        Number of planes.
     pairs : int
         Pairs of reflections; planes // 2 of them reach every rotation.
     generator : torch.Generator, optional

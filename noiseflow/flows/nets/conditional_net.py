@@ -39,9 +39,11 @@ class SampleFeatures(nn.Module):
     Parameters
     ----------
     cameras : int
+        Number of cameras.
     embedding : int
         Length of the camera's vector.
     dropout : float
+        Probability that a camera counts as unknown, in training.
     generator : torch.Generator, optional
         Draws the starting vectors.
     """
@@ -100,6 +102,7 @@ class ConditionalNet(nn.Module):
     inputs : int
         Planes of the values that condition; 0 if it sees the conditions alone.
     outputs : int
+        Planes of the output.
     planes, cameras : int
         Of the conditions.
     width : int

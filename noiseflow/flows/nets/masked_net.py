@@ -25,6 +25,7 @@ class MaskedNet(nn.Module):
     Parameters
     ----------
     planes, cameras : int
+        Number of planes and of cameras.
     width : int
         Hidden planes, a multiple of `planes`.
     above, beside : int

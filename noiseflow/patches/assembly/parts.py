@@ -76,6 +76,7 @@ def begin_folder(folder: Path, plan: bytes = b"") -> None:
     Parameters
     ----------
     folder : Path
+        Folder of the unfinished store.
     plan : bytes
         Content of its ``plan.json``.
     """

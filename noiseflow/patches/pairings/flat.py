@@ -156,6 +156,7 @@ def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, floa
     facts : mapping
         Of the reference.
     plane : int
+        Index of the colour plane.
     number : int or None
         If None, all frames count, and the response p is predicted itself.
 
@@ -201,7 +202,9 @@ def _defects(
     Parameters
     ----------
     facts : mapping
+        What is known of the series of flats.
     a, b : ndarray, shape (4, h, w)
+        The sums A and B of each pixel.
     noise : ndarray, shape (4,)
         Of one frame's pixel, as a part of the level.
     """

@@ -6,10 +6,10 @@ and give it a line in `SOURCES`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.sources import emva, folder, sidd, sidd_blocks, simulation, single, synthetic
 from noiseflow.patches.sources.bad_frames import without_bad
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
 from noiseflow.raw.settings import RawSettings
@@ -25,15 +25,21 @@ class Source:
     recognises: Callable[[Path], bool]
     gather: Callable[[Path, RawSettings], Collection]
 
+    @classmethod
+    def in_module(cls, kind: str, name: str) -> "Source":
+        """The source that the module of that name in this folder describes."""
+        module = import_module(f"noiseflow.patches.sources.{name}")
+        return cls(kind, module.recognises, module.gather)
+
 
 SOURCES: tuple[Source, ...] = (
-    Source("EMVA 1288 data set", emva.recognises, emva.gather),
-    Source("simulation", simulation.recognises, simulation.gather),
-    Source("synthesised pairs", synthetic.recognises, synthetic.gather),
-    Source("SIDD", sidd.recognises, sidd.gather),
-    Source("SIDD blocks", sidd_blocks.recognises, sidd_blocks.gather),
-    Source("folder of raw files", folder.recognises, folder.gather),
-    Source("raw file", single.recognises, single.gather),
+    Source.in_module("EMVA 1288 data set", "emva"),
+    Source.in_module("simulation", "simulation"),
+    Source.in_module("synthesised pairs", "synthetic"),
+    Source.in_module("SIDD", "sidd"),
+    Source.in_module("SIDD blocks", "sidd_blocks"),
+    Source.in_module("folder of raw files", "folder"),
+    Source.in_module("raw file", "single"),
 )
 """Kinds of source; the first that recognises a path is taken."""
 
@@ -44,6 +50,7 @@ def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: 
     Parameters
     ----------
     path : path
+        File, folder or data set.
     settings : RawSettings, optional
         What to take instead of what the files say; wins over side-car TOMLs.
     skip_bad : bool

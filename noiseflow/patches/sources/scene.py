@@ -77,6 +77,7 @@ class Collection:
     Parameters
     ----------
     scenes : tuple of Scene
+        Scenes, in a fixed order.
     truth : mapping
         About the cameras, by name, if they are simulated.
     report : tuple of str

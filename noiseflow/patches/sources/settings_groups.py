@@ -32,9 +32,11 @@ class Group:
     Parameters
     ----------
     iso : float or None
+        ISO that the files share.
     exposure_s : float or None
         Of the first file, in seconds.
     files : list of Path
+        Files of the group.
     """
 
     iso: float | None
@@ -52,7 +54,9 @@ def grouped(files: Iterable[Path], settings: RawSettings, *, by_exposure: bool =
     Parameters
     ----------
     files : iterable of Path
+        Raw files of one folder.
     settings : RawSettings
+        Settings that replace what the files state.
     by_exposure : bool
         Whether the exposure time counts; flats of one series differ by it.
     """

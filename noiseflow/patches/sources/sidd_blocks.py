@@ -78,11 +78,13 @@ def read_block(path: Path, noisy: Path, index: int, block: int, settings: RawSet
     Parameters
     ----------
     path : Path
+        MAT file of validation or benchmark blocks.
     noisy : Path
         The file that tells the number of codes.
     index, block : int
         Of the instance, and of the block in it.
     settings : RawSettings
+        Settings that replace what the file states.
 
     Raises
     ------

@@ -34,6 +34,7 @@ class Published:
     split : mapping
         Instance number to ``"train"`` or ``"test"``.
     patch_size, patches_per_frame : int
+        Side of a published patch, pixels of a plane; number of them in a frame.
     nlf : mapping
         ``CAMERA_ISO`` to (β₁, β₂), var = β₁·signal + β₂ of the signal in [0, 1].
     """

@@ -54,6 +54,7 @@ def find_twins(root: Path, files: Iterable[Path]) -> Twins | None:
     root : Path
         Folder that all files are in or below; its own name does not count.
     files : iterable of Path
+        Raw files of one folder.
 
     Examples
     --------

@@ -73,8 +73,11 @@ class PatchDataset(Dataset[Item]):
     Parameters
     ----------
     store : PatchStore or StoreMix
+        Patches to read.
     split : str
+        ``"train"``, ``"val"`` or ``"test"``.
     view : View
+        Crop, turns and dtype of each patch.
     seed : int
         Of the view.
 
@@ -115,15 +118,19 @@ class PatchStream(IterableDataset[Item]):
     Parameters
     ----------
     store : PatchStore or StoreMix
+        Patches to read.
     split : str
+        ``"train"``, ``"val"`` or ``"test"``.
     batch : int
         Patches of all ranks together; a multiple of `world`.  What is left at the end of an
         epoch is left out.
     view : View
+        Crop, turns and dtype of each patch.
     balance : str or None
         ``"iso"`` or ``"camera"``: each comes equally often.  Weights of a `StoreMix` hold
         as well.
     seed : int
+        Seed of the order and of the views.
     epochs : range or None
         Which epochs; without end if None.
     rank, world : int

@@ -20,7 +20,9 @@ def epoch_order(
     Parameters
     ----------
     rows : ndarray of int, shape (n,)
+        Rows of the store to draw from.
     seed, epoch : int
+        Seed of the order, and number of the epoch from 0.
     weights : ndarray, shape (n,), optional
         Draw n rows with these chances, each as often as it comes; without them each row
         comes once.

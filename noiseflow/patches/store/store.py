@@ -171,7 +171,9 @@ class PatchStore(Patches):
         Parameters
         ----------
         rows : ndarray of int
+            Rows of the store.
         dtype : torch.dtype
+            Dtype of the tensors.
         pairs : bool
             Whether the second of two noisy frames may stand as `clean`, and (x₁ − x₂)/√2 as `noise`.
 

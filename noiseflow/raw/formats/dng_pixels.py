@@ -58,6 +58,7 @@ class PageFacts:
     neutral : tuple of float
         AsShotNeutral as listed; empty if the tag is absent.
     levels : Levels
+        Black and white levels by the tags.
     """
 
     beyond_libraw: bool

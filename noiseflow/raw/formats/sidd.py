@@ -61,10 +61,13 @@ class SiddMetadata:
     Parameters
     ----------
     cfa : str
+        Bayer phase.
     black, white : float
         DN; `black` the first that the DNG lists, which normalised all planes.
     iso, exposure_s : float or None
+        ISO, and exposure time in seconds, if the file states them.
     make, model : str
+        Maker and model of the camera.
     noise_profile : tuple of (float, float)
         (S, O) of each colour, var = S·signal + O, from DNG tag 51041; empty if absent.
     """
@@ -86,11 +89,13 @@ class SceneName:
     Parameters
     ----------
     instance : int
+        Number of the scene instance.
     scene : str
         Number of what was pictured.
     camera : str
         Code: GP, IP, S6, N6 or G4.
     iso : float
+        ISO.
     exposure_s : float
         The name holds its inverse.
     illuminant_k : float

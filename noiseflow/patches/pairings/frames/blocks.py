@@ -79,6 +79,7 @@ class Blocks:
         Parameters
         ----------
         planes : ndarray, shape (…, h, w)
+            Values of one or more planes.
         """
         (down, across), (high, wide) = self.grid, self.halves
         spans, columns, pixels = _quartered(self)
@@ -138,7 +139,9 @@ class Blocks:
         Parameters
         ----------
         plane : ndarray, shape (h, w)
+            Values of one plane.
         limits : ndarray, shape `grid`
+            Limit of each block.
         """
         widths = np.diff(self.edges(1))
         found = []

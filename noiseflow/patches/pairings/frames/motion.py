@@ -61,6 +61,7 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
     Parameters
     ----------
     stack : PackedFrames
+        Frames of one scene.
     mean : ndarray, shape (4, h, w)
         Of all frames, DN.
     numbers : sequence of int

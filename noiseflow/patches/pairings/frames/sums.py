@@ -37,6 +37,7 @@ class Strip:
     mean : ndarray of float32, shape (4, rows, w)
         Temporal mean, DN.
     defects : Defects
+        Defective pixels in the strip.
     middles : ndarray of float32, shape (n, 4, *grid)
         Block means (`Blocks.middles`) of each frame less the frames' mean, DN.
     signal, contrast, highest, variance : ndarray, shape (4, *grid)
@@ -72,6 +73,7 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
     Parameters
     ----------
     stack : PackedFrames
+        Frames of one scene.
     blocks : Blocks
         The rows.
     structured : bool
@@ -179,9 +181,11 @@ class Sums:
     Parameters
     ----------
     stack : PackedFrames
+        Frames that were summed.
     found : sequence of mapping
         `Strip.arrays`, from the top down.
     defects : sequence of Defects
+        Defective pixels, strip by strip.
     """
 
     def __init__(

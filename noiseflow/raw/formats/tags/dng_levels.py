@@ -48,6 +48,7 @@ class Levels:
     said_by : str
         Names of the tags of the black level.
     cautions : tuple of str
+        What is doubtful about the levels, in sentences for the user.
     """
 
     black: BlackMap | None
@@ -71,6 +72,7 @@ class Levels:
         cfa : str
             Phase at row `top`, column `left`.
         top, left : int
+            First row and column of the area.
         shape : tuple of int
             (H, W) of the area.
         """
@@ -169,6 +171,7 @@ def masked_means(pixels: NDArray[Any], cfa: str, top: int, left: int, masked: Sp
     cfa : str
         Phase at row `top`, column `left`.
     top, left : int
+        Row and column of the pixel that `cfa` is the phase of.
     masked : tuple
         Top, left, bottom, right of each area.
     """

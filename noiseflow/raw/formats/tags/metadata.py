@@ -44,14 +44,17 @@ class Metadata:
     Parameters
     ----------
     iso : float or None
+        ISO, if the file states it.
     exposure_s : float or None
         Seconds; 0 where the file says 0, as for bias frames.
     make, model : str
+        Maker and model of the camera; empty if the file does not state them.
     noise_profile : tuple of (float, float)
         (S, O) as `RawImage` has them.
     where : mapping
         Field → directory and tag that it was taken from.
     cautions : tuple of str
+        What is doubtful about the metadata, in sentences for the user.
     """
 
     iso: float | None = None

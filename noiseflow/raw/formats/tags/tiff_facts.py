@@ -26,6 +26,7 @@ class TiffFacts:
     Parameters
     ----------
     metadata : Metadata
+        Camera, ISO and exposure by the tags.
     page : PageFacts or None
         Of the raw image, if the file is a DNG.
     data_end : int
