@@ -11,7 +11,9 @@ from pathlib import Path
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources import emva, folder, sidd, sidd_blocks, simulation, single, synthetic
 from noiseflow.patches.sources.bad_frames import without_bad
+from noiseflow.patches.sources.published import crvd, eld, lrid, rawnind, sid, smid
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
+from noiseflow.raw.reading import unknown_reason
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SOURCES", "Collection", "Frame", "Scene", "Source", "collect"]
@@ -32,6 +34,12 @@ SOURCES: tuple[Source, ...] = (
     Source("synthesised pairs", synthetic.recognises, synthetic.gather),
     Source("SIDD", sidd.recognises, sidd.gather),
     Source("SIDD blocks", sidd_blocks.recognises, sidd_blocks.gather),
+    Source("SID", sid.recognises, sid.gather),
+    Source("ELD", eld.recognises, eld.gather),
+    Source("LRID", lrid.recognises, lrid.gather),
+    Source("SMID", smid.recognises, smid.gather),
+    Source("CRVD", crvd.recognises, crvd.gather),
+    Source("RawNIND", rawnind.recognises, rawnind.gather),
     Source("folder of raw files", folder.recognises, folder.gather),
     Source("raw file", single.recognises, single.gather),
 )
@@ -67,7 +75,7 @@ def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: 
             raise RawError(f"{path}: no raw file in this folder, and no data set that we know{_what_is_there(path)}")
     except OSError as error:
         raise RawError(f"{path}: cannot be read ({error.strerror or error})") from error
-    raise RawError(f"{path}: not a raw format we read ({path.suffix or 'no suffix'})")
+    raise RawError(unknown_reason(path))
 
 
 def _what_is_there(path: Path) -> str:
