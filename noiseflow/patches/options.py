@@ -1,4 +1,4 @@
-"""How patches are taken."""
+"""Options and result of an ingest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +18,23 @@ class IngestOptions:
     patch_size : int
         Height and width in pixels of a plane.
     patches_per_frame : int or None
-        Take so many, drawn without replacement from the frame's grid; all of them if None.
+        Number of patches to draw from the frame's grid, without replacement; all of them if None.
     pairing : str
         ``"auto"`` or a name in `noiseflow.patches.pairings.PAIRINGS`.
     split_by : str
         ``"auto"`` (frames for bursts, scenes otherwise), ``"scene"`` or ``"frame"``.
     fractions : tuple of float
-        Of train, val, test.
+        Parts for train, val and test; they add up to 1.
     max_clipped : float
         A patch with a larger part of its pixels at code 0 or at the white level is left out.
     max_masked : float
-        Likewise with pixels that are dead, hot or moving.
+        A patch with a larger part of dead, hot or moving pixels is left out.
     seed : int
-        Of the splits and the draw of patches.
+        Seed of the splits and the draw of patches.
     skip_bad : bool
         Leave out frames that cannot be read, and list them; every frame is read once more for it.
     settings : RawSettings or None
-        What to take instead of what the raw files say.
+        Levels, ISO and the like that override those of the raw files.
 
     Raises
     ------
@@ -68,24 +68,30 @@ class IngestOptions:
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What was stored.
+    """Result of an ingest.
 
     Parameters
     ----------
     path : Path
+        The store.
     patches : dict
-        Of each split.
+        Number of patches of each split.
     clipped, masked : int
         Patches left out.
     frames : int
         Frames that patches were taken from.
     resumed : int
-        Of these, done by an ingest that was stopped.
-    pairing, split_by : str
+        Number of these that an earlier, stopped ingest had finished.
+    pairing : str
+        A name in `noiseflow.patches.pairings.PAIRINGS`.
+    split_by : str
+        ``"scene"`` or ``"frame"``.
     reason : str
         Why that pairing.
     notes : tuple of str
-        What else there is to say: duplicates, cautions, missing scenes.
+        Remarks for the user: duplicates, cautions, missing scenes.
+    believed : tuple of (str, str, str)
+        Facts that the ingest believed: what, its value, and where it was taken from.
     """
 
     path: Path
@@ -98,3 +104,4 @@ class IngestResult:
     split_by: str
     reason: str = ""
     notes: tuple[str, ...] = ()
+    believed: tuple[tuple[str, str, str], ...] = ()

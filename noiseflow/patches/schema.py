@@ -10,7 +10,7 @@ N patches of C planes, h×w pixels:
 ``scenes``   strings               likewise; ``scene_facts``, JSON, beside them
 ``sources``  strings               files, likewise; ``source_blake3`` beside them
 attributes                         schema, layout, pairing, unit, provenance, truth
-                                   (of simulated data), fingerprint
+                                   (of simulated data), believed, fingerprint
 ===========  ====================  ====================================================
 
 Where the clean signal of a frame is the mean of the scene's other frames, four bytes a pixel
@@ -97,6 +97,8 @@ class StoreHeader:
         Tool version, arguments and checksums, JSON-able.
     truth : mapping
         Parameters of the simulated cameras, by name.
+    believed : sequence of (str, str, str)
+        Facts that the ingest believed: what, its value, and where it was taken from.
     """
 
     layout: str
@@ -104,6 +106,7 @@ class StoreHeader:
     pairing: str
     provenance: Mapping[str, Any]
     truth: Mapping[str, Any] = field(default_factory=dict)
+    believed: Sequence[tuple[str, str, str]] = ()
 
     @property
     def patch_shape(self) -> tuple[int, int, int]:

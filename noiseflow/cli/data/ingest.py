@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from noiseflow.cli.choices import Registered
+from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.core.errors import NoiseflowError
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -107,6 +107,7 @@ def ingest(
     noiseflow ingest raws/ --out patches.h5
     """  # noqa: D301
     from noiseflow.patches import IngestOptions, ingest as run
+    from noiseflow.patches.schema import partial_folder
 
     options = IngestOptions(
         patch_size=patch_size,
@@ -119,16 +120,17 @@ def ingest(
         skip_bad=skip_bad,
         seed=seed,
     )
-    try:
-        with shown("ingest", "frames") as progress:
-            result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
-    except KeyboardInterrupt as stop:
-        raise NoiseflowError(f"{out}: stopped; the same command continues") from stop
+    partial = partial_folder(out)
+    keeps(lambda: Kept(f"what is done is kept in {partial}") if (partial / "plan.json").is_file() else None)
+    with shown("ingest", "frames") as progress:
+        result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
     click.echo(f"Why {result.pairing!r}: {result.reason}")
     left_out = f"{result.clipped} patches left out as clipped, {result.masked} as dead, hot or moving"
     click.echo(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
+    for fact, value, source in result.believed:
+        click.echo(f"  {fact + ':':14} {value} ({source})")
     for note in result.notes:
         click.echo(note)
     if result.pairing == "none":

@@ -85,6 +85,9 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
     with PatchStore(path) as store:
         counts = {split: int((store.table["split"] == index).sum()) for index, split in enumerate(SPLITS)}
         planes, height, width = store.patch_shape
+        believed: dict[str, list[str]] = {}
+        for fact, value, source in store.believed:
+            believed.setdefault(fact, []).append(f"{value} ({source})")
         return {
             "kind": "patch store",
             "patches": f"{len(store):,} of {planes}×{height}×{width} ({store.layout})",
@@ -95,6 +98,7 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
             "sources": f"{len(store.sources)} files, {len(store.scenes)} scenes",
             "made by": str(store.provenance.get("tool", "unknown")),
             "fingerprint": store.fingerprint[:16],
+            **{fact: "; ".join(rows) for fact, rows in believed.items()},
         }
 
 

@@ -103,8 +103,8 @@ def cut_patches(
     Raises
     ------
     RawError
-        The ISO is not known, the codes do not fit into 16 bits, or the clean signal has NaN in
-        some places.
+        The ISO is not known, the codes do not fit into 16 bits, the clean signal has NaN in
+        some places, or there is no noise at all.
     """
     image = pair.noisy
     iso = image.iso
@@ -117,6 +117,7 @@ def cut_patches(
         )
     black, white = image.levels()
     rows = _mosaic_rows(image) if pair.codes is None else _plane_rows(pair.codes)
+    noiseless = pair.clean is not None and len(corners) > 0
     for span, noisy in patches_at(rows, len(black), corners, size, NOISY_TYPE):
         clean = None
         if pair.clean is not None:
@@ -124,7 +125,13 @@ def cut_patches(
             _, clean = next(patches_at(_plane_rows(planes), len(planes), corners[span], size, planes.dtype))
             if not np.isfinite(clean.sum((1, 2, 3))).all():
                 raise RawError(f"{image.source}: NaN or infinite values in its clean signal")
+            noiseless = noiseless and np.array_equal(noisy, clean)
         sink(noisy, clean)
+    if noiseless:
+        raise RawError(
+            f"{image.source}: equals its clean signal in every pixel: there is no noise to store; is it the clean "
+            "signal itself, or a copy of the other frame?"
+        )
     table = np.zeros(len(corners), fields(len(black), shared))
     table["iso"] = iso
     table["frame"] = pair.number

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError, StoreError
 from noiseflow.patches.assembly.cut import patches_at
 from noiseflow.patches.assembly.parts import write_fully, write_whole
-from noiseflow.patches.checksums import patch_crcs
+from noiseflow.patches.checksums import patch_crcs, pixel_checksum
 from noiseflow.patches.pairings.frames.blocks import Blocks
 from noiseflow.patches.pairings.frames.defects import Defects
 from noiseflow.patches.pairings.frames.motion import Shift
@@ -96,6 +96,7 @@ class SceneFiles:
         setting = asdict(replace(image, mosaic=np.zeros((1, 1))))
         del setting["mosaic"]
         facts = {"setting": setting, "shape": image.mosaic.shape, "levels": levels.tolist(), "blake3": source_blake3}
+        facts["pixels"] = pixel_checksum(image.mosaic)
         write_whole(note, json.dumps(facts).encode())
 
     def packed(self, number: int) -> PackedFrame | None:
@@ -122,7 +123,7 @@ class SceneFiles:
             shape = (PLANES, *(length // 2 for length in facts["shape"]))
             # As a plain array: a memmap checks every view of itself.
             pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=shape))
-            return PackedFrame(image, np.array(facts["levels"]), pages, facts["blake3"])
+            return PackedFrame(image, np.array(facts["levels"]), pages, facts["blake3"], facts["pixels"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RawError(
                 f"{note}: damaged ({error}); delete the folder {note.parent.name} and ingest again"

@@ -3,32 +3,39 @@
 import importlib
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
+from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.interrupts import deferred
+from noiseflow.core.output.manifest import discard, listing, set_aside
+from noiseflow.core.output.whole import place_file
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.patches.assembly.parts import (
     PartNote,
+    begin_folder,
     clear,
     intact,
-    may_write,
+    list_parts,
     on_disk,
     part_file,
     read_note,
-    write_whole,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
+from noiseflow.patches.ingestion.believed import believed_of_ingest
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
 from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.pairings import PAIRINGS
+from noiseflow.patches.pairings.frames.packed_frames import same_exposure_twice
 from noiseflow.patches.schema import SPLITS, StoreHeader, partial_folder
 from noiseflow.patches.sources import Collection, Scene, collect
 from noiseflow.raw.cautions import gathered
@@ -85,31 +92,47 @@ def ingest(
     ------
     RawError
         A source is missing, damaged, not supported, or mixed where it may not be.
+    OutputError
+        `out` exists, is not ours to replace, is one of the sources, or another process writes it.
     StoreError
-        `out` exists, cannot be written, or would hold no patch.
+        `out` cannot be written, or would hold no patch.
     """
-    options, out = options or IngestOptions(), Path(out)
-    may_write(out, overwrite=overwrite)
+    options = options or IngestOptions()
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
-    collections, folder = (
-        [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources],
-        partial_folder(out),
-    )
-    with executor(jobs or _processes(collections), scheduler) as pool:
-        plan = make_plan(sources, collections, options)
-        if PAIRINGS[plan.pairing].stacking is not None:
-            # Imported once, before processes are started as copies of this one.
-            importlib.import_module("scipy.special")
-        with on_disk(out):
-            resumed = _begin(folder, plan, overwrite=overwrite)
-        notes, known = _make(pool, folder, out, sources, plan, progress)
-    clear(folder)
+    with writing(out, inputs=sources, overwrite=overwrite) as out:
+        collections = [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources]
+        folder = partial_folder(out)
+        with executor(jobs or _processes(collections), scheduler) as pool:
+            plan = make_plan(sources, collections, options)
+            if PAIRINGS[plan.pairing].stacking is not None:
+                # Imported once, before processes are started as copies of this one.
+                importlib.import_module("scipy.special")
+            with on_disk(out):
+                resumed = _begin(folder, plan, overwrite=overwrite)
+            left: list[Path] = []
+            notes, known = _make(pool, folder, out, sources, plan, progress, partial(_place, folder, overwrite, left))
+        for aside in left:
+            discard(aside)
+    return _result(out, plan, notes, known, resumed)
+
+
+def _place(folder: Path, overwrite: bool, left: list[Path], whole: Path, path: Path) -> None:
+    """Give the store its name and take it from the folder that it was made in: both, or neither."""
+    with deferred():
+        place_file(whole, path, replace=overwrite)
+        left.append(set_aside(folder))
+
+
+def _result(
+    out: Path, plan: Plan, notes: Sequence[PartNote], known: Sequence[Mapping[str, Any]], resumed: int
+) -> IngestResult:
     counts: Counter[str] = Counter()
     for note in notes:
         counts[SPLITS[note.split]] += note.patches
     return IngestResult(
         path=out,
+        believed=believed_of_ingest(notes, plan),
         patches=dict(counts),
         clipped=sum(note.clipped for note in notes),
         masked=sum(note.masked for note in notes),
@@ -122,12 +145,19 @@ def ingest(
             *plan.notes,
             *gathered(caution for note in notes for caution in note.cautions),
             *dict.fromkeys(caution for each in known for caution in each["cautions"]),
+            *_repeats(notes),
         ),
     )
 
 
 def _make(
-    pool: Pool, folder: Path, out: Path, sources: Sequence[str | Path], plan: Plan, progress: Progress
+    pool: Pool,
+    folder: Path,
+    out: Path,
+    sources: Sequence[str | Path],
+    plan: Plan,
+    progress: Progress,
+    place: Callable[[Path, Path], None],
 ) -> tuple[list[PartNote], list[dict[str, Any]]]:
     """Carry out a plan and put the store together; return the notes of its parts and the facts of its scenes."""
     try:
@@ -135,14 +165,21 @@ def _make(
             scenes = _run(pool, folder.absolute(), plan, progress)
             notes = [_known(folder, task) for task in plan.tasks]
             layout = _layout(notes)
-            header = StoreHeader(layout, plan.options.patch_size, plan.pairing, _provenance(sources, plan), plan.truth)
+            header = StoreHeader(
+                layout,
+                plan.options.patch_size,
+                plan.pairing,
+                _provenance(sources, plan),
+                plan.truth,
+                believed_of_ingest(notes, plan),
+            )
             known = zip(plan.scenes, scenes, strict=True)
             facts = {scene.name: {**scene.facts, **each["facts"]} for scene, each in known}
             means = _means(folder.absolute(), plan, scenes)
             # Imported by now, see `_run`.
             from noiseflow.patches.assembly.store_assembly import assemble
 
-            assemble(folder.absolute(), len(notes), out, header, facts, means, pool.executor)
+            assemble(folder.absolute(), len(notes), out, header, facts, means, pool.executor, place)
     except BrokenProcessPool as error:
         raise NoiseflowError(
             f"{out}: a process of the ingest was killed, perhaps because memory ran out; finished frames are kept "
@@ -154,6 +191,14 @@ def _make(
             clear(folder)
         raise
     return notes, scenes
+
+
+def _repeats(notes: Sequence[PartNote]) -> Iterator[str]:
+    """A caution for frames without a clean signal that hold the same exposure; others were refused."""
+    first: dict[str, str] = {}
+    same = [note.sources[0] for note in notes if first.setdefault(note.pixels, note.sources[0]) != note.sources[0]]
+    if same:
+        yield f"{same[0]}: holds the same pixels as another file (and so {len(same) - 1} more): they count twice"
 
 
 def _processes(collections: Sequence[Collection]) -> int:
@@ -186,21 +231,29 @@ def _layout(notes: Sequence[PartNote]) -> str:
 
 def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
     """Make the folder of a plan, or find what an earlier ingest finished; return the number of finished frames."""
+    check_output(folder, folder=True, goes_on=True)
     identity = plan.identity().encode()
     stated = folder / "plan.json"
     if folder.exists():
-        if stated.is_file() and stated.read_bytes() == identity:
+        if _is_file(stated) and stated.read_bytes() == identity:
+            list_parts(folder)
             return sum(_done(folder, plan, task) for task in plan.tasks)
-        if not overwrite and stated.is_file():
+        if not overwrite and listing(folder) is not None:
             other = difference(stated.read_text(encoding="utf-8"), plan.identity())
             raise StoreError(
                 f"{folder}: was left by an ingest of other sources or options ({other}); give its own command again to "
                 "resume it, or --overwrite to start anew"
             )
-        clear(folder)
-    folder.mkdir()
-    write_whole(stated, identity)
+        if any(folder.iterdir()):
+            clear(folder)
+        else:
+            folder.rmdir()
+    begin_folder(folder, identity)
     return 0
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _done(folder: Path, plan: Plan, task: Task) -> bool:
@@ -219,10 +272,14 @@ def _done(folder: Path, plan: Plan, task: Task) -> bool:
 def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[str, Any]]:
     """Do what is not done yet; return the facts of each scene."""
     todo: dict[int, list[Task]] = {}
+    finished: list[PartNote] = []
     for task in plan.tasks:
-        if read_note(folder, task.part) is None:
+        note = read_note(folder, task.part)
+        if note is None:
             todo.setdefault(task.scene, []).append(task)
-    counter = _Counter(len(plan.tasks), sum(map(len, todo.values())), progress)
+        else:
+            finished.append(note)
+    counter = _Counter(len(plan.tasks), plan, progress)
     frames = sum(len(scene.frames) for scene in plan.scenes)
     at_once = max(1, BYTES_AT_ONCE * frames // max(1, _size(plan.scenes)))
     facts: dict[int, dict[str, Any]] = {}
@@ -246,7 +303,7 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
             return [facts[index] for index in indices]
         if not counter.started:
             # While others read the first frames.
-            counter.start()
+            counter.start(finished)
             importlib.import_module(NEEDED_AT_THE_END)
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
             index, found = waiting.pop(future), future.result()
@@ -260,26 +317,38 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
 
 
 class _Counter:
-    """Counts finished frames and their patches, and refuses frames of different layouts as soon as they are cut."""
+    """Counts finished frames, and refuses those that may not go into one store as soon as they are cut."""
 
-    def __init__(self, total: int, todo: int, progress: Progress) -> None:
-        self._total, self._finished, self._progress = total, total - todo, progress
-        self._patches = 0
-        self._first: list[PartNote] = []
+    def __init__(self, total: int, plan: Plan, progress: Progress) -> None:
+        self._total, self._plan, self._progress = total, plan, progress
+        self._frames = self._patches = 0
+        self._first: PartNote | None = None
+        self._seen: dict[str, str] = {}
         self.started = False
 
-    def start(self) -> None:
+    def start(self, finished: Sequence[PartNote]) -> None:
         """Report the frames that an earlier ingest finished."""
         self.started = True
-        self._progress(self._finished, self._total)
+        self.add(finished)
 
     def add(self, notes: Sequence[PartNote]) -> None:
-        """Count some frames."""
-        _layout([*self._first, *notes])
-        self._first = self._first or list(notes[:1])
-        self._finished += len(notes)
+        """Count some frames.
+
+        Raises
+        ------
+        RawError
+            Their layout is not that of the others, or the same exposure was seen in another file.
+        """
+        self._first = self._first or next(iter(notes), None)
+        if self._first is not None:
+            _layout([self._first, *notes])
+        for note in notes:
+            other = self._seen.setdefault(note.pixels, note.sources[0])
+            if other != note.sources[0] and PAIRINGS[self._plan.pairing].clean != "none":
+                raise same_exposure_twice(other, note.sources[0])
+        self._frames += len(notes)
         self._patches += sum(note.patches for note in notes)
-        self._progress(self._finished, self._total, f"{self._patches} patches")
+        self._progress(self._frames, self._total, f"{self._patches} patches" if self._patches else "")
 
 
 def _advance(

@@ -5,7 +5,7 @@ running a task twice does no harm.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from noiseflow.patches.assembly.parts import (
     record_count,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles
-from noiseflow.patches.checksums import file_checksum
+from noiseflow.patches.checksums import file_checksum, pixel_checksum
+from noiseflow.patches.ingestion.believed import believed_of_frame
 from noiseflow.patches.ingestion.plan import Task, stamp
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, FramePair, Reference
@@ -161,6 +162,11 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
     stack = files.stack(len(scene.frames))
     found = [files.strip(number) for number in range(len(strips(stack.shape)))]
     sums = Sums(stack, [arrays for arrays, _ in found], [defects for _, defects in found])
+    if sums.constant:
+        raise RawError(
+            f"{scene.name}: no pixel changes over its {sums.count} frames, such as {scene.frames[0].path.name}: "
+            "there is no noise to store; are they copies, or clipped?"
+        )
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
     valid = files.valid_of(stack.shape, "r+")
     if conclusion.moving is not None and conclusion.moving.any():
@@ -196,30 +202,48 @@ def cut_frames(
     return done
 
 
-def frame_pair(files: SceneFiles, scene: Scene, number: int, pairing: str) -> tuple[FramePair, Share | None, str]:
-    """A frame with its clean signal, or with how that is computed from the scene's mean; and the file's checksum."""
+@dataclass(frozen=True)
+class FrameChecksums:
+    """Checksums of a frame.
+
+    Parameters
+    ----------
+    file : str
+        BLAKE3 of the file.
+    pixels : str
+        `pixel_checksum` of the mosaic.
+    """
+
+    file: str
+    pixels: str
+
+
+def frame_pair(
+    files: SceneFiles, scene: Scene, number: int, pairing: str
+) -> tuple[FramePair, Share | None, FrameChecksums]:
+    """A frame with its clean signal, or with how that is computed from the scene's mean; and its checksums."""
     how, known, frame = PAIRINGS[pairing].how, files.facts(), scene.frames[number]
     assert known is not None
     if isinstance(how, FrameByFrame):
         before = stamp(frame.path)
         arrays = {name: files.array(name) for name in known["arrays"]}
         pair = how.pair(scene, number, Reference(arrays, known["facts"], tuple(known["cautions"])))
-        checksum = file_checksum(frame.path)
+        checksums = FrameChecksums(file_checksum(frame.path), pixel_checksum(pair.noisy.mosaic))
         _unchanged(frame.path, before)
-        return pair, None, checksum
+        return pair, None, checksums
     packed = files.packed(number)
     assert packed is not None
     share = how.share(known["facts"], number, packed.image)
     valid = files.valid_of(known["shape"])
     pair = FramePair(frame, number, packed.image, None, share.clean_variance, valid, packed.planes)
-    return pair, share, packed.source_blake3
+    return pair, share, FrameChecksums(packed.source_blake3, packed.pixels)
 
 
 def _cut_frame(
     folder: Path, files: SceneFiles, scene: Scene, task: Task, pairing: str, options: IngestOptions
 ) -> PartNote:
     """Write the part of one frame."""
-    pair, share, checksum = frame_pair(files, scene, task.frame, pairing)
+    pair, share, checksums = frame_pair(files, scene, task.frame, pairing)
     image, size = pair.noisy, options.patch_size
     chosen = select_patches(pair, options, task.part, scene.grid)
     count = len(chosen.corners)
@@ -237,12 +261,14 @@ def _cut_frame(
             cameras=[image.camera],
             scenes=[scene.name],
             sources=[str(scene.frames[task.frame].path)],
-            source_blake3=[checksum],
+            source_blake3=[checksums.file],
             split=task.split,
             layout=image.layout,
             clipped=chosen.clipped,
             masked=chosen.masked,
             cautions=list(image.cautions),
+            believed=believed_of_frame(image),
+            pixels=checksums.pixels,
         )
         part.finish(note, table)
     return replace(note, before=before)

@@ -57,7 +57,9 @@ class PatchStore(Patches):
                 self.pairing = str(attributes["pairing"])
                 self.fingerprint = str(attributes["fingerprint"])
                 self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
-                self.truth: dict[str, Any] = json.loads(attributes["truth"])
+                self.truth = json.loads(attributes["truth"])
+                # Stores of older versions do not have it.
+                self.believed: list[list[str]] = json.loads(attributes.get("believed", "[]"))
                 self.cameras, self.scenes, self.sources, self.source_checksums, facts = (
                     tuple(name.decode() for name in file[label][:]) for label in (*LABELS, checksums, "scene_facts")
                 )

@@ -11,7 +11,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.settings_groups import same_exposure
 from noiseflow.raw.image import RawImage
 
-__all__ = ["PLANES", "PackedFrame", "PackedFrames", "same_setting"]
+__all__ = ["PLANES", "PackedFrame", "PackedFrames", "same_exposure_twice", "same_setting"]
 
 PLANES = 4
 """Planes of a frame: 2×2 cells, of a Bayer or a monochrome sensor."""
@@ -31,12 +31,15 @@ class PackedFrame:
         Codes, DN: in memory, or the pages of a file.
     source_blake3 : str
         Checksum of the file that it was read from.
+    pixels : str
+        `pixel_checksum` of its mosaic.
     """
 
     image: RawImage
     levels: NDArray[np.float64]
     planes: NDArray[np.uint16]
     source_blake3: str = ""
+    pixels: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +54,19 @@ class PackedFrames:
     Raises
     ------
     RawError
-        The frames have different settings.
+        The frames have different settings, or two hold the same exposure.
     """
 
     frames: Sequence[PackedFrame]
 
     def __post_init__(self) -> None:
-        """Refuse frames of different settings."""
-        for frame in self.frames[1:]:
+        """Refuse frames of different settings, and the same exposure twice."""
+        first: dict[str, PackedFrame] = {}
+        for frame in self.frames:
             same_setting(self.frames[0].image, frame.image)
+            other = first.setdefault(frame.pixels or str(id(frame)), frame)
+            if other is not frame:
+                raise same_exposure_twice(other.image.source, frame.image.source)
 
     @property
     def setting(self) -> RawImage:
@@ -76,6 +83,20 @@ class PackedFrames:
     def levels(self) -> NDArray[np.float64]:
         """Mean of each frame's planes, DN, shape (n, 4)."""
         return np.array([frame.levels for frame in self.frames])
+
+
+def same_exposure_twice(first: str, other: str) -> RawError:
+    """The error for two files that hold the same pixels.
+
+    Parameters
+    ----------
+    first, other : str
+        The files.
+    """
+    return RawError(
+        f"{other}: holds the same pixels as {first}: one exposure in two files, whose noise would be 0 in each "
+        "other's clean signal; keep one of them"
+    )
 
 
 def same_setting(first: RawImage, other: RawImage, *, exposure: bool = True) -> None:

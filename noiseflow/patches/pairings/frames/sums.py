@@ -197,6 +197,7 @@ class Sums:
         self.contrast = whole["contrast"]
         clips_at = np.min([frame.image.clip_levels() for frame in stack.frames], 0)
         self.saturated = whole["highest"] > SATURATED * clips_at
+        self.constant = not whole["variance"].any()
         # At least that of rounding.
         self.variance = np.maximum(whole["variance"], 1 / 12)
         tops = [blocks.rows.start for blocks in strips(stack.shape)]

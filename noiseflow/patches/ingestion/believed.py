@@ -1,0 +1,84 @@
+"""What an ingest believed, and where each fact came from: levels, ISO, CFA, pairing, and what was left out."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from noiseflow.patches.assembly.parts import PartNote
+from noiseflow.patches.ingestion.plan import Plan
+from noiseflow.raw.image import RawImage
+
+__all__ = ["believed_of_frame", "believed_of_ingest"]
+
+MOST_VALUES = 4
+"""Values of one fact that are listed; the others are counted."""
+
+FACTS = {
+    "camera": "camera",
+    "cfa": "CFA",
+    "iso": "ISO",
+    "exposure_s": "exposure",
+    "black": "black level",
+    "white": "white level",
+}
+"""Fields of `RawImage` with a place that they were taken from, and what they are called."""
+
+
+def believed_of_frame(image: RawImage) -> dict[str, list[str]]:
+    """Fact → its value and its source, as text, for one frame.
+
+    Parameters
+    ----------
+    image : RawImage
+        The frame; its pixels are not read.
+    """
+    places = dict(image.taken_from)
+    values = {
+        "camera": image.camera,
+        "cfa": image.cfa,
+        "iso": "" if image.iso is None else f"{image.iso:g}",
+        "exposure_s": "" if image.exposure_s is None else f"{image.exposure_s:.6g} s",
+        "black": _levels(image.black),
+        "white": f"{image.white:g} DN",
+    }
+    known = {FACTS[name]: [value, places.get(name, "the file")] for name, value in values.items() if value}
+    if image.clip:
+        known["clipped from"] = [_levels(image.clip), "the pixels"]
+    return known
+
+
+def _levels(levels: Sequence[float]) -> str:
+    """``64 DN``, or one level for each plane."""
+    return ", ".join(f"{level:g}" for level in (levels[:1] if len(set(levels)) == 1 else levels)) + " DN"
+
+
+def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str, str, str], ...]:
+    """Rows of a table: the fact, its value with the number of frames, and its source.
+
+    Parameters
+    ----------
+    notes : sequence of PartNote
+        Of all frames.
+    plan : Plan
+        Of the ingest.
+    """
+    rows = [("pairing", plan.pairing, plan.reason), ("split by", plan.split_by, _why(plan.options.split_by))]
+    for fact in dict.fromkeys(fact for note in notes for fact in note.believed):
+        found = Counter(tuple(note.believed[fact]) for note in notes if fact in note.believed)
+        for (value, source), count in found.most_common(MOST_VALUES):
+            rows.append((fact, value if len(found) == 1 else f"{value} ({_frames(count)})", source))
+        if len(found) > MOST_VALUES:
+            rest = len(found) - MOST_VALUES
+            rows.append((fact, f"{rest} more value(s)", "other frames"))
+    clipped, masked = sum(note.clipped for note in notes), sum(note.masked for note in notes)
+    reasons = {"a pixel at code 0 or clipped": clipped, "a defective or moving pixel": masked}
+    rows += [("left out", f"{count} patch(es)", why) for why, count in reasons.items() if count]
+    rows += [("left out", line, "see the sources") for line in plan.notes if "left out" in line]
+    return tuple(rows)
+
+
+def _why(wanted: str) -> str:
+    return "the pairing" if wanted == "auto" else "as requested"
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'s' if count > 1 else ''}"
