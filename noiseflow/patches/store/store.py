@@ -294,6 +294,8 @@ def _open(path: Path) -> h5py.File:
         left = partial if partial.exists() else path if path.is_dir() else None
         hint = f"; {left.name} is what an ingest that was stopped left: ingest again to go on" if left else ""
         raise StoreError(f"{path}: no such file{hint}")
+    if not path.is_file():
+        raise StoreError(f"{path}: is a special file (pipe, socket or device); expected a patch store")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
