@@ -29,6 +29,7 @@ __all__ = [
     "read_frame",
     "read_raw",
     "reader_of",
+    "unknown_reason",
 ]
 
 
@@ -169,7 +170,7 @@ def read_raw(path: str | Path, settings: RawSettings | None = None, frame: int |
             raise RawError(f"{path}: is a folder; expected one raw file")
         reader = reader_of(path)
         if reader is None:
-            raise RawError(_unknown(path))
+            raise RawError(unknown_reason(path))
         if not before.st_size:
             raise RawError(f"{path}: is empty; copy it again")
         image = _read(reader, path, settings_for(path, settings), frame)
@@ -211,10 +212,12 @@ def _read(reader: Reader, path: Path, settings: RawSettings, frame: int | None) 
     return image
 
 
-def _unknown(path: Path) -> str:
+def unknown_reason(path: Path) -> str:
     """Why no reader takes a file."""
     suffix = path.suffix.lower()
     kinds = [reader.kind for reader in READERS if suffix in reader.suffixes]
+    if suffix == ".mat" and "srgb" in path.name.lower():
+        return f"{path}: holds sRGB blocks, which are no raw frames; expected a file named …Raw.mat"
     if kinds:
         return (
             f"{path}: its name says {' or '.join(kinds)}, but its content is another; expected a raw frame of that kind"

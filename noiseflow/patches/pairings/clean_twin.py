@@ -7,13 +7,10 @@ import numpy as np
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.pairing import FrameByFrame, FramePair, Pairing, Reference, split_by_scene
-from noiseflow.patches.sources.scene import Scene
+from noiseflow.patches.sources.scene import Scene, is_long
 from noiseflow.raw.image import RawImage
 
 __all__ = ["CLEAN_TWIN"]
-
-LONG_EXPOSURE = "long exposure"
-"""Fact "clean_twin" of a scene whose clean signal is a longer exposure of the same scene."""
 
 
 def prepare(scene: Scene) -> Reference:
@@ -53,7 +50,7 @@ def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
             f"{facts['twin']}: {facts['twin_cfa']} {tuple(facts['twin_shape'])}"
         )
     black, white = noisy.levels()
-    long = scene.facts.get("clean_twin") == LONG_EXPOSURE
+    long = is_long(scene)
     ratio = _exposure_ratio(noisy, facts) if long else 1.0
     twin = reference.arrays["twin"]
     clean = np.empty(twin.shape, np.float32)

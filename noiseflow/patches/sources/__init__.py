@@ -12,6 +12,7 @@ from pathlib import Path
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.bad_frames import without_bad
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
+from noiseflow.raw.reading import unknown_reason
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SOURCES", "Collection", "Frame", "Scene", "Source", "collect"]
@@ -38,6 +39,12 @@ SOURCES: tuple[Source, ...] = (
     Source.in_module("synthesised pairs", "synthetic"),
     Source.in_module("SIDD", "sidd"),
     Source.in_module("SIDD blocks", "sidd_blocks"),
+    Source.in_module("SID", "published.sid"),
+    Source.in_module("ELD", "published.eld"),
+    Source.in_module("LRID", "published.lrid"),
+    Source.in_module("SMID", "published.smid"),
+    Source.in_module("CRVD", "published.crvd"),
+    Source.in_module("RawNIND", "published.rawnind"),
     Source.in_module("folder of raw files", "folder"),
     Source.in_module("raw file", "single"),
 )
@@ -74,7 +81,7 @@ def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: 
             raise RawError(f"{path}: no raw file in this folder, and no data set that we know{_what_is_there(path)}")
     except OSError as error:
         raise RawError(f"{path}: cannot be read ({error.strerror or error})") from error
-    raise RawError(f"{path}: not a raw format we read ({path.suffix or 'no suffix'})")
+    raise RawError(unknown_reason(path))
 
 
 def _what_is_there(path: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.kinds import kind_of
-from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frames
+from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frames
 from noiseflow.patches.sources.settings_groups import grouped, names_of
 from noiseflow.patches.sources.twins import Twins, find_twins
 from noiseflow.raw.folders import walk
@@ -72,7 +72,7 @@ def _pairs(path: Path, twins: Twins, settings: RawSettings) -> Iterator[Scene]:
     for clean, noisy in twins.pairs.items():
         name = str(clean.relative_to(path).with_suffix(""))
         frames = tuple(frame for file in noisy for frame in file_frames(file, settings))
-        facts = {"clean_twin": "long exposure"} if clean in twins.long else {}
+        facts = LONG_TWIN if clean in twins.long else {}
         yield Scene(name, frames, clean_frame(clean, settings), subject=name, facts=facts)
 
 

@@ -16,7 +16,11 @@ from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import frame_count, read_clean, read_frame
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["Collection", "Frame", "Scene", "clean_frame", "file_frame", "file_frames"]
+__all__ = ["LONG_TWIN", "Collection", "Frame", "Scene", "clean_frame", "file_frame", "file_frames", "is_long"]
+
+
+LONG_TWIN: Mapping[str, str] = {"clean_twin": "long exposure"}
+"""Facts of a scene whose clean signal is a longer exposure of it, or one at another ISO."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,11 @@ class Collection:
     scenes: tuple[Scene, ...]
     truth: Mapping[str, Any] = field(default_factory=dict)
     report: tuple[str, ...] = ()
+
+
+def is_long(scene: Scene) -> bool:
+    """Whether a scene's clean twin is a longer exposure, to be brought to each frame's exposure time and ISO."""
+    return scene.facts.get("clean_twin") == LONG_TWIN["clean_twin"]
 
 
 def file_frame(path: Path, settings: RawSettings) -> Frame:

@@ -108,7 +108,9 @@ def _scenes(
     noisy = [file for file in files if "NOISY" in file.name.upper()]
     clean = {_frame(file): file for file in files if file not in noisy}
     if not noisy:
-        report.append(f"{folder}: no noisy raw frame; left out")
+        packed = [file.name for file in folder.glob("*.zip")]
+        hint = f" ({', '.join(packed[:2])}: unpack the archives first)" if packed else ""
+        report.append(f"{folder}: no noisy raw frame{hint}; left out")
     told = settings.cfa is not None and settings.black is not None and settings.white is not None
     for file in noisy:
         twin = clean.get(_frame(file))

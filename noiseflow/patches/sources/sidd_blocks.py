@@ -52,7 +52,10 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             report.append(f"{noisy}: {clean.name} is missing; its blocks have no clean signal")
         names = published().blocks
         if instances != len(names):
-            report.append(f"{noisy}: {instances} instances; expected {len(names)}, named in that order")
+            report.append(
+                f"{noisy}: {instances} instances; expected {len(names)}, named in that order; are they of another "
+                "camera? then give --cfa, --iso and --camera"
+            )
         for index, name in list(enumerate(names))[:instances]:
             parsed = SceneName.parse(name)
             assert parsed is not None

@@ -25,6 +25,7 @@ from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.hdf5 import plain_dataset
 from noiseflow.raw.formats.tags.tiff_pages import cfa_of
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
 
 __all__ = [
@@ -46,6 +47,9 @@ SUFFIXES = frozenset((".mat",))
 NAME = re.compile(r"(?P<number>\d{4}_)?(?P<kind>NOISY|GT)_RAW_(?P<frame>\d{3})\.MAT", re.IGNORECASE)
 
 SCENE = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])")
+
+VERSION_5 = b"MATLAB 5.0 MAT-file"
+"""How a MAT file of version 5 begins."""
 
 CFA_PATTERN, NOISE_PROFILE = 33422, 51041
 
@@ -181,17 +185,40 @@ def read(path: Path, settings: RawSettings) -> RawImage:
 
 
 def read_signal(path: Path) -> NDArray[np.float32]:
-    """The signal in [0, 1] that a MAT file holds, shape (H, W), NaN taken as 0 as the reference code does."""
+    """The signal in [0, 1] that a MAT file holds, shape (H, W), NaN taken as 0 as the reference code does.
+
+    As published the file is of version 7.3, which is HDF5; saved again it may be of version 5.
+    """
+    with path.open("rb") as file:
+        old = file.read(len(VERSION_5)) == VERSION_5
+    stored: NDArray[np.float32] = _of_version_5(path) if old else _of_version_73(path)
+    np.nan_to_num(stored, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+    return stored
+
+
+def _of_version_73(path: Path) -> NDArray[np.float32]:
     import h5py
 
     with decoding(path, "a MAT file of version 7.3"), h5py.File(path, "r") as file:
         name = next((name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim == 2), None)
         if name is None:
             raise RawError(f"{path}: holds no 2-D array; expected the mosaic 'x'")
-        stored = np.asarray(plain_dataset(path, file[name])[()], np.float32)
-    np.nan_to_num(stored, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
-    signal: NDArray[np.float32] = stored.T
-    return signal
+        # MATLAB stores columns first.
+        stored: NDArray[np.float32] = np.asarray(plain_dataset(path, file[name])[()], np.float32).T
+        return stored
+
+
+def _of_version_5(path: Path) -> NDArray[np.float32]:
+    with decoding(path, "a MAT file of version 5"):
+        shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+        flat = [name for name, shape in shapes.items() if len(shape) == 2 and min(shape) > 1]
+        if len(flat) != 1:
+            raise RawError(f"{path}: expected one 2-D array, a raw frame; got {', '.join(shapes) or 'none'}")
+        check_size(path, *shapes[flat[0]])
+        array = scipy.io.loadmat(path, variable_names=flat)[flat[0]]
+    if array.dtype.kind not in "uif":
+        raise RawError(f"{path}: {flat[0]} holds values of type {array.dtype}; expected numbers")
+    return np.array(array, np.float32)
 
 
 def signal_in_dn(signal: NDArray[Any], black: float, white: float) -> NDArray[np.float32]:

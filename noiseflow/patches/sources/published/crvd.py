@@ -1,0 +1,78 @@
+"""CRVD, indoor: 11 scenes of 7 still frames at 5 ISOs, each with 10 noisy frames and a clean one.
+
+``indoor_raw_noisy/[indoor_raw_noisy_scene1/]scene1/ISO1600/frame1_noisy0.tiff`` with
+``indoor_raw_gt/[indoor_raw_gt_scene1/]scene1/ISO1600/frame1_clean_and_slightly_denoised.tiff``:
+mosaics of 12 bits of an IMX385, without levels, which stand here.
+
+References
+----------
+Yue, Cao, Liao, Chu, Yang: Supervised Raw Video Denoising with a Benchmark Dataset on Dynamic Scenes, CVPR 2020.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
+from noiseflow.raw.folders import walk
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["SCENES", "TEST_SCENES", "gather", "recognises"]
+
+NOISY, CLEAN = "indoor_raw_noisy", "indoor_raw_gt"
+SCENES, TEST_SCENES = range(1, 12), range(7, 12)
+"""Numbers of the indoor scenes, and those that the paper tests on."""
+ISOS = (1600, 3200, 6400, 12800, 25600)
+FRAMES = range(1, 8)
+
+LEVELS = RawSettings(cfa="GBRG", black=(240.0,), white=4095.0, camera="IMX385")
+NAME = re.compile(r"scene(\d+)/ISO(\d+)/frame(\d+)_(noisy\d+|clean\w*)\.tiff?$", re.IGNORECASE)
+
+Place = tuple[int, int, int]
+"""Scene, ISO, frame."""
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder holds the noisy and the clean indoor frames."""
+    return (path / NOISY).is_dir() and (path / CLEAN).is_dir()
+
+
+def gather(path: Path, settings: RawSettings) -> Collection:
+    """Sort the noisy frames into scenes, one for each frame, with the published split.
+
+    What is missing of the published list is reported.
+    """
+    noisy, clean = _found(path / NOISY), _found(path / CLEAN)
+    known = settings.over(LEVELS)
+    scenes = tuple(
+        Scene(
+            name=f"scene{scene}/ISO{iso}/frame{frame}",
+            frames=tuple(file_frame(file, RawSettings(iso=float(iso)).over(known)) for file in files),
+            clean=clean_frame(clean[scene, iso, frame][0], RawSettings(iso=float(iso)).over(known)),
+            subject=f"scene{scene}",
+            split="test" if scene in TEST_SCENES else "train",
+        )
+        for (scene, iso, frame), files in sorted(noisy.items())
+        if (scene, iso, frame) in clean
+    )
+    published = {(scene, iso, frame) for scene in SCENES for iso in ISOS for frame in FRAMES}
+    missing = published - {place for place in noisy if place in clean}
+    report = [f"{path}: published split by scene, {TEST_SCENES[0]} to {TEST_SCENES[-1]} for testing"]
+    if missing:
+        first = sorted(missing)[0]
+        report.append(f"{path}: {len(missing)} of {len(published)} published frames missing, the first {first}")
+    alone = len([place for place in noisy if place not in clean])
+    if alone:
+        report.append(f"{path}: {alone} noisy frames without their clean one left out")
+    return Collection(scenes, report=tuple(report))
+
+
+def _found(folder: Path) -> dict[Place, list[Path]]:
+    """Files by scene, ISO and frame."""
+    found: dict[Place, list[Path]] = defaultdict(list)
+    for below, names, _ in walk(folder):
+        for name in names:
+            match = NAME.search((below / name).as_posix())
+            if match:
+                found[int(match[1]), int(match[2]), int(match[3])].append(below / name)
+    return {place: sorted(files) for place, files in found.items()}

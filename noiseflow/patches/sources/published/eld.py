@@ -1,0 +1,83 @@
+"""ELD: 10 scenes of 16 frames for each of four cameras; frames 1, 6, 11 and 16 are references.
+
+``ELD/SonyA7S2/scene-1/IMG_0001.ARW``: the other frames are low-light ones at three ISOs and two
+exposure ratios; the nearest reference by number is their clean signal.
+
+References
+----------
+Wei, Fu, Yang, Huang: A Physics-based Noise Formation Model for Extreme Low-light Raw Denoising, CVPR 2020.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from noiseflow.core.errors import RawError
+from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
+from noiseflow.raw.reading import is_raw
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["FRAMES", "REFERENCES", "gather", "recognises"]
+
+FRAMES = range(1, 17)
+REFERENCES = (1, 6, 11, 16)
+CAMERAS = ("SonyA7S2", "NikonD850", "CanonEOS70D", "CanonEOS700D")
+
+SCENE = re.compile(r"scene-(\d+)", re.IGNORECASE)
+NAME = re.compile(r"IMG_(\d{4})\.\w+", re.IGNORECASE)
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder is one camera's, or holds some."""
+    return path.is_dir() and any(_scenes(path))
+
+
+def gather(path: Path, settings: RawSettings) -> Collection:
+    """Sort the low-light frames into scenes by their reference; all of them are for testing.
+
+    Missing frames are reported.
+
+    Raises
+    ------
+    RawError
+        No scene has a reference and a low-light frame.
+    """
+    scenes, report = [], [f"{path}: a set for testing; train on another one"]
+    for name, folder in _scenes(path):
+        files = {
+            int(match[1]): file
+            for file in sorted(folder.iterdir())
+            if (match := NAME.fullmatch(file.name)) and is_raw(file)
+        }
+        missing = [number for number in FRAMES if number not in files]
+        if missing:
+            report.append(f"{folder}: {len(missing)} of {len(FRAMES)} frames missing: {missing}")
+        noisy: dict[int, list[Path]] = defaultdict(list)
+        for number, file in files.items():
+            reference = min(REFERENCES, key=lambda each: abs(each - number))
+            if number not in REFERENCES and reference in files:
+                noisy[reference].append(file)
+        scenes += [
+            Scene(
+                name=f"{name}/{reference:02d}",
+                frames=tuple(file_frame(file, settings) for file in shorts),
+                clean=clean_frame(files[reference], settings),
+                subject=name,
+                split="test",
+                facts=LONG_TWIN,
+            )
+            for reference, shorts in sorted(noisy.items())
+        ]
+    if not scenes:
+        raise RawError(f"{path}: folders of ELD, but no low-light frame with its reference (1, 6, 11, 16) in them")
+    return Collection(tuple(scenes), report=tuple(report))
+
+
+def _scenes(path: Path) -> Iterator[tuple[str, Path]]:
+    """Name and folder of each scene of each camera."""
+    cameras = [path] if path.name in CAMERAS else [path / camera for camera in CAMERAS if (path / camera).is_dir()]
+    for camera in cameras:
+        found = [(int(match[1]), folder) for folder in camera.iterdir() if (match := SCENE.fullmatch(folder.name))]
+        for number, folder in sorted(found):
+            yield f"{camera.name}/scene-{number}", folder

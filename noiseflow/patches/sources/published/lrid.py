@@ -1,0 +1,62 @@
+"""LRID (of PMN): bursts of 10 still frames of an IMX686 at ISO 6400, for several digital gains.
+
+``LRID/indoor_x5/6400/1/000/*.dng``: subset, ISO, digital gain (how much too dark the exposure is),
+scene.  The references are arrays of fused frames in units of their own (``npy/GT_align_ours``), and are not
+read: a frame's clean signal is the mean of the other nine.
+
+References
+----------
+Feng, Wang, Li, Wang, Huang: Learnability Enhancement for Low-Light Raw Image Denoising, TPAMI 2023.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from noiseflow.patches.sources.scene import Collection, Scene, file_frame
+from noiseflow.raw.reading import raw_files
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["TEST_SCENES", "gather", "recognises"]
+
+ISO = "6400"
+FRAMES = 10
+TEST_SCENES = {"indoor_x5": (4, 14, 25, 41, 44, 51, 52, 53, 58), "outdoor_x3": (9, 21, 22, 32, 44, 51), "indoor_x3": ()}
+"""Subsets, and the scenes that the authors' code evaluates on."""
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder is a subset, or holds some."""
+    return path.is_dir() and any(_bursts(path))
+
+
+def gather(path: Path, settings: RawSettings) -> Collection:
+    """Sort the bursts into scenes with the authors' split; the gains of one scene stay in one split."""
+    scenes, report = [], ["the authors' evaluation scenes are for testing, the others for training"]
+    short = 0
+    for subset, gain, folder in _bursts(path):
+        files, _ = raw_files(folder.iterdir())
+        short += len(files) < FRAMES
+        test = folder.name.isdecimal() and int(folder.name) in TEST_SCENES[subset]
+        scenes.append(
+            Scene(
+                name=f"{subset}/{gain}/{folder.name}",
+                frames=tuple(file_frame(file, settings) for file in files),
+                subject=f"{subset}/{folder.name}",
+                split="test" if test else "train",
+                facts={"digital_gain": int(gain)},
+            )
+        )
+    if short:
+        report.append(f"{path}: {short} of {len(scenes)} scenes have fewer than {FRAMES} frames")
+    return Collection(tuple(scenes), report=tuple(report))
+
+
+def _bursts(path: Path) -> Iterator[tuple[str, str, Path]]:
+    """Subset, digital gain and folder of each burst."""
+    subsets = [path] if path.name in TEST_SCENES else [path / name for name in TEST_SCENES]
+    for subset in subsets:
+        if (subset / ISO).is_dir():
+            for gain in sorted(entry for entry in (subset / ISO).iterdir() if entry.name.isdecimal()):
+                for folder in sorted(entry for entry in gain.iterdir() if entry.is_dir()):
+                    if raw_files(folder.iterdir())[0]:
+                        yield subset.name, gain.name, folder

@@ -1,0 +1,96 @@
+"""SID (See-in-the-Dark): short exposures with a long one of the same scene, as its lists pair them.
+
+``Sony_train_list.txt`` has lines ``./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8``;
+likewise ``…_val_list.txt`` and ``…_test_list.txt``, and ``Fuji_…`` for the X-Trans camera.
+
+References
+----------
+Chen, Chen, Xu, Koltun: Learning to See in the Dark, CVPR 2018.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from noiseflow.core.errors import RawError
+from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["gather", "recognises"]
+
+SPLITS = ("train", "val", "test")
+CAMERAS = {"Sony": "Sony ILCE-7SM2, Bayer", "Fuji": "Fujifilm X-T2, X-Trans"}
+UNSUPPORTED = "Fuji"
+"""Its 6×6 colour filter array cannot be packed to planes."""
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder holds one of the lists."""
+    return path.is_dir() and any(_lists(path))
+
+
+def gather(path: Path, settings: RawSettings) -> Collection:
+    """Sort the short exposures into scenes by their long one, with the published split.
+
+    Files that the lists name and that are not there are reported, as is the X-Trans camera,
+    which is left out.
+
+    Raises
+    ------
+    RawError
+        A line that cannot be understood, or no pair of which both files are there.
+    """
+    report: list[str] = []
+    pairs: dict[Path, list[Path]] = defaultdict(list)
+    splits: dict[Path, str] = {}
+    missing: list[Path] = []
+    for camera, split, file in _lists(path):
+        if camera == UNSUPPORTED:
+            report.append(f"{file}: left out: {CAMERAS[camera]}, a pattern that is not supported")
+            continue
+        for short, long in _pairs(path, file):
+            gone = [each for each in (short, long) if not each.is_file()]
+            if gone:
+                missing += gone
+                continue
+            pairs[long].append(short)
+            splits[long] = split
+    if missing:
+        count = len(set(missing))
+        report.append(f"{path}: {count} listed file(s) missing, the first {sorted(missing)[0].relative_to(path)}")
+    if not pairs:
+        raise RawError(f"{path}: lists of SID, but no pair of which both files are there; {'; '.join(report)}")
+    scenes = tuple(
+        Scene(
+            name=long.stem,
+            frames=tuple(file_frame(short, settings) for short in sorted(shorts)),
+            clean=clean_frame(long, settings),
+            subject=long.stem.split("_")[0],
+            split=splits[long],
+            facts=LONG_TWIN,
+        )
+        for long, shorts in sorted(pairs.items())
+    )
+    return Collection(scenes, report=("published split by the lists", *report))
+
+
+def _lists(path: Path) -> Iterator[tuple[str, str, Path]]:
+    """Camera, split and file of each list that is there."""
+    for camera in CAMERAS:
+        for split in SPLITS:
+            file = path / f"{camera}_{split}_list.txt"
+            if file.is_file():
+                yield camera, split, file
+
+
+def _pairs(path: Path, listing: Path) -> Iterator[tuple[Path, Path]]:
+    """Short and long file of each line."""
+    for number, line in enumerate(listing.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) < 2:
+            raise RawError(
+                f"{listing}: line {number}: expected a short and a long file, ISO and aperture; got {line!r}"
+            )
+        yield path / words[0], path / words[1]
