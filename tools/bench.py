@@ -15,11 +15,11 @@ import torch
 
 from tools.benching.curves import WORK, draw
 from tools.benching.gpu import BATCHES, gpu_page, gpu_rows
+from tools.benching.page import put_between
 from tools.benching.subjects import MODELS, PLAIN, Point
 from tools.benching.sweep import FULL, SHORT, TINY, Found, sweep
 from tools.benching.timing import Times, times_at
 from tools.benching.words import lines, page_of
-from tools.page import put_between
 
 SPEED, ON_GPU = "speed of noise_flow and physics_flow", "speed on a GPU"
 """Marks on the page."""
@@ -48,7 +48,7 @@ def main(
     page: Path | None,
     json_out: Path | None,
 ) -> None:
-    """Time steps of training, and samples, of plain layers, of nflows and of ours, by size and threads."""
+    """Time steps of training, and samples, of plain layers, nflows and this package, by size and threads."""
     if device != "cpu":
         rows = gpu_rows(device, BATCHES)
         click.echo(gpu_page(rows, device))

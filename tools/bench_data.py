@@ -27,7 +27,7 @@ from noiseflow.patches.ingestion.executors import processors
 from noiseflow.patches.schema import LABELS, fields
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
-from tools.page import table
+from tools.benching.page import table
 
 BATCH = 128
 CHANGED_BYTES = 2048
@@ -228,7 +228,7 @@ def twins(folder: Path, patches: int = 20_000, side: int = 32) -> Path:
 def measured(
     kinds: Mapping[str, list[Path]], places: Mapping[str, Path], pairings: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """What `measure_ingest` says of files of some kinds, each pairing and place; it is told as well."""
+    """What `measure_ingest` found for files of some kinds, each pairing and place; also printed."""
     figures = {}
     # What was made for it is on the disk before, not while, it is measured.
     os.sync()
@@ -252,7 +252,7 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
     yield f"Made by `{command}`"
     yield f"on {machine['processors']:.0f} processors; load {machine['load']:.1f} at the start (it slows both)."
     yield "*Decode* is `rawpy` alone on all processors, *ingest* the command `noiseflow ingest`; both run in fresh"
-    yield f"processes, start included, by turns; the median of {TIMES} runs counts. 0.8 of the decode is asked."
+    yield f"processes, start included, by turns; the median of {TIMES} runs counts. The target is 0.8 of the decode."
     yield "The next ratio is that of the times that processors were busy in all processes of either side; it hangs less"
     yield "on other work. An ingest ends when its store is on the disk, and decoding writes nothing: the last column is"
     yield "the part of the ingest's time that plain writes of as many bytes take in the same place, by one process.\n"
@@ -273,7 +273,7 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
     yield from memory_words(figures)
     yield from step_words(figures)
     yield "## Memory\n"
-    yield "Peak of one process, MiB; less than 477 is asked.\n"
+    yield "Peak of one process, MiB; the target is less than 477.\n"
     yield table(["files, pairing", "peak"], [[name, f"{mib:.0f}"] for name, mib in figures["peak"].items()])
     yield "## Reading\n"
     yield f"Shuffled batches of {BATCH} patches of 4×32×32, from the page cache, one process; 20,000 patches/s are"
@@ -292,10 +292,10 @@ def memory_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """What stores of several GB in memory cost beside their bytes."""
     fresh = {label: found["fresh"] for label, found in figures.items() if "fresh" in found}
     if fresh:
-        told = " and ".join(f"{part:.2f} ({label.split(', none')[0]})" for label, part in fresh.items())
+        shares = " and ".join(f"{part:.2f} ({label.split(', none')[0]})" for label, part in fresh.items())
         yield "A virtual machine may give free memory back to its host, and wait for it when it is written to again."
         yield f"Plain writes alone of as much, {REST_S:.0f} s after memory was last freed, take of the ingest's time"
-        yield f"{told}; decoding writes to the same memory again and again.\n"
+        yield f"{shares}; decoding writes to the same memory again and again.\n"
 
 
 def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:

@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Checksum of what its result hangs on."""
+        """Checksum of what its result depends on."""
         camera = self.place.open()
         if self.noise == TRUE:
             made_by = ""

@@ -54,7 +54,9 @@ def _parameters(docstring: str) -> Iterator[tuple[str, str]]:
             if line and not line[0].isspace():
                 if name:
                     yield name, " ".join(meaning)
+                # An example or a sentence below the section names no parameter.
                 name, meaning = line.partition(" :")[0].strip(), []
+                name = name if all(each.strip(" *").isidentifier() for each in name.split(",")) else ""
             elif line.strip():
                 meaning.append(line.strip())
         if name:

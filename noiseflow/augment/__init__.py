@@ -1,4 +1,4 @@
-"""Noise where it is used: whole frames in, noisy frames out; batches in training loops."""
+"""Use of noise models: noisy whole frames and bursts, training batches, and synthesised data sets."""
 
 from noiseflow.augment.camera_noise import AddCameraNoise, NoisyBatch
 from noiseflow.augment.distributions import AutoExposure, Choice, LogUniform, Uniform

@@ -1,4 +1,4 @@
-"""`AddCameraNoise`: a camera's noise on batches of clean raw data, as an augmentation in training."""
+"""`AddCameraNoise`: add a camera's noise to batches of clean raw data in a training loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from noiseflow.augment.distributions import AutoExposure, Distribution, LogUniform, distribution
 from noiseflow.augment.frames.mosaic import to_mosaic, to_planes
-from noiseflow.augment.noise_level import NoiseLevel
+from noiseflow.augment.noise_level import NoiseLevelMap
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
@@ -19,21 +19,21 @@ from noiseflow.raw.bayer import offsets
 __all__ = ["AddCameraNoise", "NoisyBatch"]
 
 SLACK = 0.05
-"""How far an estimate of a clean signal may lie outside [0, 1]."""
+"""Largest distance of a clean signal from [0, 1]; an estimate may lie slightly outside."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoisyBatch:
-    """What an augmentation returns; tensors of the shape of its input, normalised.
+    """Result of an augmentation: normalised tensors of the shape and dtype of its input.
 
     Parameters
     ----------
     noisy : Tensor
-        Clean plus noise; clipped and quantised if that was asked for.
+        Clean signal plus noise, clipped and quantised if requested.
     clean : Tensor
-        What was given, times `exposure`: the target that belongs to `noisy`.
+        The input times `exposure`: the training target for `noisy`.
     noise_level : Tensor
-        σ of the noise at each pixel, for networks that are told it.
+        σ of the noise at each pixel, for networks with a noise-level input.
     iso, exposure : Tensor, shape (B,)
         ISO and exposure factor drawn for each element, in float32 (float64 for float64 input).
     camera : tuple of str
@@ -53,36 +53,38 @@ class AddCameraNoise(nn.Module):
 
     noisy = e·clean + n,  n ~ model(· | e·clean, ISO, camera).
 
-    Random numbers are, by what `forward` is given: of `index`, keyed by seed, epoch, index and
-    position, the same whatever the number of workers, ranks or the batch; of `generator`, its
-    next ones; of neither, torch's own, which a DataLoader seeds for each worker.
+    The random numbers depend on the arguments of `forward`.  With `index` they are keyed by seed, epoch, index
+    and position, and do not depend on the number of workers, the number of ranks or the batch.  With
+    `generator` they come from it.  With neither they are torch's own, which a DataLoader seeds in each worker.
+
+    Models run in their own precision; results have the dtype of the input, float16 to float64.
 
     Parameters
     ----------
     models : NoiseModel or sequence of NoiseModel
-        As `noiseflow.load` or `noiseflow.models.from_profile` give them; they are kept in evaluation mode.
+        Models from `noiseflow.load` or `noiseflow.models.from_profile`; they stay in evaluation mode.
     iso : float, list of float, distribution or AutoExposure
-        One number, one of a list, or a distribution; log-uniform over all that the models were
-        fitted at if None.  `AutoExposure` draws ISO and exposure together.
+        A fixed ISO, a list to choose from, or a distribution.  If None, log-uniform over the ISO range of the
+        models.  `AutoExposure` draws ISO and exposure together.
     exposure : float, list of float or distribution
         Factor on the clean signal before the noise.
     cameras : sequence of str, optional
-        Those to draw from, all that the models know if None.
+        Cameras to draw from; all cameras of the models if None.
     cfa : str, optional
-        Take and return mosaics (B, 1, H, W) of this phase instead of planes (B, 4, H/2, W/2).
+        CFA phase.  If given, take and return mosaics (B, 1, H, W) instead of planes (B, 4, H/2, W/2).
     levels : (float, float), optional
         Black and white level in DN, for `quantise` and the lower end of `clip`.
     clip : bool
-        Clip `noisy` to what a sensor stores: from code 0 to the white level.
+        Clip `noisy` to the range that a sensor stores, from code 0 to the white level.
     quantise : bool
         Round `noisy` to whole codes.
     seed : int
-        Of indexed draws, 0 … 2³² − 1.
+        Seed of indexed draws, 0 … 2³² − 1.
 
     Raises
     ------
     ModelError
-        A camera that no model knows; models of several layouts.
+        A camera that no model knows, or models with different layouts.
     DataError
         Arguments that contradict each other.
 
@@ -134,7 +136,7 @@ class AddCameraNoise(nn.Module):
         )
         self.exposure = distribution(exposure, "exposure")
         self.cfa, self.levels, self.clip, self.quantise, self.seed = cfa, levels, clip, quantise, seed
-        self._noise_levels = [NoiseLevel(model) for model in given]
+        self._noise_levels = [NoiseLevelMap(model) for model in given]
 
     def train(self, mode: bool = True) -> "AddCameraNoise":
         """Set the mode of this module; its models stay in evaluation mode."""
@@ -155,19 +157,19 @@ class AddCameraNoise(nn.Module):
         Parameters
         ----------
         clean : Tensor, shape (B, C, H, W) or (C, H, W)
-            Linear, normalised: (DN − black) / (white − black), 0 to 1; floating point.
+            Linear, normalised signal of any floating dtype: (DN − black) / (white − black), 0 to 1.
         index : B whole numbers, optional
-            Number of each sample in its data set, 0 … 2³² − 1; its noise depends on nothing else
-            but the seed, the epoch and the sample itself.
+            Number of each sample in its data set, 0 … 2³² − 1; its noise then depends only on the seed, the
+            epoch and the sample itself.
         generator : torch.Generator, optional
-            On the device of `clean`.
+            Generator on the device of `clean`.
         epoch : int
-            Another epoch, other draws for the same index; 0 … 2³² − 1.
+            Number of the epoch, 0 … 2³² − 1; each epoch draws other noise for the same index.
 
         Raises
         ------
         DataError
-            Integers, planes elsewhere than second, values outside 0…1, NaN; both index and generator.
+            Integers, planes not in the second axis, values outside 0…1, NaN; both index and generator.
         """
         single = clean.ndim == 3
         batch = clean[None] if single else clean
@@ -187,7 +189,7 @@ class AddCameraNoise(nn.Module):
     def source(
         self, index: Sequence[int] | Tensor | None, count: int, generator: torch.Generator | None, epoch: int
     ) -> Source:
-        """Where the random numbers of a batch of `count` come from; the arguments are those of `forward`."""
+        """Random source for a batch of `count` elements; the other arguments are those of `forward`."""
         if index is not None and generator is not None:
             raise DataError("index and generator: expected one of them; got both")
         if index is None:
@@ -213,12 +215,12 @@ class AddCameraNoise(nn.Module):
             elif clean.shape[1] == 3:
                 hint = ": for RGB pictures there is noiseflow.augment.AddNoiseToPictures"
             elif clean.shape[1] == 1:
-                hint = ": say the phase of a mosaic, such as cfa='RGGB'"
+                hint = ": for a mosaic give its phase, such as cfa='RGGB'"
             raise DataError(f"clean: expected shape {shape}; got {tuple(clean.shape)}{hint}")
         clean = clean.to(torch.float64 if clean.dtype == torch.float64 else torch.float32)
         if clean.numel():
             low, high = (float(value) for value in torch.aminmax(clean.detach()))
-            # NaN passes here and on to the check of the conditions, which names it.
+            # NaN passes this test; `checked_conditions` reports it.
             if low < -SLACK or high > 1 + SLACK:
                 raise DataError(
                     f"clean: expected the normalised signal, 0 to 1; got {low:.4g} to {high:.4g}: "
@@ -251,7 +253,7 @@ class AddCameraNoise(nn.Module):
         return NoisyBatch(self._stored(scaled + noise), scaled, level, iso, exposure, tuple(name for _, name in picked))
 
     def _stored(self, noisy: Tensor) -> Tensor:
-        """Rounded to codes and clipped as a converter does, where asked for."""
+        """Round to codes and clip as a converter does, if requested."""
         black, white = self.levels or (0.0, 1.0)
         if self.quantise:
             noisy = ((noisy * (white - black) + black).round() - black) / (white - black)
@@ -259,7 +261,7 @@ class AddCameraNoise(nn.Module):
 
 
 def _choices(models: Sequence[NoiseModel], cameras: Sequence[str] | None) -> list[tuple[int, str]]:
-    """Model and name of each camera to draw from."""
+    """Index of the model, and name, of each camera to draw from."""
     known = [(number, name) for number, model in enumerate(models) for name in model.cameras]
     if cameras is None:
         return known

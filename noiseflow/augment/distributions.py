@@ -1,4 +1,4 @@
-"""Where ISO and exposure of an augmented sample come from: functions of uniform numbers."""
+"""Distributions of ISO and exposure for augmentation, as quantile functions."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ __all__ = ["AutoExposure", "Choice", "Distribution", "LogUniform", "Uniform", "d
 
 
 class Distribution(Protocol):
-    """Draws by its quantile function."""
+    """A distribution given by its quantile function."""
 
     def __call__(self, u: Tensor) -> Tensor:
         """Values at quantiles u in (0, 1), of their shape."""
@@ -22,7 +22,7 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Even between `low` and `high`."""
+    """Uniform between `low` and `high`."""
 
     low: float
     high: float
@@ -38,7 +38,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """Even in the logarithm between `low` and `high`: each stop as likely as any other.
+    """Uniform in the logarithm between `low` and `high`: all stops are equally likely.
 
     >>> LogUniform(100, 1600)(torch.tensor([0.0, 0.5]))
     tensor([100., 400.])
@@ -48,7 +48,7 @@ class LogUniform:
     high: float
 
     def __post_init__(self) -> None:
-        """Refuse an empty range and what has no logarithm."""
+        """Refuse an empty range, and bounds without a logarithm."""
         _check(self.low, self.high, math.ulp(0.0))
 
     def __call__(self, u: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a list, each as likely as the others; name one twice to make it likelier."""
+    """One value of a list, all equally likely; list a value twice to make it more likely."""
 
     values: tuple[float, ...]
 
@@ -76,16 +76,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class AutoExposure:
-    """ISO and exposure as a camera couples them: less light, a higher ISO, and beyond its range a darker frame.
+    """ISO and exposure coupled as in a camera: less light needs a higher ISO, and beyond the highest a darker frame.
 
-    Light L is even in its logarithm from `darkest` to 1, which is what `base_iso` exposes fully.
-    ISO = min(base_iso / L, highest_iso), exposure = L · ISO / base_iso, at most 1.
+    The light L is log-uniform from `darkest` to 1, where 1 is full exposure at `base_iso`.
+    ISO = min(base_iso / L, highest_iso), and exposure = L · ISO / base_iso, at most 1.
 
     Parameters
     ----------
     darkest : float
-        Least light, as a part of what `base_iso` needs: 1/64 is six stops down.
+        Least light, as a fraction of full exposure at `base_iso`: 1/64 is six stops less.
     base_iso, highest_iso : float
+        Lowest and highest ISO of the camera.
     """
 
     darkest: float
@@ -93,25 +94,32 @@ class AutoExposure:
     highest_iso: float
 
     def __post_init__(self) -> None:
-        """Refuse what no camera does."""
+        """Refuse values that no camera can have."""
         if not 0 < self.darkest <= 1:
             raise DataError(f"auto exposure: expected darkest in (0, 1]; got {self.darkest}")
         _check(self.base_iso, self.highest_iso, math.ulp(0.0))
 
     def settings(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """ISO and exposure at quantiles of the light, each of the shape of u."""
+        """ISO and exposure at quantiles u of the light, each of the shape of u."""
         light = LogUniform(self.darkest, 1.0)(u)
         iso = (self.base_iso / light).clamp(max=self.highest_iso)
         return iso, light * iso / self.base_iso
 
 
 def distribution(given: float | Sequence[float] | Distribution, name: str) -> Distribution:
-    """What a number (always it), a list (one of them) or a distribution means.
+    """Convert an argument to a distribution: a number is fixed, a list is a choice, a distribution is kept.
+
+    Parameters
+    ----------
+    given : float, sequence of float or Distribution
+        The argument.
+    name : str
+        Name of the argument, for errors.
 
     Raises
     ------
     DataError
-        For anything else, and numbers that are not positive.
+        Anything else, or numbers that are not positive.
     """
     if callable(given):
         return given

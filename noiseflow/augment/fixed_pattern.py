@@ -1,4 +1,4 @@
-"""A camera's fixed pattern: what is the same in each of its frames."""
+"""Fixed pattern of a camera: PRNU, DSNU, shading and hot pixels, the same in all of its frames."""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,31 +15,31 @@ from noiseflow.ops.random.sampling import Keyed, Stream, normal, row_normal, uni
 __all__ = ["FixedPattern", "pattern_from_profile"]
 
 MODES = 3
-"""Cosines along each side that make up the dark shading."""
+"""Cosines along each side of the frame in the dark shading."""
 
 
 @dataclass(frozen=True)
 class FixedPattern:
-    """PRNU, dark signal and hot pixels of one camera body, drawn once from its seed.
+    """PRNU, dark signal and hot pixels of one camera body, drawn from its seed.
 
-    A pixel of expected signal s gives s·(1 + PRNU) + hot before its shot noise, and DSNU and
-    shading on top.  Row and column parts are shared by all pixels of a sensor row or column.
-    The shading is a sum of the lowest cosines; hot pixels have amplitudes hot_dn·(1 + Exp(1)).
+    A pixel with expected signal s has the signal s·(1 + PRNU) + hot before shot noise; DSNU and shading are
+    added after the noise.  Row and column parts are shared by all pixels of a sensor row or column.  The shading
+    is a sum of low-frequency cosines; hot pixels have amplitudes hot_dn·(1 + Exp(1)).
 
     Parameters
     ----------
     seed : int
-        Of the camera body.
+        Seed of the camera body.
     prnu, prnu_row, prnu_column : float
-        σ of the photo response, as a part of the signal: pixels, rows, columns.
+        σ of the photo response of pixels, rows and columns, relative to the signal.
     dsnu_dn, dsnu_row_dn, dsnu_column_dn : float
-        σ of the dark signal in DN.
+        σ of the dark signal of pixels, rows and columns, DN.
     shading_dn : float
-        From the lowest to the highest place of the smooth dark shading, DN.
+        Peak-to-peak amplitude of the smooth dark shading, DN.
     hot_fraction : float
-        Part of the pixels that are hot.
+        Fraction of hot pixels.
     hot_dn : float
-        Least of a hot pixel, DN.
+        Least amplitude of a hot pixel, DN.
 
     References
     ----------
@@ -58,7 +58,7 @@ class FixedPattern:
     hot_dn: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what no sensor has."""
+        """Refuse values that no sensor can have."""
         for name, value in vars(self).items():
             if name != "seed" and not 0 <= value < math.inf:
                 raise DataError(f"fixed pattern: {name}: expected 0 or more; got {value}")
@@ -66,7 +66,7 @@ class FixedPattern:
             raise DataError(f"fixed pattern: hot_fraction: expected 0 … 1; got {self.hot_fraction}")
 
     def exposed(self, signal_dn: Tensor, window: Window) -> Tensor:
-        """Signal in DN above black (1, C, h, w) to what its pixels expect before shot noise."""
+        """Apply PRNU and hot pixels to a signal in DN above black, (1, C, h, w), before shot noise."""
         gain = self._parts(signal_dn, window, Stream.PRNU, self.prnu, self.prnu_row, self.prnu_column)
         if gain is not None:
             signal_dn = signal_dn * (1 + gain)
@@ -76,7 +76,7 @@ class FixedPattern:
         return signal_dn
 
     def dark(self, like: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
-        """DSNU and shading in DN, of the shape (1, C, h, w) of `like`; `size` is the frame's, in pixels of a plane."""
+        """DSNU and shading in DN, shaped like `like`, (1, C, h, w); `size` is the frame's, in pixels of a plane."""
         parts = self._parts(like, window, Stream.DARK, self.dsnu_dn, self.dsnu_row_dn, self.dsnu_column_dn)
         dark = torch.zeros_like(like) if parts is None else parts
         return dark + self._shading(like, window, size) if self.shading_dn else dark
@@ -87,7 +87,7 @@ class FixedPattern:
     def _parts(
         self, like: Tensor, window: Window, stream: Stream, pixel: float, row: float, column: float
     ) -> Tensor | None:
-        """Pixel, row and column noise of these σ, shape of `like`; None if there is none."""
+        """Pixel, row and column noise with these σ, in the shape of `like`; None if all are 0."""
         if not (pixel or row or column):
             return None
         total = pixel * normal(like, self._keyed(window), stream)
@@ -115,15 +115,24 @@ class FixedPattern:
 
 
 def pattern_from_profile(profile: Profile, iso: float, seed: int = 0) -> FixedPattern:
-    """The fixed pattern that a calibrated profile describes, at any ISO.
+    """Fixed pattern of a calibrated profile at any ISO.
 
-    Root mean squares over planes, linear in log ISO between the profile's ISOs.  What was not
-    measured is 0.  Hot pixels are as many as were found, each above the threshold of the search.
+    Values are root mean squares over planes, interpolated linearly in log ISO; those not measured are 0.  The
+    number of hot pixels is the measured one, and their least amplitude the detection threshold.
+
+    Parameters
+    ----------
+    profile : Profile
+        Profile with PRNU or DSNU.
+    iso : float
+        ISO of the frames.
+    seed : int
+        Seed of the camera body.
 
     Raises
     ------
     DataError
-        The profile has neither PRNU nor DSNU: it was calibrated on too few frames.
+        The profile has neither PRNU nor DSNU, because it was calibrated on too few frames.
     """
     at = [[setting for setting in profile.settings if setting.iso == known] for known in profile.isos]
     rows = [{name: _mean_square([_of(setting, name) for setting in settings]) for name in _NAMES} for settings in at]
@@ -141,7 +150,7 @@ _NAMES = tuple(name for name in FixedPattern.__dataclass_fields__ if name != "se
 
 
 def _of(setting: Setting, name: str) -> float:
-    """One number of `FixedPattern` in a profile's setting; 0 where it was not measured."""
+    """Value of a parameter of `FixedPattern` in a profile's setting; 0 if it was not measured."""
     percent, level = setting.value("prnu_percent") or 0.0, setting.value("prnu_dn") or 0.0
     facts = setting.facts
     if name.startswith("prnu"):

@@ -1,49 +1,50 @@
-"""The noise level of a model: σ for each pixel of a clean signal, in closed form or measured from its samples."""
+"""Noise level of a model: σ at each pixel of a clean signal, in closed form or measured on samples."""
 
 import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.capabilities import linear_variance
+from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.ops.random.sampling import Keyed
 
-__all__ = ["NoiseLevel", "noise_profile"]
+__all__ = ["NoiseLevelMap", "noise_profile"]
 
 LEVELS = 9
-"""Signals at which σ is measured, even in their root from 0 to 1."""
+"""Signals at which σ is measured, evenly spaced in their square root from 0 to 1."""
 
 ISOS = 7
-"""Most ISOs at which it is measured."""
+"""Most ISOs at which σ is measured."""
 
 FLAT = 64
-"""Side of a flat, in pixels of a plane: a σ from 4,096 values has a standard error of 1.1 %."""
+"""Side of a flat in pixels of a plane: the standard error of σ from 4,096 values is 1.1 %."""
 
 
-class NoiseLevel:
-    """σ of a model's noise, per pixel, in units of the normalised signal.
+class NoiseLevelMap:
+    """σ of a model's noise at each pixel, in units of the normalised signal.
 
-    A model whose variance is a line in the signal says it itself.  Of any other, noise is drawn
-    on flats, once, and σ interpolated between them in the root of the signal and log ISO.
-    What clipping takes from the noise is not counted in the closed form.
+    The σ of a model with linear variance is known.  Of any other model, noise is sampled once on flats, and σ
+    is interpolated in the square root of the signal and in log ISO.  The closed form ignores clipping.
 
     Parameters
     ----------
     model : NoiseModel
+        Model whose σ is wanted.
     """
 
     def __init__(self, model: NoiseModel) -> None:
-        self.model = model
+        self.model, self.line = model, linear_variance(model)
         chosen = torch.linspace(0, len(model.spec.isos) - 1, min(ISOS, len(model.spec.isos))).round().long().tolist()
         self.isos = tuple(model.spec.isos[index] for index in chosen)
         self._measured: dict[int, Tensor] = {}
 
     def __call__(self, cond: Conditions) -> Tensor:
         """σ, (B, C, H, W)."""
-        cond = self.model.checked(cond)
-        line = self.model.linear_variance(cond)
-        if line is not None:
-            return (line[0] * cond.clean.clamp(min=0) + line[1]).sqrt().expand_as(cond.clean)
+        cond = checked_conditions(self.model, cond)
+        if self.line is not None:
+            beta1, beta2 = self.line.linear_variance(cond)
+            return (beta1 * cond.clean.clamp(min=0) + beta2).sqrt().expand_as(cond.clean)
         curves = torch.stack(
             [self._curve(camera, iso) for camera, iso in zip(cond.camera_indices.tolist(), cond.isos, strict=True)]
         ).to(cond.clean)
@@ -71,23 +72,23 @@ class NoiseLevel:
 
 
 def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[float, float], ...]:
-    """(S, O) of the DNG NoiseProfile, once for all planes or for R, G, B: var = S·signal + O.
+    """(S, O) of the DNG NoiseProfile, var = S·signal + O: one pair for all planes, or one each for R, G, B.
 
-    From the model's own line, or, of a model without one, by weighted least squares through the
-    variance measured on flats below 0.6 of the range, where nothing clips.
+    These are the model's own β₁ and β₂ if its variance is linear.  Otherwise they are a weighted least-squares
+    fit to the variance measured on flats below 0.6 of the range, where nothing clips.
 
     References
     ----------
     Adobe: Digital Negative (DNG) Specification 1.4, NoiseProfile.
     """
-    cond = model.checked(Conditions(torch.zeros(1, model.planes, 1, 1), iso, camera))
-    line = model.linear_variance(cond)
-    if line is not None:
-        slope, offset = (value.detach().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in line)
+    cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1), iso, camera))
+    if (line := linear_variance(model)) is not None:
+        betas = line.linear_variance(cond)
+        slope, offset = (value.detach().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in betas)
     else:
         signal = torch.linspace(0, 1, LEVELS, dtype=torch.float64).square()
         used = signal < 0.6
-        level = NoiseLevel(model)
+        level = NoiseLevelMap(model)
         variance = level._curve(int(cond.camera_indices[0]), cond.isos[0])[:, used].mul(2).exp()
         design = torch.stack([signal[used], torch.ones(int(used.sum()), dtype=torch.float64)], 1)
         weighted = design[None] / variance[:, :, None]

@@ -1,4 +1,4 @@
-"""`AddNoiseToPictures`: a camera's noise on sRGB pictures, by way of the raw data that they may have come from."""
+"""`AddNoiseToPictures`: add a camera's raw noise to sRGB pictures, by unprocessing them to raw data."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,13 +18,13 @@ __all__ = ["AddNoiseToPictures"]
 class AddNoiseToPictures(nn.Module):
     """Unprocess sRGB pictures to raw planes, add a camera's noise there, and develop them again.
 
-    The clean pictures returned went the same way without noise, so that the pair differs by the
-    noise alone.  Random numbers are as of `AddCameraNoise`.
+    The returned clean pictures are processed in the same way without noise, so that both differ only by the
+    noise.  Random numbers are those of `AddCameraNoise`.
 
     Parameters
     ----------
     add_noise : AddCameraNoise
-        On packed Bayer planes.
+        Augmentation of packed Bayer planes.
 
     References
     ----------
@@ -62,9 +62,9 @@ class AddNoiseToPictures(nn.Module):
         Parameters
         ----------
         picture : Tensor, shape (B, 3, H, W) or (3, H, W)
-            sRGB in 0…1, floating point; H and W even.
+            sRGB in 0…1, any floating dtype; H and W even.
         index, generator, epoch
-            As of `AddCameraNoise.forward`.
+            Source of the random numbers: see `AddCameraNoise.forward`.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class AddNoiseToPictures(nn.Module):
         Raises
         ------
         DataError
-            Another shape or type, values outside 0…1.
+            Another shape or dtype, or values outside 0…1.
         """
         single = picture.ndim == 3
         batch = picture[None] if single else picture
@@ -92,7 +92,7 @@ class AddNoiseToPictures(nn.Module):
         u = sampling.uniform(batch.new_empty(len(batch), 1, 1, DRAWS), source, Stream.DEVELOPMENT)[:, 0, 0]
         how = draw_development(u.to(batch).clamp(1e-6, 1 - 1e-6))
         raw: NoisyBatch = self.add_noise(unprocess(batch, how), index, generator=generator, epoch=epoch)
-        # The target is exposed as the picture was; what the raw exposure took is given back by the development.
+        # Development undoes the raw exposure, so that the target is as bright as the picture.
         how = replace(how, exposure=how.exposure / raw.exposure)
         noisy, clean, level = (
             (values[0] if single else values).to(picture.dtype)

@@ -1,8 +1,7 @@
-"""From an sRGB picture back to raw planes, and forth again: for those who have only pictures.
+"""Convert sRGB pictures to raw planes and back, for training data without raw files.
 
-Steps and their order are those of Brooks et al.: inverse tone curve, inverse gamma, inverse colour
-correction, inverse white balance, mosaic.  The numbers of cameras are facts of their DNG colour
-matrices.
+Steps and order are those of Brooks et al.: inverse tone curve, inverse gamma, inverse colour correction,
+inverse white balance, mosaic.  Colour matrices are those in the cameras' DNG files.
 """
 
 from dataclasses import dataclass
@@ -20,30 +19,30 @@ XYZ_TO_CAMERA = (
     ((0.6596, -0.2079, -0.0562), (-0.4782, 1.3016, 0.1933), (-0.0970, 0.1581, 0.5181)),  # Sony DSC-RX100M4
     ((0.8380, -0.2630, -0.0639), (-0.2887, 1.0725, 0.2496), (-0.0627, 0.1427, 0.5438)),  # Olympus E-P5
 )
-"""Colour matrices of cameras under D65, as in their DNG files."""
+"""Colour matrices of cameras under D65, from their DNG files."""
 
 SRGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 """IEC 61966-2-1, D65."""
 
 DRAWS = 6
-"""Uniform numbers that a `Development` is drawn from."""
+"""Number of uniform numbers that `draw_development` needs."""
 
 BRIGHT = 0.9
-"""Grey level from which highlights are kept as they are when the white balance is undone."""
+"""Grey level above which highlights keep their value when the white balance is inverted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Development:
-    """How raw data was, or is to be, developed; each element of a batch has its own.
+    """Parameters of a raw development, one set for each element of a batch.
 
     Parameters
     ----------
     matrix : Tensor, shape (B, 3, 3)
         From linear sRGB to the sensor's colours; its rows sum to 1.
     red, blue : Tensor, shape (B,)
-        Gains of the white balance.
+        White-balance gains.
     exposure : Tensor, shape (B,)
-        Gain of all colours.
+        Common gain of all colours.
     """
 
     matrix: Tensor
@@ -52,20 +51,20 @@ class Development:
     exposure: Tensor
 
     def gains(self) -> Tensor:
-        """Gains of R, G, B, (B, 3, 1, 1)."""
+        """Gains of R, G and B, (B, 3, 1, 1)."""
         colour = torch.stack([self.red, torch.ones_like(self.red), self.blue], 1)
         return (colour * self.exposure[:, None])[:, :, None, None]
 
 
 def draw_development(u: Tensor) -> Development:
-    """A development as Brooks et al. draw it, from uniform numbers.
+    """Draw a development as in Brooks et al., from uniform numbers.
 
-    Matrix: a random mean of cameras'; 1/exposure ~ N(0.8, 0.1²); red ~ U(1.9, 2.4), blue ~ U(1.5, 1.9).
+    Matrix: a random mean of the cameras'; 1/exposure ~ N(0.8, 0.1²); red ~ U(1.9, 2.4), blue ~ U(1.5, 1.9).
 
     Parameters
     ----------
     u : Tensor, shape (B, `DRAWS`)
-        In (0, 1).
+        Uniform numbers in (0, 1).
 
     References
     ----------
@@ -75,17 +74,17 @@ def draw_development(u: Tensor) -> Development:
     weights = u[:, :3] / u[:, :3].sum(1, keepdim=True)
     matrix = torch.einsum("bk,kij,jl->bil", weights, u.new_tensor(XYZ_TO_CAMERA), u.new_tensor(SRGB_TO_XYZ))
     matrix = matrix / matrix.sum(2, keepdim=True)
-    # Five σ are far from 0, and an exposure below 1 is no inverse of what a camera's own software does.
+    # Five σ keep the denominator away from 0.
     exposure = 1 / (0.8 + 0.1 * torch.special.ndtri(u[:, 3]).clamp(-5, 5)).clamp(max=1)
     return Development(matrix, 1.9 + 0.5 * u[:, 4], 1.5 + 0.4 * u[:, 5], exposure)
 
 
 def unprocess(picture: Tensor, how: Development) -> Tensor:
-    """An sRGB picture (B, 3, H, W) in 0…1 to raw planes R, G1, G2, B, (B, 4, H/2, W/2).
+    """Convert an sRGB picture (B, 3, H, W) in 0…1 to raw planes R, G1, G2, B, (B, 4, H/2, W/2).
 
-    Tone curve y = 3x² − 2x³: x = ½ − sin(asin(1 − 2y)/3).  Gamma: x^2.2.  Matrix.  White balance:
-    divide by the gains, but highlights above 0.9 stay with the weight α = ((grey − 0.9)/0.1)²: by
-    max(1/g, α + (1 − α)/g), so that clipped white stays white.
+    Inverse tone curve of y = 3x² − 2x³: x = ½ − sin(asin(1 − 2y)/3).  Inverse gamma: x^2.2.  Colour matrix.
+    Inverse white balance: multiply by max(1/g, α + (1 − α)/g) for a gain g, where α = ((grey − 0.9)/0.1)²
+    above a grey of 0.9, so that clipped white stays white.
 
     References
     ----------
@@ -106,10 +105,10 @@ def unprocess(picture: Tensor, how: Development) -> Tensor:
 
 
 def process(planes: Tensor, how: Development) -> Tensor:
-    """Raw planes (B, 4, H/2, W/2) to an sRGB picture (B, 3, H, W) in 0…1: the same steps forwards.
+    """Convert raw planes (B, 4, H/2, W/2) to an sRGB picture (B, 3, H, W) in 0…1.
 
-    White balance, bilinear demosaicing, the matrix's inverse, gamma 1/2.2, tone curve 3x² − 2x³;
-    clipped to 0…1 before gamma.
+    White balance, bilinear demosaicing, inverse colour matrix, clipping to 0…1, gamma 1/2.2, and the tone curve
+    3x² − 2x³.
 
     References
     ----------

@@ -11,6 +11,7 @@ from noiseflow.calibrate.sources import read_frames, read_tables
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.progress import Progress, silent
+from noiseflow.raw import RawSettings
 
 __all__ = ["calibrate"]
 
@@ -20,6 +21,7 @@ def calibrate(
     out: str | Path | None = None,
     *,
     camera: str | None = None,
+    settings: RawSettings | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
@@ -34,6 +36,8 @@ def calibrate(
         Where to write the profile (JSON).
     camera : str, optional
         Name; else what the files say.
+    settings : RawSettings, optional
+        Overrides of what the raw files say.
     overwrite : bool
         Whether a profile in `out` may be replaced.
     progress : Progress
@@ -57,17 +61,21 @@ def calibrate(
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
     if out is None:
-        return _calibrate(paths, camera, progress)
-    with writing(out, inputs=paths, overwrite=overwrite) as out:
-        result = _calibrate(paths, camera, progress)
+        return _calibrate(paths, camera, settings, progress)
+    # A profile beside its frames is no frame: only files are in the way.
+    with writing(out, inputs=[path for path in paths if path.is_file()], overwrite=overwrite) as out:
+        result = _calibrate(paths, camera, settings, progress)
         write_profile(result.profile, out, overwrite=overwrite)
     return result
 
 
-def _calibrate(paths: Sequence[Path], camera: str | None, progress: Progress) -> Calibration:
+def _calibrate(
+    paths: Sequence[Path], camera: str | None, settings: RawSettings | None, progress: Progress
+) -> Calibration:
     tables = [path for path in paths if path.suffix.lower() == ".csv"]
     if tables and len(tables) != len(paths):
         raise DataError(f"{tables[0]}: tables and frames cannot be calibrated together; give one or the other")
     if tables:
         return calibrate_tables(read_tables(tables), camera)
-    return calibrate_frames(read_frames(paths, progress), camera, [str(path) for path in paths])
+    frames = read_frames(paths, progress, settings)
+    return calibrate_frames(frames, camera, [str(path) for path in paths])

@@ -85,7 +85,8 @@ class Take:
     @property
     def black(self) -> float:
         """Black level that the files declare, DN."""
-        return self.frames.black[self.index]
+        own = next((group.black for group in (*self.lights, *self.darks_taken)), ())
+        return (own or self.frames.black)[self.index]
 
     @cached_property
     def darks(self) -> list[Dark]:

@@ -1,7 +1,8 @@
 """What calibration reads: EMVA folders, photon-transfer tables, folders of raw frames."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,15 @@ from numpy.typing import NDArray
 from noiseflow.calibrate.stack import Stack, StackSums
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.raw import RawImage, raw_files, read_raw
-from noiseflow.raw.formats.emva import EmvaFolder, is_emva, read_emva, read_frame
+from noiseflow.raw import RawImage, RawSettings, frame_count, raw_files, read_frame
+from noiseflow.raw.cautions import gathered
+from noiseflow.raw.folders import walk
+from noiseflow.raw.formats.emva import NOMINAL_ISO, EmvaFolder, is_emva, read_emva, read_frame as read_emva_frame
 
 __all__ = ["Frames", "Group", "Table", "read_frames", "read_tables"]
+
+SAME_EXPOSURE, SAME_LEVEL = 0.01, 0.02
+"""Exposure times, and levels of flats of unknown exposure, that differ by less than this part are one setting."""
 
 DARK_PART = 0.005
 """A frame whose median is less than this part of the range above black is dark."""
@@ -21,7 +27,25 @@ DARK_PART = 0.005
 
 @dataclass(eq=False)
 class Group:
-    """Frames of one ISO, exposure and kind: one stack a plane."""
+    """Frames of one ISO, exposure and kind: one stack a plane.
+
+    Parameters
+    ----------
+    iso : float
+    exposure : float
+        What the light is proportional to: seconds, photons, or the level itself in DN.
+    exposure_s : float
+        Seconds; 0 where no file says it.
+    dark : bool
+    stacks : list of Stack
+        One a plane.
+    sources : list of str
+        Names of the frames.
+    black : tuple of float
+        Black levels that the files declare, DN, one a plane; those of `Frames` if empty.
+    reads : list of callable
+        Read the frames again.
+    """
 
     iso: float
     exposure: float
@@ -29,6 +53,8 @@ class Group:
     dark: bool
     stacks: list[Stack]
     sources: list[str]
+    black: tuple[float, ...] = ()
+    reads: list[Callable[[], RawImage]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -61,60 +87,147 @@ class Table:
     rows: NDArray[np.float64]
 
 
-def read_frames(sources: Sequence[Path], progress: Progress = silent) -> Frames:
+def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: RawSettings | None = None) -> Frames:
     """Read and sum all frames of some folders and files, one at a time.
 
     A frame is dark if a folder or file name says so (dark…, bias…), or if no name says
-    flat… and its median is within 0.5 % of the range from black.
+    flat… and its median is within 0.5 % of the range from black.  Exposure times within 1 %
+    are one.  Flats whose exposure time nothing says are grouped by their level.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+    progress : Progress
+    settings : RawSettings, optional
+        Overrides of what the files say.
 
     Raises
     ------
     DataError
-        Frames of two cameras, no ISO or exposure in a file, no raw file at all.
+        Frames of two cameras, no ISO in a file, no raw file at all.
     RawError
         A file that cannot be read.
     """
+    settings = settings or RawSettings()
     if len(sources) == 1 and is_emva(sources[0]):
-        return _emva(read_emva(sources[0]), progress)
-    files = sorted({file for source in sources for file in _files(source)})
-    if not files:
+        return _emva(read_emva(sources[0]), settings, progress)
+    reads = [
+        read
+        for file in sorted({file for source in sources for file in _files(source)})
+        for read in _reads(file, settings)
+    ]
+    if not reads:
         raise DataError(f"{sources[0]}: no raw frames, no EMVA listing and no table; expected flats and darks")
-    first = read_raw(files[0])
-    sums: dict[tuple[float, float, bool], list[StackSums]] = {}
-    names: dict[tuple[float, float, bool], list[str]] = {}
+    series: list[_Series] = []
     cautions: list[str] = []
-    for done, file in enumerate(files):
-        image = first if done == 0 else read_raw(file)
+    first: RawImage | None = None
+    for done, (file, read) in enumerate(reads):
+        image = read()
+        first = first if first is not None else _without_pixels(image)
         _same_camera(first, image)
-        if image.iso is None or image.exposure_s is None:
-            raise DataError(f"{file}: says no ISO or exposure time; frames of unknown settings cannot be grouped")
+        if image.iso is None:
+            if first.iso is not None:
+                raise DataError(f"{image.source}: no ISO is known, but {first.source} has one; give it with --iso")
+            image = replace(image, iso=NOMINAL_ISO)
+            cautions.append(f"{image.source}: no ISO is known; {NOMINAL_ISO:g} stands for the camera's one gain")
         dark, caution = _is_dark(image, file)
-        cautions += caution
-        key = (image.iso, image.exposure_s, dark)
-        planes = image.planes()
-        if key not in sums:
-            sums[key] = [StackSums((plane.shape[0], plane.shape[1]), image.white) for plane in planes]
-            names[key] = []
-        for total, plane in zip(sums[key], planes, strict=True):
-            total.add(plane, str(file))
-        names[key].append(str(file))
-        progress(done + 1, len(files), file.name)
-    groups = []
-    for key in sorted(sums):
-        iso, exposure, dark = key
-        groups.append(Group(iso, exposure, exposure, dark, [total.finish() for total in sums.pop(key)], names[key]))
+        cautions += [*image.cautions, *caution]
+        one = _Series.of(image, dark=dark)
+        taken = next((each for each in series if each.takes(one)), None)
+        if taken is None:
+            series.append(taken := one)
+        taken.add(image, read)
+        progress(done + 1, len(reads), file.name)
+    assert first is not None
+    if any(each.exposure_s is None for each in series):
+        cautions.append(
+            "no exposure times are known: flats were grouped by their level, which stands for the exposure; linearity "
+            "and dark current are not measured"
+        )
+    whites = {each.white for each in series}
+    if len(whites) > 1:
+        shown = ", ".join(f"{white:g}" for white in sorted(whites))
+        cautions.append(f"the white level differs between ISOs ({shown} DN); the profile holds the lowest")
+    groups = [each.group() for each in sorted(series, key=lambda each: each.order)]
     black = tuple(float(level) for level in first.levels()[0].ravel())
-    return Frames(first.camera, first.layout, black, first.white, groups, cautions)
+    return Frames(first.camera, first.layout, black, min(whites), groups, list(gathered(cautions)))
 
 
-def _emva(folder: EmvaFolder, progress: Progress) -> Frames:
+def _without_pixels(image: RawImage) -> RawImage:
+    return replace(image, mosaic=np.broadcast_to(image.mosaic.dtype.type(0), image.mosaic.shape))
+
+
+def _reads(file: Path, settings: RawSettings) -> Iterator[tuple[Path, Callable[[], RawImage]]]:
+    """A reader for each frame of a file."""
+    count = frame_count(file)
+    for number in range(count):
+        yield file, partial(read_frame, file, settings, number if count > 1 else None)
+
+
+@dataclass(eq=False)
+class _Series:
+    """Frames of one setting while they are summed; `level` is the median signal in DN above black."""
+
+    iso: float
+    exposure_s: float | None
+    level: float
+    dark: bool
+    white: float
+    black: tuple[float, ...]
+    sums: list[StackSums] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    reads: list[Callable[[], RawImage]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, image: RawImage, *, dark: bool) -> "_Series":
+        assert image.iso is not None
+        level = float(np.median(image.mosaic)) - float(np.mean(image.black))
+        black = tuple(float(each) for each in image.levels()[0].ravel())
+        return cls(image.iso, image.exposure_s, level, dark, image.white, black)
+
+    @property
+    def order(self) -> tuple[float, float, float, bool]:
+        return self.iso, self.exposure_s or 0.0, 0.0 if self.dark else self.level, self.dark
+
+    def takes(self, other: "_Series") -> bool:
+        if (self.iso, self.dark) != (other.iso, other.dark):
+            return False
+        if self.exposure_s is None or other.exposure_s is None:
+            return self.exposure_s is other.exposure_s and (self.dark or _close(self.level, other.level, SAME_LEVEL))
+        return _close(self.exposure_s, other.exposure_s, SAME_EXPOSURE)
+
+    def add(self, image: RawImage, read: Callable[[], RawImage]) -> None:
+        planes, clips = image.planes(), image.clip_levels().ravel()
+        if not self.sums:
+            self.sums = [
+                StackSums((plane.shape[0], plane.shape[1]), float(clip))
+                for plane, clip in zip(planes, clips, strict=True)
+            ]
+        for total, plane, clip in zip(self.sums, planes, clips, strict=True):
+            total.white = min(total.white or float(clip), float(clip))
+            total.add(plane, image.source)
+        self.sources.append(image.source)
+        self.reads.append(read)
+
+    def group(self) -> Group:
+        light = self.exposure_s if self.exposure_s is not None else (0.0 if self.dark else self.level)
+        stacks = [total.finish() for total in self.sums]
+        return Group(self.iso, light, self.exposure_s or 0.0, self.dark, stacks, self.sources, self.black, self.reads)
+
+
+def _close(first: float, other: float, part: float) -> bool:
+    return abs(first - other) <= part * max(abs(first), abs(other))
+
+
+def _emva(folder: EmvaFolder, settings: RawSettings, progress: Progress) -> Frames:
     groups, done = [], 0
+    white = settings.white or 2.0**folder.bits - 1
     total = sum(len(series.files) for series in folder.series)
     for series in folder.series:
-        sums = StackSums(folder.shape, 2.0**folder.bits - 1)
+        sums = StackSums(folder.shape, white)
         frame: RawImage | None = None
         for file in series.files:
-            frame = read_frame(folder, series, file)
+            frame = read_emva_frame(folder, series, file, settings)
             sums.add(frame.mosaic, str(file))
             done += 1
             progress(done, total, file.name)
@@ -123,17 +236,21 @@ def _emva(folder: EmvaFolder, progress: Progress) -> Frames:
         exposure_s = series.exposure_ns * 1e-9
         exposure = series.photons or exposure_s
         sources = [str(file) for file in series.files]
-        groups.append(Group(frame.iso, exposure, exposure_s, series.kind == "d", [sums.finish()], sources))
+        reads: list[Callable[[], RawImage]] = [
+            partial(read_emva_frame, folder, series, file, settings) for file in series.files
+        ]
+        stacks = [sums.finish()]
+        groups.append(Group(frame.iso, exposure, exposure_s, series.kind == "d", stacks, sources, frame.black, reads))
         camera = frame.camera
-    return Frames(camera, "mono", (folder.black,), 2.0**folder.bits - 1, groups)
+    return Frames(camera, "mono", settings.black or (folder.black,), white, groups, list(folder.cautions))
 
 
 def _files(source: Path) -> Iterator[Path]:
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     if source.is_dir():
-        for folder in (source, *(entry for entry in source.rglob("*") if entry.is_dir())):
-            yield from raw_files(folder.iterdir())[0]
+        for folder, names, _ in walk(source):
+            yield from raw_files(folder / name for name in names)[0]
     else:
         yield source
 
@@ -143,7 +260,7 @@ def _same_camera(first: RawImage, other: RawImage) -> None:
         ("camera", first.camera, other.camera),
         ("colour filter array", first.cfa, other.cfa),
         ("size", first.mosaic.shape, other.mosaic.shape),
-        ("white level", first.white, other.white),
+        ("white level", first.white, other.white if first.iso == other.iso else first.white),
     ):
         if a != b:
             raise DataError(

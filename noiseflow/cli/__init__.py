@@ -3,15 +3,20 @@
 To add a command, write a module with a click command and give it a line in `COMMANDS`.
 """
 
+import copy
 import importlib
+import io
+import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from noiseflow.cli.choices import did_you_mean
+from noiseflow.cli.interrupts import begin, farewell, listening, remembering
 from noiseflow.cli.options import quiet_option
-from noiseflow.core.errors import ExtrapolationWarning, NoiseflowError
+from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
 from noiseflow.core.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -49,9 +54,11 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"noiseflow.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, COMMANDS[cmd_name].rpartition(".")[2])
+        command: click.Command = copy.copy(getattr(module, COMMANDS[cmd_name].rpartition(".")[2]))
+        command.params = list(command.params)
         if not any(parameter.name == "quiet" for parameter in command.params):
             quiet_option(command)
+        command.callback = remembering(command.callback)
         return command
 
     def resolve_command(
@@ -68,13 +75,34 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.get_short_help_str(1000)) for name, command in commands if command])
 
+    def main(self, args: Sequence[str] | None = None, *more: Any, **how: Any) -> Any:
+        """Run the command line; a signal to stop ends it with the status that is the custom."""
+        words = list(sys.argv[1:] if args is None else args)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # Names of files need not be text.
+                stream.reconfigure(errors="backslashreplace")
+        with listening():
+            return super().main(words, *more, obj=words, **how)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of ours or of the file system is one line and status 1."""
+        begin(ctx, ctx.obj or [])
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("always", ExtrapolationWarning)
+                for kind in (ExtrapolationWarning, FitWarning):
+                    warnings.simplefilter("always", kind)
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            line, status = farewell(ctx, stop)
+            click.echo(f"noiseflow: {line}", err=True)
+            ctx.exit(status)
+        except RecursionError:
+            if ctx.params.get("debug"):
+                raise
+            click.echo("noiseflow: folders or files nested too deep; move them up", err=True)
+            ctx.exit(1)
         except (NoiseflowError, OSError) as error:
             if ctx.params.get("debug"):
                 raise

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
 
@@ -27,6 +28,7 @@ def demo(out: Path, seed: int, overwrite: bool) -> None:
     from noiseflow.cli.table import print_scores
     from noiseflow.cli.workflows.demo import demo as run
 
+    keeps(lambda: Kept(f"finished parts are in {out}", "--overwrite") if out.is_dir() else None)
     began = time.monotonic()
     result = run(out, seed=seed, overwrite=overwrite, stage=shown)
     print_scores(result.evaluation)

@@ -95,9 +95,20 @@ RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "--size",
         {"callback": _size, "metavar": "WIDTHxHEIGHT", "help": "Pixels of a file without header."},
     ),
-    "dtype": ("--dtype", {"metavar": "TYPE", "help": "Of a file without header: <u2, >u2, u1, …"}),
+    "dtype": (
+        "--dtype",
+        {
+            "metavar": "TYPE",
+            "help": "Of a file without header: <u2, >u2, u1, or packed: RAW10, RAW12, RAW14, Mono12p, …",
+        },
+    ),
+    "stride": ("--stride", {"type": int, "help": "Bytes per row of a file without header, padding included."}),
+    "shift": (
+        "--shift",
+        {"type": int, "help": "Drop so many low bits of left-aligned codes; --black and --white count in the rest."},
+    ),
 }
-"""Fields of `RawSettings` and the flags that set them: said instead of what a file says."""
+"""Fields of `RawSettings` and the flags that set them, which win over what a file says."""
 
 
 def raw_options(leave_out: Sequence[str] = ()) -> Callable[[Command], Command]:

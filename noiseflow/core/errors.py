@@ -8,6 +8,7 @@ to do.  The command line prints that one line and exits with status 1.
 __all__ = [
     "DataError",
     "ExtrapolationWarning",
+    "FitWarning",
     "ModelError",
     "NoiseflowError",
     "OutputError",
@@ -42,3 +43,7 @@ class ModelError(NoiseflowError):
 
 class ExtrapolationWarning(UserWarning):
     """A model is asked for an ISO outside the range it was fitted on."""
+
+
+class FitWarning(UserWarning):
+    """A fit had to be repaired, or its data contradict what their files declare."""

@@ -1,4 +1,4 @@
-"""How long work tells of its progress, without knowing who listens."""
+"""The progress of long work, reported without knowing who shows it."""
 
 from typing import Protocol
 
@@ -6,11 +6,11 @@ __all__ = ["Progress", "silent"]
 
 
 class Progress(Protocol):
-    """Called as work goes on: `done` of `total` units, and a short note on how it stands."""
+    """Called during work: `done` of `total` units, and a short note on its state."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Take note."""
+        """Show or ignore it."""
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """Listen to nothing: the default."""
+    """Show nothing: the default."""

@@ -15,9 +15,6 @@ __all__ = ["csv_cell", "figure_text", "html_text", "json_text", "plain_text", "r
 LONGEST = 80
 """Characters of a name that are shown."""
 
-INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
-"""Unicode categories without a glyph: controls, direction marks, lone surrogates, private, unassigned."""
-
 FORMULA = ("=", "+", "-", "@")
 """What spreadsheets take for the start of a formula."""
 
@@ -73,7 +70,7 @@ def html_text(text: str) -> str:
     >>> html_text("<b>")
     '&lt;b&gt;'
     """
-    return html.escape("".join(_visible(character) for character in text))
+    return html.escape(_all_visible(text))
 
 
 def figure_text(text: str, longest: int = LONGEST) -> str:
@@ -94,7 +91,7 @@ def csv_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    visible = "".join(_visible(character) for character in value)
+    visible = _all_visible(value)
     return "'" + visible if visible.lstrip().startswith(FORMULA) else visible
 
 
@@ -133,15 +130,18 @@ def tag_text(text: str, longest: int = LONGEST) -> str:
     return letters.encode("ascii", "replace").decode()[:longest]
 
 
+def _all_visible(text: str) -> str:
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
 def _visible(character: str) -> str:
     """A character, a space for a line break, or the escape of one that has no glyph."""
-    if character.isspace():
-        return " "
-    return repr(character)[1:-1] if unicodedata.category(character) in INVISIBLE else character
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else repr(character)[1:-1]
 
 
 def _escaped(character: str) -> str:
     """A character in JSON: as it is, or its escape where it has no glyph or breaks the line."""
-    if unicodedata.category(character) not in (*INVISIBLE, "Zl", "Zp"):
-        return character
-    return json.dumps(character)[1:-1]
+    visible = character.isprintable() or unicodedata.category(character) == "Zs"
+    return character if visible else json.dumps(character)[1:-1]

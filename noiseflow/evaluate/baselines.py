@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noiseflow.core.progress import Progress, silent
+from noiseflow.fit.batches import gather
 from noiseflow.fit.fit_model import spec_for
-from noiseflow.fit.gather_statistics import gather
 from noiseflow.models import NoiseModel, build
+from noiseflow.models.noise_statistics import start_from
 from noiseflow.models.oracle.select import oracle_from_truth
 from noiseflow.patches.store.store import PatchStore
 
@@ -39,7 +40,7 @@ def baselines(store: PatchStore, known: Mapping[str, NoiseModel], progress: Prog
         statistics = gather(store, store.indices("train"), progress)
         for name in wanted:
             fitted[name] = build(spec_for(store, name)).eval()
-            fitted[name].start_from(statistics)
+            start_from(fitted[name], statistics)
     oracle = oracle_of(store)
     return {**fitted, "oracle": oracle} if oracle is not None else fitted
 

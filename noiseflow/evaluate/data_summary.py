@@ -1,4 +1,4 @@
-"""A first look at the real data: what there is, and between which values."""
+"""A summary of the real data: what there is, and between which values."""
 
 import math
 from dataclasses import dataclass
@@ -108,6 +108,8 @@ class Survey:
         common to a scene.  With fewer than `FEWEST_SCENES` scenes, frame.
     group_is : str
         ``"scene"`` or ``"frame"``.
+    groups : int
+        Number of groups, G.
     frames : int
         Distinct frames.
     cell_of_group : ndarray of int, shape (G,)
@@ -138,6 +140,7 @@ class Survey:
     rows: NDArray[np.int64]
     group: NDArray[np.int64]
     group_is: str
+    groups: int
     frames: int
     cell_of_group: NDArray[np.int64]
     cells: tuple[Cell, ...]
@@ -152,11 +155,6 @@ class Survey:
     pairs: NDArray[np.int64]
     patch_shape: tuple[int, int, int]
     plane_names: tuple[str, ...]
-
-    @property
-    def groups(self) -> int:
-        """Number of groups."""
-        return len(self.cell_of_group)
 
     @property
     def smallest_sigma_dn(self) -> float:
@@ -228,7 +226,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     seed : int
         Of the choice of the patches to look at closely.
     progress : Progress
-        Told of patches read.
+        Called with the number of patches read.
 
     Raises
     ------
@@ -242,29 +240,15 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     keys, group = np.unique(table[of_a_scene if group_is == "scene" else [*of_a_scene, "frame"]], return_inverse=True)
     cell_keys, cell_of_group = np.unique(keys[["camera", "iso"]], return_inverse=True)
     cell_of_row = cell_of_group[group]
-    brightness, texture = np.empty(len(rows)), np.empty(len(rows))
-    # Per patch: noise min, max, mean, mean square; signal min, max; scale; pixels that are clipped.
-    facts = np.empty((len(rows), 8))
+    facts = np.empty((len(rows), FACTS))
     knots = np.zeros((3, len(cell_keys) * KNOTS))
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
         read = store.read(rows[part])
-        flat, clean = read.noise.flatten(1), read.clean.flatten(1).double()
-        scale = scale_dn(read)
         signal = signal_dn(read)
-        brightness[part], texture[part] = clean.mean(1).numpy(), clean.std(1, correction=0).numpy()
-        columns = (
-            flat.amin(1),
-            flat.amax(1),
-            flat.mean(1, dtype=torch.float64),
-            flat.double().square().mean(1),
-            signal.amin((1, 2, 3)),
-            signal.amax((1, 2, 3)),
-            torch.from_numpy(scale.mean(1)),
-            _clipped(read),
-        )
-        _add_to_knots(knots, read.noise, signal / torch.from_numpy(scale)[:, :, None, None], cell_of_row[part])
-        facts[part] = torch.stack([column.double() for column in columns], 1).numpy()
+        facts[part] = _facts(read, signal)
+        normalised = signal / torch.from_numpy(scale_dn(read))[:, :, None, None]
+        _add_to_knots(knots, read.noise, normalised, cell_of_row[part])
         progress(min(start + batch, len(rows)), len(rows), "survey of the data")
     whole = _cell(None, None, facts)
     if not whole.noise_high > whole.noise_low:
@@ -276,18 +260,17 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
         _cell(store.cameras[key["camera"]], float(key["iso"]), facts[cell_of_row == index])
         for index, key in enumerate(cell_keys)
     )
-    if len(cells) == 1:
-        whole = cells[0]
     return Survey(
         rows=rows,
         group=group,
         group_is=group_is,
+        groups=len(keys),
         frames=frames,
         cell_of_group=cell_of_group,
         cells=cells,
-        whole=whole,
-        brightness=brightness,
-        texture=texture,
+        whole=cells[0] if len(cells) == 1 else whole,
+        brightness=facts[:, 8],
+        texture=facts[:, 9],
         clean_variance=table["clean_variance"].astype(np.float64),
         clipped=float(facts[:, 7].mean()),
         still=int((facts[:, 1] == facts[:, 0]).sum()),
@@ -297,6 +280,28 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
         patch_shape=store.patch_shape,
         plane_names=plane_names(store.layout),
     )
+
+
+FACTS = 10
+
+
+def _facts(read: PatchBatch, signal: Tensor) -> NDArray[np.float64]:
+    """Numbers of each patch, shape (B, FACTS), in the order of `columns`."""
+    flat, clean = read.noise.flatten(1), read.clean.flatten(1).double()
+    columns = (
+        flat.amin(1),
+        flat.amax(1),
+        flat.mean(1, dtype=torch.float64),
+        flat.double().square().mean(1),
+        signal.amin((1, 2, 3)),
+        signal.amax((1, 2, 3)),
+        torch.from_numpy(scale_dn(read).mean(1)),
+        _clipped(read),
+        clean.mean(1),
+        clean.std(1, correction=0),
+    )
+    facts: NDArray[np.float64] = torch.stack([column.double() for column in columns], 1).numpy()
+    return facts
 
 
 def _cell(camera: str | None, iso: float | None, facts: NDArray[np.float64]) -> Cell:

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.evaluate.data_summary import survey
+from noiseflow.evaluate.data_summary import Survey, survey
 from noiseflow.evaluate.examples import Example, choose, crop, preview
-from noiseflow.evaluate.likelihood_kind import codes_kind_of, kind_of, refusal
+from noiseflow.evaluate.likelihood_kind import codes_kind_of, kind_of
 from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup
 from noiseflow.evaluate.metrics.registry import LEGACY, METRICS
-from noiseflow.evaluate.presentation.formatting import count, percent
+from noiseflow.evaluate.presentation.notes import notes
 from noiseflow.evaluate.report.evaluation_result import Data, Evaluation
-from noiseflow.evaluate.scoring import as_wanted, score_batch
+from noiseflow.evaluate.scoring import Scorer, for_model
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store.store import PatchStore
@@ -30,11 +30,8 @@ __all__ = ["evaluate"]
 VALUES_AT_A_TIME = 2**20
 """Pixels of all planes that are held at a time: the memory of an evaluation."""
 
-MOST_CLIPPED = 0.001
-FEW_GROUPS = 5
-
 LATENT_VALUES = 2**20
-"""Values whose latent is looked at, of each model."""
+"""Values whose latent is computed, of each model."""
 
 
 def evaluate(
@@ -83,39 +80,72 @@ def evaluate(
         A model does not know a camera of the data, is for another plane layout, or gives a
         density or samples that are not finite.
     """
-    rows = store.indices(split)
-    in_split = len(rows)
-    if max_patches is not None:
-        if max_patches < 1:
-            raise DataError(f"max_patches: expected 1 or more; got {max_patches}")
-        if max_patches < in_split:
-            rows = np.sort(np.random.default_rng(seed).choice(rows, max_patches, replace=False))
+    rows = _drawn(store, split, max_patches, seed)
     camera_of = _check(models, store, rows)
     size = max(VALUES_AT_A_TIME // math.prod(store.patch_shape), 1)
     found = survey(store, rows, batch=size, seed=seed, progress=progress)
     wanted, examples, latent_left = choose(found), [], LATENT_VALUES // math.prod(store.patch_shape)
     with torch.no_grad(), _evaluating(models.values()):
-        without = _without_density(models, camera_of, store, rows)
-        densities = {name: kind_of(model) for name, model in models.items() if name not in without}
-        codes = {name: codes_kind_of(models[name]) for name in densities}
-        setup = Setup(found, tuple(models), seed, densities, codes, without)
+        setup = _setup(models, camera_of, store, found, seed)
+        scorer = Scorer(models, camera_of, store, setup)
         metrics = {name: metric(setup) for name, metric in (METRICS | (LEGACY if legacy_kl else {})).items()}
         for start in range(0, len(rows), size):
-            read = store.read(rows[start : start + size])
-            batch = score_batch(models, camera_of, store, read, setup, start, latent_left)
+            batch = scorer.score(store.read(rows[start : start + size]), start, latent_left)
             latent_left -= len(batch.latent_group)
             for metric in metrics.values():
                 metric.update(batch)
             examples += _examples(wanted, store, batch, rows[start : start + size])
             progress(min(start + size, len(rows)), len(rows), "scores")
-    data = Data(
+    order = list(wanted.values())
+    return Evaluation(
+        models=tuple(models),
+        specs={name: json.loads(model.spec.to_json()) for name, model in models.items()},
+        data=_data(store, split, found),
+        seed=seed,
+        scores={name: metric.score() for name, metric in metrics.items()},
+        examples=tuple(sorted(examples, key=lambda example: order.index(example.name))),
+        notes=notes(setup),
+    )
+
+
+def _drawn(store: PatchStore, split: str, max_patches: int | None, seed: int) -> NDArray[np.int64]:
+    """Rows to score, rising."""
+    rows = store.indices(split)
+    if max_patches is None or max_patches >= len(rows):
+        return rows
+    if max_patches < 1:
+        raise DataError(f"max_patches: expected 1 or more; got {max_patches}")
+    return np.sort(np.random.default_rng(seed).choice(rows, max_patches, replace=False))
+
+
+def _setup(
+    models: Mapping[str, NoiseModel], camera_of: Mapping[str, Tensor], store: PatchStore, found: Survey, seed: int
+) -> Setup:
+    """What metrics know before the first batch: among it, which models only sample."""
+    read = store.read(found.rows[:8])
+    without = {}
+    for name, model in models.items():
+        noise, cond = for_model(model, read, camera_of[name])
+        try:
+            model.log_prob(noise, cond)
+        except ModelError as error:
+            # A model that can neither score nor sample is refused here.
+            model.sample(cond, torch.Generator(noise.device).manual_seed(0))
+            without[name] = str(error)
+    densities = {name: kind_of(model) for name, model in models.items() if name not in without}
+    codes = {name: codes_kind_of(models[name]) for name in densities}
+    return Setup(found, tuple(models), (DATA, *models), seed, densities, codes, without)
+
+
+def _data(store: PatchStore, split: str, found: Survey) -> Data:
+    return Data(
         store=str(store.path),
         fingerprint=store.fingerprint,
         layout=store.layout,
         pairing=store.pairing,
         split=split,
-        patches=len(rows),
-        patches_in_split=in_split,
+        patches=len(found.rows),
+        patches_in_split=len(store.indices(split)),
         patch_shape=found.patch_shape,
         frames=found.frames,
         groups=found.groups,
@@ -125,51 +155,6 @@ def evaluate(
         cameras=tuple(sorted({str(cell.camera) for cell in found.cells})),
         isos=tuple(sorted({float(cell.iso or 0) for cell in found.cells})),
     )
-    order = list(wanted.values())
-    return Evaluation(
-        models=tuple(models),
-        specs={name: json.loads(model.spec.to_json()) for name, model in models.items()},
-        data=data,
-        seed=seed,
-        scores={name: metric.score() for name, metric in metrics.items()},
-        examples=tuple(sorted(examples, key=lambda example: order.index(example.name))),
-        notes=notes(setup),
-    )
-
-
-def notes(setup: Setup) -> tuple[str, ...]:
-    """What the data or the models do not let anybody say, in words."""
-    found = setup.survey
-    said = [f"{name} has no likelihood: “{reason}”." for name, reason in setup.without_density.items()]
-    if len({cell.iso for cell in found.cells}) == 1:
-        said.append(f"All of the data is at ISO {found.cells[0].iso:g}: nothing is said of other ISOs.")
-    if found.clipped > MOST_CLIPPED:
-        said.append(
-            f"{percent(found.clipped, 1)} of the pixels stand at code 0 or at the white level, where the noise is cut: "
-            "scores there are of the cut noise."
-        )
-    if found.still:
-        said.append(f"{count(found.still, 'patch', 'patches')} without any noise, clipped throughout, are in the data.")
-    if found.groups < FEW_GROUPS:
-        said.append(
-            f"The data holds {count(found.groups, found.group_is)} only: intervals are wide or missing, and what is "
-            "not flagged may still be wrong."
-        )
-    return tuple(said)
-
-
-def _without_density(
-    models: Mapping[str, NoiseModel], camera_of: Mapping[str, Tensor], store: PatchStore, rows: NDArray[np.int64]
-) -> dict[str, str]:
-    """Models that only sample, and why."""
-    read = store.read(rows[:8])
-    refused = {}
-    for name, model in models.items():
-        noise, cond = as_wanted(model, read, camera_of[name])
-        reason = refusal(model, noise, cond)
-        if reason is not None:
-            refused[name] = reason
-    return refused
 
 
 def _check(models: Mapping[str, NoiseModel], store: PatchStore, rows: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -177,7 +162,7 @@ def _check(models: Mapping[str, NoiseModel], store: PatchStore, rows: NDArray[np
     if not models:
         raise DataError("models: expected at least one to evaluate; got none")
     if DATA in models:
-        raise DataError(f"models: the name {DATA!r} stands for the real data; call the model otherwise")
+        raise DataError(f"models: the name {DATA!r} is reserved for the real data; rename the model")
     if min(store.patch_shape[1:]) < 2:
         raise DataError(
             f"{store.path}: patches of {store.patch_shape[1:]} pixels are too small to score; ingest larger ones"

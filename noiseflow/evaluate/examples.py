@@ -1,24 +1,19 @@
 """A few patches to look at: clean, real and sampled at the same place."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.evaluate.data_summary import Survey
 from noiseflow.evaluate.metric import DATA, ScoredBatch
-from noiseflow.evaluate.presentation.figures import Plate, canvas, plate
-from noiseflow.evaluate.presentation.formatting import cell_name
 
-__all__ = ["Example", "choose", "crop", "draw", "preview"]
+__all__ = ["Example", "choose", "crop", "preview"]
 
 BRIGHTNESS = (("dark", 0.1), ("mid", 0.5), ("bright", 0.9))
 """Names of the examples, and the quantile of mean signal that each is taken near."""
-
-TITLES = ("clean", "real", "sampled")
-IN_COLOUR = "Top: all planes as sRGB, grey-world balance, brightness of the clean patch. "
 
 LARGEST = 64
 """Pixels a side of an example; of larger patches the middle is shown."""
@@ -57,9 +52,9 @@ class Example:
     scene: str
     plane: str
     clean_variance: float
-    clean: Pixels
-    noise: Mapping[str, Pixels]
-    srgb: Mapping[str, Colours]
+    clean: Pixels = field(repr=False)
+    noise: Mapping[str, Pixels] = field(repr=False)
+    srgb: Mapping[str, Colours] = field(repr=False)
 
 
 def choose(survey: Survey) -> dict[int, str]:
@@ -124,49 +119,3 @@ def _srgb(linear: NDArray[np.float64]) -> Colours:
 
 def _pixels(image: NDArray[np.float64]) -> Pixels:
     return tuple(tuple(row) for row in image.round(3).tolist())
-
-
-def draw(examples: Sequence[Example], tested: str) -> list[Plate]:
-    """A figure for each: clean, real, sampled; below, the real and sampled noise alone."""
-    return [_draw(example, tested) for example in examples]
-
-
-def _draw(example: Example, tested: str) -> Plate:
-    clean = np.array(example.clean)
-    real, sampled = (np.array(example.noise[name]) for name in (DATA, tested))
-    frame = clean + real * math.sqrt(1 + example.clean_variance)
-    low, high = np.quantile(np.concatenate([clean, frame]), (0.005, 0.995))
-    reach = 3 * max(float(real.std()), 1e-6)
-    in_colour = bool(example.srgb)
-    with canvas(height=4.5 if in_colour else 3.1, width=4.2) as figure:
-        panels = figure.subplots(3 if in_colour else 2, 3)
-        if in_colour:
-            for ax, title, name in zip(panels[0], TITLES, ("clean", DATA, tested), strict=True):
-                ax.imshow(np.array(example.srgb[name], np.uint8), interpolation="none")
-                ax.set_title(f"{title}, sRGB" if title == "clean" else title, fontsize=9)
-        (top, bottom) = panels[-2:]
-        for ax, title, image in zip(top, TITLES, (clean, frame, clean + sampled), strict=True):
-            grey = ax.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="none")
-            ax.set_title(f"{title}, {example.plane}" if title == "clean" else title, fontsize=9)
-        for ax, title, image in zip(bottom[1:], ("real noise", "sampled noise"), (real, sampled), strict=True):
-            colour = ax.imshow(image, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="none")
-            ax.set_title(title, fontsize=9)
-        for ax in panels.ravel():
-            ax.set_axis_off()
-        figure.colorbar(grey, ax=top, shrink=0.9, aspect=12, pad=0.02).set_label("signal, DN")
-        figure.colorbar(colour, ax=bottom, shrink=0.9, aspect=12, pad=0.02).set_label("noise, DN")
-        estimated = (
-            f"The clean signal is an estimate of {example.clean_variance:.2g} × the noise’s variance, which the "
-            "sampled picture has on top of its own: compare the noises below. "
-            if example.clean_variance > 0
-            else ""
-        )
-        where = f"{cell_name(example.camera, example.iso)}, scene {example.scene}, patch {example.row}"
-        return plate(
-            figure,
-            title=f"{example.name.capitalize()}: {clean.mean():.0f} DN, σ {real.std():.3g} DN",
-            alt=f"{example.name} patch: clean, real noisy and sampled noisy signal, and both noises alone",
-            caption=f"Sampled by {tested}. {IN_COLOUR if in_colour else ''}Plane {example.plane} in grey, its noise "
-            f"below, DN above black, one scale each. Good: nobody can tell real from sampled. {estimated}{where}.",
-            pixels=True,
-        )

@@ -1,9 +1,9 @@
-"""What a metric is: sums over batches, then a score that can speak for itself."""
+"""What a metric is: sums over batches, then numbers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,30 +11,20 @@ from torch import Tensor
 
 from noiseflow.evaluate.data_summary import Survey
 from noiseflow.evaluate.likelihood_kind import CodesNll, Kind
-from noiseflow.evaluate.presentation.figures import Pen, Plate
-from noiseflow.evaluate.statistics.intervals import Estimate
 
 __all__ = [
     "DATA",
-    "LIKELIHOODS",
     "ORACLE",
-    "Finding",
     "Metric",
-    "Record",
     "Score",
     "ScoredBatch",
     "Setup",
-    "Standing",
-    "TableRow",
     "as_json",
     "seed_for",
 ]
 
 DATA = "data"
 """Name of the real data where it stands beside the models."""
-
-LIKELIHOODS = ("nll", "nll_codes", "oracle")
-"""Measures of findings that are a comparison with other models, not a check."""
 
 ORACLE = "oracle"
 """Name of the model that is the simulated data's own density."""
@@ -49,6 +39,8 @@ class Setup:
     survey : Survey
     models : tuple of str
         The first is under test.
+    sources : tuple of str
+        The data, then the models.
     seed : int
     densities : mapping of str to str
         What kind of density each model's likelihood is: see `noiseflow.evaluate.likelihood_kind`.
@@ -60,15 +52,11 @@ class Setup:
 
     survey: Survey
     models: tuple[str, ...]
+    sources: tuple[str, ...]
     seed: int
     densities: Mapping[str, Kind]
     codes: Mapping[str, Kind]
     without_density: Mapping[str, str]
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The data, then the models."""
-        return (DATA, *self.models)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,105 +122,18 @@ class ScoredBatch:
     code: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One sentence of the verdict, and whether it is good news.
+class Score:
+    """Numbers that a metric found: a frozen dataclass of plain values, as ``metrics.json`` holds it.
 
-    ``"open"`` means that the data does not decide.
+    How they are shown is the matter of `noiseflow.evaluate.presentation`.
     """
-
-    level: Literal["good", "bad", "open"]
-    measure: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Models that the one under test is better than, not told apart from, and worse than, by a likelihood."""
-
-    better: tuple[str, ...]
-    equal: tuple[str, ...]
-    worse: tuple[str, ...]
-
-    def add(self, name: str, *, better: bool, worse: bool) -> "Standing":
-        """With one more model."""
-        if better:
-            return Standing((*self.better, name), self.equal, self.worse)
-        if worse:
-            return Standing(self.better, self.equal, (*self.worse, name))
-        return Standing(self.better, (*self.equal, name), self.worse)
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One measure in the table of results: a text per source, and what good looks like."""
-
-    measure: str
-    unit: str
-    good: str
-    cells: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One number of ``metrics.csv``."""
-
-    measure: str
-    unit: str
-    model: str
-    camera: str | None
-    iso: float | None
-    part: str
-    value: float
-    standard_error: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    @classmethod
-    def of(
-        cls, estimate: Estimate, measure: str, unit: str, model: str, camera: str | None, iso: float | None, part: str
-    ) -> "Record":
-        """An estimate with its interval."""
-        ends = (estimate.standard_error, estimate.low, estimate.high)
-        return cls(measure, unit, model, camera, iso, part, estimate.value, *ends)
-
-
-class Score(ABC):
-    """Result of a metric; a frozen dataclass of plain values, so that it can be written as JSON."""
-
-    title: ClassVar[str]
-    """Heading of its section."""
-
-    method: ClassVar[str]
-    """How it is measured, in a few sentences, with every constant that it depends on."""
-
-    @abstractmethod
-    def findings(self, tested: str) -> Sequence[Finding]:
-        """What it says of the model under test, each sentence by a threshold that `method` states."""
-
-    @abstractmethod
-    def table(self) -> Sequence[TableRow]:
-        """Rows of the table of results."""
-
-    @abstractmethod
-    def records(self) -> Sequence[Record]:
-        """All its numbers, flat."""
-
-    @abstractmethod
-    def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Its figures."""
 
 
 class Metric(ABC):
-    """Sums over batches in memory that does not grow with the number of patches.
+    """Sums over batches, in memory that does not grow with the number of patches.
 
-    Parameters
-    ----------
-    setup : Setup
+    A metric is made from a `Setup`, before the first batch.
     """
-
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
 
     @abstractmethod
     def update(self, batch: ScoredBatch) -> None:
@@ -240,7 +141,7 @@ class Metric(ABC):
 
     @abstractmethod
     def score(self) -> Score:
-        """The result over all batches."""
+        """The numbers over all batches."""
 
 
 def seed_for(seed: int, purpose: str, name: str, number: int = 0) -> int:

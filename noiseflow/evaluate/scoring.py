@@ -1,6 +1,7 @@
-"""One batch of real noise with what the models say of it."""
+"""One batch of real noise, scored: likelihoods, samples and latents of each model."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,144 +11,185 @@ from torch import Tensor
 
 from noiseflow.core.errors import ModelError
 from noiseflow.evaluate.data_summary import scale_dn, signal_dn
-from noiseflow.evaluate.likelihood_kind import codes_nll, log_density
+from noiseflow.evaluate.likelihood_kind import CodesNll
 from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup, seed_for
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.capabilities import approximate_sigma, latent
 from noiseflow.models.integers.dequantise import Dequantiser
+from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store.patches import PatchBatch
 from noiseflow.patches.store.store import PatchStore
 
-__all__ = ["as_wanted", "score_batch"]
+__all__ = ["Scorer", "for_model"]
 
 
-def as_wanted(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[Tensor, Conditions]:
-    """Noise and conditions on the model's device and in its precision."""
+def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[Tensor, Conditions]:
+    """Noise and conditions on the model's device and in its precision.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        Whose device, precision and cameras are meant.
+    read : PatchBatch
+        Patches as the store gives them.
+    camera_of : Tensor of long, shape (cameras of the store,)
+        The index of each of the store's cameras in the model.
+    """
     like = next(iter(model.parameters()), read.noise)
     device, dtype = like.device, like.dtype
     cond = Conditions(read.clean.to(device, dtype), read.iso.to(device, dtype), camera_of[read.camera].to(device))
     return read.noise.to(device, dtype), cond
 
 
-def score_batch(
-    models: Mapping[str, NoiseModel],
-    camera_of: Mapping[str, Tensor],
-    store: PatchStore,
-    read: PatchBatch,
-    setup: Setup,
-    start: int,
-    latent_left: int,
-) -> ScoredBatch:
-    """What the models say of a batch of real noise, and samples of each.
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores batches of real noise.
 
     Parameters
     ----------
     models : mapping of str to NoiseModel
+        By name.
     camera_of : mapping of str to Tensor of long
         The index of each of the store's cameras in each model.
     store : PatchStore
         Named where a number is not finite.
-    read : PatchBatch
     setup : Setup
-    start : int
-        Position of its first patch in `Survey.rows`.
-    latent_left : int
-        Patches whose latent is still to be looked at.
-
-    Raises
-    ------
-    ModelError
-        If a density or a sample is not finite.
+        What is scored.
     """
-    found = setup.survey
-    number = np.arange(start, start + len(read.camera))
-    group, close = found.group[number], found.close[number]
-    cell = found.cell_of_group[group]
-    chosen = np.flatnonzero(close)[:latent_left]
-    scale, clean_variance = scale_dn(read), read.table["clean_variance"].astype(np.float64)
-    code = 1 / (scale * np.sqrt(1.0 + clean_variance)[:, None])
-    blurred = _blurred(read.noise, code, setup.seed, DATA, start)
-    noise, nll, of_codes, latents = {DATA: read.noise}, {}, {}, {}
-    looked_at = np.flatnonzero(close)
-    levels = Levels.of(read.table[looked_at])
-    for name, model in models.items():
-        real, cond = as_wanted(model, read, camera_of[name])
-        if name in setup.densities:
-            nll[name] = -log_density(model, real, cond).double().cpu().numpy()
-        generator = torch.Generator(real.device).manual_seed(seed_for(setup.seed, "sample", name, start))
-        sampled = model.sample(cond, generator)
-        if model.spec.before_rounding:
-            sampled = Levels.of(read.table, real.device).rounded(sampled, cond.clean)
-        noise[name] = sampled.cpu().float()
-        for what, finite in (
-            ("log-density", np.isfinite(nll.get(name, np.zeros(len(number))))),
-            ("sample", torch.isfinite(noise[name]).all(3).all(2).all(1).numpy()),
-        ):
-            if not finite.all():
-                bad = found.rows[number][~finite][:5].tolist()
-                raise ModelError(
-                    f"{name}: its {what} is NaN or infinite on patches {bad} of {store.path}; is it fitted?"
-                )
-        if name in setup.codes and len(looked_at):
-            drawn = torch.Generator(real.device).manual_seed(seed_for(setup.seed, "codes", name, start))
-            of_codes[name] = codes_nll(model, real[looked_at], _some(cond, looked_at), levels.to(real.device), drawn)
-            finite = np.isfinite(of_codes[name].total)
-            if not finite.all():
-                bad = found.rows[number][looked_at][~finite][:5].tolist()
-                raise ModelError(
-                    f"{name}: the log-probability of the codes is NaN or infinite on patches {bad} of {store.path}: "
-                    "its density is 0 there"
-                )
-        if len(chosen):
-            drawn = torch.Generator(real.device).manual_seed(seed_for(setup.seed, "latent", name, start))
-            within = blurred.to(real.device, real.dtype)[chosen]
-            if model.spec.before_rounding:
-                within = _within_codes(model, real[chosen], _some(cond, chosen), read.table[chosen], drawn)
-            z = model.latent(within, _some(cond, chosen))
-            if z is not None:
-                latents[name] = z.cpu().float()
-    signal = signal_dn(read)
-    sigma = found.curve.at(signal.float() / torch.from_numpy(scale).float()[:, :, None, None], cell)
-    all_blurred = {
-        name: blurred if name == DATA else _blurred(values, code, setup.seed, name, start)
-        for name, values in noise.items()
-    }
-    return ScoredBatch(
-        noise=noise,
-        nll=nll,
-        codes=of_codes,
-        looked_at=looked_at,
-        blurred=all_blurred,
-        residual={name: values / sigma for name, values in all_blurred.items()},
-        clean=read.clean,
-        signal_dn=signal,
-        number=number,
-        group=group,
-        cell=cell,
-        close=close,
-        latent=latents,
-        latent_group=group[chosen],
-        row=read.table["y"].astype(np.int64),
-        scale_dn=scale,
-        black_dn=read.table["black"].astype(np.float64),
-        clean_variance=clean_variance,
-        code=code,
-    )
+
+    models: Mapping[str, NoiseModel]
+    camera_of: Mapping[str, Tensor]
+    store: PatchStore
+    setup: Setup
+
+    def score(self, read: PatchBatch, start: int, latent_left: int) -> ScoredBatch:
+        """Score a batch with every model, and sample from each.
+
+        Parameters
+        ----------
+        read : PatchBatch
+            The patches.
+        start : int
+            Position of its first patch in `Survey.rows`.
+        latent_left : int
+            Patches whose latent is still to be computed.
+
+        Raises
+        ------
+        ModelError
+            If a density or a sample is not finite.
+        """
+        found, seed = self.setup.survey, self.setup.seed
+        number = np.arange(start, start + len(read.camera))
+        group = found.group[number]
+        cell, looked_at = found.cell_of_group[group], np.flatnonzero(found.close[number])
+        latent_of = looked_at[:latent_left]
+        scale, clean_variance = scale_dn(read), read.table["clean_variance"].astype(np.float64)
+        code = 1 / (scale * np.sqrt(1.0 + clean_variance)[:, None])
+        blurred = {DATA: _blurred(read.noise, code, seed, DATA, start)}
+        noise, nll, codes, latents = {DATA: read.noise}, {}, {}, {}
+        for name, model in self.models.items():
+            batch = _ModelBatch(self, name, model, read, start)
+            if name in self.setup.densities:
+                nll[name] = batch.nll()
+            noise[name] = batch.sample()
+            blurred[name] = _blurred(noise[name], code, seed, name, start)
+            if name in self.setup.codes and len(looked_at):
+                codes[name] = batch.codes(looked_at)
+            latent = batch.latent(latent_of, blurred[DATA]) if len(latent_of) else None
+            if latent is not None:
+                latents[name] = latent
+        signal = signal_dn(read)
+        sigma = found.curve.at(signal.float() / torch.from_numpy(scale).float()[:, :, None, None], cell)
+        return ScoredBatch(
+            noise=noise,
+            nll=nll,
+            codes=codes,
+            looked_at=looked_at,
+            blurred=blurred,
+            residual={name: values / sigma for name, values in blurred.items()},
+            clean=read.clean,
+            signal_dn=signal,
+            number=number,
+            group=group,
+            cell=cell,
+            close=found.close[number],
+            latent=latents,
+            latent_group=group[latent_of],
+            row=read.table["y"].astype(np.int64),
+            scale_dn=scale,
+            black_dn=read.table["black"].astype(np.float64),
+            clean_variance=clean_variance,
+            code=code,
+        )
 
 
-def _some(cond: Conditions, rows: NDArray[np.int64]) -> Conditions:
-    return Conditions(cond.clean[rows], cond.isos[rows], cond.camera_indices[rows])
+class _ModelBatch:
+    """One model on one batch; each number is checked to be finite."""
 
+    def __init__(self, scorer: Scorer, name: str, model: NoiseModel, read: PatchBatch, start: int) -> None:
+        self.scorer, self.name, self.model, self.read, self.start = scorer, name, model, read, start
+        self.real, self.cond = for_model(model, read, scorer.camera_of[name])
 
-def _within_codes(
-    model: NoiseModel, noise: Tensor, cond: Conditions, table: NDArray[Any], generator: torch.Generator
-) -> Tensor:
-    """Analogue noise within each code, as the model's own σ has it: a randomised quantile of the code."""
-    levels = Levels.of(table, noise.device)
-    cells = levels.cells(levels.codes(noise, cond.clean), cond.clean)
-    analogue: Tensor = Dequantiser()(cells, cond, model.scale(cond, generator), generator)[0]
-    return analogue.to(noise.dtype)
+    def nll(self) -> NDArray[np.float64]:
+        """−log density, nats summed over dimensions, shape (B,)."""
+        nll: NDArray[np.float64] = -self.model.log_prob(self.real, self.cond).double().cpu().numpy()
+        self._check("log-density", nll, "is it fitted?")
+        return nll
+
+    def sample(self) -> Tensor:
+        """Sampled noise, shape (B, C, h, w), rounded to codes where the camera rounds after the model."""
+        sampled = self.model.sample(self.cond, self._generator("sample"))
+        if self.model.spec.before_rounding:
+            sampled = Levels.of(self.read.table, self.real.device).rounded(sampled, self.cond.clean)
+        noise: Tensor = sampled.cpu().float()
+        finite = torch.isfinite(noise).flatten(1).all(1).numpy()
+        self._check("sample", np.where(finite, 0.0, np.nan), "is it fitted?")
+        return noise
+
+    def codes(self, rows: NDArray[np.int64]) -> CodesNll:
+        """−log probability of the integers of some patches."""
+        real, cond, levels = self._some(rows)
+        codes = levels.codes(real, cond.clean)
+        found = discrete_log_prob(self.model, codes, cond, levels, generator=self._generator("codes"))
+        per_plane = None if found.per_plane is None else -found.per_plane.cpu().numpy()
+        nll = CodesNll(-found.values.cpu().numpy(), per_plane)
+        self._check("log-probability of the codes", nll.total, "its density is 0 there", rows)
+        return nll
+
+    def latent(self, rows: NDArray[np.int64], blurred: Tensor) -> Tensor | None:
+        """The model's latent of some patches' real noise; None if it has none."""
+        real, cond, levels = self._some(rows)
+        within = blurred.to(real.device, real.dtype)[rows]
+        if self.model.spec.before_rounding:
+            # Analogue noise within each code, as the model's own σ has it: a randomised quantile of the code.
+            generator = self._generator("latent")
+            cells = levels.cells(levels.codes(real, cond.clean), cond.clean)
+            within = Dequantiser()(cells, cond, approximate_sigma(self.model, cond, generator), generator)[0].to(
+                real.dtype
+            )
+        z = latent(self.model, within, cond)
+        return None if z is None else z.cpu().float()
+
+    def _some(self, rows: NDArray[np.int64]) -> tuple[Tensor, Conditions, Levels]:
+        cond = Conditions(self.cond.clean[rows], self.cond.isos[rows], self.cond.camera_indices[rows])
+        return self.real[rows], cond, Levels.of(self.read.table[rows], self.real.device)
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        seed = seed_for(self.scorer.setup.seed, purpose, self.name, self.start)
+        return torch.Generator(self.real.device).manual_seed(seed)
+
+    def _check(self, what: str, values: NDArray[Any], hint: str, rows: NDArray[np.int64] | None = None) -> None:
+        finite = np.isfinite(values)
+        if finite.all():
+            return
+        number = self.start + (np.arange(len(values)) if rows is None else rows)
+        bad = self.scorer.setup.survey.rows[number[~finite]][:5].tolist()
+        raise ModelError(
+            f"{self.name}: its {what} is NaN or infinite on patches {bad} of {self.scorer.store.path}: {hint}"
+        )
 
 
 def _blurred(noise: Tensor, code: NDArray[np.float64], seed: int, name: str, start: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Fitting by maximum likelihood."""
 
+from noiseflow.fit.batches import gather
 from noiseflow.fit.fit_model import FitResult, FitSettings, fit, spec_for
-from noiseflow.fit.gather_statistics import gather
 from noiseflow.fit.noisy_pairs.pairs import NOISY_PAIR, PairResult, PairSettings, fit_pairs
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Clean signals to sample noise on: from a patch store, from clean frames, or from bundled pictures."""
+"""Clean signals to sample noise for: from a patch store, from clean frames, or from bundled pictures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec
 from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import pack
 from noiseflow.raw.reading import is_raw, read_raw
@@ -19,19 +19,19 @@ from noiseflow.simulate.scenes import render, scene_names
 __all__ = ["CleanSource", "clean_frames", "clean_patches", "clean_pictures"]
 
 CleanSource = Callable[[np.random.Generator, int], Conditions]
-"""Draws so many clean patches, each with an ISO and a camera index of the model."""
+"""Function that draws a number of clean patches, each with an ISO and a camera of the model."""
 
 SIDE = 32
-"""Height and width of a patch cut from a frame, in pixels of a plane."""
+"""Side of a patch cut from a frame, in pixels of a plane."""
 
 
 def clean_patches(store: PatchStore, spec: ModelSpec, split: str = "train") -> CleanSource:
-    """The clean signals of a store's patches, at their own camera and ISO.
+    """Draw the clean signals of a store's patches, with their own camera and ISO.
 
     Raises
     ------
     DataError
-        If the store's planes are not the model's, or the model knows none of its cameras.
+        The store has other planes than the model, or none of its cameras.
     """
     if store.layout != spec.layout:
         raise DataError(f"{store.path}: holds {store.layout!r} planes; the model was fitted on {spec.layout!r}")
@@ -49,12 +49,12 @@ def clean_patches(store: PatchStore, spec: ModelSpec, split: str = "train") -> C
 
 
 def clean_frames(folder: str | Path, spec: ModelSpec) -> CleanSource:
-    """Patches of the raw frames in a folder, at every camera and ISO of the model.
+    """Draw patches of the raw frames in a folder, with any camera and ISO of the model.
 
     Raises
     ------
     DataError
-        If the folder holds no raw frame, or one that is smaller than a patch.
+        The folder holds no raw frame, or one that is smaller than a patch.
     """
     folder = Path(folder)
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and is_raw(path))
@@ -72,7 +72,7 @@ def clean_frames(folder: str | Path, spec: ModelSpec) -> CleanSource:
 
 
 def clean_pictures(spec: ModelSpec, count: int = 9, seed: int = 0) -> CleanSource:
-    """Patches of the pictures that come with the package, at every camera and ISO of the model."""
+    """Draw patches of the bundled pictures, with any camera and ISO of the model."""
     rng = np.random.default_rng(seed)
     mosaics = (np.clip(render(name, (256, 384), rng), 0, 1) for name in scene_names(count))
     return _crops([mosaic[None] if spec.layout == "mono" else pack(mosaic, "RGGB") for mosaic in mosaics], spec)

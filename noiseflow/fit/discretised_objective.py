@@ -13,6 +13,7 @@ from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.capabilities import approximate_sigma, exact_codes
 from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store.patches import PatchBatch
@@ -66,7 +67,7 @@ class DiscretisedObjective(LikelihoodObjective):
         self, model: nn.Module, codes: Tensor, cond: Conditions, levels: Levels, generator: torch.Generator
     ) -> Tensor:
         assert isinstance(model, NoiseModel)
-        scale = None if model.exact_codes or self.proposal is None else self.proposal.scale(cond)
+        scale = None if self.proposal is None or exact_codes(model) else approximate_sigma(self.proposal, cond)
         found = discrete_log_prob(model, codes, cond, levels, scale=scale, generator=generator)
         pixels = codes.shape[2] * codes.shape[3]
         return pixels * levels.log_code().sum(1) - found.values

@@ -21,10 +21,9 @@ from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
-from noiseflow.models.model import NoiseModel, build
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, NoiseModel, build, checked_conditions
 
 __all__ = ["DistillResult", "DistillSettings", "distill", "divergence", "sampling_seconds"]
 
@@ -221,7 +220,7 @@ def sampling_seconds(model: NoiseModel, height: int = 128, width: int = 128, rep
 
 def _log_ratio(student: ResidualFlow, teacher: NoiseModel, cond: Conditions, generator: torch.Generator) -> Tensor:
     """Return log q(x) − log p(x) in nats/dim for a sample x of the student, shape (B,)."""
-    cond = student.checked(cond)
+    cond = checked_conditions(student, cond)
     z = student.flow.base.sample(cond.clean, generator)
     x, log_det = student.flow.inverse_and_log_det(z, cond)
     return (student.flow.base.log_prob(z) - log_det - teacher.log_prob(x, cond)) / z[0].numel()

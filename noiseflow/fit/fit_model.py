@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,25 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, train_and_held_out, whole_bands
+from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
+from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
-from noiseflow.fit.gather_statistics import gather
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
-from noiseflow.fit.training.engine import train
+from noiseflow.fit.safeguards import Notes, best_start, check_result, without_signal
+from noiseflow.fit.training.engine import DivergedError, train
 from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
 from noiseflow.models.io.run_folder import save
-from noiseflow.models.model import NoiseModel, build
-from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, NoiseModel, build
+from noiseflow.models.noise_statistics import (
+    NoiseStatistics,
+    is_closed_form,
+    refine_start,
+    refine_start_on_codes,
+    start_from,
+)
 from noiseflow.patches.store.patches import Patches
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
@@ -34,6 +41,9 @@ BASELINES = ("gaussian", "nlf")
 
 START_PATCHES = 8192
 """Patches that refine a model's start, in whole sensor rows: see `whole_bands`."""
+
+START_CHECK = 256
+"""Most held-out patches on which a start is compared with `gaussian`."""
 
 START_CODES = 2**20
 """Values for the closed-form fit to the integers: they determine σ to 0.1 %."""
@@ -84,6 +94,7 @@ def fit(
     """Fit a model by maximum likelihood and write its run folder.
 
     The model starts from the training data's statistics, which already is the fit of a closed-form model.
+    A start that is worse than `gaussian` on held-out patches is replaced by a simpler one, with a `FitWarning`.
     Others are trained on the NLL of shuffled patches (`noiseflow.fit.training.engine`); the weights with the
     lowest held-out NLL are kept, those of the start included.
 
@@ -109,7 +120,12 @@ def fit(
     ModelError
         `out` already holds a run, none to resume, or one of other data or settings.
     DataError
-        The data holds NaN, or the likelihood was not finite in several steps.
+        The data holds NaN, or no start has a finite likelihood.
+
+    Warns
+    -----
+    FitWarning
+        The data contradict the levels or ISOs of their files, a start was replaced, or the training diverged.
     """
     settings = settings or FitSettings()
     # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
@@ -130,33 +146,37 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     store.read(store.indices("train")[:1])
     train_rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
     statistics = gather(store, train_rows, session.progress)
-    _start(model, statistics, store, train_rows, settings)
+    notes = Notes(aloud=session.ranks.leads)
+    for text in contradictions(statistics, levels_of(store)):
+        notes.warn(text)
     baselines = {name: build(ModelSpec(name, spec.layout, spec.cameras, spec.isos)) for name in BASELINES}
-    for each in baselines.values():
-        _start(each, statistics, store, train_rows, settings)
-    for each in (model, *baselines.values()):
-        each.to(device).eval()
-    proposal = baselines["nlf"].requires_grad_(False)
 
-    def objective_of(batch: int) -> LikelihoodObjective:
+    def objective_of(batch: int, rows: NDArray[np.int64] = held_out) -> LikelihoodObjective:
         batches = PatchBatches(store, train_rows, batch, settings.seed)
         if settings.objective == "discretised":
-            return DiscretisedObjective(batches, held_out, device, proposal=proposal)
-        return LikelihoodObjective(batches, held_out, device)
+            return DiscretisedObjective(batches, rows, device, proposal=baselines["nlf"])
+        return LikelihoodObjective(batches, rows, device)
 
-    chosen = len(train_rows) if model.closed_form else settings.batch
+    _start_all([*baselines.values(), model], statistics, store, train_rows, settings, objective_of, notes)
+    closed_form = is_closed_form(model)
+    chosen = len(train_rows) if closed_form else settings.batch
     batch = session.batch_size(chosen, model, objective_of, len(train_rows))
     objective = objective_of(batch)
     references = {name: objective.held_out(each) for name, each in baselines.items()}
     objective.references = references
-    if model.closed_form:
+    if closed_form:
         nll = objective.held_out(model)
         state = TrainState(best=nll, history=[{"step": 0, "train_nll": math.nan, "held_out_nll": nll, "epoch": 0}])
     else:
         settings = replace(settings, batch=batch)
         length = TrainingLength.of_epochs(settings.epochs, objective.batches.steps, settings.steps_per_epoch, batch)
         fixed = {"data": store.fingerprint, "spec": json.loads(model.spec.to_json()), **settings.binding()}
-        state = train(model, objective, settings, length, session, fixed)
+        try:
+            state = train(model, objective, settings, length, session, fixed)
+        except DivergedError as error:
+            state = error.state
+            notes.warn(f"{error}. The weights with the lowest held-out NLL so far are kept, epoch {state.best_epoch}")
+    check_result(model, state.history, state.best, references["gaussian"], notes)
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.out, model, start, state.best, state.best_epoch, state.epoch, session.seconds)
@@ -164,24 +184,55 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     def write() -> None:
         save(model, session.out)
         session.write_history(state.history)
-        session.write_record(_record(result, store, settings, references))
+        session.write_record({**_record(result, store, settings, references), "notes": notes.said})
 
     session.ranks.first(write)
     return result
+
+
+def _start_all(
+    models: Sequence[NoiseModel],
+    statistics: NoiseStatistics,
+    store: Patches,
+    rows: NDArray[np.int64],
+    settings: FitSettings,
+    objective_of: Callable[..., LikelihoodObjective],
+    notes: Notes,
+) -> None:
+    """Start `gaussian`, the first of the models, then the others, none of them worse than it."""
+    objective = objective_of(1)
+    few = objective.held_out_rows[:: -(-len(objective.held_out_rows) // START_CHECK)]
+    objective = objective_of(1, few)
+
+    def held_out(model: NoiseModel) -> float:
+        return objective.held_out(model.to(objective.device).eval())
+
+    gaussian = math.inf
+    for model in models:
+        starts = {
+            "the start from statistics and patches": partial(_start, model, statistics, store, rows, settings),
+            "the start from statistics": partial(start_from, model, statistics),
+            "the start of one variance": partial(start_from, model, without_signal(statistics)),
+        }
+        best_start(model, starts, held_out, gaussian, notes)
+        if model is models[0]:
+            gaussian = held_out(model)
+        if model is not models[-1]:
+            model.requires_grad_(False)
 
 
 def _start(
     model: NoiseModel, statistics: NoiseStatistics, store: Patches, rows: NDArray[np.int64], settings: FitSettings
 ) -> None:
     """Set a model's parameters from statistics and some patches: its fit in closed form, or its starting point."""
-    model.start_from(statistics)
+    start_from(model, statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)
-    model.start_from_patches(batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
+    refine_start(model, batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]
-        model.start_from_codes(*codes_of(store.read(some)))
+        refine_start_on_codes(model, *codes_of(store.read(some)))
 
 
 def _record(

@@ -80,7 +80,7 @@ class LikelihoodObjective:
         rows = [batch.clean.clamp(0, 1), *(0.5 + noise / (8 * sigma) for noise in (batch.noise, sampled))]
         # One column per patch, showing its first plane: clean, real, sampled.
         columns = [torch.cat([row[index, 0] for row in rows]) for index in range(len(batch.noise))]
-        return {"clean, real, sampled": torch.cat(columns, 1).clamp(0, 1)[None]}
+        return {"clean, real, sampled": torch.cat(columns, 1).nan_to_num().clamp(0, 1)[None]}
 
 
 def record_of(batches: PatchBatches, position: StepPosition, **tensors: Tensor) -> tuple[str, dict[str, Tensor]]:

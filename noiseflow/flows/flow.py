@@ -31,9 +31,7 @@ def back_through(
     rest = list(transforms)
     while rest:
         z, done = run_back(rest, z, cond, noise, own=own)
-        if not done:
-            z = rest[0].inverse(z, cond, noise)
-        rest = rest[max(done, 1) :]
+        rest = rest[done:]
     return z
 
 
@@ -97,9 +95,7 @@ class Flow(nn.Module):
         rest = self._chain()
         while rest:
             x, term, done = run(rest, x, cond, noise)
-            if not done:
-                x, term = rest[0](x, cond, noise)
-            log_det, rest = log_det + term, rest[max(done, 1) :]
+            log_det, rest = log_det + term, rest[done:]
         return x, log_det
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:

@@ -1,110 +1,93 @@
-"""Runs of layers that kernels take in one pass over the pixels: Noise Flow's couplings, with mixings and gains."""
+"""Fused passes: runs of neighbouring layers that a kernel takes in one pass over the pixels.
 
+A layer declares by `Transform.joins` which pass it can be a part of; the pass itself is registered in `FUSIONS`
+by the layer that it is made for.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from noiseflow.flows.camera.gain import Gain
-from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.coupling.affine import AffineCoupling
-from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1, mixing_matrices
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
-from noiseflow.ops.channel_mixing import mix_planes, mixing_kernels
-from noiseflow.ops.coupling_chain import evaluate, evaluation_kernels
-from noiseflow.ops.native import Kernels
 
-__all__ = ["run", "run_back"]
+__all__ = ["FUSIONS", "Fusion", "PlaneMixing", "run", "run_back"]
 
-Layer = AffineCoupling | InvertibleConv1x1 | Gain
+
+class PlaneMixing(Transform):
+    """A transform that multiplies the planes of each pixel by one matrix."""
+
+    joins = "coupling_chain"
+
+    @abstractmethod
+    def log_det(self, x: Tensor) -> Tensor:
+        """log|det dz/dx| of each element, one number."""
+
+    @classmethod
+    @abstractmethod
+    def matrices(cls, layers: Sequence[Any], planes: int, *, inverse: bool) -> Tensor:
+        """What layers of the class, or their inverses, multiply a pixel's planes by, (layers, C, C) in float64."""
+
+
+class Fusion(ABC):
+    """A fused pass."""
+
+    @abstractmethod
+    def forward(
+        self, layers: Sequence[Transform], x: Tensor, cond: Conditions, noise: NoiseParameters | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Data through the layers: z and log-det, (B,); None where no kernel serves."""
+
+    @abstractmethod
+    def inverse(
+        self,
+        layers: Sequence[Transform],
+        after: Transform | None,
+        z: Tensor,
+        cond: Conditions,
+        noise: NoiseParameters | None,
+        *,
+        own: bool,
+    ) -> tuple[Tensor, int] | None:
+        """Latent through the layers' inverses, and maybe that of the layer `after`: x, and how many they were.
+
+        If z is the caller's `own`, x may take its place.
+        """
+
+
+FUSIONS: dict[str, Fusion] = {}
+"""Name → fused pass."""
 
 
 def run(
     transforms: Sequence[Transform], x: Tensor, cond: Conditions, noise: NoiseParameters | None
 ) -> tuple[Tensor, Tensor, int]:
-    """Data through the first of some transforms: z, log-det (B,), and how many they were; 0 where no kernels do."""
-    layers, couplings, kernels = _run(transforms, x)
-    if kernels is not None:
-        z, log_det = _evaluate(kernels, layers, couplings, x, inverse=False)
-    elif couplings and mixing_kernels(x) is not None:
-        z, log_det = _trained(layers, couplings, x, cond, noise)
-    else:
-        return x, x.new_zeros(x.shape[0]), 0
-    linear = [layer.log_det(x) for layer in layers if not isinstance(layer, AffineCoupling)]
-    return z, log_det + torch.stack(linear).sum() if linear else log_det, len(layers)
+    """Data through the first of some transforms: z, log-det (B,), and how many they were, one or more."""
+    fusion, layers = _leading(transforms)
+    found = fusion.forward(layers, x, cond, noise) if fusion else None
+    if found is not None:
+        return *found, len(layers)
+    return *transforms[0](x, cond, noise), 1
 
 
 def run_back(
     transforms: Sequence[Transform], z: Tensor, cond: Conditions, noise: NoiseParameters | None, *, own: bool = False
 ) -> tuple[Tensor, int]:
-    """Latent through the inverses of the first of some transforms: x, and how many they were; 0 where no kernels do.
-
-    If z is the caller's `own`, x may take its place.
-    """
-    layers, couplings, kernels = _run(transforms, z)
-    if kernels is None:
-        return z, 0
+    """Latent through the inverses of the first of some transforms: x, and how many they were, one or more."""
+    fusion, layers = _leading(transforms)
     after = transforms[len(layers)] if len(layers) < len(transforms) else None
-    light = after.noise_parameters(cond, noise) if isinstance(after, SignalDependentScale) else None
-    if light is not None and light.kernels("lines", z) is None:
-        light = None
-    x = _evaluate(kernels, layers, couplings, z, inverse=True, light=light, own=own)[0]
-    return x, len(layers) + (light is not None)
+    found = fusion.inverse(layers, after, z, cond, noise, own=own) if fusion else None
+    return (transforms[0].inverse(z, cond, noise), 1) if found is None else found
 
 
-def _run(transforms: Sequence[Transform], x: Tensor) -> tuple[list[Layer], list[AffineCoupling], Kernels | None]:
-    layers: list[Layer] = []
-    for transform in transforms:
-        if not isinstance(transform, Layer):
-            break
-        layers.append(transform)
-    couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
-    return layers, couplings, evaluation_kernels([coupling.net for coupling in couplings], x)
-
-
-def _evaluate(
-    kernels: Kernels,
-    layers: Sequence[Layer],
-    couplings: Sequence[AffineCoupling],
-    x: Tensor,
-    *,
-    inverse: bool,
-    light: NoiseParameters | None = None,
-    own: bool = False,
-) -> tuple[Tensor, Tensor]:
-    nets, bounds = [each.net for each in couplings], [each.bound for each in couplings]
-    mixes = _mixes(layers, x, inverse=inverse)
-    return evaluate(kernels, nets, bounds, x, inverse=inverse, mixes=mixes, light=light, own=own)
-
-
-def _trained(
-    layers: Sequence[Layer],
-    couplings: Sequence[AffineCoupling],
-    x: Tensor,
-    cond: Conditions,
-    noise: NoiseParameters | None,
-) -> tuple[Tensor, Tensor]:
-    log_dets = []
-    for coupling, mix in zip([*couplings, None], _mixes(layers, x, inverse=False), strict=True):
-        if mix is not None:
-            x = mix_planes(x, mix.to(x.dtype))
-        if coupling is not None:
-            x, log_det = coupling(x, cond, noise)
-            log_dets.append(log_det)
-    return x, torch.stack(log_dets).sum(0)
-
-
-def _mixes(layers: Sequence[Layer], x: Tensor, *, inverse: bool) -> list[Tensor | None]:
-    """What multiplies a pixel's planes before the first coupling and after each, (C, C) in float64, or None."""
-    mixings = [layer for layer in layers if isinstance(layer, InvertibleConv1x1)]
-    matrices = iter(mixing_matrices(mixings, inverse=inverse) if mixings else ())
-    mixes: list[Tensor | None] = [None]
-    for layer in layers:
-        if isinstance(layer, AffineCoupling):
-            mixes.append(None)
-            continue
-        matrix = layer.matrix(x.shape[1], inverse=inverse) if isinstance(layer, Gain) else next(matrices)
-        mixes[-1] = matrix if mixes[-1] is None else matrix @ mixes[-1]
-    return mixes
+def _leading(transforms: Sequence[Transform]) -> tuple[Fusion | None, Sequence[Transform]]:
+    """The pass that the first transforms join, and these transforms."""
+    name = transforms[0].joins
+    fusion = None if name is None else FUSIONS.get(name)
+    if fusion is None:
+        return None, transforms[:1]
+    count = next((at for at, each in enumerate(transforms) if each.joins != name), len(transforms))
+    return fusion, transforms[:count]

@@ -7,12 +7,9 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.ops.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.shot_read_noise import net_inputs, read_share, shot_moments, variance_of
 
-__all__ = ["FLOOR", "NoiseParameters", "required"]
-
-FLOOR = 0.1
-"""Least variance as a part of β₂, for clean estimates below black."""
+__all__ = ["NoiseParameters", "required"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,43 +33,22 @@ class NoiseParameters:
     beta2: Tensor
     read_excess: Tensor | None = None
 
-    def kernels(self, source: str, x: Tensor) -> Kernels | None:
-        """The kernels of a source for values `x`, or None where PyTorch's operations are to be taken."""
-        fits = self.beta1.dtype == self.clean.dtype == torch.float32 and not self.clean.requires_grad
-        return kernels_for(source, x) if fits and x.shape == self.clean.shape else None
+    @property
+    def signal(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Clean signal, β₁ and β₂, as the operations take them."""
+        return self.clean, self.beta1, self.beta2
 
     def variance(self) -> Tensor:
         """s², shape (B, C, H, W), in units of the normalised signal squared."""
-        return torch.maximum(self.beta1 * self.clean + self.beta2, FLOOR * self.beta2)
+        return variance_of(*self.signal)
 
     def read_share(self) -> Tensor:
         """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
-        return self.beta2 / self.variance()
+        return read_share(*self.signal)
 
     def shot_moments(self) -> tuple[Tensor, Tensor]:
-        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W).
-
-        A Poisson variable's cumulants are all equal: of K·Poisson(y/K) the third is K²y, the
-        fourth K³y, and normal read noise adds none; γ = β₁²y/s³, κ = β₁³y/s⁴.
-        """
-        variance = self.variance()
-        # The shot noise's share, and the variance of one electron in units of s².
-        share, electron = (self.beta1 * self.clean / variance).clamp(min=0), self.beta1.square() / variance
-        return share * electron.sqrt(), share * electron
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Skewness γ and excess kurtosis κ of the shot noise, beside read noise of `read_excess`, each (B, C, H, W).
-
-        Bending a heavy-tailed value adds more to its moments than bending a normal one: with a factor
-        on each the cumulants add to 2 %, as those of independent noises do.  A negative kurtosis of
-        the read noise, which `CubicTails` leaves, is added here.
-        """
-        skew, excess = self.shot_moments()
-        if self.read_excess is None:
-            return skew, excess
-        read_excess = self.read_excess[:, None, None, None] * self.read_share().clamp(max=1).square()
-        heavy = read_excess.clamp(min=0)
-        return skew / (1 + heavy / 3), excess / (1 + 4 * heavy / 3) + read_excess.clamp(max=0)
+        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W)."""
+        return shot_moments(*self.signal)
 
     @cached_property
     def net_inputs(self) -> Tensor:
@@ -81,13 +57,7 @@ class NoiseParameters:
         From the signal itself a net could read, in the dark, the noise of the frames whose mean it is.
         """
         with torch.no_grad():
-            kernels = self.kernels("lines", self.clean)
-            if kernels is None:
-                return torch.cat([self.read_share(), self.shot_moments()[0]], 1)
-            clean, beta1, beta2 = contiguous(self.clean, self.beta1, self.beta2)
-            batch, planes, *size = clean.shape
-            inputs = clean.new_empty(batch, 2 * planes, *size)
-            kernels("features", clean, beta1, beta2, inputs, batch, planes, size[0] * size[1], torch.get_num_threads())
+            inputs: Tensor = net_inputs(*self.signal)
             return inputs
 
 

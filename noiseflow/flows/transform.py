@@ -26,6 +26,10 @@ class Transform(nn.Module, ABC):
     """
 
     reach: int = 0
+    joins: str | None = None
+    """Name of the fused pass that it can be a part of; see `noiseflow.flows.fusion`."""
+    ends: str | None = None
+    """Name of the fused pass whose inverse can end with its own."""
     elementwise: bool = False
     """Whether each output is a rising function of the input at its own place alone, given the conditions."""
 

@@ -5,11 +5,10 @@ from noiseflow.models.denoiser import Denoiser, load_denoiser
 from noiseflow.models.flow import glow, iaf, maf, noise_flow, physics_flow, realnvp
 from noiseflow.models.io.published_weights import import_published
 from noiseflow.models.io.run_folder import load, save
-from noiseflow.models.model import MODELS, NoiseModel, build, register
+from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.physics import dark_frame
 from noiseflow.models.physics.profile_models import from_profile, spec_from_profile
-from noiseflow.models.spec import ModelSpec
 
 __all__ = [
     "MODELS",

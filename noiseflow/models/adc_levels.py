@@ -1,4 +1,4 @@
-"""Where a converter's codes lie on the axis of the noise, and which of them are clipped."""
+"""Integer codes of a converter: their intervals on the axis of the noise, clipping, and their probabilities."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError
 
-__all__ = ["Cells", "Levels"]
+__all__ = ["Cells", "Levels", "log_cells", "log_normal_interval"]
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The interval of noise that each code stands for, in the unit of the noise.
+    """Interval of noise of each code, in the unit of the noise.
 
     Parameters
     ----------
     low, high : Tensor of float64, shape (B, C, H, W)
-        Half a code below and above; finite at clipped codes too, where only the other is an end.
+        Half a code below and above; finite for clipped codes too, whose interval has only one end.
     at_black, at_white : Tensor of bool, shape (B, C, H, W)
-        Code 0, which takes all that is below `high`, and the white level, all above `low`.
+        Where the code is 0, whose interval is all below `high`, or the white level, all above `low`.
     """
 
     low: Tensor
@@ -32,27 +32,26 @@ class Cells:
 
     @property
     def clipped(self) -> Tensor:
-        """Where the code is one of the two that take a tail."""
+        """Where the code is 0 or the white level, and its interval a whole tail."""
         return self.at_black | self.at_white
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """A converter's codes: whole numbers from 0 to the white level.
+    """Codes of a converter: whole numbers from 0 to the white level.
 
-    Code 0 stands for all that is below ½ and the white level for all that is above it less
-    ½: the sensor clipped it there.  Codes above a white level that is not the converter's
-    last count as that level.
+    The sensor clips: code 0 stands for all values below ½ DN, and the white level for all above it less ½ DN.
+    Codes above a white level that is not the converter's last code count as that level.
 
     Parameters
     ----------
     black : Tensor, shape (B, C)
-        DN.
+        Black level of each plane, DN.
     white : Tensor, shape (B,)
-        DN.
+        White level, DN.
     spread : Tensor, shape (B,), optional
-        Noise is (code − clean) / ((white − black)·spread); √(1 + v) where the clean signal is
-        an estimate of variance v times the noise's, 1 without it.
+        Noise is (code − clean) / ((white − black)·spread).  The spread is √(1 + v) if the clean signal is an
+        estimate with v times the variance of the noise; 1 if None.
 
     Examples
     --------
@@ -67,7 +66,7 @@ class Levels:
     spread: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse levels that hold no code."""
+        """Refuse levels without a code between them."""
         if self.black.ndim != 2 or self.white.shape != self.black.shape[:1]:
             raise DataError(
                 f"levels: expected black of shape (B, C) and white of shape (B,); got {tuple(self.black.shape)} and "
@@ -78,40 +77,47 @@ class Levels:
 
     @classmethod
     def of(cls, table: NDArray[Any], device: torch.device | str = "cpu") -> "Levels":
-        """Of patches, from their rows of a store's table."""
+        """Levels of patches, from their rows in a store's table."""
         spread = np.sqrt(1.0 + table["clean_variance"].astype(np.float64))
         columns = (table["black"].astype(np.float64), table["white"].astype(np.float64), spread)
         return cls(*(torch.from_numpy(column).to(device) for column in columns))
 
     def to(self, device: torch.device) -> "Levels":
-        """On another device."""
+        """Copy to a device."""
         spread = None if self.spread is None else self.spread.to(device)
         return Levels(self.black.to(device), self.white.to(device), spread)
 
     def span(self) -> Tensor:
-        """DN per unit of noise, float64, (B, C, 1, 1): white less black, times the spread."""
+        """DN per unit of noise, float64, (B, C, 1, 1): (white − black)·spread."""
         span = self.white.double()[:, None] - self.black.double()
         return (span if self.spread is None else span * self.spread.double()[:, None])[:, :, None, None]
 
     def top(self) -> Tensor:
-        """The last code, float64, (B, 1, 1, 1)."""
+        """Largest code, float64, (B, 1, 1, 1)."""
         return self.white.double().ceil()[:, None, None, None]
 
     def codes(self, noise: Tensor, clean: Tensor) -> Tensor:
-        """The codes nearest to clean + noise, DN, float64, (B, C, H, W)."""
+        """Codes nearest to clean + noise, DN, float64, (B, C, H, W)."""
         return torch.minimum((self._origin(clean) + noise.double() * self.span()).round().clamp(min=0), self.top())
 
     def rounded(self, noise: Tensor, clean: Tensor) -> Tensor:
-        """Noise as the codes nearest to clean + noise have it, in the dtype of the noise."""
+        """Noise after rounding clean + noise to codes, in the dtype of the noise."""
         return ((self.codes(noise, clean) - self._origin(clean)) / self.span()).to(noise.dtype)
 
     def cells(self, codes: Tensor, clean: Tensor) -> Cells:
-        """The interval of noise that each code stands for.
+        """Interval of noise of each code.
+
+        Parameters
+        ----------
+        codes : Tensor, shape (B, C, H, W)
+            Whole numbers in DN.
+        clean : Tensor, shape (B, C, H, W)
+            Clean signal, normalised.
 
         Raises
         ------
         DataError
-            If codes are not whole numbers of 0 or more, or do not have the shape of clean.
+            Codes that are not whole numbers of 0 or more, or not of the shape of `clean`.
         """
         if codes.shape != clean.shape or codes.shape[:2] != self.black.shape:
             raise DataError(
@@ -126,10 +132,58 @@ class Levels:
         return Cells((middle - 0.5) / self.span(), (middle + 0.5) / self.span(), codes == 0, codes == top)
 
     def log_code(self) -> Tensor:
-        """Log of a code's height in the unit of the noise, float64, (B, C): what turns nats per pixel into nats/dim."""
+        """Log width of a code in the unit of the noise, float64, (B, C); converts nats per pixel to nats/dim."""
         return -self.span()[:, :, 0, 0].log()
 
     def _origin(self, clean: Tensor) -> Tensor:
-        """The clean signal in DN."""
+        """Clean signal in DN."""
         black = self.black.double()[:, :, None, None]
         return black + clean.double() * (self.white.double()[:, None, None, None] - black)
+
+
+def log_normal_interval(low: Tensor, high: Tensor) -> Tensor:
+    """log[Φ(high) − Φ(low)], without cancellation.
+
+    On the left half this is log Φ(b) + log(1 − Φ(a)/Φ(b)), whose parts keep their relative precision; an
+    interval on the right half is mirrored.
+
+    Parameters
+    ----------
+    low, high : Tensor of float64
+        Ends of the interval, finite, low < high.
+
+    Examples
+    --------
+    >>> one = torch.ones((), dtype=torch.float64)
+    >>> round(float(log_normal_interval(-one, one).exp()), 4), round(float(log_normal_interval(40 * one, 41 * one)), 2)
+    (0.6827, -804.61)
+    """
+    right = low + high > 0
+    a, b = torch.where(right, -high, low), torch.where(right, -low, high)
+    log_a, log_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
+    result: Tensor = log_b + (-torch.expm1(log_a - log_b)).log()
+    return result
+
+
+def log_cells(z_low: Tensor, z_high: Tensor, cells: Cells) -> Tensor:
+    """Log-probability of each code from the latents of its ends; a clipped code has a whole tail.
+
+    Parameters
+    ----------
+    z_low, z_high : Tensor, shape (B, C, H, W)
+        Standard normal latents of `Cells.low` and `Cells.high`.
+    cells : Cells
+        Intervals of the codes.
+
+    References
+    ----------
+    Tobin: Estimation of relationships for limited dependent variables, Econometrica 1958
+    (the tails); Foi: Clipped noisy images: heteroskedastic modeling and practical denoising,
+    Signal Processing 2009 (the same for sensors).
+    """
+    z_low, z_high = z_low.double(), z_high.double()
+    inside = log_normal_interval(z_low, z_high)
+    if not cells.clipped.any():
+        return inside
+    tail: Tensor = torch.special.log_ndtr(torch.where(cells.at_black, z_high, -z_low))
+    return torch.where(cells.clipped, tail, inside)

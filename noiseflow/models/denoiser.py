@@ -1,4 +1,4 @@
-"""A small denoiser in units of the noise: what pairs of noisy frames train beside a noise model."""
+"""A small denoiser in units of the noise, trained on noisy pairs together with a noise model."""
 
 import json
 from collections.abc import Sequence
@@ -16,40 +16,41 @@ from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.output.listed import write_listed
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec
 
 __all__ = ["DENOISER", "Denoiser", "DenoiserSpec", "load_denoiser", "local_mean", "save_denoiser"]
 
 DENOISER = "denoiser"
-"""Name of the folder in a run folder, and of the weights in it."""
+"""Name of the denoiser's folder in a run folder, and of its weights."""
 
 DILATIONS = (1, 2, 4, 4, 2, 1)
-"""Of the 3×3 convolutions, in turn: a pixel sees 14 to each side with six of them."""
+"""Dilations of the 3×3 convolutions, repeated in this order; six of them reach 14 pixels to each side."""
 
 BOX = 2
-"""Radius in pixels of the local mean that the network leaves alone."""
+"""Radius in pixels of the local mean."""
 
 NEAR = 3.0
-"""How many σ a pixel may be off its local mean to be noise, at the start."""
+"""Distance from the local mean in σ up to which a deviation counts as noise at the start."""
 
 
 @dataclass(frozen=True)
 class DenoiserSpec:
-    """What a denoiser is and what it was trained for.
+    """Description of a denoiser and of the data that it was trained on.
 
     Parameters
     ----------
     layout : str
-        Plane layout, as of a `ModelSpec`.
+        Plane layout, as in `ModelSpec`.
     cameras : tuple of str
+        Camera names, in index order.
     isos : tuple of float
-        Rising; the knots of its noise level function.
+        ISOs in rising order, the knots of its noise level function.
     width : int
-        Hidden planes.
+        Number of hidden planes.
     depth : int
-        Convolutions, 2 or more.
+        Number of convolutions, 2 or more.
     seed : int
-        Of the starting weights.
+        Seed of the starting weights.
     """
 
     layout: str = "bayer"
@@ -60,7 +61,7 @@ class DenoiserSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no denoiser can be built from."""
+        """Refuse specs from which no denoiser can be built."""
         object.__setattr__(self, "cameras", tuple(str(name) for name in self.cameras))
         object.__setattr__(self, "isos", tuple(float(iso) for iso in self.isos))
         if self.width < 1 or self.depth < 2:
@@ -70,7 +71,7 @@ class DenoiserSpec:
 
     @property
     def level(self) -> ModelSpec:
-        """The spec of its noise level function, which refuses what a model's spec refuses."""
+        """Spec of its noise level function."""
         return ModelSpec("nlf", self.layout, self.cameras, self.isos)
 
 
@@ -81,13 +82,14 @@ class Denoiser(nn.Module):
 
         D(x) = x − √v · [w·exp(−w²/18) + net(asinh w)],
 
-    so that one small network serves all ISOs and cameras, and edges of hundreds of σ do not
-    drown the noise.  Without batch statistics; any height and width.  The net starts at
-    nothing: D is the local mean where x is within some σ of it, and x elsewhere.
+    so that one small network serves all ISOs and cameras, and edges of hundreds of σ do not dominate.  There are
+    no batch statistics; any height and width works.  The net starts at 0: D is the local mean where x is
+    within a few σ of it, and x elsewhere.
 
     Parameters
     ----------
     spec : DenoiserSpec
+        Description of the denoiser.
 
     References
     ----------
@@ -122,29 +124,32 @@ class Denoiser(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Radius in pixels of a plane that a value of D depends on."""
+        """Receptive radius in pixels of a plane."""
         return BOX + sum(DILATIONS[index % len(DILATIONS)] for index in range(self.spec.depth))
 
     def forward(self, noisy: Tensor, iso: Tensor | float, camera: Tensor | int | str | Sequence[str] = 0) -> Tensor:
-        """The clean signal that a noisy one suggests.
+        """Denoise a batch.
 
         Parameters
         ----------
         noisy : Tensor, shape (B, C, H, W)
-            Normalised, not clipped.
+            Noisy signal, normalised and not clipped.
         iso : Tensor of shape (B,), or float
+            ISO of each element, or of all.
         camera : Tensor of long, shape (B,), or int, str, or sequence of str
+            Camera of each element, or of all, by index or name.
 
         Returns
         -------
         Tensor, shape (B, C, H, W)
+            Estimate of the clean signal, normalised.
 
         Raises
         ------
         DataError
             Another number of planes, NaN or infinite values.
         ModelError
-            A camera that it was not trained for.
+            A camera that the denoiser was not trained for.
         """
         cond = Conditions(noisy, iso, camera).resolve(self.spec.cameras)
         planes = self.level.planes
@@ -161,7 +166,7 @@ class Denoiser(nn.Module):
 
 
 def local_mean(signal: Tensor, *, hollow: bool = False) -> Tensor:
-    """The mean of 5×5 pixels of a plane, of fewer at the border; without the pixel itself if `hollow`."""
+    """Mean of 5×5 pixels of a plane, of fewer at the border; without the centre pixel if `hollow`."""
     side = 2 * BOX + 1
     mean = F.avg_pool2d(signal, side, stride=1, padding=BOX, count_include_pad=False)
     if not hollow:
@@ -184,12 +189,12 @@ def load_denoiser(run: str | Path) -> Denoiser:
     Parameters
     ----------
     run : path
-        A run folder that `noiseflow fit` wrote from noisy pairs, or the folder ``denoiser`` in it.
+        Run folder that `noiseflow fit` wrote from noisy pairs, or the folder ``denoiser`` in it.
 
     Raises
     ------
     ModelError
-        No denoiser there, or weights that do not fit its spec.
+        There is no denoiser, or its weights do not match its spec.
     """
     run = Path(run)
     folder = run / DENOISER if (run / DENOISER).is_dir() else run

@@ -1,51 +1,107 @@
-"""The contract of a noise model: conditions in, a density and samples out."""
+"""The contract of a noise model, its spec, and the registry of models."""
 
+import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
+from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
-from noiseflow.models.adc_levels import Levels
-from noiseflow.models.intervals import log_cells
-from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 from noiseflow.ops.random.sampling import Source
+from noiseflow.raw.bayer import plane_names
 
-__all__ = ["MODELS", "NoiseModel", "build", "register"]
+__all__ = ["MODELS", "ModelEntry", "ModelSpec", "NoiseModel", "build", "checked_conditions", "register"]
 
-SCALE_SAMPLES = 8
-"""Samples from which `NoiseModel.scale` is taken: with 25 neighbours it errs by 5 %."""
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Description of a model and of the data that it was fitted to.
+
+    Parameters
+    ----------
+    model : str
+        Name in the registry, `noiseflow.models.MODELS`.
+    layout : str
+        Plane layout: ``"bayer"``, ``"mono"`` or ``"mono2x2"``.
+    cameras : tuple of str
+        Camera names, in index order.
+    isos : tuple of float
+        ISOs that it was fitted at, in rising order; the knots of ISO tables.
+    options : mapping
+        Options of this model only, as JSON values.
+    unit : str
+        Unit of its densities; any other is refused.
+    """
+
+    model: str
+    layout: str = "bayer"
+    cameras: tuple[str, ...] = ("camera",)
+    isos: tuple[float, ...] = (100.0,)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = NLL_UNIT
+
+    def __post_init__(self) -> None:
+        """Refuse specs from which no model can be built."""
+        object.__setattr__(self, "cameras", tuple(str(name) for name in self.cameras))
+        object.__setattr__(self, "isos", tuple(float(iso) for iso in self.isos))
+        plane_names(self.layout)
+        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
+            raise ModelError(f"spec: expected at least one camera and no name twice; got {self.cameras}")
+        if not self.isos or min(self.isos) <= 0 or sorted(set(self.isos)) != list(self.isos):
+            raise ModelError(f"spec: expected rising positive ISOs; got {self.isos}")
+        if self.unit != NLL_UNIT:
+            raise ModelError(f"spec: densities in {self.unit!r} cannot be mixed with {NLL_UNIT!r}; fit the model again")
+
+    @property
+    def before_rounding(self) -> bool:
+        """Whether the model describes noise before rounding: samples must still be rounded and clipped to codes."""
+        return bool(self.options.get("before_rounding", False))
+
+    @cached_property
+    def planes(self) -> int:
+        """Number of planes."""
+        return len(plane_names(self.layout))
+
+    def to_json(self) -> str:
+        """Encode as indented JSON."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "spec.json") -> "ModelSpec":
+        """Decode the output of `to_json`.
+
+        Raises
+        ------
+        ModelError
+            The text is no JSON object, or has unknown fields.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{source}: is no model spec ({error})") from error
 
 
 class NoiseModel(nn.Module, ABC):
     """Distribution of normalised noise given clean signal, ISO and camera.
 
-    A subclass writes `_log_prob` and `_sample` for checked conditions, and
-    `start_from`, its fit in closed form or its starting point.
+    A subclass implements `_log_prob` and `_sample` for resolved conditions.  What only some models can do
+    stands in `noiseflow.models.capabilities` and `noiseflow.models.noise_statistics`.
 
     Parameters
     ----------
     spec : ModelSpec
-        What it is and was fitted for.
+        Description of the model and of the data that it was fitted to.
     """
 
-    options: tuple[str, ...] = ()
-    """Names that the options of its spec may have, besides ``before_rounding``."""
-
-    left_out: Mapping[str, Any] = {}
-    """Options that specs of earlier versions leave out, and what they stood for; today's specs have them all."""
-
-    closed_form: bool = False
-    """Whether `start_from` is already the maximum-likelihood fit."""
-
-    one_iso: str = "its parameters stay those of that one ISO"
-    """What a model that was fitted at one ISO does at others, for a warning."""
+    _one_iso_rule: str = "its parameters stay those of that one ISO"
+    """What a model fitted at a single ISO does at others, for the warning."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -67,21 +123,6 @@ class NoiseModel(nn.Module, ABC):
         """Lowest and highest ISO it was fitted at."""
         return self.spec.isos[0], self.spec.isos[-1]
 
-    @property
-    def reach(self) -> int:
-        """Receptive radius in pixels of a plane: the halo that a tile of a frame needs."""
-        return 0
-
-    @property
-    def elementwise(self) -> bool:
-        """Whether `latent` takes each value by itself and rises with it; Φ of it is then a distribution function."""
-        return False
-
-    @property
-    def exact_codes(self) -> bool:
-        """Whether `log_prob_of_codes` has the probability of each code."""
-        return self.elementwise
-
     def log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         """Continuous log-density of the noise.
 
@@ -90,7 +131,7 @@ class NoiseModel(nn.Module, ABC):
         noise : Tensor, shape (B, C, H, W)
             Noisy − clean, normalised.
         cond : Conditions
-            Of the same shape; cameras by name or index.
+            Conditions of the same shape; cameras by name or index.
 
         Returns
         -------
@@ -100,7 +141,7 @@ class NoiseModel(nn.Module, ABC):
         Raises
         ------
         DataError
-            Shapes that do not fit, NaN or infinite noise.
+            Shapes that do not match, NaN or infinite noise.
         ModelError
             A camera that the model does not know.
 
@@ -109,7 +150,7 @@ class NoiseModel(nn.Module, ABC):
         ExtrapolationWarning
             Once, if an ISO is outside `iso_range`.
         """
-        cond = self.checked(cond)
+        cond = checked_conditions(self, cond)
         if noise.shape != cond.clean.shape:
             raise DataError(f"noise: expected the shape of clean, {tuple(cond.clean.shape)}; got {tuple(noise.shape)}")
         if not all_finite(noise):
@@ -117,10 +158,7 @@ class NoiseModel(nn.Module, ABC):
         return self._log_prob(noise, cond)
 
     def forward(self, noise: Tensor, cond: Conditions) -> Tensor:
-        """`log_prob` of values that are known to fit, as those of a patch store: what a fit trains.
-
-        Nothing is checked, since a look at the values would make a GPU wait.
-        """
+        """`log_prob` without checks, as a fit calls it on patches of a store: reading values makes a GPU wait."""
         return self._log_prob(noise, cond)
 
     def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
@@ -129,11 +167,11 @@ class NoiseModel(nn.Module, ABC):
         Parameters
         ----------
         cond : Conditions
-            Clean signal of any H×W.
+            Clean signal of any height and width, ISO and camera.
         generator : torch.Generator or Keyed, optional
-            A generator on the device of the clean signal, or random numbers keyed by position.
+            Generator on the device of the clean signal, or random numbers keyed by position.
         temperature : float
-            Factor on the base distribution's scale; 1 is the fitted density.
+            Factor on the scale of the base distribution; 1 samples the fitted density.
 
         Returns
         -------
@@ -143,81 +181,7 @@ class NoiseModel(nn.Module, ABC):
         if not temperature >= 0:
             raise DataError(f"temperature: expected 0 or above; got {temperature}")
         with torch.no_grad():
-            return self._sample(self.checked(cond), generator, temperature)
-
-    def latent(self, noise: Tensor, cond: Conditions) -> Tensor | None:
-        """The noise as the model's own standard normal, (B, C, H, W): it is one where the density is right.
-
-        A flow's z; of a Gaussian, noise ÷ σ.  None where the model has no such thing.
-        """
-        return self._latent(noise, self.checked(cond))
-
-    def joint_log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor | None:
-        """Exact log-probability of all integer codes of an element together, nats, float64, (B,); None if not known."""
-        return None
-
-    def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor | None:
-        """Exact log-probability of each integer code, nats, float64; None where it has no closed form.
-
-        Here by the distribution function of an `elementwise` model at the ends of each code's
-        interval.  `noiseflow.models.integers.discrete_log_prob.discrete_log_prob` gives a bound where this is None.
-
-        Parameters
-        ----------
-        codes : Tensor, shape (B, C, H, W)
-            DN, whole numbers from 0 to the white level.
-        cond : Conditions
-        levels : Levels
-
-        Returns
-        -------
-        Tensor, shape (B, C, H, W), or None
-        """
-        if not self.elementwise:
-            return None
-        cond = self.checked(cond)
-        cells = levels.cells(codes, cond.clean)
-        # The ends in float64 under conditions in the model's own precision: only the nets need that.
-        z_low, z_high = self._latent(cells.low, cond), self._latent(cells.high, cond)
-        assert z_low is not None
-        assert z_high is not None
-        return log_cells(z_low, z_high, cells)
-
-    def scale(self, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:
-        """About the σ of the noise at each pixel, (B, C, H, W), for proposals; here from samples nearby."""
-        square = torch.stack([self.sample(cond, generator).square() for _ in range(SCALE_SAMPLES)]).mean(0)
-        wide = functional.avg_pool2d(square, 5, 1, 2, count_include_pad=False)
-        return wide.clamp(min=torch.finfo(wide.dtype).tiny).sqrt()
-
-    def checked(self, cond: Conditions) -> Conditions:
-        """Conditions resolved to tensors, refused if they do not fit this model."""
-        cond = cond.resolve(self.cameras)
-        if cond.clean.shape[1] != self.planes:
-            raise DataError(
-                f"clean: expected {self.planes} plane(s) ({self.spec.layout}); got shape {tuple(cond.clean.shape)}"
-            )
-        low, high = self.iso_range
-        if not self._warned_of_iso and ((cond.isos < 0.99 * low) | (cond.isos > 1.01 * high)).any():
-            self._warned_of_iso = True
-            asked = sorted({f"{iso:g}" for iso in cond.isos.tolist() if not 0.99 * low <= iso <= 1.01 * high})
-            rule = "its parameters are extrapolated in log ISO" if low < high else self.one_iso
-            warnings.warn(
-                f"ISO {', '.join(asked[:3])} is outside {low:g}…{high:g}, at which this "
-                f"{self.spec.model} was fitted; {rule}",
-                ExtrapolationWarning,
-                stacklevel=3,
-            )
-        return cond
-
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
-        """β₁ and β₂ of a variance that is β₁·clean + β₂ of the normalised signal, clipping apart.
-
-        Returns
-        -------
-        two Tensors of shape (B, C or 1, 1, 1), or None
-            None if the variance is no such line, or not known in closed form.
-        """
-        return None
+            return self._sample(checked_conditions(self, cond), generator, temperature)
 
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
@@ -225,32 +189,79 @@ class NoiseModel(nn.Module, ABC):
     @abstractmethod
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor: ...
 
-    def _latent(self, noise: Tensor, cond: Conditions) -> Tensor | None:
-        return None
-
-    def start_from(self, statistics: NoiseStatistics) -> None:
-        """Set the parameters from the training data's statistics: the fit, or where it starts."""
-        raise ModelError(f"{self.spec.model}: cannot be fitted to a patch store")
-
-    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
-        """Refine the start by training patches, for what cell statistics do not tell; nothing by default.
-
-        `bands`, (B,) of int, numbers alike what lies in the same sensor rows of a frame.
-        """
-
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """After `start_from_patches`: the same by the likelihood of training patches' integers; nothing by default."""
-
-
-MODELS: dict[str, type[NoiseModel]] = {}
-"""Registry: name in a spec → constructor."""
+    def _check_isos(self, cond: Conditions) -> None:
+        """Warn once of ISOs outside the range; a model that cannot extrapolate refuses them here."""
+        if self._warned_of_iso:
+            return
+        low, high = self.iso_range
+        if ((cond.isos < 0.99 * low) | (cond.isos > 1.01 * high)).any():
+            self._warned_of_iso = True
+            outside = sorted({f"{iso:g}" for iso in cond.isos.tolist() if not 0.99 * low <= iso <= 1.01 * high})
+            rule = "its parameters are extrapolated in log ISO" if low < high else self._one_iso_rule
+            warnings.warn(
+                f"ISO {', '.join(outside[:3])} is outside {low:g}…{high:g}, at which this "
+                f"{self.spec.model} was fitted; {rule}",
+                ExtrapolationWarning,
+                stacklevel=4,
+            )
 
 
-def register(name: str) -> Callable[[type[NoiseModel]], type[NoiseModel]]:
-    """Class decorator: make a model known under a name in `MODELS`."""
+def checked_conditions(model: NoiseModel, cond: Conditions) -> Conditions:
+    """Resolve conditions to tensors.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        Model that the conditions are for.
+    cond : Conditions
+        Conditions with cameras by name or index.
+
+    Raises
+    ------
+    DataError
+        Another number of planes than the model's, shapes that do not match, values that are not finite.
+    ModelError
+        A camera, or an ISO, that the model does not know.
+    """
+    cond = cond.resolve(model.cameras)
+    if cond.clean.shape[1] != model.planes:
+        raise DataError(
+            f"clean: expected {model.planes} plane(s) ({model.spec.layout}); got shape {tuple(cond.clean.shape)}"
+        )
+    model._check_isos(cond)
+    return cond
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A registered model.
+
+    Parameters
+    ----------
+    build : callable
+        Function from a spec to the model.
+    options : tuple of str
+        Options that its spec may have, besides ``before_rounding``.
+    defaults_of_old : mapping
+        Options that specs of earlier versions leave out, and their values then.
+    """
+
+    build: Callable[[ModelSpec], NoiseModel]
+    options: tuple[str, ...] = ()
+    defaults_of_old: Mapping[str, Any] = field(default_factory=dict)
+
+
+MODELS: dict[str, ModelEntry] = {}
+"""Registry of models by their name in a spec."""
+
+
+def register(
+    name: str, options: tuple[str, ...] = (), defaults_of_old: Mapping[str, Any] | None = None
+) -> Callable[[type[NoiseModel]], type[NoiseModel]]:
+    """Class decorator: enter a model into `MODELS`; the arguments are those of `ModelEntry`."""
 
     def enter(model: type[NoiseModel]) -> type[NoiseModel]:
-        MODELS[name] = model
+        MODELS[name] = ModelEntry(model, options, defaults_of_old or {})
         return model
 
     return enter
@@ -262,13 +273,13 @@ def build(spec: ModelSpec) -> NoiseModel:
     Raises
     ------
     ModelError
-        If no model of that name is registered, or it has no such option.
+        No model of that name is registered, or it has no such option.
     """
     if spec.model not in MODELS:
         raise ModelError(f"model {spec.model!r} is not known; expected one of {', '.join(sorted(MODELS))}")
-    model = MODELS[spec.model]
-    unknown = sorted(spec.options.keys() - {"before_rounding", *model.options})
+    entry = MODELS[spec.model]
+    unknown = sorted(spec.options.keys() - {"before_rounding", *entry.options})
     if unknown:
-        known = f"it has {', '.join(model.options)}" if model.options else "it has none"
+        known = f"it has {', '.join(entry.options)}" if entry.options else "it has none"
         raise ModelError(f"{spec.model}: option {unknown[0]!r} is not known; {known}")
-    return model(spec)
+    return entry.build(spec)

@@ -1,17 +1,23 @@
-"""Sufficient statistics of a data set for models with a Gaussian heart."""
+"""Sufficient statistics of noise, and how models start from them."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["NoiseStatistics", "signal_bins"]
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.model import NoiseModel
+
+__all__ = ["NoiseStatistics", "is_closed_form", "refine_start", "refine_start_on_codes", "signal_bins", "start_from"]
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseStatistics:
     """Sums of noise and signal in cells of camera, ISO and clean level.
 
-    One row a cell; all float64, shape (N,), but the two indices.
+    One row per cell: all float64 of shape (N,), except the two indices.
 
     Parameters
     ----------
@@ -26,8 +32,9 @@ class NoiseStatistics:
     square : Tensor
         Mean squared noise.
     cameras : tuple of str
+        Camera names, in index order.
     isos : tuple of float
-        Rising.
+        ISOs in rising order.
     """
 
     camera: Tensor
@@ -40,23 +47,70 @@ class NoiseStatistics:
     isos: tuple[float, ...]
 
     def of(self, camera: int, iso_index: int) -> "NoiseStatistics":
-        """Only the cells of one camera at one ISO; may be empty."""
+        """Select the cells of one camera at one ISO; there may be none."""
         rows = (self.camera == camera) & (self.iso_index == iso_index)
-        return replace(
-            self,
-            camera=self.camera[rows],
-            iso_index=self.iso_index[rows],
-            count=self.count[rows],
-            clean=self.clean[rows],
-            mean=self.mean[rows],
-            square=self.square[rows],
-        )
+        names = ("camera", "iso_index", "count", "clean", "mean", "square")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def signal_bins(clean: Tensor, bins: int) -> Tensor:
-    """Index of each clean value among `bins` cells, even in the root of the signal.
+    """Bin index of each clean value, `bins` bins evenly spaced in the square root of the signal.
 
-    The root spaces the cells as the shot noise grows, so that a cell in the dark is
-    narrow against the read noise.  Cell 0 takes all that is not above black.
+    The width of a bin then grows with the shot noise, and a bin in the dark is narrow compared with the read
+    noise.  Bin 0 takes all values at or below black.
     """
     return (clean.clamp(0, 1).sqrt() * (bins - 1)).ceil().long()
+
+
+@runtime_checkable
+class StartsFromStatistics(Protocol):
+    """A model that can be fitted to patches."""
+
+    def start_from(self, statistics: NoiseStatistics) -> None:
+        """Set the parameters from statistics: the fit itself in closed form, or a starting point."""
+
+
+@runtime_checkable
+class StartsFromPatches(Protocol):
+    """A model whose start is refined by training patches, for what cell statistics do not contain."""
+
+    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+        """Refine the start; `bands`, (B,) of int, has the same number for patches on the same sensor rows."""
+
+
+@runtime_checkable
+class StartsFromCodes(Protocol):
+    """A model whose start is refined by the likelihood of integer codes."""
+
+    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+        """Refine the start; see `noiseflow.models.capabilities.ExactCodes` for the arguments."""
+
+
+def is_closed_form(model: NoiseModel) -> bool:
+    """Whether `start_from` already is the maximum-likelihood fit; such a model has ``closed_form = True``."""
+    return bool(getattr(model, "closed_form", False))
+
+
+def start_from(model: NoiseModel, statistics: NoiseStatistics) -> None:
+    """Set a model's parameters from statistics of the training data.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be fitted to a patch store.
+    """
+    if not isinstance(model, StartsFromStatistics):
+        raise ModelError(f"{model.spec.model}: cannot be fitted to a patch store")
+    model.start_from(statistics)
+
+
+def refine_start(model: NoiseModel, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+    """Refine a start by training patches, if the model can: see `StartsFromPatches`."""
+    if isinstance(model, StartsFromPatches):
+        model.start_from_patches(noise, cond, bands)
+
+
+def refine_start_on_codes(model: NoiseModel, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    """Refine a start by the integers of training patches, if the model can: see `StartsFromCodes`."""
+    if isinstance(model, StartsFromCodes):
+        model.start_from_codes(codes, cond, levels)

@@ -1,39 +1,51 @@
 """Mixing of planes at each pixel by one matrix: a 1×1 convolution of few planes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from noiseflow.ops.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.native import Kernels, Operation, Source, contiguous
 
-__all__ = ["mix_planes", "mixing_kernels"]
+__all__ = ["mix_planes"]
 
 MOST_PLANES = 8
 """Above it a product of matrices is as fast as the kernel."""
 
+_SIZES = "long batch=B, long pixels=H * W, long threads"
 
-def mix_planes(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve 1×1 with a weight of shape (C_out, C_in)."""
-    kernels = mixing_kernels(x) if weight.shape[0] == x.shape[1] and weight.dtype == x.dtype else None
-    if kernels is not None:
-        out: Tensor = _Mixing.apply(kernels, x, weight)  # type: ignore[no-untyped-call]
-        return out
-    # With so few planes a convolution kernel takes several times as long as this product on a CPU.
+SOURCE = Source(
+    ("channel_mixing",),
+    {
+        "mix": f"const float *x[B, C, H, W], const float *weight[C, C], float *z[B, C, H, W], {_SIZES}",
+        "mix_of_weight": f"const float *x[B, C, H, W], const float *of_z[B, C, H, W], double *sums[B, C, C], {_SIZES}",
+    },
+)
+
+
+def _mix_planes(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve (B, C, H, W) 1×1 with a weight of shape (C_out, C)."""
+    # With so few planes a convolution takes several times as long as this product on a CPU.
     return torch.einsum("oi,bihw->bohw", weight, x)
 
 
-def mixing_kernels(x: Tensor) -> Kernels | None:
-    """Kernels for the planes of `x`, or None where PyTorch's operations are to be taken."""
-    return kernels_for("mixing", x, C=x.shape[1]) if x.shape[1] <= MOST_PLANES else None
+def _planes(x: Tensor, weight: Tensor) -> Mapping[str, int] | None:
+    planes = x.shape[1]
+    return {"C": planes} if planes <= MOST_PLANES and weight.shape[0] == planes else None
 
 
-class _Mixing(torch.autograd.Function):
+def _mix_by_kernel(kernels: Kernels, x: Tensor, weight: Tensor) -> Tensor:
+    out: Tensor = _Mixed.apply(kernels, x, weight)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Mixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kernels: Kernels, x: Tensor, weight: Tensor) -> Tensor:
         x, inputs_first = contiguous(x, weight.T)
         z = torch.empty_like(x)
-        kernels("mix", x, inputs_first, z, x.shape[0], x[0, 0].numel(), torch.get_num_threads())
+        kernels("mix", x=x, weight=inputs_first, z=z)
         ctx.save_for_backward(x, weight)
         ctx.kernels = kernels
         return z
@@ -43,11 +55,13 @@ class _Mixing(torch.autograd.Function):
     def backward(ctx: Any, of_z: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_z, weight = contiguous(of_z, weight)
-        sizes = x.shape[0], x[0, 0].numel(), torch.get_num_threads()
         of_x = None
         if ctx.needs_input_grad[1]:
             of_x = torch.empty_like(x)
-            ctx.kernels("mix", of_z, weight, of_x, *sizes)
+            ctx.kernels("mix", x=of_z, weight=weight, z=of_x)
         sums = x.new_empty(x.shape[0], *weight.shape, dtype=torch.float64)
-        ctx.kernels("mix_of_weight", x, of_z, sums, *sizes)
+        ctx.kernels("mix_of_weight", x=x, of_z=of_z, sums=sums)
         return None, of_x, sums.sum(0).T.to(weight.dtype)
+
+
+mix_planes = Operation(_mix_planes, _mix_by_kernel, SOURCE, _planes)

@@ -1,56 +1,108 @@
-"""The hidden layers of `ConditionalNet` as kernels in C++; see ``csrc/hidden.cpp``."""
+"""Two hidden layers of a net whose planes are scaled and shifted for each element (FiLM)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 
-from noiseflow.ops.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.native import Kernels, Operation, Source, contiguous
 
-__all__ = ["hidden_kernels", "hidden_layers"]
+__all__ = ["hidden_layers"]
 
 MOST_VALUES = 4
 """Planes of values that the kernels are made for."""
 
-Film = tuple[Tensor, Tensor]
-"""Scale and shift of each element's hidden planes, (B, width) each."""
+_SIZES = "long batch=B, long height=H, long width=W, long threads"
+_HIDDEN = "[B, F, H, W]"
+
+SOURCE = Source(
+    ("conditional_net",),
+    {
+        "forward": "const float *values[B, V, H, W]?, const float *signal[B, S, H, W], "
+        "const float *w1[B, F // 4, V, 3, 3, 4]?, const float *ws[B, F // 4, S, 4], const float *b1[B, F], "
+        f"const float *w2[B, F // 4, F, 4], const float *b2[B, F], float *first_layer{_HIDDEN}?, "
+        f"float *second_layer{_HIDDEN}, {_SIZES}",
+        "backward": f"const float *of_second{_HIDDEN}, const float *values[B, V, H, W]?, "
+        f"const float *signal[B, S, H, W], const float *first_layer{_HIDDEN}, const float *second_layer{_HIDDEN}, "
+        "const float *mirrored[B, F, 3, 3, V]?, const float *plain2[B, F, F], float *of_values[B, V, H, W]?, "
+        "float *of_w1[B, F // 4, V, 3, 3, 4]?, float *of_ws[B, F, S], float *of_b1[B, F], float *of_w2[B, F, F], "
+        f"float *of_b2[B, F], {_SIZES}",
+    },
+)
 
 
-def hidden_kernels(values: Tensor | None, signal: Tensor, width: int) -> Kernels | None:
-    """The kernels for so many planes, or None where there are none."""
-    planes = 0 if values is None else values.shape[1]
-    if planes > MOST_VALUES or signal.shape[1] > 16 or width % 4 or width > 32 or signal.requires_grad:
-        return None
-    return kernels_for("hidden", signal, V=planes, S=signal.shape[1], F=width)
-
-
-def hidden_layers(
-    kernels: Kernels,
+def _hidden_layers(
     values: Tensor | None,
     signal: Tensor,
-    first: tuple[Tensor | None, Tensor, Tensor],
-    film1: Film,
-    second: tuple[Tensor, Tensor],
-    film2: Film,
+    w1: Tensor,
+    ws: Tensor | None,
+    b1: Tensor,
+    gain1: Tensor,
+    shift1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    gain2: Tensor,
+    shift2: Tensor,
 ) -> Tensor:
-    """tanh(film2(w2·tanh(film1(w1*values + ws·signal + b1)) + b2)), (B, width, H, W).
+    """tanh(g₂·(w2·tanh(g₁·(w1 * values + ws·signal + b1) + h₁) + b2) + h₂), (B, F, H, W).
 
     Parameters
     ----------
-    kernels : Kernels
     values : Tensor, shape (B, V, H, W), or None
+        What the net sees besides the signal.
     signal : Tensor, shape (B, S, H, W)
-    first : w1, shape (F, V, 3, 3), or None; ws, shape (F, S); b1, shape (F,)
-    film1, film2 : Film
-    second : w2, shape (F, F), and b2, shape (F,)
+        What it sees of the conditions.
+    w1 : Tensor, shape (F, V, k, k)
+        On the values; without `ws` on values and signal together, (F, V + S, k, k).
+    ws : Tensor, shape (F, S, 1, 1), or None
+        On the signal at its own place.
+    b1, b2 : Tensor, shape (F,)
+        Biases.
+    gain1, shift1, gain2, shift2 : Tensor, shape (B, F)
+        FiLM of both layers, for each element.
+    w2 : Tensor, shape (F, F, 1, 1)
+        Of the second layer.
     """
+    if ws is not None and values is not None:
+        hidden = conv2d(values, w1, b1, padding="same") + conv2d(signal, ws)
+    else:
+        hidden = conv2d(signal if values is None else torch.cat([values, signal], 1), w1, b1, padding="same")
+    hidden = (hidden * gain1[:, :, None, None] + shift1[:, :, None, None]).tanh()
+    return (conv2d(hidden, w2, b2) * gain2[:, :, None, None] + shift2[:, :, None, None]).tanh()
+
+
+def _sizes(values: Tensor | None, signal: Tensor, w1: Tensor, ws: Tensor | None, *_: Any) -> Mapping[str, int] | None:
+    width = w1.shape[0]
+    if signal.shape[1] > 16 or width % 4 or width > 32:
+        return None
+    if values is None:
+        return {"V": 0, "S": signal.shape[1], "F": width} if w1.shape[2:] == (1, 1) else None
+    serves = ws is not None and w1.shape[2:] == (3, 3) and values.shape[1] <= MOST_VALUES
+    return {"V": values.shape[1], "S": signal.shape[1], "F": width} if serves else None
+
+
+def _by_kernel(
+    kernels: Kernels,
+    values: Tensor | None,
+    signal: Tensor,
+    w1: Tensor,
+    ws: Tensor | None,
+    b1: Tensor,
+    gain1: Tensor,
+    shift1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    gain2: Tensor,
+    shift2: Tensor,
+) -> Tensor:
     # FiLM is linear: it goes into each element's own weights, and its gradient comes out of theirs.
-    (gain1, shift1), (gain2, shift2) = film1, film2
-    of_values, of_signal, bias1 = first
-    w1 = None if of_values is None else gain1[:, :, None, None, None] * of_values
-    ws, b1 = gain1[:, :, None] * of_signal, gain1 * bias1 + shift1
-    w2, b2 = gain2[:, :, None] * second[0], gain2 * second[1] + shift2
-    out: Tensor = _Hidden.apply(kernels, values, signal, w1, ws, b1, w2, b2)  # type: ignore[no-untyped-call]
+    of_values = None if values is None else gain1[:, :, None, None, None] * w1
+    on_signal = w1[:, :, 0, 0] if ws is None else ws[:, :, 0, 0]
+    of_signal, bias1 = gain1[:, :, None] * on_signal, gain1 * b1 + shift1
+    second, bias2 = gain2[:, :, None] * w2[:, :, 0, 0], gain2 * b2 + shift2
+    out: Tensor = _Hidden.apply(kernels, values, signal, of_values, of_signal, bias1, second, bias2)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -80,8 +132,8 @@ class _Hidden(torch.autograd.Function):
             grouped_1 = None
         second = signal.new_empty(signal.shape[0], b1.shape[1], *signal.shape[2:])
         first = torch.empty_like(second) if any(ctx.needs_input_grad) else None
-        weights = grouped_1, grouped_s, b1, grouped_2, b2
-        kernels("forward", values, signal, *weights, first, second, *_sizes(signal))
+        weights = {"w1": grouped_1, "ws": grouped_s, "b1": b1, "w2": grouped_2, "b2": b2}
+        kernels("forward", values=values, signal=signal, **weights, first_layer=first, second_layer=second)
         ctx.save_for_backward(values, signal, w1, w2, first, second)
         ctx.kernels = kernels
         return second
@@ -99,12 +151,12 @@ class _Hidden(torch.autograd.Function):
             of_w1 = signal.new_empty(batch, width // 4, w1.shape[2], 3, 3, 4)
         of_ws, of_w2 = signal.new_empty(batch, width, signal.shape[1]), torch.empty_like(w2)
         of_b1, of_b2 = signal.new_empty(2, batch, width).unbind()
-        found = of_values, of_w1, of_ws, of_b1, of_w2, of_b2
-        ctx.kernels("backward", of_second, values, signal, first, second, mirrored, w2, *found, *_sizes(signal))
+        found = {"of_values": of_values, "of_w1": of_w1, "of_ws": of_ws, "of_b1": of_b1, "of_w2": of_w2, "of_b2": of_b2}
+        layers = {"first_layer": first, "second_layer": second, "mirrored": mirrored, "plain2": w2}
+        ctx.kernels("backward", of_second=of_second, values=values, signal=signal, **layers, **found)
         if of_w1 is not None:
             of_w1 = of_w1.movedim(-1, 2).flatten(1, 2)
         return None, of_values, None, of_w1, of_ws, of_b1, of_w2, of_b2
 
 
-def _sizes(x: Tensor) -> tuple[int, int, int, int]:
-    return x.shape[0], x.shape[2], x.shape[3], torch.get_num_threads()
+hidden_layers = Operation(_hidden_layers, _by_kernel, SOURCE, _sizes, constant=("signal",))

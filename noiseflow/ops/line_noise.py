@@ -1,97 +1,123 @@
-"""`ShotReadScale`, and `LineNoise` counted in read-noise variances, as kernels in C++; see ``csrc/lines.cpp``."""
+"""Offsets that all pixels of a sensor row or column share, and their whitening.
 
+Planes are regarded as (B, *cells, H, W): (2, 2) for four planes, (1, 1) for one; a line's pixels lie along the two
+axes `along`.  With a clean signal and betas (see `noiseflow.ops.shot_read_noise`) a unit offset is one read-noise σ
+of values divided by s, d = √(β₂/s²); without, d = 1.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from noiseflow.ops.native import Kernels, contiguous
-from noiseflow.ops.typing import NoiseLevel
+from noiseflow.ops.native import Kernels, Operation, Source, contiguous
+from noiseflow.ops.shot_read_noise import FLOOR, SIGNAL, read_share
 
-__all__ = ["line_sums", "scaled", "unscaled", "whitened", "with_offsets"]
+__all__ = ["COLUMNS", "ROWS", "add_lines", "line_sums", "unit_offset", "whiten_lines"]
 
+ROWS, COLUMNS = (2, 4), (1, 3)
+"""Axes of (B, *cells, H, W) along which a line's pixels lie."""
 
-def scaled(kernels: Kernels, x: Tensor, light: NoiseLevel) -> tuple[Tensor, Tensor]:
-    """X / s, and log-det of each element."""
-    z, logs = _Scale.apply(kernels, x, light.clean, light.beta1, light.beta2)  # type: ignore[no-untyped-call]
-    return z, -0.5 * logs.sum(1)
+Cells = tuple[int, int]
 
+_SIZES = "long batch=B, long planes=C, long height=H, long width=W, long side, long threads"
 
-def unscaled(kernels: Kernels, z: Tensor, light: NoiseLevel) -> Tensor:
-    """Z · s; without gradients."""
-    z, *given = contiguous(z, light.clean, light.beta1, light.beta2)
-    x = torch.empty_like(z)
-    kernels("scale_inverse", z, *given, x, *_rows(z))
-    return x
-
-
-def line_sums(kernels: Kernels, x: Tensor, light: NoiseLevel, side: int) -> Tensor:
-    """Σ d·x and Σ d² of each sensor row, (2, B, C/side, H); without gradients."""
-    x, *given = contiguous(x, light.clean, light.beta1, light.beta2)
-    sums = x.new_empty(2, x.shape[0], x.shape[1] // side, x.shape[2])
-    kernels("line_sums", x, *given, sums, *_sizes(x, side))
-    return sums
-
-
-def with_offsets(kernels: Kernels, z: Tensor, light: NoiseLevel, offsets: Tensor, side: int) -> Tensor:
-    """Z + d · offsets, of shape (B, C/side, H); without gradients."""
-    z, clean, beta1, beta2, offsets = contiguous(z, light.clean, light.beta1, light.beta2, offsets)
-    x = torch.empty_like(z)
-    kernels("line_add", z, clean, beta1, beta2, offsets, x, *_sizes(z, side))
-    return x
+SOURCE = Source(
+    ("line_noise",),
+    {
+        "line_sums": f"const float *x[B, C, H, W], {SIGNAL}, float *sums[2, B, C // side, H], {_SIZES}",
+        "line_add": f"const float *x[B, C, H, W], {SIGNAL}, const float *factors[B, C // side, H], "
+        f"float *z[B, C, H, W], {_SIZES}",
+        "line_backward": f"const float *of_z[B, C, H, W], const float *x[B, C, H, W], {SIGNAL}, "
+        "const float *factors[B, C // side, H], const float *by_projection[B, C // side, H], "
+        "const float *by_square[B, C // side, H], const float *of_square[B, C // side, H], "
+        "float *of_x[B, C, H, W], float *of_beta1[B, C, 1, 1], float *of_beta2[B, C, 1, 1], "
+        f"float *of_factors[B, C // side, H], {_SIZES}",
+    },
+    {"FLOOR": FLOOR},
+)
 
 
-def whitened(kernels: Kernels, x: Tensor, light: NoiseLevel, variance: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Z of `LineNoise` with an r for each element, (B,), and log-det of each."""
-    given = light.clean, light.beta1, light.beta2, variance
-    z, log_det = _Lines.apply(kernels, side, x, *given)  # type: ignore[no-untyped-call]
+def unit_offset(x: Tensor, clean: Tensor | None, beta1: Tensor | None, beta2: Tensor | None, cells: Cells) -> Tensor:
+    """The direction d of an offset, (B, *cells, H, W)."""
+    if clean is None or beta1 is None or beta2 is None:
+        d = x.new_ones(x.shape)
+    else:
+        d = read_share(clean, beta1, beta2).sqrt()
+    return d.reshape(x.shape[0], *cells, *x.shape[2:])
+
+
+def _rows_only(x: Tensor, clean: Tensor | None, *more: Any) -> Mapping[str, int] | None:
+    along = more[-1]
+    serves = clean is not None and x.shape == clean.shape and along == ROWS
+    return {} if serves else None
+
+
+def _line_sums(
+    x: Tensor,
+    clean: Tensor | None,
+    beta1: Tensor | None,
+    beta2: Tensor | None,
+    cells: Cells,
+    along: tuple[int, int],
+) -> Tensor:
+    """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
+    d = unit_offset(x, clean, beta1, beta2, cells)
+    return torch.stack([term.sum(along, keepdim=True) for term in (d * x.reshape(d.shape), d.square())])
+
+
+def _sums_by_kernel(kernels: Kernels, x: Tensor, *more: Any) -> Tensor:
+    *signal, (groups, side), _ = more
+    x, clean, beta1, beta2 = contiguous(x, *signal)
+    sums = x.new_empty(2, x.shape[0], groups, x.shape[2])
+    kernels("line_sums", x=x, clean=clean, beta1=beta1, beta2=beta2, sums=sums, side=side)
+    return sums[:, :, :, None, :, None]
+
+
+def _whiten_lines(
+    x: Tensor,
+    clean: Tensor | None,
+    beta1: Tensor | None,
+    beta2: Tensor | None,
+    variance: Tensor,
+    cells: Cells,
+    along: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """Z = x − d (dᵀx) · r / (√(1+q)·(1 + √(1+q))), q = r·|d|², r = variance (B,); log-det −½ Σ log(1 + q)."""
+    projection, square = _line_sums(x, clean, beta1, beta2, cells, along).unbind()
+    r = variance[:, None, None, None, None]
+    q = r * square
+    root = (1 + q).sqrt()
+    d = unit_offset(x, clean, beta1, beta2, cells)
+    z = x - (d * projection * r / (root * (1 + root))).reshape(x.shape)
+    return z, -0.5 * q.log1p().flatten(1).sum(1)
+
+
+def _whiten_by_kernel(
+    kernels: Kernels, x: Tensor, clean: Tensor, beta1: Tensor, beta2: Tensor, variance: Tensor, cells: Cells, _: Any
+) -> tuple[Tensor, Tensor]:
+    z, log_det = _Whitened.apply(kernels, cells, x, clean, beta1, beta2, variance)  # type: ignore[no-untyped-call]
     return z, log_det
 
 
-def _rows(x: Tensor) -> tuple[int, int, int]:
-    return x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], torch.get_num_threads()
-
-
-def _sizes(x: Tensor, side: int) -> tuple[int, ...]:
-    return *x.shape, side, torch.get_num_threads()
-
-
-class _Scale(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, kernels: Kernels, *given: Tensor) -> tuple[Tensor, Tensor]:
-        x, *light = contiguous(*given)
-        z, logs = torch.empty_like(x), x.new_empty(x.shape[:2], dtype=torch.float64)
-        kernels("scale_forward", x, *light, z, logs, *_rows(x))
-        ctx.save_for_backward(z, *light)
-        ctx.kernels = kernels
-        return z, logs.to(x.dtype)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_z: Tensor, of_logs: Tensor) -> tuple[Tensor | None, ...]:
-        z, clean, beta1, beta2 = ctx.saved_tensors
-        of_z, of_logs = contiguous(of_z, of_logs)
-        of_x = torch.empty_like(z) if ctx.needs_input_grad[1] else None
-        of_betas = torch.empty_like(beta1), torch.empty_like(beta2)
-        ctx.kernels("scale_backward", of_z, of_logs, z, clean, beta1, beta2, of_x, *of_betas, *_rows(z))
-        return None, of_x, None, *of_betas
-
-
-class _Lines(torch.autograd.Function):
+class _Whitened(torch.autograd.Function):
     """With p = Σ d·x, m = Σ d², q = r·m, D = √(1+q)·(1 + √(1+q)): z = x − d·p·c, c = r/D, of each row."""
 
     @staticmethod
-    def forward(ctx: Any, kernels: Kernels, side: int, *given: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, kernels: Kernels, cells: Cells, *given: Tensor) -> tuple[Tensor, Tensor]:
+        groups, side = cells
         x, clean, beta1, beta2, variance = contiguous(*given)
-        sums = x.new_empty(2, x.shape[0], x.shape[1] // side, x.shape[2])
-        kernels("line_sums", x, clean, beta1, beta2, sums, *_sizes(x, side))
+        signal = {"clean": clean, "beta1": beta1, "beta2": beta2}
+        sums = x.new_empty(2, x.shape[0], groups, x.shape[2])
+        kernels("line_sums", x=x, **signal, sums=sums, side=side)
         projection, square = sums.unbind()
         r = variance[:, None, None]
         q = r * square
         root = (1 + q).sqrt()
         coefficient = r / (root * (1 + root))
         z = torch.empty_like(x)
-        kernels("line_add", x, clean, beta1, beta2, -projection * coefficient, z, *_sizes(x, side))
+        kernels("line_add", x=x, **signal, factors=-projection * coefficient, z=z, side=side)
         ctx.save_for_backward(x, clean, beta1, beta2, variance, sums)
         ctx.kernels, ctx.side = kernels, side
         return z, -0.5 * q.log1p().sum((1, 2))
@@ -107,11 +133,42 @@ class _Lines(torch.autograd.Function):
         root = (1 + q).sqrt()
         divisor = root * (1 + root)
         coefficient, slope = r / divisor, 1 + 0.5 / root
-        of_x, of_beta1, of_beta2 = torch.empty_like(x), torch.empty_like(beta1), torch.empty_like(beta2)
+        rows = {
+            "factors": -projection * coefficient,
+            "by_projection": -coefficient,
+            "by_square": projection * coefficient.square() * slope,
+            "of_square": of_logs * r / (1 + q),
+        }
+        found = {"of_x": torch.empty_like(x), "of_beta1": torch.empty_like(beta1), "of_beta2": torch.empty_like(beta2)}
         of_factor = torch.empty_like(projection)
-        rows = -projection * coefficient, -coefficient, projection * coefficient.square() * slope, of_logs * r / (1 + q)
-        found = of_x, of_beta1, of_beta2, of_factor
-        ctx.kernels("line_backward", of_z, x, clean, beta1, beta2, *rows, *found, *_sizes(x, ctx.side))
+        signal = {"clean": clean, "beta1": beta1, "beta2": beta2}
+        ctx.kernels("line_backward", of_z=of_z, x=x, **signal, **rows, **found, of_factors=of_factor, side=ctx.side)
         by_variance = -projection * (1 - q * slope / divisor) / divisor
         of_variance = (of_factor * by_variance + of_logs * square / (1 + q)).sum((1, 2))
-        return None, None, of_x, None, of_beta1, of_beta2, of_variance
+        return None, None, found["of_x"], None, found["of_beta1"], found["of_beta2"], of_variance
+
+
+def _add_lines(
+    z: Tensor,
+    clean: Tensor | None,
+    beta1: Tensor | None,
+    beta2: Tensor | None,
+    offsets: Tensor,
+    cells: Cells,
+    along: tuple[int, int],
+) -> Tensor:
+    """Z + d · offsets, which are as `line_sums` has a sum, (B, 2 or 1, 2 or 1, H or 1, W or 1)."""
+    return z + (unit_offset(z, clean, beta1, beta2, cells) * offsets).reshape(z.shape)
+
+
+def _add_by_kernel(kernels: Kernels, *given: Any) -> Tensor:
+    *tensors, offsets, (_, side), _ = given
+    z, clean, beta1, beta2, factors = contiguous(*tensors, offsets[:, :, 0, :, 0])
+    x = torch.empty_like(z)
+    kernels("line_add", x=z, clean=clean, beta1=beta1, beta2=beta2, factors=factors, z=x, side=side)
+    return x
+
+
+line_sums = Operation(_line_sums, _sums_by_kernel, SOURCE, _rows_only, differentiable=False)
+whiten_lines = Operation(_whiten_lines, _whiten_by_kernel, SOURCE, _rows_only, constant=("clean",))
+add_lines = Operation(_add_lines, _add_by_kernel, SOURCE, _rows_only, differentiable=False)

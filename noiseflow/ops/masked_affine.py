@@ -1,44 +1,88 @@
-"""The values of `MaskedAffineCoupling` as kernels in C++; see ``csrc/affine.cpp``."""
+"""A masked affine coupling whose shift and raw log scale are a last convolution of hidden planes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import conv2d
 
-from noiseflow.ops.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.native import PART, Kernels, Operation, Source, contiguous
 
-__all__ = ["affine_kernels", "coupled_by", "uncoupled_by"]
+__all__ = ["WIDTHS", "couple_masked", "soft_clamp", "uncouple_masked"]
+
+WIDTHS = (4, 8, 12, 16, 24, 32)
+"""Numbers of hidden planes that kernels are built for."""
+
+MOST_PLANES = 4
+
+_GIVEN = (
+    "const float *x[B, C, H, W], const float *hidden[B, F, H, W], const float *weight[2 * C, F, 1, 1], "
+    "const float *bias[2 * C], const float *free[C, H, W], float bound"
+)
+_SIZES = "long batch=B, long pixels=H * W, long threads"
+
+SOURCE = Source(
+    ("masked_affine",),
+    {
+        "apply": f"{_GIVEN}, float *z[B, C, H, W], double *log_dets[B, (H * W + PART - 1) // PART]?, {_SIZES}",
+        "backward": f"const float *of_z[B, C, H, W], const float *of_log_det[B], {_GIVEN}, float *of_x[B, C, H, W], "
+        f"float *of_hidden[B, F, H, W], float *of_weight[B, F, 2 * C], float *of_bias[B, 2 * C], {_SIZES}",
+    },
+)
 
 
-def affine_kernels(last: nn.Conv2d, x: Tensor) -> Kernels | None:
-    """The kernels for a coupling whose parameters a last 1×1 convolution gives, or None where there are none."""
-    if last.kernel_size != (1, 1) or last.in_channels not in (4, 8, 12, 16, 24, 32) or x.shape[1] > 4:
-        return None
-    return kernels_for("affine", x, C=x.shape[1], F=last.in_channels)
+def soft_clamp(raw: Tensor, bound: float) -> Tensor:
+    """Bound · tanh(raw / bound): the identity near 0, never beyond ±bound."""
+    return bound * (raw / bound).tanh()
 
 
-def coupled_by(
-    kernels: Kernels, x: Tensor, hidden: Tensor, last: nn.Conv2d, free: Tensor, bound: float
+def _scale_and_shift(
+    x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, free: Tensor, bound: float
 ) -> tuple[Tensor, Tensor]:
-    """Z, and log-det of each element; `free` (C, H, W) is 1 where a value is transformed."""
-    z, log_det = _Affine.apply(kernels, bound, free, x, hidden, last.weight, last.bias)  # type: ignore[no-untyped-call]
+    """Log scale and shift, both 0 where a value is not free."""
+    shift, raw = conv2d(hidden, weight, bias, padding="same").to(x.dtype).chunk(2, 1)
+    return soft_clamp(raw, bound) * free, shift * free
+
+
+def _couple_masked(
+    x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, free: Tensor, bound: float
+) -> tuple[Tensor, Tensor]:
+    """Z = x·exp(s) + t where `free`, (C, H, W) of bool; (t, r) = weight·hidden + bias, s = bound·tanh(r/bound)."""
+    log_scale, shift = _scale_and_shift(x, hidden, weight, bias, free, bound)
+    return x * log_scale.exp() + shift, log_scale.flatten(1).sum(1, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def _uncouple_masked(z: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, free: Tensor, bound: float) -> Tensor:
+    """The x of a z."""
+    log_scale, shift = _scale_and_shift(z, hidden, weight, bias, free, bound)
+    return (z - shift) * (-log_scale).exp()
+
+
+def _sizes(x: Tensor, hidden: Tensor, weight: Tensor, *_: Any) -> Mapping[str, int] | None:
+    planes, width = x.shape[1], weight.shape[1]
+    serves = weight.shape[2:] == (1, 1) and width in WIDTHS and planes <= MOST_PLANES
+    return {"C": planes, "F": width} if serves else None
+
+
+def _couple_by_kernel(
+    kernels: Kernels, x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, free: Tensor, bound: float
+) -> tuple[Tensor, Tensor]:
+    z, log_det = _Coupled.apply(kernels, bound, free, x, hidden, weight, bias)  # type: ignore[no-untyped-call]
     return z, log_det
 
 
-def uncoupled_by(kernels: Kernels, z: Tensor, hidden: Tensor, last: nn.Conv2d, free: Tensor, bound: float) -> Tensor:
-    """The x of a z; without gradients."""
-    assert last.bias is not None
-    z, hidden, weight, bias, free = contiguous(z, hidden, last.weight, last.bias, free)
+def _uncouple_by_kernel(
+    kernels: Kernels, z: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, free: Tensor, bound: float
+) -> Tensor:
+    z, hidden, weight, bias, free = contiguous(z, hidden, weight, bias, free)
     x = torch.empty_like(z)
-    kernels("apply", z, hidden, weight, bias, free, bound, x, None, *_sizes(z))
+    given: dict[str, Any] = {"x": z, "hidden": hidden, "weight": weight, "bias": bias, "free": free, "bound": bound}
+    kernels("apply", **given, z=x, log_dets=None)
     return x
 
 
-def _sizes(x: Tensor) -> tuple[int, int, int]:
-    return x.shape[0], x[0, 0].numel(), torch.get_num_threads()
-
-
-class _Affine(torch.autograd.Function):
+class _Coupled(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -51,9 +95,10 @@ class _Affine(torch.autograd.Function):
         bias: Tensor,
     ) -> tuple[Tensor, Tensor]:
         free, x, hidden, weight, bias = contiguous(free, x, hidden, weight, bias)
-        z, sizes = torch.empty_like(x), _sizes(x)
-        log_dets = x.new_empty(len(x), -(-sizes[1] // 4096), dtype=torch.float64)
-        kernels("apply", x, hidden, weight, bias, free, bound, z, log_dets, *sizes)
+        z, pixels = torch.empty_like(x), x[0, 0].numel()
+        log_dets = x.new_empty(len(x), -(-pixels // PART), dtype=torch.float64)
+        given: dict[str, Any] = {"x": x, "hidden": hidden, "weight": weight, "bias": bias, "free": free, "bound": bound}
+        kernels("apply", **given, z=z, log_dets=log_dets)
         ctx.save_for_backward(free, x, hidden, weight, bias)
         ctx.kernels, ctx.bound = kernels, bound
         return z, log_dets.sum(1).to(x.dtype)
@@ -65,6 +110,20 @@ class _Affine(torch.autograd.Function):
         of_z, of_log_det = contiguous(of_z, of_log_det)
         of_x, of_hidden = torch.empty_like(x), torch.empty_like(hidden)
         of_weight, of_bias = x.new_empty(len(x), weight.shape[1], weight.shape[0]), x.new_empty(len(x), *bias.shape)
-        given = of_z, of_log_det, x, hidden, weight, bias, free, ctx.bound
-        ctx.kernels("backward", *given, of_x, of_hidden, of_weight, of_bias, *_sizes(x))
+        given: dict[str, Any] = {
+            "x": x,
+            "hidden": hidden,
+            "weight": weight,
+            "bias": bias,
+            "free": free,
+            "bound": ctx.bound,
+        }
+        found = {"of_x": of_x, "of_hidden": of_hidden, "of_weight": of_weight, "of_bias": of_bias}
+        ctx.kernels("backward", of_z=of_z, of_log_det=of_log_det, **given, **found)
         return None, None, None, of_x, of_hidden, of_weight.sum(0).T.reshape(weight.shape), of_bias.sum(0)
+
+
+couple_masked = Operation(_couple_masked, _couple_by_kernel, SOURCE, _sizes, constant=("free",))
+uncouple_masked = Operation(
+    _uncouple_masked, _uncouple_by_kernel, SOURCE, _sizes, differentiable=False, constant=("free",)
+)

@@ -1,56 +1,51 @@
-"""Kernels in C++ for the layers that a CPU spends its time on, built on the machine where they run.
+"""Kernels in C++: declared once, checked when they are loaded and at each call, and taken where they serve.
 
-A source in ``noiseflow/ops/csrc`` is compiled in a few seconds at its first use, for the
-processor at hand and for the number of planes, and kept in the user's cache folder.  Without a
-compiler, for other devices and dtypes, under autocast and while a graph is traced, layers take
-PyTorch's own operations.
+A source in ``noiseflow/ops/csrc`` is compiled in a few seconds at its first use (see `noiseflow.ops.build`).
+Without a compiler, for other devices and dtypes, under autocast and while a graph is traced, an operation
+runs its reference, PyTorch's own operations.
 """
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Kernels", "can_compile", "compiled", "contiguous", "kernels_for"]
+from noiseflow.ops.build import build, can_compile, say_once
 
-SOURCES = Path(__file__).parent / "csrc"
+__all__ = ["OPERATIONS", "PART", "Kernels", "Operation", "Source", "can_compile", "compiled", "contiguous"]
 
-FLAGS: tuple[str, ...] = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math")
-if platform.machine() == "x86_64":
-    # Shifted rows seldom start at a cache line: vectors of 64 bytes take a quarter longer than those of 32, of which
-    # AVX-512 has twice as many.
-    FLAGS = (*FLAGS, "-mprefer-vector-width=256", "-mtune=generic")
+PART = 4096
+"""Pixels that a kernel sums in one part, so that no sum depends on threads."""
+
+DTYPES = {"float": torch.float32, "double": torch.float64}
 
 _wanted: ContextVar[bool | None] = ContextVar("native kernels", default=None)
-
-
-def can_compile() -> bool:
-    """Whether kernels can be built here."""
-    return sys.platform.startswith("linux") and _compiler() is not None
 
 
 @contextmanager
 def compiled(on: bool = True) -> Iterator[None]:
     """Take kernels in C++ on a CPU within the block, or do not.
 
-    Outside of any such block they are taken where no gradient is asked for, as in sampling, if
-    there is a compiler.  Asked for without a compiler, it warns once and goes on without.
+    Outside of any such block they are taken where no gradient is needed, as in sampling, if there is
+    a compiler.  Without a compiler it warns once and goes on without kernels.
+
+    Parameters
+    ----------
+    on : bool
+        False runs PyTorch's own operations.
     """
     if on and not can_compile():
-        _say_once("no C++ compiler was found: layers are not compiled, which costs time only")
+        say_once("no C++ compiler was found: layers are not compiled, which costs time only")
         on = False
     token = _wanted.set(on)
     try:
@@ -59,99 +54,279 @@ def compiled(on: bool = True) -> Iterator[None]:
         _wanted.reset(token)
 
 
-class Kernels:
-    """Functions of one built library: tensors go in as pointers, numbers as they are."""
-
-    def __init__(self, library: Path) -> None:
-        self._library = ctypes.CDLL(str(library))
-
-    def __call__(self, name: str, *arguments: Tensor | int | float | None) -> None:
-        """Call a function that returns nothing; tensors must be contiguous, and of the dtype it expects."""
-        passed: list[object] = []
-        for argument in arguments:
-            if isinstance(argument, Tensor):
-                assert argument.is_contiguous()
-                passed.append(ctypes.c_void_p(argument.data_ptr()))
-            elif isinstance(argument, float):
-                passed.append(ctypes.c_float(argument))
-            else:
-                passed.append(argument if argument is None else ctypes.c_long(argument))
-        getattr(self._library, name)(*passed)
-
-
-def kernels_for(source: str, x: Tensor, **defines: int) -> Kernels | None:
-    """The kernels of a source for a tensor like `x`, or None where PyTorch's operations are to be taken.
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a kernel.
 
     Parameters
     ----------
-    source : str
-        Name of a file in ``noiseflow/ops/csrc``, without its ending.
-    x : Tensor
-    **defines : int
-        Macros that make them for so many planes.
+    name : str
+    dtype : torch.dtype, optional
+        Of a tensor; None of a number.
+    sizes : sequence of (str, code)
+        Of a tensor: the name that a size gets where it is met first, or the expression that it must equal.
+    optional : bool
+        Whether a tensor may be left out.
+    value : code, optional
+        Expression of a number that follows from the sizes.
+    kind : type, optional
+        Of a number that the caller gives.
     """
-    wanted = _wanted.get()
-    if wanted is None:
-        wanted = not torch.is_grad_enabled()
-    fits = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() and type(x) is Tensor
-    if not (wanted and fits) or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
-        return None
-    return _built(source, tuple(sorted(defines.items())))
+
+    name: str
+    dtype: torch.dtype | None = None
+    sizes: Sequence[tuple[str, CodeType]] = ()
+    optional: bool = False
+    value: CodeType | None = None
+    kind: type | None = None
+
+
+_ARGUMENT = re.compile(r"\s*(const )?(float|double|long) (\*?)(\w+)(\[[^\]]*\])?(\?)?(?:=([^,]+))?(?:,|$)")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The typed arguments of a kernel.
+
+    Written as in C++, with what Python knows besides: ``float *z[B, C, H, W]`` is a contiguous float32 tensor
+    of that shape, whose sizes must agree among all arguments; ``?`` behind it means that it may be left
+    out; ``long pixels=H * W`` follows from the sizes, and ``threads`` is PyTorch's number.
+
+    >>> Schema("const float *x[B, N], float *sum[B], long batch=B, long count=N").declaration
+    'const float *x, float *sum, long batch, long count'
+    """
+
+    text: str
+    arguments: tuple[Argument, ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Parse the text."""
+        object.__setattr__(self, "arguments", tuple(_parsed(self.text)))
+
+    @property
+    def declaration(self) -> str:
+        """The C++ parameter list."""
+        plain = re.sub(r"\[[^\]]*\]\??|=[^,]+", "", self.text)
+        return ", ".join(" ".join(part.split()) for part in plain.split(","))
+
+    def passed(self, name: str, sizes: dict[str, Any], given: dict[str, Any]) -> list[Any]:
+        """Pointers and numbers in C's order.
+
+        Raises
+        ------
+        TypeError
+            A missing, unknown, non-contiguous or wrongly typed argument, or a shape that does not fit.
+        """
+        sizes["threads"] = torch.get_num_threads()
+        sizes.update((key, value) for key, value in given.items() if type(value) is int)
+        found: list[Any] = []
+        used = 0
+        for argument in self.arguments:
+            if argument.value is not None:
+                found.append(eval(argument.value, sizes))  # noqa: S307
+                continue
+            if argument.name not in given:
+                raise TypeError(f"{name}: argument {argument.name!r} is missing; it takes {self.text}")
+            used += 1
+            value = given[argument.name]
+            if argument.dtype is None:
+                if type(value) is not argument.kind:
+                    raise _mistaken(name, argument, f"{argument.kind}", type(value))
+                found.append(value)
+            elif value is None and argument.optional:
+                found.append(None)
+            else:
+                found.append(_pointer(name, argument, value, sizes))
+        if used != len(given):
+            unknown = sorted(given.keys() - {argument.name for argument in self.arguments if argument.value is None})
+            raise TypeError(f"{name}: argument {unknown[0]!r} is not known; it takes {self.text}")
+        return found
+
+
+def _parsed(text: str) -> Iterator[Argument]:
+    at = 0
+    while at < len(text):
+        match = _ARGUMENT.match(text, at)
+        if match is None:
+            raise TypeError(f"schema: expected a declaration as in C++ at {text[at:]!r}")
+        _, c_type, star, name, sizes, optional, value = match.groups()
+        at = match.end()
+        if star:
+            dims = [dim.strip() for dim in (sizes or "[]")[1:-1].split(",")]
+            parsed = tuple((dim if dim.isidentifier() else "", compile(dim, text, "eval")) for dim in dims)
+            yield Argument(name, DTYPES[c_type], parsed, bool(optional))
+        elif value or name == "threads":
+            yield Argument(name, value=compile((value or name).strip(), text, "eval"))
+        else:
+            yield Argument(name, kind=int if c_type == "long" else float)
+
+
+def _pointer(name: str, argument: Argument, value: object, sizes: dict[str, Any]) -> int:
+    if not isinstance(value, Tensor):
+        raise _mistaken(name, argument, "a tensor", type(value))
+    if value.dtype is not argument.dtype or not value.is_cpu:
+        raise _mistaken(name, argument, f"{argument.dtype} on the CPU", f"{value.dtype} on {value.device}")
+    if not value.is_contiguous():
+        raise _mistaken(name, argument, "a contiguous tensor", f"strides {value.stride()}")
+    shape = value.shape
+    if len(shape) != len(argument.sizes):
+        raise _mistaken(name, argument, f"{len(argument.sizes)} dimensions", tuple(shape))
+    for (new, code), size in zip(argument.sizes, shape, strict=True):
+        if new and new not in sizes:
+            sizes[new] = size
+        elif (expected := eval(code, sizes)) != size:  # noqa: S307
+            raise _mistaken(name, argument, f"{expected} in {tuple(shape)}", size)
+    return value.data_ptr()
+
+
+def _mistaken(name: str, argument: Argument, expected: object, found: object) -> TypeError:
+    return TypeError(f"{name}: argument {argument.name!r}: expected {expected}; got {found}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """C++ files built into one library, its constants, and its functions.
+
+    Parameters
+    ----------
+    files : tuple of str
+        Names in ``csrc``, without their ending.
+    kernels : mapping
+        Function → its `Schema`, as text.
+    constants : mapping
+        Macros that Python and C++ share.
+    """
+
+    files: tuple[str, ...]
+    kernels: Mapping[str, str]
+    constants: Mapping[str, int | float] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """By its files, which no two sources share."""
+        return hash(self.files)
+
+
+class Kernels:
+    """The functions of one built library.
+
+    Parameters
+    ----------
+    library : path
+        Shared object.
+    source : Source
+    defines : mapping
+        Numbers of planes that it was built for, known to the schemas by name.
+
+    Raises
+    ------
+    TypeError
+        A function in C++ whose parameters are not those declared in Python.
+    """
+
+    def __init__(self, library: Path, source: Source, defines: Mapping[str, int]) -> None:
+        loaded = ctypes.CDLL(str(library))
+        self._sizes: dict[str, Any] = {"PART": PART, **source.constants, **defines}
+        self._functions = {}
+        for name, text in source.kernels.items():
+            schema = _schema(text)
+            try:
+                signature = getattr(loaded, f"{name}_parameters")
+            except AttributeError as error:
+                raise TypeError(f"{source.files}: no KERNEL({name}, …), which Python declares") from error
+            signature.restype = ctypes.c_char_p
+            there = signature().decode()
+            if there != schema.declaration:
+                raise TypeError(f"{name}: declared in Python as ({schema.declaration}); in C++ as ({there})")
+            function = getattr(loaded, name)
+            function.restype = None
+            kinds = {int: ctypes.c_long, float: ctypes.c_float}
+            function.argtypes = [
+                ctypes.c_void_p if each.dtype else kinds[each.kind or int] for each in schema.arguments
+            ]
+            self._functions[name] = function, schema
+
+    def __call__(self, name: str, **arguments: Tensor | float | None) -> None:
+        """Call a function by the names of its arguments; it writes into tensors that it gets."""
+        function, schema = self._functions[name]
+        function(*schema.passed(name, dict(self._sizes), arguments))
+
+
+_schema = cache(Schema)
+
+
+@cache
+def _built(source: Source, defines: tuple[tuple[str, int], ...]) -> Kernels | None:
+    library = build(source.files, {"PART": PART, **source.constants, **dict(defines)})
+    return None if library is None else Kernels(library, source, dict(defines))
+
+
+OPERATIONS: dict[str, "Operation"] = {}
+"""Name → operation: the table that tests walk."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A function of tensors with a reference in PyTorch and a kernel in C++, which takes the same arguments.
+
+    Called as ``operation(*arguments)``.  The kernel serves float32 tensors on a CPU if `built_for` has
+    numbers of planes for them, and where no gradient is needed unless it is `differentiable`.
+
+    Parameters
+    ----------
+    reference : callable
+        By PyTorch's operations, for every device and dtype; its name is the operation's.
+    kernel : callable
+        Kernels and the same arguments to the same results.
+    source : Source
+    built_for : callable
+        The same arguments to the macros that the source is built with, or None where the kernel has no such form.
+    differentiable : bool
+        Whether the kernel has gradients.
+    constant : tuple of str
+        Arguments that the kernel has no gradient for, or takes in any dtype.
+    """
+
+    reference: Callable[..., Any]
+    kernel: Callable[..., Any]
+    source: Source
+    built_for: Callable[..., Mapping[str, int] | None]
+    differentiable: bool = True
+    constant: tuple[str, ...] = ()
+    _checked: tuple[bool, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Enter the table."""
+        names = inspect.signature(self.reference).parameters
+        object.__setattr__(self, "_checked", tuple(name not in self.constant for name in names))
+        OPERATIONS[self.reference.__name__.lstrip("_")] = self
+
+    def __call__(self, *arguments: Any) -> Any:
+        """By the kernel if it serves, else by the reference."""
+        kernels = self.kernels(*arguments)
+        return self.reference(*arguments) if kernels is None else self.kernel(kernels, *arguments)
+
+    def kernels(self, *arguments: Any) -> Kernels | None:
+        """The kernels for these arguments, or None where the reference is to run: one rule for all operations."""
+        wanted, grad = _wanted.get(), torch.is_grad_enabled()
+        if (grad and not (wanted and self.differentiable)) or wanted is False:
+            return None
+        if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+            return None
+        for value, checked in zip(arguments, self._checked, strict=True):
+            if isinstance(value, Tensor) and not _fits(value, checked, grad):
+                return None
+        defines = self.built_for(*arguments)
+        return None if defines is None else _built(self.source, tuple(sorted(defines.items())))
+
+
+def _fits(value: Tensor, checked: bool, grad: bool) -> bool:
+    if not value.is_cpu or not value.numel() or type(value) not in (Tensor, torch.nn.Parameter):
+        return False
+    if not checked:
+        return not (grad and value.requires_grad)
+    return value.dtype is torch.float32
 
 
 def contiguous(*tensors: Tensor) -> list[Tensor]:
-    """The same in float32, row by row."""
+    """The same in float32, row by row, without gradients."""
     return [tensor.detach().to(torch.float32).contiguous() for tensor in tensors]
-
-
-@cache
-def _compiler() -> str | None:
-    return next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
-
-
-@cache
-def _built(source: str, defines: tuple[tuple[str, int], ...]) -> Kernels | None:
-    compiler = _compiler()
-    if compiler is None or not can_compile():
-        return None
-    try:
-        return Kernels(_library(compiler, source, dict(defines)))
-    except (OSError, subprocess.CalledProcessError) as error:
-        lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        reason = next((line for line in lines if "error" in line), lines[0])
-        _say_once(f"{source}: not compiled, which costs time only: {reason}")
-        return None
-
-
-def _library(compiler: str, source: str, defines: Mapping[str, int]) -> Path:
-    """Path of the built library, from the cache folder if it is there."""
-    flags = [*FLAGS, "-shared", "-fPIC", *(f"-D{name}={value}" for name, value in defines.items())]
-    if "clang" not in compiler:
-        # The runtime that PyTorch has loaded; clang's is another one, and need not be there: one thread does it all.
-        flags.append("-fopenmp")
-    texts = [path.read_bytes() for path in (SOURCES / f"{source}.cpp", *sorted(SOURCES.glob("*.h")))]
-    digest = hashlib.sha256(b"\0".join([*texts, " ".join([compiler, *flags]).encode(), _processor().encode()]))
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noiseflow"
-    library = folder / f"{source}-{digest.hexdigest()[:24]}.so"
-    if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            made = Path(place) / library.name
-            command = [compiler, *flags, str(SOURCES / f"{source}.cpp"), "-o", str(made)]
-            subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-            made.replace(library)
-    return library
-
-
-def _processor() -> str:
-    """What `-march=native` stands for: a home folder may be shared by machines of several kinds."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
-
-
-@cache
-def _say_once(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=4)

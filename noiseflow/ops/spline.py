@@ -1,58 +1,105 @@
-"""The spline of `PixelSpline` as kernels in C++, which never write its knots to memory; see ``csrc/spline.cpp``."""
+"""A rational-quadratic spline for every value, its knots by a last 1×1 convolution of hidden planes.
 
-import math
+The kernel never writes the knots to memory.
+"""
+
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import conv2d
 
-from noiseflow.ops.native import Kernels, contiguous, kernels_for
+from noiseflow.ops.masked_affine import WIDTHS
+from noiseflow.ops.native import Kernels, Operation, Source, contiguous
+from noiseflow.ops.rational_quadratic import (
+    LOGIT_BOUND,
+    SLOPE_BOUND,
+    Knots,
+    knots_from,
+    odd_knots_from,
+    rational_quadratic,
+    rational_quadratic_inverse,
+)
 
-__all__ = ["bent", "spline_kernels", "unbent"]
-
-LOGIT_BOUND = 1.5
-"""Bound on the logits of bin sizes: of 8 bins none is below 0.7 % or above 74 % of the box."""
-
-SLOPE_BOUND = math.log(8.0)
-"""Bound on |log slope| at a knot."""
+__all__ = ["by_value", "spline", "spline_inverse"]
 
 REACH, ODD, EVEN = 8.5, 7, 6
-"""As ``csrc/spline.cpp`` has them."""
+"""Of the approximation of exp(b·tanh x): where it ends, and its numbers of coefficients."""
+
+_GIVEN = (
+    "const float *hidden[B, F, H, W], const float *weight[R, F, 1, 1], const float *bias[R], "
+    "float box, float logit, float slope, const float *table[ODD + EVEN]"
+)
+_SIZES = "long batch=B, long pixels=H * W, long threads"
+
+SOURCE = Source(
+    ("spline",),
+    {
+        "forward": f"const float *x[B, P, H, W], {_GIVEN}, float *z[B, P, H, W], float *log_dets[B], {_SIZES}",
+        "inverse": f"const float *z[B, P, H, W], {_GIVEN}, float *x[B, P, H, W], {_SIZES}",
+        "backward": "const float *of_z[B, P, H, W], const float *of_log_det[B], const float *x[B, P, H, W], "
+        f"{_GIVEN}, float *of_x[B, P, H, W], float *of_hidden[B, F, H, W], float *of_weight[B, P, F, R // P], "
+        f"float *of_bias[B, R], {_SIZES}",
+    },
+    {"REACH": REACH, "ODD": ODD, "EVEN": EVEN},
+)
 
 
-def spline_kernels(last: nn.Conv2d, x: Tensor, bins: int, *, odd: bool) -> Kernels | None:
-    """The kernels for splines whose knots a last 1×1 convolution gives, or None where there are none."""
-    if odd:
-        bins //= 2
-    if (
-        last.kernel_size != (1, 1)
-        or last.in_channels not in (4, 8, 12, 16, 24, 32)
-        or last.weight.dtype != x.dtype
-        or bins < 2
-    ):
-        return None
-    return kernels_for("spline", x, P=x.shape[1], K=bins, F=last.in_channels, MIRROR=int(odd))
+def by_value(raw: Tensor, x: Tensor) -> Tensor:
+    """A net's outputs as (B, C, H, W, numbers of each value), in the dtype of x."""
+    batch, planes, height, width = x.shape
+    return raw.to(x.dtype).reshape(batch, planes, -1, height, width).permute(0, 1, 3, 4, 2)
 
 
-def bent(kernels: Kernels, x: Tensor, hidden: Tensor, last: nn.Conv2d, box: float) -> tuple[Tensor, Tensor]:
-    """Z, and log-det of each element, by the hidden planes from which `last` makes raw knots."""
-    z, log_det = _Bent.apply(kernels, box, x, hidden, last.weight, last.bias)  # type: ignore[no-untyped-call]
+def _knots(x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, bins: int, box: float, odd: bool) -> Knots:
+    raw = by_value(conv2d(hidden, weight, bias, padding="same"), x)
+    return odd_knots_from(raw, bins // 2, box) if odd else knots_from(raw, bins, box)
+
+
+def _spline(
+    x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, bins: int, box: float, odd: bool
+) -> tuple[Tensor, Tensor]:
+    """z, and log-det of each element; the raw numbers of the knots are weight·hidden + bias."""
+    z, log_slope = rational_quadratic(x, _knots(x, hidden, weight, bias, bins, box, odd))
+    return z, log_slope.flatten(1).sum(1, dtype=torch.promote_types(log_slope.dtype, torch.float32))
+
+
+def _spline_inverse(
+    z: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, bins: int, box: float, odd: bool
+) -> Tensor:
+    """The x of a z."""
+    return rational_quadratic_inverse(z, _knots(z, hidden, weight, bias, bins, box, odd))
+
+
+def _sizes(
+    x: Tensor, _: Tensor, weight: Tensor, bias: Tensor, bins: int, __: float, odd: bool
+) -> Mapping[str, int] | None:
+    bins, width = bins // 2 if odd else bins, weight.shape[1]
+    serves = weight.shape[2:] == (1, 1) and width in WIDTHS and bins >= 2
+    return {"P": x.shape[1], "K": bins, "F": width, "MIRROR": int(odd)} if serves else None
+
+
+def _by_kernel(
+    kernels: Kernels, x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, bins: int, box: float, odd: bool
+) -> tuple[Tensor, Tensor]:
+    z, log_det = _Bent.apply(kernels, box, x, hidden, weight, bias)  # type: ignore[no-untyped-call]
     return z, log_det
 
 
-def unbent(kernels: Kernels, z: Tensor, hidden: Tensor, last: nn.Conv2d, box: float) -> Tensor:
-    """The x of a z; without gradients."""
-    assert last.bias is not None
-    z, hidden, weight, bias = contiguous(z, hidden, last.weight, last.bias)
+def _inverse_by_kernel(
+    kernels: Kernels, z: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, bins: int, box: float, odd: bool
+) -> Tensor:
+    z, hidden, weight, bias = contiguous(z, hidden, weight, bias)
     x = torch.empty_like(z)
-    kernels("inverse", z, hidden, weight, bias, box, *_bounds(), x, *_sizes(z))
+    kernels("inverse", z=z, hidden=hidden, weight=weight, bias=bias, **_bounds(box), x=x)
     return x
 
 
 @cache
-def _grown() -> Tensor:
+def _exp_of_tanh() -> Tensor:
     """Coefficients of exp(b·tanh x), b = `LOGIT_BOUND`, as the kernels have it: to 2·10⁻⁷ of it, and 10⁻⁶ in float32.
 
     xP(x²)/Q(x²) is tanh(b/2·tanh x), fitted for |x| ≤ `REACH` by least squares of xP − Q·tanh(…), the
@@ -70,12 +117,8 @@ def _grown() -> Tensor:
     return torch.from_numpy(np.insert(found, ODD, 1.0) / scales).float()
 
 
-def _bounds() -> tuple[float, float, Tensor]:
-    return LOGIT_BOUND, SLOPE_BOUND, _grown()
-
-
-def _sizes(x: Tensor) -> tuple[int, int, int]:
-    return x.shape[0], x[0, 0].numel(), torch.get_num_threads()
+def _bounds(box: float) -> dict[str, Any]:
+    return {"box": float(box), "logit": LOGIT_BOUND, "slope": SLOPE_BOUND, "table": _exp_of_tanh()}
 
 
 class _Bent(torch.autograd.Function):
@@ -84,11 +127,11 @@ class _Bent(torch.autograd.Function):
         ctx: Any, kernels: Kernels, box: float, x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor]:
         x, hidden, weight, bias = contiguous(x, hidden, weight, bias)
-        z, log_det = torch.empty_like(x), x.new_empty(x.shape[0])
-        kernels("forward", x, hidden, weight, bias, box, *_bounds(), z, log_det, *_sizes(x))
+        z, log_dets = torch.empty_like(x), x.new_empty(x.shape[0])
+        kernels("forward", x=x, hidden=hidden, weight=weight, bias=bias, **_bounds(box), z=z, log_dets=log_dets)
         ctx.save_for_backward(x, hidden, weight, bias)
         ctx.kernels, ctx.box = kernels, box
-        return z, log_det
+        return z, log_dets
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -98,7 +141,12 @@ class _Bent(torch.autograd.Function):
         of_x, of_hidden = torch.empty_like(x), torch.empty_like(hidden)
         of_weight = x.new_empty(len(x), x.shape[1], weight.shape[1], weight.shape[0] // x.shape[1])
         of_bias = x.new_empty(len(x), *bias.shape)
-        given = of_z, of_log_det, x, hidden, weight, bias, ctx.box, *_bounds()
-        ctx.kernels("backward", *given, of_x, of_hidden, of_weight, of_bias, *_sizes(x))
+        given = {"x": x, "hidden": hidden, "weight": weight, "bias": bias, **_bounds(ctx.box)}
+        found = {"of_x": of_x, "of_hidden": of_hidden, "of_weight": of_weight, "of_bias": of_bias}
+        ctx.kernels("backward", of_z=of_z, of_log_det=of_log_det, **given, **found)
         of_weight = of_weight.sum(0).transpose(1, 2).reshape(weight.shape)
         return None, None, of_x, of_hidden, of_weight, of_bias.sum(0)
+
+
+spline = Operation(_spline, _by_kernel, SOURCE, _sizes)
+spline_inverse = Operation(_spline_inverse, _inverse_by_kernel, SOURCE, _sizes, differentiable=False)

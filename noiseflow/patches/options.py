@@ -31,6 +31,8 @@ class IngestOptions:
         A patch with a larger part of dead, hot or moving pixels is left out.
     seed : int
         Seed of the splits and the draw of patches.
+    skip_bad : bool
+        Leave out frames that cannot be read, and list them; every frame is read once more for it.
     settings : RawSettings or None
         Levels, ISO and the like that override those of the raw files.
 
@@ -49,6 +51,7 @@ class IngestOptions:
     max_masked: float = 0.0
     seed: int = 0
     settings: RawSettings | None = None
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

@@ -161,7 +161,7 @@ def above_white(look: Look) -> Iterator[str]:
 
 
 def _why_above(look: Look, top: int) -> str:
-    shift = _free_bits(look)
+    shift = _free_bits(look, 65535)
     if shift and top >> shift <= look.image.white:
         return f"all codes are multiples of {1 << shift}: they are left-aligned, give --shift {shift}"
     swapped = look.rows(HISTOGRAM_PIXELS).astype(np.uint16).byteswap()
@@ -189,7 +189,7 @@ def below_black(look: Look) -> Iterator[str]:
 
 def left_aligned(look: Look) -> Iterator[str]:
     """All codes multiples of a power of two: fewer bits than the levels say, at the high end."""
-    shift = _free_bits(look)
+    shift = _free_bits(look, min(look.image.white, 65535))
     spread = max(len(counts) - 1 - int(np.flatnonzero(counts)[0]) for counts in look.counts)
     if shift and spread >= 4 << shift:
         yield (
@@ -198,12 +198,12 @@ def left_aligned(look: Look) -> Iterator[str]:
         )
 
 
-def _free_bits(look: Look) -> int:
-    """Lowest bits that are 0 in every code below the clip."""
+def _free_bits(look: Look, clip: float) -> int:
+    """Lowest bits that are 0 in every code below the clip, in DN."""
     used = 0
     for counts in look.counts:
         codes = np.flatnonzero(counts)
-        codes = codes[codes < min(look.image.white, 65535)]
+        codes = codes[codes < clip]
         used |= int(np.bitwise_or.reduce(codes)) if codes.size else 0
     return (used & -used).bit_length() - 1 if used else 0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from noiseflow.core.errors import RawError
 from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
 from noiseflow.raw.formats import fits, hdf5, headerless, libraw, numpy_arrays, png, ser, sidd, tiff
-from noiseflow.raw.formats.tiff_pages import is_dng
+from noiseflow.raw.formats.tags.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection import inspected
 from noiseflow.raw.settings import RawSettings, settings_for

@@ -62,7 +62,7 @@ def simulate_series(
     overwrite : bool
         Whether a series in `out` may be replaced.
     progress : Progress
-        Told of frames written.
+        Called after each frame.
 
     Returns
     -------

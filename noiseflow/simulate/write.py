@@ -72,7 +72,7 @@ def simulate(
     overwrite : bool
         Whether a simulation in `out` may be replaced.
     progress : Progress
-        Told of frames written.
+        Called after each frame.
 
     Returns
     -------
@@ -106,11 +106,11 @@ def simulate(
             levels = light * render(name, size, np.random.default_rng((seed, index)))
             for iso in chosen:
                 done = len(entries) * frames
-                told = _part(progress, done, total)
+                reported = _part(progress, done, total)
                 # By the ISO itself, so that its frames are the same whatever other ISOs there are.
                 iso_seed = np.random.SeedSequence((seed, index, round(iso)))
                 clean = _clean_twin(levels, physics, iso, EXPOSURE_S * light)
-                entries.append(_write_scene(partial, name, clean, physics, iso, iso_seed.spawn(frames), told))
+                entries.append(_write_scene(partial, name, clean, physics, iso, iso_seed.spawn(frames), reported))
         manifest = {
             "schema": 1,
             "tool": f"noiseflow {__version__}",

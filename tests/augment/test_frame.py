@@ -16,6 +16,8 @@ from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.core.errors import DataError, ModelError, OutputError
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
+from noiseflow.models.capabilities import linear_variance
+from noiseflow.models.model import checked_conditions
 from noiseflow.raw import RawImage, read_raw, unpack
 
 
@@ -126,9 +128,9 @@ def test_a_dng_says_the_model_s_noise_profile(tmp_path: Path, name: str) -> None
     read = read_raw(tmp_path / "noisy.dng")
     assert (read.iso, read.exposure_s, read.make, read.model) == (iso, pytest.approx(0.01), "Maker", "One")
     (slope, offset), *_ = read.noise_profile
-    line = drawn_from.linear_variance(Conditions(torch.zeros(1, 4, 1, 1), iso, camera))
-    if line is not None:
-        assert (slope, offset) == (*(float(beta.detach().flatten()[0]) for beta in line),)
+    if (line := linear_variance(drawn_from)) is not None:
+        cond = checked_conditions(drawn_from, Conditions(torch.zeros(1, 4, 1, 1), iso, camera))
+        assert (slope, offset) == (*(float(beta.detach().flatten()[0]) for beta in line.linear_variance(cond)),)
     # And it is the variance of what is drawn: 40,000 values a level, and 200 rows of a small row noise.
     for signal in (0.02, 0.3):
         cond = Conditions(torch.full((1, 4, 100, 100), signal), iso, camera)

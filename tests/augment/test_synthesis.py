@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,16 @@ from builders import frame
 from click.testing import CliRunner, Result
 
 from noiseflow.augment import LogUniform, synthesize
+from noiseflow.augment.synthesis import synthesis
 from noiseflow.augment.synthesis.pairs import make_pair
 from noiseflow.cli import main
-from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, RawError
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, OutputError, RawError
+from noiseflow.core.output.manifest import MANIFEST
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
+from noiseflow.simulate import simulate
 
 OTHERS = ("a", "b/c", "b/d")
 
@@ -58,7 +62,7 @@ def test_the_manifest_tells_every_file_and_what_was_drawn(tmp_path: Path, clean:
     assert (result.pairs, result.pictures, result.resumed) == (len(lines), 3, 0) == (12, 3, 0)
     assert [line["name"] for line in lines] == [f"{name}_{k:03d}" for name in OTHERS for k in range(4)]
     files = {line[which] for line in lines for which in ("noisy", "clean")}
-    assert files | {"manifest.jsonl", "synthesis.json"} == set(contents(out))
+    assert files | {"manifest.jsonl", "synthesis.json", MANIFEST} == set(contents(out))
     assert {line["camera"] for line in lines} == {"Maker One", "Other"}
     assert len({line["iso"] for line in lines}) > 6
     assert not list(tmp_path.glob("*.partial"))
@@ -198,7 +202,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, clean: Path, ru
     assert "what is done is kept in set.partial" in found.stdout
     assert not (tmp_path / "set").exists()
     # Only what was whole before stands there.
-    assert [path.name for path in (tmp_path / "set.partial").rglob("*") if path.is_file()] == ["synthesis.json"]
+    assert set(contents(tmp_path / "set.partial")) == {"synthesis.json", MANIFEST}
     synthesize(clean, tmp_path / "set", [run], kind=kind, jobs=1)
     assert len(manifest(tmp_path / "set")) == 3
 
@@ -244,7 +248,7 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
         assert reason in line
         assert not out.exists()
     result = called(clean, "--run", run, "--out", taken)
-    assert "is no synthesised data set" in result.stderr
+    assert "'mine.txt'; move it away" in result.stderr
     assert (taken / "mine.txt").read_text() == "mine"
     for value in ("800-400", "a", "1-2-3"):
         assert called(clean, "--run", run, "--out", out, "--isos", value).exit_code == 2
@@ -285,7 +289,7 @@ def test_what_is_there_is_kept_unless_asked(tmp_path: Path, clean: Path, run: Pa
     out = tmp_path / "set"
     synthesize(clean, out, [run], jobs=1)
     before = contents(out)
-    with pytest.raises(DataError, match="--overwrite"):
+    with pytest.raises(OutputError, match="--overwrite"):
         synthesize(clean, out, [run], seed=1, jobs=1)
     assert contents(out) == before
     synthesize(clean, out, [run], seed=1, jobs=1, overwrite=True)
@@ -295,8 +299,36 @@ def test_what_is_there_is_kept_unless_asked(tmp_path: Path, clean: Path, run: Pa
     with pytest.raises(DataError, match="is no unfinished data set; move it away"):
         synthesize(clean, tmp_path / "other", [run], jobs=1, overwrite=True)
     (left / "synthesis.json").write_text("{}")
+    with pytest.raises(DataError, match="is no unfinished data set; move it away"):
+        synthesize(clean, tmp_path / "other", [run], jobs=1, overwrite=True)
+    synthesis._list(left)
     with pytest.raises(DataError, match=r"with other arguments or models; .*--overwrite"):
         synthesize(clean, tmp_path / "other", [run], jobs=1)
+
+
+def test_inputs_in_the_output_and_files_of_the_users_are_left_alone(tmp_path: Path, clean: Path, run: Path) -> None:
+    out = tmp_path / "set"
+    synthesize(clean, out, [run], jobs=1)
+    shutil.copytree(run, out / "run")
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match=r"holds .*, an input"):
+        synthesize(clean, out, [out / "run"], jobs=1, overwrite=True)
+    with pytest.raises(OutputError, match="run"):
+        synthesize(clean, out, [run], jobs=1, overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_manifest_that_names_a_file_outside_is_refused(tmp_path: Path, run: Path) -> None:
+    simulate(tmp_path / "clean", "PG-12", [100], scenes=1, size=(32, 48))
+    stated = tmp_path / "clean" / "simulation.json"
+    content = json.loads(stated.read_text())
+    (tmp_path / "clean" / content["scenes"][0]["clean"]).rename(tmp_path / "photo.dng")
+    content["scenes"][0]["clean"] = "../photo.dng"
+    stated.write_text(json.dumps(content))
+    (tmp_path / "job").mkdir()
+    with pytest.raises(OutputError, match="nothing outside is touched"):
+        synthesize(tmp_path / "clean", tmp_path / "job" / "pairs", [run], jobs=1)
+    assert list((tmp_path / "job").iterdir()) == []
 
 
 def test_an_iso_far_off_is_said_once(tmp_path: Path, clean: Path, run: Path) -> None:

@@ -15,6 +15,7 @@ from noiseflow.augment.frames import tiles
 from noiseflow.augment.frames.tiles import FrameNoise
 from noiseflow.augment.frames.windows import Window
 from noiseflow.calibrate.profiles.published import shipped_profile
+from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import MODELS, ModelSpec, NoiseModel, build, from_profile
 from noiseflow.models.oracle.select import oracle_from_truth
@@ -23,7 +24,7 @@ from noiseflow.ops.random.sampling import Keyed
 from noiseflow.simulate import load_camera, truth_of
 
 SMALL = {"couplings": 2, "steps": 1, "bins": 4, "blocks": 1}
-OTHERS = ("physics_flow with columns", "oracle", "line oracle")
+OTHERS = ("physics_flow with columns", "physics_flow with flicker", "oracle", "line oracle")
 ALL = [*sorted(MODELS), *OTHERS]
 
 
@@ -44,7 +45,8 @@ def model_of(name: str) -> tuple[NoiseModel, float, str]:
         oracle = oracle_from_truth(truth, "bayer", [camera], truth[camera]["isos"])
         assert oracle is not None
         return oracle, truth[camera]["isos"][-1], camera
-    options = {**SMALL, **({"column_noise": True} if "columns" in name else {})}
+    extra = {"columns": "column_noise", "flicker": "row_flicker"}.get(name.split()[-1])
+    options = {**SMALL, **({extra: True} if extra else {})}
     name = name.split()[0]
     spec = ModelSpec(name, "bayer", CAMERAS, ISOS, known(name, options))
     if name == "noise_flow":
@@ -54,6 +56,9 @@ def model_of(name: str) -> tuple[NoiseModel, float, str]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=draw)
+        for module in model.modules():
+            if isinstance(module, RowNoise):
+                module.log_flicker.fill_(-10.0)
     return model, 640.0, "B"
 
 
@@ -97,7 +102,7 @@ def test_a_frame_is_the_same_bits_however_it_is_cut(name: str) -> None:
         corners = list(itertools.product(range(0, size[0], step[0]), range(0, size[1], step[1])))
         cut = torch.full_like(whole, torch.nan)
         for top, left in data.draw(st.permutations(corners), label="order"):
-            window = Window(top, left, *step).common(Window(0, 0, *size))
+            window = Window(top, left, *step).intersection(Window(0, 0, *size))
             cut[:, top : window.bottom, left : window.right] = noise.window(window)
         assert torch.equal(cut, whole)
 

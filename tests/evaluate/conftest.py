@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.model import NoiseModel
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, NoiseModel
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
 from noiseflow.patches.store.store import PatchStore

@@ -96,7 +96,7 @@ def test_the_key_changes_with_what_the_result_depends_on(monkeypatch: pytest.Mon
             "max_patches": None,
             "reference": "nlf",
         }
-        return module.Cell(model=model, **{**given, **changes}).key
+        return module.BenchmarkCell(model=model, **{**given, **changes}).key
 
     assert key() == key(folder=Path("b"), store=Path("elsewhere"))
     assert len({key(), key(seed=1), key(fingerprint="g"), key(fit={"epochs": 2}), key(max_patches=9)}) == 5

@@ -9,11 +9,12 @@ import pytest
 from scipy import stats
 
 from noiseflow.evaluate import evaluate
-from noiseflow.evaluate.metric import Finding
-from noiseflow.evaluate.metrics.code_likelihood import CodesLikelihood
+from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, CodeLikelihoodCell
+from noiseflow.evaluate.presentation.presenter import Finding
+from noiseflow.evaluate.presentation.registry import presenter_of
 from noiseflow.evaluate.report.evaluation_result import Evaluation
 from noiseflow.evaluate.report.report import page
-from noiseflow.evaluate.statistics.intervals import Estimate
+from noiseflow.evaluate.statistics.intervals import Interval
 
 COARSE = 0.1
 """Factor on the σ of the test's camera: 0.8 DN in the dark."""
@@ -52,9 +53,9 @@ def coarse(shared_workshop: Any, exact: type) -> tuple[Evaluation, Any, Mapping[
     return evaluate(models, store), store, factors
 
 
-def score(evaluation: Evaluation) -> CodesLikelihood:
+def score(evaluation: Evaluation) -> CodeLikelihood:
     found = evaluation.scores["codes"]
-    assert isinstance(found, CodesLikelihood)
+    assert isinstance(found, CodeLikelihood)
     return found
 
 
@@ -123,7 +124,7 @@ def test_where_codes_are_coarse_the_verdict_is_of_the_integers(
     assert content["kinds"]["bound"] == "bound"
     html = page(evaluation)
     assert "Likelihood of the integers by plane" in html
-    assert "no share to a plane: bound" in html
+    assert "so not split by plane: bound" in html
 
 
 def test_where_codes_are_fine_the_verdict_is_of_the_density(shared_workshop: Any, exact: type) -> None:
@@ -142,8 +143,8 @@ def test_where_codes_are_fine_the_verdict_is_of_the_density(shared_workshop: Any
         assert codes.value == pytest.approx(density.value, abs=1e-3)
 
 
-def estimate(value: float, half: float = 0.001) -> Estimate:
-    return Estimate(value, half / 2, value - half, value + half, 20)
+def estimate(value: float, half: float = 0.001) -> Interval:
+    return Interval(value, half / 2, value - half, value + half, 20)
 
 
 @pytest.mark.parametrize(
@@ -181,10 +182,8 @@ def test_the_gap_to_the_oracle(tested: Any, difference: float, level: str, words
 
 
 def finding_of(tested: Any, other: Any, name: str, difference: float) -> Finding:
-    from noiseflow.evaluate.metrics.code_likelihood import CellCodesLikelihood
-
     values = {"mine": estimate(1.0), name: estimate(1.0 + difference)}
-    cell = CellCodesLikelihood(None, None, "", 10.0, 100, 20, values, {name: estimate(difference)})
-    found = CodesLikelihood({"mine": tested, name: other}, True, 0.5, "scene", (cell,), (), (), ())
-    (finding,) = found.findings("mine")
+    cell = CodeLikelihoodCell(None, None, "", 10.0, 100, 20, {name: estimate(difference)}, values)
+    found = CodeLikelihood(True, "scene", {"mine": tested, name: other}, 0.5, (cell,), (), (), ())
+    (finding,) = presenter_of("codes").findings(found, "mine")
     return finding

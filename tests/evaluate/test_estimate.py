@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from noiseflow.evaluate.statistics.intervals import Estimate, ratio_of_sums
+from noiseflow.evaluate.statistics.intervals import Interval, ratio_of_sums
 
 REPEATS = 200
 
@@ -54,7 +54,7 @@ def test_a_ratio_covers_its_truth() -> None:
 
 def test_one_group_has_a_value_and_no_interval() -> None:
     estimate = ratio_of_sums(numerator=np.array([3.0]), denominator=np.array([2.0]), level=0.95)
-    assert estimate == Estimate(1.5, None, None, None, 1)
+    assert estimate == Interval(1.5, None, None, None, 1)
     assert not estimate.above(-9)
     assert not estimate.below(9)
     assert estimate.half_width is None
@@ -72,7 +72,7 @@ def test_nothing_at_all_is_not_a_number() -> None:
 
 @given(st.floats(-5, 5), st.floats(0.01, 2), st.floats(0.1, 10))
 def test_negation_and_scale_carry_the_interval(value: float, error: float, factor: float) -> None:
-    estimate = Estimate(value, error, value - 3 * error, value + error, 7)
+    estimate = Interval(value, error, value - 3 * error, value + error, 7)
     mirrored, scaled = -estimate, estimate.scaled(factor)
     assert (mirrored.low, mirrored.high) == (-(value + error), -(value - 3 * error))
     assert (scaled.low, scaled.high) == ((value - 3 * error) * factor, (value + error) * factor)

@@ -228,7 +228,7 @@ class Flat(NoiseModel):
 
 
 def module_spec(layout: str) -> Any:
-    from noiseflow.models.spec import ModelSpec
+    from noiseflow.models.model import ModelSpec
 
     return ModelSpec("flat", layout, ("One",))
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from noiseflow.core.errors import OutputError
+from noiseflow.core.output.manifest import MANIFEST
 from noiseflow.evaluate import Evaluation, evaluate, write_report
-from noiseflow.evaluate.examples import draw
+from noiseflow.evaluate.presentation.examples import draw_examples
 from noiseflow.evaluate.presentation.figures import pens_for
+from noiseflow.evaluate.presentation.registry import presenter_of
 from noiseflow.evaluate.report import report
 from noiseflow.evaluate.report.report import FILES
 
@@ -60,7 +62,7 @@ class Page(HTMLParser):
 def test_folder_holds_the_page_and_the_numbers(evaluation: Evaluation, tmp_path: Path) -> None:
     index = write_report(evaluation, tmp_path / "report")
     assert index == tmp_path / "report" / "index.html"
-    assert sorted(path.name for path in index.parent.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in index.parent.iterdir()) == sorted((*FILES, MANIFEST))
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     content = json.loads((index.parent / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
     assert content["models"] == ["<b>mine</b>", "oracle"]
@@ -76,7 +78,8 @@ def test_folder_holds_the_page_and_the_numbers(evaluation: Evaluation, tmp_path:
 def test_page_needs_no_network_and_stays_small(html: str) -> None:
     page = Page(html)
     assert page.links
-    assert all(link.startswith("data:image/") for link in page.links)
+    # To figures in the page, and to its own sections.
+    assert all(link.startswith(("data:image/", "#")) for link in page.links)
     assert "script" not in page.tags
     assert "link" not in page.tags
     assert "url(" not in html
@@ -104,7 +107,10 @@ def test_page_says_the_verdict_and_every_figure_has_its_words(evaluation: Evalua
 
 def test_the_same_evaluation_gives_the_same_figures(evaluation: Evaluation, html: str) -> None:
     pens = pens_for("data", evaluation.models)
-    again = [*evaluation.scores["likelihood"].plates(pens), *draw(evaluation.examples[:1], evaluation.tested)]
+    again = [
+        *presenter_of("likelihood").plates(evaluation.scores["likelihood"], pens),
+        *draw_examples(evaluation.examples[:1], evaluation.tested),
+    ]
     assert len(again) == 4
     for plate in again:
         assert plate.image in html
@@ -177,5 +183,5 @@ def test_a_store_of_a_patch_or_three_makes_a_page(workshop: Any, patches: int) -
 
 def test_a_noisy_clean_signal_is_said(workshop: Any) -> None:
     store = workshop.store(patches=40, groups=2, clean_variance=1.0)
-    plates = draw(evaluate({"m": workshop.model()}, store).examples, "m")
+    plates = draw_examples(evaluate({"m": workshop.model()}, store).examples, "m")
     assert all("The clean signal is an estimate" in plate.caption for plate in plates)

@@ -1,13 +1,14 @@
-"""What every score says of its method."""
+"""What every presenter says of its metric's method."""
 
 import pytest
 
-from noiseflow.evaluate.metric import Score
-from noiseflow.evaluate.metrics.registry import LEGACY, METRICS  # noqa: F401  (imported so that every score is known)
+from noiseflow.evaluate.metrics.registry import LEGACY, METRICS
+from noiseflow.evaluate.presentation.registry import PRESENTERS
 
 
-@pytest.mark.parametrize("score", Score.__subclasses__(), ids=lambda score: score.__name__)
-def test_a_method_holds_no_name_that_was_not_filled_in(score: type[Score]) -> None:
-    assert score.title
-    assert score.method
-    assert "{" not in score.title + score.method
+@pytest.mark.parametrize("name", [*METRICS, *LEGACY])
+def test_a_method_holds_no_name_that_was_not_filled_in(name: str) -> None:
+    presenter = PRESENTERS[name]
+    assert presenter.title
+    assert presenter.method
+    assert "{" not in presenter.title + presenter.method

@@ -1,7 +1,7 @@
 import pytest
 
 from noiseflow.evaluate.presentation.formatting import cell_labels, count, join, number, plus_minus, significant
-from noiseflow.evaluate.statistics.intervals import Estimate
+from noiseflow.evaluate.statistics.intervals import Interval
 
 
 @pytest.mark.parametrize(
@@ -15,11 +15,11 @@ from noiseflow.evaluate.statistics.intervals import Estimate
     ],
 )
 def test_intervals_have_two_digits(value: float, half: float, words: str) -> None:
-    assert plus_minus(Estimate(value, half / 2, value - half, value + half, 9)) == words
+    assert plus_minus(Interval(value, half / 2, value - half, value + half, 9)) == words
 
 
 def test_without_interval_there_is_no_plus_minus() -> None:
-    assert plus_minus(Estimate(0.5, None, None, None, 1)) == "0.5000"
+    assert plus_minus(Interval(0.5, None, None, None, 1)) == "0.5000"
 
 
 def test_what_is_not_a_number_is_a_dash() -> None:

@@ -14,7 +14,7 @@ from noiseflow.core.errors import DataError, ModelError, OutputError
 from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
 from noiseflow.fit.distillation import DistillSettings, distill, divergence, sampling_seconds
 from noiseflow.models import ModelSpec, build, load
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.patches import PatchStore
 from noiseflow.raw.formats.dng import write_dng
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from builders import gaussian_store
 
-from noiseflow.fit.gather_statistics import gather
+from noiseflow.fit.batches import gather
 
 
 def test_sums_are_those_of_numpy(tmp_path: Path) -> None:

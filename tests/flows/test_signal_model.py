@@ -15,8 +15,9 @@ from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.combinators import Reversed, Squeezed
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.signal_model import FLOOR, NoiseParameters
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
+from noiseflow.ops.shot_read_noise import FLOOR
 
 GAIN, READ = 0.02, 0.0005
 """β₁ and β₂, as the normalised signal of one electron and the read noise's variance."""

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transform_table import generator
 
-from noiseflow.flows.nets.conditional_net import soft_clamp
-from noiseflow.flows.rational_quadratic import (
+from noiseflow.ops.masked_affine import soft_clamp
+from noiseflow.ops.rational_quadratic import (
     SLOPE_BOUND,
     knots_from,
     odd_knots_from,

@@ -11,6 +11,7 @@ from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
@@ -102,6 +103,10 @@ def rows(planes: int, axis: str) -> WithHead:
     return WithHead(LineNoise(planes, CAMERAS, ISOS, axis, 0.5, in_read_noise=True), planes)
 
 
+def flickering_rows(planes: int) -> WithHead:
+    return WithHead(RowNoise(planes, CAMERAS, ISOS, 0.5, 0.3), planes)
+
+
 SPLINE = spline_outputs(PLANES, 5)
 ODD_SPLINE = spline_outputs(PLANES, 6, odd=True)
 
@@ -110,13 +115,15 @@ TRANSFORMS: dict[str, Case] = {
     "signal_dependent": Case(lambda g: SignalDependentScale(CAMERAS, ISOS)),
     "conv1x1": Case(lambda g: InvertibleConv1x1(PLANES, g)),
     "conv1x1_one_plane": Case(lambda g: InvertibleConv1x1(1, g), planes=1),
-    "coupling": Case(lambda g: AffineCoupling(PLANES, BorderAwareNet(2, 4, generator=g), reach=2)),
-    "coupling_three_planes": Case(lambda g: AffineCoupling(3, BorderAwareNet(1, 4, generator=g), reach=2), planes=3),
+    "coupling": Case(lambda g: AffineCoupling(BorderAwareNet(2, 4, generator=g), reach=2)),
+    "coupling_three_planes": Case(lambda g: AffineCoupling(BorderAwareNet(1, 4, generator=g), reach=2), planes=3),
     "actnorm": Case(lambda g: ActNorm(PLANES)),
     "householder": Case(lambda g: HouseholderConv1x1(PLANES, generator=g)),
     "shot_read": Case(lambda g: ShotReadScale(PLANES, CAMERAS, ISOS)),
     "row_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, start=0.5)),
     "row_noise_one_plane": Case(lambda g: rows(1, "row"), planes=1),
+    "flickering_rows": Case(lambda g: flickering_rows(PLANES)),
+    "flickering_rows_one_plane": Case(lambda g: flickering_rows(1), planes=1),
     "column_noise": Case(lambda g: rows(PLANES, "column")),
     "skew": Case(lambda g: WithHead(SinhArcsinh(CAMERAS, ISOS))),
     "tails": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS))),

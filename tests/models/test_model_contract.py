@@ -10,6 +10,7 @@ from model_table import CAMERAS, ISOS, MODEL_CASES, generator, randomised_model,
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows import Conditions, Flow
 from noiseflow.models import ModelSpec, NoiseModel, build, load, save
+from noiseflow.models.model import checked_conditions
 
 each_model = pytest.mark.parametrize(("name", "layout"), MODEL_CASES)
 
@@ -150,7 +151,7 @@ def test_flow_log_det_is_the_jacobian_s_row_by_row(name: str, layout: str) -> No
     if not isinstance(flow, Flow):
         assert name in {"gaussian", "nlf"}, f"{name}: keep the flow in `flow`"
         return
-    cond = model.checked(conditions(model, 3, 3, 2))
+    cond = checked_conditions(model, conditions(model, 3, 3, 2))
     noise = draw(model, cond)
     z, log_det = flow(noise, cond)
     torch.testing.assert_close(flow.inverse(z, cond), noise, rtol=1e-7, atol=1e-9)
@@ -168,7 +169,7 @@ def test_float32_round_trip_to_100_sigma(name: str, layout: str) -> None:
     flow = getattr(model, "flow", None)
     if not isinstance(flow, Flow):
         return
-    cond = model.checked(conditions(model, 3, 6, 5))
+    cond = checked_conditions(model, conditions(model, 3, 6, 5))
     cond = Conditions(cond.clean.float(), cond.isos.float(), cond.camera)
     z = torch.randn(cond.clean.shape, generator=generator(4))
     sigma = flow.inverse(z, cond).detach().flatten(1).std(1)[:, None, None, None]
@@ -203,3 +204,9 @@ def test_run_folder_keeps_the_model(name: str, layout: str, tmp_path: Path) -> N
     assert again.spec == model.spec
     for key, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
+
+
+def test_the_contract_is_six_names() -> None:
+    """What only some models can do is asked for in `capabilities`."""
+    shown = {name for name in dir(NoiseModel) if not name.startswith("_")} - set(dir(torch.nn.Module))
+    assert shown | {"spec"} == {"log_prob", "sample", "planes", "cameras", "iso_range", "spec"}

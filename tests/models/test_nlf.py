@@ -9,7 +9,7 @@ from builders import gaussian_store
 from scipy import optimize, stats
 
 from noiseflow.core.errors import DataError, ExtrapolationWarning
-from noiseflow.fit.gather_statistics import gather
+from noiseflow.fit.batches import gather
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow

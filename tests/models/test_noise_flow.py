@@ -5,7 +5,7 @@ import torch
 from builders import gaussian_store
 
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
-from noiseflow.fit.gather_statistics import gather
+from noiseflow.fit.batches import gather
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build, load, save
 from noiseflow.models.flow.noise_flow import parse_architecture

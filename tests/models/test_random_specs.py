@@ -6,7 +6,8 @@ from model_table import CAMERAS, generator
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
+from noiseflow.models.model import checked_conditions
 from noiseflow.raw.bayer import LAYOUTS
 
 OPTIONS = {
@@ -47,7 +48,7 @@ def test_round_trip_log_det_and_own_conditions(spec: ModelSpec, height: int, wid
             parameter += 0.1 * torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
     clean = torch.rand(2, spec.planes, height, width, generator=draw, dtype=torch.float64)
     iso = spec.isos[0] * (spec.isos[-1] / spec.isos[0]) ** torch.rand(2, generator=draw, dtype=torch.float64)
-    cond = model.checked(Conditions(clean, iso, torch.randint(len(CAMERAS), (2,), generator=draw)))
+    cond = checked_conditions(model, Conditions(clean, iso, torch.randint(len(CAMERAS), (2,), generator=draw)))
     z = torch.randn(clean.shape, generator=draw, dtype=torch.float64)
     with torch.no_grad():
         x, sampling_log_det = model.flow.inverse_and_log_det(z, cond)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from noiseflow.flows import Conditions
 from noiseflow.models import NoiseModel, build
+from noiseflow.models.model import checked_conditions
 
 NEW = ("glow", "iaf", "maf", "realnvp")
 
@@ -21,7 +22,7 @@ VALUES = 10_000_000
 
 def conditions(model: NoiseModel, batch: int, side: int, seed: int = 2) -> Conditions:
     clean = torch.rand(batch, model.planes, side, side, generator=generator(seed)).square()
-    return model.checked(Conditions(clean, 400.0, "A"))
+    return checked_conditions(model, Conditions(clean, 400.0, "A"))
 
 
 def sigma(clean: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
-from noiseflow.ops import coupling_chain as border_evaluation, native
+from noiseflow.ops import build, coupling as coupling_module, native
 from noiseflow.ops.native import can_compile, compiled
 
 needs_compiler = pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
@@ -36,7 +36,7 @@ needs_compiler = pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Nothing built or said yet."""
-    native._say_once.cache_clear()
+    build.say_once.cache_clear()
     native._built.cache_clear()
     yield
     native._built.cache_clear()
@@ -44,7 +44,7 @@ def fresh() -> Iterator[None]:
 
 def coupling(planes: int = 4) -> AffineCoupling:
     first = planes // 2
-    return AffineCoupling(planes, BorderAwareNet(first, 2 * (planes - first), generator=generator()), 2, 0.3)
+    return AffineCoupling(BorderAwareNet(first, 2 * (planes - first), generator=generator()), 2, 0.3)
 
 
 def mixing(planes: int = 4) -> InvertibleConv1x1:
@@ -180,7 +180,7 @@ def kernels_in_use(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     called: list[str] = []
     call = native.Kernels.__call__
     monkeypatch.setattr(
-        native.Kernels, "__call__", lambda self, name, *more: (called.append(name), call(self, name, *more))
+        native.Kernels, "__call__", lambda self, name, **more: (called.append(name), call(self, name, **more))
     )
     return called
 
@@ -241,7 +241,7 @@ def test_bands_of_a_tall_frame_give_the_bits_of_the_whole(monkeypatch: pytest.Mo
     x, cond = torch.randn(1, 4, 61, 5, generator=generator(5)), as_dtype(conditions(1, 4, 61, 5), torch.float32)
     runs = []
     for count, least in ((1, 62), (1, 12), (2, 12)):
-        monkeypatch.setattr(border_evaluation, "LEAST_ROWS", least)
+        monkeypatch.setattr(coupling_module, "LEAST_ROWS", least)
         try:
             torch.set_num_threads(count)
             runs.append(evaluated(flow, x, cond))
@@ -321,7 +321,7 @@ def test_nan_and_infinity_stay_visible() -> None:
 
 
 def test_without_a_compiler_it_says_so_once_and_goes_on(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "_compiler", lambda: None)
+    monkeypatch.setattr(build, "_compiler", lambda: None)
     x, cond = batch("coupling", 3, 4)
     with pytest.warns(RuntimeWarning, match="no C\\+\\+ compiler"), compiled():
         found = evaluated(moved("coupling"), x.float(), cond)
@@ -339,12 +339,12 @@ def test_without_a_compiler_it_says_so_once_and_goes_on(fresh: None, monkeypatch
 def test_a_source_that_does_not_compile_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: None
 ) -> None:
-    monkeypatch.setattr(native, "SOURCES", tmp_path)
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "mixing.cpp").write_text("int broken(\n")
-    (tmp_path / "lanes.h").write_text("")
+    (tmp_path / "channel_mixing.cpp").write_text("int broken(\n")
+    (tmp_path / "simd.h").write_text("")
     x, cond = batch("mixing", 3, 4)
-    with pytest.warns(RuntimeWarning, match="mixing: not compiled"), compiled():
+    with pytest.warns(RuntimeWarning, match="channel_mixing: not compiled"), compiled():
         found = evaluated(moved("mixing"), x.float(), cond)
     assert torch.isfinite(found["z"]).all()
     assert not list((tmp_path / "cache").rglob("*.so"))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from noiseflow.core.errors import StoreError
-from noiseflow.fit.batches import train_and_held_out
-from noiseflow.fit.gather_statistics import gather
+from noiseflow.fit.batches import gather, train_and_held_out
 from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
 from noiseflow.simulate import simulate
 

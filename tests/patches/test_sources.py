@@ -111,9 +111,10 @@ def test_flags_that_cannot_be_understood_are_usage_errors(tmp_path: Path, flags:
 
 def test_fractions_are_no_noisy_frame(tmp_path: Path) -> None:
     for number in range(2):
-        np.save(tmp_path / f"{number}.npy", np.random.default_rng(number).random((32, 32)))
+        (tmp_path / "raws").mkdir(exist_ok=True)
+        np.save(tmp_path / "raws" / f"{number}.npy", np.random.default_rng(number).random((32, 32)))
     flags = ["--cfa", "RGGB", "--black", "0", "--white", "1", "--iso", "100", "--patch-size", "8"]
-    result = CliRunner().invoke(main, ["ingest", str(tmp_path), *flags, "--out", str(tmp_path / "s.h5")])
+    result = CliRunner().invoke(main, ["ingest", str(tmp_path / "raws"), *flags, "--out", str(tmp_path / "s.h5")])
     assert result.exit_code == 1
     assert "codes of type float64" in result.output
 

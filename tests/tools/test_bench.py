@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.noise_flow import NoiseFlow
+from noiseflow.models.model import checked_conditions
 from tools import bench
 from tools.benching import timing
 from tools.benching.gpu import gpu_page, gpu_rows
@@ -49,7 +50,7 @@ def test_plain_layers_are_noise_flow(
     torch.testing.assert_close(
         plain.train(training)(noise, cond.clean), model.train(training)(noise, cond), rtol=1e-5, atol=1e-2
     )
-    z, _ = model.eval().flow(noise, model.checked(cond))
+    z, _ = model.eval().flow(noise, checked_conditions(model, cond))
     torch.testing.assert_close(plain.eval().sample(cond.clean, z), noise, rtol=1e-3, atol=1e-5)
 
 
@@ -121,6 +122,6 @@ def test_an_aim_is_reached_by_the_median_of_the_processes() -> None:
         for n in range(3)
     ]
     told = aims(Found(TINY, {}, again, {}, {}, [], Machine(1.0, 1.0)))
-    assert "5 × in training: 5.50 × (4.00 to 6.00), reached" in told
-    assert "8 × in sampling: 7.90 × (7.50 to 8.50), not reached" in told
+    assert "5 × in training: 5.50 × (4.00 to 6.00), met" in told
+    assert "8 × in sampling: 7.90 × (7.50 to 8.50), missed" in told
     assert "it takes 1.5 × in training and 1.5 × in sampling" in told

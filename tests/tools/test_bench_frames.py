@@ -29,7 +29,7 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
     told = words(found)
     assert "| 1.0 | 1.25 | 40 | 1.00 | 60 |" in told
     assert "differ by 25% at the most" in told
-    assert "above the 1 GB that is asked" in told
+    assert "above the limit of 1 GB" in told
     assert "takes 2.0 × as long" in told
     draw(found, tmp_path / "frames.png")
     assert (tmp_path / "frames.png").stat().st_size > 10_000

@@ -3,7 +3,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tools.page import put_between, put_table, table
+from tools.benching.page import put_between, put_table, table
 
 COLUMNS = ("what", "s")
 

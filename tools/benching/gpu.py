@@ -8,9 +8,9 @@ import torch
 from noiseflow.models import NoiseModel
 from noiseflow.ops.random.sampling import Keyed
 from tools.benching.machine import Machine, Moved, machine
+from tools.benching.page import table
 from tools.benching.subjects import Point, built, inputs_of, work
 from tools.benching.timing import best_by_turns
-from tools.page import table
 
 __all__ = ["BATCHES", "NAMES", "GpuRow", "gpu_page", "gpu_rows"]
 
@@ -116,11 +116,11 @@ def gpu_page(rows: Sequence[GpuRow], device: str) -> str:
         for row in rows
     ]
     least, most = min(row.copied for row in rows), max(row.difference for row in rows)
-    told = (
+    sentence = (
         f"On {name}, with torch {torch.__version__} "
         f"(`python -m tools.bench --device {device} --page docs/performance.md`). "
-        "*Moved* are the bytes that the operations of a sampling pass read and write, over its time. Asked are half of "
-        f"a copy's bandwidth: the least is {least:.0%}; and the CPU's numbers to {ALLOWED:.0e}: "
+        "*Moved* are the bytes that the operations of a sampling pass read and write, over its time. The target: half "
+        f"of a copy's bandwidth: the least is {least:.0%}; and the CPU's numbers to {ALLOWED:.0e}: "
         f"{'reached' if most <= ALLOWED else 'not reached'}."
     )
-    return f"{told}\n\n{table(columns, cells)}"
+    return f"{sentence}\n\n{table(columns, cells)}"

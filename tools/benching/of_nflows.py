@@ -42,7 +42,7 @@ class ShotRead(Transform):
 
 
 class Net(nn.Module):
-    """The net of a coupling, which is not told the clean signal."""
+    """The net of a coupling, which does not see the clean signal."""
 
     def __init__(self) -> None:
         super().__init__()

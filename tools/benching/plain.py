@@ -11,6 +11,7 @@ from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.models.flow.noise_flow import NoiseFlow
+from noiseflow.models.model import checked_conditions
 
 __all__ = ["PlainNoiseFlow", "plain_net"]
 
@@ -89,7 +90,7 @@ class PlainNoiseFlow(nn.Module):
         (gain,) = (layer for layer in layers if isinstance(layer, Gain))
         mixes = [layer for layer in layers if isinstance(layer, InvertibleConv1x1)]
         couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
-        checked = model.checked(cond)
+        checked = checked_conditions(model, cond)
         self.log_betas.copy_(torch.stack([beta[0] for beta in head.log_betas(checked)]))
         self.log_gain.copy_(gain.log_gain)
         for index, (mix, coupling) in enumerate(zip(mixes, couplings, strict=True)):

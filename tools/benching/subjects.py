@@ -72,7 +72,7 @@ def work(name: str, point: Point, device: str = "cpu") -> Work:
     if name == GENERATED:
         return Work(None, lambda: torch.randn(noise.shape, device=device))
     model = built(name, point).to(device)
-    told = cond if name in MODELS[2:] else cond.clean
+    given = cond if name in MODELS[2:] else cond.clean
     optimiser = torch.optim.Adam(model.parameters(), fused=True)
     kernels = not name.endswith("eager")
 
@@ -80,13 +80,13 @@ def work(name: str, point: Point, device: str = "cpu") -> Work:
         model.train()
         with compiled(kernels):
             optimiser.zero_grad(set_to_none=True)
-            (-model(noise, told).mean() / noise[0].numel()).backward()
+            (-model(noise, given).mean() / noise[0].numel()).backward()
             optimiser.step()
 
     def sample() -> Tensor:
         model.eval()
         with compiled(kernels), torch.no_grad():
-            return model.sample(told)  # type: ignore[no-any-return, operator]
+            return model.sample(given)  # type: ignore[no-any-return, operator]
 
     return Work(train, sample)
 

@@ -16,7 +16,7 @@ SWEPT = tuple(name for name in MODELS if name != "physics_flow, eager")
 """What is timed everywhere; the slowest only at the default size."""
 
 AIMED = (PLAIN, "noise_flow, kernels", "physics_flow, kernels")
-"""What the aims are about, timed in processes of their own too: how fast plain layers are hangs on the memory that a
+"""What the aims are about, timed in processes of their own too: the speed of plain layers depends on the memory that a
 process has been given before."""
 
 AXES = ("batch", "side", "couplings")
@@ -74,7 +74,7 @@ class Found:
     again : list of Times
         Of `AIMED` at the default size, each in a fresh process, with one thread.
     two : Times
-        At the default size with two threads, by the clock; empty if that was not asked for.
+        At the default size with two threads, by the clock; empty if `second` is False.
     memory : dict of str to list
         By name: MiB of sampling and training at each of the batches.
     load : list of Loading
@@ -99,30 +99,30 @@ class Found:
 
 
 def sweep(
-    size: Size = FULL, tell: Callable[[str], object] = print, *, memory: bool = True, second: bool = True
+    size: Size = FULL, report: Callable[[str], object] = print, *, memory: bool = True, second: bool = True
 ) -> Found:
-    """Measure it all; tells of each part as it is begun.
+    """Measure it all; reports each part as it begins.
 
     Two threads are measured by the clock, which needs a machine that does nothing else: `second`.
     """
     start = size.default
-    tell("machine")
+    report("machine")
     can = machine() if size.pixels == FULL.pixels else machine(size=64, mib=1)
-    tell(f"{start}")
+    report(f"{start}")
     times = {start: times_at(start, MODELS)}
-    tell(f"{size.processes} processes")
+    report(f"{size.processes} processes")
     again = [in_fresh_process(times_at, start, AIMED) for _ in range(size.processes)]
-    tell("two threads")
+    report("two threads")
     two = times_at(replace(start, threads=2), MODELS) if second else {}
     for axis in AXES:
         for value in size.values[axis]:
             point = replace(start, **{axis: value})
-            tell(f"{point}")
+            report(f"{point}")
             times[point] = times_at(point, SWEPT)
-    tell("reading")
+    report("reading")
     read = loading(size.load, size.pixels)
     peaks = {}
     for name in SWEPT if memory else ():
-        tell(f"memory of {name}")
+        report(f"memory of {name}")
         peaks[name] = peaks_of(name, [replace(start, batch=batch) for batch in size.memory])
     return Found(size, times, again, two, peaks, read, can)

@@ -8,9 +8,9 @@ import torch
 
 from tools.benching.curves import WORK
 from tools.benching.machine import layers_of, multiply_adds
+from tools.benching.page import table
 from tools.benching.subjects import GENERATED, MODELS, PLAIN, built
 from tools.benching.sweep import SHORT, Found
-from tools.page import table
 
 __all__ = ["against_plain", "aims", "growth", "page_of", "reading", "roofline", "threads"]
 
@@ -47,15 +47,15 @@ def against_plain(found: Found) -> str:
 
 
 def aims(found: Found) -> str:
-    """What is asked, and what it came to: the median of some processes, with the lowest and the highest."""
+    """Targets and results: the median of some processes, with the lowest and the highest."""
     ratios = {what: [times[what][PLAIN] / times[what]["noise_flow, kernels"] for times in found.again] for what in WORK}
     longer = [
         median(times[what]["physics_flow, kernels"] / times[what]["noise_flow, kernels"] for times in found.again)
         for what in WORK
     ]
     return (
-        "How fast plain layers are hangs on the memory that a process was given before; so these were timed again, in "
-        f"{found.size.processes} processes of their own. Asked are 5 × in training: {_reached(ratios['training'], 5)}; "
+        "The speed of plain layers depends on earlier allocations of the process; so these were timed again, in "
+        f"{found.size.processes} fresh processes. Target 5 × in training: {_reached(ratios['training'], 5)}; "
         f"8 × in sampling: {_reached(ratios['sampling'], 8)}; and `physics_flow` within 2 × of `noise_flow`'s time: it "
         f"takes {longer[0]:.1f} × in training and {longer[1]:.1f} × in sampling."
     )
@@ -88,8 +88,9 @@ def growth(found: Found) -> str:
         ]
         ends = f"{getattr(first, axis)} and {getattr(last, axis):,}"
         parts.append(f"{axis} {ends}: {ratios[0]:.1f} and {ratios[1]:.1f} × ({ratios[2]:.1f} and {ratios[3]:.1f} ×)")
-    told = f"`noise_flow` with kernels against plain layers of the same size, training (sampling): {'; '.join(parts)}."
-    return "\n\n".join([*lines, told])
+    start = "`noise_flow` with kernels against plain layers of the same size, training (sampling): "
+    sentence = f"{start}{'; '.join(parts)}."
+    return "\n\n".join([*lines, sentence])
 
 
 def reading(found: Found) -> str:
@@ -148,9 +149,9 @@ def _memory(found: Found, name: str, what: str) -> str:
     return f"{found.memory[name][found.size.memory.index(found.size.default.batch)][what]:.0f}"
 
 
-def _reached(ratios: Sequence[float], asked: float) -> str:
+def _reached(ratios: Sequence[float], target: float) -> str:
     middle = median(ratios)
-    verdict = "reached" if middle >= asked else "not reached"
+    verdict = "met" if middle >= target else "missed"
     return f"{middle:.2f} × ({min(ratios):.2f} to {max(ratios):.2f}), {verdict}"
 
 

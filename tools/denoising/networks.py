@@ -145,7 +145,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {"dncnn": DnCNN, "nafnet": NAFNet
 
 
 def build_network(name: str, seed: int) -> nn.Module:
-    """A network whose starting weights hang on the seed alone; torch's own generator is left as it was."""
+    """A network whose starting weights depend on the seed alone; torch's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NETWORKS[name]()

@@ -65,7 +65,7 @@ def header(spec: Spec, strip: Path, command: str) -> Iterator[str]:
 
 Made by `{command}` with noiseflow {__version__}.
 
-A noise model is as good as what is trained on it. The same clean pictures are given noise drawn from each model, the
+A noise model is worth what can be trained on it. The same clean pictures are given noise drawn from each model, the
 same denoiser is trained on each, and all are scored on held-out pictures with *true* noise. The design is paired: for
 one seed every noise meets the same starting weights and the same crops in the same order, {training.steps} steps of
 {training.batch} crops of {training.crop}×{training.crop} pixels of a plane. A denoiser is given the noisy planes,

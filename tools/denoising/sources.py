@@ -37,7 +37,7 @@ def is_fitted(camera: Sensor, name: str) -> bool:
 
 
 def fit_source(camera: Sensor, name: str, settings: FitSettings, progress: Progress = silent) -> None:
-    """Fit a model as ``noiseflow fit`` does; goes on with a fit that was stopped."""
+    """Fit a model as ``noiseflow fit`` does; continues a fit that was stopped."""
     folder = run_folder(camera, name)
     with PatchStore(camera.store) as store:
         spec = spec_for(store, name)

@@ -53,7 +53,7 @@ class Settings:
 def batches(
     clean: Planes, isos: tuple[float, ...], settings: Settings, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Clean crops, their ISOs and a seed for their noise, step by step; they hang on the seed alone."""
+    """Clean crops, their ISOs and a seed for their noise, step by step; they depend on the seed alone."""
     rng = np.random.default_rng(seed)
     crop = settings.crop
     for _ in range(settings.steps):

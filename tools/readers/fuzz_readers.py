@@ -241,7 +241,7 @@ def _peak_bytes() -> int:
     """Largest resident memory of this process."""
     status = Path("/proc/self/status")
     if status.exists():
-        # What getrusage tells is inherited from the process that started this one.
+        # The peak of getrusage is inherited from the process that started this one.
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -275,13 +275,13 @@ def _watch(receiver: Any, report: Report) -> bool:
     patience = 60.0
     while receiver.poll(patience):
         try:
-            told = receiver.recv()
+            answer = receiver.recv()
         except EOFError:
             return False
-        if told is None:
+        if answer is None:
             return True
         patience = 2 * MAX_SECONDS
-        case, kind, outcome, seconds, peak = told
+        case, kind, outcome, seconds, peak = answer
         report.cases += 1
         report.by_kind[kind] += 1
         report.read += outcome == "read"

@@ -66,7 +66,7 @@ def main(
 
 
 def make(path: Path, read: float, patches: int, brightest: float) -> None:
-    """A store of a Poisson–Gaussian camera, rounded and clipped, its truth told."""
+    """A store of a Poisson–Gaussian camera, rounded and clipped, with its truth."""
     physics = CameraPhysics("Coarse", "RGGB", BLACK, WHITE, "gaussian", {ISO: IsoPhysics(GAIN, read)})
     rng = np.random.default_rng(0)
     truth: Mapping[str, object] = truth_of(physics, [ISO])

@@ -15,7 +15,7 @@ from noiseflow.calibrate.measurements.burst import burst_noise
 from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.calibrate.stack import stack_frames
 from noiseflow.simulate.physics import tukey_lambda_variance
-from tools.page import put_table
+from tools.benching.page import put_table
 
 __all__ = ["burst_trial", "calibration_trial", "coverage"]
 

@@ -27,7 +27,7 @@ from noiseflow.fit.batches import conditions_of
 from noiseflow.models import NoiseModel
 from noiseflow.patches import PatchStore
 from noiseflow.patches.store.patches import PatchBatch
-from tools.page import put_table
+from tools.benching.page import put_table
 
 SPEC = Path(__file__).resolve().parents[1] / "results.toml"
 
@@ -213,7 +213,7 @@ def main(
     steps: int,
     page: Path | None,
 ) -> None:
-    """Fit every size to all data with every seed, and tell NLL against the reference's, frame by frame."""
+    """Fit every size to all data with every seed, and print NLL against the reference's, frame by frame."""
     torch.set_num_threads(1)
     sizes = [Size(*each) for each in size]
     wanted = read_spec(spec)

@@ -13,7 +13,7 @@ import numpy as np
 from noiseflow.calibrate import calibrate
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
-from tools.page import put_table
+from tools.benching.page import put_table
 from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 BLACK, WHITE, READ = 512.0, 16383.0, 5.0

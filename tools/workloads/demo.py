@@ -17,7 +17,7 @@ from noiseflow.cli.workflows.demo import demo
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.training import engine
 from noiseflow.ops.native import compiled
-from tools.page import put_table
+from tools.benching.page import put_table
 from tools.workloads.memory import in_fresh_process
 
 COLUMNS = ("`noiseflow demo`, s of one processor", "PyTorch's operations", "kernels, which are built", "built already")

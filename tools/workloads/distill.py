@@ -22,7 +22,7 @@ from noiseflow.fit.clean_sources import CleanSource, clean_patches
 from noiseflow.fit.distillation import DistillSettings, distill, divergence
 from noiseflow.flows import Conditions
 from noiseflow.models import NoiseModel
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.patches import PatchStore, ingest
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
@@ -92,7 +92,7 @@ def main(
     )
     click.echo(f"speed-up: {result.speed_up:.0f}× ({one_pass / result.student_seconds:.3g}× against whole passes)")
     done = result.speed_up >= LEAST_SPEED_UP and result.kl < MOST_KL and large[0] < MOST_KL
-    click.echo("done" if done else f"not done: {LEAST_SPEED_UP:g}× and {MOST_KL:g} nats/dim are asked for")
+    click.echo("done" if done else f"not done: {LEAST_SPEED_UP:g}× and {MOST_KL:g} nats/dim are the target")
     raise SystemExit(0 if done else 1)
 
 

@@ -14,12 +14,13 @@ import torch
 
 from noiseflow.evaluate import evaluate
 from noiseflow.fit import spec_for
-from noiseflow.fit.gather_statistics import gather
+from noiseflow.fit.batches import gather
 from noiseflow.models import build
+from noiseflow.models.noise_statistics import start_from
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import SPLITS, fields
 from noiseflow.patches.store.store import PatchStore
-from tools.page import put_table
+from tools.benching.page import put_table
 from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 SIZE, BLACK, WHITE = 32, 64.0, 4095.0
@@ -76,7 +77,7 @@ def scored(path: Path, names: tuple[str, ...], threads: int) -> Run:
     with PatchStore(path) as store:
         models = {name: build(spec_for(store, name)).eval() for name in names}
         for model in models.values():
-            model.start_from(gather(store))
+            start_from(model, gather(store))
         before = Peaks()
         before.look()
         with watched() as peaks:

@@ -18,7 +18,7 @@ from noiseflow.models import ModelSpec, build, load, save
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
-from tools.page import put_between, table
+from tools.benching.page import put_between, table
 from tools.workloads.memory import Peaks, in_fresh_process, watched
 
 MARK = "whole frames"
@@ -64,8 +64,8 @@ def main(megapixels: tuple[float, ...], page: Path | None) -> None:
             for model, runs in found.items():
                 runs.append(in_fresh_process(drawn, folder / model, clean, folder / "noisy.dng"))
                 run = runs[-1]
-                told = f"{run.pixels / 1e6:.1f} megapixels: {run.seconds:.2f} s"
-                click.echo(f"{model}, {told}, {run.above_mib:.0f} MiB above the clean frame")
+                took = f"{run.pixels / 1e6:.1f} megapixels: {run.seconds:.2f} s"
+                click.echo(f"{model}, {took}, {run.above_mib:.0f} MiB above the clean frame")
             clean.unlink()
     text = words(found)
     click.echo(text)
@@ -125,7 +125,7 @@ def words(found: dict[str, list[Run]]) -> str:
         "`noiseflow sample` of a DNG into a DNG, by one thread, each frame in a fresh process "
         "(`python -m tools.workloads.frames --page docs/performance.md`). Time is that of the processor for a pixel, "
         f"the largest frame's being 1: the others differ by {apart:.0%} at the most. Memory is the peak above what the "
-        f"process has with the clean frame read, {most:.0f} MiB at the most, {kept} the 1 GB that is asked; of it 6 "
+        f"process has with the clean frame read, {most:.0f} MiB at the most, {kept} the limit of 1 GB; of it 6 "
         "bytes a pixel are the noisy frame, in codes and in float32. "
         f"`{MODELS[1]}` takes {compared:.1f} × as long as `{MODELS[0]}`.\n\n"
         f"{table(columns, rows)}\n![Time and memory by pixels](images/performance-frames.png)"
@@ -143,7 +143,7 @@ def draw(found: dict[str, list[Run]], path: Path) -> None:
         time_of.plot([0, pixels[-1]], [0, runs[-1].seconds / whole], color=colour, linewidth=0.8)
         memory_of.plot(pixels, [run.above_mib for run in runs], "o-", color=colour, label=name)
     time_of.set_ylabel(f"time, {MODELS[0]} of the largest = 1")
-    memory_of.axhline(LIMIT_MIB, color="gray", linestyle="--", linewidth=0.8, label="asked: below")
+    memory_of.axhline(LIMIT_MIB, color="gray", linestyle="--", linewidth=0.8, label="limit")
     memory_of.set_ylabel("peak memory above the clean frame, MiB")
     for ax in (time_of, memory_of):
         ax.set_xlabel("megapixels")

@@ -1,7 +1,7 @@
-"""`AddCameraNoise` and `AddNoiseToPictures` as parts of other libraries' pipelines; each is an extra of its own.
+"""Adapters of `AddCameraNoise` and `AddNoiseToPictures` for other libraries; each is an extra.
 
-All but `deepinv`, which brings a generator, draw one 32-bit number by the library's own means
-and take it for the sample's index, so that the library's seeds decide and its replays repeat the noise.
+The adapters draw one 32-bit number per sample with the library's own generator and use it as the sample's index,
+so that the library's seeds apply and its replays repeat the noise.  `deepinv` passes a generator instead.
 """
 
 from collections.abc import Callable
@@ -19,20 +19,20 @@ LARGEST_INDEX = 2**32 - 1
 
 
 class AddNoise(Protocol):
-    """What adapters wrap: `AddCameraNoise` for raw planes or mosaics, `AddNoiseToPictures` for sRGB."""
+    """Augmentation that adapters wrap: `AddCameraNoise` for raw data, `AddNoiseToPictures` for sRGB."""
 
     __call__: Callable[..., NoisyBatch]
 
 
 def missing(extra: str, error: ImportError) -> ModelError:
-    """The error where a library is not installed."""
+    """Error for a library that is not installed."""
     return ModelError(
         f"the {extra} adapter needs the extra [{extra}]: pip install 'camera-noiseflow[{extra}]' ({error})"
     )
 
 
 def noisy_of(add_noise: AddNoise, clean: Tensor, number: int) -> Tensor:
-    """Noisy values of one element (C, H, W) or of a batch, whose elements are numbered from `number` on."""
+    """Add noise to one element (C, H, W), or to a batch whose elements are numbered from `number` on."""
     count = 1 if clean.ndim == 3 else len(clean)
     index = [(number + element) % (LARGEST_INDEX + 1) for element in range(count)]
     return add_noise(clean.as_subclass(torch.Tensor), index).noisy

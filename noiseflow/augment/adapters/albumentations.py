@@ -22,8 +22,9 @@ class CameraNoise(ImageOnlyTransform):  # type: ignore[misc]
     Parameters
     ----------
     add_noise : AddCameraNoise or AddNoiseToPictures
+        Augmentation to apply.
     p : float
-        Chance of an image to get noise.
+        Probability that an image gets noise.
     """
 
     def __init__(self, add_noise: AddNoise, p: float = 0.5) -> None:
@@ -31,7 +32,7 @@ class CameraNoise(ImageOnlyTransform):  # type: ignore[misc]
         self.add_noise = add_noise
 
     def get_params(self) -> dict[str, Any]:
-        """A number for the sample, by the generator of the pipeline."""
+        """Draw a number for the sample with the generator of the pipeline."""
         return {"number": self.py_random.getrandbits(32)}
 
     def apply(self, img: NDArray[Any], number: int = 0, **_: Any) -> NDArray[Any]:

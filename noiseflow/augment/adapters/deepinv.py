@@ -21,8 +21,9 @@ class CameraNoise(NoiseModel):  # type: ignore[misc]
     Parameters
     ----------
     add_noise : AddCameraNoise or AddNoiseToPictures
+        Augmentation to apply.
     rng : torch.Generator, optional
-        As of any noise model there; ``forward(x, seed=…)`` sets it.
+        Generator as in every noise model of deepinv; ``forward(x, seed=…)`` seeds it.
     """
 
     def __init__(self, add_noise: AddNoise, rng: torch.Generator | None = None) -> None:
@@ -31,7 +32,7 @@ class CameraNoise(NoiseModel):  # type: ignore[misc]
         self.noise_model = self.noisy
 
     def noisy(self, clean: Tensor) -> Tensor:
-        """Clean values with noise by the generator's next numbers."""
+        """Add noise with the next numbers of the generator."""
         return self.add_noise(clean, generator=self.rng).noisy
 
     def forward(self, input: Tensor, seed: int | None = None, **_: Any) -> Tensor:

@@ -21,12 +21,13 @@ class RandomCameraNoise(IntensityAugmentationBase2D):  # type: ignore[misc]
     Parameters
     ----------
     add_noise : AddCameraNoise or AddNoiseToPictures
+        Augmentation to apply.
     p : float
-        Chance of each element of a batch to get noise.
+        Probability that an element of a batch gets noise.
     same_on_batch : bool
-        Draw the same numbers for all elements.
+        Use the same random numbers for all elements.
     keepdim : bool
-        As of any augmentation there.
+        Keep the number of axes, as in every augmentation of kornia.
     """
 
     def __init__(self, add_noise: AddNoise, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = False) -> None:
@@ -34,7 +35,7 @@ class RandomCameraNoise(IntensityAugmentationBase2D):  # type: ignore[misc]
         self.add_noise = add_noise
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """A number for each element, by torch's generator as kornia's own."""
+        """Draw a number for each element with torch's generator, as kornia does."""
         count = batch_shape[0]
         number = torch.randint(0, LARGEST_INDEX + 1, (1 if self.same_on_batch else count,))
         return {"number": number.expand(count)}

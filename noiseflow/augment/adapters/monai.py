@@ -17,15 +17,18 @@ __all__ = ["RandCameraNoised"]
 
 
 class RandCameraNoised(RandomizableTransform, MapTransform):  # type: ignore[misc]
-    """Noise of ``monai.transforms`` on the entries of a sample, (C, H, W); all of them get the same draw.
+    """Noise of ``monai.transforms`` on entries of a sample, (C, H, W), all with the same draw.
 
     Parameters
     ----------
     keys : str or sequence of str
+        Entries of a sample that get noise.
     add_noise : AddCameraNoise or AddNoiseToPictures
+        Augmentation to apply.
     prob : float
-        Chance of a sample to get noise.
+        Probability that a sample gets noise.
     allow_missing_keys : bool
+        Whether a sample may lack some of the keys.
     """
 
     def __init__(self, keys: Any, add_noise: AddNoise, prob: float = 1.0, allow_missing_keys: bool = False) -> None:
@@ -35,7 +38,7 @@ class RandCameraNoised(RandomizableTransform, MapTransform):  # type: ignore[mis
         self.number = 0
 
     def randomize(self, data: Any = None) -> None:
-        """A number for the sample, by the transform's own random state."""
+        """Draw a number for the sample with the transform's random state."""
         super().randomize(None)
         self.number = int(self.R.randint(0, 2**32, dtype="uint32"))
 

@@ -17,20 +17,21 @@ __all__ = ["CameraNoise"]
 
 
 def _is_image(value: Any) -> bool:
-    """An image, or a plain tensor; no mask, no boxes."""
+    """Whether a value is an image or a plain tensor, not a mask or boxes."""
     return isinstance(value, Tensor) and (
         isinstance(value, tv_tensors.Image) or not isinstance(value, tv_tensors.TVTensor)
     )
 
 
 class CameraNoise(v2.Transform):  # type: ignore[misc]
-    """Noise of ``torchvision.transforms.v2`` on images; masks and boxes pass.
+    """Noise of ``torchvision.transforms.v2`` on images; masks and boxes pass unchanged.
 
-    Images are floating point: put ``v2.ToDtype(torch.float32, scale=True)`` before it.
+    Images must be floating point: put ``v2.ToDtype(torch.float32, scale=True)`` before it.
 
     Parameters
     ----------
     add_noise : AddCameraNoise or AddNoiseToPictures
+        Augmentation to apply.
     """
 
     _transformed_types = (_is_image,)
@@ -40,7 +41,7 @@ class CameraNoise(v2.Transform):  # type: ignore[misc]
         self.add_noise = add_noise
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """A number for the sample, by torch's generator."""
+        """Draw a number for the sample with torch's generator."""
         return {"number": int(torch.randint(0, LARGEST_INDEX + 1, ()))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

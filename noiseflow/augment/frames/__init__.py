@@ -1,1 +1,1 @@
-"""Whole frames of any size: noise on, noise off, to files."""
+"""Whole frames of any size: add noise, denoise, write to files."""

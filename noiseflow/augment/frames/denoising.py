@@ -1,4 +1,4 @@
-"""Noise off whole frames of any size."""
+"""Denoise whole frames of any size."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from noiseflow.raw.image import RawImage
 __all__ = ["denoise_frame"]
 
 STRIP = 256
-"""Rows of a plane at a time: the hidden planes of a large frame would not fit into memory."""
+"""Rows of a plane processed at a time: hidden planes of a large frame would not fit into memory."""
 
 
 def denoise_frame(
@@ -23,26 +23,26 @@ def denoise_frame(
     Parameters
     ----------
     denoiser : Denoiser
-        See `noiseflow.models.load_denoiser`.
+        Denoiser from `noiseflow.models.load_denoiser`.
     noisy : RawImage
-        Of any size; its levels are kept.  Of an odd height or width, the last row or column
-        keeps its codes.
+        Frame of any size; its levels are kept.  If the height or width is odd, the last row or column keeps
+        its codes.
     iso : float, optional
-        The frame's own if None.
+        ISO of the frame; read from the frame if None.
     camera : str, optional
-        The frame's own, or the denoiser's only one, if None.
+        Camera of the frame; if None, the denoiser's only camera, or else that of the frame.
 
     Returns
     -------
     NoisyFrame
-        ``image`` in whole DN, ``signal`` neither rounded nor clipped.
+        ``image`` in whole DN; ``signal`` neither rounded nor clipped.
 
     Raises
     ------
     ModelError
-        If the denoiser knows no such camera, or has other planes.
+        The denoiser does not know the camera, or has other planes.
     DataError
-        If neither the frame nor the call says the ISO.
+        Neither the frame nor the call gives the ISO.
     """
     spec = denoiser.spec
     if (spec.layout == "bayer") != (noisy.layout == "bayer"):

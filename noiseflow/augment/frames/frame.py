@@ -1,4 +1,4 @@
-"""Noise on whole frames of any size, and on bursts of them."""
+"""Sample noise for whole frames of any size, and for bursts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,20 +21,20 @@ from noiseflow.raw.image import RawImage
 __all__ = ["NoisyFrame", "sample_burst", "sample_frame"]
 
 BEYOND = 0.5
-"""How far beyond 0…1 a frame's normalised signal may go before its levels are taken for wrong."""
+"""Largest distance of a frame's normalised signal from 0…1; beyond, its levels must be wrong."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoisyFrame:
-    """A frame with noise drawn for it.
+    """A frame with sampled noise.
 
     Parameters
     ----------
     image : RawImage
-        Whole DN, clipped to [0, white], as the camera would have stored it; its
-        `noise_profile` is the model's.
+        The frame in whole DN, clipped to [0, white], as the camera would store it, with the `noise_profile` of
+        the model.
     signal : ndarray of float32, shape (C, H//2, W//2)
-        The same before rounding and clipping, normalised.
+        The normalised signal before rounding and clipping.
     """
 
     image: RawImage
@@ -54,36 +54,37 @@ def sample_frame(
     workers: int | None = None,
     progress: Progress = silent,
 ) -> NoisyFrame:
-    """Draw noise for a clean frame.
+    """Sample noise for a clean frame.
 
     Parameters
     ----------
     model : NoiseModel
+        Model of the noise.
     clean : RawImage
-        Of any size; its levels are kept.  Of an odd height or width, the last row or
-        column keeps its codes.
+        Clean frame of any size; its levels are kept.  If the height or width is odd, the last row or column
+        keeps its codes.
     iso : float, optional
-        The frame's own if None.
+        ISO of the noise; that of the frame if None.
     camera : str, optional
-        The frame's own, or the model's only one, if None.
+        Camera of the noise; if None, the model's only camera, or else that of the frame.
     seed, frame : int
-        The same two give the same bits on the same machine, whatever the number of workers;
-        another frame of a burst has other noise.
+        Seed, and number of the frame in a burst.  The same two give the same bits on the same machine for any
+        number of workers.
     temperature : float
-        1 is the fitted density.
+        Factor on the scale of the base distribution; 1 samples the fitted density.
     pattern : FixedPattern, optional
-        Of the camera body, the same in all frames.
+        Fixed pattern of the camera body, the same in all frames.
     workers : int, optional
-        Threads; as many as torch uses if None.
+        Number of threads; that of torch if None.
     progress : Progress
-        Told of pixels.
+        Called after each strip, with pixels done.
 
     Raises
     ------
     ModelError
-        If the model knows no such camera, or has other planes.
+        The model does not know the camera, or has other planes.
     DataError
-        If neither the frame nor the call says the ISO; a signal far outside 0…1.
+        Neither the frame nor the call gives the ISO, or the signal is far outside 0…1.
 
     Warns
     -----
@@ -101,7 +102,7 @@ def sample_frame(
         model, size, exposed, iso=iso, camera=camera, keyed=keyed, temperature=temperature, workers=workers
     )
     signal = np.empty((model.planes, *size), np.float32)
-    # No new signal: the codes as they are, of which an odd last row or column stays.
+    # An empty signal keeps the codes as they are, including an odd last row or column.
     image = clean.with_signal(np.empty((model.planes, 0, 0)), iso=iso)
     for window, strip in noise.strips():
         noisy = (exposed(window) + strip + exposed.dark(window)).float().numpy()
@@ -114,15 +115,20 @@ def sample_frame(
 
 
 def sample_burst(model: NoiseModel, clean: RawImage, frames: int, **how: object) -> Iterator[NoisyFrame]:
-    """Frames of one still scene, one at a time: fresh noise in each, the same fixed pattern in all.
+    """Sample the frames of a burst of a static scene, one at a time.
+
+    Every frame has its own noise; all have the same fixed pattern.
 
     Parameters
     ----------
     model : NoiseModel
+        Model of the noise.
     clean : RawImage
+        Clean frame of the scene.
     frames : int
+        Number of frames.
     **how
-        As of `sample_frame`; ``frame`` is the number of the first.
+        Arguments of `sample_frame`; ``frame`` is the number of the first frame.
     """
     if frames < 1:
         raise DataError(f"frames: expected 1 or more; got {frames}")
@@ -149,7 +155,7 @@ def _dtype(model: NoiseModel) -> torch.dtype:
 
 @dataclass(frozen=True)
 class _Exposed:
-    """The signal of windows of a frame, under a fixed pattern."""
+    """Signal of windows of a frame with a fixed pattern."""
 
     clean: RawImage
     layout: str
@@ -164,7 +170,7 @@ class _Exposed:
         return replace(self.clean, mosaic=self.clean.mosaic[rows, columns])
 
     def __call__(self, window: Window) -> Tensor:
-        """Normalised, (C, h, w)."""
+        """Clean signal of a window, normalised, (C, h, w)."""
         signal = self.cut(window).normalised(self.layout)
         low, high = float(signal.min()), float(signal.max())
         if low < -BEYOND or high > 1 + BEYOND:
@@ -179,7 +185,7 @@ class _Exposed:
         return (self.pattern.exposed((tensor * span)[None], window) / span)[0]
 
     def dark(self, window: Window) -> Tensor:
-        """What the fixed pattern adds after the noise, normalised, (C, h, w)."""
+        """DSNU and shading of the fixed pattern, added after the noise, normalised, (C, h, w)."""
         like = torch.empty(1, len(self._span()), window.height, window.width, dtype=self.dtype)
         if self.pattern is None:
             return torch.zeros_like(like)[0]

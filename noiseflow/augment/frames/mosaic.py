@@ -1,4 +1,4 @@
-"""Mosaics to planes and back, and planes to colour, on batches of tensors."""
+"""Convert batches of mosaics to planes and back, and demosaic them."""
 
 import torch
 from torch import Tensor
@@ -11,12 +11,12 @@ __all__ = ["demosaic", "to_mosaic", "to_planes"]
 
 
 def to_planes(mosaic: Tensor, cfa: str) -> Tensor:
-    """(B, 1, H, W) to R, G1, G2, B planes, (B, 4, H/2, W/2).
+    """Convert mosaics (B, 1, H, W) to planes R, G1, G2, B, (B, 4, H/2, W/2).
 
     Raises
     ------
     DataError
-        If the height or width is odd.
+        An odd height or width.
     """
     if mosaic.shape[-2] % 2 or mosaic.shape[-1] % 2:
         raise DataError(f"mosaic: expected an even height and width; got {tuple(mosaic.shape)}: crop it")
@@ -24,7 +24,7 @@ def to_planes(mosaic: Tensor, cfa: str) -> Tensor:
 
 
 def to_mosaic(planes: Tensor, cfa: str) -> Tensor:
-    """(B, 4, H/2, W/2) to (B, 1, H, W), the inverse of `to_planes`."""
+    """Convert planes (B, 4, H/2, W/2) to mosaics (B, 1, H, W), the inverse of `to_planes`."""
     batch, _, height, width = planes.shape
     mosaic = planes.new_empty(batch, 1, 2 * height, 2 * width)
     for plane, (row, column) in enumerate(offsets(cfa)):
@@ -33,9 +33,9 @@ def to_mosaic(planes: Tensor, cfa: str) -> Tensor:
 
 
 def demosaic(mosaic: Tensor, cfa: str) -> Tensor:
-    """Bilinear colours, (B, 1, H, W) to (B, 3, H, W): each missing value is the weighted mean of its neighbours.
+    """Demosaic (B, 1, H, W) to (B, 3, H, W) bilinearly: each missing value is the weighted mean of its neighbours.
 
-    At the border the mean is of the neighbours that there are.
+    At the border the mean is over the existing neighbours.
     """
     colours = torch.zeros(mosaic.shape[0], 3, *mosaic.shape[2:], dtype=mosaic.dtype, device=mosaic.device)
     there = torch.zeros_like(colours[:1])
@@ -45,5 +45,5 @@ def demosaic(mosaic: Tensor, cfa: str) -> Tensor:
     tent = mosaic.new_tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]).expand(3, 1, 3, 3)
     weights = F.conv2d(there, tent, padding=1, groups=3)
     mean = F.conv2d(colours, tent, padding=1, groups=3) / weights.clamp(min=1)
-    # At a green pixel the tent reaches the greens across its corners too; what was measured stays as it is.
+    # At a green pixel the tent filter also covers the greens across its corners: keep the measured values.
     return torch.where(there > 0, colours, mean)

@@ -1,4 +1,4 @@
-"""A picture to look at: a raw frame, simply developed to sRGB."""
+"""Previews: raw frames in a simple sRGB development."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,22 +20,22 @@ from noiseflow.raw.image import RawImage
 __all__ = ["check_preview", "develop", "write_preview"]
 
 LARGEST = 4096
-"""Pixels a side beyond which a mosaic is developed at half size, a pixel for each 2×2 cell."""
+"""Largest side in pixels; larger mosaics are developed at half size, one pixel per 2×2 cell."""
 
 BRIGHT = 0.99
-"""Quantile of the signal that is shown as white."""
+"""Quantile of the signal shown as white."""
 
 
 def develop(image: RawImage) -> NDArray[np.uint8]:
-    """Black level, white balance, bilinear demosaicing, exposure, sRGB curve.
+    """Develop a raw frame: black level, white balance, bilinear demosaicing, exposure, sRGB curve.
 
-    White balance is the file's, and grey world where it says none.  Colours are the sensor's
-    own, since a raw image does not say its matrix.
+    The white balance is that of the file, or grey world if the file has none.  Colours are those of the sensor,
+    since a raw image has no colour matrix.
 
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-        An odd last row or column is left out of a Bayer frame; of (H//2, W//2) pixels beyond `LARGEST`.
+        A Bayer frame loses an odd last row or column, and has (H//2, W//2) pixels if larger than `LARGEST`.
 
     References
     ----------
@@ -53,7 +53,7 @@ def develop(image: RawImage) -> NDArray[np.uint8]:
 
 
 def write_preview(path: str | Path, image: RawImage, *, overwrite: bool = False) -> None:
-    """Write a developed frame as a PNG, which takes its name when it is whole."""
+    """Write a developed frame as a PNG, atomically."""
     path = Path(path)
     check_preview(path, overwrite=overwrite)
     about = PngInfo()
@@ -72,7 +72,7 @@ def check_preview(path: str | Path, *, overwrite: bool, inputs: Iterable[str | P
 
 def _balanced(image: RawImage) -> NDArray[np.float32]:
     planes = image.normalised().astype(np.float32)
-    # Clipped highlights have lost their colour and do not tell the light's.
+    # Clipped highlights have lost their colour and say nothing about the light.
     lit = (planes < 0.98).all(0)
     if image.neutral is not None:
         red, green, blue = image.neutral
@@ -80,7 +80,7 @@ def _balanced(image: RawImage) -> NDArray[np.float32]:
         red, *greens, blue = (max(float(plane[lit].mean()) if lit.any() else 1.0, 1e-6) for plane in planes)
         green = sum(greens) / 2
     gains = np.clip([green / red, 1.0, 1.0, green / blue], 0.25, 4).astype(np.float32)
-    # White is where the first colour clips, so that clipped light stays neutral.
+    # White is the level at which the first colour clips, so that clipped highlights stay neutral.
     planes = np.minimum(planes * gains[:, None, None], gains.min())
     if max(image.mosaic.shape) > LARGEST:
         return np.stack([planes[0], (planes[1] + planes[2]) / 2, planes[3]], 2)
@@ -90,5 +90,5 @@ def _balanced(image: RawImage) -> NDArray[np.float32]:
 
 
 def _srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The sRGB transfer function."""
+    """Apply the sRGB transfer function."""
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

@@ -1,4 +1,4 @@
-"""Noise of a whole frame, tile by tile: the same bits however the frame is cut, by whom, and in what order."""
+"""Noise of a whole frame, tile by tile: the same bits for any windows, number of threads and order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,33 +17,33 @@ from noiseflow.flows.flow import back_through
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
 from noiseflow.models.flow.flow_model import FlowModel
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.ops.random.sampling import Keyed
 
 __all__ = ["CORE", "FrameNoise"]
 
 CORE = 256
-"""Side of a tile without its halo, in pixels of a plane; a part of what the noise is, like the seed."""
+"""Side of a tile without its halo, in pixels of a plane; the noise depends on it, as on the seed."""
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Transforms in the order of sampling, what they reach in all, and the line noise that follows them."""
+    """Transforms in sampling order, their total reach, and the line noise that follows them."""
 
     transforms: tuple[Transform, ...]
     reach: int
     line: LineNoise | None = None
     shared_features: Callable[[Conditions], NoiseParameters | None] = lambda cond: None
-    """The noise parameters that the whole flow shares with its transforms."""
+    """Function from conditions to the noise parameters that the whole flow shares with its transforms."""
 
     def noise(self, tile: "_Tile") -> NoiseParameters | None:
-        """Those of a tile."""
+        """Shared noise parameters of a tile."""
         return self.shared_features(tile.cond)
 
 
 @dataclass(frozen=True, eq=False)
 class _Tile:
-    """Values on the way from base noise to noise, on a tile's own pixels and what is left of its halo."""
+    """Intermediate values on a tile's own pixels and the remaining part of its halo."""
 
     own: Window
     window: Window
@@ -51,36 +51,39 @@ class _Tile:
     cond: Conditions
 
     def within(self, window: Window) -> "_Tile":
-        """Less of it."""
+        """Crop to a window."""
         values = window.of(self.values, self.window).contiguous()
         clean = window.of(self.cond.clean, self.window).contiguous()
         return replace(self, window=window, values=values, cond=replace(self.cond, clean=clean))
 
 
 class FrameNoise:
-    """The noise of one frame, any part of it at a time.
+    """Noise of one frame, of which any part can be computed.
 
-    Convolutions and elementary functions may round the last bit by the shape that they work
-    on.  A frame is therefore always computed in tiles of `CORE` pixels at fixed places, each with a
-    halo of what the model reaches, by one thread each, with random numbers keyed by position; a
-    window is cut out of the tiles that it touches.  Line noise takes its sums over whole rows
-    (or columns) from the tiles in their order.  Memory is that of a strip of tiles.
+    The rounding of convolutions and elementary functions may depend on the shape of their input.  A frame is
+    therefore always computed in tiles of `CORE` pixels at fixed positions, each with a halo of the model's reach,
+    by one thread each, and with random numbers keyed by position; a window is cut out of the tiles that it
+    touches.  Line noise sums over whole rows (or columns) in the order of the tiles.  Memory use is that of a
+    strip of tiles.
 
     Parameters
     ----------
     model : NoiseModel
-        One that samples front by front (``maf``) takes the frame in one piece.
+        Model of the noise; one that samples sequentially (``maf``) computes the frame in one piece.
     size : (int, int)
         Height and width of the frame in pixels of a plane.
     clean : callable
-        From a `Window` to the clean signal there, (C, h, w); called by any thread.
+        Function from a `Window` to its clean signal, (C, h, w); called from any thread.
     iso : float
+        ISO of the noise.
     camera : str
+        Camera of the noise.
     keyed : Keyed
         Seed and number of the frame.
     temperature : float
+        Factor on the scale of the base distribution.
     workers : int
-        Threads that compute tiles; without effect on what they compute.
+        Number of threads; the noise does not depend on it.
     """
 
     def __init__(
@@ -100,13 +103,13 @@ class FrameNoise:
         self.temperature, self.workers = temperature, workers
         self.stages, whole = _stages(model)
         self.core = max(*size, 1) if whole else CORE
-        # What later stages reach: the margin that a tile still needs after each, from before the first on.
+        # Margin that a tile still needs before the first stage, and after each: the reach of all later stages.
         reaches = [stage.reach for stage in self.stages]
         self.margins = [sum(reaches[number:]) for number in range(len(reaches) + 1)]
         self._totals: dict[int, Tensor] = {}
 
     def strips(self) -> Iterator[tuple[Window, Tensor]]:
-        """The whole frame from top to bottom in strips: where, and its noise there, (C, h, W)."""
+        """Iterate over strips of the frame from top to bottom: window and noise, (C, h, W)."""
         for top in range(0, self.size[0], self.core):
             with _one_thread():
                 tiles = self._strip(top)
@@ -114,16 +117,16 @@ class FrameNoise:
             yield Window.between(top, 0, tiles[0].bottom, self.size[1]), noise
 
     def window(self, window: Window) -> Tensor:
-        """The noise of one rectangle, (C, h, w): the bits that the whole frame has there."""
+        """Noise of one rectangle, (C, h, w), with the same bits as in the whole frame."""
         rows = any(stage.line is not None for stage in self.stages)
         parts = []
         for top in range(window.top // self.core * self.core, window.bottom, self.core):
             strip = self._strip(top)
             touched = [own for own in strip if own.left < window.right and own.right > window.left]
             with _one_thread():
-                # Sums over rows need all tiles of the strip.
+                # Row sums need all tiles of the strip.
                 tiles = [tile for tile in self._run(strip if rows else touched) if tile.own in touched]
-            parts.append(torch.cat([tile.within(tile.own.common(window)).values for tile in tiles], -1))
+            parts.append(torch.cat([tile.within(tile.own.intersection(window)).values for tile in tiles], -1))
         return torch.cat(parts, -2)[0]
 
     def _strip(self, top: int) -> list[Window]:
@@ -132,7 +135,7 @@ class FrameNoise:
         return [Window.between(top, left, bottom, min(left + self.core, width)) for left in range(0, width, self.core)]
 
     def _run(self, strip: Sequence[Window], last: int | None = None) -> list[_Tile]:
-        """Tiles of one strip, without margins: their noise, or what enters the line noise of stage `last`."""
+        """Compute the tiles of a strip, without margins: their noise, or the input of stage `last`'s line noise."""
         tiles = self._map(self._start, strip)
         for number, stage in enumerate(self.stages[: None if last is None else last + 1]):
             tiles = self._map(partial(_through, stage, self.margins[number + 1], self.size), tiles)
@@ -144,18 +147,18 @@ class FrameNoise:
         return [tile.within(tile.own) for tile in tiles]
 
     def _start(self, own: Window) -> _Tile:
-        """Base noise; of a model that is no flow the noise itself."""
+        """Base noise of a tile, or the noise itself if the model is no flow."""
         window = own.grown(self.margins[0], self.size)
         keyed = replace(self.keyed, top=window.top, left=window.left, size=self.size)
         cond = Conditions(self.clean(window)[None].contiguous(), self.iso, self.camera)
-        if not _is_plain_flow(self.model):
-            return _Tile(own, window, self.model.sample(cond, keyed, self.temperature), self.model.checked(cond))
-        assert isinstance(self.model, FlowModel)
-        cond = self.model.checked(cond)
+        if not isinstance(self.model, FlowModel):
+            noise = self.model.sample(cond, keyed, self.temperature)
+            return _Tile(own, window, noise, checked_conditions(self.model, cond))
+        cond = checked_conditions(self.model, cond)
         return _Tile(own, window, self.temperature * self.model.flow.base.sample(cond.clean, keyed), cond)
 
     def _row_sums(self, stage: _Stage, line: LineNoise, tiles: Sequence[_Tile]) -> Tensor:
-        """Sums over the whole width, of the strip's rows and of its margin's; each column once."""
+        """Sums over the whole width, for the rows of the strip and of its margin; each column counts once."""
         parts = []
         for tile in tiles:
             own = Window.between(tile.window.top, tile.own.left, tile.window.bottom, tile.own.right)
@@ -163,7 +166,7 @@ class FrameNoise:
         return torch.stack(parts).sum(0)
 
     def _column_sums(self, number: int) -> Tensor:
-        """Sums over the whole height, of all columns; the first time by a pass over the frame."""
+        """Sums over the whole height, for all columns; the first call passes over the frame."""
         if number not in self._totals:
             stage = self.stages[number]
             line = stage.line
@@ -181,7 +184,7 @@ class FrameNoise:
 
 
 def _through(stage: _Stage, margin: int, size: tuple[int, int], tile: _Tile) -> _Tile:
-    """A tile through the transforms of a stage, with the margin that is left of its halo."""
+    """Pass a tile through the transforms of a stage, and crop it to the remaining margin."""
     values = back_through(stage.transforms, tile.values, tile.cond, stage.noise(tile))
     return replace(tile, values=values).within(tile.own.grown(margin, size))
 
@@ -197,18 +200,12 @@ def _with_line(stage: _Stage, line: LineNoise, tile: _Tile, rows: Tensor | None,
     return replace(tile, values=values)
 
 
-def _is_plain_flow(model: NoiseModel) -> bool:
-    """Whether a sample is the flow's inverse of base noise, and nothing else."""
-    return isinstance(model, FlowModel) and type(model)._sample is FlowModel._sample
-
-
 def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
-    """Stages of sampling, and whether the frame must be computed in one piece."""
-    period = int(getattr(model, "period", 1))
+    """Sampling stages of a model, and whether the frame must be computed in one piece."""
+    if not isinstance(model, FlowModel):
+        return [_Stage((), 0)], False
+    period = model.period
     lines = sum(isinstance(module, LineNoise) for module in model.modules())
-    if not _is_plain_flow(model):
-        return [_Stage((), -(-model.reach // period) * period)], lines > 0 or model.reach >= WHOLE_FRAME
-    assert isinstance(model, FlowModel)
     stages: list[_Stage] = []
     run: list[Transform] = []
     for transform in reversed(list(model.flow.transforms)):
@@ -219,7 +216,7 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
         else:
             run.append(transform)
     stages.append(_stage(run, period, model.flow.shared_features))
-    # A line noise within another transform cannot be parted from it.
+    # A line noise nested in another transform cannot be separated from it.
     nested = lines > sum(stage.line is not None for stage in stages)
     if nested or any(stage.reach >= WHOLE_FRAME for stage in stages):
         return [replace(stage, reach=0) for stage in stages], True
@@ -232,14 +229,14 @@ def _stage(
     shared_features: Callable[[Conditions], NoiseParameters | None],
     line: LineNoise | None = None,
 ) -> _Stage:
-    """A stage, its reach rounded up to a multiple of the period, so that tiles keep their phase."""
+    """Build a stage, with its reach rounded up to a multiple of the period so that tiles keep their phase."""
     reach = sum(transform.sampling_reach for transform in transforms)
     return _Stage(tuple(transforms), -(-reach // period) * period, line, shared_features)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Without gradients, one thread for each operation: how it is shared would change where its vectors end."""
+    """Disable gradients, and use one thread per operation: the split over threads would change its rounding."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

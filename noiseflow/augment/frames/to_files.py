@@ -1,4 +1,4 @@
-"""Sampled frames straight to files, one at a time."""
+"""Sample frames and write each to a file at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ __all__ = ["burst_paths", "sample_to_files"]
 
 
 def burst_paths(path: str | Path, frames: int) -> list[Path]:
-    """The file of a single frame, or those of a burst, numbered from 000.
+    """File of a single frame, or files of a burst, numbered from 000.
 
     >>> [path.name for path in burst_paths("noisy.dng", 2)]
     ['noisy_000.dng', 'noisy_001.dng']
@@ -40,40 +40,43 @@ def sample_to_files(
     progress: Progress = silent,
     **how: Any,
 ) -> list[Path]:
-    """Draw noise for a clean frame, or a burst of it, and write each frame as soon as it is drawn.
+    """Sample noise for a clean frame, or a burst of it, and write each frame as soon as it is sampled.
 
-    Every file takes its name only when it is whole; a burst that was cut short keeps the
-    frames that were done.
+    Files are written atomically; an interrupted burst keeps its finished frames.
 
     Parameters
     ----------
     model : NoiseModel
+        Model of the noise.
     clean : RawImage
+        Clean frame.
     out : path
-        Its suffix says the format; of a burst the names are `burst_paths`.
+        File to write; its suffix selects the format.  The files of a burst are those of `burst_paths`.
     frames : int
+        Number of frames of the burst.
     preview : path, optional
-        A PNG of the first frame.
+        PNG of the first frame.
     overwrite : bool
+        Whether existing files may be replaced.
     inputs : sequence of path
-        Files and folders that were read: no output may be, hold or lie in one of them.
+        Files and folders that were read; no output may be, contain or lie in one of them.
     progress : Progress
-        Told of pixels.
+        Called after each strip, with pixels done.
     **how
-        As of `sample_frame`.
+        Arguments of `sample_frame`.
 
     Returns
     -------
     list of path
-        The files, in the order of the frames.
+        Files in the order of the frames.
 
     Raises
     ------
     DataError
-        Before anything is drawn, if a file exists and may not be replaced, or has no known suffix.
+        Before sampling, if a file exists and may not be replaced, or its suffix is unknown.
     """
     paths = burst_paths(out, frames)
-    # Two bytes a pixel at the least.
+    # At least two bytes per pixel.
     with writing(paths[0], inputs=inputs, goes_on=True, needs=2 * frames * clean.mosaic.size):
         for path in paths:
             check_target(path, overwrite=overwrite, inputs=inputs)
@@ -81,8 +84,8 @@ def sample_to_files(
             check_preview(preview, overwrite=overwrite, inputs=inputs)
             check_apart(preview, *paths)
         for number, path in enumerate(paths):
-            told = _part(progress, number * clean.mosaic.size, frames * clean.mosaic.size)
-            frame = sample_frame(model, clean, frame=number, progress=told, **how)
+            reported = _part(progress, number * clean.mosaic.size, frames * clean.mosaic.size)
+            frame = sample_frame(model, clean, frame=number, progress=reported, **how)
             write_frame(path, frame, overwrite=overwrite)
             if number == 0 and preview is not None:
                 write_preview(preview, frame.image, overwrite=overwrite)
@@ -90,9 +93,9 @@ def sample_to_files(
 
 
 def _part(progress: Progress, before: int, whole: int) -> Progress:
-    """What tells of one frame as a part of all."""
+    """Progress of one frame as part of the whole burst."""
 
-    def told(done: int, total: int, note: str = "") -> None:
+    def reported(done: int, total: int, note: str = "") -> None:
         progress(before + done, whole, note)
 
-    return told
+    return reported

@@ -18,21 +18,21 @@ class Window:
 
     @property
     def bottom(self) -> int:
-        """Row after the last."""
+        """Row after the last one."""
         return self.top + self.height
 
     @property
     def right(self) -> int:
-        """Column after the last."""
+        """Column after the last one."""
         return self.left + self.width
 
     @classmethod
     def between(cls, top: int, left: int, bottom: int, right: int) -> "Window":
-        """From its edges."""
+        """Build a window from its edges."""
         return cls(top, left, bottom - top, right - left)
 
     def grown(self, margin: int, size: tuple[int, int]) -> "Window":
-        """With a margin on every side, as far as the frame goes."""
+        """Add a margin on every side, within a frame of `size`."""
         return Window.between(
             max(self.top - margin, 0),
             max(self.left - margin, 0),
@@ -40,8 +40,8 @@ class Window:
             min(self.right + margin, size[1]),
         )
 
-    def common(self, other: "Window") -> "Window":
-        """What both hold."""
+    def intersection(self, other: "Window") -> "Window":
+        """Intersection with another window."""
         return Window.between(
             max(self.top, other.top),
             max(self.left, other.left),
@@ -50,6 +50,6 @@ class Window:
         )
 
     def of(self, values: Tensor, whole: "Window") -> Tensor:
-        """The part of values (…, H, W) that cover `whole` which this window covers."""
+        """Crop values (…, H, W) of the window `whole` to this window."""
         top, left = self.top - whole.top, self.left - whole.left
         return values[..., top : top + self.height, left : left + self.width]

@@ -1,4 +1,4 @@
-"""Noisy frames to files, by suffix.
+"""Write noisy frames to files, by suffix.
 
 To add a format, write a function ``(path, frame) -> None`` and give it a line in `WRITERS`.
 """
@@ -25,7 +25,7 @@ __all__ = ["WRITERS", "check_target", "write_frame", "written_whole"]
 
 
 def write_frame(path: str | Path, frame: NoisyFrame, *, overwrite: bool = False) -> None:
-    """Write a frame; the file takes its name only when it is whole.
+    """Write a frame atomically.
 
     ``.dng`` and ``.tiff`` hold the mosaic in whole DN; ``.npy`` and ``.h5`` hold the
     normalised planes in float32, neither rounded nor clipped.
@@ -45,7 +45,7 @@ def write_frame(path: str | Path, frame: NoisyFrame, *, overwrite: bool = False)
 
 @contextmanager
 def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A private file to write into, which takes the name `path` if all goes well, and is removed if not.
+    """Yield a temporary file to write, which is renamed to `path` on success and removed on failure.
 
     Raises
     ------
@@ -103,4 +103,4 @@ WRITERS: dict[str, Callable[[Path, NoisyFrame], None]] = {
     ".npy": _npy,
     ".h5": _hdf5,
 }
-"""Suffix → what writes such a file."""
+"""Suffix → function that writes such a file."""

@@ -1,4 +1,4 @@
-"""One pair of a synthesised data set: a clean picture, what was drawn for it, and its two files."""
+"""One pair of a synthesised data set: its clean picture, its random parameters and its two files."""
 
 import hashlib
 import io
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import h5py
@@ -20,27 +19,29 @@ import torch
 from noiseflow.augment.distributions import Distribution
 from noiseflow.augment.frames.frame import sample_frame
 from noiseflow.core.errors import DataError, ExtrapolationWarning
+from noiseflow.core.output.marks import MARK
+from noiseflow.core.output.names import private_name
 from noiseflow.models import NoiseModel, load
 from noiseflow.patches.assembly.parts import write_whole
 from noiseflow.patches.checksums import file_sha256
 from noiseflow.patches.ingestion.plan import stamp
 from noiseflow.patches.sources import Frame
 from noiseflow.raw.bayer import unpack
-from noiseflow.raw.formats.dng import write_dng
+from noiseflow.raw.formats.dng import dng_bytes
 from noiseflow.raw.image import RawImage
 
-__all__ = ["FORMATS", "NOTES", "Choice", "Pair", "Recipe", "make_pair", "note_file", "read_note"]
+__all__ = ["FORMATS", "NOTES", "CameraChoice", "PairTask", "Recipe", "make_pair", "note_file", "read_note"]
 
 FORMATS = ("dng", "h5")
-"""Suffixes of the files of a pair; both are read by `noiseflow.raw.read_raw`."""
+"""Suffixes of the files of a pair, both readable by `noiseflow.raw.read_raw`."""
 
 NOTES = ".pairs"
-"""Folder of the notes of pairs that are done, until the manifest is made of them."""
+"""Folder with one note per finished pair, until the manifest is written from them."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A camera that may be drawn: its run folder, what the run is known by, and its ISOs."""
+class CameraChoice:
+    """A camera to choose from: its run folder, the checksum of the run, and the distribution of its ISO."""
 
     camera: str
     run: Path
@@ -50,22 +51,23 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What holds for all pairs.
+    """Settings of all pairs.
 
     Parameters
     ----------
-    choices : tuple of Choice
-        Each as likely as the others.
+    choices : tuple of CameraChoice
+        Cameras to choose from, all equally likely.
     exposure : Distribution
         Factor on the clean signal, at most 1.
     kind : str
-        One of `FORMATS`.
+        File format, one of `FORMATS`.
     seed : int
+        Seed of all draws.
     one_twin : bool
-        Whether the pairs of a picture share their clean twin, their exposures being the same.
+        Whether the pairs of a picture share one clean twin, because all have the same exposure.
     """
 
-    choices: tuple[Choice, ...]
+    choices: tuple[CameraChoice, ...]
     exposure: Distribution
     kind: str
     seed: int
@@ -73,8 +75,8 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A pair to be made: the clean frame, the picture's name (its path without suffix) and the pair's number."""
+class PairTask:
+    """A pair to make: its clean frame, the picture's name (path without suffix) and the number of the pair."""
 
     frame: Frame
     picture: str
@@ -82,17 +84,17 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """Unique in the set."""
+        """Name of the pair, unique in the data set."""
         return f"{self.picture}_{self.number:03d}"
 
 
-def note_file(folder: Path, pair: Pair) -> Path:
-    """Where a pair's line of the manifest waits for the others."""
+def note_file(folder: Path, pair: PairTask) -> Path:
+    """File with the manifest line of a finished pair."""
     return folder / NOTES / f"{pair.name}.json"
 
 
-def read_note(folder: Path, pair: Pair) -> dict[str, Any] | None:
-    """The line of a pair that is done, and whose clean file is still what it was; else None."""
+def read_note(folder: Path, pair: PairTask) -> dict[str, Any] | None:
+    """Manifest line of a finished pair whose clean file is unchanged; else None."""
     path = note_file(folder, pair)
     if not path.exists():
         return None
@@ -101,21 +103,21 @@ def read_note(folder: Path, pair: Pair) -> dict[str, Any] | None:
     return line if note["stamp"] == list(stamp(pair.frame.path)) else None
 
 
-def make_pair(folder: Path, pair: Pair, recipe: Recipe) -> str:
-    """Draw and write one pair; it is done when its note is there, which is written last.
+def make_pair(folder: Path, pair: PairTask, recipe: Recipe) -> str:
+    """Draw and write one pair; its note, written last, marks it as finished.
 
-    What is drawn hangs on the seed, the picture's name and the pair's number: not on the
-    other pictures, nor on who draws.
+    The draws depend on the seed, the picture's name and the pair's number, and not on other pictures or on the
+    process.
 
     Returns
     -------
     str
-        The pair's name.
+        Name of the pair.
 
     Raises
     ------
     NoiseflowError
-        The clean file cannot be read, or does not fit the model; the files cannot be written.
+        The clean file cannot be read or does not match the model, or the files cannot be written.
     """
     before = stamp(pair.frame.path)
     image = _even(pair.frame.read())
@@ -124,16 +126,16 @@ def make_pair(folder: Path, pair: Pair, recipe: Recipe) -> str:
         torch.tensor((int(word) + 0.5) / 2**32, dtype=torch.float64) for word in words[:3]
     )
     choice = recipe.choices[int(float(camera_at) * len(recipe.choices))]
-    # Whole, as a DNG stores it.
+    # A DNG stores a whole number.
     iso, factor = float(choice.iso(iso_at).round()), min(1.0, float(recipe.exposure(exposure_at)))
     exposure_s = None if image.exposure_s is None else image.exposure_s * factor
     twin = _twin(replace(image, exposure_s=exposure_s), factor, recipe.kind)
     with _one_thread(), warnings.catch_warnings():
-        # Said once, before all pairs.
+        # `synthesize` has warned before all pairs.
         warnings.simplefilter("ignore", ExtrapolationWarning)
         model = _model(choice.run, choice.checksum)
         sampled = sample_frame(model, twin, iso=iso, camera=choice.camera, seed=int(words[3]))
-    # In the camera's own codes: the twin's are finer.
+    # In the codes of the camera; those of the twin are finer.
     noisy = replace(
         image.with_signal(sampled.signal),
         make="",
@@ -174,7 +176,7 @@ def _model(run: Path, checksum: str) -> NoiseModel:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums of one order: the same bits whatever the processors."""
+    """Use one thread, so that sums have the same order and bits on any number of processors."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -188,7 +190,7 @@ def _number(name: str) -> int:
 
 
 def _even(image: RawImage) -> RawImage:
-    """Without an odd last row or column, to which no plane belongs."""
+    """Drop an odd last row or column, which belongs to no 2×2 cell."""
     height, width = (length - length % 2 for length in image.mosaic.shape)
     if not (height and width):
         raise DataError(f"{image.source}: {image.mosaic.shape} pixels have no whole 2×2 cell")
@@ -196,10 +198,10 @@ def _even(image: RawImage) -> RawImage:
 
 
 def _twin(image: RawImage, exposure: float, kind: str) -> RawImage:
-    """The clean signal as it will be stored, which is what the noise is drawn for.
+    """Clean signal as it will be stored, for which the noise is drawn.
 
-    HDF5 holds it in float32 and the camera's own DN; a DNG on the finest grid of 16-bit
-    codes that is a power of two finer than the camera's.
+    HDF5 stores float32 in the camera's DN; a DNG stores 16-bit codes, finer than the camera's by the largest
+    possible power of two.
     """
     black, white = image.levels()
     image = replace(image, noise_profile=())
@@ -215,13 +217,13 @@ def _twin(image: RawImage, exposure: float, kind: str) -> RawImage:
 
 
 def _write(path: Path, image: RawImage) -> None:
-    """Write a file that is either whole or not there."""
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # By process and thread: two may write the same twin at once.
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}")
+    # Two may write the same twin at once.
+    partial = path.with_name(private_name(path.suffix))
     try:
         if path.suffix == ".dng":
-            write_dng(partial, image)
+            partial.write_bytes(dng_bytes(path, image))
         else:
             _write_hdf5(partial, image)
         os.replace(partial, path)
@@ -230,11 +232,12 @@ def _write(path: Path, image: RawImage) -> None:
 
 
 def _write_hdf5(path: Path, image: RawImage) -> None:
-    """As `noiseflow.raw.formats.hdf5` reads it."""
+    """Write the HDF5 layout that `noiseflow.raw.formats.hdf5` reads."""
     said = {name: getattr(image, name) for name in ("cfa", "black", "white", "iso", "exposure_s", "make", "model")}
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
+        file.attrs["made_by"] = MARK
         data = file.create_dataset("mosaic", data=image.mosaic, compression="gzip", shuffle=True)
         data.attrs.update({name: value for name, value in said.items() if value is not None})
-    # In one go: of a full disk Python tells more than HDF5 does.
+    # In a single write: Python reports a full disk better than HDF5 does.
     path.write_bytes(content.getbuffer())

@@ -1,12 +1,12 @@
-"""A data set of noisy and clean pairs, made of clean pictures and fitted noise models."""
+"""Synthesise a data set of noisy and clean pairs from clean pictures and fitted noise models."""
 
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,8 +15,22 @@ from typing import Any
 import torch
 
 from noiseflow.augment.distributions import Distribution, LogUniform, distribution
-from noiseflow.augment.synthesis.pairs import FORMATS, NOTES, Choice, Pair, Recipe, make_pair, read_note
-from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
+from noiseflow.augment.synthesis.pairs import FORMATS, NOTES, CameraChoice, PairTask, Recipe, make_pair, read_note
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, OutputError
+from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.folder import install, private_folder
+from noiseflow.core.output.manifest import (
+    MANIFEST,
+    begin,
+    describe_foreign,
+    foreign,
+    listing,
+    record,
+    remove_ours,
+    seal,
+)
+from noiseflow.core.output.moves import move_new
+from noiseflow.core.output.names import inside
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.models import load
@@ -33,12 +47,12 @@ __all__ = ["Synthesis", "synthesize"]
 PARTIAL = ".partial"
 
 WORTH_PROCESSES = 8
-"""Fewer pairs are made in this process: others would take longer to start."""
+"""Number of pairs from which worker processes pay back their start."""
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What was made: the folder, its pairs and the pictures that they are of, and pairs that stood there before."""
+    """Folder of a synthesised set, its numbers of pairs and pictures, and of pairs from earlier calls."""
 
     folder: Path
     pairs: int
@@ -65,47 +79,46 @@ def synthesize(
 ) -> Synthesis:
     """Write noisy and clean pairs, and a manifest of them, into a folder.
 
-    For each pair a camera, an ISO and an exposure are drawn, and noise of that camera's
-    model is added to the clean frame times the exposure.  All of it hangs on the seed, the
-    picture's name and the pair's number alone: the bytes are the same for any number of
-    processes, and a picture more or less leaves the others as they are.
+    For each pair a camera, an ISO and an exposure are drawn, and noise of that camera's model is added to the
+    clean frame times the exposure.  The draws depend only on the seed, the picture's name and the pair's number:
+    files have the same bytes for any number of processes, and do not depend on other pictures.
 
-    What is done stands in ``OUT.partial`` until all is; a call that was stopped goes on from
-    there when it is repeated.  ``manifest.jsonl`` has a line for each pair, ``synthesis.json`` says
-    how it was made, and `noiseflow.patches.ingest` makes a patch store of the folder.
+    Finished pairs are kept in ``OUT.partial`` until all are done; repeat an interrupted call to resume it.
+    ``manifest.jsonl`` has a line for each pair, ``synthesis.json`` describes how the set was made, and
+    `noiseflow.patches.ingest` makes a patch store of the folder.
 
     Parameters
     ----------
     clean : path
-        A raw file, a folder of them or a data set that we know; clean twins where there are
-        any, else every frame counts as clean.
+        A raw file, a folder of raw files or a known data set.  Clean twins are used if there are any;
+        otherwise every frame counts as clean.
     out : path
-        The folder to write.
+        Folder to write.
     runs : sequence of path
-        Run folders of one model or several.
+        Run folders of one or more models.
     per_image : int
-        Pairs of each clean frame.
+        Number of pairs per clean frame.
     cameras : sequence of str, optional
-        Those to draw from, each as likely as the others; all that the models know if None.
+        Cameras to choose from, all equally likely; all cameras of the models if None.
     iso : float, sequence of float or Distribution, optional
-        Log-uniform over the ISOs that the camera's model was fitted at if None.  Rounded to a
-        whole number.
+        A fixed ISO, a list to choose from, or a distribution; log-uniform over the ISO range of the camera's
+        model if None.  Rounded to a whole number.
     exposure : float, sequence of float or Distribution
-        At most 1.
+        Factor on the clean signal before the noise, at most 1.
     kind : str
-        ``"dng"``, or ``"h5"``: clean in float32 instead of 16 bits, and compressed.
+        File format: ``"dng"``, or ``"h5"``, compressed and with the clean signal in float32.
     seed : int
+        Seed of all draws, 0 … 2³² − 1.
     settings : RawSettings, optional
-        What to take instead of what the clean files say.
+        Settings that replace those of the clean files.
     overwrite : bool
-        Whether a set in `out`, or what another call left, may be replaced.
+        Whether a data set in `out`, or a partial one of another call, may be replaced.
     jobs : int, optional
-        Processes; all processors if None, this one for less than 8 pairs.
+        Number of processes; one per processor if None, and only this one for fewer than 8 pairs.
     scheduler : str, optional
-        Address of a Dask scheduler to work on instead; its workers must reach all folders
-        under the same names.
+        Address of a Dask scheduler to use instead; its workers must reach all folders under the same names.
     progress : Progress
-        Told of pairs done.
+        Called after each pair.
 
     Raises
     ------
@@ -114,47 +127,42 @@ def synthesize(
     ModelError
         No run, or a camera that no model knows.
     DataError
-        Arguments that make no sense, or `out` is in the way.
+        Arguments out of range.
+    OutputError
+        `out` is in the way, not ours to replace, or being written by another process.
     """
-    out, partial = Path(out), Path(f"{out}{PARTIAL}")
     if per_image < 1 or kind not in FORMATS:
         raise DataError(
             f"expected one pair of each image or more, as {' or '.join(FORMATS)}; got {per_image}, {kind!r}"
         )
     if not 0 <= seed < 2**32:
         raise DataError(f"seed: expected 0 … 2³² − 1; got {seed}")
-    _may_write(out, overwrite=overwrite)
-    recipe = _recipe(runs, cameras, iso, exposure, kind, seed)
-    pairs = _pairs(Path(clean), settings or RawSettings(), per_image)
-    said = {"tool": f"noiseflow {__version__}", "per_image": per_image, **_said(recipe)}
-    _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
-    todo = [pair for pair in pairs if read_note(partial, pair) is None]
-    try:
-        with executor(jobs or (processors() if len(todo) >= WORTH_PROCESSES else 1), scheduler) as pool:
-            _run(pool, partial.absolute(), todo, recipe, len(pairs), progress)
-        _finish(partial, out, pairs)
-    except BrokenProcessPool as error:
-        raise NoiseflowError(f"{out}: a process was killed, perhaps for want of memory; {_kept(partial)}") from error
-    except NoiseflowError as error:
-        raise type(error)(f"{error}; {_kept(partial)}") from error
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error}); {_kept(partial)}") from error
+    with writing(out, folder=True, inputs=[clean, *runs], overwrite=overwrite) as out:
+        recipe = _recipe(runs, cameras, iso, exposure, kind, seed)
+        pairs = _pairs(Path(clean), settings or RawSettings(), per_image)
+        said = {"tool": f"noiseflow {__version__}", "per_image": per_image, **_said(recipe)}
+        partial = Path(f"{out}{PARTIAL}")
+        _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
+        todo = [pair for pair in pairs if read_note(partial, pair) is None]
+        with _kept_on_error(out, partial):
+            with executor(jobs or (processors() if len(todo) >= WORTH_PROCESSES else 1), scheduler) as pool:
+                _run(pool, partial.absolute(), todo, recipe, len(pairs), progress)
+            _finish(partial, out, pairs, overwrite=overwrite)
     return Synthesis(out, len(pairs), len({pair.picture for pair in pairs}), len(pairs) - len(todo))
 
 
-def _kept(partial: Path) -> str:
-    return f"what is done is kept in {partial.name}: mend that and give the same command again to go on"
-
-
-def _may_write(out: Path, *, overwrite: bool) -> None:
-    if not out.absolute().parent.is_dir():
-        raise DataError(f"{out.parent}: no such folder to write {out.name} into")
-    if not out.exists():
-        return
-    if not (out / SYNTHESIS).is_file():
-        raise DataError(f"{out}: exists and is no synthesised data set; choose another name")
-    if not overwrite:
-        raise DataError(f"{out}: exists; pass --overwrite to replace it")
+@contextmanager
+def _kept_on_error(out: Path, partial: Path) -> Iterator[None]:
+    """Add to an error that what is done is kept."""
+    kept = f"what is done is kept in {partial.name}: mend that and give the same command again to go on"
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise NoiseflowError(f"{out}: a process was killed, perhaps for want of memory; {kept}") from error
+    except NoiseflowError as error:
+        raise type(error)(f"{error}; {kept}") from error
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error}); {kept}") from error
 
 
 def _recipe(
@@ -171,7 +179,7 @@ def _recipe(
         low, high = model.iso_range
         isos = LogUniform(low, high) if iso is None else distribution(iso, "iso")
         checksum = file_sha256(run / WEIGHTS)[:16] + file_sha256(run / SPEC)[:16]
-        choices += [Choice(name, run, checksum, isos) for name in model.cameras]
+        choices += [CameraChoice(name, run, checksum, isos) for name in model.cameras]
         _warn_of_far(isos, low, high, model.spec.model)
     known = [choice.camera for choice in choices]
     if not known:
@@ -181,7 +189,7 @@ def _recipe(
             raise ModelError(f"camera {name!r} is not one these runs were fitted for; they know {', '.join(known)}")
     exposures = distribution(exposure, "exposure")
     least, most = (float(exposures(torch.tensor(u, dtype=torch.float64))) for u in (0.0, 1.0))
-    # A logarithm and its exponential may miss 1 by a rounding.
+    # exp(log 1) may exceed 1 by rounding.
     if not 0 < least <= most <= 1 + 1e-9:
         raise DataError(
             f"exposure: expected more than 0 and at most 1, the clean frame's own; got {least:g} to {most:g}"
@@ -202,19 +210,22 @@ def _warn_of_far(isos: Distribution, low: float, high: float, model: str) -> Non
         )
 
 
-def _pairs(clean: Path, settings: RawSettings, per_image: int) -> list[Pair]:
+def _pairs(clean: Path, settings: RawSettings, per_image: int) -> list[PairTask]:
     scenes = collect(clean, settings).scenes
     frames = [frame for scene in scenes for frame in ([scene.clean] if scene.clean else scene.frames)]
     base = clean if clean.is_dir() else clean.parent
     names: dict[str, Path] = {}
     for frame in frames:
         name = frame.path.relative_to(base).with_suffix("").as_posix().removesuffix("_CLEAN")
+        inside(base, name, clean)
         if name in names and names[name] != frame.path:
             raise DataError(f"{frame.path}: would be written under the name of {names[name]}; rename one of them")
         if name in names:
             raise DataError(f"{frame.path}: holds several frames; synthesize reads files of one frame each")
         names[name] = frame.path
-    return [Pair(frame, name, number) for frame, name in zip(frames, names, strict=True) for number in range(per_image)]
+    return [
+        PairTask(frame, name, number) for frame, name in zip(frames, names, strict=True) for number in range(per_image)
+    ]
 
 
 def _said(recipe: Recipe) -> dict[str, Any]:
@@ -230,21 +241,38 @@ def _said(recipe: Recipe) -> dict[str, Any]:
 
 
 def _begin(partial: Path, said: bytes, *, overwrite: bool) -> None:
+    """Make the folder of an unfinished set, or find one of the same arguments to go on with."""
+    check_output(partial, folder=True, goes_on=True)
     stated = partial / SYNTHESIS
     if partial.exists():
-        ours = stated.is_file()
-        if ours and stated.read_bytes() == said:
+        if stated.is_file() and not stated.is_symlink() and stated.read_bytes() == said:
+            _list(partial)
             return
-        if not overwrite or not ours:
-            what = "was left by a call with other arguments or models" if ours else "is no unfinished data set"
-            raise DataError(f"{partial}: {what}; move it away{', or pass --overwrite to start anew' if ours else ''}")
-        shutil.rmtree(partial)
-    partial.mkdir()
-    write_whole(stated, said)
+        if listing(partial) is None:
+            raise DataError(f"{partial}: is no unfinished data set; move it away")
+        if not overwrite:
+            raise DataError(
+                f"{partial}: was left by a call with other arguments or models; move it away, or pass --overwrite to "
+                "start anew"
+            )
+        remove_ours(partial)
+    with private_folder(partial) as made:
+        _list(made)
+        (made / SYNTHESIS).write_bytes(said)
+        move_new(made, partial)
 
 
-def _run(pool: Pool, folder: Path, todo: Sequence[Pair], recipe: Recipe, total: int, progress: Progress) -> None:
-    """Make pairs, no more of them at a time than keep the workers busy."""
+def _list(partial: Path) -> None:
+    """Say in an unfinished set which of its files are ours."""
+    if listing(partial) is None:
+        begin(partial, "unfinished set")
+        marked = [f"**/*_{which}.{kind}" for which in ("NOISY", "CLEAN") for kind in FORMATS]
+        growing = ("**/", "**/.noiseflow-*", f"{NOTES}/**", f"{SYNTHESIS}*", f"{PAIRS}*")
+        record(partial, *({"marked": each} for each in marked), *({"growing": each} for each in growing))
+
+
+def _run(pool: Pool, folder: Path, todo: Sequence[PairTask], recipe: Recipe, total: int, progress: Progress) -> None:
+    """Make pairs, with no more in flight than keep the workers busy."""
     done, left = total - len(todo), iter(todo)
     waiting: set[Future[str]] = set()
     while True:
@@ -258,22 +286,24 @@ def _run(pool: Pool, folder: Path, todo: Sequence[Pair], recipe: Recipe, total: 
             progress(done, total, future.result())
 
 
-def _finish(partial: Path, out: Path, pairs: Sequence[Pair]) -> None:
-    """Write the manifest, remove what belongs to no pair, and give the folder its name."""
+def _finish(partial: Path, out: Path, pairs: Sequence[PairTask], *, overwrite: bool) -> None:
+    """Write the manifest, remove what of ours belongs to no pair, and give the folder its name."""
     lines = [line for pair in pairs if (line := read_note(partial, pair)) is not None]
     if len(lines) < len(pairs):
         raise DataError(
             f"{partial}: {len(pairs) - len(lines)} pair(s) are not there though they were made; do the workers of the "
             "cluster reach this folder under the same name?"
         )
+    others = foreign(partial)
+    if others:
+        raise OutputError(f"{partial}: {describe_foreign(partial, others)}")
     write_whole(partial / PAIRS, "".join(json.dumps(line) + "\n" for line in lines).encode())
-    wanted = {partial / line[kind] for line in lines for kind in ("noisy", "clean")}
+    known = {line[kind]: line[f"{kind}_sha256"] for line in lines for kind in ("noisy", "clean")}
     for file in _files(partial):
-        if file not in wanted and file.name not in (SYNTHESIS, PAIRS):
+        if file.relative_to(partial).as_posix() not in known and file.name not in (SYNTHESIS, PAIRS, MANIFEST):
             file.unlink()
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(partial, out)
+    seal(partial, "data set", known, f"{NOTES}/**")
+    install(partial, out, overwrite=overwrite)
     shutil.rmtree(out / NOTES)
 
 

@@ -2,7 +2,6 @@
 
 from noiseflow.calibrate.measured import Measured, Take
 from noiseflow.calibrate.measurements.burst import burst_noise
-from noiseflow.raw import read_raw
 
 __all__ = ["measure", "present"]
 
@@ -16,7 +15,7 @@ def present(take: Take) -> bool:
 
 def measure(take: Take, found: Measured) -> None:
     """K and read noise, with what moved or flickered."""
-    images = [read_raw(source).planes()[take.index] for source in take.lights[0].sources]
+    images = [read().planes()[take.index] for read in take.lights[0].reads]
     burst = burst_noise(images, take.black, take.frames.white)
     found.estimates |= {"gain_dn_per_e": burst.gain, "read_noise_dn": burst.read_noise}
     found.covariance = tuple(tuple(float(x) for x in row) for row in burst.covariance)

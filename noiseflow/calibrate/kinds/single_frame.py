@@ -4,7 +4,6 @@ from noiseflow.calibrate.estimate import Estimate
 from noiseflow.calibrate.kinds.burst import FRAMES
 from noiseflow.calibrate.measured import Measured, Take
 from noiseflow.calibrate.measurements.single_frame import CAVEAT, single_frame_bound
-from noiseflow.raw import read_raw
 
 __all__ = ["measure", "present"]
 
@@ -16,7 +15,7 @@ def present(take: Take) -> bool:
 
 def measure(take: Take, found: Measured) -> None:
     """Bounds of K and of the noise at black."""
-    image = read_raw(take.lights[0].sources[0]).planes()[take.index]
+    image = take.lights[0].reads[0]().planes()[take.index]
     bound = single_frame_bound(image, take.black, take.frames.white)
     low, high = (max(end, 0.0) ** 0.5 for end in bound.variance_at_black.interval)
     value = max(bound.variance_at_black.value, 0.0) ** 0.5

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json
+from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
 
 if TYPE_CHECKING:
     from noiseflow.calibrate.profiles.profile import Profile
+    from noiseflow.raw import RawSettings
 
 __all__ = ["calibrate"]
 
@@ -19,12 +20,17 @@ __all__ = ["calibrate"]
 @click.command()
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
 @out_option("The profile to write (JSON).")
-@click.option("--camera", help="Name of the camera; the files' own if not given.")
+@raw_options()
 @click.option("--report", type=PATH, help="Also write a page with the figures (HTML).")
 @json_option
 @overwrite_option
 def calibrate(
-    sources: tuple[Path, ...], out: Path, camera: str | None, report: Path | None, as_json: bool, overwrite: bool
+    sources: tuple[Path, ...],
+    out: Path,
+    settings: "RawSettings",
+    report: Path | None,
+    as_json: bool,
+    overwrite: bool,
 ) -> None:
     """Measure a camera from flats and darks, a burst, one frame, or a photon-transfer table.
 
@@ -39,9 +45,13 @@ def calibrate(
     check_apart(out, report)
     with ExitStack() as stack:
         if report is not None:
-            stack.enter_context(writing(report, inputs=sources, overwrite=overwrite))
+            stack.enter_context(
+                writing(report, inputs=[path for path in sources if path.is_file()], overwrite=overwrite)
+            )
         progress = stack.enter_context(shown("calibrate", "frames"))
-        calibration = run(sources, out, camera=camera, overwrite=overwrite, progress=progress)
+        calibration = run(
+            sources, out, camera=settings.camera, settings=settings, overwrite=overwrite, progress=progress
+        )
         if report is not None:
             write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from noiseflow.cli.choices import Registered
+from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.core.errors import NoiseflowError
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -75,6 +75,7 @@ def _in_one_thread(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_in_one_thread
 @raw_options()
+@click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be read, and list them at the end.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), help="Processes; by default all processors, if there is enough to do."
 )
@@ -91,6 +92,7 @@ def ingest(
     max_clipped: float,
     max_masked: float,
     settings: "RawSettings",
+    skip_bad: bool,
     jobs: int | None,
     scheduler: str | None,
     seed: int,
@@ -105,6 +107,7 @@ def ingest(
     noiseflow ingest raws/ --out patches.h5
     """  # noqa: D301
     from noiseflow.patches import IngestOptions, ingest as run
+    from noiseflow.patches.schema import partial_folder
 
     options = IngestOptions(
         patch_size=patch_size,
@@ -114,13 +117,13 @@ def ingest(
         max_clipped=max_clipped,
         max_masked=max_masked,
         settings=settings,
+        skip_bad=skip_bad,
         seed=seed,
     )
-    try:
-        with shown("ingest", "frames") as progress:
-            result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
-    except KeyboardInterrupt as stop:
-        raise NoiseflowError(f"{out}: stopped; the same command continues") from stop
+    partial = partial_folder(out)
+    keeps(lambda: Kept(f"what is done is kept in {partial}") if (partial / "plan.json").is_file() else None)
+    with shown("ingest", "frames") as progress:
+        result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
     click.echo(f"Why {result.pairing!r}: {result.reason}")

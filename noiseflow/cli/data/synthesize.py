@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from noiseflow.cli.choices import Registered
+from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.core.errors import NoiseflowError
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -91,27 +91,28 @@ def synthesize(
     noiseflow synthesize clean/ --run run/ --per-image 8 --isos 400-6400 --out pairs/
     """  # noqa: D301
     from noiseflow.augment import synthesize as make
+    from noiseflow.augment.synthesis.synthesis import PARTIAL
+    from noiseflow.patches.sources.synthetic import SYNTHESIS
 
-    try:
-        with shown("synthesize", "pairs") as progress:
-            result = make(
-                clean,
-                out,
-                runs,
-                per_image=per_image,
-                cameras=None if cameras is None else [name.strip() for name in cameras.split(",")],
-                iso=isos,
-                exposure=1.0 if exposures is None else exposures,
-                kind=kind,
-                seed=seed,
-                settings=settings,
-                overwrite=overwrite,
-                jobs=jobs,
-                scheduler=scheduler,
-                progress=progress,
-            )
-    except KeyboardInterrupt as stop:
-        raise NoiseflowError(f"{out}: stopped; the same command continues") from stop
+    partial = Path(f"{out}{PARTIAL}")
+    keeps(lambda: Kept(f"what is done is kept in {partial}") if (partial / SYNTHESIS).is_file() else None)
+    with shown("synthesize", "pairs") as progress:
+        result = make(
+            clean,
+            out,
+            runs,
+            per_image=per_image,
+            cameras=None if cameras is None else [name.strip() for name in cameras.split(",")],
+            iso=isos,
+            exposure=1.0 if exposures is None else exposures,
+            kind=kind,
+            seed=seed,
+            settings=settings,
+            overwrite=overwrite,
+            jobs=jobs,
+            scheduler=scheduler,
+            progress=progress,
+        )
     click.echo(
         f"{result.folder}: {result.pairs} pairs of {result.pictures} pictures ({result.resumed} of them done before)"
     )

@@ -1,12 +1,14 @@
 """``noiseflow distill``."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
+from noiseflow.cli.interrupts import keeps, kept_run
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.core.errors import DataError, NoiseflowError
+from noiseflow.core.errors import DataError
 from noiseflow.core.progress import silent
 
 __all__ = ["distill"]
@@ -56,6 +58,7 @@ def distill(
     """  # noqa: D301
     from contextlib import ExitStack
 
+    from noiseflow.core.output.checks import check_output
     from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
     from noiseflow.fit.distillation import DistillSettings, distill as train
     from noiseflow.fit.training.ranks import joined
@@ -64,6 +67,9 @@ def distill(
 
     if store and frames:
         raise DataError("give the clean signals by --store or by --frames, not both")
+    inputs = [path for path in (run, store, frames) if path is not None]
+    check_output(out, folder=True, inputs=inputs, overwrite=True, goes_on=True)
+    keeps(partial(kept_run, out))
     teacher = load(run)
     settings = DistillSettings(
         steps=steps,
@@ -86,12 +92,9 @@ def distill(
         else:
             clean = clean_pictures(teacher.spec)
         progress = stack.enter_context(shown("distil", "steps")) if ranks.leads else silent
-        try:
-            result = train(
-                teacher, clean, out, settings, held_out=held_out, resume=resume, overwrite=overwrite, progress=progress
-            )
-        except KeyboardInterrupt as stop:
-            raise NoiseflowError(f"{out}: stopped; the same command with --resume continues") from stop
+        result = train(
+            teacher, clean, out, settings, held_out=held_out, resume=resume, overwrite=overwrite, progress=progress
+        )
         if not ranks.leads:
             return
     click.echo(f"remaining KL {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")

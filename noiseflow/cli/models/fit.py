@@ -2,15 +2,16 @@
 
 import json
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from noiseflow.cli.choices import Registered
+from noiseflow.cli.interrupts import keeps, kept_run
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.core.errors import NoiseflowError
 from noiseflow.core.progress import silent
 
 __all__ = ["fit"]
@@ -194,6 +195,7 @@ def fit(
     noiseflow fit patches.h5 --out run/
     torchrun --nproc-per-node 4 --max-restarts 3 -m noiseflow fit patches.h5 --out run/
     """  # noqa: D301
+    from noiseflow.core.output.checks import check_output
     from noiseflow.fit import (
         NOISY_PAIR,
         FitResult,
@@ -227,21 +229,20 @@ def fit(
         compile={None: "auto", True: "on", False: "off"}[compiling],
         state_seconds=state_seconds,
     )
+    keeps(partial(kept_run, out))
     with joined() as ranks:
-        try:
-            opened = [PatchStore(store) for store in stores]
-            patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
-            spec = spec_for(patches, model, options)
-            with shown(f"fit {model}", "steps") if ranks.leads else nullcontext(silent) as progress:
-                if patches.pairing == NOISY_PAIR:
-                    pairs = PairSettings(noise=pair_noise, weight=pair_weight)
-                    result: FitResult | PairResult = fit_pairs(
-                        patches, spec, out, settings, pairs, resume=resume, overwrite=overwrite, progress=progress
-                    )
-                else:
-                    result = run(patches, spec, out, settings, resume=resume, overwrite=overwrite, progress=progress)
-        except KeyboardInterrupt as stop:
-            raise NoiseflowError(f"{out}: stopped; the same command with --resume continues") from stop
+        check_output(out, folder=True, inputs=stores, overwrite=True, goes_on=True)
+        opened = [PatchStore(store) for store in stores]
+        patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
+        spec = spec_for(patches, model, options)
+        with shown(f"fit {model}", "steps") if ranks.leads else nullcontext(silent) as progress:
+            if patches.pairing == NOISY_PAIR:
+                pairs = PairSettings(noise=pair_noise, weight=pair_weight)
+                result: FitResult | PairResult = fit_pairs(
+                    patches, spec, out, settings, pairs, resume=resume, overwrite=overwrite, progress=progress
+                )
+            else:
+                result = run(patches, spec, out, settings, resume=resume, overwrite=overwrite, progress=progress)
         if not ranks.leads:
             return
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")

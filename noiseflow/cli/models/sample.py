@@ -1,10 +1,12 @@
 """``noiseflow sample``."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
 
@@ -12,6 +14,12 @@ if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
 
 __all__ = ["sample"]
+
+
+def _kept_frames(paths: list[Path]) -> Kept | None:
+    """Frames of a burst that are done, of those that were to be written."""
+    done = sum(path.exists() for path in paths)
+    return Kept(f"{done} frames of the burst are kept", "--overwrite") if 0 < done < len(paths) else None
 
 
 @click.command()
@@ -84,6 +92,7 @@ def sample(
     frame = read_raw(clean, settings)
 
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
+    from noiseflow.augment.frames.to_files import burst_paths
     from noiseflow.calibrate.profiles.profile import read_profile
     from noiseflow.cli.workflows.model_named import model_named
 
@@ -94,6 +103,9 @@ def sample(
         pattern = FixedPattern(
             camera_seed, prnu / 100, dsnu_dn=dsnu, shading_dn=shading, hot_fraction=million / 1e6, hot_dn=least
         )
+    if frames > 1:
+        paths = [path for path in burst_paths(out, frames) if not path.exists()]
+        keeps(partial(_kept_frames, paths))
     with shown("sample", "pixels") as progress:
         written = sample_to_files(
             model_named(run),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, json_option, out_option, print_json
 from noiseflow.cli.progress import shown
 from noiseflow.core.errors import NoiseflowError
@@ -35,11 +36,9 @@ def benchmark(spec: Path, out: Path, as_json: bool, jobs: int, scheduler: str | 
 
     wanted = read_spec(spec)
     check_output(out, folder=True, inputs=[spec], goes_on=True)
-    try:
-        with shown("benchmark", "cells") as progress:
-            rows = run(wanted, out, jobs=jobs, scheduler=scheduler, progress=progress)
-    except KeyboardInterrupt as stop:
-        raise NoiseflowError(f"{out}: stopped; the same command runs the cells that are not finished") from stop
+    keeps(lambda: Kept(f"finished cells are kept in {out}") if out.is_dir() else None)
+    with shown("benchmark", "cells") as progress:
+        rows = run(wanted, out, jobs=jobs, scheduler=scheduler, progress=progress)
     if as_json:
         print_json(rows)
     else:

@@ -14,7 +14,7 @@ LABELS = {
     "nats_per_pixel_codes": "NLL of the integers [nats/pixel]",
     "kl": "KL of the histograms [nats]",
     "variance_ratio": "variance, sampled / real",
-    "kurtosis": "excess kurtosis",
+    "kurtosis": "kurtosis (Gaussian: 3)",
     "two_sample": "two-sample test, accuracy",
 }
 """Names of the numbers in ``metrics.json`` in words."""

@@ -12,7 +12,7 @@ from noiseflow.cli.workflows.model_named import profile_named
 from noiseflow.core.errors import DataError, NoiseflowError
 from noiseflow.patches.schema import PARTIAL, SPLITS
 from noiseflow.patches.sources import SOURCES, collect
-from noiseflow.raw.reading import is_raw, read_raw
+from noiseflow.raw.reading import frame_count, is_raw, read_frame
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["KINDS", "describe"]
@@ -105,19 +105,25 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
 def _raw(path: Path, settings: RawSettings | None) -> Description:
     import numpy as np
 
-    image = read_raw(path, settings)
+    image = read_frame(path, settings)
     height, width = image.mosaic.shape
     described = {
         "kind": "raw file",
         "camera": image.camera or "not said",
         "size": f"{width}×{height} pixels",
         "CFA": image.cfa,
-        "ISO": f"{image.iso:g}" if image.iso else "not said",
-        "exposure": f"{image.exposure_s:.6g} s" if image.exposure_s else "not said",
+        "ISO": f"{image.iso:g}" if image.iso is not None else "not said",
+        "exposure": f"{image.exposure_s:.6g} s" if image.exposure_s is not None else "not said",
         "black level": ", ".join(f"{level:g}" for level in image.black) + " DN",
         "white level": f"{image.white:g} DN",
         "codes": f"{image.mosaic.min()} to {image.mosaic.max()}, median {np.median(image.mosaic):g} DN",
     }
+    if (frames := frame_count(path)) > 1:
+        described["frames"] = f"{frames}; the first is described"
+    if image.clip:
+        described["clips at"] = ", ".join(f"{level:g}" for level in image.clips_at) + " DN, found in the pixels"
+    described |= {f"{name} from": place for name, place in image.taken_from if place != "the file"}
+    described |= {f"note {number}": words for number, words in enumerate(image.cautions, 1)}
     if not image.whole:
         described["values"] = "fractions of a DN, or codes beyond 16 bits: a clean signal, no noisy frame"
     if image.noise_profile:

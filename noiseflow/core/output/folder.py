@@ -9,7 +9,7 @@ from pathlib import Path
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.interrupts import deferred
 from noiseflow.core.output.lock import register
-from noiseflow.core.output.manifest import describe_foreign, foreign, remove_ours, seal
+from noiseflow.core.output.manifest import describe_foreign, discard, foreign, seal, set_aside
 from noiseflow.core.output.moves import exchange, move_new, sync_folder
 from noiseflow.core.output.names import private_name
 
@@ -62,9 +62,8 @@ def install(partial: Path, path: Path, *, overwrite: bool) -> None:
         others = foreign(path)
         if others or not overwrite:
             raise OutputError(f"{path}: {describe_foreign(path, others)}" if others else f"{path}: exists")
-        old = path.with_name(private_name(".old"))
         with deferred():
             exchange(partial, path)
-            os.rename(partial, old)
-            remove_ours(old)
+            old = set_aside(partial)
+        discard(old)
     sync_folder(path.parent)

@@ -24,9 +24,12 @@ from typing import Any
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.names import PREFIX, is_private
 
-__all__ = ["lock_file", "locked", "register", "sweep"]
+__all__ = ["OLD", "lock_file", "locked", "register", "sweep"]
 
 LOCK = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}\.lock", re.ASCII)
+
+OLD = ".old"
+"""Suffix of a folder of ours that was set aside to be removed: only what is listed in it is."""
 
 TRIES = 100
 """Times that a lock file may vanish between opening and locking, as others finish."""
@@ -180,7 +183,11 @@ def _clean(descriptor: int, file: Path) -> None:
             path = file.parent / name
             if path.is_symlink():
                 continue
-            if path.is_dir():
+            if path.suffix == OLD and path.is_dir():
+                from noiseflow.core.output.manifest import discard
+
+                discard(path)
+            elif path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.lock import sweep
+from noiseflow.core.output.lock import OLD, register, sweep
 from noiseflow.core.output.marks import has_mark
 from noiseflow.core.output.names import private_name
 from noiseflow.core.output.whole import whole_file
@@ -27,11 +27,13 @@ __all__ = [
     "begin",
     "describe_foreign",
     "digest_of",
+    "discard",
     "foreign",
     "listing",
     "record",
     "remove_ours",
     "seal",
+    "set_aside",
 ]
 
 MANIFEST = ".noiseflow"
@@ -55,9 +57,9 @@ class Listing:
     files : dict of set of str
         SHA-256 that a file may have, by its path in the folder with ``/`` between names.
     growing : list of str
-        Patterns of paths whose content goes on changing.
+        Patterns of paths whose content goes on changing; a first or last ``**`` stands for any folders.
     marked : set of str
-        Paths of files that carry a mark of ours in themselves: see `noiseflow.core.output.marks`.
+        Patterns of paths of files that carry a mark of ours in themselves: see `noiseflow.core.output.marks`.
     folders : set of str
         Paths of folders that hold a manifest of their own.
     """
@@ -83,13 +85,13 @@ class Listing:
         """Whether a file of the folder is ours."""
         if name in self.files and digest_of(path) in self.files[name]:
             return True
-        if name in self.marked and has_mark(path):
+        if any(_fits(name.split("/"), pattern.split("/")) for pattern in self.marked) and has_mark(path):
             return True
         return self.grows(name)
 
     def grows(self, name: str) -> bool:
         """Whether a pattern fits the path of a file, or that of a folder with a ``/`` behind it."""
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.growing)
+        return any(_fits(name.split("/"), pattern.split("/")) for pattern in self.growing)
 
     def others(self, kind: str) -> list[str]:
         """Paths of the lines of a kind that says no digest."""
@@ -149,7 +151,7 @@ def _shorten(folder: Path, known: Listing) -> None:
         partial.write_bytes(b"".join(map(_line, (_head(known.kind), *files, *others))))
 
 
-def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None) -> None:
+def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None, passing: str = "") -> None:
     """List all that a private folder holds, and bring it to the disk.
 
     Parameters
@@ -159,15 +161,17 @@ def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None) -> Non
     kind : str
     known : mapping, optional
         SHA-256 of files, by path, that need not be read again.
+    passing : str
+        Pattern of files that will not stay, whose content is not listed.
     """
-    lines: list[Mapping[str, Any]] = []
+    lines: list[Mapping[str, Any]] = [{"growing": passing}] if passing else []
     for name, entry in _walk(folder):
-        if entry.is_file(follow_symlinks=False) and name != MANIFEST:
+        if entry.is_file(follow_symlinks=False) and name != MANIFEST and not _passes(name, passing):
             digest = (known or {}).get(name) or digest_of(Path(entry.path))
             with open(entry.path, "rb") as file:
                 os.fsync(file.fileno())
             lines.append({"file": name, "sha256": digest})
-    with whole_file(folder / MANIFEST) as partial:
+    with whole_file(folder / MANIFEST, replace=True) as partial:
         partial.write_bytes(b"".join(map(_line, (_head(kind), *lines))))
 
 
@@ -217,18 +221,33 @@ def remove_ours(folder: Path) -> None:
     others = foreign(folder)
     if others:
         raise OutputError(f"{folder}: {describe_foreign(folder, others)}")
-    # Under a private name first: a kill then leaves no half of it under its own.
-    aside = folder.with_name(private_name(".old"))
+    discard(set_aside(folder))
+
+
+def set_aside(folder: Path) -> Path:
+    """Take its name from a folder of ours that will be removed; the new, private path.
+
+    A kill then leaves no half of it under its own name, and the next writer removes what is left.
+    """
+    aside = folder.with_name(private_name(OLD))
+    register(aside)
     os.rename(folder, aside)
+    return aside
+
+
+def discard(aside: Path) -> None:
+    """Remove what is ours in a folder that was set aside, and the folder where nothing else is in it."""
     folders = [aside]
     for _, entry in _judged(aside):
         if entry is None:
             continue
         if entry.is_dir(follow_symlinks=False):
             folders.append(Path(entry.path))
-        else:
+        elif Path(entry.path).name != MANIFEST:
             os.unlink(entry.path)
+    # The lists last: without them nothing can be known as ours.
     for each in sorted(folders, reverse=True):
+        (each / MANIFEST).unlink(missing_ok=True)
         os.rmdir(each)
 
 
@@ -249,6 +268,19 @@ def digest_of(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _fits(names: list[str], patterns: list[str]) -> bool:
+    if patterns[-1] == "**":
+        patterns, names = patterns[:-1], names[: len(patterns) - 1]
+    if patterns[0] == "**":
+        patterns = patterns[1:]
+        names = names[-len(patterns) :]
+    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
+
+
+def _passes(name: str, pattern: str) -> bool:
+    return bool(pattern) and _fits(name.split("/"), pattern.split("/"))
 
 
 def _first(others: list[str]) -> str:

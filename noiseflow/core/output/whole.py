@@ -9,7 +9,7 @@ from noiseflow.core.output.lock import register
 from noiseflow.core.output.moves import move_new
 from noiseflow.core.output.names import private_name
 
-__all__ = ["whole_file", "write_bytes", "write_text"]
+__all__ = ["place_file", "whole_file", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -35,12 +35,17 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
         yield partial
         _sync(partial)
-        if replace:
-            os.replace(partial, path)
-        else:
-            move_new(partial, path)
+        place_file(partial, path, replace=replace)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def place_file(whole: Path, path: Path, *, replace: bool) -> None:
+    """Give a whole file its name; see `whole_file`."""
+    if replace:
+        os.replace(whole, path)
+    else:
+        move_new(whole, path)
 
 
 def write_bytes(path: Path, content: bytes | memoryview, *, replace: bool = False) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from noiseflow.core.errors import StoreError
-from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, bootstrap_ratio
+from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, bootstrap_ratio
 from noiseflow.fit.batches import conditions_of
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import NoiseModel
@@ -51,7 +51,7 @@ def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: flo
     Returns
     -------
     dict
-        ``iso``, and the mean difference ``nats_per_dim`` as an `Estimate` over scenes (frames
+        ``iso``, and the mean difference ``nats_per_dim`` as an `Interval` over scenes (frames
         where there is one scene).
 
     Raises
@@ -73,5 +73,5 @@ def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: flo
     _, group = np.unique(table[column], return_inverse=True)
     count = np.bincount(group).astype(np.float64) * float(np.prod(store.patch_shape))
     total = np.bincount(group, np.concatenate(costs)).astype(np.float64)
-    cost: Estimate = bootstrap_ratio(numerator=total, denominator=count, level=LEVEL)
+    cost: Interval = bootstrap_ratio(numerator=total, denominator=count, level=LEVEL)
     return {"iso": iso, "nats_per_dim": cost}

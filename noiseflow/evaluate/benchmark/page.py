@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from noiseflow.core.output.listed import write_listed
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec
 from noiseflow.evaluate.presentation.formatting import number, plus_minus, significant
-from noiseflow.evaluate.statistics.intervals import Estimate
+from noiseflow.evaluate.presentation.html import render
+from noiseflow.evaluate.statistics.intervals import Interval
 
 __all__ = ["COLUMNS", "cells_of", "markdown", "write_results"]
 
@@ -32,6 +31,9 @@ COLUMNS = (
     "samples, Mpix/s",
     "an ISO left out costs, nats/dim",
 )
+WORDS = ("model", "faults")
+"""Columns of words, which stand to the left; numbers stand to the right."""
+
 Row = Mapping[str, Any]
 
 
@@ -40,17 +42,12 @@ def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
     content = {"title": spec.title, "noiseflow": __version__, "seed": spec.seed, "split": spec.split, "rows": rows}
     write_listed(out, "results.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     write_listed(out, "results.md", markdown(spec, rows).encode())
-    environment = Environment(
-        loader=PackageLoader("noiseflow.evaluate.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("benchmark.html.j2").render(
+    page = render(
+        "benchmark.html.j2",
         spec=spec,
         version=__version__,
         columns=_columns(spec),
+        words=WORDS,
         tables=[
             (data.name, [(cells_of(row), _link(row)) for row in rows if row["data"] == data.name]) for data in spec.data
         ],
@@ -120,10 +117,10 @@ def _link(row: Row) -> str:
     return "" if "error" in row else quote(f"cells/{row['data']}/{row['model']}/report/index.html")
 
 
-def _estimate(value: Mapping[str, Any] | None) -> Estimate | None:
+def _estimate(value: Mapping[str, Any] | None) -> Interval | None:
     if value is None or value["value"] is None:
         return None
-    return Estimate(value["value"], value["standard_error"], value["low"], value["high"], value["groups"])
+    return Interval(value["value"], value["standard_error"], value["low"], value["high"], value["groups"])
 
 
 def _value(value: Mapping[str, Any] | None) -> float | None:

@@ -22,11 +22,11 @@ from noiseflow.evaluate.benchmark.cost import iso_cost, measured
 from noiseflow.evaluate.benchmark.page import write_results
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, ModelChoice, digest
 from noiseflow.evaluate.evaluate_models import evaluate
-from noiseflow.evaluate.metric import LIKELIHOODS, ORACLE, as_json
-from noiseflow.evaluate.metrics.code_likelihood import CodesLikelihood
-from noiseflow.evaluate.metrics.likelihood import Likelihood
+from noiseflow.evaluate.metric import ORACLE, as_json
+from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
 from noiseflow.evaluate.metrics.marginal import Marginal
 from noiseflow.evaluate.metrics.two_sample import TwoSample
+from noiseflow.evaluate.presentation.present import LIKELIHOODS
 from noiseflow.evaluate.report.evaluation_result import Evaluation
 from noiseflow.evaluate.report.report import write_report
 from noiseflow.fit.fit_model import FitSettings, fit, spec_for
@@ -37,7 +37,7 @@ from noiseflow.patches.schema import partial_folder
 from noiseflow.patches.store.patches import Patches
 from noiseflow.simulate import simulate
 
-__all__ = ["Cell", "benchmark", "prepare", "run_cell"]
+__all__ = ["BenchmarkCell", "benchmark", "prepare", "run_cell"]
 
 DATA_BEGUN, DATA_RECORD, CELL_RECORD = "begun.json", "data.json", "cell.json"
 KIND = "benchmark"
@@ -47,7 +47,7 @@ ROW = 2
 
 
 @dataclass(frozen=True)
-class Cell:
+class BenchmarkCell:
     """One model on one set of data: all that a process needs to know.
 
     Parameters
@@ -165,7 +165,7 @@ def _benchmark(
         calls = [(data, base, out / "data" / data.name, spec.seed) for data in spec.data]
         prepared = dict(_as_they_come(pool, prepare, calls))
         cells = [
-            Cell(
+            BenchmarkCell(
                 folder=out / "cells" / data.name / model.name,
                 store=prepared[number][0],
                 fingerprint=prepared[number][1],
@@ -243,7 +243,7 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
         ingest(sources, path, options, jobs=1)
 
 
-def run_cell(cell: Cell) -> dict[str, Any]:
+def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
     """Fit and score one cell, if it is not finished; its row of the table."""
     cell.folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -262,7 +262,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         return {"data": cell.data, "model": cell.model.name, "error": str(error)}
 
 
-def _fit_and_score(cell: Cell) -> dict[str, Any]:
+def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
     began = time.monotonic()
     choice = cell.model
     with PatchStore(cell.store) as store:
@@ -292,17 +292,17 @@ def _fitted(store: Patches, choice: ModelChoice, out: Path, settings: FitSetting
     return fit(store, spec, out, settings).model
 
 
-def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
+def _row(evaluation: Evaluation, cell: BenchmarkCell) -> dict[str, Any]:
     tested = evaluation.tested
     likelihood, marginal = evaluation.scores["likelihood"], evaluation.scores["marginal"]
     two_sample = evaluation.scores["two_sample"]
-    assert isinstance(likelihood, Likelihood)
+    assert isinstance(likelihood, DensityLikelihood)
     assert isinstance(marginal, Marginal)
     assert isinstance(two_sample, TwoSample)
     whole, divergence = likelihood.cells[0], marginal.cells[0]
-    judged = [finding for finding in evaluation.findings if finding.measure not in LIKELIHOODS]
+    checks = [finding for finding in evaluation.findings if finding.measure not in LIKELIHOODS]
     codes = evaluation.scores["codes"]
-    assert isinstance(codes, CodesLikelihood)
+    assert isinstance(codes, CodeLikelihood)
     # Where codes are coarse a continuous density can seem better than the truth.
     gap = (codes.cells[0] if codes.coarse else whole).behind.get(ORACLE)
     return as_json(  # type: ignore[no-any-return]
@@ -318,8 +318,8 @@ def _row(evaluation: Evaluation, cell: Cell) -> dict[str, Any]:
             "kl_floor": divergence.floor,
             "variance_ratio": divergence.variance_ratio[tested],
             "two_sample": two_sample.accuracy.get(tested),
-            "faults": [finding.measure for finding in judged if finding.level == "bad"],
-            "unsettled": [finding.measure for finding in judged if finding.level == "open"],
+            "faults": [finding.measure for finding in checks if finding.level == "bad"],
+            "unsettled": [finding.measure for finding in checks if finding.level == "open"],
             "headline": evaluation.headline,
             "patches": evaluation.data.patches,
             "groups": f"{evaluation.data.groups} {evaluation.data.group_is}s",
@@ -338,7 +338,7 @@ def _record(path: Path) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _place(cell: Cell) -> str:
+def _place(cell: BenchmarkCell) -> str:
     return str(cell.folder)
 
 

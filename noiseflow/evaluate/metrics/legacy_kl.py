@@ -1,18 +1,15 @@
 """The KL estimators of the Noise Flow papers, as published: to compare with their tables, not to trust."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError
-from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow, seed_for
-from noiseflow.evaluate.presentation.figures import Pen, Plate
-from noiseflow.evaluate.presentation.formatting import significant
+from noiseflow.evaluate.metric import DATA, Metric, Score, ScoredBatch, Setup, seed_for
 
 __all__ = ["LegacyKl", "LegacyKlMetric", "gaussian_floor", "patch_edges", "published_kl", "unit_edges"]
 
@@ -94,16 +91,6 @@ class LegacyKl(Score):
         Mean over patches of the one estimator; the other over all values together.
     """
 
-    title: ClassVar[str] = "Published KL (legacy)"
-    method: ClassVar[str] = (
-        "As in the published code, for comparison with papers only. Per patch: 64 bins of width 0.2/64 from −0.1 to "
-        "0.1 and two open ones, bins that either histogram leaves empty dropped, forward KL, mean over patches (at "
-        f"most {MOST_PATCHES}). Unit: 1,000 bins from 0 to 1, which see no negative noise. Warning: neither says what "
-        "it seems to. What differs most falls into empty bins and is dropped, and two samples of the same distribution "
-        f"do not score 0: the floor is that of two samples of one Gaussian, {FLOOR_VALUES:,} values each, "
-        f"σ = {FLOOR_SIGMA:g}, as in the published figure, and with this data’s own σ and size of patch."
-    )
-
     patches: int
     floor: float
     floor_range: tuple[float, float]
@@ -111,49 +98,12 @@ class LegacyKl(Score):
     per_patch: Mapping[str, float]
     unit: Mapping[str, float]
 
-    def findings(self, tested: str) -> Sequence[Finding]:
-        """A warning."""
-        text = (
-            f"Warning: the published KL of {tested} is {significant(self.per_patch[tested])}; the same estimator gives "
-            f"{significant(self.floor_here)} for two samples of one Gaussian of this data’s σ and patch size, and "
-            f"{significant(self.floor)} for {FLOOR_VALUES:,} values at σ = {FLOOR_SIGMA:g} (95 % of pairs "
-            f"{significant(self.floor_range[0])} to {significant(self.floor_range[1])}, the published 0.008 among "
-            "them). It drops what differs most; judge by the others."
-        )
-        return [Finding("open", "legacy_kl", text)]
-
-    def table(self) -> Sequence[TableRow]:
-        """Both estimators, the floor beside."""
-        floor = f"floor {significant(self.floor_here)}"
-        per_patch = {name: significant(value) for name, value in self.per_patch.items()}
-        unit = {name: significant(value) for name, value in self.unit.items()}
-        good = f"{significant(self.floor)} for identical Gaussians at σ = {FLOOR_SIGMA:g}"
-        return [
-            TableRow("Published KL, per patch", "nats, legacy", good, {DATA: floor, **per_patch}),
-            TableRow("Published KL, [0, 1] only", "nats, legacy", "unknown", {DATA: "", **unit}),
-        ]
-
-    def records(self) -> Sequence[Record]:
-        """Both estimators and the floors."""
-        where = (None, None, "")
-        records = [
-            Record("legacy_kl_floor", "nats", DATA, None, None, "σ 0.02, 4096 values", self.floor),
-            Record("legacy_kl_floor", "nats", DATA, None, None, "this data", self.floor_here),
-        ]
-        for measure, values in (("legacy_kl_patch", self.per_patch), ("legacy_kl_unit", self.unit)):
-            records += [Record(measure, "nats", name, *where, value) for name, value in values.items()]
-        return records
-
-    def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """No figure."""
-        return []
-
 
 class LegacyKlMetric(Metric):
     """Patches' published KL, and histograms over [0, 1]."""
 
     def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
+        self.setup = setup
         close = np.flatnonzero(setup.survey.close)
         most = min(MOST_PATCHES, len(close))
         self.chosen = close[np.linspace(0, len(close) - 1, most).round().astype(np.int64)]

@@ -1,27 +1,25 @@
-"""What is said of structure in space: correlations, columns, planes, spectra."""
+"""Structure in space: autocorrelation, spectra, columns, and how the planes go together."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import combinations, permutations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from noiseflow.evaluate.data_summary import CLOSE_VALUES
-from noiseflow.evaluate.metric import DATA, Finding, Record, Score, TableRow
-from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, legend, plate
-from noiseflow.evaluate.presentation.formatting import percent, plus_minus, times
-from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Estimate
-from noiseflow.evaluate.statistics.spectra import frequencies_of
+from noiseflow.evaluate.metric import DATA, Metric, Score, ScoredBatch, Setup
+from noiseflow.evaluate.metrics.row_noise import row_ratio
+from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Interval, ratio_of_sums
 
-__all__ = ["LARGEST_LAG", "MATCH", "Compared", "Structure"]
+__all__ = ["LARGEST_LAG", "MATCH", "Compared", "Structure", "StructureMetric", "frequencies_of"]
 
 LARGEST_LAG = 6
-MARGIN = 0.01
-"""Difference of correlations that passes as none."""
+LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+"""Rows and columns apart at which the correlation is compared."""
 
-PLANE_MARGIN = 0.02
-COLUMN_MARGIN = 0.05
 MATCH = 0.25
 """The planes are in another order if that order leaves less than this of the misfit."""
 
@@ -34,21 +32,16 @@ class Compared:
     ----------
     part : str
         Lag, pair of planes, or plane.
-    of : mapping of str to Estimate
+    of : mapping of str to Interval
         Per source.
-    missing : mapping of str to Estimate
+    missing : mapping of str to Interval
         Of the data minus of the samples, paired by group, per model; the interval is wider
         for the number of parts.
     """
 
     part: str
-    of: Mapping[str, Estimate]
-    missing: Mapping[str, Estimate]
-
-    def off(self, model: str, margin: float) -> bool:
-        """Whether the difference is above a margin and its interval excludes 0."""
-        missing = self.missing[model]
-        return abs(missing.value) > margin and (missing.above(0) or missing.below(0))
+    of: Mapping[str, Interval]
+    missing: Mapping[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ class Structure(Score):
     of_values : int
         That there are.
     lags : tuple of Compared
-        Autocorrelation at the judged lags (rows, columns), rows' and columns' means removed.
+        Autocorrelation at the compared lags (rows, columns), rows' and columns' means removed.
     columns : Compared
         Variance of column means × height ÷ pixel variance, row means removed: 1 for independent
         pixels.
@@ -79,19 +72,6 @@ class Structure(Score):
         means, of column means, and of all frequencies at one distance from 0.
     """
 
-    title: ClassVar[str] = "Structure in space"
-    method: ClassVar[str] = (
-        f"On at most {CLOSE_VALUES:,} values of each source, evenly over the scenes, residuals (noise over the real "
-        "noise’s σ at that signal) minus the patch’s mean. Autocorrelation is judged with row and column means "
-        "removed, so that row noise does not pass for it, at lags of one and two pixels of a plane; spatial "
-        f"correlation and that between planes are off where data and samples differ by more than {MARGIN:g}, a plane’s "
-        f"share of the variance where it differs by more than {percent(PLANE_MARGIN)}, columns where the ratio of "
-        f"their means’ variance differs by more than {percent(COLUMN_MARGIN)}, and the {percent(VERDICT, 1)} interval "
-        "over scenes, wider for the number of comparisons, excludes 0. Planes are said to be in the wrong order if the "
-        f"scenes’ variances by plane fit in another order with less than {percent(MATCH)} of the misfit (log variance, "
-        "squared), the interval of the difference excluding 0."
-    )
-
     values: int
     of_values: int
     lags: tuple[Compared, ...]
@@ -104,207 +84,222 @@ class Structure(Score):
     columns_spectrum: Mapping[str, tuple[float, ...]]
     radial_spectrum: Mapping[str, tuple[float, ...]]
 
-    def findings(self, tested: str) -> Sequence[Finding]:
-        """Spatial correlation, columns, planes."""
-        return [self._correlation(tested), self._columns(tested), *self._planes(tested)]
 
-    def _correlation(self, tested: str) -> Finding:
-        off = [lag for lag in self.lags if lag.off(tested, MARGIN)]
-        shown = max(off or self.lags, key=lambda lag: abs(lag.missing[tested].value))
-        real, sampled = shown.of[DATA], shown.of[tested]
-        numbers = (
-            f"pixels {shown.part} apart correlate by {plus_minus(real, 3)} in the data, {plus_minus(sampled, 3)} in "
-            "the samples"
-        )
-        if shown.missing[tested].low is None:
-            return Finding("open", "correlation", f"Spatial correlation is not judged, for want of scenes: {numbers}.")
-        if not off:
-            text = f"Neighbouring pixels correlate in the samples as in the data: at the most {numbers}."
-            return Finding("good", "correlation", text)
-        gone = abs(sampled.value) < 0.25 * abs(real.value)
-        word = "missing" if gone else "too weak" if abs(sampled.value) < abs(real.value) else "too strong"
-        return Finding("bad", "correlation", f"Spatial correlation is {word}: {numbers}.")
+class StructureMetric(Metric):
+    """Sums of products and of spectra of the close patches, per group."""
 
-    def _columns(self, tested: str) -> Finding:
-        real, sampled, missing = self.columns.of[DATA], self.columns.of[tested], self.columns.missing[tested]
-        numbers = (
-            f"the variance of column means is {times(real.value)} that of independent pixels in the data, "
-            f"{times(sampled.value)} in the samples"
-        )
-        if missing.low is None:
-            return Finding("open", "columns", f"Column noise is not judged, for want of scenes: {numbers}.")
-        if not self.columns.off(tested, COLUMN_MARGIN * max(real.value, 1.0)):
-            return Finding("good", "columns", f"Columns vary in the samples as in the data: {numbers}.")
-        gone = sampled.value - 1 < 0.25 * (real.value - 1)
-        word = "too strong" if missing.value < 0 else "missing" if gone else "too weak"
-        return Finding("bad", "columns", f"Column noise is {word}: {numbers}.")
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        survey = setup.survey
+        groups, (planes, self.height, self.width) = survey.groups, survey.patch_shape
+        self.reach = min(LARGEST_LAG, self.height - 1, self.width - 1)
+        self.lags = [(dy, dx) for dy, dx in LAGS if dy < self.height - 1 and abs(dx) < self.width - 1]
+        sources = setup.sources
+        # By lag: sums of products per pair of pixels, first the variance itself.
+        self.products = {name: np.zeros((1 + len(self.lags), groups)) for name in sources}
+        self.planes = {name: np.zeros((groups, planes, planes)) for name in sources}
+        self.columns = {name: np.zeros(groups) for name in sources}
+        self.map = {name: np.zeros((2 * self.reach + 1, 2 * self.reach + 1)) for name in sources}
+        self.power = {name: np.zeros((self.height, self.width // 2 + 1)) for name in sources}
+        self.patches, self.of_columns = np.zeros(groups), np.zeros(groups)
 
-    def _planes(self, tested: str) -> Sequence[Finding]:
-        if not self.planes:
-            return []
-        if self.planes[0].missing[tested].low is None:
-            return [Finding("open", "planes", "The planes are not judged, for want of scenes.")]
-        order = self.order[tested]
-        if order is not None:
-            text = (
-                f"The planes are in the wrong order: by their variance the samples’ planes fit the data’s as {order}."
-            )
-            return [Finding("bad", "planes", text)]
-        shares = [plane for plane in self.planes if plane.off(tested, PLANE_MARGIN)]
-        pairs = [pair for pair in self.pairs if pair.off(tested, MARGIN)]
-        said = []
-        if shares:
-            worst = max(shares, key=lambda plane: abs(plane.missing[tested].value))
-            said.append(
-                f"of the mean variance plane {worst.part} has {percent(worst.of[DATA].value, 1)} in the data, "
-                f"{percent(worst.of[tested].value, 1)} in the samples"
-            )
-        if pairs:
-            worst = max(pairs, key=lambda pair: abs(pair.missing[tested].value))
-            said.append(
-                f"planes {worst.part} correlate by {plus_minus(worst.of[DATA], 3)} in the data, "
-                f"{plus_minus(worst.of[tested], 3)} in the samples"
-            )
-        if said:
-            return [Finding("bad", "planes", f"The planes of the samples are off: {'; '.join(said)}.")]
-        text = "The planes share the variance and go together in the samples as in the data."
-        return [Finding("good", "planes", text)]
+    def update(self, batch: ScoredBatch) -> None:
+        """Add the close patches of a batch."""
+        if not batch.close.any():
+            return
+        chosen = torch.from_numpy(np.flatnonzero(batch.close))
+        group = batch.group[batch.close]
+        np.add.at(self.patches, group, 1)
+        columns = {}
+        for name, residual in batch.residual.items():
+            centred = residual[chosen]
+            centred = centred - centred.mean((2, 3), keepdim=True)
+            # Row noise would be a part of the pixels' variance, and make the columns look still.
+            columns[name] = row_ratio((centred - centred.mean(3, keepdim=True)).transpose(2, 3)).numpy().mean(1)
+            np.add.at(self.planes[name], group, torch.einsum("bchw,bdhw->bcd", centred, centred).double().numpy())
+            products = self._products(centred)
+            for sums, product in zip(self.products[name], products, strict=True):
+                np.add.at(sums, group, product)
+            self.power[name] += power_of(centred)
+            self.map[name] += self._autocovariance(centred)
+        valid = np.logical_and.reduce([np.isfinite(ratio) for ratio in columns.values()])
+        np.add.at(self.of_columns, group, valid.astype(np.float64))
+        for name, ratio in columns.items():
+            np.add.at(self.columns[name], group, np.where(valid, ratio, 0.0))
 
-    def table(self) -> Sequence[TableRow]:
-        """Nearest neighbours, columns, planes."""
-        rows = [
-            TableRow(
-                f"Correlation, {lag.part}",
-                "pixels of a plane, row and column means removed",
-                "as in the data",
-                {name: plus_minus(value, 3) for name, value in lag.of.items()},
-            )
-            for lag in self.lags[:2]
-        ]
-        cells = {name: plus_minus(value, 2) for name, value in self.columns.of.items()}
-        rows.append(TableRow("Column means’ variance", "× independent pixels", "as in the data", cells))
-        if self.pairs:
-            shown = max(self.pairs, key=lambda pair: abs(pair.of[DATA].value))
-            cells = {name: plus_minus(value, 3) for name, value in shown.of.items()}
-            rows.append(TableRow(f"Correlation of planes {shown.part}", "at the same place", "as in the data", cells))
-        return rows
+    def _products(self, centred: Tensor) -> list[NDArray[np.float64]]:
+        """Mean products at lag 0 and the compared lags, per patch."""
+        inner = centred - centred.mean(3, keepdim=True) - centred.mean(2, keepdim=True)
+        products = [inner.square().mean((1, 2, 3)).double().numpy()]
+        for dy, dx in self.lags:
+            left, right = max(-dx, 0), max(dx, 0)
+            one = inner[:, :, : self.height - dy, left : self.width - right]
+            other = inner[:, :, dy:, right : self.width - left]
+            product = (one * other).mean((1, 2, 3)).double().numpy()
+            products.append(product - self._of_white(dy, dx) * products[0])
+        return products
 
-    def records(self) -> Sequence[Record]:
-        """All that is compared, and the spectra."""
-        records = [
-            Record.of(value, f"{measure}{suffix}", "1", name, None, None, each.part)
-            for measure, many in (
-                ("autocorrelation", self.lags),
-                ("column_ratio", (self.columns,)),
-                ("plane_correlation", self.pairs),
-                ("plane_share", self.planes),
-            )
-            for each in many
-            for suffix, values in (("", each.of), ("_missing", each.missing))
-            for name, value in values.items()
-        ]
-        for measure, spectra in (
-            ("row_spectrum", self.rows_spectrum),
-            ("column_spectrum", self.columns_spectrum),
-            ("radial_spectrum", self.radial_spectrum),
-        ):
-            for name, spectrum in spectra.items():
-                records += [
-                    Record(measure, "× independent", name, None, None, f"{frequency:.4g} cycles/pixel", power)
-                    for frequency, power in zip(frequencies_of(len(spectrum)), spectrum, strict=True)
-                ]
-        return records
+    def _of_white(self, dy: int, dx: int) -> float:
+        """What removing the means of rows and columns makes of no correlation."""
+        in_row, in_column = -1 / (self.width - 1), -1 / (self.height - 1)
+        return (in_row if dx else 1.0) * (in_column if dy else 1.0)
 
-    def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Autocorrelation maps, spectra, correlation of planes."""
-        tested = next(name for name in pens if name != DATA)
-        drawn = [self._maps(tested), self._spectra(pens)]
-        return [*drawn, self._pairs(pens)] if self.pairs else drawn
+    def _autocovariance(self, centred: Tensor) -> NDArray[np.float64]:
+        """Sum over patches of the mean product at each lag of the map."""
+        reach = self.reach
+        size = (self.height + reach, self.width + reach)
+        power = torch.fft.rfft2(centred, s=size).abs().square_().sum((0, 1))
+        covariance = torch.fft.irfft2(power.double(), s=size)
+        lags = torch.arange(-reach, reach + 1)
+        pairs = (self.height - lags.abs())[:, None] * (self.width - lags.abs())[None, :]
+        covariance = covariance[lags % size[0]][:, lags % size[1]] / pairs
+        result: NDArray[np.float64] = covariance.numpy()
+        return result
 
-    def _maps(self, tested: str) -> Plate:
-        maps = {name: np.array(self.autocorrelation[name]) for name in (DATA, tested)}
-        reach = LARGEST_LAG + 0.5
-        largest = max(0.02, *(float(np.abs(np.where(_not_centre(image), image, 0.0)).max()) for image in maps.values()))
-        with canvas(height=2.9) as figure:
-            left, right = figure.subplots(1, 2, sharey=True)
-            for ax, (name, image) in zip((left, right), maps.items(), strict=True):
-                colour = ax.imshow(
-                    image, cmap="RdBu_r", vmin=-largest, vmax=largest, extent=(-reach, reach, reach, -reach)
+    def score(self) -> Structure:
+        """Correlations and spectra, real and sampled."""
+        names, planes = self.setup.survey.plane_names, self.setup.survey.patch_shape[0]
+        lags = [self._lag(index + 1, dy, dx) for index, (dy, dx) in enumerate(self.lags)]
+        shares = {name: np.einsum("gcc->gc", sums) for name, sums in self.planes.items()}
+        # Of each plane, and of each two.
+        comparisons = planes * (planes + 1) // 2
+        values = int(self.patches.sum()) * math.prod(self.setup.survey.patch_shape)
+        power = {name: normalised(total, self.width) for name, total in self.power.items()}
+        return Structure(
+            values=values,
+            of_values=len(self.setup.survey.rows) * math.prod(self.setup.survey.patch_shape),
+            lags=tuple(lags),
+            columns=self._compare("columns", self.columns, self.of_columns, 1),
+            pairs=tuple(
+                self._compare(
+                    f"{names[a]}–{names[b]}",
+                    {
+                        name: sums[:, a, b] * _over_deviations(sums, a, b, self.patches)
+                        for name, sums in self.planes.items()
+                    },
+                    self.patches,
+                    comparisons,
                 )
-                ax.set_title(name, fontsize=9)
-                ax.set_xlabel("columns")
-            left.set_ylabel("rows")
-            figure.colorbar(colour, ax=(left, right), shrink=0.85, aspect=14, pad=0.02).set_label("correlation")
-            return plate(
-                figure,
-                title="Autocorrelation",
-                alt=f"Maps of the autocorrelation of the residuals of the data and of {tested}",
-                caption="Correlation of pixels so many rows and columns of a plane apart (the middle, 1, is beyond the "
-                "scale). Good: the two maps are the same. A dark horizontal line is row noise, a spot about the middle "
-                "correlation of neighbours.",
-                pixels=True,
-            )
-
-    def _spectra(self, pens: Mapping[str, Pen]) -> Plate:
-        kinds = (
-            ("row means", self.rows_spectrum),
-            ("column means", self.columns_spectrum),
-            ("all directions", self.radial_spectrum),
-        )
-        with canvas(height=4.6) as figure:
-            panels = figure.subplots(3, 1, sharex=True)
-            for ax, (title, spectra) in zip(panels, kinds, strict=True):
-                ax.axhline(1, color="#57606a", linewidth=0.8)
-                for name, pen in pens.items():
-                    frequencies = frequencies_of(len(spectra[name]))
-                    ax.plot(frequencies, spectra[name], color=pen.colour, linestyle=pen.dash, linewidth=1.2, label=name)
-                ax.set_ylabel("power, × white", fontsize=8)
-                ax.set_title(title, fontsize=9, loc="left", pad=2)
-                ax.grid(True)
-                highest = max(max(spectrum) for spectrum in spectra.values())
-                ax.set_ylim(0, 1.15 * max(highest, 1.2))
-            panels[-1].set_xlabel("frequency, cycles per pixel of a plane")
-            legend(figure)
-            return plate(
-                figure,
-                title="Spectra",
-                alt="Power spectra of row means, of column means and of all frequencies by distance from zero",
-                caption="Power of the residuals against frequency; 1 for independent pixels. Good: each model on the "
-                "data’s line. Row means high: row noise; a peak: banding; a fall to the right: smoothing.",
-            )
-
-    def _pairs(self, pens: Mapping[str, Pen]) -> Plate:
-        with canvas(height=max(2.4, 1.2 + 0.13 * len(self.pairs) * len(pens))) as figure:
-            ax = axes(figure, "correlation at the same place", "")
-            ax.axvline(0, color="#57606a", linewidth=0.8)
-            for index, (name, pen) in enumerate(pens.items()):
-                shift = 0.7 * ((index + 0.5) / len(pens) - 0.5)
-                ax.errorbar(
-                    [pair.of[name].value for pair in self.pairs],
-                    [place + shift for place in range(len(self.pairs))],
-                    xerr=[pair.of[name].half_width or 0.0 for pair in self.pairs],
-                    color=pen.colour,
-                    marker="o" if name == DATA else pen.marker,
-                    markerfacecolor="none" if name == DATA else pen.colour,
-                    linestyle="none",
-                    markersize=4.5,
-                    capsize=2,
-                    label=name,
+                for a, b in combinations(range(planes), 2)
+            ),
+            planes=tuple(
+                self._compare(
+                    names[plane],
+                    {name: share[:, plane] * _over_mean(share, self.patches) for name, share in shares.items()},
+                    self.patches,
+                    comparisons,
                 )
-            ax.set_yticks(range(len(self.pairs)), [pair.part for pair in self.pairs])
-            ax.set_ylim(len(self.pairs) - 0.4, -0.6)
-            ax.grid(False, axis="y")
-            legend(figure)
-            return plate(
-                figure,
-                title="Correlation between planes",
-                alt="Correlation of the residuals of each two planes, real and sampled",
-                caption="Correlation of the residuals of two planes at the same place, mean of each patch and plane "
-                f"removed. Good: the models level with the data. Bars: {percent(LEVEL)} intervals over scenes.",
-            )
+                for plane in range(planes)
+                if planes > 1
+            ),
+            order={name: self._order(shares, name) for name in self.setup.models},
+            autocorrelation={name: _as_rows(_over_centre(total)) for name, total in self.map.items()},
+            rows_spectrum={name: _floats(total[1 : self.height // 2 + 1, 0]) for name, total in power.items()},
+            columns_spectrum={name: _floats(total[0, 1:]) for name, total in power.items()},
+            radial_spectrum={name: _floats(radial(total, self.width)) for name, total in power.items()},
+        )
+
+    def _lag(self, index: int, dy: int, dx: int) -> Compared:
+        words = [f"{count} {what}{'s' * (count > 1)}" for count, what in ((dy, "row"), (abs(dx), "column")) if count]
+        part = " and ".join(words) + (" (back)" if dx < 0 else "")
+        numerators = {}
+        for name, sums in self.products.items():
+            variance = sums[0].sum() / max(self.patches.sum(), 1)
+            numerators[name] = sums[index] / variance if variance > 0 else np.full_like(sums[index], math.nan)
+        return self._compare(part, numerators, self.patches, len(self.lags))
+
+    def _compare(
+        self, part: str, numerators: Mapping[str, NDArray[np.float64]], denominator: NDArray[np.float64], parts: int
+    ) -> Compared:
+        strict = 1 - (1 - VERDICT) / max(parts, 1)
+        return Compared(
+            part=part,
+            of={
+                name: ratio_of_sums(numerator=sums, denominator=denominator, level=LEVEL)
+                for name, sums in numerators.items()
+            },
+            missing={
+                name: ratio_of_sums(
+                    numerator=numerators[DATA] - numerators[name], denominator=denominator, level=strict
+                )
+                for name in self.setup.models
+            },
+        )
+
+    def _order(self, shares: Mapping[str, NDArray[np.float64]], model: str) -> str | None:
+        """The order of the samples' planes that fits the data's far better than their own."""
+        names, present = self.setup.survey.plane_names, self.patches > 0
+        real, sampled = shares[DATA][present], shares[model][present]
+        if len(names) < 2 or not (real > 0).all() or not (sampled > 0).all():
+            return None
+        log_real, log_sampled = np.log(real), np.log(sampled)
+        orders = list(permutations(range(len(names))))
+        misfit = np.array([np.square(log_real - log_sampled[:, order]).sum(1) for order in orders])
+        best = int(misfit.sum(1).argmin())
+        gain = misfit[0] - misfit[best]
+        strict = 1 - (1 - VERDICT) / max(len(orders) - 1, 1)
+        better = ratio_of_sums(numerator=gain, denominator=np.ones(len(gain)), level=strict)
+        if best == 0 or not better.above(0) or misfit[best].sum() > MATCH * misfit[0].sum():
+            return None
+        return ", ".join(names[plane] for plane in orders[best])
 
 
-def _not_centre(image: NDArray[np.float64]) -> NDArray[np.bool_]:
-    mask = np.ones(image.shape, np.bool_)
-    mask[image.shape[0] // 2, image.shape[1] // 2] = False
-    return mask
+def _over_deviations(sums: NDArray[np.float64], a: int, b: int, patches: NDArray[np.float64]) -> float:
+    """1 over the product of two planes' deviations, of sums per patch."""
+    total = sums.sum(0)
+    product = float(total[a, a] * total[b, b])
+    return float(patches.sum()) / math.sqrt(product) if product > 0 else math.nan
+
+
+def _over_mean(share: NDArray[np.float64], patches: NDArray[np.float64]) -> float:
+    mean = float(share.sum() / (share.shape[1] * max(patches.sum(), 1)))
+    return 1 / mean if mean > 0 else math.nan
+
+
+def _over_centre(total: NDArray[np.float64]) -> NDArray[np.float64]:
+    centre = float(total[total.shape[0] // 2, total.shape[1] // 2])
+    return total / centre if centre > 0 else np.zeros_like(total)
+
+
+def _as_rows(image: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    return tuple(_floats(row) for row in image)
+
+
+def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.6g}") for value in values)
+
+
+def power_of(centred: Tensor) -> NDArray[np.float64]:
+    """|FFT|² summed over patches and planes: (B, C, H, W) to (H, W // 2 + 1)."""
+    total: NDArray[np.float64] = torch.fft.rfft2(centred).abs().square_().sum((0, 1)).double().numpy()
+    return total
+
+
+def normalised(power: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Power such that the mean over all frequencies but 0 is 1."""
+    whole = np.full(power.shape[1], 2.0)
+    whole[0] = 1
+    if width % 2 == 0:
+        whole[-1] = 1
+    weights = np.broadcast_to(whole, power.shape).copy()
+    weights[0, 0] = 0
+    mean = float((power * weights).sum() / weights.sum())
+    return power / mean if mean > 0 else np.zeros_like(power)
+
+
+def radial(power: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Mean power by distance from frequency 0, the axes left out: they are the rows and columns."""
+    height = power.shape[0]
+    vertical, horizontal = np.abs(np.fft.fftfreq(height))[1:, None], np.fft.rfftfreq(width)[None, 1:]
+    distance, inner = np.hypot(vertical, horizontal), power[1:, 1:]
+    steps = max(min(height, width) // 2, 1)
+    index = np.minimum((distance / 0.5 * steps).round().astype(np.int64), steps).ravel()
+    counts = np.bincount(index, minlength=steps + 1)[1:]
+    sums = np.bincount(index, inner.ravel(), minlength=steps + 1)[1:]
+    mean: NDArray[np.float64] = sums / np.maximum(counts, 1)
+    return mean
+
+
+def frequencies_of(count: int) -> NDArray[np.float64]:
+    """Frequencies of so many bins up to ½, cycles/pixel of a plane."""
+    return np.linspace(0.5 / count, 0.5, count)

@@ -1,21 +1,17 @@
 """Two-sample test: whether a small classifier can tell real patches from sampled ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseflow.evaluate.data_summary import CLOSE_VALUES
-from noiseflow.evaluate.metric import DATA, Finding, Metric, Record, Score, ScoredBatch, Setup, TableRow
+from noiseflow.evaluate.metric import DATA, Metric, Score, ScoredBatch, Setup
 from noiseflow.evaluate.metrics.row_noise import row_ratio
-from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, plate
-from noiseflow.evaluate.presentation.formatting import percent, plus_minus
-from noiseflow.evaluate.statistics.classifier import FOLDS, UNITS, held_out_hits
-from noiseflow.evaluate.statistics.intervals import VERDICT, Estimate, ratio_of_sums
+from noiseflow.evaluate.statistics.classifier import held_out_hits
+from noiseflow.evaluate.statistics.intervals import VERDICT, Interval, ratio_of_sums
 
 __all__ = ["TwoSample", "TwoSampleMetric", "features"]
 
@@ -25,10 +21,6 @@ SIZE = 16
 FILTERS = 16
 BANDS = 5
 """Bands of the power spectrum along each axis."""
-
-MARGIN = 0.01
-MOST = 0.1
-"""How far above ½ the interval may reach where it is said that nobody can tell."""
 
 FEWEST = 200
 
@@ -45,98 +37,21 @@ class TwoSample(Score):
         (C, h, w) of a piece.
     features : int
         That it looks at.
-    accuracy : mapping of str to Estimate
+    accuracy : mapping of str to Interval
         Part told rightly, per model; ½ if nobody can tell.  Empty if there are too few.
     """
-
-    title: ClassVar[str] = "Two-sample test"
-    method: ClassVar[str] = (
-        f"On at most {CLOSE_VALUES:,} values of each source, cut to {SIZE} × {SIZE} pixels of all planes: residuals "
-        "(noise over the real noise’s σ at that signal, ±½ code added). A discriminant is trained on moments, tails, "
-        f"neighbours’, rows’, columns’ and planes’ products, the power spectrum in {BANDS} × {BANDS} bands and the "
-        f"responses of {FILTERS} random filters, each also times the signal; on these alone, or on {UNITS} random "
-        "hinge functions of pairs of them as well, whichever does better within the training scenes. It is tried on "
-        f"scenes it has not seen ({FOLDS} folds of scenes; of patches where there are fewer scenes). 50 % right: it "
-        "cannot tell. It can where the "
-        f"{percent(VERDICT, 1)} interval over scenes is above 50 % and the accuracy above {percent(0.5 + MARGIN)}. "
-        "Larger pieces would be told more easily: compare accuracies at one size only."
-    )
 
     pieces: int
     shape: tuple[int, int, int]
     features: int
-    accuracy: Mapping[str, Estimate]
-
-    def findings(self, tested: str) -> Sequence[Finding]:
-        """Whether real and sampled can be told apart."""
-        if not self.accuracy:
-            text = f"The two-sample test wants {FEWEST} pieces of {SIZE} × {SIZE} pixels; there are {self.pieces}."
-            return [Finding("open", "two_sample", text)]
-        accuracy = self.accuracy[tested]
-        size = " × ".join(map(str, self.shape[1:]))
-        numbers = f"{plus_minus(accuracy.scaled(100.0), 1)} % right on held-out pieces of {size} pixels, 50 % is chance"
-        if accuracy.low is None:
-            return [
-                Finding("open", "two_sample", f"The two-sample test has no interval, for want of scenes: {numbers}.")
-            ]
-        if accuracy.above(0.5) and accuracy.value > 0.5 + MARGIN:
-            text = f"A small classifier tells real from sampled: {numbers}."
-            return [Finding("bad", "two_sample", text)]
-        if not accuracy.below(0.5 + MOST):
-            text = f"The scenes are too few to say whether real can be told from sampled: {numbers}."
-            return [Finding("open", "two_sample", text)]
-        return [Finding("good", "two_sample", f"A small classifier cannot tell real from sampled: {numbers}.")]
-
-    def table(self) -> Sequence[TableRow]:
-        """Accuracies."""
-        if not self.accuracy:
-            return []
-        cells = {name: f"{plus_minus(value.scaled(100.0), 1)}" for name, value in self.accuracy.items()}
-        return [TableRow("Two-sample test", "held-out accuracy, %", "50", {DATA: "", **cells})]
-
-    def records(self) -> Sequence[Record]:
-        """Accuracies."""
-        return [
-            Record.of(value, "two_sample_accuracy", "1", name, None, None, "") for name, value in self.accuracy.items()
-        ]
-
-    def plates(self, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Accuracies with their intervals."""
-        if not self.accuracy:
-            return []
-        names = list(self.accuracy)
-        with canvas(height=1.1 + 0.3 * len(names)) as figure:
-            ax = axes(figure, "held-out accuracy, %", "")
-            ax.axvline(50, color=pens[DATA].colour, linewidth=0.8)
-            for place, (name, value) in enumerate(self.accuracy.items()):
-                ax.errorbar(
-                    100 * value.value,
-                    place,
-                    xerr=100 * (value.half_width or 0.0),
-                    color=pens[name].colour,
-                    marker=pens[name].marker,
-                    capsize=2,
-                )
-            ax.set_yticks(range(len(names)), names)
-            ax.set_ylim(len(names) - 0.4, -0.6)
-            ax.set_xlim(min(45, *(100 * value.value - 3 for value in self.accuracy.values())), 102)
-            ax.grid(False, axis="y")
-            return [
-                plate(
-                    figure,
-                    title="Two-sample test",
-                    alt="Held-out accuracy of a classifier of real against sampled pieces, per model",
-                    caption="How often a small classifier is right whether a piece is real or sampled. Good: 50 %, "
-                    f"nobody can tell. Bars: {percent(VERDICT, 1)} intervals over scenes.",
-                )
-            ]
+    accuracy: Mapping[str, Interval]
 
 
 class TwoSampleMetric(Metric):
     """Features of pieces of the close patches."""
 
     def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
+        self.setup = setup
         planes, height, width = setup.survey.patch_shape
         self.shape = (planes, min(SIZE, height), min(SIZE, width))
         self.filters = torch.randn((FILTERS, planes, 3, 3), generator=torch.Generator().manual_seed(0))

@@ -2,20 +2,44 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from noiseflow.core.text import figure_text
+from noiseflow.evaluate.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "Pen", "Plate", "axes", "canvas", "evenly", "legend", "pens_for", "plate"]
+__all__ = [
+    "GREY",
+    "INK",
+    "LIGHT_GREY",
+    "Pen",
+    "Plate",
+    "across",
+    "axes",
+    "bars",
+    "canvas",
+    "dots",
+    "evenly",
+    "legend",
+    "line",
+    "names_down",
+    "pens_for",
+    "plate",
+]
 
-INK = "#1f2328"
+INK, GREY, LIGHT_GREY = "#1f2328", "#57606a", "#d0d7de"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's palette, told apart by colour-blind readers; the data is `INK`."""
+
+LONGEST = 28
+"""Characters of a name in a figure."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
@@ -41,11 +65,12 @@ LOOK: Any = {
 
 @dataclass(frozen=True)
 class Pen:
-    """Colour, marker and dash that belong to one source throughout a report."""
+    """Colour, marker and dash that belong to one source throughout a report; the data's marker is hollow."""
 
     colour: str
     marker: str
     dash: str | tuple[float, tuple[float, ...]]
+    hollow: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +89,7 @@ def pens_for(data: str, models: Sequence[str]) -> dict[str, Pen]:
         name: Pen(COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[index % len(DASHES)])
         for index, name in enumerate(models)
     }
-    return {data: Pen(INK, ".", "-"), **pens}
+    return {data: Pen(INK, "o", "-", hollow=True), **pens}
 
 
 @contextmanager
@@ -87,10 +112,58 @@ def axes(figure: "Figure", xlabel: str, ylabel: str, grid: bool = True) -> "Axes
     return ax
 
 
-def legend(figure: "Figure") -> None:
-    """What belongs to which source, above the axes, where it hides nothing."""
+def line(ax: "Axes", x: Any, y: Any, pen: Pen, name: str) -> None:
+    """A line through points, with its name in the legend."""
+    style: dict[str, Any] = {"color": pen.colour, "marker": pen.marker, "linestyle": pen.dash}
+    ax.plot(x, y, markersize=3.5, linewidth=1.2, label=figure_text(name, LONGEST), **style)
+
+
+def bars(
+    ax: "Axes", places: Sequence[float], values: Sequence[Interval], pen: Pen, name: str | None, *, joined: bool = True
+) -> None:
+    """Numbers with bars from end to end of their intervals, joined by a line; no bar where there is no interval."""
+    reach = _reach(values) if any(value.low is not None for value in values) else None
+    style = {**_marker(pen), "linestyle": pen.dash if joined else "none"}
+    label = None if name is None else figure_text(name, LONGEST)
+    ax.errorbar(places, [value.value for value in values], yerr=reach, linewidth=1.2, label=label, **style)
+
+
+def across(ax: "Axes", values: Mapping[str, Sequence[Interval]], pens: Mapping[str, Pen]) -> None:
+    """Numbers with their intervals along the x axis: a row for each place, the sources within it."""
+    for index, (name, of_source) in enumerate(values.items()):
+        shift = 0.7 * ((index + 0.5) / len(values) - 0.5)
+        dots(ax, of_source, [place + shift for place in range(len(of_source))], pens[name], name)
+
+
+def dots(ax: "Axes", values: Sequence[Interval], places: Sequence[float], pen: Pen, name: str) -> None:
+    """Numbers with their intervals along the x axis, at places on the y axis."""
+    known, label = [value.value for value in values], figure_text(name, LONGEST)
+    ax.errorbar(known, places, xerr=_reach(values), linestyle="none", label=label, **_marker(pen))
+
+
+def _marker(pen: Pen) -> dict[str, Any]:
+    face = "none" if pen.hollow else pen.colour
+    return {"color": pen.colour, "marker": pen.marker, "markerfacecolor": face, "markersize": 4.5, "capsize": 2}
+
+
+def _reach(values: Sequence[Interval]) -> list[list[float]]:
+    """How far each interval reaches below and above its value; 0 where there is none."""
+    below = [0.0 if value.low is None else max(value.value - value.low, 0.0) for value in values]
+    above = [0.0 if value.high is None else max(value.high - value.value, 0.0) for value in values]
+    return [below, above]
+
+
+def names_down(ax: "Axes", names: Sequence[str]) -> None:
+    """Name the rows of `across`, the first at the top."""
+    ax.set_yticks(range(len(names)), [figure_text(name, LONGEST) for name in names])
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(False, axis="y")
+
+
+def legend(figure: "Figure", columns: int | None = None) -> None:
+    """The key to the sources, above the axes, where it hides nothing."""
     handles, names = figure.axes[0].get_legend_handles_labels()
-    columns = len(names) if len(names) <= 5 else 3
+    columns = columns or (len(names) if len(names) <= 5 else 3)
     figure.legend(
         handles,
         names,
@@ -110,7 +183,9 @@ def plate(figure: "Figure", *, title: str, alt: str, caption: str, pixels: bool 
     from matplotlib import rc_context
 
     drawn = io.BytesIO()
-    with rc_context({"svg.hashsalt": title}):
+    with rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the page has it in letters.
+        warnings.filterwarnings("ignore", message="Glyph")
         if pixels:
             figure.savefig(drawn, format="png", dpi=150, metadata={"Software": None})
         else:

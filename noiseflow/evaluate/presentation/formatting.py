@@ -3,9 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from noiseflow.evaluate.statistics.intervals import Estimate
+from noiseflow.evaluate.statistics.intervals import Interval
 
 __all__ = ["cell_labels", "cell_name", "count", "join", "number", "percent", "plus_minus", "significant", "times"]
+
+LOPSIDED = 0.1
+"""Distance of a value from the middle of its interval, of half the interval, from which on ± does not describe it."""
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -22,12 +25,12 @@ def number(value: float | None, decimals: int) -> str:
     return text.replace("-", "−")
 
 
-def plus_minus(estimate: Estimate, decimals: int = 4) -> str:
+def plus_minus(estimate: Interval, decimals: int = 4) -> str:
     """Value ± half interval, to two digits of the latter; to `decimals` where there is none.
 
-    An interval that excludes 0 where value ± half does not, or the other way, is written out.
+    A lopsided interval, of which ± would show other ends, is written out.
 
-    >>> plus_minus(Estimate(0.41234, 0.01, 0.39234, 0.43234, 9))
+    >>> plus_minus(Interval(0.41234, 0.01, 0.39234, 0.43234, 9))
     '0.412 ± 0.020'
     """
     half = estimate.half_width
@@ -36,8 +39,8 @@ def plus_minus(estimate: Estimate, decimals: int = 4) -> str:
     if half > 0:
         decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
     low, high = estimate.low, estimate.high
-    if low is not None and high is not None and (low > 0 or high < 0) != (abs(estimate.value) > half):
-        # A lopsided interval, of which ± would tell another story.
+    lopsided = low is not None and high is not None and abs((low + high) / 2 - estimate.value) > LOPSIDED * half
+    if lopsided or (low is not None and high is not None and (low > 0 or high < 0) != (abs(estimate.value) > half)):
         return f"{number(estimate.value, decimals)} ({number(low, decimals)} to {number(high, decimals)})"
     return f"{number(estimate.value, decimals)} ± {number(half, decimals)}"
 

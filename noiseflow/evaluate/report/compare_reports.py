@@ -1,7 +1,7 @@
 """Two reports side by side: what got better, and what changed its verdict."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ import numpy as np
 
 from noiseflow.core.errors import DataError
 from noiseflow.evaluate.presentation.formatting import count, percent, plus_minus
-from noiseflow.evaluate.statistics.intervals import LEVEL, Estimate, bootstrap_ratio
+from noiseflow.evaluate.presentation.present import MEASURES
+from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, bootstrap_ratio
 
 __all__ = ["Change", "Comparison", "compare"]
 
@@ -32,7 +33,7 @@ class Comparison:
     ----------
     models : tuple of str
         Under test in the one and in the other.
-    gain : Estimate or None
+    gain : Interval or None
         NLL of the first minus that of the second, nats/dim: above 0 the second is better.
         Paired over scenes; None where the reports are not of the same patches.
     changes : tuple of Change
@@ -43,10 +44,10 @@ class Comparison:
     """
 
     models: tuple[str, str]
-    gain: Estimate | None
+    gain: Interval | None
     changes: tuple[Change, ...]
     notes: tuple[str, ...]
-    numbers: Mapping[str, tuple[Estimate | None, Estimate | None]]
+    numbers: Mapping[str, tuple[Interval | None, Interval | None]]
 
     def words(self) -> list[str]:
         """The comparison in sentences."""
@@ -63,21 +64,22 @@ class Comparison:
         for change in self.changes:
             before, after = (level[0] if level else "not checked" for level in (change.before, change.after))
             words = (change.after or change.before or ("", ""))[1]
-            said.append(f"{change.measure.replace('_', ' ')}: {before} before, {after} now. {words}")
+            said.append(f"{MEASURES.get(change.measure, change.measure)}: {before} before, {after} now. {words}")
         if not self.changes:
             said.append("No check changed its verdict.")
         return said
 
 
-NUMBERS = (
-    "nats_per_dim",
-    "nats_per_pixel_dn",
-    "nats_per_pixel_codes",
-    "kl",
-    "variance_ratio",
-    "kurtosis",
-    "two_sample",
-)
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "nats_per_dim": lambda scores: scores["likelihood"]["cells"][0]["nats_per_dim"],
+    "nats_per_pixel_dn": lambda scores: scores["likelihood"]["cells"][0]["nats_per_pixel_dn"],
+    "nats_per_pixel_codes": lambda scores: scores["codes"]["cells"][0]["nats_per_pixel"],
+    "kl": lambda scores: scores["marginal"]["cells"][0]["kl_interval"],
+    "variance_ratio": lambda scores: scores["marginal"]["cells"][0]["variance_ratio"],
+    "kurtosis": lambda scores: scores["tails"]["kurtosis"],
+    "two_sample": lambda scores: scores["two_sample"]["accuracy"],
+}
+"""Rows of the comparison, and where their numbers are in ``metrics.json``."""
 
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
@@ -113,7 +115,12 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
         gain=_gain(reports, models) if alike else None,
         changes=tuple(changes),
         notes=tuple(notes),
-        numbers={name: (_number(reports[0], name), _number(reports[1], name)) for name in NUMBERS},
+        numbers={
+            name: (_number(reports[0], holder), _number(reports[1], holder))
+            for name, holder in NUMBERS.items()
+            # At fine codes both likelihoods in DN are the same number.
+            if "codes" not in name or any(report["scores"]["codes"]["coarse"] for report in reports)
+        },
     )
 
 
@@ -137,7 +144,7 @@ def _verdict(finding: Mapping[str, Any] | None) -> tuple[str, str] | None:
     return None if finding is None else (finding["level"], finding["text"])
 
 
-def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Estimate | None:
+def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Interval | None:
     likelihoods = [report["scores"]["likelihood"] for report in reports]
     nats = [likelihood["group_nats"].get(model) for likelihood, model in zip(likelihoods, models, strict=True)]
     dims = [likelihood["group_dims"] for likelihood in likelihoods]
@@ -146,18 +153,8 @@ def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Estimate | 
     return bootstrap_ratio(numerator=np.array(nats[0]) - np.array(nats[1]), denominator=np.array(dims[0]), level=LEVEL)
 
 
-def _number(report: Mapping[str, Any], name: str) -> Estimate | None:
-    scores, model = report["scores"], report["models"][0]
-    holders = {
-        "nats_per_dim": scores["likelihood"]["cells"][0]["nats_per_dim"],
-        "nats_per_pixel_dn": scores["likelihood"]["cells"][0]["nats_per_pixel_dn"],
-        "nats_per_pixel_codes": scores["codes"]["cells"][0]["nats_per_pixel"],
-        "kl": scores["marginal"]["cells"][0]["kl_interval"],
-        "variance_ratio": scores["marginal"]["cells"][0]["variance_ratio"],
-        "kurtosis": scores["tails"]["kurtosis"],
-        "two_sample": scores["two_sample"]["accuracy"],
-    }
-    held = holders[name].get(model)
+def _number(report: Mapping[str, Any], holder: Callable[[Any], Any]) -> Interval | None:
+    held = holder(report["scores"]).get(report["models"][0])
     if held is None or held["value"] is None:
         return None
-    return Estimate(held["value"], held["standard_error"], held["low"], held["high"], held["groups"])
+    return Interval(held["value"], held["standard_error"], held["low"], held["high"], held["groups"])

@@ -1,16 +1,20 @@
 """What a scoring of models on a patch store found."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from noiseflow.core.text import json_text
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.evaluate.examples import Example
-from noiseflow.evaluate.metric import LIKELIHOODS, Finding, Record, Score, TableRow, as_json
-from noiseflow.evaluate.metrics.code_likelihood import CodesLikelihood
-from noiseflow.evaluate.metrics.likelihood import Likelihood
-from noiseflow.evaluate.presentation.formatting import join
+from noiseflow.evaluate.metric import DATA, Score, as_json
+from noiseflow.evaluate.presentation import present
+from noiseflow.evaluate.presentation.figures import pens_for
+from noiseflow.evaluate.presentation.formatting import count
+from noiseflow.evaluate.presentation.html import render
+from noiseflow.evaluate.presentation.names import renamed, shown_names
+from noiseflow.evaluate.presentation.presenter import Finding, Record, TableRow
 
 __all__ = ["Data", "Evaluation"]
 
@@ -63,7 +67,7 @@ class Data:
     isos: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of models on a patch store.
 
@@ -92,6 +96,35 @@ class Evaluation:
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self._title}. {self.headline}>"
+
+    def _repr_html_(self) -> str:
+        """Verdict and table of results, for a notebook."""
+        shown = self.presentable()
+        pens = pens_for(DATA, shown.models)
+        return render(
+            "notebook.html.j2",
+            title=shown._title,
+            headline=shown.headline,
+            columns=(DATA, *shown.models),
+            colours={name: pen.colour for name, pen in pens.items()},
+            table=shown.table(),
+        )
+
+    @property
+    def _title(self) -> str:
+        patches = count(self.data.patches, "patch", "patches")
+        groups = count(self.data.groups, self.data.group_is)
+        return f"{', '.join(self.models)} on {Path(self.data.store).name}: {patches}, {groups}, {self.data.split}"
+
+    def presentable(self) -> "Evaluation":
+        """The same with names that can be shown: see `noiseflow.evaluate.presentation.names`."""
+        scenes = [example.scene for example in self.examples]
+        names = shown_names([*self.models, *self.data.cameras, *scenes, Path(self.data.store).name, self.data.split])
+        shown: Evaluation = renamed(self, names)
+        return shown
+
     @property
     def tested(self) -> str:
         """Name of the model under test."""
@@ -100,36 +133,20 @@ class Evaluation:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The verdict, sentence by sentence."""
-        return tuple(finding for score in self.scores.values() for finding in score.findings(self.tested))
+        return present.findings(self.scores, self.tested)
 
     @property
     def headline(self) -> str:
         """The verdict in one or two sentences."""
-        findings = self.findings
-        likelihood, codes = self.scores["likelihood"], self.scores["codes"]
-        assert isinstance(likelihood, Likelihood)
-        assert isinstance(codes, CodesLikelihood)
-        standing = _standing(self.tested, likelihood, codes)
-        checks = [finding for finding in findings if finding.measure not in (*LIKELIHOODS, "legacy_kl")]
-        bad = [finding for finding in checks if finding.level == "bad"]
-        unsettled = [finding for finding in checks if finding.level == "open"]
-        if bad:
-            names = join([NAMES.get(finding.measure, finding.measure) for finding in bad])
-            samples = f"Its samples are off in {len(bad)} of {len(checks)} checks: {names}."
-        elif unsettled:
-            names = join([NAMES.get(finding.measure, finding.measure) for finding in unsettled])
-            samples = f"Its samples pass {len(checks) - len(unsettled)} of {len(checks)} checks; not settled: {names}."
-        else:
-            samples = f"Its samples pass all {len(checks)} checks."
-        return f"{standing} {samples}"
+        return present.headline(self.scores, self.tested)
 
     def table(self) -> tuple[TableRow, ...]:
         """The table of results."""
-        return tuple(row for score in self.scores.values() for row in score.table())
+        return present.table(self.scores)
 
     def records(self) -> tuple[Record, ...]:
         """All numbers, flat: what ``metrics.csv`` holds."""
-        return tuple(record for score in self.scores.values() for record in score.records())
+        return present.records(self.scores)
 
     def to_json(self) -> str:
         """All of it as JSON; what is not a number is null."""
@@ -143,45 +160,8 @@ class Evaluation:
             "specs": self.specs,
             "data": self.data,
             "seed": self.seed,
-            "methods": {name: score.method for name, score in self.scores.items()},
+            "methods": present.methods(self.scores),
             "scores": self.scores,
             "examples": self.examples,
         }
-        return json.dumps(as_json(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-NAMES = {
-    "kl": "histogram",
-    "variance": "variance",
-    "skewness": "skewness",
-    "mean_variance": "variance by intensity",
-    "conditional": "distribution by intensity",
-    "tails": "tails",
-    "row_noise": "row noise",
-    "columns": "column noise",
-    "correlation": "spatial correlation",
-    "planes": "planes",
-    "temporal": "correlation in time",
-    "quantisation": "quantisation",
-    "calibration": "calibration of the density",
-    "two_sample": "two-sample test",
-}
-"""Measures in the words of the headline."""
-
-
-def _standing(tested: str, likelihood: Likelihood, codes: CodesLikelihood) -> str:
-    if tested not in likelihood.density:
-        return f"{tested} has no likelihood."
-    standing = codes.standing() if likelihood.coarse else likelihood.standing()
-    parts = [
-        f"{words} {join(list(names))}"
-        for words, names in (
-            ("better than", standing.better),
-            ("not told apart from", standing.equal),
-            ("worse than", standing.worse),
-        )
-        if names
-    ]
-    if not parts:
-        return f"{tested} is scored without a baseline."
-    return f"By likelihood {'of the integers ' if likelihood.coarse else ''}{tested} is {', '.join(parts)}."
+        return json_text(as_json(content))

@@ -6,16 +6,18 @@ import math
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.output.whole import write_text
+from noiseflow.core.text import csv_cell
 from noiseflow.core.version import __version__
-from noiseflow.evaluate.examples import draw
-from noiseflow.evaluate.metric import DATA, LIKELIHOODS, Finding, Record, as_json
+from noiseflow.evaluate.metric import DATA, as_json
+from noiseflow.evaluate.presentation.examples import draw_examples
 from noiseflow.evaluate.presentation.figures import pens_for
 from noiseflow.evaluate.presentation.formatting import count, percent
+from noiseflow.evaluate.presentation.html import render
+from noiseflow.evaluate.presentation.present import LIKELIHOODS, sections
+from noiseflow.evaluate.presentation.presenter import Finding, Record
 from noiseflow.evaluate.report.evaluation_result import Evaluation
 
 __all__ = ["FILES", "page", "write_report"]
@@ -59,19 +61,9 @@ def write_report(evaluation: Evaluation, out: str | Path, *, overwrite: bool = F
 
 def page(evaluation: Evaluation) -> str:
     """The report as one HTML page that needs nothing else."""
+    evaluation = evaluation.presentable()
     pens = pens_for(DATA, evaluation.models)
     data = evaluation.data
-    sections = [
-        {"title": score.title, "method": score.method, "plates": score.plates(pens)}
-        for score in evaluation.scores.values()
-    ]
-    environment = Environment(
-        loader=PackageLoader("noiseflow.evaluate.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     facts = {
         "Data": Path(data.store).name,
         "Split": f"{data.split}, {count(data.patches, 'patch', 'patches')}"
@@ -88,7 +80,8 @@ def page(evaluation: Evaluation) -> str:
         "Checksum": data.fingerprint[:12],
         "Made by": f"noiseflow {__version__}",
     }
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         evaluation=evaluation,
         facts=facts,
         marks=MARKS,
@@ -96,8 +89,8 @@ def page(evaluation: Evaluation) -> str:
         columns=(DATA, *evaluation.models),
         colours={name: pen.colour for name, pen in pens.items()},
         table=evaluation.table(),
-        examples=draw(evaluation.examples, evaluation.tested),
-        sections=sections,
+        examples=draw_examples(evaluation.examples, evaluation.tested),
+        sections=sections(evaluation.scores, pens),
     )
 
 
@@ -122,5 +115,5 @@ def _csv(records: tuple[Record, ...]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Record)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(as_json(asdict(record)) for record in records)
+    writer.writerows({name: csv_cell(as_json(value)) for name, value in asdict(record).items()} for record in records)
     return text.getvalue()

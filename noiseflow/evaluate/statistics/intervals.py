@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-__all__ = ["LEVEL", "RESAMPLES", "VERDICT", "Estimate", "bootstrap_ratio", "jackknife", "ratio_of_sums"]
+__all__ = ["LEVEL", "RESAMPLES", "VERDICT", "Interval", "bootstrap_ratio", "jackknife", "ratio_of_sums"]
 
 VERDICT = 0.995
 """Coverage of the intervals that flag a fault in the checks of structure, tails, calibration
@@ -24,7 +24,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Interval:
     """A number and how sure it is.
 
     Parameters
@@ -50,9 +50,24 @@ class Estimate:
         """Half the interval: the ± of a report."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
-    def __neg__(self) -> "Estimate":
+    @property
+    def without_interval(self) -> "Interval":
+        """The value alone."""
+        return Interval(self.value, None, None, None, self.groups)
+
+    def within(self, least: float, most: float = math.inf) -> "Interval":
+        """The interval cut to the range of the measure; none where both of its ends leave the range.
+
+        >>> Interval(0.93, 3.5, -6.0, 7.9, 2).within(0.0, 1.0).low is None
+        True
+        """
+        if self.low is None or self.high is None or (self.low < least and self.high > most):
+            return self.without_interval
+        return Interval(self.value, self.standard_error, max(self.low, least), min(self.high, most), self.groups)
+
+    def __neg__(self) -> "Interval":
         low, high = (None if end is None else -end for end in (self.high, self.low))
-        return Estimate(-self.value, self.standard_error, low, high, self.groups)
+        return Interval(-self.value, self.standard_error, low, high, self.groups)
 
     def above(self, bound: float) -> bool:
         """Whether the whole interval is above a bound; False where there is none."""
@@ -62,13 +77,13 @@ class Estimate:
         """Whether the whole interval is below a bound; False where there is none."""
         return self.high is not None and self.high < bound
 
-    def scaled(self, factor: float) -> "Estimate":
+    def scaled(self, factor: float) -> "Interval":
         """The same in a unit `factor` (above 0) times as small."""
         error, low, high = (None if x is None else x * factor for x in (self.standard_error, self.low, self.high))
-        return Estimate(self.value * factor, error, low, high, self.groups)
+        return Interval(self.value * factor, error, low, high, self.groups)
 
 
-def ratio_of_sums(*, numerator: NDArray[np.float64], denominator: NDArray[np.float64], level: float) -> Estimate:
+def ratio_of_sums(*, numerator: NDArray[np.float64], denominator: NDArray[np.float64], level: float) -> Interval:
     """Σ numerator / Σ denominator over groups, with the standard error of a sample of groups.
 
     r = Σ aᵍ / Σ bᵍ,  SE² = G/(G − 1) · Σ (aᵍ − r bᵍ)² / (Σ bᵍ)²,  interval r ± t(G − 1) · SE.
@@ -91,16 +106,16 @@ def ratio_of_sums(*, numerator: NDArray[np.float64], denominator: NDArray[np.flo
     a, b = numerator[present], denominator[present]
     groups, total = len(b), float(b.sum())
     if total == 0:
-        return Estimate(math.nan, None, None, None, groups)
+        return Interval(math.nan, None, None, None, groups)
     ratio = float(a.sum()) / total
     if groups < 2:
-        return Estimate(ratio, None, None, None, groups)
+        return Interval(ratio, None, None, None, groups)
     error = math.sqrt(groups / (groups - 1) * float(np.square(a - ratio * b).sum())) / abs(total)
     half = float(stdtrit(groups - 1, (1 + level) / 2)) * error
-    return Estimate(ratio, error, ratio - half, ratio + half, groups)
+    return Interval(ratio, error, ratio - half, ratio + half, groups)
 
 
-def bootstrap_ratio(*, numerator: NDArray[np.float64], denominator: NDArray[np.float64], level: float) -> Estimate:
+def bootstrap_ratio(*, numerator: NDArray[np.float64], denominator: NDArray[np.float64], level: float) -> Interval:
     """Σ numerator / Σ denominator over groups, with a bootstrap-t interval over groups.
 
     Whole groups are drawn with replacement, `RESAMPLES` times from a fixed seed; of each draw
@@ -136,7 +151,7 @@ def bootstrap_ratio(*, numerator: NDArray[np.float64], denominator: NDArray[np.f
     t = (ratio[known] - plain.value) / error[known]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
     ends = (plain.value - float(high) * plain.standard_error, plain.value - float(low) * plain.standard_error)
-    return Estimate(plain.value, plain.standard_error, *ends, plain.groups)
+    return Interval(plain.value, plain.standard_error, *ends, plain.groups)
 
 
 @lru_cache(maxsize=16)
@@ -146,7 +161,7 @@ def _draws(groups: int) -> NDArray[np.float64]:
     return draws.astype(np.float64)
 
 
-def jackknife(*, value: float, left_out: NDArray[np.float64], level: float) -> Estimate:
+def jackknife(*, value: float, left_out: NDArray[np.float64], level: float) -> Interval:
     """A statistic with the interval that leaving out one block after the other gives.
 
     SE² = (n − 1)/n Σ (θ₋ᵢ − mean θ₋)², interval value ± t(n − 1) · SE.
@@ -167,7 +182,7 @@ def jackknife(*, value: float, left_out: NDArray[np.float64], level: float) -> E
     known = left_out[np.isfinite(left_out)]
     blocks = len(known)
     if blocks < 2 or not math.isfinite(value):
-        return Estimate(value, None, None, None, blocks)
+        return Interval(value, None, None, None, blocks)
     error = math.sqrt((blocks - 1) / blocks * float(np.square(known - known.mean()).sum()))
     half = float(stdtrit(blocks - 1, (1 + level) / 2)) * error
-    return Estimate(value, error, value - half, value + half, blocks)
+    return Interval(value, error, value - half, value + half, blocks)

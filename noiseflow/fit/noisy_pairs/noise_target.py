@@ -1,4 +1,4 @@
-"""What of two noisy frames and their denoised selves a noise model is fitted to."""
+"""Noise and clean signal from pairs of noisy frames and their denoised versions."""
 
 import math
 from collections.abc import Callable
@@ -12,16 +12,16 @@ __all__ = ["PAIR_NOISE", "Denoised", "difference", "residual", "unexplained"]
 
 @dataclass(frozen=True, eq=False)
 class Denoised:
-    """Two noisy patches of one scene, x₁ and x₂, and what a denoiser makes of each.
+    """Two noisy patches of one scene, x₁ and x₂, and their denoised versions.
 
     Parameters
     ----------
     first, second : Tensor, shape (B, C, h, w)
-        Normalised.
+        Noisy patches x₁ and x₂, normalised.
     of_first, of_second : Tensor, shape (B, C, h, w)
-        D(x₁) and D(x₂).
+        Denoised patches D(x₁) and D(x₂).
     variance : Tensor, shape (B, C, h, w)
-        Of the noise, as far as it is known; without gradient.
+        Estimated variance of the noise, without gradient.
     """
 
     first: Tensor
@@ -32,32 +32,31 @@ class Denoised:
 
     @property
     def crossed(self) -> Tensor:
-        """½[(x₁ − D(x₂))² + (x₂ − D(x₁))²]/v: noise2noise's error, 1 + the denoiser's own."""
+        """½[(x₁ − D(x₂))² + (x₂ − D(x₁))²]/v, the Noise2Noise loss: 1 plus the denoiser's own error."""
         total = (self.first - self.of_second).square() + (self.second - self.of_first).square()
         return 0.5 * total / self.variance
 
 
 PairNoise = Callable[[Denoised], tuple[Tensor, Tensor]]
-"""Noise and the clean signal to condition on, (N, C, h, w) with N a multiple of B."""
+"""Function that returns noise and clean signal, (N, C, h, w) with N a multiple of B."""
 
 
 def difference(pair: Denoised) -> tuple[Tensor, Tensor]:
-    """(x₁ − x₂)/√2, given ½[D(x₁) + D(x₂)].
+    """Noise (x₁ − x₂)/√2 with clean signal ½[D(x₁) + D(x₂)].
 
-    Its variance, its spectrum and its row noise are those of the noise exactly, whatever the
-    denoiser: the scene cancels.  What it does not show is skewness, and of an excess
-    kurtosis it shows half.
+    The scene cancels, so variance, spectrum and row noise are exactly those of the noise for any denoiser.  The
+    difference has no skewness, and half of the excess kurtosis.
     """
     return (pair.first - pair.second) / math.sqrt(2), 0.5 * (pair.of_first + pair.of_second).detach()
 
 
 def residual(pair: Denoised) -> tuple[Tensor, Tensor]:
-    """x₁ − D(x₂) given D(x₂), and x₂ − D(x₁) given D(x₁), each over √(1 + ε).
+    """Noise (x₁ − D(x₂))/√(1 + ε) with clean signal D(x₂), and the same with x₁ and x₂ exchanged.
 
-    The noise of x₁ is independent of D(x₂), so that the residual's variance is the noise's and
-    the mean squared error of D, the part ε of the noise's variance.  It is known without
-    a clean signal, patch by patch (`unexplained`), and divided out.  Left in is its
-    spectrum: what D lets through (row noise, low frequencies) the residual holds twice.
+    The noise of x₁ is independent of D(x₂), so the variance of the residual is that of the noise plus the mean
+    squared error of D, a part ε of the noise variance.  ε can be estimated patch by patch without a clean signal
+    (`unexplained`) and is divided out.  The spectrum is not corrected: noise that D does not remove (row noise,
+    low frequencies) appears twice in the residual.
     """
     spread = (1 + unexplained(pair).clamp(min=-0.5)).sqrt()[:, None, None, None]
     noise = torch.cat([(pair.first - pair.of_second) / spread, (pair.second - pair.of_first) / spread])
@@ -66,11 +65,11 @@ def residual(pair: Denoised) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def unexplained(pair: Denoised) -> Tensor:
-    """ε, the denoiser's mean squared error over the noise's variance, shape (B,), without a clean signal.
+    """Estimate ε, the denoiser's mean squared error over the noise variance, shape (B,), without a clean signal.
 
-    ½[(x₁ − D₂)² + (x₂ − D₁)²] − ½(x₁ − x₂)² = n₁n₂ − n₁e₂ − n₂e₁ + ½(e₁² + e₂²) with n the noise
-    and e = D − clean: its mean is that of e², since n₁ is independent of n₂ and e₂.  No n²
-    stands in it, so that a patch of N values knows ε to 1/√N.
+    ½[(x₁ − D₂)² + (x₂ − D₁)²] − ½(x₁ − x₂)² = n₁n₂ − n₁e₂ − n₂e₁ + ½(e₁² + e₂²) with noise n and e = D − clean.
+    Its mean is that of e², since n₁ is independent of n₂ and e₂.  It contains no n², so the standard error of ε
+    over a patch of N values is 1/√N.
     """
     half = 0.5 * (pair.first - pair.second).square() / pair.variance
     return (pair.crossed - half).mean((1, 2, 3))

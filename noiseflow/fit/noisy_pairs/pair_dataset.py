@@ -1,4 +1,4 @@
-"""Stores of noisy pairs as a fit reads them."""
+"""Noisy pairs of a store, and their statistics."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.gather_statistics import Values, summed
+from noiseflow.fit.batches import Values, summed
 from noiseflow.fit.noisy_pairs.noise_target import Denoised
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
@@ -26,7 +26,7 @@ BATCH = 256
 
 
 class PairBatch(NamedTuple):
-    """Pairs of noisy patches, (B, C, h, w) and normalised; ISO and camera, (B,)."""
+    """Pairs of noisy patches, normalised, (B, C, h, w), with ISO and camera, (B,)."""
 
     first: Tensor
     second: Tensor
@@ -35,22 +35,22 @@ class PairBatch(NamedTuple):
 
 
 class NoisyPairs:
-    """Pairs of a store, both frames of each brought to their common mean, plane by plane.
+    """Pairs of a store, with both frames of a pair shifted to their common mean in each plane.
 
-    Light and black level drift from one frame to the next; a difference of means is no noise
-    of a pixel.  It is found over all of a frame's patches that are given.
+    Light and black level drift between frames, and a difference of means is no pixel noise.  The means are
+    computed over all given patches of a frame.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
-        Of the pairing ``noisy-pair``.
+        Patches of the pairing ``noisy-pair``.
     rows : ndarray of int
         All rows that will be read.
 
     Raises
     ------
     DataError
-        The store holds other than noisy pairs.
+        The store holds no noisy pairs.
     """
 
     def __init__(self, store: Patches, rows: NDArray[np.int64]) -> None:
@@ -65,14 +65,14 @@ class NoisyPairs:
         for start in range(0, len(rows), BATCH):
             batch = store.read(rows[start : start + BATCH], torch.float64, pairs=True)
             np.add.at(sums, frame[start : start + BATCH], batch.noise.mean((2, 3)).numpy())
-        # Half of x₁ − x₂ goes to each; what is read is (x₁ − x₂)/√2.
+        # Each frame is shifted by half of x₁ − x₂; the store returns (x₁ − x₂)/√2.
         self._half = np.zeros((len(store), planes))
         self._half[rows] = (sums / counts[:, None])[frame] / np.sqrt(2)
 
     def read(
         self, rows: NDArray[np.int64], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> PairBatch:
-        """Pairs by row number."""
+        """Read pairs by row number."""
         batch = self.store.read(rows, dtype, pairs=True)
         half = torch.from_numpy(self._half[rows]).to(dtype)[:, :, None, None]
         first = batch.clean + batch.noise * math.sqrt(2) - half
@@ -81,7 +81,7 @@ class NoisyPairs:
 
 
 def denoised(denoiser: Denoiser, batch: PairBatch) -> Denoised:
-    """Both frames of each pair denoised, and the noise's variance at their mean."""
+    """Denoise both frames of each pair, and compute the noise variance at their mean."""
     first, second, iso, camera = batch
     with torch.no_grad():
         variance = denoiser.level.variance(Conditions(local_mean(0.5 * (first + second)), iso, camera))
@@ -89,10 +89,10 @@ def denoised(denoiser: Denoiser, batch: PairBatch) -> Denoised:
 
 
 def smoothest(pairs: NoisyPairs, rows: NDArray[np.int64], level: NoiseLevelFunction, part: float) -> PairBatch:
-    """The pairs, a part of each camera's at each ISO, whose scene varies least against the noise.
+    """Select the smoothest part of the pairs of each camera and ISO, relative to the noise.
 
-    Where a scene has edges its local mean is not its signal, and noise over the σ of another
-    signal looks heavy-tailed.  It is sought in x₁ + x₂, of which x₁ − x₂ knows nothing.
+    At edges the local mean is not the signal, and noise divided by the σ of a wrong signal looks heavy-tailed.
+    Smoothness is measured on x₁ + x₂, which is independent of x₁ − x₂.
     """
     batch = pairs.read(rows)
     mean = 0.5 * (batch.first + batch.second)
@@ -110,12 +110,11 @@ def smoothest(pairs: NoisyPairs, rows: NDArray[np.int64], level: NoiseLevelFunct
 
 
 def pair_statistics(pairs: NoisyPairs, rows: NDArray[np.int64], progress: Progress = silent) -> NoiseStatistics:
-    """Statistics of the noise by signal, from noisy pairs alone.
+    """Noise statistics by signal, from noisy pairs alone.
 
-    Noise is (x₁ − x₂)/√2, signal ½(x₁ + x₂).  A cell is chosen by the signal of a pixel's
-    neighbours, which tell nothing of its own noise: so a cell's mean signal has no
-    selection in it, and a variance that is linear in the signal is so in the cells' means,
-    however rough the scene.
+    Noise is (x₁ − x₂)/√2, and signal ½(x₁ + x₂).  The cell of a pixel follows from its neighbours, which are
+    independent of its own noise: the mean signal of a cell therefore has no selection bias, and a variance that
+    is linear in the signal is linear in the cell means, for any scene.
     """
 
     def batches() -> Iterator[Values]:

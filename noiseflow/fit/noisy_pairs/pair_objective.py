@@ -18,6 +18,7 @@ from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser
 from noiseflow.models.model import NoiseModel
+from noiseflow.models.noise_statistics import is_closed_form
 
 __all__ = ["NoiseAndDenoiser", "PairObjective", "PairSettings", "PairValues"]
 
@@ -79,7 +80,7 @@ class NoiseAndDenoiser(nn.Module):
     def total(self, values: PairValues) -> Tensor:
         """Loss; it leaves out the NLL of a closed-form model, which is already fitted."""
         weighted = self.settings.weight * values.crossed
-        return weighted if self.model.closed_form else weighted + values.nll
+        return weighted if is_closed_form(self.model) else weighted + values.nll
 
 
 @dataclass

@@ -20,10 +20,10 @@ from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
-from noiseflow.models.model import NoiseModel, build
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, NoiseModel, build
+from noiseflow.models.noise_statistics import is_closed_form, refine_start, start_from
 from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
@@ -193,12 +193,12 @@ def _started(
     statistics = pair_statistics(pairs, rows, progress)
     denoiser.level.start_from(statistics)
     model = build(spec)
-    model.start_from(statistics)
+    start_from(model, statistics)
     some = np.random.default_rng(settings.seed).permutation(rows)[:START_PAIRS]
     first, second, iso, camera = smoothest(pairs, some, denoiser.level, SMOOTHEST)
     clean = local_mean(0.5 * (first + second))
-    model.start_from_patches((first - second) / math.sqrt(2), Conditions(clean, iso, camera))
-    if model.closed_form:
+    refine_start(model, (first - second) / math.sqrt(2), Conditions(clean, iso, camera))
+    if is_closed_form(model):
         model.requires_grad_(False)
     elif isinstance(model, ResidualFlow):
         # The statistics know it better than a likelihood whose clean signal is itself an estimate.

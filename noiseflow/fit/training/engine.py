@@ -33,7 +33,7 @@ from noiseflow.models.io.run_folder import STATE
 from noiseflow.ops.native import can_compile, compiled
 from noiseflow.ops.random.sampling import part_of
 
-__all__ = ["BAD_BATCH", "train"]
+__all__ = ["BAD_BATCH", "DivergedError", "train"]
 
 BAD_BATCH = "bad_batch.safetensors"
 """File of the batch whose loss stopped a training."""
@@ -46,6 +46,22 @@ COMPILED_FROM = 1_700
 
 CHECK_EVERY = 10
 """Steps between two reads of values that a GPU would have to wait for."""
+
+
+class DivergedError(DataError):
+    """The loss was not finite in several steps; the model has its best weights so far.
+
+    Parameters
+    ----------
+    text : str
+        Where, and what to do.
+    state : TrainState
+        The training up to there.
+    """
+
+    def __init__(self, text: str, state: TrainState) -> None:
+        super().__init__(text)
+        self.state = state
 
 
 def train(
@@ -81,7 +97,7 @@ def train(
     ------
     ModelError
         There is no state to resume, or one with other arguments.
-    DataError
+    DivergedError
         The loss was not finite in several steps.
     """
     # Depends on the total length only, not on what is left or already built: kernels round differently from
@@ -97,19 +113,21 @@ def train(
             run.begin(dict(arguments))
         began = saved = time.monotonic()
         earlier = run.state.seconds
-        while run.state.step < length.steps and not run.finished():
-            run.step(batch_of(run.state.step))
-            now = time.monotonic()
-            run.state.seconds = earlier + now - began
-            session.progress(run.state.step, length.steps, run.note())
-            if run.state.step % length.validate_every == 0 or run.state.step == length.steps:
-                run.validate()
-            elif now - saved < settings.state_seconds:
-                continue
-            run.save()
-            saved = now
-        model.load_state_dict(run.best)
-    model.eval()
+        try:
+            while run.state.step < length.steps and not run.finished():
+                run.step(batch_of(run.state.step))
+                now = time.monotonic()
+                run.state.seconds = earlier + now - began
+                session.progress(run.state.step, length.steps, run.note())
+                if run.state.step % length.validate_every == 0 or run.state.step == length.steps:
+                    run.validate()
+                elif now - saved < settings.state_seconds:
+                    continue
+                run.save()
+                saved = now
+        finally:
+            model.load_state_dict(run.best)
+            model.eval()
     return run.state
 
 
@@ -278,10 +296,11 @@ class _Training:
         position = self.length.position(int(self.sums["last_skipped"]))
         path = self.session.out / BAD_BATCH
         what = self.ranks.first(lambda: self._save_batch(position, path))
-        raise DataError(
+        raise DivergedError(
             f"{self.session.out}: the {self.objective.name.upper()} was not finite in {int(self.sums['skipped'])} "
             f"steps, the last at epoch {position.epoch + 1}, step {position.index + 1}; its batch ({what}) is saved as "
-            f"{path}; look at it, or lower the learning rate"
+            f"{path}; look at it, or lower the learning rate",
+            self.state,
         )
 
     def _save_batch(self, position: StepPosition, path: Path) -> str:

@@ -4,10 +4,10 @@ from torch import Tensor, autograd, enable_grad, finfo, is_grad_enabled, no_grad
 
 from noiseflow.flows.autoregressive.wavefront import solve
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.nets.conditional_net import soft_clamp
 from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME, Transform, full_precision, sum_per_sample
+from noiseflow.ops.masked_affine import soft_clamp
 
 __all__ = ["MaskedAutoregressive"]
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.nets.conditional_net import signal_features, soft_clamp
+from noiseflow.flows.nets.conditional_net import signal_features
 from noiseflow.flows.nets.masked_net import MaskedNet
+from noiseflow.ops.masked_affine import soft_clamp
 
 __all__ = ["solve"]
 

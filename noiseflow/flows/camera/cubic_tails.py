@@ -2,28 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from noiseflow.flows.camera.sinh_arcsinh import LEAST_REST
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters, required
-from noiseflow.flows.transform import Transform, sum_per_sample
-from noiseflow.ops.native import Kernels
-from noiseflow.ops.tails_and_skew import latent_of, value_of
+from noiseflow.flows.transform import Transform
+from noiseflow.ops.tails_and_skew import LEAST_REST, cubic_by_excess, tails, tails_inverse
 
 __all__ = ["CubicTails"]
 
 MOST_EXCESS = 12.0
 """Bound on the excess kurtosis; Laplace's is 3, the logistic's 1.2."""
-
-LEAST = 1e-6
-"""Of the cubic's coefficient, where the formula still has its precision."""
 
 
 class CubicTails(Transform):
@@ -58,7 +50,7 @@ class CubicTails(Transform):
         self.by_read_share = by_read_share
         self.kurtosis = nn.Parameter(torch.zeros(cameras, len(isos)))
         self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
-        self.register_buffer("series", torch.from_numpy(_cubic_by_excess()), persistent=False)
+        self.register_buffer("series", torch.from_numpy(cubic_by_excess()), persistent=False)
 
     def read_excess(self, cond: Conditions) -> Tensor:
         """κ of the read noise by itself, (B,)."""
@@ -69,52 +61,15 @@ class CubicTails(Transform):
         """The noise parameters with its read noise's kurtosis, if there are any."""
         return replace(noise, read_excess=self.read_excess(cond)) if noise and self.by_read_share else noise
 
-    def excess(self, cond: Conditions, noise: NoiseParameters | None) -> Tensor:
-        """κ of the read noise as a part of all noise, broadcastable to (B, C, H, W)."""
-        excess = self.read_excess(cond)[:, None, None, None]
-        return excess * required(noise, self).read_share().clamp(max=1).square() if self.by_read_share else excess
-
-    def cubic(self, cond: Conditions, noise: NoiseParameters | None) -> Tensor:
-        """Coefficient a, broadcastable to (B, C, H, W)."""
-        excess = self.excess(cond, noise).clamp(min=0)
-        log_excess, ratio = excess.log1p(), torch.zeros_like(excess)
-        for coefficient in self.series.to(excess.dtype).flip(0):
-            ratio = ratio * log_excess + coefficient
-        return (excess * ratio).clamp(min=LEAST)
-
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        found = self._kernels(x, cond, noise)
-        if found is not None:
-            return latent_of(found[0], "tails", x, *found[1:])
-        a = self.cubic(cond, noise)
-        root, spread = (3 * a).sqrt(), (1 + a * (6 + 15 * a)).sqrt()
-        z = 2 / root * ((1.5 * root * spread * x).asinh() / 3).sinh()
-        return z, sum_per_sample(spread.log() - (3 * a * z.square()).log1p())
+        z, log_det = tails(x, *self._signal(noise), self.read_excess(cond), self.series)
+        return z, log_det
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        found = None if torch.is_grad_enabled() else self._kernels(z, cond, noise)
-        if found is not None:
-            return value_of(found[0], "tails", z, *found[1:])
-        a = self.cubic(cond, noise)
-        return z * (1 + a * z.square()) / (1 + a * (6 + 15 * a)).sqrt()
+        x: Tensor = tails_inverse(z, *self._signal(noise), self.read_excess(cond), self.series)
+        return x
 
-    def _kernels(
-        self, x: Tensor, cond: Conditions, noise: NoiseParameters | None
-    ) -> tuple[Kernels, NoiseParameters, Sequence[Tensor], Sequence[Tensor]] | None:
-        """Kernels and what they take, or None where there are none."""
-        if not self.by_read_share:
-            return None
-        light = required(noise, self)
-        kernels = light.kernels("shape", x)
-        return None if kernels is None else (kernels, light, (self.read_excess(cond),), (self.series,))
-
-
-@cache
-def _cubic_by_excess(degree: int = 4) -> NDArray[np.float64]:
-    """Coefficients of a/κ in log(1 + κ), to 0.1 %."""
-    a = np.linspace(1e-4, 0.3, 3000)
-    excess = a * (24 + a * (432 + a * (3240 + a * 9720))) / (1 + a * (6 + 15 * a)) ** 2
-    powers = np.log1p(excess)[:, None] ** np.arange(degree + 1)
-    return np.asarray(np.linalg.lstsq(powers, a / excess, rcond=None)[0])
+    def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+        return required(noise, self).signal if self.by_read_share else (None, None, None)

@@ -1,16 +1,19 @@
 """One scale for everything: the published `gain4` layer."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.fusion import PlaneMixing
 from noiseflow.flows.signal_model import NoiseParameters
-from noiseflow.flows.transform import Transform
 
 __all__ = ["Gain"]
 
 
-class Gain(Transform):
+class Gain(PlaneMixing):
     """Divide by one learned positive number.
 
     z = x / g;  log|det dz/dx| = −C·H·W · log g.
@@ -47,6 +50,10 @@ class Gain(Transform):
     def matrix(self, planes: int, *, inverse: bool = False) -> Tensor:
         """What it, or its inverse, multiplies a pixel's planes by, (C, C) in float64."""
         log_gain = self.log_gain.double()
-        return (
-            torch.eye(planes, dtype=torch.float64, device=log_gain.device) * (log_gain if inverse else -log_gain).exp()
-        )
+        unit = torch.eye(planes, dtype=torch.float64, device=log_gain.device)
+        return unit * (log_gain if inverse else -log_gain).exp()
+
+    @classmethod
+    def matrices(cls, layers: Sequence[Any], planes: int, *, inverse: bool) -> Tensor:
+        """As `matrix`, of each layer."""
+        return torch.stack([layer.matrix(planes, inverse=inverse) for layer in layers])

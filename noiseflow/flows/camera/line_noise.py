@@ -10,8 +10,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import WHOLE_FRAME, Transform
-from noiseflow.ops.line_noise import line_sums, whitened, with_offsets
-from noiseflow.ops.native import Kernels
+from noiseflow.ops.line_noise import COLUMNS, ROWS, add_lines, line_sums, unit_offset, whiten_lines
 
 __all__ = ["LineNoise"]
 
@@ -67,7 +66,7 @@ class LineNoise(Transform):
         if planes not in (1, 4) or axis not in ("row", "column"):
             raise ModelError(f"line noise: expected 1 or 4 planes and axis row or column; got {planes}, {axis!r}")
         self.cells = (2, 2) if planes == 4 else (1, 1)
-        self.along = (2, 4) if axis == "row" else (1, 3)
+        self.along = ROWS if axis == "row" else COLUMNS
         self.whole_rows = axis == "row"
         self.reach = 0 if axis == "row" else WHOLE_FRAME
         self.in_read_noise = in_read_noise
@@ -75,31 +74,14 @@ class LineNoise(Transform):
         self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
 
     def variance(self, cond: Conditions) -> Tensor:
-        """R per element, (B, 1, 1, 1, 1)."""
+        """R of each element, (B,)."""
         knots = self.log_isos.to(self.log_variance.dtype)
-        return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()[:, None, None, None, None]
-
-    def unit_offset(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
-        """The direction d, its planes as (2, 2) of a cell or (1, 1), (B, 2, 2, H, W) or (B, 1, 1, H, W)."""
-        d = required(noise, self).read_share().sqrt() if self.in_read_noise else x.new_ones(x.shape)
-        return d.reshape(x.shape[0], *self.cells, *x.shape[2:])
+        return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
-        found = None if torch.is_grad_enabled() else self._kernels(x, noise)
-        if found is not None:
-            kernels, light, side = found
-            return line_sums(kernels, x, light, side)[:, :, :, None, :, None]
-        d = self.unit_offset(x, noise)
-        return torch.stack([term.sum(self.along, keepdim=True) for term in (d * x.reshape(d.shape), d.square())])
-
-    def parts(
-        self, x: Tensor, cond: Conditions, noise: NoiseParameters | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """d, dᵀx, r and q, broadcastable to (B, 2, 2, H, W) for four planes."""
-        projection, square = self.sums(x, noise).unbind()
-        variance = self.variance(cond)
-        return self.unit_offset(x, noise), projection, variance, variance * square
+        sums: Tensor = line_sums(x, *self._signal(noise), self.cells, self.along)
+        return sums
 
     @torch.no_grad()
     def start_from(
@@ -120,20 +102,17 @@ class LineNoise(Transform):
         Elements that `bands`, (B,) of int, numbers alike lie in the same sensor rows: their rows are
         one then, whose variance of estimate falls with the square of its length where r is small.
         """
-        d, projection, _, _ = self.parts(x, cond, noise)
-        d = d.expand(x.shape[0], *self.cells, *x.shape[2:])
+        projection = self.sums(x, noise)[0]
+        clean, beta1, beta2 = self._signal(noise)
+        d = unit_offset(x, clean, beta1, beta2, self.cells)
         weighted = d * x.reshape(d.shape)
         norm, fourth, squares = (
             each.sum(self.along, keepdim=True) for each in (d.square(), d.pow(4), weighted.square())
         )
         sums = torch.stack([each.flatten(1) for each in (projection, squares, norm, fourth)])
         knots = self.log_isos.to(self.log_variance.dtype)
-        index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-        cameras = cond.camera_indices
-        if bands is not None and self.whole_rows:
-            first, band = _numbered(bands)
-            sums = sums.new_zeros(len(sums), len(first), sums.shape[2]).index_add_(1, band, sums)
-            index, cameras = index[first], cameras[first]
+        bands = bands if self.whole_rows else None
+        sums, index, cameras = bands_of_rows(sums, self._knot(cond), cond.camera_indices, bands)
         projection, squares, norm, fourth = sums.unbind()
         products, expected = projection.square() - squares, norm.square() - fourth
         for camera in set(cameras.tolist()):
@@ -147,14 +126,8 @@ class LineNoise(Transform):
 
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        found = self._kernels(x, noise)
-        if found is not None:
-            kernels, light, side = found
-            return whitened(kernels, x, light, self.variance(cond)[:, 0, 0, 0, 0], side)
-        d, projection, variance, q = self.parts(x, cond, noise)
-        root = (1 + q).sqrt()
-        z = x - (d * projection * variance / (root * (1 + root))).reshape(x.shape)
-        return z, -0.5 * q.log1p().flatten(1).sum(1)
+        z, log_det = whiten_lines(x, *self._signal(noise), self.variance(cond), self.cells, self.along)
+        return z, log_det
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
@@ -164,22 +137,45 @@ class LineNoise(Transform):
         self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
     ) -> Tensor:
         """Latent to data of a part of a frame, given the `sums` of its lines over the whole frame."""
-        variance = self.variance(cond)
+        variance = self.variance(cond)[:, None, None, None, None]
         projection, square = sums.unbind()
         offsets = projection * variance / (1 + (1 + variance * square).sqrt())
-        found = None if torch.is_grad_enabled() else self._kernels(z, noise)
-        if found is not None:
-            kernels, light, side = found
-            return with_offsets(kernels, z, light, offsets[:, :, 0, :, 0], side)
-        return z + (self.unit_offset(z, noise) * offsets).reshape(z.shape)
+        x: Tensor = add_lines(z, *self._signal(noise), offsets, self.cells, self.along)
+        return x
 
-    def _kernels(self, x: Tensor, noise: NoiseParameters | None) -> tuple[Kernels, NoiseParameters, int] | None:
-        """Kernels, the noise parameters they take, and how many planes share a row; None where there are none."""
-        if not (self.whole_rows and self.in_read_noise):
-            return None
-        light = required(noise, self)
-        kernels = light.kernels("lines", x)
-        return None if kernels is None else (kernels, light, self.cells[1])
+    def _knot(self, cond: Conditions) -> Tensor:
+        """Index of the fitted ISO next to each element's, (B,)."""
+        return (cond.isos.log()[:, None] - self.log_isos.to(self.log_variance.dtype)).abs().argmin(1)
+
+    def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+        return required(noise, self).signal if self.in_read_noise else (None, None, None)
+
+
+def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums along the rows of patches, (N, B, rows), of patches in the same sensor rows added up.
+
+    Parameters
+    ----------
+    sums : Tensor, shape (N, B, rows)
+        Sums along each row, of each patch.
+    index, cameras : Tensor, shape (B,)
+        ISO knot and camera of each patch.
+    bands : Tensor of int, shape (B,), optional
+        Equal for patches that lie in the same sensor rows; each patch is its own band without it.
+
+    Returns
+    -------
+    (Tensor, Tensor, Tensor)
+        Sums, (N, bands, rows), ISO knots and cameras of the bands.
+    """
+    if bands is None:
+        return sums, index, cameras
+    first, band = _numbered(bands)
+    return (
+        sums.new_zeros(len(sums), len(first), sums.shape[2]).index_add_(1, band, sums),
+        index[first],
+        cameras[first],
+    )
 
 
 def _numbered(bands: Tensor) -> tuple[Tensor, Tensor]:

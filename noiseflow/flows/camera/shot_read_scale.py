@@ -1,5 +1,6 @@
-"""Shot and read noise of a calibrated camera, continuous in ISO and per plane."""
+"""Scale by the standard deviation of shot and read noise, and that of a camera, continuous in ISO and per plane."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,14 +9,67 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
-from noiseflow.flows.signal_model import FLOOR, NoiseParameters
-from noiseflow.flows.transform import Transform, sum_per_sample
-from noiseflow.ops.line_noise import scaled, unscaled
+from noiseflow.flows.signal_model import NoiseParameters
+from noiseflow.flows.transform import Transform
+from noiseflow.ops.shot_read_noise import divide_by_std, multiply_by_std
 
-__all__ = ["FLOOR", "ShotReadScale"]
+__all__ = ["NoiseScale", "ShotReadScale"]
 
 
-class ShotReadScale(Transform):
+class NoiseScale(Transform):
+    """Divide by the standard deviation of shot and read noise: z = x / s, log|det dz/dx| = −Σ log s.
+
+    Parameters
+    ----------
+    shares_features : bool
+        Whether all transforms of its flow get its noise parameters, computed once for all.
+    """
+
+    elementwise = True
+    ends = "coupling_chain"
+
+    def __init__(self, *, shares_features: bool = False) -> None:
+        super().__init__()
+        self.shares_features = shares_features
+
+    @abstractmethod
+    def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
+
+    def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters:
+        """The clean signal with its betas: those that it shares with its flow, or computed here."""
+        if self.shares_features and noise is not None:
+            return noise
+        return NoiseParameters(cond.clean, *self.betas(cond))
+
+    def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
+        """Its noise parameters, if it `shares_features`."""
+        return self.noise_parameters(cond) if self.shares_features else noise
+
+    def variance(self, cond: Conditions) -> Tensor:
+        """s², shape (B, C, H, W), in units of the normalised signal squared."""
+        return self.noise_parameters(cond).variance()
+
+    def read_share(self, cond: Conditions) -> Tensor:
+        """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
+        return self.noise_parameters(cond).read_share()
+
+    def shot_moments(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W)."""
+        return self.noise_parameters(cond).shot_moments()
+
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+        """Data to latent."""
+        z, log_det = divide_by_std(x, *self.noise_parameters(cond, noise).signal)
+        return z, log_det
+
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+        """Latent to data."""
+        x: Tensor = multiply_by_std(z, *self.noise_parameters(cond, noise).signal)
+        return x
+
+
+class ShotReadScale(NoiseScale):
     """Divide by the standard deviation of shot and read noise.
 
     z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
@@ -26,6 +80,7 @@ class ShotReadScale(Transform):
     Parameters
     ----------
     planes, cameras : int
+        Of the noise that it is for.
     isos : sequence of float
         Fitted ISOs, rising.
     shares_features : bool
@@ -37,12 +92,10 @@ class ShotReadScale(Transform):
     fitting for single-image raw-data, IEEE TIP 2008, eq. 4.
     """
 
-    elementwise = True
     log_isos: Tensor
 
     def __init__(self, planes: int, cameras: int, isos: Sequence[float], *, shares_features: bool = False) -> None:
-        super().__init__()
-        self.shares_features = shares_features
+        super().__init__(shares_features=shares_features)
         self.log_beta1 = nn.Parameter(torch.full((cameras, len(isos)), -7.0))
         self.log_beta2 = nn.Parameter(torch.full((cameras, len(isos)), -14.0))
         self.plane_beta1 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
@@ -73,45 +126,6 @@ class ShotReadScale(Transform):
             if saved is not None and saved.ndim == 2 and saved.shape == own.shape[:2]:
                 state_dict[prefix + name] = saved[:, :, None].expand(own.shape).clone()
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters:
-        """The clean signal with its betas: those that it shares with its flow, or computed here."""
-        if self.shares_features and noise is not None:
-            return noise
-        return NoiseParameters(cond.clean, *self.betas(cond))
-
-    def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
-        """Its noise parameters, if it `shares_features`."""
-        return self.noise_parameters(cond) if self.shares_features else noise
-
-    def variance(self, cond: Conditions) -> Tensor:
-        """s², shape (B, C, H, W)."""
-        return self.noise_parameters(cond).variance()
-
-    def read_share(self, cond: Conditions) -> Tensor:
-        """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
-        return self.noise_parameters(cond).read_share()
-
-    def shot_moments(self, cond: Conditions) -> tuple[Tensor, Tensor]:
-        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W)."""
-        return self.noise_parameters(cond).shot_moments()
-
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
-        light = self.noise_parameters(cond, noise)
-        kernels = light.kernels("lines", x)
-        if kernels is not None:
-            return scaled(kernels, x, light)
-        variance = light.variance()
-        return x * variance.rsqrt(), -0.5 * sum_per_sample(variance.log())
-
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
-        light = self.noise_parameters(cond, noise)
-        kernels = None if torch.is_grad_enabled() else light.kernels("lines", z)
-        if kernels is not None:
-            return unscaled(kernels, z, light)
-        return z * light.variance().sqrt()
 
 
 def _of_planes(tables: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:

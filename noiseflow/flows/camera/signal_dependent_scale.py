@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows.camera.shot_read_scale import NoiseScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
-from noiseflow.flows.signal_model import NoiseParameters
-from noiseflow.flows.transform import Transform, sum_per_sample
-from noiseflow.ops.line_noise import scaled, unscaled
 
 __all__ = ["SignalDependentScale"]
 
 
-class SignalDependentScale(Transform):
+class SignalDependentScale(NoiseScale):
     """Divide by the standard deviation that shot and read noise predict.
 
     z = x / s,  s² = β₁·y / gain + β₂,  with y the clean signal and, for camera m at ISO v,
@@ -34,6 +32,8 @@ class SignalDependentScale(Transform):
         Number of cameras.
     isos : sequence of float
         Fitted ISOs, rising.
+    shares_features : bool
+        Whether all transforms of its flow get its noise parameters, computed once for all.
 
     References
     ----------
@@ -41,11 +41,10 @@ class SignalDependentScale(Transform):
     layer); parametrisation of the authors' layer ``sdn5``.
     """
 
-    elementwise = True
     log_isos: Tensor
 
-    def __init__(self, cameras: int, isos: Sequence[float]) -> None:
-        super().__init__()
+    def __init__(self, cameras: int, isos: Sequence[float], *, shares_features: bool = False) -> None:
+        super().__init__(shares_features=shares_features)
         self.beta1 = nn.Parameter(torch.tensor(-5.0))
         self.beta2 = nn.Parameter(torch.tensor(-5.0))
         self.gain_params = nn.Parameter(torch.full((len(isos),), -5.0))
@@ -64,30 +63,9 @@ class SignalDependentScale(Transform):
             log_beta2 = log_beta2 + READ_SLOPE * (log_iso - knots[0])
         return self.beta1 * c1 - log_gain, log_beta2
 
-    def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters:
-        """Clean signal, β₁/gain and β₂ of each element, the same for all planes."""
+    def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """β₁/gain and β₂ of each element, the same for all planes, each (B, C, 1, 1)."""
         beta1, beta2 = (
             beta.exp()[:, None, None, None].expand(*cond.clean.shape[:2], 1, 1) for beta in self.log_betas(cond)
         )
-        return NoiseParameters(cond.clean, beta1, beta2)
-
-    def variance(self, cond: Conditions) -> Tensor:
-        """s², shape (B, C, H, W), in units of the normalised signal squared."""
-        return self.noise_parameters(cond).variance()
-
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
-        light = self.noise_parameters(cond, noise)
-        kernels = light.kernels("lines", x)
-        if kernels is not None:
-            return scaled(kernels, x, light)
-        variance = light.variance()
-        return x * variance.rsqrt(), -0.5 * sum_per_sample(variance.log())
-
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
-        light = self.noise_parameters(cond, noise)
-        kernels = None if torch.is_grad_enabled() else light.kernels("lines", z)
-        if kernels is not None:
-            return unscaled(kernels, z, light)
-        return z * light.variance().sqrt()
+        return beta1, beta2

@@ -1,12 +1,17 @@
 """Affine coupling (RealNVP)."""
 
+from collections.abc import Sequence
+from typing import Protocol, cast
+
 import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.fusion import FUSIONS, Fusion, PlaneMixing
 from noiseflow.flows.signal_model import NoiseParameters
-from noiseflow.flows.transform import Transform, sum_per_sample
-from noiseflow.ops.coupling_training import coupled, uncoupled
+from noiseflow.flows.transform import Transform
+from noiseflow.ops.channel_mixing import mix_planes
+from noiseflow.ops.coupling import couple, coupling_chain, uncouple
 
 __all__ = ["AffineCoupling"]
 
@@ -19,10 +24,8 @@ class AffineCoupling(Transform):
 
     Parameters
     ----------
-    planes : int
-        Planes of the input; the first planes // 2 condition the rest.
     net : nn.Module
-        (B, planes // 2, H, W) to (B, 2·(planes − planes // 2), H, W): t, then r.
+        (B, C // 2, H, W) to (B, 2·(C − C // 2), H, W): t, then r.  The first C // 2 of C planes condition the rest.
     reach : int
         Receptive radius of `net` in pixels.
     bound : float
@@ -33,33 +36,105 @@ class AffineCoupling(Transform):
     Dinh, Sohl-Dickstein, Bengio: Density estimation using Real NVP, ICLR 2017, eq. 7–8.
     """
 
-    def __init__(self, planes: int, net: nn.Module, reach: int, bound: float = 1e-4) -> None:
+    joins = "coupling_chain"
+
+    def __init__(self, net: nn.Module, reach: int, bound: float = 1e-4) -> None:
         super().__init__()
-        self.first = planes // 2
         self.net = net
         self.reach = reach
         self.bound = nn.Parameter(torch.tensor(float(bound)))
 
-    def scale_and_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """S (log scale) and t, from the conditioning half."""
-        shift, raw = self.net(a).chunk(2, dim=1)
-        # tanh, by what is the faster function on a CPU.
-        return self.bound * (2 * (2 * raw).sigmoid() - 1), shift
-
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        done = coupled(self.net, self.bound, x)
-        if done is not None:
-            return done
-        a, b = x[:, : self.first], x[:, self.first :]
-        log_scale, shift = self.scale_and_shift(a)
-        return torch.cat([a, b * log_scale.exp() + shift], 1), sum_per_sample(log_scale)
+        return couple(x, self.net, self.bound)
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        done = uncoupled(self.net, self.bound, z)
-        if done is not None:
-            return done
-        a, b = z[:, : self.first], z[:, self.first :]
-        log_scale, shift = self.scale_and_shift(a)
-        return torch.cat([a, (b - shift) * (-log_scale).exp()], 1)
+        return uncouple(z, self.net, self.bound)
+
+
+class Scale(Protocol):
+    """A layer that divides by the σ of its noise parameters, and may do so in a chain (`Transform.ends`)."""
+
+    def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters:
+        """Those of each pixel."""
+
+
+class CouplingChain(Fusion):
+    """Affine couplings and the mixings of planes between them; at the end of sampling also the scale by σ."""
+
+    name = "coupling_chain"
+
+    def forward(
+        self, layers: Sequence[Transform], x: Tensor, cond: Conditions, noise: NoiseParameters | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """In evaluation by one kernel; in training couplings one by one, with a mixing for each run of mixings."""
+        couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
+        nets, bounds = [each.net for each in couplings], [each.bound for each in couplings]
+        if coupling_chain.kernels(x, nets, bounds, (), False, None, None, None, False) is not None:
+            mixes = _mixes(layers, x, inverse=False)
+            z, log_det = coupling_chain(x, nets, bounds, mixes, False, None, None, None, False)
+        elif couplings and mix_planes.kernels(x, x.new_empty(x.shape[1], x.shape[1])) is not None:
+            z, log_det = _one_by_one(couplings, _mixes(layers, x, inverse=False), x)
+        else:
+            return None
+        linear = [layer.log_det(x) for layer in layers if isinstance(layer, PlaneMixing)]
+        return z, log_det + torch.stack(linear).sum() if linear else log_det
+
+    def inverse(
+        self,
+        layers: Sequence[Transform],
+        after: Transform | None,
+        z: Tensor,
+        cond: Conditions,
+        noise: NoiseParameters | None,
+        *,
+        own: bool,
+    ) -> tuple[Tensor, int] | None:
+        """By one kernel, in evaluation."""
+        couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
+        nets, bounds = [each.net for each in couplings], [each.bound for each in couplings]
+        if coupling_chain.kernels(z, nets, bounds, (), True, None, None, None, False) is None:
+            return None
+        signal: tuple[Tensor, Tensor, Tensor] | tuple[None, None, None] = None, None, None
+        if after is not None and after.ends == self.name:
+            found = cast(Scale, after).noise_parameters(cond, noise)
+            signal = found.clean, found.beta1, found.beta2
+            if coupling_chain.kernels(z, nets, bounds, (), True, *signal, False) is None:
+                signal = None, None, None
+        x = coupling_chain(z, nets, bounds, _mixes(layers, z, inverse=True), True, *signal, own)[0]
+        return x, len(layers) + (signal[0] is not None)
+
+
+def _one_by_one(
+    couplings: Sequence[AffineCoupling], mixes: Sequence[Tensor | None], x: Tensor
+) -> tuple[Tensor, Tensor]:
+    log_dets = []
+    for coupling, mix in zip([*couplings, None], mixes, strict=True):
+        if mix is not None:
+            x = mix_planes(x, mix.to(x.dtype))
+        if coupling is not None:
+            x, log_det = couple(x, coupling.net, coupling.bound)
+            log_dets.append(log_det)
+    return x, torch.stack(log_dets).sum(0)
+
+
+def _mixes(layers: Sequence[Transform], x: Tensor, *, inverse: bool) -> list[Tensor | None]:
+    """What multiplies a pixel's planes before the first coupling and after each, (C, C) in float64, or None."""
+    by_class: dict[type[PlaneMixing], list[PlaneMixing]] = {}
+    for layer in layers:
+        if isinstance(layer, PlaneMixing):
+            by_class.setdefault(type(layer), []).append(layer)
+    # All layers of a class at once: their matrices are small, and the calls are what costs time.
+    matrices = {kind: iter(kind.matrices(own, x.shape[1], inverse=inverse)) for kind, own in by_class.items()}
+    mixes: list[Tensor | None] = [None]
+    for layer in layers:
+        if isinstance(layer, PlaneMixing):
+            matrix, before = next(matrices[type(layer)]), mixes[-1]
+            mixes[-1] = matrix if before is None else matrix @ before
+        else:
+            mixes.append(None)
+    return mixes
+
+
+FUSIONS[CouplingChain.name] = CouplingChain()

@@ -1,14 +1,13 @@
 """Affine coupling under any mask, told of the conditions."""
 
-import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.coupling.masks import Mask
-from noiseflow.flows.nets.conditional_net import ConditionalNet, soft_clamp
+from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
-from noiseflow.flows.transform import Transform, sum_per_sample
-from noiseflow.ops.masked_affine import affine_kernels, coupled_by, uncoupled_by
+from noiseflow.flows.transform import Transform
+from noiseflow.ops.masked_affine import couple_masked, uncouple_masked
 
 __all__ = ["MaskedAffineCoupling"]
 
@@ -43,28 +42,16 @@ class MaskedAffineCoupling(Transform):
         self.period = period
         self.reach = net.reach
 
-    def scale_and_shift(
-        self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Log scale and shift, both 0 where the mask is true."""
-        mask = self.mask(x)
-        shift, raw = self.net(x * mask, cond, noise).to(x.dtype).chunk(2, 1)
-        return soft_clamp(raw, self.bound) * ~mask, shift * ~mask
-
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        kernels = affine_kernels(self.net.conv3, x)
-        if kernels is not None:
-            mask = self.mask(x)
-            return coupled_by(kernels, x, self.net.hidden(x * mask, cond, noise), self.net.conv3, ~mask, self.bound)
-        log_scale, shift = self.scale_and_shift(x, cond, noise)
-        return x * log_scale.exp() + shift, sum_per_sample(log_scale)
+        mask = self.mask(x)
+        hidden, last = self.net.hidden(x * mask, cond, noise), self.net.conv3
+        z, log_det = couple_masked(x, hidden, last.weight, last.bias, ~mask, self.bound)
+        return z, log_det
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        kernels = None if torch.is_grad_enabled() else affine_kernels(self.net.conv3, z)
-        if kernels is not None:
-            mask = self.mask(z)
-            return uncoupled_by(kernels, z, self.net.hidden(z * mask, cond, noise), self.net.conv3, ~mask, self.bound)
-        log_scale, shift = self.scale_and_shift(z, cond, noise)
-        return (z - shift) * (-log_scale).exp()
+        mask = self.mask(z)
+        hidden, last = self.net.hidden(z * mask, cond, noise), self.net.conv3
+        x: Tensor = uncouple_masked(z, hidden, last.weight, last.bias, ~mask, self.bound)
+        return x

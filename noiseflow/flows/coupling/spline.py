@@ -1,22 +1,15 @@
 """Rational-quadratic splines per value: by the other half of the values, or by the conditions alone."""
 
-import torch
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.coupling.masks import Mask
 from noiseflow.flows.nets.conditional_net import ConditionalNet
-from noiseflow.flows.rational_quadratic import (
-    Knots,
-    knots_from,
-    odd_knots_from,
-    rational_quadratic,
-    rational_quadratic_inverse,
-)
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, sum_per_sample
-from noiseflow.ops.spline import bent, spline_kernels, unbent
+from noiseflow.ops.rational_quadratic import Knots, knots_from, rational_quadratic, rational_quadratic_inverse
+from noiseflow.ops.spline import by_value, spline, spline_inverse
 
 __all__ = ["PixelSpline", "SplineCoupling", "spline_outputs"]
 
@@ -56,7 +49,7 @@ class SplineCoupling(Transform):
 
     def knots(self, x: Tensor, mask: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Knots:
         """Knots for every value, each (B, C, H, W, bins + 1)."""
-        return knots_from(_by_value(self.net(x * mask, cond, noise), x), self.bins, self.box)
+        return knots_from(by_value(self.net(x * mask, cond, noise), x), self.bins, self.box)
 
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
@@ -97,28 +90,14 @@ class PixelSpline(Transform):
         self.bins, self.box, self.odd = bins, box, odd
         self.reach = net.reach
 
-    def knots(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Knots:
-        """Knots for every value, each (B, C, H, W, bins + 1)."""
-        raw = _by_value(self.net(None, cond, noise), x)
-        return odd_knots_from(raw, self.bins // 2, self.box) if self.odd else knots_from(raw, self.bins, self.box)
-
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        kernels = spline_kernels(self.net.conv3, x, self.bins, odd=self.odd)
-        if kernels is not None:
-            return bent(kernels, x, self.net.hidden(None, cond, noise), self.net.conv3, self.box)
-        z, log_slope = rational_quadratic(x, self.knots(x, cond, noise))
-        return z, sum_per_sample(log_slope)
+        hidden, last = self.net.hidden(None, cond, noise), self.net.conv3
+        z, log_det = spline(x, hidden, last.weight, last.bias, self.bins, self.box, self.odd)
+        return z, log_det
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        kernels = None if torch.is_grad_enabled() else spline_kernels(self.net.conv3, z, self.bins, odd=self.odd)
-        if kernels is not None:
-            return unbent(kernels, z, self.net.hidden(None, cond, noise), self.net.conv3, self.box)
-        return rational_quadratic_inverse(z, self.knots(z, cond, noise))
-
-
-def _by_value(raw: Tensor, x: Tensor) -> Tensor:
-    """A net's outputs as (B, C, H, W, numbers of each value), in the dtype of x."""
-    batch, planes, height, width = x.shape
-    return raw.to(x.dtype).reshape(batch, planes, -1, height, width).permute(0, 1, 3, 4, 2)
+        hidden, last = self.net.hidden(None, cond, noise), self.net.conv3
+        x: Tensor = spline_inverse(z, hidden, last.weight, last.bias, self.bins, self.box, self.odd)
+        return x

@@ -1,19 +1,21 @@
 """Invertible 1×1 convolution (Glow), in LU form."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.fusion import PlaneMixing
 from noiseflow.flows.signal_model import NoiseParameters
-from noiseflow.flows.transform import Transform, full_precision
+from noiseflow.flows.transform import full_precision
 from noiseflow.ops.channel_mixing import mix_planes
 
-__all__ = ["InvertibleConv1x1", "mixing_matrices"]
+__all__ = ["InvertibleConv1x1"]
 
 
-class InvertibleConv1x1(Transform):
+class InvertibleConv1x1(PlaneMixing):
     """Mix the planes of each pixel by one invertible matrix.
 
     z = Wᵀ x per pixel (the row vector x times W),  W = P L (U + diag(s)),  with P a fixed
@@ -56,7 +58,7 @@ class InvertibleConv1x1(Transform):
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         with full_precision(x):
-            z = mix_planes(x, mixing_matrices([self])[0].to(self.log_scale.dtype))
+            z = mix_planes(x, self.matrices([self], x.shape[1], inverse=False)[0].to(self.log_scale.dtype))
         return z, self.log_det(x).expand(x.shape[0])
 
     def log_det(self, x: Tensor) -> Tensor:
@@ -66,23 +68,24 @@ class InvertibleConv1x1(Transform):
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data: Uᵀ a = z, Lᵀ b = a, x = P b."""
         with full_precision(z):
-            return mix_planes(z, mixing_matrices([self], inverse=True)[0].to(z.dtype))
+            x: Tensor = mix_planes(z, self.matrices([self], z.shape[1], inverse=True)[0].to(z.dtype))
+        return x
 
+    @classmethod
+    def matrices(cls, layers: Sequence[Any], planes: int, *, inverse: bool) -> Tensor:
+        """Wᵀ of some layers of as many planes, or its inverse, (layers, C, C) in float64.
 
-def mixing_matrices(mixings: Sequence[InvertibleConv1x1], *, inverse: bool = False) -> Tensor:
-    """What some layers of as many planes multiply a pixel's planes by, Wᵀ or its inverse, (layers, C, C) in float64.
-
-    In float64, so that forward and inverse are those of the very same factors; the inverse by two triangular systems
-    for the unit vectors instead of for every pixel.
-    """
-    lower, upper = _factors(mixings)
-    permutation = torch.stack([each.permutation for each in mixings]).double()
-    if not inverse:
-        return (permutation @ lower @ upper).mT
-    unit = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
-    half = torch.linalg.solve_triangular(upper.mT, unit, upper=False)
-    back: Tensor = torch.linalg.solve_triangular(lower.mT, half, upper=True, unitriangular=True)
-    return permutation @ back
+        In float64, so that forward and inverse are those of the very same factors; the inverse by two triangular
+        systems for the unit vectors instead of for every pixel.
+        """
+        lower, upper = _factors(layers)
+        permutation = torch.stack([each.permutation for each in layers]).double()
+        if not inverse:
+            return (permutation @ lower @ upper).mT
+        unit = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+        half = torch.linalg.solve_triangular(upper.mT, unit, upper=False)
+        back: Tensor = torch.linalg.solve_triangular(lower.mT, half, upper=True, unitriangular=True)
+        return permutation @ back
 
 
 def _factors(mixings: Sequence[InvertibleConv1x1]) -> tuple[Tensor, Tensor]:

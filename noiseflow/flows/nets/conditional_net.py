@@ -7,21 +7,17 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.signal_model import NoiseParameters, required
-from noiseflow.ops.conditional_net import hidden_kernels, hidden_layers
+from noiseflow.ops.conditional_net import hidden_layers
+from noiseflow.ops.masked_affine import soft_clamp
 from noiseflow.ops.random import sampling
 
-__all__ = ["ConditionalNet", "SampleFeatures", "SpatialFilm", "signal_features", "soft_clamp"]
+__all__ = ["ConditionalNet", "SampleFeatures", "SpatialFilm", "signal_features"]
 
 DARK = 1e-3
 """Normalised signal below which the logarithmic feature turns linear: a few DN of 12 bits."""
 
 ISO_SPAN = math.log(64.0)
 """Log ISO is counted in units of six stops from ISO 800, and saturates softly beyond ±2 units."""
-
-
-def soft_clamp(raw: Tensor, bound: float) -> Tensor:
-    """Bound · tanh(raw / bound): the identity near 0, never beyond ±bound."""
-    return bound * (raw / bound).tanh()
 
 
 def signal_features(clean: Tensor) -> Tensor:
@@ -159,29 +155,18 @@ class ConditionalNet(nn.Module):
         """What the last convolution sees, (B, width, H, W)."""
         signal = required(noise, self).net_inputs if self.from_noise else signal_features(cond.clean)
         features = self.features(cond)
-        split = self._split_first(values)
-        kernels = None if split is None else hidden_kernels(values, signal, self.conv2.out_channels)
-        if split is not None and kernels is not None:
-            assert self.conv2.bias is not None
-            second = self.conv2.weight[:, :, 0, 0], self.conv2.bias
-            films = (film.gain_and_shift(features) for film in (self.film1, self.film2))
-            return hidden_layers(kernels, values, signal, split, next(films), second, next(films))
-        if self.signal is not None and values is not None:
-            hidden = self.conv1(values) + self.signal(signal)
-        else:
-            hidden = self.conv1(signal if values is None else torch.cat([values, signal], 1))
-        hidden = self.film1(hidden, features).tanh()
-        out: Tensor = self.film2(self.conv2(hidden), features).tanh()
+        out: Tensor = hidden_layers(
+            values,
+            signal,
+            self.conv1.weight,
+            None if self.signal is None else self.signal.weight,
+            self.conv1.bias,
+            *self.film1.gain_and_shift(features),
+            self.conv2.weight,
+            self.conv2.bias,
+            *self.film2.gain_and_shift(features),
+        )
         return out
-
-    def _split_first(self, values: Tensor | None) -> tuple[Tensor | None, Tensor, Tensor] | None:
-        """The first layer's weights on values and on signal, and its bias, where it has the form of the kernels."""
-        assert self.conv1.bias is not None
-        if values is None and self.conv1.kernel_size == (1, 1):
-            return None, self.conv1.weight[:, :, 0, 0], self.conv1.bias
-        if values is not None and self.signal is not None and self.conv1.kernel_size == (3, 3):
-            return self.conv1.weight, self.signal.weight[:, :, 0, 0], self.conv1.bias
-        return None
 
     def forward(self, values: Tensor | None, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""

@@ -1,4 +1,4 @@
-"""Gaussian noise: what all models with an independent Gaussian per pixel share, and the one of a single variance."""
+"""Gaussian noise: base class of models with an independent Gaussian per pixel, and the one with a single variance."""
 
 import math
 from abc import abstractmethod
@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.transform import sum_per_sample
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.integers.censored_fit import climb_codes
-from noiseflow.models.model import NoiseModel, register
+from noiseflow.models.integers.censored_fit import maximise_code_likelihood
+from noiseflow.models.model import ModelSpec, NoiseModel, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source
 
@@ -25,32 +24,29 @@ def gaussian_log_prob(noise: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class GaussianModel(NoiseModel):
-    """Independent N(0, variance(cond)) at each pixel; a subclass writes `variance`."""
+    """Independent N(0, variance(cond)) at each pixel; a subclass implements `variance`."""
 
     closed_form = True
+    elementwise = True
 
     @abstractmethod
     def variance(self, cond: Conditions) -> Tensor:
         """Noise variance, normalised, (B, C, H, W)."""
 
-    @property
-    def elementwise(self) -> bool:
-        """Noise ÷ σ takes each value by itself."""
-        return True
+    def approximate_sigma(self, cond: Conditions) -> Tensor:
+        """σ at each pixel, (B, C, H, W); exact."""
+        return self.variance(cond).sqrt()
 
-    def scale(self, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:
-        """The σ itself."""
-        return self.variance(self.checked(cond)).sqrt()
+    def latent(self, noise: Tensor, cond: Conditions) -> Tensor:
+        """Noise ÷ σ."""
+        return noise / self.variance(cond).sqrt()
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """Maximum likelihood of the integers, clipped ones included."""
-        self.load_state_dict(climb_codes(self, codes, cond, levels).state_dict())
+        """Maximise the likelihood of the integers, clipped ones included."""
+        self.load_state_dict(maximise_code_likelihood(self, codes, cond, levels).state_dict())
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return gaussian_log_prob(noise, self.variance(cond).log())
-
-    def _latent(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return noise / self.variance(cond).sqrt()
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         return sampling.normal(cond.clean, generator) * (temperature * self.variance(cond).sqrt())
@@ -58,7 +54,7 @@ class GaussianModel(NoiseModel):
 
 @register("gaussian")
 class Gaussian(GaussianModel):
-    """N(0, σ²) with one σ for all cameras, ISOs and signals; additive white noise."""
+    """Additive white Gaussian noise, N(0, σ²) with one σ for all cameras, ISOs and signals."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -68,13 +64,13 @@ class Gaussian(GaussianModel):
         """σ² everywhere, (B, C, H, W)."""
         return self.log_variance.exp().expand_as(cond.clean)
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
-        """0 and σ²."""
-        variance = self.log_variance.exp().expand(len(self.checked(cond).clean), 1, 1, 1)
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """β₁ = 0 and β₂ = σ²."""
+        variance = self.log_variance.exp().expand(len(cond.clean), 1, 1, 1)
         return torch.zeros_like(variance), variance
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Maximum likelihood: σ² is the mean square of the noise."""
+        """Set σ² to the mean square of the noise, its maximum-likelihood value."""
         mean_square = (statistics.count * statistics.square).sum() / statistics.count.sum()
         with torch.no_grad():
             self.log_variance.fill_(float(mean_square.log()))

@@ -11,9 +11,8 @@ from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_is
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.closed_form.variance_line import FLOOR, fit_line
-from noiseflow.models.model import register
+from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 
 __all__ = ["NoiseLevelFunction"]
 
@@ -35,7 +34,7 @@ class NoiseLevelFunction(GaussianModel):
     fitting for single-image raw-data, IEEE TIP 2008; DNG specification, NoiseProfile.
     """
 
-    one_iso = ONE_ISO_LAW
+    _one_iso_rule = ONE_ISO_LAW
     log_isos: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -52,9 +51,9 @@ class NoiseLevelFunction(GaussianModel):
         beta1, beta2 = (at_iso(table, knots, cond.isos, slope).exp()[:, None, None, None] for table, slope in tables)
         return beta1, beta2
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂."""
-        return self.betas(self.checked(cond))
+        return self.betas(cond)
 
     def variance(self, cond: Conditions) -> Tensor:
         """Noise variance, shape (B, C, H, W)."""
@@ -62,10 +61,10 @@ class NoiseLevelFunction(GaussianModel):
         return torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Maximum likelihood, for each camera at each of its ISOs.
+        """Maximise the likelihood, for each camera at each of its ISOs.
 
-        At an ISO where the data has nothing of a camera, its parameters are those of its other
-        ISOs, linear in log ISO; from a single ISO they follow `SHOT_SLOPE` and `READ_SLOPE`.
+        At an ISO without data of a camera, its β are interpolated from its other ISOs in log ISO; from a single
+        ISO they follow `SHOT_SLOPE` and `READ_SLOPE`.
         """
         index_of = {iso: index for index, iso in enumerate(statistics.isos)}
         for camera, name in enumerate(self.cameras):
@@ -87,8 +86,8 @@ class NoiseLevelFunction(GaussianModel):
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """Maximum likelihood of the integers, from a start that is off the boundary of no shot or no read noise."""
-        known = self.checked(cond)
+        """Maximise the likelihood of the integers, from a start with both shot and read noise."""
+        known = checked_conditions(self, cond)
         variance, signal = self.variance(known).mean(), known.clean.mean().clamp(min=1e-6)
         self.log_beta1.clamp_(min=float((LIFT * variance / signal).log()))
         self.log_beta2.clamp_(min=float((LIFT * variance).log()))

@@ -1,4 +1,4 @@
-"""Glow: steps of actnorm, 1×1 convolution and coupling on several scales."""
+"""Glow: steps of actnorm, 1×1 convolution and coupling at several scales."""
 
 from collections.abc import Sequence
 
@@ -12,41 +12,37 @@ from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.transform import Transform
-from noiseflow.models.flow.residual_flow import ResidualFlow, count_option
-from noiseflow.models.model import register
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option
+from noiseflow.models.model import ModelSpec, register
 
 __all__ = ["Glow"]
 
 
-@register("glow")
+@register("glow", ("scales", "steps", *RESIDUAL_OPTIONS))
 class Glow(ResidualFlow):
-    """Shot and read noise, then Glow's steps on the planes, and on half of them on coarser scales.
+    """Shot and read noise, then Glow's steps on the planes, and on half of them at coarser scales.
 
-    Data → latent: `ShotReadScale`; on each scale steps of `ActNorm`, `InvertibleConv1x1` and
-    a `MaskedAffineCoupling` by planes; then half of the planes are done (`Split`) and the rest
-    is squeezed (`Squeezed`) to the next scale.  A packed 2×2 cell is the first squeeze already;
-    a single plane is squeezed first.  Both directions are one pass.  |log scale| ≤ 1 a coupling.
-    On a frame whose height or width is no multiple of `period` the last rows or columns
-    stay out of the coarser scales.
+    Data → latent: `ShotReadScale`; at each scale, steps of `ActNorm`, `InvertibleConv1x1` and a
+    `MaskedAffineCoupling` by planes; then half of the planes are final (`Split`) and the rest is squeezed
+    (`Squeezed`) to the next scale.  Packing to planes already is the first squeeze; a single plane is squeezed
+    first.  Both directions are one pass.  |log scale| ≤ 1 per coupling.  If the height or width of a frame is
+    no multiple of `period`, its last rows or columns stay at the finest scale.
 
-    Options of the spec: ``scales`` (2), ``steps`` on each (3), ``width``, ``unknown_camera``, ``seed``.
+    Options of the spec: ``scales`` (2), ``steps`` per scale (3), ``width``, ``unknown_camera``, ``seed``.
 
     References
     ----------
     Kingma, Dhariwal: Glow: generative flow with invertible 1×1 convolutions, NeurIPS 2018.
     """
 
-    options: tuple[str, ...] = ("scales", "steps", *ResidualFlow.options)
-
     @property
     def period(self) -> int:  # type: ignore[override]
-        """Cells of the coarsest scale, in pixels of a plane."""
+        """Cell size of the coarsest scale, in pixels of a plane."""
         scales = count_option(self.spec, "scales", 2)
         return int(2 ** (scales if self.planes == 1 else scales - 1))
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Scales, one within the other."""
+        """Scales, each nested in the one before."""
         cameras, steps = len(spec.cameras), count_option(spec, "steps", 3)
         width, dropout = count_option(spec, "width", 16), float(spec.options.get("unknown_camera", 0.0))
 

@@ -1,4 +1,4 @@
-"""IAF: autoregressive convolutions the other way round, which sample in one pass."""
+"""IAF: inverse autoregressive convolutions, which sample in one pass."""
 
 from collections.abc import Sequence
 
@@ -7,25 +7,23 @@ import torch
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.combinators import Inverse, Reversed
 from noiseflow.flows.transform import Transform
-from noiseflow.models.flow.maf import autoregressive_blocks
-from noiseflow.models.flow.residual_flow import ResidualFlow
-from noiseflow.models.model import register
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.flow.flow_model import ResidualFlow
+from noiseflow.models.flow.maf import AUTOREGRESSIVE_OPTIONS, autoregressive_blocks
+from noiseflow.models.model import ModelSpec, register
 
 __all__ = ["InverseAutoregressiveFlow"]
 
 
-@register("iaf")
+@register("iaf", AUTOREGRESSIVE_OPTIONS)
 class InverseAutoregressiveFlow(ResidualFlow):
     """Shot and read noise, then inverse autoregressive convolutions: samples, and their density, in one pass.
 
-    Data → latent: `ShotReadScale`, then `Inverse` of `MaskedAutoregressive` blocks, every second one
-    on the reversed frame.  `sample` is one pass.  `log_prob` of given noise is exact too, but
-    sequential, front by front, and some forty times slower; so a fit by likelihood
-    takes long, and the model is meant as the student of a `maf` (``noiseflow distill``).
-    |log scale| ≤ 1 a block.
+    Data → latent: `ShotReadScale`, then `Inverse` of `MaskedAutoregressive` blocks, every second one on the
+    reversed frame.  `sample` needs one pass.  `log_prob` of given noise is exact, but proceeds wavefront by
+    wavefront and is about forty times slower; a fit by likelihood therefore takes long, and the model is meant
+    as the student of a `maf` (``noiseflow distill``).  |log scale| ≤ 1 per block.
 
-    Options of the spec: as those of ``maf``; ``blocks`` (1).
+    Options of the spec: those of ``maf``, with ``blocks`` (1).
 
     References
     ----------
@@ -33,10 +31,8 @@ class InverseAutoregressiveFlow(ResidualFlow):
     van den Oord et al.: Parallel WaveNet, ICML 2018.
     """
 
-    options: tuple[str, ...] = ("blocks", "above", "beside", *ResidualFlow.options)
-
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Blocks, the first one in sampling last in the list."""
+        """Inverse autoregressive blocks; sampling starts with the last."""
         return [
             Inverse(Reversed(block) if index % 2 else block)
             for index, block in enumerate(autoregressive_blocks(spec, generator, 1))

@@ -1,4 +1,4 @@
-"""Noise Flow, layer for layer as published, with camera and ISO per sample."""
+"""Noise Flow, layer by layer as published, with camera and ISO per sample."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -20,15 +20,14 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.flow.flow_model import FlowModel
-from noiseflow.models.integers.censored_fit import climb_codes
-from noiseflow.models.model import register
+from noiseflow.models.integers.censored_fit import maximise_code_likelihood
+from noiseflow.models.model import ModelSpec, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.spec import ModelSpec
 
 __all__ = ["ARCHITECTURE", "LAYERS", "NoiseFlow", "parse_architecture"]
 
 ARCHITECTURE = "sdn5|unc|unc|unc|unc|gain4|unc|unc|unc|unc"
-"""S-Ax4-G-Ax4-CAM, the published model."""
+"""Architecture of the published model, S-Ax4-G-Ax4-CAM."""
 
 Layer = Callable[[ModelSpec, torch.Generator], Sequence[Transform]]
 
@@ -40,7 +39,7 @@ def _unconditional(spec: ModelSpec, generator: torch.Generator) -> Sequence[Tran
         )
     first = spec.planes // 2
     net = BorderAwareNet(first, 2 * (spec.planes - first), generator=generator)
-    return InvertibleConv1x1(spec.planes, generator), AffineCoupling(spec.planes, net, reach=net.reach)
+    return InvertibleConv1x1(spec.planes, generator), AffineCoupling(net, net.reach)
 
 
 LAYERS: dict[str, Layer] = {
@@ -48,11 +47,11 @@ LAYERS: dict[str, Layer] = {
     "gain4": lambda spec, generator: [Gain()],
     "unc": _unconditional,
 }
-"""Words of the published architecture string → the transforms they stand for."""
+"""Layer names of architecture strings, and the transforms that they stand for."""
 
 
 def parse_architecture(text: str) -> list[str]:
-    """Split an architecture string into its words.
+    """Split an architecture string into its layer names.
 
     >>> parse_architecture("sdn5|unc|gain4")
     ['sdn5', 'unc', 'gain4']
@@ -64,7 +63,7 @@ def parse_architecture(text: str) -> list[str]:
     return words
 
 
-@register("noise_flow")
+@register("noise_flow", ("architecture", "seed"))
 class NoiseFlow(FlowModel):
     """Noise Flow (S-Ax4-G-Ax4-CAM).
 
@@ -77,8 +76,7 @@ class NoiseFlow(FlowModel):
     Flows, ICCV 2019.
     """
 
-    one_iso = ONE_ISO_LAW
-    options: tuple[str, ...] = ("architecture", "seed")
+    _one_iso_rule = ONE_ISO_LAW
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -86,17 +84,11 @@ class NoiseFlow(FlowModel):
         generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
         self.flow = Flow(transform for word in words for transform in LAYERS[word](spec, generator))
 
-    @property
-    def reach(self) -> int:
-        """Receptive radius in pixels of a plane."""
-        return self.flow.reach
-
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Start with `sdn5` at its own maximum likelihood and all else as a rotation.
+        """Set `sdn5` to its maximum likelihood; all other layers start as a rotation.
 
-        With one camera and one ISO that is the noise level function exactly.  The layer has
-        one β₂ per camera where the noise level function has one per camera and ISO, so with
-        several ISOs it starts somewhat below.
+        With one camera and one ISO this is exactly the noise level function.  With several ISOs it starts
+        somewhat worse: `sdn5` has one β₂ per camera, the noise level function one per camera and ISO.
         """
         layers = [layer for layer in self.flow.transforms if isinstance(layer, SignalDependentScale)]
         if not layers:
@@ -104,20 +96,20 @@ class NoiseFlow(FlowModel):
         nlf = NoiseLevelFunction(self.spec)
         nlf.start_from(statistics)
         _start_signal_dependent(layers[0], nlf.log_beta1.detach().double(), nlf.log_beta2.detach().double())
-        _climb(layers[0], statistics, self.cameras)
+        _maximise_likelihood(layers[0], statistics, self.cameras)
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """Bring `sdn5` alone to the highest likelihood of the integers."""
+        """Set `sdn5` alone to the highest likelihood of the integers."""
         head = self.flow.transforms[0]
         if not isinstance(head, SignalDependentScale):
             return
         alone = NoiseFlow(replace(self.spec, options={"architecture": "sdn5"}))
         alone.flow.transforms[0].load_state_dict(head.state_dict())
-        head.load_state_dict(climb_codes(alone, codes, cond, levels).flow.transforms[0].state_dict())
+        head.load_state_dict(maximise_code_likelihood(alone, codes, cond, levels).flow.transforms[0].state_dict())
 
 
-def _climb(layer: SignalDependentScale, statistics: NoiseStatistics, cameras: Sequence[str]) -> None:
-    """Bring the layer to its maximum likelihood on cells of the data, by L-BFGS in float64."""
+def _maximise_likelihood(layer: SignalDependentScale, statistics: NoiseStatistics, cameras: Sequence[str]) -> None:
+    """Set the layer to its maximum likelihood on cells of the data, by L-BFGS in float64."""
     index = torch.tensor([cameras.index(name) for name in statistics.cameras])
     isos = torch.tensor(statistics.isos, dtype=torch.float64)[statistics.iso_index]
     cells = Conditions(statistics.clean[:, None, None, None], isos, index[statistics.camera])

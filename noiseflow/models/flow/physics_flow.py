@@ -1,5 +1,6 @@
-"""The default model: a camera's physics, and a small flow on what the physics leaves over."""
+"""The default model: the physics of a camera, and a small flow on the residual."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,48 +10,64 @@ from torch import Tensor
 
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
+from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.flow.physics_init import start_lines, start_planes, start_tails
-from noiseflow.models.flow.residual_flow import ResidualFlow, count_option, flag_option
-from noiseflow.models.model import register
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.closed_form.variance_line import fit_line
+from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
+from noiseflow.models.model import ModelSpec, checked_conditions, register
+from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["DEFAULTS", "PhysicsFlow"]
+__all__ = ["DEFAULTS", "PhysicsFlow", "start_lines", "start_planes", "start_tails"]
 
 DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_spline": True}
-"""Options where a spec leaves them out; ``docs/physics-flow.md`` has what larger sizes came to."""
+"""Options that a spec may leave out; ``docs/physics-flow.md`` shows the effect of larger sizes."""
+
+DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
+"""The same in earlier versions."""
+
+OPTIONS = ("couplings", "bins", "odd_spline", "column_noise", "row_flicker", *RESIDUAL_OPTIONS)
+
+BINS = 64
+"""Bins of the ratio of shot to read variance."""
+
+MOST = math.log(2.0)
+"""Largest |log| of the ratio of a plane's β to its camera's."""
+
+FEWEST = 20_000
+"""Values of a plane at an ISO from which it gets factors of its own there: they are then known to about 1 %."""
+
+OUTLIER = 12.0
+"""Largest |x| in σ that counts as noise; of Tukey-lambda noise with λ = −0.09, one value in 10⁸ is larger."""
 
 
-@register("physics_flow")
+@register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
 class PhysicsFlow(ResidualFlow):
-    """Shot and read noise, row noise, skew and tails, then a residual flow that starts at nothing.
+    """Shot and read noise, row noise, skew and tails, then a residual flow that starts as the identity.
 
-    Data → latent: `ShotReadScale`, `LineNoise` whose variance is counted in read-noise
-    variances, `SinhArcsinh` with the skewness of so few photo-electrons, `CubicTails` on the
-    read noise's share, a `PixelSpline` told of light, ISO and camera, and, if asked for, masked
-    affine couplings, for noise that neighbouring pixels or planes share.
+    Data → latent: `ShotReadScale`; `LineNoise`, with its variance in units of the read-noise variance;
+    `SinhArcsinh`, with the skewness of a Poisson count; `CubicTails` on the read noise's share; a `PixelSpline`
+    conditioned on light, ISO and camera; and optional masked affine couplings, for noise correlated between
+    neighbouring pixels or planes.
 
-    The spline is odd: bent by another one, noise may get a mean.  At a thousandth of its σ nobody sees
-    that in a pixel, but whitened rows of w pixels have it √(1 + r·w) times as large, in the same
-    direction in all of them.
+    The spline is odd, so that it gives noise no mean.  A mean of a thousandth of σ is invisible in a pixel, but
+    whitening rows of w pixels makes it √(1 + r·w) times as large, with the same sign in all of them.
 
-    Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8),
-    ``odd_spline`` (true), ``column_noise`` (false; a model with it cannot be sampled in strips),
-    ``unknown_camera``, the chance in training that a net is not told the camera (0), ``seed`` (0).
-    The first four are in the model's own spec, so that a run keeps them.
+    Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8), ``odd_spline``
+    (true), ``column_noise`` (false; with it a frame cannot be sampled in strips), ``row_flicker`` (false; a fit
+    sets it where rows change with the light, see `RowNoise`), ``unknown_camera``, the probability in training that
+    a net does not get the camera (0), and ``seed`` (0).  The defaults of the first four are written into the
+    model's own spec, so that a run keeps them.
     """
-
-    options: tuple[str, ...] = ("couplings", "bins", "odd_spline", "column_noise", *ResidualFlow.options)
-    left_out: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 
     # Strips of even height keep the masks.
     period = 2
@@ -60,7 +77,7 @@ class PhysicsFlow(ResidualFlow):
         super().__init__(replace(spec, options={**DEFAULTS, **spec.options}))
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Row noise, skew and tails by the head, a spline, couplings."""
+        """Row noise, skew and tails with the parameters of the head, a spline, couplings."""
         options = spec.options
         planes, cameras = spec.planes, len(spec.cameras)
         couplings, width = count_option(spec, "couplings", 0, 0), count_option(spec, "width", 0)
@@ -68,8 +85,12 @@ class PhysicsFlow(ResidualFlow):
         dropout = float(options.get("unknown_camera", 0.0))
 
         transforms: list[Transform] = []
-        for axis in ("row", "column") if flag_option(spec, "column_noise") else ("row",):
-            transforms.append(LineNoise(planes, cameras, spec.isos, axis, in_read_noise=True))
+        if flag_option(spec, "row_flicker"):
+            transforms.append(RowNoise(planes, cameras, spec.isos))
+        else:
+            transforms.append(LineNoise(planes, cameras, spec.isos, in_read_noise=True))
+        if flag_option(spec, "column_noise"):
+            transforms.append(LineNoise(planes, cameras, spec.isos, "column", in_read_noise=True))
         transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
         outputs = spline_outputs(planes, bins, odd=odd)
         net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, from_noise=True)
@@ -86,18 +107,18 @@ class PhysicsFlow(ResidualFlow):
 
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
-        """After `start_from`: planes, lines and tails by a batch of training patches; see `physics_start`.
+        """Start planes, row noise and tails from moments of training patches.
 
-        With `bands` the row noise stays what it is found to be here: patches, which end where a row
-        does not, tell less of it than whole rows, and a few steps on their likelihood would lose that.
+        With `bands` the row noise found here is kept fixed: it comes from whole sensor rows, which determine
+        it better than the likelihood of patches does.
         """
-        cond = self.checked(cond)
+        cond = checked_conditions(self, cond)
         head, tails = self.shot_read, self.tails
         if self.planes > 1:
             start_planes(head, noise, cond)
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+        lines = [self._start_rows(each, noise, cond, bands) for each in lines]
         for each in lines:
-            start_lines(head, each, noise, cond, bands)
             each.requires_grad_(bands is None or not each.whole_rows)
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)
@@ -105,9 +126,26 @@ class PhysicsFlow(ResidualFlow):
             x, _ = each(x, cond, parameters)
         start_tails(head, tails, x, cond)
 
+    def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None) -> LineNoise:
+        """Start line noise; where rows change with the light, `RowNoise` takes its place in model and spec."""
+        total = self.shot_read.log_beta2.clone()
+        start_lines(self.shot_read, lines, noise, cond, bands)
+        if not lines.whole_rows or isinstance(lines, RowNoise):
+            return lines
+        found = RowNoise(self.planes, len(self.cameras), self.spec.isos).to(noise)
+        measure_lines(self.shot_read, found, noise, cond, bands)
+        if not found.flickers:
+            return lines
+        self.shot_read.log_beta2.copy_(total)
+        start_lines(self.shot_read, found, noise, cond, bands)
+        place = [transform is lines for transform in self.flow.transforms].index(True)
+        self.flow.transforms[place] = found
+        self.spec = replace(self.spec, options={**self.spec.options, "row_flicker": True})
+        return found
+
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """After `start_from_patches`: shot and read noise anew, less what of it is line noise."""
+        """Fit shot and read noise to the integers, and subtract the line noise from the read noise."""
         super().start_from_codes(codes, cond, levels)
         for transform in self.flow.transforms:
             if isinstance(transform, LineNoise):
@@ -115,5 +153,106 @@ class PhysicsFlow(ResidualFlow):
 
     @property
     def tails(self) -> CubicTails:
-        """The read noise's tails; a property, so that their weights are saved once."""
+        """Tails of the read noise; a property, so that their weights are saved once."""
         return next(transform for transform in self.flow.transforms if isinstance(transform, CubicTails))
+
+
+@torch.no_grad()
+def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
+    """Fit β₁ and β₂ of each plane relative to its camera's, at each ISO, by maximum likelihood.
+
+    With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.  An ISO
+    with fewer than `FEWEST` values of a plane takes the factors of all ISOs together.
+    """
+    beta1, beta2 = head.betas(cond)
+    ratio = (beta1 * cond.clean / beta2).clamp(min=0).double()
+    square = (noise.square() / beta2).double()
+    iso = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
+    for camera in set(cond.camera_indices.tolist()):
+        own = cond.camera_indices == camera
+        for plane in range(noise.shape[1]):
+            values = [each[:, plane] for each in (ratio, square)]
+            pooled = _plane_factors(*(each[own] for each in values))
+            for knot in range(len(head.log_isos)):
+                rows = own & (iso == knot)
+                enough = int(rows.sum()) * values[0][0].numel() >= FEWEST
+                factors = _plane_factors(*(each[rows] for each in values)) if enough else pooled
+                head.plane_beta1[camera, plane, knot], head.plane_beta2[camera, plane, knot] = factors.to(noise.dtype)
+
+
+def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
+    """Logarithms of f₁ and f₂ in E(square) = f₁·ratio + f₂, each within ± `MOST`."""
+    # Bins evenly spaced in the logarithm of shot over read variance, with one bin for the dark.
+    cell = ((ratio.clamp(max=1e4).log1p() / math.log1p(1e4)) * (BINS - 1)).ceil().long().flatten()
+    count = torch.bincount(cell, minlength=BINS).double()
+    seen = count > 0
+    mean_ratio, mean_square = (
+        torch.bincount(cell, each.flatten(), BINS)[seen] / count[seen] for each in (ratio, square)
+    )
+    zeros = torch.zeros(int(seen.sum()), dtype=torch.long)
+    cells = NoiseStatistics(zeros, zeros, count[seen], mean_ratio, 0 * mean_ratio, mean_square, ("",), (1.0,))
+    return fit_line(cells).log().clamp(-MOST, MOST)
+
+
+@torch.no_grad()
+def start_lines(
+    head: ShotReadScale,
+    lines: LineNoise,
+    noise: Tensor,
+    cond: Conditions,
+    bands: Tensor | None = None,
+    rounds: int = 5,
+) -> None:
+    """Start line noise from its moments, and subtract it from the read noise.
+
+    The read variance found so far contains the line noise: it is β₂(1 + r), with r in units of β₂.
+    """
+    total = head.log_beta2.clone()
+    for _ in range(rounds):
+        measure_lines(head, lines, noise, cond, bands)
+        head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
+
+
+@torch.no_grad()
+def measure_lines(
+    head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None = None
+) -> None:
+    """Start line noise from its moments, with shot and read noise as they are.
+
+    Variances are taken at the mean signal of each plane of a patch: a clean signal estimated from other frames
+    contains part of the noise, and weights correlated with the noise would bias products of pixels.
+    """
+    even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
+    lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
+
+
+@torch.no_grad()
+def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Conditions) -> None:
+    """Start the excess kurtosis of the read noise from fourth moments, for each camera at each of its ISOs.
+
+    E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: a linear fit over pixels weighted
+    by w².  Moments, because on integer codes the likelihood favours a density with spikes at the codes.  Values
+    beyond `OUTLIER` are left out.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        Shot and read noise, already fitted.
+    tails : CubicTails
+        Layer to start.
+    x : Tensor, shape (B, C, H, W)
+        Noise over its standard deviation, without line noise.
+    cond : Conditions
+        Resolved conditions of the noise.
+    """
+    weight = head.read_share(cond).clamp(max=1).square()
+    kept = x.abs() < OUTLIER
+    excess = (x.square().square() - 3 - head.shot_moments(cond)[1]) * weight * kept
+    knots = tails.log_isos.to(tails.kurtosis.dtype)
+    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
+    sums = torch.stack([each.double().sum((1, 2, 3)) for each in (excess, weight.square() * kept)])
+    for camera in set(cond.camera_indices.tolist()):
+        own = cond.camera_indices == camera
+        seen = sorted(set(index[own].tolist()))
+        over, under = torch.stack([sums[:, own & (index == iso)].sum(1) for iso in seen], 1)
+        tails.kurtosis[camera] = at_iso((over / under).to(knots.dtype), knots[seen], knots.exp())

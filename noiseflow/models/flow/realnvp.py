@@ -10,20 +10,19 @@ from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.transform import Transform
-from noiseflow.models.flow.residual_flow import ResidualFlow, count_option
-from noiseflow.models.model import register
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option
+from noiseflow.models.model import ModelSpec, register
 
 __all__ = ["RealNVP"]
 
 
-@register("realnvp")
+@register("realnvp", ("couplings", *RESIDUAL_OPTIONS))
 class RealNVP(ResidualFlow):
-    """Shot and read noise, then affine couplings by checkerboard and by plane, in turn.
+    """Shot and read noise, then affine couplings, alternately by checkerboard and by plane.
 
-    Data → latent: `ShotReadScale`, then pairs of `MaskedAffineCoupling` under a mask and its
-    complement, each pair behind an `ActNorm` in the place of batch normalisation; of one
-    plane, checkerboard and rows.  Both directions are one pass.  |log scale| ≤ 1 a coupling.
+    Data → latent: `ShotReadScale`, then pairs of `MaskedAffineCoupling` with a mask and its complement, each
+    pair behind an `ActNorm`, which replaces batch normalisation.  With a single plane, masks alternate between
+    checkerboard and rows.  Both directions are one pass.  |log scale| ≤ 1 per coupling.
 
     Options of the spec: ``couplings`` (6), ``width``, ``unknown_camera``, ``seed``.
 
@@ -32,12 +31,10 @@ class RealNVP(ResidualFlow):
     Dinh, Sohl-Dickstein, Bengio: Density estimation using Real NVP, ICLR 2017.
     """
 
-    options: tuple[str, ...] = ("couplings", *ResidualFlow.options)
-
     period = 2
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Couplings."""
+        """Couplings in pairs, each behind an `ActNorm`."""
         planes, cameras = spec.planes, len(spec.cameras)
         width, dropout = count_option(spec, "width", 16), float(spec.options.get("unknown_camera", 0.0))
         kinds = (masks.checkerboard, masks.channel if planes > 1 else masks.rows)

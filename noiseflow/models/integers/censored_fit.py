@@ -1,4 +1,4 @@
-"""Maximum likelihood of the integers, for models that give each code its probability."""
+"""Maximum likelihood of integer codes (censored regression) for models with exact code probabilities."""
 
 import copy
 from typing import TypeVar
@@ -8,45 +8,50 @@ from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.capabilities import exact_codes
+from noiseflow.models.model import NoiseModel, checked_conditions
 
-__all__ = ["climb_codes"]
+__all__ = ["maximise_code_likelihood"]
 
 Model = TypeVar("Model", bound=NoiseModel)
 
 
-def climb_codes(model: Model, codes: Tensor, cond: Conditions, levels: Levels, iterations: int = 100) -> Model:
-    """A copy of a model at the maximum of Σ log P(codes) that is uphill of it, by L-BFGS in float64.
+def maximise_code_likelihood(
+    model: Model, codes: Tensor, cond: Conditions, levels: Levels, iterations: int = 100
+) -> Model:
+    """Maximise Σ log P(codes) from the model's parameters on, by L-BFGS in float64.
 
-    Clipped codes count as the tails that they are (censored, or Tobit, regression).
+    Clipped codes contribute their whole tail (censored, or Tobit, regression).
 
     Parameters
     ----------
     model : NoiseModel
-        With few parameters and `exact_codes`.
+        Model with few parameters and exact code probabilities; it stays as it is.
     codes : Tensor, shape (B, C, H, W)
-        DN.
+        Whole numbers in DN.
     cond : Conditions
+        Clean signal, ISO and camera of the codes.
     levels : Levels
+        Black and white levels of the codes.
     iterations : int
-        At the most.
+        Most iterations.
 
     Returns
     -------
     NoiseModel
-        In float64.
+        A copy in float64 at the local maximum.
     """
     fine = copy.deepcopy(model).double()
-    cond = fine.checked(Conditions(cond.clean.double(), cond.iso, cond.camera))
+    cond = checked_conditions(fine, Conditions(cond.clean.double(), cond.iso, cond.camera))
+    exact = exact_codes(fine)
+    assert exact is not None
     optimiser = torch.optim.LBFGS(
         fine.parameters(), max_iter=iterations, tolerance_change=1e-10, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        log_prob = fine.log_prob_of_codes(codes, cond, levels)
-        assert log_prob is not None
-        value = -log_prob.mean()
+        value = -exact.log_prob_of_codes(codes, cond, levels).mean()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

@@ -1,4 +1,4 @@
-"""Dequantisation: an analogue value for each integer code, drawn from a density over the code's interval."""
+"""Dequantisation: draw an analogue value within the interval of each integer code."""
 
 import math
 from collections.abc import Callable
@@ -8,22 +8,21 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.nets.conditional_net import ConditionalNet
-from noiseflow.flows.rational_quadratic import knots_from, rational_quadratic
-from noiseflow.models.adc_levels import Cells
-from noiseflow.models.intervals import log_normal_interval
+from noiseflow.models.adc_levels import Cells, log_normal_interval
 from noiseflow.ops.random import sampling
+from noiseflow.ops.rational_quadratic import knots_from, rational_quadratic
 
 __all__ = ["Dequantiser", "Proposal", "VariationalDequantiser", "truncated_normal", "uniform"]
 
 FAR = 25.0
-"""Distance from the mean in σ beyond which a piece of the normal is drawn as an exponential."""
+"""Distance from the mean in σ beyond which the normal is approximated by an exponential."""
 
 Proposal = Callable[[Tensor, Cells, Tensor], tuple[Tensor, Tensor]]
-"""Quantile u in (0, 1), cells and σ → the value at that quantile and log q there, float64, (B, C, H, W)."""
+"""Function of quantiles u in (0, 1), cells and σ: the values there and log q, both float64, (B, C, H, W)."""
 
 
 def uniform(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Uniform over the code; over a clipped code's tail `truncated_normal`, since no uniform covers it.
+    """Uniform over the code; `truncated_normal` over the tail of a clipped code, which no uniform can cover.
 
     References
     ----------
@@ -39,10 +38,10 @@ def uniform(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def truncated_normal(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """N(0, σ²) cut to the code's interval or tail; the posterior itself where the noise is N(0, σ²).
+    """N(0, σ²) truncated to the code's interval or tail; the exact posterior if the noise is N(0, σ²).
 
-    By its quantile function on the left half, where Φ keeps its precision; beyond 25 σ by the
-    exponential that the normal there all but is.
+    Drawn by its quantile function on the left half, where Φ keeps its precision, and beyond 25 σ by an
+    exponential, which there is close to the normal.
 
     References
     ----------
@@ -54,7 +53,7 @@ def truncated_normal(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Te
     a, b = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
     u = torch.where(mirrored, 1 - u, u)
     far = b < -FAR
-    # Each branch is computed where it is finite, and chosen where it holds.
+    # Both branches are computed with finite arguments; `where` selects the valid one.
     near_b, near_a = torch.where(far, -FAR, b), torch.where(far, -FAR - 1, a)
     mass_a = torch.where(cells.clipped, 0.0, _below(near_a))
     z = torch.special.ndtri(mass_a + u * (_below(near_b) - mass_a))
@@ -71,16 +70,15 @@ def truncated_normal(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Te
 
 
 class Dequantiser(nn.Module):
-    """A surjection the other way round: from codes to values within them.
+    """The stochastic inverse of rounding and clipping, from codes to analogue values.
 
-    A code is a function of the analogue value (rounded, clipped) that has no inverse but a
-    random one, q(x|code) with support in the code's interval.  With it
-    log P(code) ≥ E_q [log p(x) − log q(x|code)], the evidence lower bound (ELBO).
+    Rounding and clipping map many values to one code; their inverse is a distribution q(x|code) on the code's
+    interval.  With it log P(code) ≥ E_q [log p(x) − log q(x|code)], the evidence lower bound (ELBO).
 
     Parameters
     ----------
     proposal : Proposal
-        `truncated_normal`, or `uniform` as it is usual in the literature.
+        `truncated_normal`, or `uniform` as is usual in the literature.
 
     References
     ----------
@@ -95,39 +93,44 @@ class Dequantiser(nn.Module):
     def forward(
         self, cells: Cells, cond: Conditions, scale: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw the noise within each code.
+        """Draw noise within each code.
 
         Parameters
         ----------
         cells : Cells
+            Intervals of the codes.
         cond : Conditions
-            Resolved.
+            Resolved conditions.
         scale : Tensor, shape (B, C, H, W)
-            About the σ of the noise, in its unit.
+            Approximate σ of the noise, normalised.
         generator : torch.Generator, optional
+            Generator of the draws.
 
         Returns
         -------
         noise, log_q : Tensor of float64, shape (B, C, H, W)
+            Drawn noise and its log-density under q.
         """
         return self.proposal(_random(cells, generator), cells, scale)
 
 
 class VariationalDequantiser(Dequantiser):
-    """A dequantiser that learns: a spline per pixel bends the quantiles of its proposal.
+    """A trainable dequantiser: a spline per pixel transforms the quantiles of its proposal.
 
-    v = spline(u; net(code, cond)) on [0, 1], x the proposal's quantile v, and
-    log q(x|code) = log q_proposal(x|code) − log spline′(u).  It starts as the proposal; to train
-    it is to raise the bound, with the density fixed or not.
+    v = spline(u; net(code, cond)) on [0, 1], x is the proposal's quantile at v, and
+    log q(x|code) = log q_proposal(x|code) − log spline′(u).  It starts as the proposal, and is trained by
+    maximising the bound.
 
     Parameters
     ----------
     planes, cameras : int
+        Numbers of planes and cameras.
     proposal : Proposal
+        Distribution that it starts from.
     bins, width : int
-        Of the spline and of the net.
+        Bins of the spline, and hidden planes of the net.
     generator : torch.Generator, optional
-        Draws the starting weights.
+        Generator of the starting weights.
 
     References
     ----------
@@ -151,11 +154,11 @@ class VariationalDequantiser(Dequantiser):
     def forward(
         self, cells: Cells, cond: Conditions, scale: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw the noise within each code; see `Dequantiser`."""
+        """Draw noise within each code: see `Dequantiser`."""
         height = cells.high - cells.low
         clipped = cells.at_white.double() - cells.at_black.double()
-        told = [((cells.low + cells.high) / (2 * height)).asinh(), (scale / height).log(), clipped]
-        raw = self.net(torch.cat(told, 1).to(cond.clean.dtype), cond).double()
+        inputs = [((cells.low + cells.high) / (2 * height)).asinh(), (scale / height).log(), clipped]
+        raw = self.net(torch.cat(inputs, 1).to(cond.clean.dtype), cond).double()
         batch, planes, rows, columns = cond.clean.shape
         raw = raw.reshape(batch, planes, 3 * self.bins - 1, rows, columns).permute(0, 1, 3, 4, 2)
         v, log_slope = rational_quadratic(_random(cells, generator) - 0.5, knots_from(raw, self.bins, 0.5))
@@ -164,10 +167,10 @@ class VariationalDequantiser(Dequantiser):
 
 
 def _below(z: Tensor) -> Tensor:
-    """Φ(z), by erfc: `torch.special.ndtr` is 0 from −8.3 on."""
+    """Φ(z) by erfc, since `torch.special.ndtr` is 0 below −8.3."""
     return 0.5 * torch.erfc(-math.sqrt(0.5) * z)
 
 
 def _random(cells: Cells, generator: torch.Generator | None) -> Tensor:
-    # 0 would be an infinite value in a tail.
+    # u = 0 would give an infinite value in a tail.
     return sampling.uniform(cells.low, generator).clamp(min=1e-15, max=1 - 1e-15)

@@ -1,4 +1,4 @@
-"""Likelihood of the integer codes themselves: exact where a model has a distribution function, else a bound."""
+"""Likelihood of integer codes: exact if the model knows it, else a bound by dequantisation."""
 
 import math
 from dataclasses import dataclass
@@ -9,27 +9,27 @@ from torch import Tensor
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.capabilities import approximate_sigma, exact_codes
 from noiseflow.models.integers.dequantise import Dequantiser
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.model import NoiseModel, checked_conditions
 
 __all__ = ["DiscreteLogProb", "discrete_log_prob"]
 
 
 @dataclass(frozen=True, eq=False)
 class DiscreteLogProb:
-    """Log-probability of integer codes, nats, and what kind of number it is.
+    """Log-probability of integer codes, nats, exact or a bound.
 
     Parameters
     ----------
     values : Tensor of float64, shape (B,)
-        Summed over C·H·W pixels.
+        Log-probability, summed over C·H·W pixels.
     exact : bool
-        If not, a lower bound: in expectation at most the exact value.
+        False for a lower bound, which is at most the exact value in expectation.
     samples : int
-        Of a bound; 0 for an exact value.
+        Samples of a bound; 0 for an exact value.
     per_plane : Tensor of float64, shape (B, C), or None
-        Where the model gives each pixel its own probability.  A joint density gives no share
-        to a plane.
+        Log-probability of each plane; None for a joint density, which cannot be split by plane.
     """
 
     values: Tensor
@@ -39,7 +39,7 @@ class DiscreteLogProb:
 
     @property
     def words(self) -> str:
-        """What kind of number it is."""
+        """Description for reports."""
         if self.exact:
             return "exact"
         return "a lower bound (ELBO)" if self.samples == 1 else f"a lower bound ({self.samples} importance samples)"
@@ -58,40 +58,42 @@ def discrete_log_prob(
 ) -> DiscreteLogProb:
     """Log-probability of integer codes under a noise model.
 
-    Code c has the probability ∫ p(x) dx over the noise x between c − ½ and c + ½; code 0 takes
-    the whole lower tail and the white level the whole upper one, as a sensor clips.  Over all
-    codes it sums to 1.  In nats per pixel it does not depend on how the signal is normalised,
-    is 0 or less, and its mean over data is at most minus the data's entropy.
+    The probability of code c is ∫ p(x) dx over the noise x between c − ½ and c + ½; code 0 has the whole lower
+    tail and the white level the whole upper one, as a sensor clips.  The probabilities sum to 1.  In nats per
+    pixel the result does not depend on the normalisation of the signal, is at most 0, and its mean over data
+    is at most minus the entropy of the data.
 
-    Where the model gives each pixel's probability (`NoiseModel.log_prob_of_codes`) it is exact.
-    Else it is log (1/K) Σₖ p(xₖ)/q(xₖ|codes) with K draws of a dequantiser q, a lower bound in
-    expectation that rises with K; K = 1 is the ELBO.  The weights are those of whole patches: the more
-    pixels a patch has, the less K helps.
+    It is exact if the model knows the probability of codes (`noiseflow.models.capabilities.exact_codes`).
+    Otherwise it is log (1/K) Σₖ p(xₖ)/q(xₖ|codes) with K draws of a dequantiser q: in expectation a lower
+    bound, which rises with K; K = 1 is the ELBO.  Weights belong to whole patches, so the more pixels a patch
+    has, the less K helps.
 
     Parameters
     ----------
     model : NoiseModel
+        Model to evaluate.
     codes : Tensor, shape (B, C, H, W)
-        DN, whole numbers of 0 or more; any above the white level count as that level.
+        Whole numbers of 0 or more, DN; those above the white level count as that level.
     cond : Conditions
+        Clean signal, ISO and camera of the codes.
     levels : Levels
         Black and white levels of each element.
     samples : int
-        K, for a bound.
+        Number of draws K for a bound.
     dequantiser : Dequantiser, optional
-        Asks for a bound by this one, even of a model that could be exact.  Without it a bound is by
-        the normal of the model's own σ cut to each code.
+        Compute a bound with this dequantiser, even if the model could be exact.  If None, a bound uses the
+        normal distribution with the model's σ, truncated to each code.
     scale : Tensor, shape (B, C, H, W), optional
-        About the σ of the noise, normalised, for a bound; `NoiseModel.scale` without it.
+        Approximate σ of the noise for a bound, normalised; `approximate_sigma` of the model if None.
     generator : torch.Generator, optional
-        Of a bound's draws.
+        Generator of the draws.
 
     Raises
     ------
     DataError
-        Codes that are not whole or do not fit the clean signal, no sample.
+        Codes that are not whole numbers or do not have the shape of the clean signal; `samples` below 1.
     ModelError
-        A model without a density.
+        The model has no density.
 
     References
     ----------
@@ -111,19 +113,17 @@ def discrete_log_prob(
     """
     if samples < 1:
         raise DataError(f"samples: expected 1 or more; got {samples}")
-    if dequantiser is None:
-        each = model.log_prob_of_codes(codes, cond, levels)
-        if each is not None:
-            per_plane = each.sum((2, 3))
-            return DiscreteLogProb(per_plane.sum(1), exact=True, per_plane=per_plane)
-        joint = model.joint_log_prob_of_codes(codes, cond, levels)
-        if joint is not None:
-            return DiscreteLogProb(joint, exact=True)
-        dequantiser = Dequantiser()
-    cond = model.checked(cond)
+    if dequantiser is None and (exact := exact_codes(model)) is not None:
+        log_prob = exact.log_prob_of_codes(codes, cond, levels)
+        if log_prob.ndim == 1:
+            return DiscreteLogProb(log_prob, exact=True)
+        per_plane = log_prob.sum((2, 3))
+        return DiscreteLogProb(per_plane.sum(1), exact=True, per_plane=per_plane)
+    dequantiser = dequantiser or Dequantiser()
+    cond = checked_conditions(model, cond)
     cells = levels.cells(codes, cond.clean)
     if scale is None:
-        scale = model.scale(cond, generator)
+        scale = approximate_sigma(model, cond, generator)
     weights = []
     for _ in range(samples):
         noise, log_q = dequantiser(cells, cond, scale, generator)

@@ -1,4 +1,4 @@
-"""What models of the integers themselves share: the density that is flat over each code."""
+"""Base class of models of integer codes, whose density is flat over each code."""
 
 from abc import abstractmethod
 
@@ -8,43 +8,38 @@ from torch import Tensor
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.model import NoiseModel, checked_conditions
 
 __all__ = ["CodesModel"]
 
 
 class CodesModel(NoiseModel):
-    """A distribution of integer codes at levels of its own.
+    """Distribution of integer codes with levels of its own.
 
-    A subclass writes `levels` and `_log_prob_of_codes`.  `log_prob` is log P(code) +
-    log(white − black) for each value; noise that is not of whole codes is rounded to them.
+    A subclass implements `levels` and `_log_prob_of_codes`.  `log_prob` is log P(code) + log(white − black)
+    for each value; noise that does not lie on whole codes is rounded to them.
     """
-
-    @property
-    def exact_codes(self) -> bool:
-        """It is of the codes."""
-        return True
 
     @abstractmethod
     def levels(self, cond: Conditions) -> Levels:
-        """Its black and white levels, for checked conditions."""
+        """Black and white levels under resolved conditions."""
 
     @abstractmethod
     def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
-        """Log-probability of float64 codes within its levels, float64, (B, C, H, W)."""
+        """Log-probability of float64 codes within `levels`, float64, (B, C, H, W)."""
 
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
         """Log-probability of each code, nats, float64, (B, C, H, W).
 
-        Where the clean signal is an estimate the noise is first divided by its spread, as
-        `log_prob` takes it, and rounded; P is then that of the code nearest, over the spread.
+        If the clean signal is an estimate, the noise is divided by its spread, as for `log_prob`, and rounded;
+        P is then the probability of the nearest code over the spread.
 
         Raises
         ------
         ModelError
-            If the levels are not the ones that it is of.
+            Levels that are not the model's.
         """
-        cond = self.checked(cond)
+        cond = checked_conditions(self, cond)
         own = self.levels(cond)
         for name, ours, theirs in (("black", own.black, levels.black), ("white", own.white, levels.white)):
             if not torch.allclose(ours.double(), theirs.double().to(ours.device), rtol=0, atol=1e-3):

@@ -1,4 +1,4 @@
-"""Export a model's sampling pass: to ONNX, or as a program of torch.export."""
+"""Export the sampling pass of a model to ONNX or torch.export."""
 
 import copy
 import io
@@ -26,22 +26,22 @@ from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.models.closed_form.gaussian import Gaussian
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.model import NoiseModel
 from noiseflow.ops.channel_mixing import mix_planes
 
 __all__ = ["FORMATS", "INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
 
 INPUTS = ("clean", "iso", "camera", "z")
-"""Names of an exported sampler's inputs; its output is ``noise``."""
+"""Input names of an exported sampler; its output is ``noise``."""
 
 OPSET = 18
 
 LEAST = 2
-"""Least batch, height and width to trace with: a size of 1 would be taken for a constant."""
+"""Smallest batch, height and width to trace with: a size of 1 would become a constant."""
 
 Sampler = Callable[[Tensor, Conditions], Tensor]
-"""From base noise z and resolved conditions to noise, both (B, C, H, W)."""
+"""Function of base noise z and resolved conditions that returns noise, (B, C, H, W)."""
 
 
 def _gaussian(model: NoiseModel) -> Sampler:
@@ -59,12 +59,12 @@ SAMPLERS: dict[type[NoiseModel], Callable[[NoiseModel], Sampler]] = {Gaussian: _
 
 
 def latent_sampler(model: NoiseModel) -> Sampler:
-    """The map from standard normal noise to noise that `model.sample` applies at temperature 1.
+    """Map from standard normal noise to noise that `model.sample` applies at temperature 1.
 
     Raises
     ------
     ModelError
-        If the model samples by other random numbers, or front by front.
+        The model samples with other random numbers, or sequentially.
     """
     if type(model) in SAMPLERS:
         return SAMPLERS[type(model)](model)
@@ -73,14 +73,14 @@ def latent_sampler(model: NoiseModel) -> Sampler:
         raise ModelError(f"{model.spec.model}: does not sample by a map of normal random numbers; nothing to export")
     if _is_sequential(flow, forwards=False):
         raise ModelError(
-            f"{model.spec.model}: samples front by front, in as many steps as the frame is large, which is no ONNX "
-            "graph; distil it (noiseflow distill) and export the student"
+            f"{model.spec.model}: samples sequentially, in steps whose number depends on the frame, which a graph "
+            "cannot express; distil it (noiseflow distill) and export the student"
         )
     return flow.inverse
 
 
 def _is_sequential(module: nn.Module, *, forwards: bool) -> bool:
-    """Whether a direction of what is in a module needs the inverse of a `MaskedAutoregressive`."""
+    """Whether a direction of a module needs the sequential inverse of a `MaskedAutoregressive`."""
     if isinstance(module, MaskedAutoregressive):
         return not forwards
     turned = forwards != isinstance(module, Inverse)
@@ -88,7 +88,7 @@ def _is_sequential(module: nn.Module, *, forwards: bool) -> bool:
 
 
 class _FixedMix(Transform):
-    """The inverse of a 1×1 convolution as one matrix: ONNX has no triangular solve."""
+    """Inverse of a 1×1 convolution as one matrix, since ONNX has no triangular solve."""
 
     matrix: Tensor
 
@@ -100,10 +100,11 @@ class _FixedMix(Transform):
         self.register_buffer("matrix", matrix.detach().to(transform.log_scale.dtype))
 
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError  # only the sampling direction is exported
+        raise NotImplementedError  # Only the sampling direction is exported.
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
-        return mix_planes(z, self.matrix)
+        x: Tensor = mix_planes(z, self.matrix)
+        return x
 
 
 def _fix_mixing(module: nn.Module) -> None:
@@ -125,24 +126,25 @@ class _Exported(nn.Module):
 
 
 def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the sampling pass of a model as a graph, for any batch, height and width.
+    """Write the sampling pass of a model as a graph for any batch, height and width.
 
     Inputs: ``clean`` (B, C, H, W), normalised; ``iso`` (B,); ``camera`` (B,) int64, the index in
-    ``model.cameras``; ``z`` (B, C, H, W), standard normal numbers, times the temperature if
-    it is not to be 1.  Output: ``noise`` (B, C, H, W), normalised.  All float32 but the camera.
-    The random numbers are an input, so that outputs can be compared.  The graph checks nothing.
-    Of ``glow``, height and width must be multiples of its period, which stands in the graph's
-    metadata beside the names of model, layout and cameras.  A ``.pt2`` program takes batches of 2
-    or more, and heights and widths of 2 periods or more.
+    ``model.cameras``; ``z`` (B, C, H, W), standard normal numbers, multiplied by the temperature if it is not 1.
+    Output: ``noise`` (B, C, H, W), normalised.  All are float32 except the camera.  The random numbers are an
+    input, so that outputs can be compared.  The graph does not check its inputs.  For ``glow``, height and width
+    must be multiples of its period, which is in the metadata of the graph together with the names of model,
+    layout and cameras.  A ``.pt2`` program needs batches of 2 or more, and heights and widths of at least 2
+    periods.
 
     Parameters
     ----------
     model : NoiseModel
+        Model to export; it stays as it is.
     path : path
-        Its suffix says the format: ``.onnx``, or ``.pt2`` as `torch.export.load` reads it, with
-        the metadata in ``noiseflow.json`` within.
+        File to write.  Its suffix selects the format: ``.onnx``, or ``.pt2`` for `torch.export.load`, which holds
+        the metadata in ``noiseflow.json``.
     overwrite : bool
-        Whether an existing file of that name may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
@@ -168,7 +170,7 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
 
 
 def _example(planes: int, period: int) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
-    """Inputs to trace with, and which of their sizes are free."""
+    """Inputs to trace with, and their dynamic sizes."""
     clean = torch.full((2, planes, 8 * period, 9 * period), 0.1)
     inputs = (clean, torch.full((2,), 100.0), torch.zeros(2, dtype=torch.long), torch.zeros_like(clean))
     batch, height, width = (torch.export.Dim(name, min=LEAST) for name in ("batch", "rows", "columns"))
@@ -208,7 +210,7 @@ def _program(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
     inputs, shapes = _example(sampler.model.planes, period)
     with _quiet():
         program = torch.export.export(sampler, inputs, dynamic_shapes=shapes)
-        # What is computed and not used cannot be read back (an unbind without outputs, torch 2.13).
+        # torch 2.13 cannot load unused operations (an unbind without outputs).
         program.graph_module.graph.eliminate_dead_code()
         # In memory: its own writer aborts on names that are not UTF-8.
         content = io.BytesIO()
@@ -217,7 +219,7 @@ def _program(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
 
 
 FORMATS: dict[str, Callable[[_Exported, int, dict[str, str]], bytes]] = {".onnx": _onnx, ".pt2": _program}
-"""Suffix → what writes such a graph."""
+"""Suffix → function that writes such a graph."""
 
 
 def _squeezes(model: nn.Module) -> bool:
@@ -226,7 +228,7 @@ def _squeezes(model: nn.Module) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What the exporter and the libraries under it log and deprecate is theirs."""
+    """Silence logs and deprecation warnings of the exporter and its libraries."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Import of the weights published with the Noise Flow paper.
+"""Import the weights published with the Noise Flow paper.
 
 The weights themselves are licensed CC BY-NC-SA 4.0 and are not part of this package.
 """
@@ -19,7 +19,7 @@ from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1, strict_lower
 from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.models.flow.noise_flow import ARCHITECTURE, NoiseFlow
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec
 
 __all__ = ["CAMERAS", "ISOS", "import_published", "read_variables"]
 
@@ -37,13 +37,13 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
     Parameters
     ----------
     path : path
-        An ``.npz`` with one array per TensorFlow variable, or the prefix (or ``.index``
-        file) of a TensorFlow checkpoint, which needs the extra ``[tensorflow]``.
+        An ``.npz`` file with one array per TensorFlow variable, or the prefix (or ``.index`` file) of a TensorFlow
+        checkpoint, which needs the extra ``[tensorflow]``.
 
     Raises
     ------
     ModelError
-        If the file is missing, is neither, or tensorflow is not installed.
+        The file is missing or is neither, or tensorflow is not installed.
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -64,15 +64,15 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
 
 
 def import_published(path: str | Path) -> NoiseFlow:
-    """The published Noise Flow (S-Ax4-G-Ax4-CAM) with its weights, in evaluation mode.
+    """Load the published Noise Flow (S-Ax4-G-Ax4-CAM) with its weights, in evaluation mode.
 
-    Its 2,433 trainable numbers include two that no layer uses (``rescaling_scale0`` of the
-    signal-dependent and the gain layer); they are left out.
+    Two of its 2,433 trainable numbers are left out, since no layer uses them: ``rescaling_scale0`` of the
+    signal-dependent and the gain layer.
 
     Raises
     ------
     ModelError
-        If a variable is missing or of another shape.
+        A variable is missing or has another shape.
     """
     variables = read_variables(path)
     model = NoiseFlow(ModelSpec("noise_flow", "bayer", CAMERAS, ISOS, {"architecture": ARCHITECTURE}))
@@ -104,7 +104,7 @@ _SIGNAL_DEPENDENT = {
 
 
 def _level(index: int) -> int:
-    """The published bijector number of a transform; a 1×1 convolution and its coupling share one."""
+    """Published bijector number of a transform; a 1×1 convolution and its coupling share one."""
     if index == 0:
         return 0
     return (index + 1) // 2 if index < 9 else 5 + (index - 8) // 2
@@ -127,7 +127,7 @@ def _fill_conv1x1(layer: InvertibleConv1x1, variables: Variables, level: int) ->
     layer.log_scale.copy_(_tensor(variables, f"{prefix}/log_S_{suffix}"))
     lower = fill_triangular(_tensor(variables, f"{prefix}/L_vec_{suffix}"), upper=False)
     upper = fill_triangular(_tensor(variables, f"{prefix}/U_vec_{suffix}"), upper=True)
-    # The packed triangles are one smaller than the matrix: they stand below, above its diagonal.
+    # The packed triangles are one smaller than the matrix, since they exclude its diagonal.
     layer.lower.copy_(strict_lower(torch.nn.functional.pad(lower, (0, 1, 1, 0))))
     layer.upper.copy_(strict_lower(torch.nn.functional.pad(upper, (1, 0, 0, 1)).T))
 

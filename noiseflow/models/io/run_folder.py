@@ -10,8 +10,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.core.output.checks import check_output
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import MANIFEST, foreign, remove_ours
-from noiseflow.models.model import MODELS, NoiseModel, build
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build
 
 __all__ = ["SPEC", "STATE", "WEIGHTS", "holds_state", "load", "read_spec", "release", "reserve", "save"]
 
@@ -21,12 +20,19 @@ STATE = "state"
 
 
 def holds_state(folder: str | Path) -> bool:
-    """Whether a run folder holds a whole state of a training to go on from."""
+    """Whether a run folder holds a complete state of a training to resume."""
     return any(path.name.isdecimal() for path in (Path(folder) / STATE).glob("*"))
 
 
 def reserve(folder: str | Path, *, overwrite: bool = False) -> None:
-    """Make an empty run folder with a list of its files, or empty one of ours.
+    """Create a run folder with a list of its files, or empty one of ours that may be overwritten.
+
+    Parameters
+    ----------
+    folder : path
+        Run folder to reserve.
+    overwrite : bool
+        Whether a run in it may be removed.
 
     Raises
     ------
@@ -41,7 +47,7 @@ def reserve(folder: str | Path, *, overwrite: bool = False) -> None:
 
 
 def release(folder: str | Path) -> None:
-    """Remove a run folder of ours that holds neither a model nor a state to go on from: what a failed start left."""
+    """Remove a run folder of ours that a failed start left, without a model and without a state to resume."""
     folder = Path(folder)
     whole = (folder / SPEC).is_file() and (folder / WEIGHTS).is_file()
     if folder.is_dir() and not whole and not holds_state(folder) and not foreign(folder):
@@ -49,7 +55,7 @@ def release(folder: str | Path) -> None:
 
 
 def save(model: NoiseModel, folder: str | Path) -> None:
-    """Write a model's spec and weights into a folder; each file takes its name when it is whole, the spec last.
+    """Write a model's spec and weights into a folder, each file atomically, the spec last.
 
     Raises
     ------
@@ -68,12 +74,12 @@ def load(folder: str | Path) -> NoiseModel:
     Parameters
     ----------
     folder : path
-        As `noiseflow fit` and `noiseflow import` write it.
+        Run folder of `noiseflow fit` or `noiseflow import`.
 
     Raises
     ------
     ModelError
-        No run folder, an unfinished one, or weights that do not fit the spec.
+        No run folder, an unfinished one, or weights that do not match the spec.
     """
     folder = Path(folder)
     if not (folder / SPEC).is_file():
@@ -89,13 +95,13 @@ def load(folder: str | Path) -> NoiseModel:
 
 
 def read_spec(path: str | Path) -> ModelSpec:
-    """A run's spec, by this version or an earlier one, with what the earlier one left out.
+    """Read the spec of a run by this version or an earlier one, whose missing options get their values of then.
 
     Raises
     ------
     ModelError
-        If it is no model spec.
+        The file is no model spec.
     """
     spec = ModelSpec.from_json(Path(path).read_text(encoding="utf-8"), str(path))
-    left_out = MODELS[spec.model].left_out if spec.model in MODELS else {}
-    return replace(spec, options={**left_out, **spec.options})
+    defaults = MODELS[spec.model].defaults_of_old if spec.model in MODELS else {}
+    return replace(spec, options={**defaults, **spec.options})

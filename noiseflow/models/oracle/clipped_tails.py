@@ -1,4 +1,4 @@
-"""Probability of the two codes that take all that is clipped."""
+"""Probability of the two clipped codes, whose intervals are whole tails."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,19 @@ CHUNK = 1 << 20
 def log_clipped(rate: Array, *, gain: float, sigma: float, edge_dn: float, upper: bool) -> Array:
     """Log-probability that K·Poisson(rate) + N(0, σ²) lies beyond an edge.
 
-    Σₖ Poisson(k; λ)·Φ(±(K k − edge)/σ): Φ is 0 or 1 but for |K k − edge| < 9σ, so that the sum
-    is that window, term by term, and a Poisson tail.
+    Σₖ Poisson(k; λ)·Φ(±(K k − edge)/σ): Φ is 0 or 1 except where |K k − edge| < 9σ, so the sum is that window,
+    term by term, plus a Poisson tail.
 
     Parameters
     ----------
     rate : ndarray, shape (N,)
-        λ, mean electrons, 0 or more.
+        Mean number of electrons λ, 0 or more.
     gain, sigma : float
-        K in DN/e⁻ and σ in DN.
+        Conversion gain K in DN/e⁻, and σ of the read noise in DN.
     edge_dn : float
-        Above black, DN.
+        Edge above black, DN.
     upper : bool
-        Beyond is above; else below.
+        Whether the tail is above the edge; otherwise it is below.
     """
     low = max(int(np.floor((edge_dn - 9 * sigma) / gain)), 0)
     high = max(int(np.ceil((edge_dn + 9 * sigma) / gain)), low)

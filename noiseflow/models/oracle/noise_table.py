@@ -1,4 +1,4 @@
-"""The distribution of one pixel's code, of photons, read noise of any shape and rounding, tabulated."""
+"""Tabulated distribution of a pixel's code: photon noise, read noise of any shape, and rounding."""
 
 from functools import cached_property
 
@@ -14,41 +14,40 @@ __all__ = ["NoiseTable"]
 Array = NDArray[np.float64]
 
 STEP, POINTS = 1 / 24, 2048
-"""Of the values in standard deviations."""
+"""Step of the tabulated values in standard deviations, and their number."""
 
 LOW, HIGH = -16.0, 20.0
-"""Standard deviations that are kept; beyond them the density is that at the end."""
+"""Range of the table in standard deviations; beyond, the density is that at the end."""
 
 LEVEL_STEP = 0.04
-"""Of levels l of light: λ = (σ² + 1)(cosh l − 1), even in l as a spline mirrored at the dark is."""
+"""Step of light levels l, with λ = (σ² + 1)(cosh l − 1): even in l, as a spline mirrored at the dark needs."""
 
 FLOOR = 1e-14
-"""Density per standard deviation below which rounding has the say."""
+"""Density per standard deviation below which rounding errors dominate."""
 
 
 class NoiseTable:
     """Log-probability of a code, for any offset from the signal and any level of light.
 
     K·Poisson(λ) + read noise + rounding has the characteristic function
-    exp(λ(e^{iKt} − 1))·φ_read(t)·sin(t/2)/(t/2).  Its transform is tabulated over standardised
-    values and the logarithm of light, and read by cubic splines, to about 1e-6 nats
-    on the average of the data.
+    exp(λ(e^{iKt} − 1))·φ_read(t)·sin(t/2)/(t/2).  Its Fourier transform is tabulated over standardised values
+    and light, and interpolated by cubic splines, to about 1e-6 nats averaged over data.
 
     Parameters
     ----------
     gain : float
-        K, DN/e⁻.
+        Conversion gain K, DN/e⁻.
     scale : float
-        Of the read noise, DN: σ, or the factor on Tukey's lambda quantile function.
+        Scale of the read noise, DN: σ of a Gaussian, or the factor on Tukey's lambda quantile function.
     shape : float or None
-        λ of Tukey's lambda distribution; None is Gaussian.
+        λ of Tukey's lambda distribution; None for a Gaussian.
     most_dn : float
         Largest signal, DN above black.
 
     Raises
     ------
     ModelError
-        Read noise so far below an electron that single photons would be told apart.
+        Read noise so small that single photons can be distinguished.
     """
 
     def __init__(self, gain: float, scale: float, shape: float | None, most_dn: float) -> None:
@@ -58,26 +57,26 @@ class NoiseTable:
         if self.read_variance < (0.6 * gain) ** 2:
             raise ModelError(
                 f"noise table: expected a read noise of 0.6 e⁻ or more; got {self.read_variance**0.5 / gain:.2f} e⁻, "
-                "at which single photons stand apart"
+                "at which single photons can be distinguished"
             )
-        # In photo-electrons; below it the read noise has the say.
+        # In photo-electrons; below it read noise dominates.
         self.knee = self.read_variance / gain**2 + 1
         self.levels = int(np.ceil(np.arccosh(1 + most_dn / gain / self.knee) / LEVEL_STEP)) + 2
 
     def deviation(self, signal_dn: Array) -> Array:
-        """Standard deviation of codes about the signal, DN."""
+        """Standard deviation of the codes, DN."""
         return np.sqrt(self.gain * signal_dn + self.read_variance + 1 / 12)
 
     def log_prob(self, offset_dn: Array, signal_dn: Array) -> Array:
-        """Log-probability of the code that lies `offset_dn` above black and signal, nats."""
+        """Log-probability of the code at `offset_dn` above black plus signal, nats."""
         return self._read(self._inside, offset_dn, signal_dn) - np.log(self.deviation(signal_dn))
 
     def log_below(self, edge_dn: Array, signal_dn: Array) -> Array:
-        """Log-probability of an analogue value less than `edge_dn` above black and signal."""
+        """Log-probability of an analogue value below `edge_dn` above black plus signal."""
         return self._read(self._below, edge_dn, signal_dn)
 
     def log_above(self, edge_dn: Array, signal_dn: Array) -> Array:
-        """Log-probability of an analogue value more than `edge_dn` above black and signal."""
+        """Log-probability of an analogue value over `edge_dn` above black plus signal."""
         return self._read(self._above, edge_dn, signal_dn)
 
     def _read(self, table: Array, offset_dn: Array, signal_dn: Array) -> Array:
@@ -104,11 +103,11 @@ class NoiseTable:
         return np.asarray(spline_filter(np.log(np.maximum(values, FLOOR)), order=3))
 
     def _density(self, *, rounded: bool) -> Array:
-        """Per standard deviation, (levels, values)."""
+        """Density per standard deviation, (levels, values)."""
         electrons = self.knee * (np.cosh(LEVEL_STEP * np.arange(self.levels)) - 1)[:, None]
         frequency = 2 * np.pi * np.arange(POINTS // 2 + 1) / (POINTS * STEP) / self.deviation(electrons * self.gain)
         turn = self.gain * frequency
-        # e^{ix} − 1 − ix, of which the real part cancels badly as it stands.
+        # e^{ix} − 1 − ix, written so that its real part does not cancel.
         log_shot = electrons * (-2 * np.sin(turn / 2) ** 2 + 1j * (np.sin(turn) - turn))
         characteristic = np.exp(log_shot) * self._read_characteristic(frequency)
         if rounded:
@@ -119,10 +118,10 @@ class NoiseTable:
         return np.asarray(density[:, first : last + 1])
 
     def _read_characteristic(self, frequency: Array) -> Array:
-        """φ of the read noise, real since it is symmetric."""
+        """Characteristic function of the read noise, real since the noise is symmetric."""
         if self.shape is None:
             return np.exp(-0.5 * (self.scale * frequency) ** 2)
-        # The mean of cos(tQ(u)) over u = 1/(1 + e^{−v}), by the rectangle rule in v.
+        # Mean of cos(tQ(u)) over u = 1/(1 + e^{−v}), by the rectangle rule in v.
         v = np.linspace(-36, 36, 8001)
         u = 1 / (1 + np.exp(-v))
         density = u * (1 - u) * (v[1] - v[0])

@@ -1,7 +1,7 @@
-"""The density that simulated Poisson–Gaussian data was drawn from, exactly."""
+"""Exact density of simulated Poisson–Gaussian data."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,20 @@ from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.integers.integer_model import CodesModel
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, NoiseModel
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
 
-__all__ = ["PoissonGaussianOracle", "oracle_log_prob", "refuse_other_isos", "settings_of"]
+__all__ = ["Oracle", "PoissonGaussianOracle", "oracle_log_prob", "settings_of"]
 
 REACH = 7.0
-"""Half-width of the sum over photo-electrons in standard deviations; cuts off 3e-12."""
+"""Half-width of the sum over photo-electrons in standard deviations; it truncates 3e-12."""
 
 STRIDE = 0.85
-"""Step of that sum in standard deviations; the rectangle rule then errs by 2 exp(−2π²/0.85²) = 3e-12."""
+"""Step of that sum in standard deviations; the error of the rectangle rule is 2 exp(−2π²/0.85²) = 3e-12."""
 
 TERMS_AT_ONCE = 1 << 16
-"""Terms of sums held in memory together."""
+"""Terms of the sums in memory at a time."""
 
 LogBin = Callable[[Tensor, float], Tensor]
 
@@ -38,17 +38,17 @@ def oracle_log_prob(
     """Log-probability of integer codes under Poisson–Gaussian noise, rounded and clipped.
 
     P(code) = Σₖ Poisson(k; λ) · [Φ((code + ½ − black − Kk)/σ) − Φ((code − ½ − black − Kk)/σ)]
-    with λ = signal/K; code 0 takes the whole lower tail and code white the whole upper one.
+    with λ = signal/K; code 0 has the whole lower tail and the white level the whole upper one.
 
-    The sum runs over a window about the most probable k, which solves
-    log(λ/k) = K (Kk + black − code)/σ²: k = (σ/K)² ω(log(λK²/σ²) + K (code − black)/σ²) with
-    Wright's omega function.  Where the terms change slowly every m-th term times m is the
-    sum, by Poisson's summation formula.  The relative error of P is below 1e-9.
+    The sum runs over a window around the most probable k, the solution of log(λ/k) = K (Kk + black − code)/σ²:
+    k = (σ/K)² ω(log(λK²/σ²) + K (code − black)/σ²) with Wright's omega function.  Where the terms change slowly,
+    only every m-th term is summed and multiplied by m (Poisson's summation formula).  The relative error of P is
+    below 1e-9.
 
     Parameters
     ----------
     code : ndarray
-        DN, whole numbers from 0 to white; others have no probability.
+        Whole numbers in DN, from 0 to white; others have probability 0.
     signal_dn : ndarray of the same shape
         Expected signal above black in DN; below 0 counts as 0.
     gain : float
@@ -56,17 +56,17 @@ def oracle_log_prob(
     read_sigma : float
         σ of the Gaussian read noise in DN.
     black, white : float
-        Levels in DN.
+        Black and white level in DN.
 
     Returns
     -------
     ndarray of float64
-        Natural log.
+        Natural logarithm of P.
 
     Raises
     ------
     DataError
-        Codes that are not whole, a signal that is not finite, a gain or σ that is not positive.
+        Codes that are not whole numbers, a signal that is not finite, or a gain or σ that is not positive.
     """
     if not (gain > 0 and read_sigma > 0):
         raise DataError(f"expected a positive gain and read noise; got {gain} DN/e⁻ and {read_sigma} DN")
@@ -80,7 +80,7 @@ def oracle_log_prob(
     result[inside] = _between(flat[inside] - black, rate[inside], gain, read_sigma)
     for end, edge, sign in ((0.0, 0.5 - black, 1.0), (white, white - 0.5 - black, -1.0)):
         there = flat == end
-        # At an end the code says nothing more: one sum for each level of light.
+        # The code is the same for all, so one sum for each level of light suffices.
         levels, which = torch.unique(rate[there], return_inverse=True)
         result[there] = _beyond(levels, edge, sign, gain, read_sigma)[which]
     log_prob: NDArray[np.float64] = result.numpy().reshape(codes.shape)
@@ -88,11 +88,11 @@ def oracle_log_prob(
 
 
 def _between(above_black: Tensor, rate: Tensor, gain: float, sigma: float) -> Tensor:
-    """Log-probability of codes between the ends, given as DN above black."""
+    """Log-probability of codes that are not clipped, given as DN above black."""
     peak = _most_probable(above_black, rate, gain, sigma)
-    # The summand falls at least as fast as either of its factors about the peak.
+    # Around the peak the summand falls at least as fast as either of its factors.
     half = (REACH * (peak + 1).sqrt() + 8).clamp(max=REACH * sigma / gain + 1) + 0.5 / gain
-    # The whole count nearest to the peak is up to half a count further off.
+    # The integer count nearest to the peak is up to half a count away from it.
     far = (above_black - gain * peak).abs() + gain / 2 > 30 * sigma
     result = torch.empty_like(rate)
     for rows, log_bin in ((~far, _log_bin), (far, _log_bin_far)):
@@ -108,7 +108,7 @@ def _between(above_black: Tensor, rate: Tensor, gain: float, sigma: float) -> Te
 
 
 def _beyond(rate: Tensor, edge: float, sign: float, gain: float, sigma: float) -> Tensor:
-    """Log-probability of less (sign 1) or more (sign −1) than an edge in DN above black."""
+    """Log-probability of values below (sign 1) or above (sign −1) an edge in DN above black."""
 
     def weight(counts: Tensor, part: Tensor) -> Tensor:
         below: Tensor = torch.special.log_ndtr(sign * (edge - gain * counts) / sigma)
@@ -121,7 +121,7 @@ def _beyond(rate: Tensor, edge: float, sign: float, gain: float, sigma: float) -
 
 
 def _most_probable(above_black: Tensor, rate: Tensor, gain: float, sigma: float) -> Tensor:
-    """The k at which Poisson(k; λ) · N(above_black; Kk, σ²) is largest."""
+    """Count k that maximises Poisson(k; λ) · N(above_black; Kk, σ²)."""
     ratio = gain / sigma
     omega = special.wrightomega((rate.log() + 2 * math.log(ratio) + above_black * (ratio / sigma)).numpy())
     peak: Tensor = torch.from_numpy(omega) / ratio**2
@@ -129,7 +129,7 @@ def _most_probable(above_black: Tensor, rate: Tensor, gain: float, sigma: float)
 
 
 def _step(counts: Tensor, gain: float, sigma: float) -> Tensor:
-    """How far apart the terms may lie, 1 or more."""
+    """Largest step between terms of the sum, 1 or more."""
     # Half of the Poisson factor's variance: its spectrum falls as exp(−λ(1 − cos ω)), slower than a Gaussian's.
     deviation = ((gain / sigma) ** 2 + 2 / counts).rsqrt()
     return (STRIDE * deviation).floor().clamp(min=1)
@@ -147,7 +147,7 @@ def _sum_over_counts(
     positions = torch.arange(int(terms.max()), dtype=torch.float64)
     largest = int((first + step * len(positions)).max())
     log_factorial = torch.lgamma(torch.arange(1, largest + 2, dtype=torch.float64))
-    # In place of log 0 a number so low that it serves, and for which 0 · log 0 = 0.
+    # A very low number instead of log 0, so that 0 · log 0 = 0.
     log_rate = rate.log().clamp(min=-1e300)
     for part, count in _parts(terms):
         counts = torch.addcmul(first[part, None], step[part, None], positions[:count])
@@ -159,7 +159,7 @@ def _sum_over_counts(
 
 
 def _parts(terms: Tensor) -> Iterator[tuple[Tensor, int]]:
-    """Rows with like numbers of terms, few enough for memory, and the most terms among them."""
+    """Group rows with similar numbers of terms into parts that fit into memory; yield each with its largest number."""
     order = terms.argsort()
     rising, end = terms[order], len(terms)
     while end > 0:
@@ -178,25 +178,20 @@ def _log_bin(z: Tensor, half: float) -> Tensor:
 
 
 def _log_bin_far(z: Tensor, half: float) -> Tensor:
-    """The same for any z, at some cost."""
+    """Like `_log_bin` for any z, but slower."""
     z = z.abs()
     near: Tensor = torch.special.log_ndtr(half - z)
     beyond: Tensor = torch.special.log_ndtr(-half - z)
     return near + torch.log1p(-(beyond - near).exp())
 
 
-class PoissonGaussianOracle(CodesModel):
-    """The truth about simulated Poisson–Gaussian data, behind the contract of a noise model.
-
-    `log_prob` is the log of the codes' exact probability (`oracle_log_prob`) per unit of
-    normalised signal: log P(code) + log(white − black) per dimension.  Its mean is what no
-    density can exceed on this data.  Nothing in it is fitted, and it knows the simulated
-    ISOs only.
+class Oracle(NoiseModel):
+    """Base class of the true densities of simulated data: nothing is fitted, and only simulated ISOs are known.
 
     Parameters
     ----------
     spec : ModelSpec
-        With ``options["truth"]`` as `noiseflow.simulate.truth_of` gives it.
+        Spec with ``options["truth"]`` from `noiseflow.simulate.truth_of`.
     """
 
     closed_form = True
@@ -205,14 +200,27 @@ class PoissonGaussianOracle(CodesModel):
         super().__init__(spec)
         self.truth: Mapping[str, Any] = spec.options["truth"]
 
-    def checked(self, cond: Conditions) -> Conditions:
-        """Conditions resolved; refused at an ISO that was not simulated."""
-        cond = super().checked(cond)
-        refuse_other_isos(self.truth, self.cameras, cond)
-        return cond
+    def _check_isos(self, cond: Conditions) -> None:
+        for camera, iso in settings_of(cond):
+            known = self.truth[self.cameras[camera]]["isos"]
+            if iso not in known:
+                raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
+
+    def _check_temperature(self, temperature: float) -> None:
+        if temperature != 1.0:
+            raise ModelError(f"oracle: the true density has no temperature; expected 1, got {temperature}")
+
+
+class PoissonGaussianOracle(CodesModel, Oracle):
+    """The true density of simulated Poisson–Gaussian data as a noise model.
+
+    `log_prob` is the log of the exact probability of the codes (`oracle_log_prob`) per unit of normalised signal:
+    log P(code) + log(white − black) per dimension.  Its mean is the highest that any density can reach on this
+    data.
+    """
 
     def levels(self, cond: Conditions) -> Levels:
-        """The simulation's own."""
+        """Levels of the simulation."""
         rows = [self._physics(*key)[2:] for key in zip(cond.camera_indices.tolist(), cond.isos.tolist(), strict=True)]
         black, white = torch.tensor(rows, dtype=torch.float64, device=cond.clean.device).T
         return Levels(black[:, None].expand(-1, self.planes), white)
@@ -228,8 +236,7 @@ class PoissonGaussianOracle(CodesModel):
         return result
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
-        if temperature != 1.0:
-            raise ModelError(f"oracle: the truth has no temperature; expected 1, got {temperature}")
+        self._check_temperature(temperature)
         clean = cond.clean
         noise = torch.empty_like(clean)
         for (camera, iso), rows in settings_of(cond).items():
@@ -249,21 +256,8 @@ class PoissonGaussianOracle(CodesModel):
         return truth["gain_dn_per_e"][at], truth["read_scale_dn"][at], truth["black_dn"], truth["white_dn"]
 
 
-def refuse_other_isos(truth: Mapping[str, Any], cameras: Sequence[str], cond: Conditions) -> None:
-    """Refuse conditions at an ISO that was not simulated.
-
-    Raises
-    ------
-    ModelError
-    """
-    for camera, iso in settings_of(cond):
-        known = truth[cameras[camera]]["isos"]
-        if iso not in known:
-            raise ModelError(f"oracle: ISO {iso:g} was not simulated; expected one of {known}")
-
-
 def settings_of(cond: Conditions) -> dict[tuple[int, float], list[int]]:
-    """Rows of a batch by camera and ISO."""
+    """Group the rows of a batch by camera and ISO."""
     rows: dict[tuple[int, float], list[int]] = {}
     for row, key in enumerate(zip(cond.camera_indices.tolist(), cond.isos.tolist(), strict=True)):
         rows.setdefault(key, []).append(row)

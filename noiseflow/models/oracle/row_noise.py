@@ -1,4 +1,4 @@
-"""The density that simulated data with Tukey-lambda read noise or row noise was drawn from, numerically."""
+"""Numerical density of simulated data with Tukey-lambda read noise or row noise."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -8,49 +8,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.model import ModelSpec
 from noiseflow.models.oracle.noise_table import NoiseTable, tukey_quantile_of_logit
-from noiseflow.models.oracle.poisson_gaussian import refuse_other_isos, settings_of
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.oracle.poisson_gaussian import Oracle, settings_of
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
 
 __all__ = ["LineOracle"]
 
 NODES = np.linspace(-5.25, 5.25, 15)
-"""Of a row's offset about its most probable value, in standard deviations; at this step the
-rectangle rule on a normal errs by 1e-15, and 1.5e-7 of it is beyond the ends."""
+"""Offsets of a row around the most probable one, in standard deviations.  With this step the error of the
+rectangle rule on a normal is 1e-15, and 1.5e-7 of it lies beyond the ends."""
 
 
-class LineOracle(NoiseModel):
-    """The truth about simulated data whose read noise has a shape, or whose rows have an offset.
+class LineOracle(Oracle):
+    """The true density of simulated data with Tukey-lambda read noise or row noise, as a noise model.
 
-    `log_prob` is the log of the codes' probability per unit of normalised signal.  For one row
-    it is ∫ N(b; 0, σ_row²) Πᵢ P(codeᵢ | b) db, with P from a `NoiseTable`: the offset is
-    integrated numerically, row by row.  Right to about 1e-6 nats/dim; nothing is fitted, and
-    it knows the simulated ISOs only.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        With ``options["truth"]`` as `noiseflow.simulate.truth_of` gives it.
+    `log_prob` is the log of the probability of the codes per unit of normalised signal.  For a row it is
+    ∫ N(b; 0, σ_row²) Πᵢ P(codeᵢ | b) db with P from a `NoiseTable`; the offset b is integrated numerically, row
+    by row.  The error is about 1e-6 nats/dim.
     """
-
-    closed_form = True
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self.truth: Mapping[str, Any] = spec.options["truth"]
         self.table = cache(self._table)
-
-    def checked(self, cond: Conditions) -> Conditions:
-        """Conditions resolved; refused at an ISO that was not simulated."""
-        cond = super().checked(cond)
-        refuse_other_isos(self.truth, self.cameras, cond)
-        return cond
 
     def _physics(self, camera: int, iso: float) -> dict[str, Any]:
         truth = self.truth[self.cameras[camera]]
@@ -59,8 +42,8 @@ class LineOracle(NoiseModel):
         return {**{name: truth[name][at] for name in names}, "black": truth["black_dn"], "white": truth["white_dn"]}
 
     def _shape(self, camera: int, iso: float) -> float | None:
-        told = self.truth[self.cameras[camera]]["read_shape"]
-        return None if told == "gaussian" else float(self._physics(camera, iso)["read_lambda"])
+        shape = self.truth[self.cameras[camera]]["read_shape"]
+        return None if shape == "gaussian" else float(self._physics(camera, iso)["read_lambda"])
 
     def _table(self, camera: int, iso: float) -> NoiseTable:
         at = self._physics(camera, iso)
@@ -79,20 +62,14 @@ class LineOracle(NoiseModel):
             total[rows] = torch.from_numpy(log_prob) + np.log(span) * noise[0].numel()
         return total.to(noise.device, torch.promote_types(noise.dtype, torch.float32))
 
-    @property
-    def exact_codes(self) -> bool:
-        """As `log_prob` is of the codes."""
-        return True
-
-    def joint_log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
-        """Log-probability of the codes of each patch; the levels are the simulation's."""
+    def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
+        """Log-probability of the codes of each patch, (B,); the levels are those of the simulation."""
         noise = (codes - levels.black.double()[:, :, None, None]) / levels.span() - cond.clean.double()
         exact = Conditions(cond.clean.double(), cond.iso, cond.camera)
         return self.log_prob(noise, exact) + levels.log_code().sum(1) * codes[0, 0].numel()
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
-        if temperature != 1.0:
-            raise ModelError(f"oracle: the truth has no temperature; expected 1, got {temperature}")
+        self._check_temperature(temperature)
         noise = torch.empty_like(cond.clean)
         for (camera, iso), rows in settings_of(cond).items():
             at, shape, own = self._physics(camera, iso), self._shape(camera, iso), sampling.of_elements(generator, rows)
@@ -112,7 +89,7 @@ class LineOracle(NoiseModel):
 
 
 def _of_rows(table: NoiseTable, code: np.ndarray[Any, Any], signal: np.ndarray[Any, Any], at: Mapping[str, Any]) -> Any:
-    """Log-probability of each patch, the offsets of its rows integrated out; nats, float64, (B,)."""
+    """Log-probability of each patch with the offsets of its rows integrated out; nats, float64, (B,)."""
     batch, planes, height, width = code.shape
     # A row of the sensor lies in two planes: R and G1, G2 and B.
     split = (batch, 2, 2, height, width) if planes == 4 else (batch, planes, 1, height, width)

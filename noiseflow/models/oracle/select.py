@@ -1,13 +1,12 @@
-"""Which oracle knows the density of simulated data."""
+"""Choose the oracle for simulated data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noiseflow.core.errors import ModelError
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.model import ModelSpec, NoiseModel
 from noiseflow.models.oracle.poisson_gaussian import PoissonGaussianOracle
 from noiseflow.models.oracle.row_noise import LineOracle
-from noiseflow.models.spec import ModelSpec
 
 __all__ = ["oracle_from_truth"]
 
@@ -15,20 +14,29 @@ __all__ = ["oracle_from_truth"]
 def oracle_from_truth(
     truth: Mapping[str, Any], layout: str, cameras: Sequence[str], isos: Sequence[float]
 ) -> NoiseModel | None:
-    """The oracle of simulated data: exact for Poisson–Gaussian noise, else numerical.
+    """Oracle of simulated data: exact for Poisson–Gaussian noise, otherwise numerical.
 
-    None where there is neither: a camera whose truth is not told, or one with rows or
-    Tukey-lambda read noise that tells single photons apart.
+    None if there is neither: a camera without known truth, or one with row noise or Tukey-lambda read noise whose
+    read noise is so small that single photons can be distinguished.
+
+    Parameters
+    ----------
+    truth : mapping
+        Truth of each camera, from `noiseflow.simulate.truth_of`.
+    layout : str
+        Plane layout of the data.
+    cameras, isos : sequence
+        Cameras and ISOs of the data.
     """
-    told = [truth.get(camera) for camera in cameras]
-    if any(each is None for each in told):
+    of_camera = [truth.get(camera) for camera in cameras]
+    if any(each is None for each in of_camera):
         return None
     spec = ModelSpec("oracle", layout, tuple(cameras), tuple(isos), {"truth": dict(truth)})
-    if all(each["read_shape"] == "gaussian" and not any(each["row_sigma_dn"]) for each in told if each):
+    if all(each["read_shape"] == "gaussian" and not any(each["row_sigma_dn"]) for each in of_camera if each):
         return PoissonGaussianOracle(spec)
     oracle = LineOracle(spec)
     try:
-        for index, each in enumerate(told):
+        for index, each in enumerate(of_camera):
             for iso in each["isos"] if each else ():
                 oracle.table(index, iso)
     except ModelError:

@@ -1,4 +1,4 @@
-"""Real dark frames as read noise, with Poisson shot noise."""
+"""Poisson shot noise plus real dark frames as read noise."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +12,8 @@ from torch import Tensor
 from noiseflow.calibrate.profiles.profile import Profile
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.model import register
-from noiseflow.models.physics.profile_models import _Counting, spec_from_profile
-from noiseflow.models.spec import ModelSpec
+from noiseflow.models.model import ModelSpec, register
+from noiseflow.models.physics.profile_models import PROFILE_OPTION, _Counting, spec_from_profile
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Keyed, Source
 
@@ -24,19 +23,21 @@ __all__ = ["DarkFrame", "dark_frame_model"]
 def dark_frame_model(
     profile: Profile, frames: Mapping[float, Sequence[NDArray[Any]]], layout: str | None = None
 ) -> "DarkFrame":
-    """The model from a profile and dark frames.
+    """Build the model from a profile and dark frames.
 
     Parameters
     ----------
     profile : Profile
-        For gain and black level.
+        Profile with gain and black level.
     frames : mapping of float to sequence of ndarray of integers, shape (C, H, W)
-        By ISO, packed planes in DN.
+        Dark frames of each ISO, packed planes in DN.
+    layout : str, optional
+        Plane layout; that of the profile if None.
 
     Raises
     ------
     DataError
-        No frames, or frames of several shapes.
+        No frames, or frames of different shapes.
     """
     spec = spec_from_profile("dark_frame", profile, layout)
     stacks: dict[str, Tensor] = {}
@@ -56,7 +57,7 @@ def dark_frame_model(
     return model.eval()
 
 
-@register("dark_frame")
+@register("dark_frame", ("dark_frames", *PROFILE_OPTION))
 class DarkFrame(_Counting):
     """Poisson shot noise on crops of real dark frames: their rows, banding, hot pixels and tails; samples only.
 
@@ -68,8 +69,6 @@ class DarkFrame(_Counting):
     ----------
     Zhang, Qin, Tao, Zhang et al.: Rethinking noise synthesis and modeling in raw denoising, ICCV 2021.
     """
-
-    options: tuple[str, ...] = ("dark_frames", *_Counting.options)
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -84,12 +83,12 @@ class DarkFrame(_Counting):
         return f"dark_{iso:g}".replace(".", "_")
 
     def frames_at(self, iso: float) -> Tensor:
-        """Dark frames of an ISO, (n, C, H, W), DN.
+        """Dark frames at an ISO, (n, C, H, W), DN.
 
         Raises
         ------
         ModelError
-            None were taken at it.
+            There are none at that ISO.
         """
         for known in self.spec.options["dark_frames"]:
             if abs(float(known) / iso - 1) < 0.01:
@@ -117,4 +116,4 @@ class DarkFrame(_Counting):
             number, down, across = sampling.integers((n, rows - height + 1, columns - width + 1), row, generator)
             down, across = down + top, across + left
             crops.append(frames[number, :, down : down + tile[0], across : across + tile[1]])
-        return torch.stack(crops).to(cond.clean) - self.physics(cond, "black")
+        return torch.stack(crops).to(cond.clean) - self.parameter_at(cond, "black")

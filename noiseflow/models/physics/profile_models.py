@@ -1,4 +1,4 @@
-"""Noise models whose parameters are a camera's physics, from a profile; nothing is trained."""
+"""Noise models with the physical parameters of a camera profile; nothing is trained."""
 
 import warnings
 from abc import abstractmethod
@@ -16,10 +16,9 @@ from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_is
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.integers.integer_model import CodesModel
-from noiseflow.models.model import NoiseModel, build, register
+from noiseflow.models.model import ModelSpec, NoiseModel, build, register
 from noiseflow.models.oracle.clipped_tails import log_clipped
 from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
-from noiseflow.models.spec import ModelSpec
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
 from noiseflow.raw.bayer import plane_names
@@ -28,18 +27,23 @@ from noiseflow.simulate.physics import tukey_lambda_variance
 __all__ = ["Eld", "PhysicsModel", "PoissonGaussian", "PoissonGaussianExact", "from_profile", "spec_from_profile"]
 
 QUANTISATION = 1 / 12
+"""Variance of rounding to whole codes, DN²."""
+
+PROFILE_OPTION = ("profile",)
+"""Option of the spec that holds the profile's tables."""
 
 
 def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -> ModelSpec:
-    """The spec of a physics model: the profile's numbers as JSON tables of ISO by plane.
+    """Spec of a physics model, with the numbers of the profile as JSON tables of ISO by plane.
 
     Parameters
     ----------
     model : str
         ``"poisson_gaussian"``, ``"poisson_gaussian_exact"``, ``"eld"`` or ``"dark_frame"``.
     profile : Profile
+        Calibrated or published camera profile.
     layout : str, optional
-        The profile's own by default; a profile of one plane serves any layout.
+        Plane layout; that of the profile if None.  A profile with a single plane fits any layout.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
     Warns
     -----
     UserWarning
-        ISOs without gain or read noise (of which there are darks only) are left out.
+        ISOs without gain or read noise, for example with darks only, are left out.
     """
     layout = layout or profile.layout
     planes = plane_names(layout)
@@ -72,7 +76,7 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
         if not isos:
             raise ModelError(f"{profile.camera}: the profile has {missing}; calibrate with flats and darks")
         warnings.warn(
-            f"{profile.camera}: the profile has {missing}: left out of the {model}, which reads them off the others",
+            f"{profile.camera}: the profile has {missing}: left out of the {model}, which interpolates there",
             stacklevel=2,
         )
     options = {"profile": {profile.camera: {"isos": isos, "white": profile.white_dn, **tables}}}
@@ -80,12 +84,12 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
 
 
 def from_profile(model: str, profile: Profile, layout: str | None = None) -> NoiseModel:
-    """Build a physics model from a profile, in evaluation mode; see `spec_from_profile`."""
+    """Build a physics model from a profile, in evaluation mode: see `spec_from_profile`."""
     return build(spec_from_profile(model, profile, layout)).eval()
 
 
 def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...] | None:
-    """Gain, read and row noise, Tukey shape and scale, black; None without gain or read noise."""
+    """Gain, read and row noise, Tukey shape and scale, and black; None without gain or read noise."""
     where = f"{profile.camera}, ISO {setting.iso:g}, plane {setting.plane}"
     if setting.kind == "relative":
         raise ModelError(f"{where}: the profile's numbers are of an unknown scale; calibrate the camera")
@@ -101,15 +105,13 @@ def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...] | None:
 
 
 class PhysicsModel(NoiseModel):
-    """Tables of physics per camera, plane and ISO, read at any ISO linearly in log ISO.
+    """Base class: tables of physical parameters by camera, plane and ISO, interpolated linearly in log ISO.
 
     Gains and noises are interpolated as logarithms, black level and shape as they are.
     """
 
-    options: tuple[str, ...] = ("profile",)
-
     closed_form = True
-    one_iso = ONE_ISO_LAW
+    _one_iso_rule = ONE_ISO_LAW
     positive = ("gain", "read", "scale", "row")
     slopes: Mapping[str, float] = {"gain": SHOT_SLOPE} | dict.fromkeys(("read", "scale", "row"), READ_SLOPE / 2)
     """Of a profile with one ISO; the noises are standard deviations."""
@@ -137,8 +139,8 @@ class PhysicsModel(NoiseModel):
         table["white"] = torch.tensor(float(profile["white"]), dtype=torch.float64)
         return table
 
-    def physics(self, cond: Conditions, name: str) -> Tensor:
-        """One parameter for each element and plane, (B, C, 1, 1), in DN, of the clean signal's dtype."""
+    def parameter_at(self, cond: Conditions, name: str) -> Tensor:
+        """Parameter of each element and plane under resolved conditions, (B, C, 1, 1), in DN."""
         rows = []
         for camera, iso in zip(cond.camera_indices.tolist(), cond.isos.double().cpu(), strict=True):
             table = self._tables[camera]
@@ -152,43 +154,42 @@ class PhysicsModel(NoiseModel):
         return torch.stack(rows).to(cond.clean)[:, :, None, None]
 
     def span(self, cond: Conditions) -> Tensor:
-        """White less black, DN, (B, C, 1, 1)."""
-        return self.physics(cond, "white") - self.physics(cond, "black")
+        """White − black, DN, (B, C, 1, 1)."""
+        return self.parameter_at(cond, "white") - self.parameter_at(cond, "black")
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor] | None:
-        """K/(white − black) and the variance of all that is added, over (white − black)²."""
-        cond = self.checked(cond)
+    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """β₁ = K/(white − black), and β₂ the variance in the dark over (white − black)²."""
         span = self.span(cond)
-        return self.physics(cond, "gain") / span, self.dark_variance(cond) / span.square()
+        return self.parameter_at(cond, "gain") / span, self.dark_variance(cond) / span.square()
 
     def dark_variance(self, cond: Conditions) -> Tensor:
-        """Variance in the dark, quantisation included, DN², (B, C, 1, 1); cond resolved."""
-        return self.physics(cond, "read").square()
+        """Variance in the dark including quantisation, DN², (B, C, 1, 1), under resolved conditions."""
+        return self.parameter_at(cond, "read").square()
 
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
 
 
-@register("poisson_gaussian")
+@register("poisson_gaussian", PROFILE_OPTION)
 class PoissonGaussian(GaussianModel, PhysicsModel):
     """Heteroscedastic Gaussian: N(0, (K·s + σ_read²)/(white − black)²), s the signal in DN.
 
-    Shot noise by its variance only; the density is exact for what it is.
+    Shot noise enters by its variance only.
     """
 
     def variance(self, cond: Conditions) -> Tensor:
-        """Normalised variance, (B, C, H, W); signals below black have none of their own."""
-        span, read = self.span(cond), self.physics(cond, "read")
-        return self.physics(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
+        """Normalised variance, (B, C, H, W); signals below black have no shot noise."""
+        span, read = self.span(cond), self.parameter_at(cond, "read")
+        return self.parameter_at(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
 
 
 class _Counting(PhysicsModel):
-    """Photons are counted, noise added, the sum rounded to whole codes and clipped to [0, white]."""
+    """Base class: Poisson photon counts plus read noise, rounded to whole codes and clipped to [0, white]."""
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
-            raise ModelError(f"{self.spec.model}: counts of photons have no temperature; expected 1, got {temperature}")
-        gain, black, white = (self.physics(cond, name) for name in ("gain", "black", "white"))
+            raise ModelError(f"{self.spec.model}: photon counts have no temperature; expected 1, got {temperature}")
+        gain, black, white = (self.parameter_at(cond, name) for name in ("gain", "black", "white"))
         electrons = sampling.poisson(cond.clean.clamp(min=0) * (white - black) / gain, generator)
         codes = black + gain * electrons + self._dark(cond, generator)
         codes = torch.minimum(codes.round().clamp(min=0), white)
@@ -196,33 +197,33 @@ class _Counting(PhysicsModel):
 
     @abstractmethod
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
-        """Read noise in DN, (B, C, H, W)."""
+        """Draw read noise in DN, (B, C, H, W)."""
 
 
-@register("poisson_gaussian_exact")
+@register("poisson_gaussian_exact", PROFILE_OPTION)
 class PoissonGaussianExact(CodesModel, _Counting):
-    """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for the integers.
+    """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for integer codes.
 
-    `log_prob` is log P(code) + log(white − black) for each value, the density that is flat
-    over each code; noise that is not of whole codes is rounded to them first.
+    `log_prob` is log P(code) + log(white − black) for each value, a density that is flat over each code; noise
+    that does not lie on whole codes is rounded first.
     """
 
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         return self._read(cond) * sampling.normal(cond.clean, generator, Stream.READ)
 
     def _read(self, cond: Conditions) -> Tensor:
-        # A measured read noise holds the rounding's variance, which rounding will add again.
-        return (self.physics(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
+        # A measured read noise includes the variance of rounding, which rounding will add again.
+        return (self.parameter_at(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
 
     def levels(self, cond: Conditions) -> Levels:
-        """The profile's own."""
+        """Levels of the profile."""
         exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
-        return Levels(self.physics(exact, "black")[:, :, 0, 0], self.physics(exact, "white")[:, 0, 0, 0])
+        return Levels(self.parameter_at(exact, "black")[:, :, 0, 0], self.parameter_at(exact, "white")[:, 0, 0, 0])
 
     def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
         exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
         clean = exact.clean.cpu().numpy()
-        gain, black, white = (self.physics(exact, name).cpu().numpy() for name in ("gain", "black", "white"))
+        gain, black, white = (self.parameter_at(exact, name).cpu().numpy() for name in ("gain", "black", "white"))
         sigma = self._read(exact).cpu().numpy()
         result = codes.cpu().numpy().copy()
         for b, c in np.ndindex(clean.shape[:2]):
@@ -235,12 +236,12 @@ class PoissonGaussianExact(CodesModel, _Counting):
         return torch.from_numpy(result).to(codes.device)
 
 
-@register("eld")
+@register("eld", PROFILE_OPTION)
 class Eld(_Counting):
     """Poisson shot noise, Tukey-lambda read noise, Gaussian row noise, quantisation; samples only.
 
-    A row of the mosaic has one offset, shared by the two planes that it holds.  Row noise
-    couples the pixels of a row, so that `log_prob` has no closed form and refuses.
+    A sensor row has one offset, shared by its two planes.  Row noise correlates the pixels of a row, so the
+    density has no closed form, and `log_prob` raises a `ModelError`.
 
     References
     ----------
@@ -249,11 +250,11 @@ class Eld(_Counting):
     """
 
     def dark_variance(self, cond: Conditions) -> Tensor:
-        """Of Tukey-lambda read noise, rows and rounding."""
-        shapes = self.physics(cond, "shape")
+        """Variance of Tukey-lambda read noise, row noise and rounding, DN²."""
+        shapes = self.parameter_at(cond, "shape")
         unit = shapes.new_tensor([tukey_lambda_variance(shape) for shape in shapes.flatten().tolist()])
-        read = self.physics(cond, "scale").square() * unit.reshape(shapes.shape)
-        return read + self.physics(cond, "row").square() + QUANTISATION
+        read = self.parameter_at(cond, "scale").square() * unit.reshape(shapes.shape)
+        return read + self.parameter_at(cond, "row").square() + QUANTISATION
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         raise ModelError("eld: has no density in closed form, samples only; use poisson_gaussian_exact for likelihoods")
@@ -261,11 +262,11 @@ class Eld(_Counting):
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         clean = cond.clean
         p = sampling.uniform(clean, generator, Stream.READ).clamp(1e-15, 1 - 1e-15)
-        shape = self.physics(cond, "shape").double()
+        shape = self.parameter_at(cond, "shape").double()
         shape = torch.where(shape.abs() < 1e-6, torch.full_like(shape, 1e-6), shape)
         noise = ((shape * p.log()).expm1() - (shape * (-p).log1p()).expm1()) / shape
         lines = clean.shape[1] if clean.shape[1] == 1 else 2
         offsets = sampling.row_normal(clean, lines, generator)
         if clean.shape[1] == 4:
             offsets = offsets.repeat_interleave(2, 1)
-        return (self.physics(cond, "scale") * noise).to(clean) + self.physics(cond, "row") * offsets
+        return (self.parameter_at(cond, "scale") * noise).to(clean) + self.parameter_at(cond, "row") * offsets

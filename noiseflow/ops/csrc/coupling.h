@@ -4,7 +4,7 @@
 // pixel x is at x; whole blocks of vectors are read and written.
 #pragma once
 
-#include "lanes.h"
+#include "simd.h"
 
 constexpr int C = A + N, O = 2 * N;
 

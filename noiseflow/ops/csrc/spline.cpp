@@ -6,17 +6,13 @@
 // pixels at a time, wherever they are needed.  Tensors are (B, planes, pixels), contiguous; the weight is (R, F).
 
 #define LONG_VECTORS
-#include "lanes.h"
+#include "simd.h"
 
 constexpr int SLOPES = MIRROR ? K : K - 1, Q = 2 * K + SLOPES, R = P * Q;
 // Raw slope of knot k, of those that have one.
 constexpr int slope_of(int k) { return 2 * K + k - (MIRROR ? 0 : 1); }
-constexpr long PART = 4096;
-
-// `grown`: exp(b·tanh(r/b)), with b the bound of the logits, as (Q + xP)/(Q − xP), x = r/b clamped to ±REACH: 7
-// coefficients of P in x², then 6 of Q.  Half the work of tanh and exp in turn.
-constexpr int ODD = 7, EVEN = 6;
-constexpr float REACH = 8.5f;
+// `grown`: exp(b·tanh(r/b)), with b the bound of the logits, as (Q + xP)/(Q − xP), x = r/b clamped to ±REACH: ODD
+// coefficients of P in x², then EVEN of Q.  Half the work of tanh and exp in turn.
 
 struct Bounds {
     float box, logit, slope;
@@ -98,10 +94,8 @@ struct Curve {
     }
 };
 
-extern "C" {
-
 // z, and the log-det of each element of the batch.
-void forward(const float *x, const float *hidden, const float *weight, const float *bias, float box, float logit,
+KERNEL(forward, const float *x, const float *hidden, const float *weight, const float *bias, float box, float logit,
              float slope, const float *table, float *z, float *log_dets, long batch, long pixels, long threads) {
     Bounds b{box, logit, slope, table};
     each(batch, threads, [&](long element) {
@@ -132,7 +126,7 @@ void forward(const float *x, const float *hidden, const float *weight, const flo
 }
 
 // The x at which forward gives z; eq. 6-8.
-void inverse(const float *z, const float *hidden, const float *weight, const float *bias, float box, float logit,
+KERNEL(inverse, const float *z, const float *hidden, const float *weight, const float *bias, float box, float logit,
              float slope, const float *table, float *x, long batch, long pixels, long threads) {
     Bounds b{box, logit, slope, table};
     long parts = (pixels + PART - 1) / PART;
@@ -164,7 +158,7 @@ void inverse(const float *z, const float *hidden, const float *weight, const flo
 }
 
 // Gradients of x and of the hidden planes; sums of each element of the batch for weight (P, F, Q) and bias (R).
-void backward(const float *of_z, const float *of_log_det, const float *x, const float *hidden, const float *weight,
+KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, const float *hidden, const float *weight,
               const float *bias, float box, float logit, float slope, const float *table, float *of_x,
               float *of_hidden, float *of_weight, float *of_bias, long batch, long pixels, long threads) {
     Bounds b{box, logit, slope, table};
@@ -229,5 +223,4 @@ void backward(const float *of_z, const float *of_log_det, const float *x, const 
         collect(weights, of_weight + element * R * F);
         collect(biases, of_bias + element * R);
     });
-}
 }

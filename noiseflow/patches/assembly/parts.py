@@ -14,7 +14,6 @@ copied when the store is put together.  Copying all of them would cost a third m
 import errno
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
+from noiseflow.core.output.folder import private_folder
+from noiseflow.core.output.manifest import begin, listing, record, remove_ours
+from noiseflow.core.output.moves import move_new
 from noiseflow.patches.checksums import patch_crcs
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE, fields, partial_folder
 from noiseflow.raw.bayer import plane_names
@@ -34,11 +36,12 @@ __all__ = [
     "PIXELS",
     "PartNote",
     "PartWriter",
+    "begin_folder",
     "clear",
     "copy_part",
     "damaged",
     "intact",
-    "may_write",
+    "list_parts",
     "on_disk",
     "part_file",
     "patches_before",
@@ -63,21 +66,30 @@ COUNT_TYPE = np.dtype("<u4")
 """One more than the number of patches of a part, in the file of counts; 0 where it is not known yet."""
 
 
-OURS = re.compile(r"(plan\.json|counts|(store|around)\.h5|part-\d{6}\.\w+|scene-\d{6}\.[\w.-]+)(\.\d+)?")
+OURS = ("plan.json*", "counts*", "store.h5*", "around.h5*", "part-??????.*", "scene-??????.*")
 """Files in the folder in which a store is made, and those that a killed process leaves there."""
 
 
-def may_write(path: Path, *, overwrite: bool) -> None:
-    """Refuse a name that is taken or whose folder does not exist.
+def begin_folder(folder: Path, plan: bytes = b"") -> None:
+    """Make the folder of an unfinished store, which a list in it says is ours from the moment it has its name.
 
-    Raises
-    ------
-    StoreError
+    Parameters
+    ----------
+    folder : Path
+    plan : bytes
+        Content of its ``plan.json``.
     """
-    if path.exists() and not overwrite:
-        raise StoreError(f"{path}: exists; pass --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise StoreError(f"{path.parent}: no such folder to write {path.name} into")
+    with private_folder(folder) as made:
+        list_parts(made)
+        (made / "plan.json").write_bytes(plan)
+        move_new(made, folder)
+
+
+def list_parts(folder: Path) -> None:
+    """Put the list of what an ingest writes into a folder that was found to be one of an unfinished store."""
+    if listing(folder) is None:
+        begin(folder, "unfinished store")
+        record(folder, *({"growing": pattern} for pattern in OURS))
 
 
 def clear(folder: Path) -> None:
@@ -85,18 +97,11 @@ def clear(folder: Path) -> None:
 
     Raises
     ------
-    StoreError
+    OutputError
         It holds something that no ingest writes; nothing is removed.
     """
-    if not folder.exists():
-        return
-    entries = list(folder.iterdir()) if folder.is_dir() else [folder]
-    other = [entry for entry in entries if not OURS.fullmatch(entry.name) or not entry.is_file()]
-    if other:
-        raise StoreError(f"{other[0]}: was not left by an ingest; move it away, or choose another name for the store")
-    for entry in entries:
-        entry.unlink()
-    folder.rmdir()
+    if folder.exists():
+        remove_ours(folder)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
+from noiseflow.core.output.moves import move_new
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.patches.assembly.parts import (
     PIXELS,
@@ -93,6 +94,7 @@ def assemble(
     scene_facts: Mapping[str, Mapping[str, Any]] | None = None,
     means: Sequence[SceneMean] | None = None,
     executor: Executor | None = None,
+    place: Callable[[Path, Path], None] = move_new,
 ) -> int:
     """Make a store of the parts in a folder, and give it its name.
 
@@ -103,7 +105,7 @@ def assemble(
     parts : int
         Number of parts.
     path : Path
-        The store; replaced if it exists.
+        The store.
     header : StoreHeader
         Facts that hold for all patches.
     scene_facts : mapping, optional
@@ -112,6 +114,8 @@ def assemble(
         If the frames' clean signals are computed from these.
     executor : Executor, optional
         Copies the patches; this process if it is not given.
+    place : callable
+        Gives the whole file, its first argument, the name `path`; it replaces nothing if not given.
 
     Returns
     -------
@@ -140,7 +144,7 @@ def assemble(
         _conclude(whole, contents, crcs)
         with whole.open("r+b") as file:
             os.fsync(file.fileno())
-        os.replace(whole, path)
+        place(whole, path)
     return len(contents.table)
 
 

@@ -1,15 +1,20 @@
 """`StoreWriter`: write a patch store, patch by patch."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from noiseflow.patches.assembly.parts import PartNote, PartWriter, clear, may_write
+from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.folder import private_folder
+from noiseflow.core.output.whole import place_file
+from noiseflow.patches.assembly.parts import PartNote, PartWriter
 from noiseflow.patches.assembly.store_assembly import assemble
-from noiseflow.patches.schema import LABELS, StoreHeader, partial_folder
+from noiseflow.patches.schema import LABELS, StoreHeader
 
 __all__ = ["StoreWriter"]
 
@@ -31,8 +36,10 @@ class StoreWriter:
 
     Raises
     ------
+    OutputError
+        The file exists, its folder does not, or another process writes it.
     StoreError
-        The file exists, its folder does not, or nothing was appended.
+        Nothing was appended.
     """
 
     def __init__(
@@ -48,13 +55,13 @@ class StoreWriter:
     ) -> None:
         self.path = Path(path)
         self.header = StoreHeader(layout, patch_size, pairing, provenance, truth or {})
-        may_write(self.path, overwrite=overwrite)
+        check_output(self.path, overwrite=overwrite)
+        self._overwrite = overwrite
         self._labels: dict[str, dict[str, int]] = {label: {} for label in LABELS}
         self._checksums: dict[str, str] = {}
         self._parts = self._count = 0
-        self._folder = partial_folder(self.path)
-        clear(self._folder)
-        self._folder.mkdir()
+        self._stack = ExitStack()
+        self._folder = Path()
 
     def label(self, kind: str, name: str) -> int:
         """Index of a name in one of the lists ``cameras``, ``scenes``, ``sources``."""
@@ -87,13 +94,14 @@ class StoreWriter:
         return self._count
 
     def __enter__(self) -> "StoreWriter":
+        self._stack.enter_context(writing(self.path, overwrite=self._overwrite))
+        self._folder = self._stack.enter_context(private_folder(self.path))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with self._stack:
             if kind is None:
-                assemble(self._folder, self._parts, self.path, self.header)
-        finally:
-            clear(self._folder)
+                place = partial(place_file, replace=self._overwrite)
+                assemble(self._folder, self._parts, self.path, self.header, place=place)

@@ -128,6 +128,13 @@ def one_thread() -> None:
 def _settle() -> None:
     """Prepare a process that others give work to."""
     keep_memory()
+    # A Ctrl-C on a terminal goes to all processes: the first one stops the others when their call is done.
+    for number, handler in (
+        (signal.SIGINT, signal.SIG_IGN),
+        (signal.SIGHUP, signal.SIG_IGN),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        signal.signal(number, handler)
     # It says so of every process that is a copy; this one's parent had no thread of OpenMP, nor any other.
     warnings.filterwarnings("ignore", "rawpy is being used in a process created by multiprocessing", RuntimeWarning)
     if sys.platform == "linux":

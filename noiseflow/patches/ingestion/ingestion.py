@@ -3,29 +3,33 @@
 import importlib
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
+from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.interrupts import deferred
+from noiseflow.core.output.manifest import discard, listing, set_aside
+from noiseflow.core.output.whole import place_file
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.patches.assembly.parts import (
     PartNote,
+    begin_folder,
     clear,
     intact,
-    may_write,
+    list_parts,
     on_disk,
     part_file,
     read_note,
-    write_whole,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
 from noiseflow.patches.ingestion.believed import believed_of_ingest
-from noiseflow.patches.ingestion.cautions import gathered
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -34,6 +38,7 @@ from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.frames.packed_frames import same_exposure_twice
 from noiseflow.patches.schema import SPLITS, StoreHeader, partial_folder
 from noiseflow.patches.sources import Collection, Scene, collect
+from noiseflow.raw.cautions import gathered
 
 __all__ = ["ingest"]
 
@@ -87,23 +92,41 @@ def ingest(
     ------
     RawError
         A source is missing, damaged, not supported, or mixed where it may not be.
+    OutputError
+        `out` exists, is not ours to replace, is one of the sources, or another process writes it.
     StoreError
-        `out` exists, cannot be written, or would hold no patch.
+        `out` cannot be written, or would hold no patch.
     """
-    options, out = options or IngestOptions(), Path(out)
-    may_write(out, overwrite=overwrite)
+    options = options or IngestOptions()
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
-    collections, folder = [collect(source, options.settings) for source in sources], partial_folder(out)
-    with executor(jobs or _processes(collections), scheduler) as pool:
-        plan = make_plan(sources, collections, options)
-        if PAIRINGS[plan.pairing].stacking is not None:
-            # Imported once, before processes are started as copies of this one.
-            importlib.import_module("scipy.special")
-        with on_disk(out):
-            resumed = _begin(folder, plan, overwrite=overwrite)
-        notes, known = _make(pool, folder, out, sources, plan, progress)
-    clear(folder)
+    with writing(out, inputs=sources, overwrite=overwrite) as out:
+        collections = [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources]
+        folder = partial_folder(out)
+        with executor(jobs or _processes(collections), scheduler) as pool:
+            plan = make_plan(sources, collections, options)
+            if PAIRINGS[plan.pairing].stacking is not None:
+                # Imported once, before processes are started as copies of this one.
+                importlib.import_module("scipy.special")
+            with on_disk(out):
+                resumed = _begin(folder, plan, overwrite=overwrite)
+            left: list[Path] = []
+            notes, known = _make(pool, folder, out, sources, plan, progress, partial(_place, folder, overwrite, left))
+        for aside in left:
+            discard(aside)
+    return _result(out, plan, notes, known, resumed)
+
+
+def _place(folder: Path, overwrite: bool, left: list[Path], whole: Path, path: Path) -> None:
+    """Give the store its name and take it from the folder that it was made in: both, or neither."""
+    with deferred():
+        place_file(whole, path, replace=overwrite)
+        left.append(set_aside(folder))
+
+
+def _result(
+    out: Path, plan: Plan, notes: Sequence[PartNote], known: Sequence[Mapping[str, Any]], resumed: int
+) -> IngestResult:
     counts: Counter[str] = Counter()
     for note in notes:
         counts[SPLITS[note.split]] += note.patches
@@ -128,7 +151,13 @@ def ingest(
 
 
 def _make(
-    pool: Pool, folder: Path, out: Path, sources: Sequence[str | Path], plan: Plan, progress: Progress
+    pool: Pool,
+    folder: Path,
+    out: Path,
+    sources: Sequence[str | Path],
+    plan: Plan,
+    progress: Progress,
+    place: Callable[[Path, Path], None],
 ) -> tuple[list[PartNote], list[dict[str, Any]]]:
     """Carry out a plan and put the store together; return the notes of its parts and the facts of its scenes."""
     try:
@@ -150,7 +179,7 @@ def _make(
             # Imported by now, see `_run`.
             from noiseflow.patches.assembly.store_assembly import assemble
 
-            assemble(folder.absolute(), len(notes), out, header, facts, means, pool.executor)
+            assemble(folder.absolute(), len(notes), out, header, facts, means, pool.executor, place)
     except BrokenProcessPool as error:
         raise NoiseflowError(
             f"{out}: a process of the ingest was killed, perhaps because memory ran out; finished frames are kept "
@@ -202,21 +231,29 @@ def _layout(notes: Sequence[PartNote]) -> str:
 
 def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
     """Make the folder of a plan, or find what an earlier ingest finished; return the number of finished frames."""
+    check_output(folder, folder=True, goes_on=True)
     identity = plan.identity().encode()
     stated = folder / "plan.json"
     if folder.exists():
-        if stated.is_file() and stated.read_bytes() == identity:
+        if _is_file(stated) and stated.read_bytes() == identity:
+            list_parts(folder)
             return sum(_done(folder, plan, task) for task in plan.tasks)
-        if not overwrite and stated.is_file():
+        if not overwrite and listing(folder) is not None:
             other = difference(stated.read_text(encoding="utf-8"), plan.identity())
             raise StoreError(
                 f"{folder}: was left by an ingest of other sources or options ({other}); give its own command again to "
                 "resume it, or --overwrite to start anew"
             )
-        clear(folder)
-    folder.mkdir()
-    write_whole(stated, identity)
+        if any(folder.iterdir()):
+            clear(folder)
+        else:
+            folder.rmdir()
+    begin_folder(folder, identity)
     return 0
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _done(folder: Path, plan: Plan, task: Task) -> bool:

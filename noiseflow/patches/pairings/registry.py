@@ -5,24 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.burst import BURST
-from noiseflow.patches.pairings.clean_twin import CLEAN_TWIN
-from noiseflow.patches.pairings.dark import DARK
-from noiseflow.patches.pairings.flat import FLAT
-from noiseflow.patches.pairings.noisy_pair import NOISY_PAIR, UNPAIRED
+from noiseflow.core.registry import Registry
 from noiseflow.patches.pairings.pairing import Pairing, listed
 from noiseflow.patches.sources.scene import Scene
 
 __all__ = ["PAIRINGS", "PairingChoice", "choose_pairing"]
 
-PAIRINGS: dict[str, Pairing] = {
-    "gt": CLEAN_TWIN,
-    "flat": FLAT,
-    "dark": DARK,
-    "burst": BURST,
-    "noisy-pair": NOISY_PAIR,
-    "none": UNPAIRED,
-}
+PAIRINGS = Registry[Pairing](
+    {
+        "gt": "noiseflow.patches.pairings.clean_twin:CLEAN_TWIN",
+        "flat": "noiseflow.patches.pairings.flat:FLAT",
+        "dark": "noiseflow.patches.pairings.dark:DARK",
+        "burst": "noiseflow.patches.pairings.burst:BURST",
+        "noisy-pair": "noiseflow.patches.pairings.noisy_pair:NOISY_PAIR",
+        "none": "noiseflow.patches.pairings.noisy_pair:UNPAIRED",
+    }
+)
 """Ways to pair, in the order in which ``auto`` tries them."""
 
 

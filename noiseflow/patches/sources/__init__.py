@@ -10,6 +10,7 @@ from pathlib import Path
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources import emva, folder, sidd, sidd_blocks, simulation, single, synthetic
+from noiseflow.patches.sources.bad_frames import without_bad
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
 from noiseflow.raw.settings import RawSettings
 
@@ -37,7 +38,7 @@ SOURCES: tuple[Source, ...] = (
 """Kinds of source; the first that recognises a path is taken."""
 
 
-def collect(path: str | Path, settings: RawSettings | None = None) -> Collection:
+def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: bool = False) -> Collection:
     """Sort what is at a path into scenes.
 
     Parameters
@@ -45,6 +46,8 @@ def collect(path: str | Path, settings: RawSettings | None = None) -> Collection
     path : path
     settings : RawSettings, optional
         What to take instead of what the files say; wins over side-car TOMLs.
+    skip_bad : bool
+        Whether to read every frame now, and leave out and report those that cannot be read.
 
     Raises
     ------
@@ -58,7 +61,8 @@ def collect(path: str | Path, settings: RawSettings | None = None) -> Collection
             raise RawError(f"{path}: no such file or folder")
         for source in SOURCES:
             if source.recognises(path):
-                return source.gather(path, settings)
+                found = source.gather(path, settings)
+                return without_bad(found) if skip_bad else found
         if path.is_dir():
             raise RawError(f"{path}: no raw file in this folder, and no data set that we know{_what_is_there(path)}")
     except OSError as error:

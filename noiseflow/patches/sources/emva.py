@@ -28,4 +28,4 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     ]
     empty = len(folder.series) - len(scenes)
     report = (f"{path}: {empty} series without frames left out",) if empty else ()
-    return Collection(tuple(scenes), report=report)
+    return Collection(tuple(scenes), report=(*report, *folder.cautions))

@@ -1,6 +1,5 @@
 """Folders of raw files: clean twins by name, or else each folder a scene for each ISO and exposure in it."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from noiseflow.patches.sources.kinds import kind_of
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frames
 from noiseflow.patches.sources.settings_groups import grouped, names_of
 from noiseflow.patches.sources.twins import Twins, find_twins
-from noiseflow.raw.file_names import is_litter
+from noiseflow.raw.folders import walk
 from noiseflow.raw.reading import is_raw, raw_files
 from noiseflow.raw.settings import RawSettings
 
@@ -97,22 +96,3 @@ def _below(path: Path, file: Path) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
-
-
-def walk(path: Path) -> Iterator[tuple[Path, list[str], str]]:
-    """Folders below and including `path` in the order of their names, their files, and why one cannot be opened.
-
-    Links to folders are followed, each folder once; what operating systems leave behind is passed over.
-    """
-    problems: list[OSError] = []
-    seen: set[str] = set()
-    for folder, below, names in os.walk(path, onerror=problems.append, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        below[:] = sorted(name for name in below if not is_litter(name))
-        yield Path(folder), sorted(name for name in names if not is_litter(name)), ""
-    for problem in problems:
-        yield Path(problem.filename), [], f"{problem.filename}: cannot be opened ({problem.strerror}); left out"

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from noiseflow.core.errors import RawError
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import frame_count, read_clean, read_frame
 from noiseflow.raw.settings import RawSettings
@@ -94,7 +95,11 @@ def file_frame(path: Path, settings: RawSettings) -> Frame:
 
 def file_frames(path: Path, settings: RawSettings) -> tuple[Frame, ...]:
     """All noisy frames of a raw file; a stack holds several."""
-    count = frame_count(path)
+    try:
+        count = frame_count(path)
+    except RawError:
+        # Damaged: reading its frame says how.
+        count = 1
     if count == 1:
         return (file_frame(path, settings),)
     return tuple(Frame(path, partial(read_frame, path, settings, number)) for number in range(count))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from noiseflow.core.errors import RawError
 from noiseflow.raw.reading import glance
 from noiseflow.raw.settings import RawSettings
 
@@ -57,7 +58,11 @@ def grouped(files: Iterable[Path], settings: RawSettings, *, by_exposure: bool =
     """
     groups: list[Group] = []
     for file in files:
-        iso, exposure_s = glance(file, settings)
+        try:
+            iso, exposure_s = glance(file, settings)
+        except RawError:
+            # Damaged: reading the file says how.
+            iso = exposure_s = None
         exposure_s = exposure_s if by_exposure else None
         group = next((each for each in groups if each.takes(iso, exposure_s)), None)
         if group is None:

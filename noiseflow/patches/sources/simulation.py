@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.output.names import inside
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 from noiseflow.simulate.manifest import MANIFEST
@@ -29,8 +30,8 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         scenes = tuple(
             Scene(
                 name=f"{scene['name']}_ISO{float(scene['iso']):g}",
-                frames=tuple(file_frame(path / name, settings) for name in scene["noisy"]),
-                clean=clean_frame(path / scene["clean"], settings),
+                frames=tuple(file_frame(inside(path, name, path / MANIFEST), settings) for name in scene["noisy"]),
+                clean=clean_frame(inside(path, scene["clean"], path / MANIFEST), settings),
                 subject=scene["name"],
             )
             for scene in manifest["scenes"]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.output.names import inside
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 
@@ -31,8 +32,8 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         scenes = tuple(
             Scene(
                 name=pair["name"],
-                frames=(file_frame(path / pair["noisy"], settings),),
-                clean=clean_frame(path / pair["clean"], settings),
+                frames=(file_frame(inside(path, pair["noisy"], path / PAIRS), settings),),
+                clean=clean_frame(inside(path, pair["clean"], path / PAIRS), settings),
                 subject=pair["picture"],
                 facts={key: pair[key] for key in ("exposure", "seed", "source")},
             )

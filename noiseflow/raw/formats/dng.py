@@ -24,6 +24,9 @@ __all__ = ["SMALLEST", "dng_bytes", "write_dng"]
 SMALLEST = 22
 """Rows and columns below which LibRaw takes a file for a thumbnail."""
 
+CROP = 4
+"""Pixels at each edge outside of the default crop, which interpolation of colours needs as neighbours."""
+
 SHORT_MAX, LONG_MAX = 2**16 - 1, 2**32 - 1
 
 Entry = tuple[int, str, Any]
@@ -160,6 +163,8 @@ def _image_entries(image: RawImage, pixels: NDArray[np.uint16]) -> list[Entry]:
             (0x828E, "byte", ["RGB".index(colour) for colour in image.cfa]),
             (0xC616, "byte", [0, 1, 2]),
             (0xC617, "short", [1]),
+            (0xC61F, "long", [CROP, CROP]),
+            (0xC620, "long", [width - 2 * CROP, height - 2 * CROP]),
         ]
     return entries
 

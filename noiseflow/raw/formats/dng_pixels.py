@@ -16,8 +16,8 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.dng import SMALLEST
-from noiseflow.raw.formats.dng_levels import BLACK, BLACK_REPEAT, MASKED_AREAS, WHITE, Levels, levels_of
-from noiseflow.raw.formats.tiff_pages import (
+from noiseflow.raw.formats.tags.dng_levels import BLACK, BLACK_REPEAT, MASKED_AREAS, WHITE, Levels, levels_of
+from noiseflow.raw.formats.tags.tiff_pages import (
     CFA_PATTERN,
     DNG_VERSION,
     RAW_PHOTOMETRICS,

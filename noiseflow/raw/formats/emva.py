@@ -1,7 +1,7 @@
 """Folders of the EMVA 1288 reference data sets: monochrome frames listed in one text file.
 
-``EMVA1288_Data.txt`` has ``n BITS WIDTH HEIGHT``, then series: ``b EXPOSURE_NS PHOTONS``
-(illuminated) or ``d EXPOSURE_NS`` (dark), each followed by its frames, ``i PATH``.
+The listing has ``n BITS WIDTH HEIGHT``, then series: ``b EXPOSURE_NS PHOTONS`` (illuminated) or
+``d EXPOSURE_NS`` (dark), each followed by its frames, ``i PATH``.
 
 References
 ----------
@@ -10,9 +10,11 @@ EMVA Standard 1288, release 3.0, appendix on the data format.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import skimage
+from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO
@@ -20,9 +22,12 @@ from noiseflow.raw.decoding import decoding
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["LISTING", "NOMINAL_ISO", "EmvaFolder", "Series", "is_emva", "read_emva", "read_frame"]
+__all__ = ["LISTING", "LISTINGS", "NOMINAL_ISO", "EmvaFolder", "Series", "is_emva", "read_emva", "read_frame"]
 
 LISTING = "EMVA1288_Data.txt"
+LISTINGS = (LISTING, "EMVA1288_Descriptor_File.txt", "EMVA1288_Descriptor.txt", "EMVA1288.txt")
+"""Names that the standard's data sets and the tools around it give to the listing."""
+
 NOMINAL_ISO = 100.0
 """A machine-vision camera at one gain has no ISO; models need a number for it."""
 
@@ -40,6 +45,7 @@ class Series:
     photons : float
         Mean photons per pixel, as listed; 0 for darks.
     files : tuple of Path
+        Its frames.
     """
 
     kind: str
@@ -60,12 +66,17 @@ class EmvaFolder:
     Parameters
     ----------
     path : Path
+        The folder.
     bits : int
+        Bits of a code.
     shape : tuple of int
         (H, W) of every frame.
     series : tuple of Series
+        In the order of the listing.
     black : float
         DN: mean of the dark frames of the shortest exposure, where dark current is least.
+    shift : int
+        Empty low bits of the stored values, dropped when read: left-aligned codes.
     """
 
     path: Path
@@ -73,11 +84,26 @@ class EmvaFolder:
     shape: tuple[int, int]
     series: tuple[Series, ...]
     black: float
+    shift: int = 0
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Sentences to say aloud."""
+        if not self.shift:
+            return ()
+        return (
+            f"{self.path}: the listing says {self.bits} bits, but all values are multiples of {1 << self.shift}: "
+            f"left-aligned, and read as {self.bits}-bit codes",
+        )
 
 
 def is_emva(path: Path) -> bool:
     """Whether a folder is an EMVA 1288 data set."""
-    return (path / LISTING).is_file()
+    return _listing(path) is not None
+
+
+def _listing(path: Path) -> Path | None:
+    return next((path / name for name in LISTINGS if (path / name).is_file()), None)
 
 
 def read_emva(path: str | Path) -> EmvaFolder:
@@ -90,9 +116,27 @@ def read_emva(path: str | Path) -> EmvaFolder:
         or lists no dark frames.
     """
     path = Path(path)
-    listing = path / LISTING
-    if not listing.is_file():
+    listing = _listing(path)
+    if listing is None:
         raise RawError(f"{path}: no {LISTING}; expected the folder of an EMVA 1288 data set")
+    size, series = _parsed(listing)
+    if size is None:
+        raise RawError(f"{listing}: no line 'n BITS WIDTH HEIGHT'")
+    darks = [entry for entry in series if entry.kind == "d" and entry.files]
+    if not darks:
+        raise RawError(f"{listing}: lists no dark frames; the black level is not known")
+    missing = [file for entry in series for file in entry.files if not file.is_file()]
+    if missing:
+        raise RawError(f"{missing[0]}: listed in {listing.name} but not there ({len(missing)} such file(s))")
+    bits, shape = size[0], size[1:]
+    shift = _empty_bits(series, bits, shape)
+    shortest = min(darks, key=lambda entry: entry.exposure_ns)
+    black = float(np.mean([(_pixels(file, shape) >> shift).mean() for file in shortest.files]))
+    return EmvaFolder(path, bits, shape, tuple(series), black, shift)
+
+
+def _parsed(listing: Path) -> tuple[tuple[int, int, int] | None, list[Series]]:
+    """(bits, height, width) and the series of a listing; numbers may have decimal commas."""
     size: tuple[int, int, int] | None = None
     series: list[Series] = []
     for number, line in enumerate(listing.read_text(encoding="latin-1").splitlines(), 1):
@@ -105,31 +149,43 @@ def read_emva(path: str | Path) -> EmvaFolder:
                 bits, width, height = map(int, rest.split())
                 size = (bits, height, width)
             elif key in "bd":
-                exposure, photons = ([float(word) for word in rest.split()] + [0.0])[:2]
+                exposure, photons = ([float(word.replace(",", ".")) for word in rest.split()] + [0.0])[:2]
                 series.append(Series(key, exposure, photons, ()))
             elif key == "i":
                 last = series.pop()
-                file = path / rest.strip().replace("\\", "/")
+                file = listing.parent / rest.strip().replace("\\", "/")
                 series.append(Series(last.kind, last.exposure_ns, last.photons, (*last.files, file)))
         except (ValueError, IndexError) as error:
             raise RawError(f"{listing}: line {number}: cannot understand {line!r}") from error
-    if size is None:
-        raise RawError(f"{listing}: no line 'n BITS WIDTH HEIGHT'")
-    darks = [entry for entry in series if entry.kind == "d" and entry.files]
-    if not darks:
-        raise RawError(f"{listing}: lists no dark frames; the black level is not known")
-    missing = [file for entry in series for file in entry.files if not file.is_file()]
-    if missing:
-        raise RawError(f"{missing[0]}: listed in {LISTING} but not there ({len(missing)} such file(s))")
-    shortest = min(darks, key=lambda entry: entry.exposure_ns)
-    black = float(np.mean([_pixels(file, size[1:]).mean() for file in shortest.files]))
-    return EmvaFolder(path, size[0], size[1:], tuple(series), black)
+    return size, series
+
+
+def _empty_bits(series: list[Series], bits: int, shape: tuple[int, int]) -> int:
+    """Low bits that are 0 in the values of the brightest series, if these exceed the bits of the listing.
+
+    Raises
+    ------
+    RawError
+        The values exceed the bits, and are not left-aligned.
+    """
+    lit = [entry for entry in series if entry.files]
+    file = max(lit, key=lambda entry: (entry.kind == "b", entry.photons, entry.exposure_ns)).files[0]
+    values = _pixels(file, shape)
+    top, used = int(values.max()), int(np.bitwise_or.reduce(values, axis=None))
+    if top < 1 << bits:
+        return 0
+    shift = (used & -used).bit_length() - 1
+    if top >> shift >= 1 << bits:
+        raise RawError(
+            f"{file}: holds values up to {top}, but its listing says {bits} bits; expected up to {2**bits - 1}"
+        )
+    return min(shift, 16 - bits) if top >> (16 - bits) else shift
 
 
 def read_frame(folder: EmvaFolder, series: Series, file: Path, settings: RawSettings | None = None) -> RawImage:
     """Read one frame of a folder; `settings` win over the listing."""
     return (settings or RawSettings()).image(
-        _pixels(file, folder.shape),
+        _pixels(file, folder.shape) >> folder.shift,
         str(file),
         cfa=MONO,
         black=(folder.black,),
@@ -138,10 +194,11 @@ def read_frame(folder: EmvaFolder, series: Series, file: Path, settings: RawSett
         exposure_s=series.exposure_ns * 1e-9,
         make="EMVA1288",
         model=folder.path.name.removeprefix("EMVA1288_"),
+        where={"cfa": "EMVA 1288", "black": "dark frames of the shortest exposure", "white": "bits of the listing"},
     )
 
 
-def _pixels(file: Path, shape: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+def _pixels(file: Path, shape: tuple[int, int]) -> NDArray[Any]:
     with decoding(file, "an image"):
         pixels = np.asarray(skimage.io.imread(file))
     if pixels.shape != shape:

@@ -12,8 +12,8 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.black_levels import BlackMap
 from noiseflow.raw.formats import dng_pixels
-from noiseflow.raw.formats.metadata import ISO_SATURATED, Metadata, of_exif
-from noiseflow.raw.formats.tiff_facts import tiff_facts
+from noiseflow.raw.formats.tags.metadata import ISO_SATURATED, Metadata, of_exif
+from noiseflow.raw.formats.tags.tiff_facts import tiff_facts
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.hdf5 import plain_dataset
-from noiseflow.raw.formats.tiff_pages import cfa_of
+from noiseflow.raw.formats.tags.tiff_pages import cfa_of
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
 

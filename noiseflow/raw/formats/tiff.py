@@ -11,10 +11,10 @@ import tifffile
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import MONO
 from noiseflow.raw.decoding import decoding
-from noiseflow.raw.formats.dng_levels import levels_of
-from noiseflow.raw.formats.metadata import of_tiff
-from noiseflow.raw.formats.tiff_facts import data_end
-from noiseflow.raw.formats.tiff_pages import CFA_PATTERN, cfa_of, is_dng
+from noiseflow.raw.formats.tags.dng_levels import levels_of
+from noiseflow.raw.formats.tags.metadata import of_tiff
+from noiseflow.raw.formats.tags.tiff_facts import data_end
+from noiseflow.raw.formats.tags.tiff_pages import CFA_PATTERN, cfa_of, is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings

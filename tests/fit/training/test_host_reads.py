@@ -16,7 +16,7 @@ from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession
 from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.models import build
-from noiseflow.models.flow.residual_flow import ResidualFlow
+from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.patches import PatchStore
 
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")

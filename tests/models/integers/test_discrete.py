@@ -20,6 +20,7 @@ from noiseflow.flows.linear.actnorm import ActNorm
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.capabilities import CodesByLatent, approximate_sigma, exact_codes
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.integers.dequantise import Dequantiser, VariationalDequantiser, truncated_normal, uniform
@@ -249,7 +250,7 @@ def test_every_model_gives_a_number_and_says_what_it_is(name: str) -> None:
         )
     assert torch.equal(found.values, again.values)
     assert torch.isfinite(found.values).all()
-    assert found.exact == model.elementwise
+    assert found.exact == isinstance(exact_codes(model), CodesByLatent)
     assert (found.per_plane is not None) == found.exact
     if found.exact:
         assert float(single.values) == pytest.approx(float(found.values[1]), rel=1e-10)
@@ -257,8 +258,8 @@ def test_every_model_gives_a_number_and_says_what_it_is(name: str) -> None:
 
 def test_published_layers_of_scales_alone_are_exact() -> None:
     model = build(ModelSpec("noise_flow", "bayer", options={"architecture": "sdn5|gain4"}))
-    assert model.elementwise
-    assert not build(ModelSpec("noise_flow")).elementwise
+    assert isinstance(exact_codes(model), CodesByLatent)
+    assert exact_codes(build(ModelSpec("noise_flow"))) is None
 
 
 def variational_case(sigma_dn: float) -> tuple[NoiseModel, Tensor, Conditions, Levels]:
@@ -277,7 +278,7 @@ def test_variational_dequantisation_starts_as_uniform_and_learns() -> None:
     dequantiser = VariationalDequantiser(1, 1, generator=generator()).double()
 
     def bound(by: Dequantiser) -> Tensor:
-        how = {"dequantiser": by, "scale": model.scale(cond), "generator": draw}
+        how = {"dequantiser": by, "scale": approximate_sigma(model, cond), "generator": draw}
         return discrete_log_prob(model, codes, cond, levels, **how).values.mean() / 256  # type: ignore[arg-type]
 
     draw = generator(1)

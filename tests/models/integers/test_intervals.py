@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, strategies as st
 from scipy import integrate, special, stats
 
-from noiseflow.models.intervals import log_normal_interval
+from noiseflow.models.adc_levels import log_normal_interval
 
 EXTREME = st.floats(-150, 150, allow_nan=False)
 

@@ -14,6 +14,7 @@ from noiseflow.calibrate.profiles.published import shipped_names, shipped_profil
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, build, from_profile, load, save
+from noiseflow.models.model import checked_conditions
 from noiseflow.models.physics.dark_frame import dark_frame_model
 
 K, READ, BLACK, WHITE = 2.0, 2.5, 16.0, 255.0
@@ -92,7 +93,7 @@ def test_eld_reads_are_tukey_lambda_and_rows_are_shared():
     model = from_profile("eld", profile(**more), "bayer")
     cond = Conditions(torch.full((1, 4, 400, 400), 0.0), 100.0)
     # Far above black, so that nothing is clipped: the dark part alone.
-    noise = model._dark(model.checked(cond), torch.Generator().manual_seed(2))[0].double()
+    noise = model._dark(checked_conditions(model, cond), torch.Generator().manual_seed(2))[0].double()
     rows = noise.mean(2)
     assert torch.corrcoef(rows[:2])[0, 1] > 0.95
     assert abs(float(torch.corrcoef(rows[1:3])[0, 1])) < 5 / math.sqrt(400)

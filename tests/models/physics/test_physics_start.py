@@ -8,8 +8,8 @@ from model_table import generator
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.flow.physics_flow import PhysicsFlow
-from noiseflow.models.flow.physics_init import start_lines, start_planes
+from noiseflow.models.flow.physics_flow import PhysicsFlow, start_lines, start_planes
+from noiseflow.models.model import checked_conditions
 
 
 def test_rows_of_dark_pairs_are_not_counted_twice_by_a_clean_signal_that_holds_noise() -> None:
@@ -34,7 +34,7 @@ def test_rows_of_dark_pairs_are_not_counted_twice_by_a_clean_signal_that_holds_n
     with torch.no_grad():
         head.log_beta1.fill_(math.log(gain / span))
         head.log_beta2.fill_(math.log((1 + r) * (read / span) ** 2))
-    cond = model.checked(Conditions(second, 100.0, "A"))
+    cond = checked_conditions(model, Conditions(second, 100.0, "A"))
     start_lines(head, lines, (first - second) / math.sqrt(2), cond)
     assert float(lines.log_variance.detach().exp()) == pytest.approx(r, rel=5 * 0.017)
     assert float(head.log_beta2.detach().exp()) * span**2 == pytest.approx(read**2, rel=0.01)

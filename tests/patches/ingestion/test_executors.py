@@ -81,10 +81,21 @@ def test_the_command_has_one_thread_when_it_starts_processes(tmp_path: Path) -> 
 @linux
 def test_processes_that_decode_say_nothing_of_their_own(shared_data: Path, tmp_path: Path) -> None:
     content = (shared_data / "raw" / "_DSC2164.ARW").read_bytes()
+    (tmp_path / "raws").mkdir()
     for number in range(2):
-        (tmp_path / f"{number}.ARW").write_bytes(content + bytes([number]))
-    command = [sys.executable, "-m", "noiseflow", "ingest", tmp_path, "--jobs", "2", "--patches-per-frame", "3"]
-    command += ["--pairing", "none", "--out", tmp_path / "s.h5"]
+        (tmp_path / "raws" / f"{number}.ARW").write_bytes(content + bytes([number]))
+    command = [
+        sys.executable,
+        "-m",
+        "noiseflow",
+        "ingest",
+        tmp_path / "raws",
+        "--jobs",
+        "2",
+        "--patches-per-frame",
+        "3",
+    ]
+    command += ["--patches-per-frame", "3", "--pairing", "none", "--out", tmp_path / "s.h5"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "rawpy" not in found.stderr
 

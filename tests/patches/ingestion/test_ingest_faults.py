@@ -1,6 +1,7 @@
 """What can go wrong while patches are taken: killed, disk full, files that change, files that repeat."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,9 +16,9 @@ from builders import burst_folder, frame
 from click.testing import CliRunner
 
 from noiseflow.cli import main
-from noiseflow.core.errors import NoiseflowError, RawError, StoreError
+from noiseflow.core.errors import NoiseflowError, OutputError, RawError, StoreError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.patches.assembly.parts import PartNote
+from noiseflow.patches.assembly.parts import PartNote, list_parts
 from noiseflow.patches.ingestion import tasks
 from noiseflow.patches.ingestion.tasks import cut_frames
 from noiseflow.patches.schema import PARTIAL
@@ -39,6 +40,7 @@ def run_script(body: str, *arguments: object, timeout: float = 300) -> subproces
 KILLED = """
     import os, random, signal, sys, time
     from pathlib import Path
+    from noiseflow.core.errors import OutputError
     from noiseflow.patches import ingest, IngestOptions
 
     raws, folder, rounds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -62,6 +64,11 @@ KILLED = """
         os.waitpid(child, 0)
         if out.exists():
             assert out.read_bytes() == whole, "a store that was there was not whole"
+            try:
+                # Refused, but what the kill left beside it goes.
+                ingest([raws], out, options)
+            except OutputError:
+                pass
         else:
             stopped += 1
             gone_on += ingest([raws], out, options).resumed > 0
@@ -100,10 +107,23 @@ def test_other_options_do_not_go_on_with_what_was_left(tmp_path: Path) -> None:
     left = tmp_path / f"s.h5{PARTIAL}"
     left.mkdir()
     (left / "plan.json").write_text("of another")
+    list_parts(left)
     with pytest.raises(StoreError, match=r"other sources or options.*--overwrite"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
     ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), overwrite=True)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["store.h5", "part-000001.json", "plan.json", "scene-000000.npy"])
+def test_files_of_the_users_with_names_of_ours_are_left_alone(tmp_path: Path, name: str, overwrite: bool) -> None:
+    burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
+    mine = tmp_path / f"s.h5{PARTIAL}" / name
+    mine.parent.mkdir()
+    mine.write_text("dear")
+    with pytest.raises(OutputError, match="none of ours"):
+        ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), overwrite=overwrite)
+    assert mine.read_text() == "dear"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -112,7 +132,7 @@ def test_a_folder_of_that_name_that_no_ingest_made_is_left_alone(tmp_path: Path,
     mine = tmp_path / f"s.h5{PARTIAL}" / "letters.txt"
     mine.parent.mkdir()
     mine.write_text("dear")
-    with pytest.raises(StoreError, match=r"letters\.txt: was not left by an ingest"):
+    with pytest.raises(OutputError, match=r"letters\.txt.*move it away"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8), overwrite=overwrite)
     assert mine.read_text() == "dear"
     mine.unlink()
@@ -123,7 +143,7 @@ def test_a_folder_of_that_name_that_no_ingest_made_is_left_alone(tmp_path: Path,
 def test_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
     burst_folder(tmp_path / "raws", frames=3, size=(64, 64), seed=0)
     (tmp_path / f"s.h5{PARTIAL}").write_text("of an older version")
-    with pytest.raises(StoreError, match="was not left by an ingest"):
+    with pytest.raises(OutputError, match="is a file; expected the name of a folder"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
 
 
@@ -141,8 +161,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.BYTES_AT_ONCE", 1)
     monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.cut_frames", interrupted)
     result = CliRunner().invoke(main, command)
-    assert result.exit_code == 1
-    assert "s.h5: stopped; the same command continues" in result.output
+    assert result.exit_code == 130
+    partial = tmp_path / "s.h5.partial"
+    said = f"stopped by Ctrl-C; what is done is kept in {partial}; go on with: {shlex.join(['noiseflow', *command])}"
+    assert said in result.output
     monkeypatch.undo()
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0
@@ -203,7 +225,7 @@ def test_a_small_file_system(tmp_path: Path, small_disk: Path) -> None:
 def test_a_read_only_target(tmp_path: Path, small_disk: Path) -> None:
     burst_folder(tmp_path / "raws", frames=2, size=(64, 64), seed=0)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\)"):
+    with pytest.raises(OutputError, match="may not be written to"):
         ingest([tmp_path / "raws"], small_disk / "s.h5")
 
 
@@ -274,10 +296,11 @@ def test_codes_of_more_than_16_bits_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "raws").mkdir()
     for name in ("a.txt", "b.jpg", "c"):
-        (tmp_path / name).write_text("no raw")
+        (tmp_path / "raws" / name).write_text("no raw")
     with pytest.raises(RawError, match="no raw file in this folder"):
-        ingest([tmp_path], tmp_path / "s.h5")
+        ingest([tmp_path / "raws"], tmp_path / "s.h5")
 
 
 def test_masked_pixels_leave_their_patches_out(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""Pages from templates: every text in them is shown as text, whatever it holds."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from noiseflow.core.text import html_text
+
+__all__ = ["render"]
+
+
+def render(template: str, **values: Any) -> str:
+    """A page or a part of one.
+
+    Parameters
+    ----------
+    template : str
+        Name of a file in ``templates``.
+    **values
+        What the template shows; texts become `html_text`.
+    """
+    environment = Environment(
+        loader=PackageLoader("noiseflow.evaluate.presentation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_harmless,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return Markup(html_text(value))  # noqa: S704  (html_text escapes all of it)

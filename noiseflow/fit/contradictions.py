@@ -1,0 +1,185 @@
+"""What the data contradict in their own metadata: black level, white level, ISO; with the value that they imply."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.patches.store.patches import Patches
+
+__all__ = ["Levels", "contradictions", "levels_of"]
+
+Array = NDArray[np.float64]
+
+SURE = 5.0
+"""Standard errors, those of the residuals, from which a read variance is called negative: 1 in 10⁶ by chance."""
+
+BELOW = 0.25
+"""Least share of the clean signal below black from which the black level may be called too high."""
+
+FALLS = 0.3
+"""Variance over that of the line from which the brightest cells are called saturated."""
+
+HUBER = 2.0
+"""Deviations from which a cell loses weight."""
+
+SCALES = 1.3
+"""Factor between the gain and that of the dial, from one ISO to the next, from which an ISO is said not to scale."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Black and white level of a camera, DN, the mean over its planes."""
+
+    black: float
+    white: float
+
+    def dn(self, signal: float) -> float:
+        """A normalised signal as a code."""
+        return self.black + signal * (self.white - self.black)
+
+
+def levels_of(store: Patches) -> list[Levels]:
+    """Black and white level of each camera of a store, in the order of its cameras."""
+    found = []
+    for camera in range(len(store.cameras)):
+        rows = store.table[store.table["camera"] == camera]
+        found.append(Levels(float(rows["black"].mean()), float(rows["white"].mean())))
+    return found
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Weighted least squares of variance over signal, without bounds; errors from the residuals."""
+
+    slope: float
+    intercept: float
+    intercept_error: float
+    zero: float
+    zero_error: float
+
+
+def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[str]:
+    """Say what cannot be true of the levels and ISOs that the files declare.
+
+    Parameters
+    ----------
+    statistics : NoiseStatistics
+        Of the training data.
+    levels : list of Levels
+        One a camera of the statistics.
+
+    Returns
+    -------
+    list of str
+        One sentence for each contradiction.
+    """
+    found: list[str] = []
+    for camera, name in enumerate(statistics.cameras):
+        gains: list[tuple[float, float]] = []
+        for index, iso in enumerate(statistics.isos):
+            cells = statistics.of(camera, index)
+            count, signal, square = (part.double().numpy() for part in (cells.count, cells.clean, cells.square))
+            if len(count) < 4:
+                continue
+            where = f"camera {name!r}, ISO {iso:g}"
+            line = _line(count, signal, square)
+            if line is None:
+                continue
+            gains.append((iso, line.slope))
+            found += [f"{where}: {text}" for text in _levels(count, signal, square, line, levels[camera])]
+        found += [f"camera {name!r}: {text}" for text in _isos(gains)]
+    return found
+
+
+def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Levels) -> Iterator[str]:
+    if line.slope > 0 and line.intercept < -SURE * line.intercept_error:
+        implied, error = levels.dn(line.zero), line.zero_error * (levels.white - levels.black)
+        yield (
+            f"the read variance is negative: the variance vanishes at {implied:.4g} ± {error:.2g} DN, above the black "
+            f"level of {levels.black:.4g} DN. The black level is too low; it is at most {implied:.4g} DN"
+        )
+    dark = signal <= 0
+    if dark.any():
+        below = count[dark].sum() / count.sum()
+        depth, sigma = -float(count[dark] @ signal[dark] / count[dark].sum()), math.sqrt(float(square[dark].max()))
+        if below > BELOW and depth > 2 * sigma:
+            yield (
+                f"{100 * below:.0f} % of the clean signal lies below black, on average by "
+                f"{depth * (levels.white - levels.black):.3g} DN, more than the noise: the black level of "
+                f"{levels.black:.4g} DN is too high; it is at most {levels.dn(-depth):.4g} DN"
+            )
+    bright = signal > 0.5 * signal.max()
+    expected = np.maximum(line.slope * signal + line.intercept, 1e-300)
+    low = bright & (square < FALLS * expected) & (count > 100)
+    if low.any() and low[-1] and signal.max() < 0.98:
+        start = float(signal[low].min())
+        yield (
+            f"the variance falls to {100 * float((square[low] / expected[low]).mean()):.0f} % of the line from "
+            f"{levels.dn(start):.4g} DN on, below the white level of {levels.white:.4g} DN: the sensor saturates "
+            "there; the white level is too high"
+        )
+
+
+def _isos(gains: list[tuple[float, float]]) -> Iterator[str]:
+    known = [(iso, gain) for iso, gain in gains if gain > 0]
+    for (below, first), (above, second) in itertools.pairwise(known):
+        found, dial = second / first, above / below
+        if not 1 / SCALES < found / dial < SCALES:
+            yield (
+                f"the gain rises by {found:.2f} from ISO {below:g} to {above:g}, the dial by {dial:.2f}: the ISO does "
+                "not scale the codes there (a label only, or the wrong ISO in the files)"
+            )
+
+
+def _line(count: Array, signal: Array, square: Array) -> _Line | None:
+    """A robust line: deviations v·√(2/n + τ²), τ the cells' own scatter, and Huber's weights against outliers."""
+    start = _theil_sen(count, signal, square)
+    fitted = np.maximum(start, 0.1 * square)
+    design = np.stack([signal, np.ones_like(signal)], 1)
+    scatter, huber = 0.0, np.ones_like(signal)
+    for _ in range(30):
+        deviation = fitted * np.sqrt(2 / count + scatter**2)
+        weight = np.sqrt(huber) / deviation
+        solution, _, rank, _ = np.linalg.lstsq(design * weight[:, None], square * weight, rcond=None)
+        if rank < 2:
+            return None
+        expected = design @ solution
+        # A variance that the line makes vanish keeps a positive deviation, its own.
+        fitted = np.where(expected > 0.1 * square, expected, np.maximum(square, fitted.min()))
+        relative = np.abs(square - expected) / fitted
+        scatter = max(1.4826 * _median(relative, count) - float(np.sqrt(2 / np.median(count))), 0.0)
+        huber = np.minimum(1, HUBER / np.maximum(np.abs(square - expected) / deviation, 1e-9))
+    rows = design * weight[:, None]
+    normal = np.linalg.inv(rows.T @ rows)
+    residual = (square - expected) * weight
+    # The sandwich of White, which no one outlier owns, and never below the counting.
+    covariance = normal @ ((rows * residual[:, None] ** 2).T @ rows) @ normal
+    covariance = np.where(np.eye(2, dtype=bool), np.maximum(covariance, normal), covariance)
+    slope, intercept = (float(value) for value in solution)
+    if slope == 0:
+        return None
+    gradient = np.array([intercept / slope**2, -1 / slope])
+    error = math.sqrt(max(float(gradient @ covariance @ gradient), 0.0))
+    return _Line(slope, intercept, math.sqrt(float(covariance[1, 1])), -intercept / slope, error)
+
+
+def _theil_sen(count: Array, signal: Array, square: Array) -> Array:
+    """The line of the weighted median slope, at each cell: half of the pixels may be wrong."""
+    i, j = np.triu_indices(len(signal), 1)
+    step = signal[j] - signal[i]
+    apart = step != 0
+    i, j, step = i[apart], j[apart], step[apart]
+    slope = _median((square[j] - square[i]) / step, np.sqrt(count[i] * count[j]) * np.abs(step)) if len(step) else 0.0
+    line: Array = slope * signal + _median(square - slope * signal, count)
+    return line
+
+
+def _median(values: Array, weights: Array) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, 0.5 * total[-1])])

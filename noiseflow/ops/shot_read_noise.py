@@ -1,0 +1,151 @@
+"""Shot and read noise of a pixel, by its clean signal: variance, share of the read noise, moments, and scaling by σ.
+
+Everywhere `clean` is the clean signal y, (B, C, H, W), and `beta1` and `beta2` are those of each element's planes,
+(B, C, 1, 1): s² = max(β₁·y + β₂, β₂/10).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noiseflow.ops.native import Kernels, Operation, Source, contiguous
+
+__all__ = [
+    "FLOOR",
+    "divide_by_std",
+    "moments",
+    "multiply_by_std",
+    "net_inputs",
+    "per_pixel",
+    "read_share",
+    "shot_moments",
+    "variance_of",
+]
+
+FLOOR = 0.1
+"""Least variance as a part of β₂, for clean estimates below black."""
+
+SIGNAL = "const float *clean[B, C, H, W], const float *beta1[B, C, 1, 1], const float *beta2[B, C, 1, 1]"
+
+SOURCE = Source(
+    ("shot_read_noise",),
+    {
+        "features": f"{SIGNAL}, float *to[B, 2 * C, H, W], "
+        "long batch=B, long planes=C, long pixels=H * W, long threads",
+        "scale_forward": f"const float *x[B, C, H, W], {SIGNAL}, float *z[B, C, H, W], double *logs[B, C], "
+        "long rows=B * C, long pixels=H * W, long threads",
+        "scale_inverse": f"const float *z[B, C, H, W], {SIGNAL}, float *x[B, C, H, W], "
+        "long rows=B * C, long pixels=H * W, long threads",
+        "scale_backward": f"const float *of_z[B, C, H, W], const float *of_logs[B, C], const float *z[B, C, H, W], "
+        f"{SIGNAL}, float *of_x[B, C, H, W]?, float *of_beta1[B, C, 1, 1], float *of_beta2[B, C, 1, 1], "
+        "long rows=B * C, long pixels=H * W, long threads",
+    },
+    {"FLOOR": FLOOR},
+)
+
+
+def variance_of(clean: Tensor, beta1: Tensor, beta2: Tensor) -> Tensor:
+    """s², shape (B, C, H, W), in units of the normalised signal squared."""
+    return torch.maximum(beta1 * clean + beta2, FLOOR * beta2)
+
+
+def read_share(clean: Tensor, beta1: Tensor, beta2: Tensor) -> Tensor:
+    """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
+    return beta2 / variance_of(clean, beta1, beta2)
+
+
+def shot_moments(clean: Tensor, beta1: Tensor, beta2: Tensor) -> tuple[Tensor, Tensor]:
+    """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W).
+
+    A Poisson variable's cumulants are all equal: of K·Poisson(y/K) the third is K²y, the
+    fourth K³y, and normal read noise adds none; γ = β₁²y/s³, κ = β₁³y/s⁴.
+    """
+    variance = variance_of(clean, beta1, beta2)
+    # The shot noise's share, and the variance of one electron in units of s².
+    share, electron = (beta1 * clean / variance).clamp(min=0), beta1.square() / variance
+    return share * electron.sqrt(), share * electron
+
+
+def moments(clean: Tensor, beta1: Tensor, beta2: Tensor, read_excess: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Skewness γ and excess kurtosis κ of the shot noise, beside read noise of `read_excess`, (B,).
+
+    Bending a heavy-tailed value adds more to its moments than bending a normal one: with a factor
+    on each the cumulants add to 2 %, as those of independent noises do.  A negative kurtosis of
+    the read noise, which `noiseflow.ops.tails_and_skew.tails` leaves, is added here.
+    """
+    skew, excess = shot_moments(clean, beta1, beta2)
+    if read_excess is None:
+        return skew, excess
+    of_read = read_excess[:, None, None, None] * read_share(clean, beta1, beta2).clamp(max=1).square()
+    heavy = of_read.clamp(min=0)
+    return skew / (1 + heavy / 3), excess / (1 + 4 * heavy / 3) + of_read.clamp(max=0)
+
+
+def per_pixel(x: Tensor, clean: Tensor, *_: Any) -> Mapping[str, int] | None:
+    """No macros, where the values are pixel for pixel those of the clean signal."""
+    return {} if x.shape == clean.shape else None
+
+
+def _net_inputs(clean: Tensor, beta1: Tensor, beta2: Tensor) -> Tensor:
+    """Share of the read noise, then skewness of the shot noise, (B, 2C, H, W): what nets see of the signal."""
+    return torch.cat([read_share(clean, beta1, beta2), shot_moments(clean, beta1, beta2)[0]], 1)
+
+
+def _net_inputs_by_kernel(kernels: Kernels, *signal: Tensor) -> Tensor:
+    clean, beta1, beta2 = contiguous(*signal)
+    to = clean.new_empty(clean.shape[0], 2 * clean.shape[1], *clean.shape[2:])
+    kernels("features", clean=clean, beta1=beta1, beta2=beta2, to=to)
+    return to
+
+
+def _divide_by_std(x: Tensor, clean: Tensor, beta1: Tensor, beta2: Tensor) -> tuple[Tensor, Tensor]:
+    """Z = x / s and log-det −Σ log s, (B,)."""
+    variance = variance_of(clean, beta1, beta2)
+    logs = variance.log()
+    return x * variance.rsqrt(), -0.5 * logs.flatten(1).sum(1, dtype=torch.promote_types(logs.dtype, torch.float32))
+
+
+def _divide_by_kernel(kernels: Kernels, *given: Tensor) -> tuple[Tensor, Tensor]:
+    z, logs = _Divided.apply(kernels, *given)  # type: ignore[no-untyped-call]
+    return z, -0.5 * logs.sum(1)
+
+
+class _Divided(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernels: Kernels, *given: Tensor) -> tuple[Tensor, Tensor]:
+        x, clean, beta1, beta2 = contiguous(*given)
+        z, logs = torch.empty_like(x), x.new_empty(x.shape[:2], dtype=torch.float64)
+        kernels("scale_forward", x=x, clean=clean, beta1=beta1, beta2=beta2, z=z, logs=logs)
+        ctx.save_for_backward(z, clean, beta1, beta2)
+        ctx.kernels = kernels
+        return z, logs.to(x.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_z: Tensor, of_logs: Tensor) -> tuple[Tensor | None, ...]:
+        z, clean, beta1, beta2 = ctx.saved_tensors
+        of_z, of_logs = contiguous(of_z, of_logs)
+        of_x = torch.empty_like(z) if ctx.needs_input_grad[1] else None
+        found = {"of_beta1": torch.empty_like(beta1), "of_beta2": torch.empty_like(beta2)}
+        given = {"of_z": of_z, "of_logs": of_logs, "z": z, "clean": clean, "beta1": beta1, "beta2": beta2}
+        ctx.kernels("scale_backward", **given, of_x=of_x, **found)
+        return None, of_x, None, *found.values()
+
+
+def _multiply_by_std(z: Tensor, clean: Tensor, beta1: Tensor, beta2: Tensor) -> Tensor:
+    """X = z · s."""
+    return z * variance_of(clean, beta1, beta2).sqrt()
+
+
+def _multiply_by_kernel(kernels: Kernels, *given: Tensor) -> Tensor:
+    z, clean, beta1, beta2 = contiguous(*given)
+    x = torch.empty_like(z)
+    kernels("scale_inverse", z=z, clean=clean, beta1=beta1, beta2=beta2, x=x)
+    return x
+
+
+net_inputs = Operation(_net_inputs, _net_inputs_by_kernel, SOURCE, lambda clean, *_: {}, differentiable=False)
+divide_by_std = Operation(_divide_by_std, _divide_by_kernel, SOURCE, per_pixel, constant=("clean",))
+multiply_by_std = Operation(_multiply_by_std, _multiply_by_kernel, SOURCE, per_pixel, differentiable=False)

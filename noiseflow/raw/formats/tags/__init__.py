@@ -1,0 +1,1 @@
+"""What the directories of TIFF-based files say: metadata, levels, all in one look."""

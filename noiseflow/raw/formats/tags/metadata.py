@@ -1,0 +1,168 @@
+"""ISO, exposure time, make, model and noise profile, wherever a file's directories keep them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import exifread
+import numpy as np
+import tifffile
+
+from noiseflow.core.errors import RawError
+from noiseflow.raw.decoding import decoding
+from noiseflow.raw.formats.tags.tiff_pages import all_pages
+
+__all__ = ["Metadata", "of_exif", "of_tiff"]
+
+EXIF, NOISE_PROFILE = 34665, 51041
+
+ISO_SATURATED = 65535
+"""What the 16-bit tag says of every ISO that it cannot hold."""
+
+SENSITIVITIES = {1: "StandardOutputSensitivity", 2: "RecommendedExposureIndex", 3: "ISOSpeed"}
+"""SensitivityType (Exif 2.3, table 7) and the 32-bit tag that it names."""
+
+NAMED = {
+    "iso": {34855: "ISOSpeedRatings"},
+    "exposure_s": {33434: "ExposureTime"},
+    "type": {34864: "SensitivityType"},
+    "StandardOutputSensitivity": {34865: "StandardOutputSensitivity"},
+    "RecommendedExposureIndex": {34866: "RecommendedExposureIndex"},
+    "ISOSpeed": {34867: "ISOSpeed"},
+}
+"""What is looked for: code and name of each tag."""
+
+Values = Mapping[str, list[float]]
+"""Name of a tag → its numbers."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What the directories of a file say of a frame.
+
+    Parameters
+    ----------
+    iso : float or None
+    exposure_s : float or None
+        Seconds; 0 where the file says 0, as for bias frames.
+    make, model : str
+    noise_profile : tuple of (float, float)
+        (S, O) as `RawImage` has them.
+    where : mapping
+        Field → directory and tag that it was taken from.
+    cautions : tuple of str
+    """
+
+    iso: float | None = None
+    exposure_s: float | None = None
+    make: str = ""
+    model: str = ""
+    noise_profile: tuple[tuple[float, float], ...] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
+
+
+def of_tiff(tiff: tifffile.TiffFile) -> Metadata:
+    """From the Exif directory, the first directory and every sub-directory of a TIFF file, in that order."""
+    pages = list(all_pages(tiff.pages))
+    if not pages:
+        return Metadata()
+    places = [*_exif_directories(pages), *_directories(pages)]
+    profile = next((_numbers(page.tags[NOISE_PROFILE].value) for page in pages if NOISE_PROFILE in page.tags), [])
+    texts = {name: str(pages[0].tags.valueof(tag) or "").strip("\0 ") for name, tag in (("make", 271), ("model", 272))}
+    return _metadata(places, profile, texts["make"], texts["model"])
+
+
+def of_exif(path: Path) -> Metadata:
+    """From the Exif data of a file of any container, by exifread; empty if there are none."""
+    try:
+        with decoding(path, "Exif"), path.open("rb") as file:
+            tags: dict[str, Any] = dict(exifread.process_file(file, details=False))
+    except RawError:
+        # Without its Exif a file may still be whole: LibRaw decides.
+        return Metadata()
+    places: list[tuple[str, Values]] = []
+    for prefix, name in (("EXIF", "Exif"), ("Image", "IFD0")):
+        values = {tag: _numbers(getattr(tags.get(f"{prefix} {tag}"), "values", [])) for tag in _tag_names()}
+        places.append((name, values))
+    profile = tags.get("Image NoiseProfile") or tags.get(f"Image Tag 0x{NOISE_PROFILE:04X}")
+    make, model = (str(tags.get(f"Image {name}", "")).strip() for name in ("Make", "Model"))
+    return _metadata(places, _numbers(getattr(profile, "values", [])), make, model)
+
+
+def _tag_names() -> Iterator[str]:
+    for tags in NAMED.values():
+        yield from tags.values()
+
+
+def _exif_directories(pages: list[tifffile.TiffPage]) -> Iterator[tuple[str, Values]]:
+    for page in pages:
+        tag = page.tags.get(EXIF)
+        if tag is not None and isinstance(tag.value, dict):
+            yield "Exif", {name: _numbers(tag.value[name]) for name in _tag_names() if name in tag.value}
+
+
+def _directories(pages: list[tifffile.TiffPage]) -> Iterator[tuple[str, Values]]:
+    for number, page in enumerate(pages):
+        codes = {code: name for tags in NAMED.values() for code, name in tags.items()}
+        found = {name: _numbers(page.tags[code].value) for code, name in codes.items() if code in page.tags}
+        yield f"IFD{number}" if number == 0 else f"directory {number}", found
+
+
+def _numbers(value: Any) -> list[float]:
+    """Values of a tag, ratios divided out; none if it is absent or damaged, such as a ratio to 0."""
+    try:
+        if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
+            value = [value[0] / value[1]]
+        return [float(each) for each in np.ravel(np.asarray(value, dtype=object))]
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return []
+
+
+def _metadata(places: list[tuple[str, Values]], profile: list[float], make: str, model: str) -> Metadata:
+    where: dict[str, str] = {}
+    exposure_s, place = _first(places, "ExposureTime", least=0.0)
+    if exposure_s is not None:
+        where["exposure_s"] = f"ExposureTime of {place}"
+    iso, iso_place, cautions = _iso(places)
+    if iso is not None:
+        where["iso"] = iso_place
+    pairs = tuple(zip(profile[::2], profile[1::2], strict=False))
+    return Metadata(iso, exposure_s, make, model, pairs, where, cautions)
+
+
+def _first(places: list[tuple[str, Values]], tag: str, *, least: float) -> tuple[float | None, str]:
+    """The first value of a tag that is finite and not below `least`, and its directory."""
+    for place, values in places:
+        for value in values.get(tag, []):
+            if least <= value < np.inf:
+                return value, place
+    return None, ""
+
+
+def _iso(places: list[tuple[str, Values]]) -> tuple[float | None, str, tuple[str, ...]]:
+    """ISO speed, its tag, and cautions.
+
+    The 16-bit tag if it is not saturated; else the 32-bit tag that SensitivityType names, or
+    any other that is there.
+
+    References
+    ----------
+    CIPA: Exif 2.3 (DC-008), 4.6.5, tags 0x8827 and 0x8830 to 0x8833.
+    """
+    iso, place = _first(places, "ISOSpeedRatings", least=1.0)
+    if iso is not None and iso != ISO_SATURATED:
+        return iso, f"PhotographicSensitivity of {place}", ()
+    kind, _ = _first(places, "SensitivityType", least=0.0)
+    # Types 4 to 7 name two or three tags, which are then equal.
+    order = [SENSITIVITIES[int(kind)]] if kind in SENSITIVITIES else []
+    order += ["RecommendedExposureIndex", "StandardOutputSensitivity", "ISOSpeed"]
+    for tag in order:
+        value, there = _first(places, tag, least=1.0)
+        if value is not None:
+            return value, f"{tag} of {there}", ()
+    if iso is None:
+        return None, "", ()
+    words = f"the 16-bit ISO tag is at its limit of {ISO_SATURATED} and no other says more; give the ISO by --iso"
+    return iso, f"PhotographicSensitivity of {place}", (words,)

@@ -1,0 +1,84 @@
+"""All that the directories of a TIFF-based raw file say, in one look."""
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import tifffile
+
+from noiseflow.core.errors import RawError
+from noiseflow.raw.decoding import decoding
+from noiseflow.raw.formats.dng_pixels import PageFacts, facts_of
+from noiseflow.raw.formats.tags.metadata import Metadata, of_tiff
+from noiseflow.raw.formats.tags.tiff_pages import all_pages
+
+__all__ = ["TiffFacts", "data_end", "tiff_facts"]
+
+PANASONIC_NOWHERE, PANASONIC_DATA = 0xFFFFFFFF, 280
+"""StripOffsets of an RW2 file, whose pixels begin where RawDataOffset (0x118) says."""
+
+
+@dataclass(frozen=True)
+class TiffFacts:
+    """What a TIFF-based file says beside its pixels.
+
+    Parameters
+    ----------
+    metadata : Metadata
+    page : PageFacts or None
+        Of the raw image, if the file is a DNG.
+    data_end : int
+        Byte after the last of its pixel data.
+    """
+
+    metadata: Metadata
+    page: PageFacts | None
+    data_end: int
+
+
+def tiff_facts(path: Path) -> TiffFacts | None:
+    """What a file says; None if it is no TIFF, or TIFF in a maker's own dialect, which LibRaw may read.
+
+    Raises
+    ------
+    RawError
+        A DNG whose level tags contradict each other.
+    """
+    status = os.stat(path)
+    return _facts(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _facts(path: Path, size: int, modified_ns: int) -> TiffFacts | None:
+    try:
+        with decoding(path, "a TIFF file"):
+            tiff = tifffile.TiffFile(path)
+    except RawError:
+        return None
+    with tiff:
+        try:
+            with decoding(path, "a TIFF file"):
+                metadata, end = of_tiff(tiff), data_end(tiff)
+        except RawError:
+            return None
+        try:
+            with decoding(path, "a DNG file"):
+                page = facts_of(tiff)
+        except RawError as error:
+            words = str(error)
+            raise RawError(words if words.startswith(str(path)) else f"{path}: {words}") from error
+    return TiffFacts(metadata, page, end)
+
+
+def data_end(tiff: tifffile.TiffFile) -> int:
+    """Byte after the last strip or tile of all directories."""
+    end = 0
+    for page in all_pages(tiff.pages):
+        offsets = page.dataoffsets
+        if tuple(offsets) == (PANASONIC_NOWHERE,):
+            begin = page.tags.valueof(PANASONIC_DATA)
+            offsets = (begin,) if isinstance(begin, int) else ()
+        spans = zip(offsets, page.databytecounts, strict=False)
+        end = max(end, max((offset + count for offset, count in spans), default=0))
+    return end

@@ -1,0 +1,110 @@
+"""A fit ends no worse than it began, and says what it had to do and what its data contradict."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import gaussian_store
+
+from noiseflow.core.errors import DataError, FitWarning
+from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.fit.contradictions import Levels, contradictions
+from noiseflow.fit.safeguards import Notes, best_start
+from noiseflow.models import ModelSpec, NoiseModel, build
+from noiseflow.models.noise_statistics import NoiseStatistics
+
+LEVELS = [Levels(400.0, 10_400.0)]
+"""A span of 10,000 DN."""
+
+
+def statistics(
+    variance: np.ndarray, signal: np.ndarray, isos: tuple[float, ...] = (400.0,), seed: int = 0
+) -> NoiseStatistics:
+    """Cells of 10,000 values; one row of `variance` an ISO."""
+    rng = np.random.default_rng(seed)
+    square = np.atleast_2d(variance) * rng.chisquare(10_000, np.atleast_2d(variance).shape) / 10_000
+    clean = np.tile(signal, len(isos))
+    parts = [torch.from_numpy(part) for part in (np.full(len(clean), 1e4), clean, 0 * clean, square.ravel())]
+    index = torch.arange(len(isos)).repeat_interleave(len(signal))
+    return NoiseStatistics(0 * index, index, *parts, ("One",), isos)
+
+
+SIGNAL = np.linspace(0.02, 0.5, 60)
+
+
+def test_a_black_level_that_is_too_low_is_said_with_the_one_that_the_data_imply() -> None:
+    # K = 1 DN/e⁻, read noise 3 DN, black at 800 DN where 400 is declared: the variance vanishes at 800 − 9 DN.
+    found = contradictions(statistics((1e4 * SIGNAL - 400 + 9) / 1e8, SIGNAL + 0.03), LEVELS)
+    assert len(found) == 1
+    said = re.search(r"read variance is negative.*vanishes at ([\d.]+) ± ([\d.]+) DN.*too low", found[0])
+    assert said is not None
+    # Signals were declared 300 DN further up: black is 400 + 300 + 400 − 9 = 1091 DN.
+    assert float(said[1]) == pytest.approx(1091, abs=5 * float(said[2]))
+    assert float(said[2]) < 10
+
+
+def test_a_black_level_that_is_too_high_and_a_white_level_are_said() -> None:
+    dark = np.r_[-0.02, SIGNAL]
+    cells = statistics((1e4 * (dark + 0.021) + 9) / 1e8, dark)
+    heavy = torch.where(cells.clean < 0, 1e6, cells.count)
+    found = contradictions(NoiseStatistics(**{**vars(cells), "count": heavy}), LEVELS)
+    assert len(found) == 1
+    assert "too high; it is at most 200 DN" in found[0]
+    variance = np.where(SIGNAL > 0.45, 0.01, 1) * (1e4 * SIGNAL + 9) / 1e8
+    (text,) = contradictions(statistics(variance, SIGNAL), LEVELS)
+    assert "white level is too high" in text
+
+
+def test_an_iso_that_does_not_scale_is_said() -> None:
+    variance = np.stack([(1e4 * gain * SIGNAL + 9) / 1e8 for gain in (1, 2, 2.1)])
+    (text,) = contradictions(statistics(variance, SIGNAL, (400.0, 800.0, 1600.0)), LEVELS)
+    assert "rises by 1.0" in text
+    assert "from ISO 800 to 1600, the dial by 2.00" in text
+
+
+def test_a_right_camera_is_told_nothing() -> None:
+    # 200 draws: none may be called wrong.
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        signal = np.sort(rng.uniform(-0.001, rng.uniform(0.05, 0.9), rng.integers(5, 200)))
+        variance = np.maximum(rng.uniform(0.1, 3) * 1e4 * signal, 0) + rng.uniform(0, 50) + 1e-2
+        assert contradictions(statistics(variance / 1e8, signal, seed=seed), LEVELS) == []
+
+
+def _fill(model: NoiseModel, value: float) -> None:
+    for parameter in model.parameters():
+        parameter.data.fill_(value)
+
+
+def test_a_start_worse_than_gaussian_is_replaced_aloud() -> None:
+    model, notes = build(ModelSpec("nlf")), Notes()
+    nll = {5.0: 80.0, 1.0: -4.0, 2.0: math.nan}
+
+    def held_out(each: NoiseModel) -> float:
+        return nll[next(each.parameters()).flatten()[0].item()]
+
+    starts = {f"start {value:g}": (lambda value=value: _fill(model, value)) for value in (5.0, 2.0, 1.0)}
+    with pytest.warns(FitWarning, match=r"nlf: start 5 has a held-out NLL of 80.0000.*replaced by start 1 \(-4.0000\)"):
+        best_start(model, starts, held_out, -4.0, notes)
+    assert next(model.parameters()).flatten()[0].item() == 1.0
+    assert len(notes.said) == 1
+    with pytest.raises(DataError, match="not finite from any start"):
+        best_start(model, {"start 2": starts["start 2"]}, held_out, -4.0, notes)
+    # A start that is right is taken as it is, without a word.
+    quiet = Notes()
+    best_start(model, {"start 1": starts["start 1"]}, held_out, -4.0, quiet)
+    assert quiet.said == []
+
+
+def test_a_fit_that_diverges_says_so_and_keeps_its_best(tmp_path: Path) -> None:
+    settings = FitSettings(epochs=3, batch=64, steps_per_epoch=4, learning_rate=3.0, schedule="constant", clip=1e9)
+    with (
+        gaussian_store(tmp_path / "s.h5", patches=200) as store,
+        pytest.warns(FitWarning, match=r"diverged.*are kept|not finite.*are kept"),
+    ):
+        result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", settings)
+    assert result.best_nll <= result.start_nll
+    assert "are kept" in (tmp_path / "run" / "fit.json").read_text(encoding="utf-8")

@@ -1,0 +1,158 @@
+"""The look at the pixels: every test on frames that fail it, and on frames that must pass."""
+
+import numpy as np
+import pytest
+
+from noiseflow.core.errors import RawError
+from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets
+from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection import inspected
+
+PHASES = (*BAYER_PHASES, MONO)
+
+
+def scene(cfa: str = "RGGB", *, black: float = 256, white: float = 16383, gain: float = 2.0, seed: int = 0) -> RawImage:
+    """A ramp from black to three quarters of the range, with shot and read noise."""
+    rng = np.random.default_rng(seed)
+    signal = np.linspace(0, 0.75 * (white - black), 384)[None].repeat(256, 0)
+    codes = rng.poisson(signal / gain) * gain + rng.normal(0, 4, signal.shape) + black
+    mosaic = np.clip(np.rint(codes), 0, white).astype(np.uint16)
+    return RawImage(mosaic, cfa, (black,) * (1 if cfa == MONO else 4), white, 100.0, 0.01, source="a.dng")
+
+
+def changed(image: RawImage, mosaic: np.ndarray, **fields: object) -> RawImage:
+    from dataclasses import replace
+
+    return replace(image, mosaic=mosaic, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cfa", PHASES)
+@pytest.mark.parametrize("seed", range(20))
+def test_an_honest_frame_passes_without_a_word(cfa: str, seed: int) -> None:
+    image = scene(cfa, seed=seed)
+    assert inspected(image).cautions == ()
+    assert inspected(image).clip == ()
+
+
+@pytest.mark.parametrize("level", [0.0, 0.001, 0.01])
+@pytest.mark.parametrize("sigma", [0.2, 1.0, 5.0])
+@pytest.mark.parametrize("black", [0, 64])
+def test_darks_pass(level: float, sigma: float, black: int) -> None:
+    rng = np.random.default_rng(3)
+    codes = np.clip(np.rint(rng.normal(black + 1023 * level, sigma, (256, 384))), 0, 1023).astype(np.uint16)
+    image = inspected(RawImage(codes, "RGGB", (float(black),) * 4, 1023.0, 100.0))
+    assert (image.cautions, image.clip) == ((), ())
+
+
+def test_a_frame_saturated_at_its_white_level_and_one_without_noise_pass() -> None:
+    image = scene(white=4095, black=64)
+    mosaic = image.mosaic.copy()
+    mosaic[100:200, 100:300] = 4095
+    assert inspected(changed(image, mosaic)).cautions == ()
+    flat = np.rint(np.linspace(100, 900, 384))[None].repeat(256, 0).astype(np.uint16)
+    assert inspected(RawImage(flat, "RGGB", (64.0,) * 4, 1023.0, 100.0)).cautions == ()
+    assert inspected(RawImage(np.full((256, 384), 500, np.uint16), "RGGB", (64.0,) * 4, 1023.0, 1.0)).cautions == ()
+
+
+@pytest.mark.parametrize("cfa", PHASES)
+@pytest.mark.parametrize("below", [9000, 12000])
+def test_a_clip_below_white_is_found(cfa: str, below: int) -> None:
+    image = scene(cfa)
+    found = inspected(changed(image, np.minimum(image.mosaic, below)))
+    assert found.clips_at == (float(below),) * len(image.black)
+    assert "clips below its white level of 16383 DN" in found.cautions[0]
+
+
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+@pytest.mark.parametrize("plane", range(4))
+def test_a_clip_of_one_plane_is_found(cfa: str, plane: int) -> None:
+    image = scene(cfa)
+    mosaic = image.mosaic.copy()
+    row, column = offsets(cfa)[plane]
+    mosaic[row::2, column::2] = np.minimum(mosaic[row::2, column::2], 9000)
+    expected = [16383.0] * 4
+    expected[plane] = 9000.0
+    assert inspected(changed(image, mosaic)).clips_at == tuple(expected)
+
+
+def test_a_white_level_that_the_user_gave_stands() -> None:
+    image = scene()
+    found = inspected(changed(image, np.minimum(image.mosaic, 9000), taken_from=(("white", "--white"),)))
+    assert (found.clip, found.cautions) == ((), ())
+
+
+@pytest.mark.parametrize("code", [0, 2048, 8192])
+@pytest.mark.parametrize(
+    "place", [(slice(128, 256), slice(0, 384)), (slice(0, 64), slice(320, 384)), (slice(64, 128), slice(64, 192))]
+)
+@pytest.mark.parametrize("cfa", ["RGGB", "GBRG", MONO])
+def test_blocks_that_were_not_decoded_are_refused(code: int, place: tuple[slice, slice], cfa: str) -> None:
+    image = scene(cfa)
+    mosaic = image.mosaic.copy()
+    mosaic[place] = code
+    with pytest.raises(RawError, match=r"a\.dng: about .* blocks of one code .* were not decoded; copy the file again"):
+        inspected(changed(image, mosaic))
+
+
+def test_a_dead_row_or_column_is_no_block() -> None:
+    image = scene()
+    mosaic = image.mosaic.copy()
+    mosaic[40], mosaic[:, 77] = 0, 0
+    assert inspected(changed(image, mosaic)).cautions == ()
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_two_bytes_read_as_two_pixels(order: str) -> None:
+    image = scene(white=4095)
+    pixels = image.mosaic.astype(order).view(np.uint8)
+    with pytest.raises(RawError, match="8 bits, under a white level of 4095 DN; two bytes were taken for two pixels"):
+        inspected(changed(image, pixels))
+    with pytest.raises(RawError, match="two bytes were taken for two pixels"):
+        inspected(changed(image, pixels, white=255.0, black=(0.0,) * 4))
+
+
+def test_honest_codes_of_8_bits_pass() -> None:
+    image = scene(white=255, black=8, gain=0.2)
+    assert inspected(changed(image, image.mosaic.astype(np.uint8))).cautions == ()
+
+
+@pytest.mark.parametrize("shift", [1, 2, 4, 6])
+def test_left_aligned_codes_are_said(shift: int) -> None:
+    image = scene(white=1023, black=64, gain=1.0)
+    wide = changed(image, image.mosaic << shift, white=float(1023 << shift), black=(float(64 << shift),) * 4)
+    (words,) = inspected(wide).cautions
+    assert f"multiples of {1 << shift}: left-aligned" in words
+    assert f"--shift {shift}" in words
+    if shift > 1:
+        with pytest.raises(RawError, match=f"multiples of {1 << shift}: they are left-aligned, give --shift {shift}"):
+            inspected(changed(image, image.mosaic << shift))
+
+
+def test_the_other_byte_order_is_named() -> None:
+    image = scene(white=1023, black=64, gain=1.0)
+    with pytest.raises(RawError, match="bytes are in the other order"):
+        inspected(changed(image, image.mosaic.byteswap()))
+
+
+def test_codes_below_black() -> None:
+    image = scene(white=4095, black=0, gain=1.0)
+    with pytest.raises(RawError, match=r"all codes .* lie below the black level"):
+        inspected(changed(image, image.mosaic // 16, black=(512.0,) * 4))
+    (words,) = inspected(changed(image, image.mosaic, black=(2048.0,) * 4)).cautions
+    assert "half of the codes lie below the black level" in words
+
+
+def test_gain_zero_stands_as_one_and_is_said() -> None:
+    found = inspected(changed(scene(), scene().mosaic, iso=0.0))
+    assert found.iso == 1.0
+    assert "gain 0" in found.cautions[0]
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_colour_sensor_without_a_pattern_is_said(colour: bool) -> None:
+    image = scene(MONO)
+    mosaic = image.mosaic.copy()
+    if colour:
+        mosaic[::2, ::2] = 256 + (mosaic[::2, ::2] - 256) // 3
+    found = inspected(changed(image, mosaic, taken_from=(("cfa", "no BAYERPAT: monochrome"),)))
+    assert ["a colour sensor? give --cfa" in words for words in found.cautions] == [True] * colour
