@@ -162,6 +162,8 @@ def _content(file: h5py.File) -> StoreContent:
         pixels = {each: (file[each].dtype, file[each].shape) for each in PIXELS_OF if each in file}
         if content_checksum(attributes, arrays, pixels) != attributes.get(CONTENT):
             raise ValueError("its table, names, levels or attributes differ from their checksum")
+    else:
+        _check_table(table, names, 0 if mean_crc is None else len(mean_crc))
     facts = names["scene_facts"]
     return StoreContent(
         layout=layout,
@@ -174,7 +176,7 @@ def _content(file: h5py.File) -> StoreContent:
         names={label: names[label] for label in LABELS},
         source_checksums=names[schema.checksums],
         scene_facts={scene: _json(each, dict) for scene, each in zip(names["scenes"], facts, strict=True)},
-        table=_checked(table, names, 0 if mean_crc is None else len(mean_crc)),
+        table=table,
         noisy=noisy,
         clean=clean,
         mean_crc=mean_crc,
@@ -238,8 +240,8 @@ def _mapped(
     return np.asarray(np.memmap(file.filename, dtype, "r", offset, dataset.shape))
 
 
-def _checked(table: NDArray[Any], names: dict[str, tuple[str, ...]], means: int) -> NDArray[Any]:
-    """The table, if every index in it points at something and every level is a number."""
+def _check_table(table: NDArray[Any], names: dict[str, tuple[str, ...]], means: int) -> None:
+    """Refuse a table without a checksum of which an index points at nothing, or a level is no number."""
     limits = {"camera": len(names["cameras"]), "scene": len(names["scenes"]), "source": len(names["sources"])}
     limits |= {"split": len(SPLITS), "cfa": len(CFAS), **({"mean": means} if means else {})}
     for column, limit in limits.items():
@@ -249,4 +251,3 @@ def _checked(table: NDArray[Any], names: dict[str, tuple[str, ...]], means: int)
     for column in ("iso", "white", "black", "clean_variance"):
         if not np.isfinite(table[column]).all():
             raise ValueError(f"its table has a {column} that is not a finite number")
-    return table
