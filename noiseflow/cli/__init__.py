@@ -6,6 +6,7 @@ To add a command, write a module with a click command and give it a line in `COM
 import copy
 import importlib
 import io
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from noiseflow.cli.choices import did_you_mean
 from noiseflow.cli.interrupts import begin, farewell, listening, remembering
 from noiseflow.cli.options import quiet_option
 from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
+from noiseflow.core.text import LONGEST_LINE, plain_text
 from noiseflow.core.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -112,12 +114,12 @@ class Commands(click.Group):
 
 def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror.lower()}"
-    return " ".join(str(error).split())
+        return plain_text(f"{os.fsdecode(error.filename)}: {error.strerror.lower()}", LONGEST_LINE)
+    return plain_text(str(error), LONGEST_LINE)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"noiseflow: warning: {message}", err=True)
+    click.echo(f"noiseflow: warning: {plain_text(str(message), LONGEST_LINE)}", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,6 +1,7 @@
 """Ctrl-C, TERM and HUP: one line of what is kept and how to go on, and the customary exit status."""
 
 import functools
+import math
 import os
 import shlex
 import signal
@@ -116,9 +117,21 @@ def remembering(command: Callable[..., Any] | None) -> Callable[..., Any] | None
     @functools.wraps(command)
     def call(*given: Any, **values: Any) -> Any:
         keeps(lambda: None)
+        for name, value in values.items():
+            _check_numbers(name, value)
         return command(*given, **values)
 
     return call
+
+
+def _check_numbers(name: str, value: Any) -> None:
+    """Refuse what no command can use, in the same words everywhere: NaN, infinities, seeds beyond 32 bits."""
+    flag = f"--{name.removeprefix('raw_').replace('_', '-')}"
+    for each in value if isinstance(value, tuple) else (value,):
+        if isinstance(each, float) and not math.isfinite(each):
+            raise click.BadParameter(f"{each} is no finite number", param_hint=flag)
+        if name.endswith("seed") and isinstance(each, int) and each >= 2**32:
+            raise click.BadParameter(f"{each}: expected 0 … 2³² − 1", param_hint=flag)
 
 
 def kept_run(out: Path) -> Kept | None:

@@ -12,6 +12,7 @@ import click
 
 from noiseflow.cli.options import QUIET
 from noiseflow.core.progress import Progress, silent
+from noiseflow.core.text import plain_text, rich_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,10 @@ def shown(title: str, unit: str) -> Iterator[Progress]:
     """Show the progress of one piece of work, with its rate in units per second and its ETA."""
     context = click.get_current_context(silent=True)
     if context is not None and context.meta.get(QUIET):
+        yield silent
+        return
+    if sys.stderr is None:
+        # Closed before the start.
         yield silent
         return
     if not sys.stderr.isatty():
@@ -55,7 +60,7 @@ def _bar(title: str, unit: str, console: "Console | None" = None) -> Iterator[Pr
         def draw(done: int, total: int, note: str = "") -> None:
             room = console.width - len(title) - bar_width - 3
             facts = facts_that_fit(done, total, unit, time.monotonic() - began, note, room)
-            bar.update(task, completed=done, total=total, facts=facts.replace("[", r"\["))
+            bar.update(task, completed=done, total=total, facts=rich_text(facts, 400))
 
         yield draw
 
@@ -108,4 +113,6 @@ class _Lines:
         self.last = now
         rate = done / max(now - self.began, 1e-9)
         eta = (total - done) / rate if rate else 0.0
-        click.echo(f"{self.title}: {done}/{total} {self.unit}, {rate:.3g}/s, ETA {eta:.0f} s, {note}", err=True)
+        click.echo(
+            f"{self.title}: {done}/{total} {self.unit}, {rate:.3g}/s, ETA {eta:.0f} s, {plain_text(note)}", err=True
+        )

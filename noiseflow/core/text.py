@@ -10,7 +10,10 @@ import re
 import unicodedata
 from typing import Any
 
-__all__ = ["csv_cell", "figure_text", "html_text", "json_text", "plain_text", "rich_text", "tag_text"]
+__all__ = ["LONGEST_LINE", "csv_cell", "figure_text", "html_text", "json_text", "plain_text", "rich_text", "tag_text"]
+
+LONGEST_LINE = 1000
+"""Characters of a message."""
 
 LONGEST = 80
 """Characters of a name that are shown."""

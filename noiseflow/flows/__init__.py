@@ -1,7 +1,6 @@
 """Invertible transforms and the flows made of them."""
 
-from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.flow import Flow, StandardNormal
-from noiseflow.flows.transform import Transform
+import lazy_loader
 
-__all__ = ["Conditions", "Flow", "StandardNormal", "Transform"]
+# A layer is loaded with its name, so that a model's import is quick.  The names stand in __init__.pyi, once.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

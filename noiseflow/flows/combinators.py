@@ -23,6 +23,9 @@ class _Around(Transform):
         self.transform = transform
         self.reach = transform.reach
         self.elementwise = transform.elementwise
+        self.cell, self.period = transform.cell, transform.period
+        self.sequential_forward = transform.sequential_forward
+        self.sequential_inverse = transform.sequential_inverse
 
 
 class Inverse(_Around):
@@ -41,6 +44,11 @@ class Inverse(_Around):
     Kingma et al.: Improving variational inference with inverse autoregressive flow, NeurIPS
     2016, section 3.
     """
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__(transform)
+        self.sequential_forward = transform.sequential_inverse
+        self.sequential_inverse = transform.sequential_forward
 
     @property
     def forward_reach(self) -> int:
@@ -145,6 +153,9 @@ class Split(Transform):
         super().__init__()
         self.inner = Flow(transforms)
         self.reach = self.inner.reach
+        self.cell, self.period = self.inner.cell, self.inner.period
+        self.sequential_forward = self.inner.sequential_forward
+        self.sequential_inverse = self.inner.sequential_inverse
 
     @property
     def sampling_reach(self) -> int:
@@ -181,6 +192,9 @@ class Squeezed(Transform):
         self.inner = Flow(transforms)
         # An output at one corner of a cell may depend on the far corner of a cell `inner.reach` away.
         self.reach = 2 * self.inner.reach + 1
+        self.cell, self.period = 2 * self.inner.cell, 2 * self.inner.period
+        self.sequential_forward = self.inner.sequential_forward
+        self.sequential_inverse = self.inner.sequential_inverse
 
     @property
     def sampling_reach(self) -> int:

@@ -78,6 +78,26 @@ class Flow(nn.Module):
         return sum(transform.sampling_reach for transform in self._chain())
 
     @property
+    def cell(self) -> int:
+        """Side of the squares of pixels that its transforms take as one."""
+        return math.lcm(*(transform.cell for transform in self._chain()))
+
+    @property
+    def period(self) -> int:
+        """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
+        return math.lcm(*(transform.period for transform in self._chain()))
+
+    @property
+    def sequential_forward(self) -> bool:
+        """Whether `forward` goes step by step over the frame."""
+        return any(transform.sequential_forward for transform in self._chain())
+
+    @property
+    def sequential_inverse(self) -> bool:
+        """Whether `inverse` goes step by step over the frame."""
+        return any(transform.sequential_inverse for transform in self._chain())
+
+    @property
     def elementwise(self) -> bool:
         """Whether every value goes by a rising function to its own standard normal, so that Φ of that is its CDF."""
         return isinstance(self.base, StandardNormal) and all(transform.elementwise for transform in self._chain())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.signal_model import NoiseParameters
 
-__all__ = ["WHOLE_FRAME", "Transform", "full_precision", "sum_per_sample"]
+__all__ = ["WHOLE_FRAME", "Transform", "WholeLines", "full_precision", "sum_per_sample"]
 
 WHOLE_FRAME = 1 << 30
 """Reach of a transform whose output depends on the whole frame; it cannot be cut into tiles."""
@@ -30,6 +30,14 @@ class Transform(nn.Module, ABC):
     """Name of the fused pass that it can be a part of; see `noiseflow.flows.fusion`."""
     ends: str | None = None
     """Name of the fused pass whose inverse can end with its own."""
+    cell: int = 1
+    """Side of the squares of pixels that it takes as one; an odd rest of a frame stays as it is."""
+    period: int = 1
+    """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
+    sequential_forward: bool = False
+    """Whether `forward` goes step by step over the frame, in as many steps as it is large."""
+    sequential_inverse: bool = False
+    """Whether `inverse` does."""
     elementwise: bool = False
     """Whether each output is a rising function of the input at its own place alone, given the conditions."""
 
@@ -46,6 +54,10 @@ class Transform(nn.Module, ABC):
     def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
         """Noise parameters for all transforms of a flow: those of the transforms before, or with this one's share."""
         return noise
+
+    def exportable(self) -> "Transform":
+        """The same sampling direction, made of operations that a graph can have; itself by default."""
+        return self
 
     @abstractmethod
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
@@ -76,6 +88,26 @@ class Transform(nn.Module, ABC):
         """Latent to data with log|det dx/dz|, shape (B,); here by a pass each way."""
         x = self.inverse(z, cond, noise)
         return x, -self(x, cond, noise)[1]
+
+
+class WholeLines(Transform):
+    """A transform whose inverse needs sums over whole sensor rows or columns, and is pixel by pixel given these.
+
+    A frame can be sampled in tiles: their sums add up.
+    """
+
+    whole_rows: bool
+    """Whether the lines are rows; else they are columns."""
+
+    @abstractmethod
+    def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
+        """What of a part of a frame goes into the sums, its last two axes H or 1, W or 1."""
+
+    @abstractmethod
+    def inverse_of_part(
+        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
+    ) -> Tensor:
+        """Latent to data of a part of a frame, given the `sums` over its whole lines."""
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:

@@ -2,7 +2,7 @@
 
 from noiseflow.models.closed_form import gaussian, nlf
 from noiseflow.models.denoiser import Denoiser, load_denoiser
-from noiseflow.models.flow import glow, iaf, maf, noise_flow, physics_flow, realnvp
+from noiseflow.models.flow import glow, iaf, layered_flow, maf, noise_flow, physics_flow, realnvp
 from noiseflow.models.io.published_weights import import_published
 from noiseflow.models.io.run_folder import load, save
 from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build, register
@@ -23,6 +23,7 @@ __all__ = [
     "glow",
     "iaf",
     "import_published",
+    "layered_flow",
     "load",
     "load_denoiser",
     "maf",

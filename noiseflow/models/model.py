@@ -267,6 +267,10 @@ def register(
     return enter
 
 
+LARGEST_OPTION = 10_000
+"""Largest number that an option of a model may have: of couplings, planes, bins."""
+
+
 def build(spec: ModelSpec) -> NoiseModel:
     """Build the model that a spec describes, with its starting parameters.
 
@@ -282,4 +286,8 @@ def build(spec: ModelSpec) -> NoiseModel:
     if unknown:
         known = f"it has {', '.join(entry.options)}" if entry.options else "it has none"
         raise ModelError(f"{spec.model}: option {unknown[0]!r} is not known; {known}")
+    for name, value in spec.options.items():
+        # Before anything is allocated or built layer by layer.
+        if isinstance(value, (int, float)) and not abs(value) <= LARGEST_OPTION:
+            raise ModelError(f"{spec.model}: option {name}={value}: expected a number up to {LARGEST_OPTION:,}")
     return entry.build(spec)

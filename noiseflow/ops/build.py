@@ -1,16 +1,15 @@
 """Build C++ sources on the machine where they run, and keep the libraries in the user's cache folder."""
 
 import hashlib
-import os
 import platform
 import shutil
-import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+
+from noiseflow.ops.kernel_cache import library_of
 
 __all__ = ["build", "can_compile", "say_once"]
 
@@ -43,10 +42,8 @@ def build(files: Sequence[str], defines: Mapping[str, int | float]) -> Path | No
         return None
     try:
         return _library(compiler, files, defines)
-    except (OSError, subprocess.CalledProcessError) as error:
-        lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        reason = next((line for line in lines if "error" in line), lines[0])
-        say_once(f"{files[0]}: not compiled, which costs time only: {reason}")
+    except OSError as error:
+        say_once(f"{files[0]}: not compiled, which costs time only: {error}")
         return None
 
 
@@ -71,16 +68,8 @@ def _library(compiler: str, files: Sequence[str], defines: Mapping[str, int | fl
     sources = [SOURCES / f"{name}.cpp" for name in files]
     texts = [path.read_bytes() for path in (*sources, *sorted(SOURCES.glob("*.h")))]
     digest = hashlib.sha256(b"\0".join([*texts, " ".join([compiler, *flags]).encode(), _processor().encode()]))
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noiseflow"
-    library = folder / f"{files[0]}-{digest.hexdigest()[:24]}.so"
-    if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            made = Path(place) / library.name
-            command = [compiler, *flags, *map(str, sources), "-o", str(made)]
-            subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-            made.replace(library)
-    return library
+    name = f"{files[0]}-{digest.hexdigest()[:24]}.so"
+    return library_of(name, lambda made: [compiler, *flags, *map(str, sources), "-o", str(made)])
 
 
 def _processor() -> str:

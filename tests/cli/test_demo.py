@@ -20,6 +20,6 @@ def test_the_whole_path_small(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "raws").mkdir()
     (tmp_path / "mine" / "raws" / "photo.dng").write_text("keep me")
-    with pytest.raises(NoiseflowError, match="is no simulation"):
+    with pytest.raises(NoiseflowError, match="none of ours"):
         demo(tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "raws" / "photo.dng").exists()

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from noiseflow.augment.frames.windows import Window
-from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import back_through
 from noiseflow.flows.signal_model import NoiseParameters
-from noiseflow.flows.transform import WHOLE_FRAME, Transform
+from noiseflow.flows.transform import WHOLE_FRAME, Transform, WholeLines
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.ops.random.sampling import Keyed
@@ -32,7 +31,7 @@ class _Stage:
 
     transforms: tuple[Transform, ...]
     reach: int
-    line: LineNoise | None = None
+    line: WholeLines | None = None
     shared_features: Callable[[Conditions], NoiseParameters | None] = lambda cond: None
     """Function from conditions to the noise parameters that the whole flow shares with its transforms."""
 
@@ -157,7 +156,7 @@ class FrameNoise:
         cond = checked_conditions(self.model, cond)
         return _Tile(own, window, self.temperature * self.model.flow.base.sample(cond.clean, keyed), cond)
 
-    def _row_sums(self, stage: _Stage, line: LineNoise, tiles: Sequence[_Tile]) -> Tensor:
+    def _row_sums(self, stage: _Stage, line: WholeLines, tiles: Sequence[_Tile]) -> Tensor:
         """Sums over the whole width, for the rows of the strip and of its margin; each column counts once."""
         parts = []
         for tile in tiles:
@@ -189,11 +188,11 @@ def _through(stage: _Stage, margin: int, size: tuple[int, int], tile: _Tile) -> 
     return replace(tile, values=values).within(tile.own.grown(margin, size))
 
 
-def _sums(stage: _Stage, line: LineNoise, tile: _Tile) -> Tensor:
+def _sums(stage: _Stage, line: WholeLines, tile: _Tile) -> Tensor:
     return line.sums(tile.values, stage.noise(tile)).double()
 
 
-def _with_line(stage: _Stage, line: LineNoise, tile: _Tile, rows: Tensor | None, totals: Tensor | None) -> _Tile:
+def _with_line(stage: _Stage, line: WholeLines, tile: _Tile, rows: Tensor | None, totals: Tensor | None) -> _Tile:
     sums = totals[..., tile.window.left : tile.window.right] if totals is not None else rows
     assert sums is not None
     values = line.inverse_of_part(tile.values, tile.cond, sums.to(tile.values.dtype), stage.noise(tile))
@@ -205,12 +204,12 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
     if not isinstance(model, FlowModel):
         return [_Stage((), 0)], False
     period = model.period
-    lines = sum(isinstance(module, LineNoise) for module in model.modules())
+    lines = sum(isinstance(module, WholeLines) for module in model.modules())
     stages: list[_Stage] = []
     run: list[Transform] = []
     for transform in reversed(list(model.flow.transforms)):
         assert isinstance(transform, Transform)
-        if isinstance(transform, LineNoise):
+        if isinstance(transform, WholeLines):
             stages.append(_stage(run, period, model.flow.shared_features, transform))
             run = []
         else:
@@ -227,7 +226,7 @@ def _stage(
     transforms: Sequence[Transform],
     period: int,
     shared_features: Callable[[Conditions], NoiseParameters | None],
-    line: LineNoise | None = None,
+    line: WholeLines | None = None,
 ) -> _Stage:
     """Build a stage, with its reach rounded up to a multiple of the period so that tiles keep their phase."""
     reach = sum(transform.sampling_reach for transform in transforms)

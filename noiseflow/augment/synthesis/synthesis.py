@@ -129,7 +129,7 @@ def synthesize(
     DataError
         Arguments out of range.
     OutputError
-        `out` is in the way, not ours to replace, or being written by another process.
+        `out` exists and may not be replaced, is not ours, or is being written by another process.
     """
     if per_image < 1 or kind not in FORMATS:
         raise DataError(

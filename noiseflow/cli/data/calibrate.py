@@ -9,6 +9,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
+from noiseflow.core.text import plain_text
 
 if TYPE_CHECKING:
     from noiseflow.calibrate.profiles.profile import Profile
@@ -72,7 +73,7 @@ def _print(profile: "Profile", out: Path) -> None:
     """Every number of a profile with its 95 % interval."""
     from noiseflow.calibrate.profiles.facts import said
 
-    click.echo(f"{out}: {profile.camera}, {len(profile.isos)} ISO(s), {profile.layout}")
+    click.echo(f"{out}: {plain_text(profile.camera)}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:
         click.echo(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
         for name, estimate in setting.estimates.items():

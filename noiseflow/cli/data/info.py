@@ -7,6 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, print_json, raw_options
 from noiseflow.cli.progress import shown
+from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -32,10 +33,10 @@ def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> No
     if as_json:
         print_json(described)
     else:
-        click.echo(str(path))
+        click.echo(plain_text(str(path), LONGEST_LINE))
         width = max(14, *(len(label) + 1 for label in described))
         for label, text in described.items():
-            click.echo(f"  {label + ':':{width}} {text}")
+            click.echo(f"  {label + ':':{width}} {plain_text(text, LONGEST_LINE)}")
     if verify:
         from noiseflow.patches import PatchStore
 

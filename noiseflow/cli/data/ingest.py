@@ -11,6 +11,7 @@ from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -29,6 +30,11 @@ def _in_one_thread(command: Callable[..., None]) -> Callable[..., None]:
         command(**values)
 
     return call
+
+
+def _kept(out: Path) -> Kept | None:
+    partial = Path(f"{out}.partial")
+    return Kept(f"what is done is kept in {partial}") if (partial / "plan.json").is_file() else None
 
 
 @click.command()
@@ -107,7 +113,6 @@ def ingest(
     noiseflow ingest raws/ --out patches.h5
     """  # noqa: D301
     from noiseflow.patches import IngestOptions, ingest as run
-    from noiseflow.patches.schema import partial_folder
 
     options = IngestOptions(
         patch_size=patch_size,
@@ -120,18 +125,17 @@ def ingest(
         skip_bad=skip_bad,
         seed=seed,
     )
-    partial = partial_folder(out)
-    keeps(lambda: Kept(f"what is done is kept in {partial}") if (partial / "plan.json").is_file() else None)
+    keeps(functools.partial(_kept, out))
     with shown("ingest", "frames") as progress:
         result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
-    click.echo(f"Why {result.pairing!r}: {result.reason}")
+    click.echo(f"Why {result.pairing!r}: {plain_text(result.reason, LONGEST_LINE)}")
     left_out = f"{result.clipped} patches left out as clipped, {result.masked} as dead, hot or moving"
     click.echo(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
     for fact, value, source in result.believed:
         click.echo(f"  {fact + ':':14} {value} ({source})")
     for note in result.notes:
-        click.echo(note)
+        click.echo(plain_text(note, LONGEST_LINE))
     if result.pairing == "none":
         click.echo("No clean signal: single frames without a twin or a burst. A model cannot be fitted to this store.")

@@ -1,5 +1,6 @@
 """``noiseflow distill``."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def distill(
     if store and frames:
         raise DataError("give the clean signals by --store or by --frames, not both")
     inputs = [path for path in (run, store, frames) if path is not None]
-    check_output(out, folder=True, inputs=inputs, overwrite=True, goes_on=True)
+    shared = "LOCAL_RANK" in os.environ
+    check_output(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume or shared)
     keeps(partial(kept_run, out))
     teacher = load(run)
     settings = DistillSettings(

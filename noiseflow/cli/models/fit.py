@@ -231,7 +231,7 @@ def fit(
     )
     keeps(partial(kept_run, out))
     with joined() as ranks:
-        check_output(out, folder=True, inputs=stores, overwrite=True, goes_on=True)
+        check_output(out, folder=True, inputs=stores, overwrite=overwrite, goes_on=resume or ranks.world > 1)
         opened = [PatchStore(store) for store in stores]
         patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
         spec = spec_for(patches, model, options)

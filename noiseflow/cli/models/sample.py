@@ -87,7 +87,9 @@ def sample(
 
     if profile is not None and (prnu or dsnu or shading or hot_pixels):
         raise click.UsageError("--profile gives the fixed pattern; leave out --prnu, --dsnu, --shading, --hot-pixels")
-    check_output(out, inputs=[run, clean], goes_on=True)
+    check_output(out, inputs=[run, clean], overwrite=overwrite, goes_on=frames > 1)
+    if preview is not None:
+        check_output(preview, inputs=[run, clean], overwrite=overwrite)
     # Before torch, which takes seconds to load: a file that needs more flags says so at once.
     frame = read_raw(clean, settings)
 

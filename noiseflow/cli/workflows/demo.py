@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noiseflow.augment import sample_frame, write_frame
-from noiseflow.core.errors import NoiseflowError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.listed import fresh_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.baselines import baselines
@@ -76,31 +77,34 @@ def demo(
 
     Raises
     ------
-    NoiseflowError
-        If `out` is not empty and may not be replaced.
+    OutputError
+        If `out` is not empty and may not be replaced, or holds something that we did not write.
     """
-    out = Path(out)
-    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
-        raise NoiseflowError(f"{out}: is not empty; pass --overwrite or choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out, folder=True, overwrite=overwrite) as out:
+        folders = ({"folder": name} for name in ("raws", "patches.h5.partial", "run", "report"))
+        fresh_folder(out, "demo", *folders, {"marked": "patches.h5"}, {"marked": "noisy.dng"})
+        return _demo(out, camera, scenes, size, epochs, seed, stage)
+
+
+def _demo(
+    out: Path, camera: str, scenes: int, size: tuple[int, int], epochs: int, seed: int, stage: Stage
+) -> DemoResult:
     raws, store, run, sample, report = (out / name for name in ("raws", "patches.h5", "run", "noisy.dng", "report"))
     with stage("simulate", "frames") as progress:
-        manifest = simulate(
-            raws, camera, None, scenes=scenes, size=size, seed=seed, overwrite=overwrite, progress=progress
-        )
+        manifest = simulate(raws, camera, None, scenes=scenes, size=size, seed=seed, progress=progress)
     with stage("ingest", "frames") as progress:
-        ingest([raws], store, IngestOptions(seed=seed), overwrite=overwrite, progress=progress)
+        ingest([raws], store, IngestOptions(seed=seed), progress=progress)
     with PatchStore(store) as patches:
         with stage("fit", "steps") as progress:
             settings = FitSettings(epochs=epochs, seed=seed)
-            result = fit(patches, spec_for(patches, MODEL), run, settings, overwrite=overwrite, progress=progress)
+            result = fit(patches, spec_for(patches, MODEL), run, settings, progress=progress)
         held_out = patches.scenes[int(patches.table["scene"][patches.indices("test")[0]])]
         scene = next(each for each in manifest["scenes"] if f"{each['name']}_ISO{float(each['iso']):g}" == held_out)
         clean = read_raw(raws / scene["clean"])
-        write_frame(sample, sample_frame(result.model, clean, seed=seed), overwrite=overwrite)
+        write_frame(sample, sample_frame(result.model, clean, seed=seed))
         with stage("evaluate", "patches") as progress:
             models = {MODEL: result.model}
             models |= baselines(patches, models)
             evaluation = evaluate(models, patches, seed=seed, progress=progress)
-    write_report(evaluation, report, overwrite=overwrite)
+    write_report(evaluation, report)
     return DemoResult(evaluation, raws, store, run, sample, report)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.lock import locked
-from noiseflow.core.output.manifest import describe_foreign, foreign, listing
+from noiseflow.core.output.manifest import MANIFEST, describe_foreign, foreign, listing
 from noiseflow.core.output.marks import has_mark
 
 __all__ = ["check_apart", "check_output", "writing"]
@@ -128,7 +128,8 @@ def _check_existing(path: Path, *, overwrite: bool) -> None:
         others = foreign(path)
         if others:
             raise OutputError(f"{path}: {describe_foreign(path, others)}")
-        if not overwrite:
+        # A start that was killed leaves its list and nothing else.
+        if not overwrite and any(entry.name != MANIFEST for entry in path.iterdir()):
             known = listing(path)
             what = known.kind if known else "output"
             raise OutputError(f"{path}: holds a {what} already; pass --overwrite to replace it, or choose another name")

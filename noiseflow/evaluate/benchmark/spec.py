@@ -120,6 +120,8 @@ def read_spec(path: str | Path) -> BenchmarkSpec:
         No such file, no TOML, an unknown or missing entry, a name twice.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is no regular file; expected a benchmark spec in TOML")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -34,6 +34,7 @@ class MaskedAutoregressive(Transform):
     """
 
     reach = WHOLE_FRAME
+    sequential_inverse = True
 
     def __init__(self, net: MaskedNet, bound: float = 1.0) -> None:
         super().__init__()

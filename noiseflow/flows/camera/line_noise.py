@@ -9,7 +9,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters, required
-from noiseflow.flows.transform import WHOLE_FRAME, Transform
+from noiseflow.flows.transform import WHOLE_FRAME, WholeLines
 from noiseflow.ops.line_noise import COLUMNS, ROWS, add_lines, line_sums, unit_offset, whiten_lines
 
 __all__ = ["LineNoise"]
@@ -21,7 +21,7 @@ SURE = 4.0
 """Standard errors above 0 from which line noise is taken to be there."""
 
 
-class LineNoise(Transform):
+class LineNoise(WholeLines):
     """Whiten pixels of unit variance that share an offset of variance r along each line.
 
     A line's covariance is I + r·d dᵀ, with d = 1 or, after division by a standard deviation

@@ -26,20 +26,19 @@ class MaskedAffineCoupling(Transform):
     mask : Mask
     bound : float
         Largest |log scale|.
-    period : int
-        Strips of a frame must start at a multiple of it, or the mask would move.
 
     References
     ----------
     Dinh, Sohl-Dickstein, Bengio: Density estimation using Real NVP, ICLR 2017, eq. 9.
     """
 
-    def __init__(self, net: ConditionalNet, mask: Mask, bound: float = 1.0, period: int = 2) -> None:
+    period = 2  # or the mask would move
+
+    def __init__(self, net: ConditionalNet, mask: Mask, bound: float = 1.0) -> None:
         super().__init__()
         self.net = net
         self.mask = mask
         self.bound = bound
-        self.period = period
         self.reach = net.reach
 
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:

@@ -32,19 +32,18 @@ class SplineCoupling(Transform):
     mask : Mask
     bins : int
     box : float
-    period : int
-        Strips of a frame must start at a multiple of it, or the mask would move.
 
     References
     ----------
     Durkan, Bekasov, Murray, Papamakarios: Neural spline flows, NeurIPS 2019, section 3.
     """
 
-    def __init__(self, net: ConditionalNet, mask: Mask, bins: int = 8, box: float = 5.0, period: int = 2) -> None:
+    period = 2  # or the mask would move
+
+    def __init__(self, net: ConditionalNet, mask: Mask, bins: int = 8, box: float = 5.0) -> None:
         super().__init__()
         self.net, self.mask = net, mask
         self.bins, self.box = bins, box
-        self.period = period
         self.reach = net.reach
 
     def knots(self, x: Tensor, mask: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Knots:

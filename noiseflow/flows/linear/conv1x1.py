@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.fusion import PlaneMixing
 from noiseflow.flows.signal_model import NoiseParameters
-from noiseflow.flows.transform import full_precision
+from noiseflow.flows.transform import Transform, full_precision
 from noiseflow.ops.channel_mixing import mix_planes
 
 __all__ = ["InvertibleConv1x1"]
@@ -71,6 +71,11 @@ class InvertibleConv1x1(PlaneMixing):
             x: Tensor = mix_planes(z, self.matrices([self], z.shape[1], inverse=True)[0].to(z.dtype))
         return x
 
+    def exportable(self) -> Transform:
+        """The inverse as one matrix: ONNX has no triangular solve."""
+        inverse = self.matrices([self], self.log_scale.shape[0], inverse=True)[0]
+        return _InverseMix(inverse.detach().to(self.log_scale.dtype))
+
     @classmethod
     def matrices(cls, layers: Sequence[Any], planes: int, *, inverse: bool) -> Tensor:
         """Wᵀ of some layers of as many planes, or its inverse, (layers, C, C) in float64.
@@ -86,6 +91,25 @@ class InvertibleConv1x1(PlaneMixing):
         half = torch.linalg.solve_triangular(upper.mT, unit, upper=False)
         back: Tensor = torch.linalg.solve_triangular(lower.mT, half, upper=True, unitriangular=True)
         return permutation @ back
+
+
+class _InverseMix(Transform):
+    """The inverse of a 1×1 convolution as one matrix, (C, C)."""
+
+    matrix: Tensor
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+        """Not exported: a graph has the sampling direction only."""
+        raise NotImplementedError
+
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+        """Latent to data."""
+        x: Tensor = mix_planes(z, self.matrix)
+        return x
 
 
 def _factors(mixings: Sequence[InvertibleConv1x1]) -> tuple[Tensor, Tensor]:

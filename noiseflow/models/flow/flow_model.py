@@ -19,7 +19,16 @@ from noiseflow.models.model import ModelSpec, NoiseModel, checked_conditions
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.ops.random.sampling import Source
 
-__all__ = ["RESIDUAL_OPTIONS", "FlowModel", "ResidualFlow", "count_option", "flag_option"]
+__all__ = [
+    "RESIDUAL_OPTIONS",
+    "FlowModel",
+    "ResidualFlow",
+    "count_option",
+    "flag_option",
+    "start_head",
+    "start_head_from_codes",
+    "start_norms",
+]
 
 RESIDUAL_OPTIONS = ("width", "unknown_camera", "seed")
 """Options of every `ResidualFlow`."""
@@ -88,33 +97,50 @@ class ResidualFlow(FlowModel):
 
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Start as the maximum-likelihood noise level function."""
-        nlf = NoiseLevelFunction(self.spec)
-        nlf.start_from(statistics)
-        with torch.no_grad():
-            self.shot_read.log_beta1.copy_(nlf.log_beta1)
-            self.shot_read.log_beta2.copy_(nlf.log_beta2)
+        start_head(self.shot_read, self.spec, statistics)
 
-    @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
         """Move the start to the noise level function with the highest likelihood of the integers."""
-        nlf, head = NoiseLevelFunction(self.spec), self.shot_read
-        nlf.log_beta1.copy_(head.log_beta1)
-        nlf.log_beta2.copy_(head.log_beta2)
-        nlf.start_from_codes(codes, cond, levels)
-        head.log_beta1.copy_(nlf.log_beta1)
-        head.log_beta2.copy_(nlf.log_beta2)
+        start_head_from_codes(self.shot_read, self.spec, codes, cond, levels)
 
-    @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
         """Initialise every `ActNorm` on a batch of training patches."""
-        norms = [module for module in self.flow.modules() if isinstance(module, ActNorm)]
-        hooks = [norm.register_forward_pre_hook(lambda norm, inputs: norm.start_from(inputs[0])) for norm in norms]
-        try:
-            if norms:
-                self.flow(noise, checked_conditions(self, cond))
-        finally:
-            for hook in hooks:
-                hook.remove()
+        start_norms(self.flow, noise, checked_conditions(self, cond))
+
+
+@torch.no_grad()
+def start_head(head: ShotReadScale, spec: ModelSpec, statistics: NoiseStatistics) -> None:
+    """Start a head as the maximum-likelihood noise level function."""
+    nlf = NoiseLevelFunction(spec)
+    nlf.start_from(statistics)
+    head.log_beta1.copy_(nlf.log_beta1)
+    head.log_beta2.copy_(nlf.log_beta2)
+
+
+@torch.no_grad()
+def start_head_from_codes(
+    head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Conditions, levels: Levels
+) -> None:
+    """Move a head to the noise level function with the highest likelihood of the integers."""
+    nlf = NoiseLevelFunction(spec)
+    nlf.log_beta1.copy_(head.log_beta1)
+    nlf.log_beta2.copy_(head.log_beta2)
+    nlf.start_from_codes(codes, cond, levels)
+    head.log_beta1.copy_(nlf.log_beta1)
+    head.log_beta2.copy_(nlf.log_beta2)
+
+
+@torch.no_grad()
+def start_norms(flow: Flow, noise: Tensor, cond: Conditions) -> None:
+    """Initialise every `ActNorm` of a flow on a batch of training patches."""
+    norms = [module for module in flow.modules() if isinstance(module, ActNorm)]
+    hooks = [norm.register_forward_pre_hook(lambda norm, inputs: norm.start_from(inputs[0])) for norm in norms]
+    try:
+        if norms:
+            flow(noise, cond)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def count_option(spec: ModelSpec, name: str, default: int, least: int = 1) -> int:

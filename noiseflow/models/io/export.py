@@ -17,18 +17,13 @@ from noiseflow.core.errors import ModelError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes
-from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
-from noiseflow.flows.combinators import Inverse, Squeezed
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
-from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.models.closed_form.gaussian import Gaussian
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.flow.flow_model import ResidualFlow
+from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel
-from noiseflow.ops.channel_mixing import mix_planes
 
 __all__ = ["FORMATS", "INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
 
@@ -71,7 +66,7 @@ def latent_sampler(model: NoiseModel) -> Sampler:
     flow = getattr(model, "flow", None)
     if not isinstance(flow, Flow):
         raise ModelError(f"{model.spec.model}: does not sample by a map of normal random numbers; nothing to export")
-    if _is_sequential(flow, forwards=False):
+    if flow.sequential_inverse:
         raise ModelError(
             f"{model.spec.model}: samples sequentially, in steps whose number depends on the frame, which a graph "
             "cannot express; distil it (noiseflow distill) and export the student"
@@ -79,40 +74,13 @@ def latent_sampler(model: NoiseModel) -> Sampler:
     return flow.inverse
 
 
-def _is_sequential(module: nn.Module, *, forwards: bool) -> bool:
-    """Whether a direction of a module needs the sequential inverse of a `MaskedAutoregressive`."""
-    if isinstance(module, MaskedAutoregressive):
-        return not forwards
-    turned = forwards != isinstance(module, Inverse)
-    return any(_is_sequential(child, forwards=turned) for child in module.children())
-
-
-class _FixedMix(Transform):
-    """Inverse of a 1×1 convolution as one matrix, since ONNX has no triangular solve."""
-
-    matrix: Tensor
-
-    def __init__(self, transform: InvertibleConv1x1) -> None:
-        super().__init__()
-        unit = torch.eye(len(transform.log_scale), dtype=torch.float64)[None, :, :, None]
-        exact = copy.deepcopy(transform).double()
-        matrix = exact.inverse(unit.transpose(1, 2), Conditions(unit, 1.0))[0, :, :, 0]
-        self.register_buffer("matrix", matrix.detach().to(transform.log_scale.dtype))
-
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError  # Only the sampling direction is exported.
-
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
-        x: Tensor = mix_planes(z, self.matrix)
-        return x
-
-
-def _fix_mixing(module: nn.Module) -> None:
+def _make_exportable(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, InvertibleConv1x1):
-            setattr(module, name, _FixedMix(child))
+        exportable = child.exportable() if isinstance(child, Transform) else child
+        if exportable is not child:
+            setattr(module, name, exportable)
         else:
-            _fix_mixing(child)
+            _make_exportable(child)
 
 
 class _Exported(nn.Module):
@@ -160,8 +128,8 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
     check_output(path, overwrite=overwrite)
     latent_sampler(model)
     exported = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
-    _fix_mixing(exported)
-    period = model.period if isinstance(model, ResidualFlow) and _squeezes(model) else 1
+    _make_exportable(exported)
+    period = exported.flow.cell if isinstance(exported, FlowModel) else 1
     about = {"model": model.spec.model, "layout": model.spec.layout, "cameras": "\n".join(model.cameras)}
     with writing(path, overwrite=overwrite):
         graph = FORMATS[path.suffix.lower()](_Exported(exported), period, {**about, "period": str(period)})
@@ -220,10 +188,6 @@ def _program(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
 
 FORMATS: dict[str, Callable[[_Exported, int, dict[str, str]], bytes]] = {".onnx": _onnx, ".pt2": _program}
 """Suffix → function that writes such a graph."""
-
-
-def _squeezes(model: nn.Module) -> bool:
-    return any(isinstance(module, Squeezed) for module in model.modules())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save as serialise
 from noiseflow.core.errors import ModelError
 from noiseflow.core.output.checks import check_output
 from noiseflow.core.output.listed import fresh_folder, write_listed
-from noiseflow.core.output.manifest import MANIFEST, foreign, remove_ours
+from noiseflow.core.output.manifest import foreign, remove_ours
 from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build
 
 __all__ = ["SPEC", "STATE", "WEIGHTS", "holds_state", "load", "read_spec", "release", "reserve", "save"]
@@ -40,9 +40,7 @@ def reserve(folder: str | Path, *, overwrite: bool = False) -> None:
         The folder holds a run and `overwrite` is not set, or something that we did not write.
     """
     folder = Path(folder)
-    # A start that was killed leaves its list and nothing else.
-    empty = folder.is_dir() and [path.name for path in folder.iterdir()] == [MANIFEST] and not foreign(folder)
-    check_output(folder, folder=True, overwrite=overwrite or empty)
+    check_output(folder, folder=True, overwrite=overwrite)
     fresh_folder(folder, "run")
 
 

@@ -120,6 +120,8 @@ def _opened(path: Path) -> h5py.File:
         left = partial if partial.exists() else path if path.is_dir() else None
         hint = f"; {left.name} was left by an ingest that was stopped: ingest again to resume it" if left else ""
         raise StoreError(f"{path}: no such file{hint}")
+    if not path.is_file():
+        raise StoreError(f"{path}: is a special file (pipe, socket or device); expected a patch store")
     try:
         file = h5py.File(path, "r")
     except OSError as error:

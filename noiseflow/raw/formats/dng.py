@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.whole import write_bytes
+from noiseflow.core.text import tag_text
 from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.image import RawImage
 
@@ -239,7 +240,7 @@ def _directory(entries: list[Entry], start: int) -> bytes:
     for tag, kind, content in sorted(entries, key=lambda entry: entry[0]):
         code, form = TYPES[kind]
         if kind == "ascii":
-            data = content.encode() + b"\0"
+            data = tag_text(content).encode() + b"\0"
             count = len(data)
         else:
             data = np.asarray(content if kind != "undefined" else list(content)).ravel().tolist()

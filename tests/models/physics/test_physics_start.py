@@ -55,7 +55,7 @@ def test_planes_that_differ_by_iso_are_found_at_each_iso() -> None:
         head.log_beta2.copy_(torch.tensor([[(2 / span) ** 2, (20 / span) ** 2]]).log())
     clean = torch.rand(256, 4, 32, 32, generator=draws).mul_((torch.arange(256) % 2 == 0)[:, None, None, None] * 0.5)
     iso = torch.tensor(isos).repeat_interleave(128)
-    cond = model.checked(Conditions(clean, iso, "A"))
+    cond = checked_conditions(model, Conditions(clean, iso, "A"))
     beta1, beta2 = head.betas(cond)
     scale = factors.exp().repeat_interleave(128, 0)[:, :, None, None]
     noise = (scale * (beta1 * clean + beta2)).sqrt() * torch.randn(clean.shape, generator=draws)

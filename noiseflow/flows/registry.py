@@ -1,0 +1,271 @@
+"""Layers by name: what a JSON list of layers is built from."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.gain import Gain
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
+from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
+from noiseflow.flows.combinators import Inverse, Reversed, Split, Squeezed
+from noiseflow.flows.coupling import masks
+from noiseflow.flows.coupling.affine import AffineCoupling
+from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
+from noiseflow.flows.coupling.spline import PixelSpline, SplineCoupling, spline_outputs
+from noiseflow.flows.linear.actnorm import ActNorm
+from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
+from noiseflow.flows.linear.householder import HouseholderConv1x1
+from noiseflow.flows.nets.border_aware_net import BorderAwareNet
+from noiseflow.flows.nets.conditional_net import ConditionalNet
+from noiseflow.flows.nets.masked_net import MaskedNet
+from noiseflow.flows.transform import Transform
+
+__all__ = ["TRANSFORMS", "Size", "build_layers"]
+
+Layer = Mapping[str, Any]
+"""``{"name": …}`` and the layer's options, as JSON has them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Size:
+    """What every layer of a flow is made for.
+
+    Parameters
+    ----------
+    planes : int
+        Planes of the values.
+    cameras : int
+        Number of cameras.
+    isos : tuple of float
+        Fitted ISOs, rising.
+    generator : torch.Generator, optional
+        Draws starting weights.
+    signal_planes : int, optional
+        Planes of the clean signal; as many as of the values without it.
+    """
+
+    planes: int
+    cameras: int
+    isos: tuple[float, ...]
+    generator: torch.Generator | None = None
+    signal_planes: int | None = None
+
+    @property
+    def of_signal(self) -> int:
+        """Planes of the clean signal."""
+        return self.planes if self.signal_planes is None else self.signal_planes
+
+
+def _gain(size: Size, log_gain: float = 0.0) -> Gain:
+    return Gain(log_gain)
+
+
+def _signal_dependent_scale(size: Size, shares_features: bool = False) -> SignalDependentScale:
+    return SignalDependentScale(size.cameras, size.isos, shares_features=shares_features)
+
+
+def _shot_read_scale(size: Size, shares_features: bool = False) -> ShotReadScale:
+    return ShotReadScale(size.of_signal, size.cameras, size.isos, shares_features=shares_features)
+
+
+def _line_noise(size: Size, axis: str = "row", start: float = 3e-3, in_read_noise: bool = False) -> LineNoise:
+    return LineNoise(size.planes, size.cameras, size.isos, axis, start, in_read_noise=in_read_noise)
+
+
+def _sinh_arcsinh(size: Size) -> SinhArcsinh:
+    return SinhArcsinh(size.cameras, size.isos)
+
+
+def _cubic_tails(size: Size, by_read_share: bool = False) -> CubicTails:
+    return CubicTails(size.cameras, size.isos, by_read_share=by_read_share)
+
+
+def _actnorm(size: Size) -> ActNorm:
+    return ActNorm(size.planes)
+
+
+def _conv1x1(size: Size) -> InvertibleConv1x1:
+    return InvertibleConv1x1(size.planes, size.generator)
+
+
+def _householder(size: Size, pairs: int | None = None) -> HouseholderConv1x1:
+    return HouseholderConv1x1(size.planes, pairs, size.generator)
+
+
+def _affine_coupling(size: Size, width: int = 4, bound: float = 1e-4) -> AffineCoupling:
+    first = size.planes // 2
+    if not first:
+        raise ModelError("affine_coupling: expected 2 planes or more; got 1: use masked_affine_coupling")
+    net = BorderAwareNet(first, 2 * (size.planes - first), width, size.generator)
+    return AffineCoupling(net, net.reach, bound)
+
+
+def _masked_affine_coupling(
+    size: Size,
+    mask: str = "checkerboard",
+    flip: bool = False,
+    bound: float = 1.0,
+    width: int = 16,
+    kernel: int = 3,
+    unknown_camera: float = 0.0,
+    from_noise: bool = False,
+    own_signal: bool = False,
+) -> MaskedAffineCoupling:
+    net = ConditionalNet(
+        size.planes,
+        2 * size.planes,
+        size.of_signal,
+        size.cameras,
+        width,
+        kernel,
+        unknown_camera,
+        size.generator,
+        from_noise=from_noise,
+        own_signal=own_signal,
+    )
+    return MaskedAffineCoupling(net, _mask(mask, flip), bound)
+
+
+def _spline_coupling(
+    size: Size,
+    mask: str = "checkerboard",
+    flip: bool = False,
+    bins: int = 8,
+    box: float = 5.0,
+    width: int = 16,
+    kernel: int = 3,
+    unknown_camera: float = 0.0,
+) -> SplineCoupling:
+    outputs = spline_outputs(size.planes, bins)
+    given = size.planes, outputs, size.of_signal, size.cameras, width, kernel, unknown_camera, size.generator
+    return SplineCoupling(ConditionalNet(*given), _mask(mask, flip), bins, box)
+
+
+def _pixel_spline(
+    size: Size,
+    bins: int = 8,
+    box: float = 5.0,
+    odd: bool = False,
+    width: int = 16,
+    unknown_camera: float = 0.0,
+    from_noise: bool = False,
+) -> PixelSpline:
+    outputs = spline_outputs(size.planes, bins, odd=odd)
+    given = 0, outputs, size.of_signal, size.cameras, width, 1, unknown_camera, size.generator
+    return PixelSpline(ConditionalNet(*given, from_noise=from_noise), bins, box, odd=odd)
+
+
+def _autoregressive(
+    size: Size,
+    width: int = 16,
+    above: int = 2,
+    beside: int = 2,
+    bound: float = 1.0,
+    unknown_camera: float = 0.0,
+) -> MaskedAutoregressive:
+    net = MaskedNet(size.planes, size.cameras, width, above, beside, unknown_camera, size.generator)
+    return MaskedAutoregressive(net, bound)
+
+
+def _inverse(size: Size, layer: Layer) -> Inverse:
+    return Inverse(*build_layers([layer], size))
+
+
+def _reversed(size: Size, layer: Layer) -> Reversed:
+    return Reversed(*build_layers([layer], size))
+
+
+def _split(size: Size, layers: Sequence[Layer]) -> Split:
+    inner = replace(size, planes=size.planes - size.planes // 2, signal_planes=size.of_signal)
+    return Split(build_layers(layers, inner))
+
+
+def _squeezed(size: Size, layers: Sequence[Layer]) -> Squeezed:
+    return Squeezed(build_layers(layers, replace(size, planes=4 * size.planes, signal_planes=4 * size.of_signal)))
+
+
+def _mask(name: str, flip: bool) -> masks.Mask:
+    kinds = {"channel": masks.channel, "checkerboard": masks.checkerboard, "rows": masks.rows}
+    if name not in kinds:
+        raise ModelError(f"mask: expected one of {', '.join(kinds)}; got {name!r}")
+    return kinds[name](flip)
+
+
+TRANSFORMS: dict[str, Callable[..., Transform]] = {
+    "actnorm": _actnorm,
+    "affine_coupling": _affine_coupling,
+    "autoregressive": _autoregressive,
+    "conv1x1": _conv1x1,
+    "cubic_tails": _cubic_tails,
+    "gain": _gain,
+    "householder": _householder,
+    "inverse": _inverse,
+    "line_noise": _line_noise,
+    "masked_affine_coupling": _masked_affine_coupling,
+    "pixel_spline": _pixel_spline,
+    "reversed": _reversed,
+    "shot_read_scale": _shot_read_scale,
+    "signal_dependent_scale": _signal_dependent_scale,
+    "sinh_arcsinh": _sinh_arcsinh,
+    "spline_coupling": _spline_coupling,
+    "split": _split,
+    "squeezed": _squeezed,
+}
+"""Name → from a `Size` and the layer's options, by keyword, to the layer."""
+
+
+def build_layers(layers: Sequence[Layer], size: Size) -> list[Transform]:
+    """The layers of a list, in the order data → latent.
+
+    Parameters
+    ----------
+    layers : sequence of mappings
+        ``{"name": …}`` of `TRANSFORMS`, and the layer's options.
+    size : Size
+        What they are made for.
+
+    Raises
+    ------
+    ModelError
+        A name or an option that is not known, or an option of another type.
+
+    Examples
+    --------
+    >>> size = Size(planes=4, cameras=1, isos=(100.0,))
+    >>> build_layers([{"name": "gain", "log_gain": 0.5}, {"name": "actnorm"}], size)
+    [Gain(), ActNorm()]
+    """
+    if isinstance(layers, (str, Mapping)) or not isinstance(layers, Sequence):
+        raise ModelError(f"layers: expected a list of layers; got {layers!r}")
+    return [_built(layer, size) for layer in layers]
+
+
+def _built(layer: Layer, size: Size) -> Transform:
+    if not isinstance(layer, Mapping) or layer.get("name") not in TRANSFORMS:
+        raise ModelError(f"layer {layer!r}: expected a name among {', '.join(TRANSFORMS)}")
+    make, options = TRANSFORMS[layer["name"]], {key: value for key, value in layer.items() if key != "name"}
+    parameters = dict(list(inspect.signature(make).parameters.items())[1:])
+    for key, value in options.items():
+        if key not in parameters:
+            raise ModelError(f"{layer['name']}: option {key!r} is not known; it has {', '.join(parameters) or 'none'}")
+        default = parameters[key].default
+        if default not in (None, inspect.Parameter.empty) and not _is_like(value, default):
+            raise ModelError(f"{layer['name']}: option {key}: expected a value such as {default!r}; got {value!r}")
+    missing = [key for key, each in parameters.items() if each.default is each.empty and key not in options]
+    if missing:
+        raise ModelError(f"{layer['name']}: option {missing[0]!r} is missing")
+    return make(size, **options)
+
+
+def _is_like(value: object, default: object) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
