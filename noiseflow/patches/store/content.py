@@ -118,7 +118,7 @@ def _opened(path: Path) -> h5py.File:
     partial = partial_folder(path)
     if path.is_dir() or not path.exists():
         left = partial if partial.exists() else path if path.is_dir() else None
-        hint = f"; {left.name} was left by an ingest that was stopped: ingest again to resume it" if left else ""
+        hint = f"; {left.name} is what an ingest that was stopped left: ingest again to go on" if left else ""
         raise StoreError(f"{path}: no such file{hint}")
     if not path.is_file():
         raise StoreError(f"{path}: is a special file (pipe, socket or device); expected a patch store")
