@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.patches.schema import CONTENT
 
 try:
     # The same CRC-32 at ten times the speed of zlib's; its wheels are for x86-64 and ARM only.
@@ -18,7 +19,15 @@ try:
 except ImportError:
     from zlib import crc32
 
-__all__ = ["crc32", "file_checksum", "file_sha256", "patch_crcs", "pixel_checksum", "repeated_files"]
+__all__ = [
+    "content_checksum",
+    "crc32",
+    "file_checksum",
+    "file_sha256",
+    "patch_crcs",
+    "pixel_checksum",
+    "repeated_files",
+]
 
 BLOCK_BYTES = 1 << 20
 """Bytes hashed at a time, so that they stay in the processor's cache."""
@@ -72,6 +81,37 @@ def pixel_checksum(mosaic: NDArray[Any]) -> str:
     digest = blake3(f"{mosaic.shape}".encode())
     for row in mosaic[:: max(1, len(mosaic) // ROWS_HASHED)]:
         digest.update(np.ascontiguousarray(row, kind).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def content_checksum(
+    attributes: Mapping[str, Any], arrays: Mapping[str, Any], pixels: Mapping[str, tuple[Any, tuple[int, ...]]]
+) -> str:
+    """BLAKE3 of all that a store holds but its pixels, which each patch's CRC-32 protects.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Attributes of the file; `CONTENT` is left out.
+    arrays : mapping of str to ndarray or sequence of str
+        Table, names and checksums.
+    pixels : mapping of str to (dtype, shape)
+        Datasets of patches.
+    """
+    digest = blake3()
+    for name in sorted(set(attributes) - {CONTENT}):
+        digest.update(f"{name}={attributes[name]}\n".encode())
+    for name, (dtype, shape) in sorted(pixels.items()):
+        digest.update(f"{name} {dtype} {tuple(map(int, shape))}\n".encode())
+    for name in sorted(arrays):
+        values = arrays[name]
+        digest.update(f"{name} {len(values)}\n".encode())
+        if isinstance(values, np.ndarray):
+            # A table of millions of rows takes a tenth of the time to open it this way.
+            digest.update(f"{values.dtype} {crc32(np.ascontiguousarray(values).view(np.uint8).data)}\n".encode())
+        else:
+            for text in values:
+                digest.update(f"{len(text)} {text}".encode())
     return digest.hexdigest()
 
 

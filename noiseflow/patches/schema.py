@@ -1,4 +1,4 @@
-"""The content of a patch store: schema 4, or 5 where frames share their clean signal.
+"""The content of a patch store: schema 6, or 7 where frames share their clean signal.
 
 N patches of C planes, h×w pixels:
 
@@ -10,11 +10,12 @@ N patches of C planes, h×w pixels:
 ``scenes``   strings               likewise; ``scene_facts``, JSON, beside them
 ``sources``  strings               files, likewise; ``source_blake3`` beside them
 attributes                         schema, layout, pairing, unit, provenance, truth
-                                   (of simulated data), believed, fingerprint
+                                   (of simulated data), believed, fingerprint,
+                                   content_blake3
 ===========  ====================  ====================================================
 
 Where the clean signal of a frame is the mean of the scene's other frames, four bytes a pixel
-for every frame would repeat it n times.  Schema 5 has instead of ``clean``
+for every frame would repeat it n times.  Schema 7 has instead of ``clean``
 
 ============  ====================  ===================================================
 ``mean``      (M, C, h, w) float32  mean of all frames of a scene at one place, DN
@@ -32,7 +33,11 @@ with `offset` and `gain` by plane: `noiseflow.patches.shared_mean.mean_of_others
 patches are read straight from the page cache.  ``table["crc32"]`` replaces HDF5's own
 checksum, which only chunks have.
 
-Schemas 2 and 3 are 4 and 5 with ``source_sha256``, SHA-256 of the files, in the place of ``source_blake3``.
+The attribute ``content_blake3`` is a checksum of all but the pixels: the table, the names, the
+means' checksums and the attributes.
+
+Schemas 4 and 5 are 6 and 7 without that attribute: they are less protected.  Schemas 2 and 3 are 4
+and 5 with ``source_sha256``, SHA-256 of the files, in the place of ``source_blake3``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,29 +53,60 @@ __all__ = [
     "CFAS",
     "CHECKSUMS",
     "CLEAN_TYPE",
+    "CONTENT",
     "CRC_TYPE",
     "LABELS",
     "NOISY_TYPE",
     "PARTIAL",
+    "PIXELS_OF",
     "READABLE",
     "SCHEMA",
     "SHARED",
     "SPLITS",
+    "Schema",
     "StoreHeader",
     "agreed_truth",
     "fields",
     "partial_folder",
 ]
 
-SCHEMA, SHARED = 4, 5
+SCHEMA, SHARED = 6, 7
 CHECKSUMS = "source_blake3"
+CONTENT = "content_blake3"
+"""Attribute that holds the checksum of all but the pixels."""
+
+PIXELS_OF = ("noisy", "clean", "mean")
+"""Datasets of patches, which the CRC-32 of each patch or mean protects."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A schema that can be read.
+
+    Parameters
+    ----------
+    shared : bool
+        Whether frames share their clean signal.
+    checksums : str
+        Name of the dataset of the files' checksums.
+    protected : bool
+        Whether it has a checksum of all but the pixels.
+    """
+
+    shared: bool
+    checksums: str = CHECKSUMS
+    protected: bool = False
+
+
 READABLE = {
-    2: (False, "source_sha256"),
-    3: (True, "source_sha256"),
-    SCHEMA: (False, CHECKSUMS),
-    SHARED: (True, CHECKSUMS),
+    2: Schema(False, "source_sha256"),
+    3: Schema(True, "source_sha256"),
+    4: Schema(False),
+    5: Schema(True),
+    SCHEMA: Schema(False, protected=True),
+    SHARED: Schema(True, protected=True),
 }
-"""Schemas that can be read: whether frames share their clean signal, and the name of the files' checksums."""
+"""Schemas that can be read, by number."""
 
 CFAS = (*BAYER_PHASES, MONO)
 SPLITS = ("train", "val", "test")

@@ -14,7 +14,7 @@ from noiseflow.cli import main
 from noiseflow.core.errors import StoreError
 from noiseflow.patches import IngestOptions, PatchStore, StoreMix, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
-from noiseflow.patches.schema import SCHEMA, SHARED, fields
+from noiseflow.patches.schema import CONTENT, SCHEMA, SHARED, fields
 from noiseflow.patches.store.dataset import PatchStream
 from noiseflow.patches.store.store import SCRATCH_BYTES
 from noiseflow.raw.bayer import plane_names
@@ -40,9 +40,10 @@ def made(path: Path, layout: str, size: int) -> Path:
 
 
 def older(path: Path) -> PatchStore:
-    """A store as it was before its sources' checksums were BLAKE3."""
+    """A store as it was before its sources' checksums were BLAKE3, and all but its pixels had none."""
     with h5py.File(path, "r+") as file:
-        file.attrs["schema"] = file.attrs["schema"] - 2
+        file.attrs["schema"] = file.attrs["schema"] - 4
+        del file.attrs[CONTENT]
         file.move("source_blake3", "source_sha256")
     return PatchStore(path)
 
@@ -60,6 +61,7 @@ def test_a_store_of_an_older_schema_is_read_checked_and_mixed(tmp_path: Path, ki
     assert torch.equal(found.clean, expected.clean)
     told = CliRunner().invoke(main, ["info", str(path), "--verify"])
     assert told.exit_code == 0, told.output
+    assert "only its pixels have checksums" in told.output
     other = gaussian_store(tmp_path / "other.h5", patches=20)
     mixed = StoreMix([store, other]).read(np.array([len(store), 0]))
     assert torch.equal(mixed.noise[1], store.read(np.array([0])).noise[0])
@@ -69,7 +71,7 @@ def test_a_store_of_an_older_schema_is_read_checked_and_mixed(tmp_path: Path, ki
 @pytest.mark.parametrize("first", ["burst", "twins"])
 def test_schemas_mix_in_either_order(tmp_path: Path, first: str) -> None:
     stores = [burst(tmp_path), gaussian_store(tmp_path / "twins.h5", patches=50)]
-    assert [SHARED if "mean" in (store.table.dtype.names or ()) else SCHEMA for store in stores] == [5, 4]
+    assert [SHARED if "mean" in (store.table.dtype.names or ()) else SCHEMA for store in stores] == [7, 6]
     if first == "twins":
         stores.reverse()
     mix = StoreMix(stores, (1.0, 2.0))

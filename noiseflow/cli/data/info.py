@@ -43,3 +43,6 @@ def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> No
         with PatchStore(path) as store, shown("verify", "patches") as progress:
             store.verify(progress)
             click.echo(f"  {'verified:':14} {len(store):,} patches match their checksums", err=as_json)
+            if not store.protected:
+                caution = "an older store: only its pixels have checksums; ingest again to protect the rest"
+                click.echo(f"  {'caution:':14} {caution}", err=as_json)

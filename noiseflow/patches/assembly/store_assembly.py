@@ -30,12 +30,15 @@ from noiseflow.patches.assembly.parts import (
     write_fully,
 )
 from noiseflow.patches.assembly.scene_files import SceneMean, place_mean
+from noiseflow.patches.checksums import content_checksum
 from noiseflow.patches.schema import (
     CHECKSUMS,
     CLEAN_TYPE,
+    CONTENT,
     CRC_TYPE,
     LABELS,
     NOISY_TYPE,
+    PIXELS_OF,
     SCHEMA,
     SHARED,
     StoreHeader,
@@ -244,6 +247,7 @@ def _describe(whole: Path, contents: Contents) -> dict[str, int]:
             truth=json.dumps(dict(header.truth)),
             believed=json.dumps(list(header.believed)),
             fingerprint="0" * 64,
+            **{CONTENT: "0" * 64},
         )
         if "mean" in counts:
             file["mean_crc"] = np.zeros(counts["mean"], CRC_TYPE)
@@ -340,13 +344,19 @@ def _place_means(
 
 
 def _conclude(whole: Path, contents: Contents, crcs: Sequence[NDArray[np.uint32]]) -> None:
-    """Write what is known when all patches are in their place: the means' checksums and the fingerprint."""
+    """Write what is known when all patches are in their place: the means' checksums and those of the whole."""
     # Every patch is in it by its CRC.
     digest = hashlib.sha256(contents.table.tobytes())
     for names in contents.labels.values():
         digest.update("\n".join(names).encode())
+    arrays: dict[str, Any] = {"table": contents.table, **{name: list(each) for name, each in contents.labels.items()}}
+    arrays[CHECKSUMS] = [contents.sources[name] for name in contents.labels["sources"]]
+    arrays["scene_facts"] = [json.dumps(each) for each in contents.facts.values()]
     with _hdf5_errors(), h5py.File(whole, "r+", libver="v110") as file:
         if crcs:
-            file["mean_crc"][:] = np.concatenate(crcs)
-            digest.update(np.concatenate(crcs).astype(CRC_TYPE).tobytes())
+            arrays["mean_crc"] = np.concatenate(crcs).astype(CRC_TYPE)
+            file["mean_crc"][:] = arrays["mean_crc"]
+            digest.update(arrays["mean_crc"].tobytes())
         file.attrs["fingerprint"] = digest.hexdigest()
+        pixels = {name: (file[name].dtype, file[name].shape) for name in PIXELS_OF if name in file}
+        file.attrs[CONTENT] = content_checksum(dict(file.attrs), arrays, pixels)

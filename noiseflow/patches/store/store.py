@@ -1,6 +1,5 @@
 """A patch store opened for reading."""
 
-import json
 import os
 import threading
 import weakref
@@ -8,26 +7,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError, StoreError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.patches.checksums import crc32
-from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE, READABLE, partial_folder
+from noiseflow.patches.pairings import PAIRINGS
+from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE
 from noiseflow.patches.shared_mean import mean_of_others
+from noiseflow.patches.store.content import read_content
 from noiseflow.patches.store.patches import PatchBatch, Patches
 
 __all__ = ["PatchStore"]
 
 SCRATCH = (NOISY_TYPE, CLEAN_TYPE, CLEAN_TYPE)
-"""Noisy and clean patches, and the means that frames share."""
+"""Types of the working arrays: noisy and clean patches, and the means that frames share."""
 
 SCRATCH_BYTES = 1 << 19
-"""Of one array of patches that are worked on together, in the processor's cache."""
+"""Size of one working array, so that it stays in the processor's cache."""
 
 
 class PatchStore(Patches):
@@ -41,40 +40,27 @@ class PatchStore(Patches):
     path : path
         An HDF5 file of `noiseflow.patches.schema`.
 
+    Attributes
+    ----------
+    protected : bool
+        Whether a checksum covers the table, names and attributes too; stores of older schemas have none.
+
     Raises
     ------
     StoreError
-        No such file, no patch store, one of a killed ingest, or one of another schema.
+        No such file, no patch store, one of a killed ingest, one of another schema, or a damaged one.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with _open(self.path) as file:
-            try:
-                attributes = file.attrs
-                self._shared, checksums = READABLE[int(attributes["schema"])]
-                self.layout = str(attributes["layout"])
-                self.pairing = str(attributes["pairing"])
-                self.fingerprint = str(attributes["fingerprint"])
-                self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
-                self.truth = json.loads(attributes["truth"])
-                # Stores of older versions do not have it.
-                self.believed: list[list[str]] = json.loads(attributes.get("believed", "[]"))
-                self.cameras, self.scenes, self.sources, self.source_checksums, facts = (
-                    tuple(name.decode() for name in file[label][:]) for label in (*LABELS, checksums, "scene_facts")
-                )
-                self.scene_facts: dict[str, dict[str, Any]] = {
-                    scene: json.loads(each) for scene, each in zip(self.scenes, facts, strict=True)
-                }
-                self.table: NDArray[Any] = file["table"][:]
-                self._noisy = _mapped(file["noisy"], NOISY_TYPE, len(self.table))
-                if self._shared:
-                    self._mean_crc: NDArray[Any] = file["mean_crc"][:]
-                    self._clean = _mapped(file["mean"], CLEAN_TYPE, len(self._mean_crc))
-                else:
-                    self._clean = _mapped(file["clean"], CLEAN_TYPE, len(self.table))
-            except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
-                raise StoreError(f"{self.path}: damaged patch store ({error}); ingest again") from error
+        content = read_content(self.path)
+        self.layout, self.pairing, self.fingerprint = content.layout, content.pairing, content.fingerprint
+        self.provenance, self.truth, self.believed = content.provenance, content.truth, content.believed
+        self.cameras, self.scenes, self.sources = (content.names[label] for label in LABELS)
+        self.source_checksums, self.scene_facts = content.source_checksums, content.scene_facts
+        self.protected, self.table = content.protected, content.table
+        self._noisy, self._shared = content.noisy, content.mean_crc is not None
+        self._clean: Any = content.clean
         # Pages of a file that was cut off cannot be read: its size is compared before each batch is.
         self._descriptor = os.open(self.path, os.O_RDONLY)
         self._let_go = weakref.finalize(self, os.close, self._descriptor)
@@ -86,7 +72,8 @@ class PatchStore(Patches):
         self._spread = np.sqrt(1.0 + self.table["clean_variance"].astype(np.float64))[:, None, None, None]
         self._checked = np.zeros(len(self.table), bool)
         self._local = threading.local()
-        if self._shared:
+        if content.mean_crc is not None:
+            self._mean_crc = content.mean_crc
             self._mean_checked = np.zeros(len(self._mean_crc), bool)
             self._row = self.table["mean"].astype(np.int64)
             self._own = self.table["own"][:, None, None, None]
@@ -101,7 +88,7 @@ class PatchStore(Patches):
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """To another process goes the path; it opens the file anew."""
+        """Pickle the path only; another process opens the file itself."""
         return {"path": self.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -109,8 +96,9 @@ class PatchStore(Patches):
         self.__init__(state["path"])  # type: ignore[misc]
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._noisy = self._clean = np.empty((0, *self.patch_shape))
+        """Close the file."""
+        self._noisy = np.empty((0, *self.patch_shape), NOISY_TYPE)
+        self._clean = np.empty((0, *self.patch_shape), CLEAN_TYPE)
         self._let_go()
 
     def codes(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
@@ -137,7 +125,7 @@ class PatchStore(Patches):
         clean: NDArray[np.float32],
         mean: NDArray[np.float32],
     ) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-        """As `codes`, into arrays of that shape; `mean` is what frames share."""
+        """As `codes`, into arrays of that shape; `mean` takes the means that frames share."""
         self._not_shorter()
         # An index beyond the end raises here; without its check the pages go straight into the array.
         checked = self._checked[rows]
@@ -156,7 +144,7 @@ class PatchStore(Patches):
         return noisy, clean
 
     def _scratch(self) -> tuple[NDArray[Any], ...]:
-        """Arrays that `read` uses again and again, for some patches at a time: fresh ones cost more than reading."""
+        """Working arrays of `read`, used again for each piece: allocating fresh ones costs more than reading."""
         if not hasattr(self._local, "scratch"):
             count = max(1, SCRATCH_BYTES // max(1, int(np.prod(self.patch_shape)) * CLEAN_TYPE.itemsize))
             self._local.scratch = tuple(np.empty((count, *self.patch_shape), kind) for kind in SCRATCH)
@@ -184,21 +172,22 @@ class PatchStore(Patches):
         StoreError
             If a patch is damaged.
         """
-        if self.pairing == "none":
+        kind = PAIRINGS[self.pairing].clean if self.pairing in PAIRINGS else "signal"
+        if kind == "none":
             raise DataError(
                 f"{self.path}: holds single frames without a clean signal; ingest a clean twin or a burst of each scene"
             )
-        if self.pairing == "noisy-pair" and not pairs:
+        if kind == "noisy" and not pairs:
             raise DataError(
                 f"{self.path}: holds pairs of noisy frames without a clean signal; `noiseflow fit` trains on them, "
                 "all else needs a clean signal: ingest with --pairing burst or gt"
             )
         rows = np.asarray(rows)
-        # float32 holds a difference of codes exactly; float64 is for those who ask for it.
+        # float32 holds a difference of codes exactly.
         work = np.float64 if dtype == torch.float64 else np.float32
         scale, black = self._range[rows], self._black[rows]
         of_noise, of_signal = (1 / (scale * self._spread[rows])).astype(work), (1 / scale).astype(work)
-        # In one block, whose pages the system gives by the two megabytes.
+        # In one block, so that the system can use huge pages.
         noise, signal = np.empty((2, len(rows), *self.patch_shape), work)
         sums = np.empty(len(rows), work)
         scratch = self._scratch()
@@ -226,7 +215,7 @@ class PatchStore(Patches):
         )
 
     def verify(self, progress: Progress = silent, size: int = 1024) -> None:
-        """Compare every patch with its checksum.
+        """Compare every patch with its checksum; the rest was compared when the store was opened.
 
         Raises
         ------
@@ -243,7 +232,7 @@ class PatchStore(Patches):
 
     def _not_shorter(self) -> None:
         if not self._let_go.alive:
-            raise StoreError(f"{self.path}: is closed; open it again to read it")
+            raise StoreError(f"{self.path}: is closed; open it again")
         found = os.fstat(self._descriptor).st_size
         if found < self._bytes:
             raise StoreError(
@@ -277,40 +266,3 @@ class PatchStore(Patches):
                 "ingest again"
             )
         self._mean_checked[at[new]] = True
-
-
-def _mapped(dataset: h5py.Dataset, dtype: np.dtype[Any], count: int) -> Any:
-    """The pages of a contiguous dataset, read-only; None if it was never allocated."""
-    if dataset.dtype != dtype or dataset.ndim != 4 or len(dataset) != count:
-        raise ValueError(f"{dataset.name} is {dataset.dtype} {dataset.shape}; expected {count} patches of {dtype}")
-    offset = dataset.id.get_offset()
-    if offset is None:
-        return None
-    # As a plain array: a memmap looks into every view of itself.
-    return np.asarray(np.memmap(dataset.file.filename, dtype, "r", offset, dataset.shape))
-
-
-def _open(path: Path) -> h5py.File:
-    partial = partial_folder(path)
-    if path.is_dir() or not path.exists():
-        left = partial if partial.exists() else path if path.is_dir() else None
-        hint = f"; {left.name} is what an ingest that was stopped left: ingest again to go on" if left else ""
-        raise StoreError(f"{path}: no such file{hint}")
-    if not path.is_file():
-        raise StoreError(f"{path}: is a special file (pipe, socket or device); expected a patch store")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise StoreError(f"{path}: not a readable HDF5 file ({error}); ingest again") from error
-    schema = file.attrs.get("schema")
-    if schema is None:
-        problem = "an HDF5 file but no patch store; make one with `noiseflow ingest`"
-    elif schema not in READABLE:
-        known = ", ".join(map(str, READABLE))
-        problem = f"a patch store of schema {schema}; expected one of {known}: ingest again with this version"
-    elif file.attrs.get("unit") != SIGNAL_UNIT:
-        problem = f"its signal is in {file.attrs.get('unit')!r}; expected {SIGNAL_UNIT!r}"
-    else:
-        return file
-    file.close()
-    raise StoreError(f"{path}: {problem}")

@@ -1,0 +1,255 @@
+"""Read a store's file: check what each dataset is before it is used, and that nothing in it was changed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.core.errors import StoreError
+from noiseflow.core.units import SIGNAL_UNIT
+from noiseflow.patches.checksums import content_checksum
+from noiseflow.patches.schema import (
+    CFAS,
+    CLEAN_TYPE,
+    CONTENT,
+    CRC_TYPE,
+    LABELS,
+    NOISY_TYPE,
+    PIXELS_OF,
+    READABLE,
+    SPLITS,
+    fields,
+    partial_folder,
+)
+from noiseflow.raw.bayer import plane_names
+
+__all__ = ["StoreContent", "read_content"]
+
+DAMAGED = (
+    KeyError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+)
+"""Errors that h5py, JSON and NumPy raise for a damaged file."""
+
+STRING_BYTES = 16
+"""Size of a string's entry in a dataset, without its characters."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoreContent:
+    """All that a store's file holds; the pixels are pages of the file.
+
+    Parameters
+    ----------
+    layout, pairing, fingerprint : str
+        As of `Patches`.
+    provenance : dict
+        Tool version, arguments and notes of the ingest.
+    truth : dict
+        Parameters of the simulated cameras, by name.
+    believed : list of (str, str, str)
+        Facts that the ingest believed: what, its value, and where it was taken from.
+    names : dict of str to tuple of str
+        ``cameras``, ``scenes``, ``sources``.
+    source_checksums : tuple of str
+        Checksum of each source.
+    scene_facts : dict of str to dict
+        Facts of each scene.
+    table : structured ndarray, shape (N,)
+        One row for each patch.
+    noisy : ndarray of uint16, shape (N, C, h, w)
+        Codes, DN.
+    clean : ndarray of float32, shape (N, C, h, w), or None
+        Clean signal, DN, or of a store whose frames share it the means, (M, C, h, w); None if not known.
+    mean_crc : ndarray of uint32, shape (M,), or None
+        CRC-32 of each mean.
+    protected : bool
+        Whether a checksum covers all of this, which older schemas do not have.
+    """
+
+    layout: str
+    pairing: str
+    fingerprint: str
+    provenance: dict[str, Any]
+    truth: dict[str, Any]
+    believed: list[list[str]]
+    names: dict[str, tuple[str, ...]]
+    source_checksums: tuple[str, ...]
+    scene_facts: dict[str, dict[str, Any]]
+    table: NDArray[Any]
+    noisy: NDArray[np.uint16]
+    clean: NDArray[np.float32] | None
+    mean_crc: NDArray[np.uint32] | None
+    protected: bool
+
+
+def read_content(path: Path) -> StoreContent:
+    """Read and check a store's file.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+
+    Raises
+    ------
+    StoreError
+        No such file, no patch store, one of another schema, or damaged.
+    """
+    with _opened(path) as file:
+        try:
+            return _content(file)
+        except DAMAGED as error:
+            raise StoreError(f"{path}: damaged patch store ({error}); ingest again") from error
+
+
+def _opened(path: Path) -> h5py.File:
+    """The file, if it is a patch store that this version can read."""
+    partial = partial_folder(path)
+    if path.is_dir() or not path.exists():
+        left = partial if partial.exists() else path if path.is_dir() else None
+        hint = f"; {left.name} is what an ingest that was stopped left: ingest again to go on" if left else ""
+        raise StoreError(f"{path}: no such file{hint}")
+    if not path.is_file():
+        raise StoreError(f"{path}: is a special file (pipe, socket or device); expected a patch store")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise StoreError(f"{path}: not a readable HDF5 file ({error}); ingest again") from error
+    try:
+        schema, unit = file.attrs.get("schema"), file.attrs.get("unit")
+    except DAMAGED as error:
+        file.close()
+        raise StoreError(f"{path}: damaged patch store ({error}); ingest again") from error
+    if schema is None:
+        problem = "an HDF5 file but no patch store; make one with `noiseflow ingest`"
+    elif not isinstance(schema, np.integer) or int(schema) not in READABLE:
+        known = ", ".join(map(str, READABLE))
+        problem = f"a patch store of schema {schema}; expected one of {known}: ingest again with this version"
+    elif unit != SIGNAL_UNIT:
+        problem = f"its signal is in {unit!r}; expected {SIGNAL_UNIT!r}"
+    else:
+        return file
+    file.close()
+    raise StoreError(f"{path}: {problem}")
+
+
+def _content(file: h5py.File) -> StoreContent:
+    attributes = dict(file.attrs)
+    schema = READABLE[int(attributes["schema"])]
+    layout = str(attributes["layout"])
+    planes = len(plane_names(layout))
+    table: NDArray[Any] = _array(file, "table", fields(planes, shared=schema.shared))
+    names = {label: _strings(file, label) for label in (*LABELS, schema.checksums, "scene_facts")}
+    noisy = _mapped(file, "noisy", NOISY_TYPE, len(table), planes)
+    if noisy is None:
+        raise ValueError("no pixels were ever written")
+    mean_crc = _array(file, "mean_crc", CRC_TYPE) if schema.shared else None
+    name, count = ("clean", len(table)) if mean_crc is None else ("mean", len(mean_crc))
+    clean = _mapped(file, name, CLEAN_TYPE, count, planes, noisy.shape[2:])
+    if clean is None and mean_crc is not None:
+        raise ValueError("no means were ever written")
+    if schema.protected or CONTENT in attributes:
+        arrays: dict[str, Any] = {"table": table, **names, **({} if mean_crc is None else {"mean_crc": mean_crc})}
+        pixels = {each: (file[each].dtype, file[each].shape) for each in PIXELS_OF if each in file}
+        if content_checksum(attributes, arrays, pixels) != attributes.get(CONTENT):
+            raise ValueError("its table, names, levels or attributes differ from their checksum")
+    else:
+        _check_table(table, names, 0 if mean_crc is None else len(mean_crc))
+    facts = names["scene_facts"]
+    return StoreContent(
+        layout=layout,
+        pairing=str(attributes["pairing"]),
+        fingerprint=str(attributes["fingerprint"]),
+        provenance=_json(attributes["provenance"], dict),
+        truth=_json(attributes["truth"], dict),
+        # Stores of older versions do not have it.
+        believed=_json(attributes.get("believed", "[]"), list),
+        names={label: names[label] for label in LABELS},
+        source_checksums=names[schema.checksums],
+        scene_facts={scene: _json(each, dict) for scene, each in zip(names["scenes"], facts, strict=True)},
+        table=table,
+        noisy=noisy,
+        clean=clean,
+        mean_crc=mean_crc,
+        protected=schema.protected,
+    )
+
+
+def _json(text: str, kind: type) -> Any:
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON nested too deep") from error
+    if not isinstance(value, kind):
+        raise ValueError(f"expected a JSON {kind.__name__}; got {text[:40]!r}")
+    return value
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset whose bytes are all in this file, contiguous and without filters, as an ingest writes it."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name!r} is a link or missing; expected a dataset in the file itself")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{name!r} is a {type(dataset).__name__}; expected a dataset")
+    creation = dataset.id.get_create_plist()
+    if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_nfilters() or creation.get_external_count():
+        raise ValueError(f"{name!r} is chunked, filtered, virtual or external; expected a contiguous dataset")
+    entry = STRING_BYTES if dataset.dtype.kind == "O" else dataset.dtype.itemsize
+    stored, room = dataset.id.get_storage_size(), int(file.id.get_filesize())
+    if stored and (stored != dataset.size * entry or stored > room):
+        raise ValueError(f"{name!r} has {stored:,} bytes of {dataset.size:,} values in a file of {room:,}")
+    return dataset
+
+
+def _array(file: h5py.File, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    dataset = _dataset(file, name)
+    if dataset.dtype != dtype or dataset.ndim != 1 or not dataset.id.get_storage_size():
+        raise ValueError(f"{name!r} is {dataset.dtype} {dataset.shape}; expected a list of {dtype}")
+    return np.asarray(dataset[:])
+
+
+def _strings(file: h5py.File, name: str) -> tuple[str, ...]:
+    dataset = _dataset(file, name)
+    if dataset.ndim != 1 or h5py.check_string_dtype(dataset.dtype) is None:
+        raise ValueError(f"{name!r} is {dataset.dtype} {dataset.shape}; expected a list of strings")
+    return tuple(each.decode() for each in dataset[:]) if dataset.size else ()
+
+
+def _mapped(
+    file: h5py.File, name: str, dtype: np.dtype[Any], count: int, planes: int, size: tuple[int, ...] = ()
+) -> NDArray[Any] | None:
+    """The pages of patches, read-only; None if they were never allocated."""
+    dataset = _dataset(file, name)
+    fits = dataset.dtype == dtype and dataset.ndim == 4 and dataset.shape[:2] == (count, planes)
+    if not fits or not dataset.size or size not in ((), dataset.shape[2:]):
+        raise ValueError(f"{name!r} is {dataset.dtype} {dataset.shape}; expected {count} patches of {planes} {dtype}")
+    offset = dataset.id.get_offset()
+    if offset is None:
+        return None
+    # As a plain array: a memmap checks every view of itself.
+    return np.asarray(np.memmap(file.filename, dtype, "r", offset, dataset.shape))
+
+
+def _check_table(table: NDArray[Any], names: dict[str, tuple[str, ...]], means: int) -> None:
+    """Refuse a table without a checksum of which an index points at nothing, or a level is no number."""
+    limits = {"camera": len(names["cameras"]), "scene": len(names["scenes"]), "source": len(names["sources"])}
+    limits |= {"split": len(SPLITS), "cfa": len(CFAS), **({"mean": means} if means else {})}
+    for column, limit in limits.items():
+        # A list of no names has rows of 0.
+        if len(table) and int(table[column].max()) >= max(limit, 1):
+            raise ValueError(f"its table has a {column} {int(table[column].max())}; expected less than {limit}")
+    for column in ("iso", "white", "black", "clean_variance"):
+        if not np.isfinite(table[column]).all():
+            raise ValueError(f"its table has a {column} that is not a finite number")
