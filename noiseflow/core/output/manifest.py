@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.lock import OLD, register, sweep
+from noiseflow.core.output.lock import OLD, REMOVERS, register, sweep
 from noiseflow.core.output.marks import has_mark
 from noiseflow.core.output.names import private_name
 from noiseflow.core.output.whole import whole_file
@@ -251,6 +251,9 @@ def discard(aside: Path) -> None:
     for each in sorted(folders, reverse=True):
         (each / MANIFEST).unlink(missing_ok=True)
         os.rmdir(each)
+
+
+REMOVERS.append(discard)
 
 
 def describe_foreign(folder: Path, others: list[str]) -> str:
