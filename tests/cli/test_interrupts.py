@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,19 @@ from click.testing import CliRunner
 from noiseflow.cli import main
 
 COMMAND = [sys.executable, "-m", "noiseflow"]
-FIT = "fit p.h5 --model noise_flow --epochs 400 --patience 400 --batch 64 --no-compile --state-seconds 0.2 --out run"
+FIT = (
+    "fit p.h5 --model noise_flow --epochs 20000 --patience 20000 --batch 64 --no-compile --state-seconds 0.2 --out run"
+)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_at_a_terminal() -> Iterator[None]:
+    """A job in the background ignores some signals, and so would what it starts."""
+    given = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in given.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +110,13 @@ def test_two_equal_ingests_at_once_make_one_whole_store(work: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("fit pipe.h5 --out run", "special file"),
+        ("fit pipe.h5 --out new", "special file"),
         ("benchmark pipe.toml --out res", "no regular file"),
-        ("fit p.h5 --out run --weight nan", "no finite number"),
-        ("fit p.h5 --out run --max-minutes nan", "no finite number"),
-        ("fit p.h5 --out run --seed 18446744073709551616", "2³²"),
-        ("fit p.h5 --out run --model noise_flow --option couplings=1000000000000", "up to 10,000|not known"),
-        ("fit p.h5 --out run --model realnvp --option couplings=1000000000000", "up to 10,000"),
+        ("fit p.h5 --out new --weight nan", "no finite number"),
+        ("fit p.h5 --out new --max-minutes nan", "no finite number"),
+        ("fit p.h5 --out new --seed 18446744073709551616", "2³²"),
+        ("fit p.h5 --out new --model noise_flow --option couplings=1000000000000", "up to 10,000|not known"),
+        ("fit p.h5 --out new --model realnvp --option couplings=1000000000000", "up to 10,000"),
         ("simulate out --camera PG-12 --size 1000000 1000000", "GB left|expected"),
     ],
 )
@@ -116,7 +129,7 @@ def test_odd_inputs_are_one_line(work: Path, monkeypatch: pytest.MonkeyPatch, wo
     assert result.exit_code in (1, 2), result.output
     assert isinstance(result.exception, SystemExit), result.exception
     assert re.search(says, result.stderr), result.stderr
-    assert not (work / "run").exists()
+    assert not (work / "new").exists()
     assert not (work / "out").exists()
 
 

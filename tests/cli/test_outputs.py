@@ -215,7 +215,9 @@ def test_nothing_of_the_users_is_changed_and_a_line_says_why(
     overwrite: bool,
 ) -> None:
     writer = WRITERS[name]
-    if (case in (an_input, inside_an_input) and not writer.source) or (
+    # A profile may lie beside its frames: what is written there is a new file.
+    beside = case is inside_an_input and name[0] == "calibrate"
+    if (case in (an_input, inside_an_input) and (not writer.source or beside)) or (
         case is a_partial and name[0] not in KEEPS_A_PARTIAL
     ):
         pytest.skip("no such thing for this command")

@@ -29,7 +29,7 @@ def exact(shared_workshop: Any) -> type:
         def elementwise(self) -> bool:
             return True
 
-        def _latent(self, noise: Any, cond: Any) -> Any:
+        def latent(self, noise: Any, cond: Any) -> Any:
             return noise.double() / self.sigma(cond)
 
     return WithCdf

@@ -294,7 +294,7 @@ def test_patches_clipped_throughout_are_said_and_nan_is_refused(workshop: Any) -
 
     clean = np.broadcast_to(4100.0 + np.arange(40)[:, None, None, None], (40, 4, 16, 16))
     evaluation = evaluate({"m": workshop.model()}, store("clipped.h5", clean))
-    assert "100.0 % of the pixels stand at code 0 or at the white level" in " ".join(evaluation.notes)
+    assert "100.0 % of the pixels are clipped at code 0 or at the white level" in " ".join(evaluation.notes)
     assert "samples are off" in evaluation.headline
     with pytest.raises(DataError, match=r"NaN or infinite values in the clean signal of patches \[3\]"):
         evaluate(

@@ -186,4 +186,4 @@ def test_one_frame_gives_numbers_and_says_that_it_cannot_judge(workshop: Any) ->
     evaluation = evaluate({"m": workshop.model(), "wide": workshop.model(factor=2.0)}, store)
     found = findings(evaluation)
     assert found["nll"].level == found["variance"].level == found["row_noise"].level == "open"
-    assert "without an interval" in found["nll"].text
+    assert "without interval" in found["nll"].text

@@ -195,7 +195,7 @@ def fit(
     noiseflow fit patches.h5 --out run/
     torchrun --nproc-per-node 4 --max-restarts 3 -m noiseflow fit patches.h5 --out run/
     """  # noqa: D301
-    from noiseflow.core.output.checks import check_output
+    from noiseflow.core.output.checks import check_output, writing
     from noiseflow.fit import (
         NOISY_PAIR,
         FitResult,
@@ -231,7 +231,12 @@ def fit(
     )
     keeps(partial(kept_run, out))
     with joined() as ranks:
-        check_output(out, folder=True, inputs=stores, overwrite=overwrite, goes_on=resume or ranks.world > 1)
+        if ranks.world > 1:
+            check_output(out, folder=True, inputs=stores, goes_on=True)
+        else:
+            # Its lock too: another writer is named before its unfinished run is called in the way.
+            with writing(out, folder=True, inputs=stores, overwrite=overwrite, goes_on=resume):
+                pass
         opened = [PatchStore(store) for store in stores]
         patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
         spec = spec_for(patches, model, options)
