@@ -58,7 +58,7 @@ def trial(seed):
         "read noise by likelihood": likelihood.read_noise.covers(sigma),
         "read noise": series.noise.covers(sigma),
         "black": series.black.covers(BLACK),
-        "dark current": series.current is not None and series.current.covers(rate),
+        "dark current": series.current.covers(rate),
         "row noise": root_of(part.row_parts, "DN").covers(ROW),
         "prnu": photo_response(bright_stack, dark_stack).total.covers(PRNU * 700.0),
     }

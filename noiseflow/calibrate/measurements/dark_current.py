@@ -98,8 +98,8 @@ def _common(variance: Array, error: Array) -> Array:
 
 def _no_current(exposure_s: Array, current: Measurement) -> str:
     """Why a slope of the dark level over the exposure time is no dark current; empty where it may be one."""
-    if exposure_s.min() <= 0:
-        return "an exposure time of 0 s is listed: the times, or their unit, are wrong"
+    if exposure_s.min() < 0:
+        return f"an exposure time of {exposure_s.min():g} s is listed: the times are wrong"
     if current.interval[1] < 0:
         return (
             f"the dark level falls with the exposure time, by {-current.value:.3g} DN/s: "
