@@ -6,7 +6,7 @@ import pytest
 import torch
 from builders import gaussian_store
 
-from noiseflow.core.errors import DataError, ModelError, OutputError
+from noiseflow.core.errors import DataError, FitWarning, ModelError, OutputError
 from noiseflow.core.output.manifest import MANIFEST, begin
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.models import load
@@ -131,7 +131,9 @@ def test_a_fit_that_fails_before_its_first_state_leaves_no_folder(store: PatchSt
 
 def test_early_stop_waits_for_patience(store: PatchStore, tmp_path: Path) -> None:
     settings = FitSettings(epochs=50, batch=8, steps_per_epoch=2, patience=2, learning_rate=0.3)
-    result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", settings)
+    # A learning rate that overshoots: the start stays the best, and the fit says so.
+    with pytest.warns(FitWarning, match="diverged"):
+        result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", settings)
     assert result.epochs == result.best_epoch + 2
 
 

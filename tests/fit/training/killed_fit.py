@@ -71,7 +71,7 @@ def sitting(store: Path, out: Path, kill: dict[str, float]) -> str:
             os.kill(child, signal.SIGKILL)
     os.close(read)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    where = " while writing" if any(out.rglob("*.partial")) else ""
+    where = " while writing" if any(out.rglob(".noiseflow-*")) else ""
     return {0: "done", -signal.SIGKILL: f"killed{where}"}.get(code, f"failed with {code}")
 
 
