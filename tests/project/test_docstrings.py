@@ -7,7 +7,7 @@ import pytest
 from tools.docstrings import documented_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("noiseflow/cli", "noiseflow/core", "noiseflow/simulate", "tools")
+ROOMS = ("noiseflow", "tools")
 
 
 @pytest.mark.parametrize("room", ROOMS)
