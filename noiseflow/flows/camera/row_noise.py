@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.camera.line_noise import SURE, LineNoise, bands_of_rows
+from noiseflow.flows.camera.line_noise import NONE, SURE, LineNoise, bands_of_rows
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters, required
@@ -130,7 +130,7 @@ class RowNoise(LineNoise):
                     flicker = pooled[1] if pooled[2] else NO_FLICKER
                 self.log_flicker[camera, knot] = torch.as_tensor(max(flicker, NO_FLICKER)).log()
                 if sure or pooled[2]:
-                    self.log_variance[camera, knot] = torch.as_tensor(max(offset, 1e-7)).log()
+                    self.log_variance[camera, knot] = torch.as_tensor(max(offset, NONE)).log()
 
     @property
     def flickers(self) -> bool:
