@@ -55,6 +55,11 @@ class FlowModel(NoiseModel):
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return self.flow.log_prob(noise, cond)
 
+    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+        if not self.flow.factorises:
+            return super()._log_prob_of_observed(noise, cond)
+        return self.flow.log_prob_of_observed(noise, cond)
+
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         return self.flow.sample(cond, generator, temperature)
 
