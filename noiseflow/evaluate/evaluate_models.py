@@ -14,10 +14,9 @@ from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.evaluate.data_summary import Survey, read_whole, survey
 from noiseflow.evaluate.examples import Example, choose, crop, preview
-from noiseflow.evaluate.likelihood_kind import codes_kind_of, kind_of
-from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup
+from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup, codes_kind_of, kind_of
 from noiseflow.evaluate.metrics.registry import LEGACY, METRICS
-from noiseflow.evaluate.presentation.notes import notes
+from noiseflow.evaluate.presentation.present import notes
 from noiseflow.evaluate.report.evaluation_result import Data, Evaluation
 from noiseflow.evaluate.scoring import Scorer, for_model
 from noiseflow.flows.conditions import Conditions

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import ModelError
 from noiseflow.evaluate.data_summary import scale_dn, signal_dn
-from noiseflow.evaluate.likelihood_kind import CodesNll
-from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup, seed_for
+from noiseflow.evaluate.metric import DATA, CodesNll, ScoredBatch, Setup, seed_for
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import approximate_sigma, latent

@@ -10,9 +10,8 @@ import pytest
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.manifest import MANIFEST
 from noiseflow.evaluate import Evaluation, evaluate, write_report
-from noiseflow.evaluate.presentation.examples import draw_examples
-from noiseflow.evaluate.presentation.figures import pens_for
-from noiseflow.evaluate.presentation.registry import presenter_of
+from noiseflow.evaluate.presentation.figures import draw_examples, pens_for
+from noiseflow.evaluate.presentation.present import presenter_of
 from noiseflow.evaluate.report import report
 from noiseflow.evaluate.report.report import FILES
 

@@ -23,8 +23,8 @@ from noiseflow.evaluate.benchmark.page import write_results
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, ModelChoice, digest
 from noiseflow.evaluate.evaluate_models import evaluate
 from noiseflow.evaluate.metric import ORACLE, as_json
+from noiseflow.evaluate.metrics.distribution import Marginal
 from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
-from noiseflow.evaluate.metrics.marginal import Marginal
 from noiseflow.evaluate.metrics.two_sample import TwoSample
 from noiseflow.evaluate.presentation.present import LIKELIHOODS
 from noiseflow.evaluate.report.evaluation_result import Evaluation

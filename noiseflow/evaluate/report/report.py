@@ -12,8 +12,7 @@ from noiseflow.core.output.whole import write_text
 from noiseflow.core.text import csv_cell
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.metric import DATA, as_json
-from noiseflow.evaluate.presentation.examples import draw_examples
-from noiseflow.evaluate.presentation.figures import pens_for
+from noiseflow.evaluate.presentation.figures import draw_examples, pens_for
 from noiseflow.evaluate.presentation.formatting import count, percent
 from noiseflow.evaluate.presentation.html import render
 from noiseflow.evaluate.presentation.present import LIKELIHOODS, sections
