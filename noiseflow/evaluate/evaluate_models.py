@@ -12,7 +12,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.progress import Progress, in_stages, silent
-from noiseflow.evaluate.data_summary import Survey, survey
+from noiseflow.evaluate.data_summary import Survey, read_whole, survey
 from noiseflow.evaluate.examples import Example, choose, crop, preview
 from noiseflow.evaluate.metric import DATA, Metric, Score, ScoredBatch, Setup, codes_kind_of, kind_of
 from noiseflow.evaluate.metrics.registry import LEGACY, METRICS
@@ -92,7 +92,7 @@ def evaluate(
         scorer = Scorer(models, camera_of, store, setup)
         metrics = {name: metric(setup) for name, metric in {**METRICS, **(LEGACY if legacy_kl else {})}.items()}
         for start in range(0, len(rows), size):
-            batch = scorer.score(store.read(rows[start : start + size]), start, latent_left)
+            batch = scorer.score(read_whole(store, rows[start : start + size]), start, latent_left)
             latent_left -= len(batch.latent_group)
             for metric in metrics.values():
                 metric.update(batch)
@@ -151,7 +151,7 @@ def _setup(
     models: Mapping[str, NoiseModel], camera_of: Mapping[str, Tensor], store: PatchStore, found: Survey, seed: int
 ) -> Setup:
     """What metrics know before the first batch: among it, which models only sample."""
-    read = store.read(found.rows[:8])
+    read = read_whole(store, found.rows[:8])
     without = {}
     for name, model in models.items():
         noise, cond = for_model(model, read, camera_of[name])
