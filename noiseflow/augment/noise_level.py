@@ -110,9 +110,10 @@ class NoiseLevelMap:
 
     def _measured(self, camera: int, iso: float) -> Tensor:
         """Variance on flats over that of the scales, (C, signals), float64."""
-        like = next(self.model.parameters(), torch.empty(0))
+        like = next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0))
+        real = like.dtype if like.is_floating_point() else torch.float32
         size, source = _flat(self.model)
-        signal = SIGNALS.to(like)[:, None, None, None].expand(-1, self.model.planes, *size).contiguous()
+        signal = SIGNALS.to(like.device, real)[:, None, None, None].expand(-1, self.model.planes, *size).contiguous()
         cond = checked_conditions(self.model, Conditions(signal, iso, camera))
         variance = self.model.sample(cond, source).double().flatten(2).var(2, correction=0)
         scale = _scale(self.model, cond).double()[:, :, 0, 0]
@@ -158,10 +159,11 @@ def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[flo
     ----------
     Adobe: Digital Negative (DNG) Specification 1.4, NoiseProfile.
     """
-    cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1), iso, camera))
+    like = next(chain(model.parameters(), model.buffers()), torch.empty(0))
+    cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1, device=like.device), iso, camera))
     if (line := linear_variance(model)) is not None:
         betas = line.linear_variance(cond)
-        slope, offset = (value.detach().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in betas)
+        slope, offset = (value.detach().cpu().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in betas)
     else:
         signal = torch.linspace(0, 1, LEVELS, dtype=torch.float64).square()
         signal = signal[signal < 0.6]
