@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from noiseflow.ops.build import build, can_compile, say_once
 
@@ -313,13 +314,18 @@ class Operation:
         wanted, grad = _wanted.get(), torch.is_grad_enabled()
         if (grad and not (wanted and self.differentiable)) or wanted is False:
             return None
-        if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or _is_transformed():
             return None
         for value, checked in zip(arguments, self._checked, strict=True):
             if isinstance(value, Tensor) and not _fits(value, checked, grad):
                 return None
         defines = self.built_for(*arguments)
         return None if defines is None else _built(self.source, tuple(sorted(defines.items())))
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work, whose tensors a kernel cannot read."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 def _fits(value: Tensor, checked: bool, grad: bool) -> bool:
