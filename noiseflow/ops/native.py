@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from noiseflow.ops.build import build, can_compile, say_once
+from noiseflow.ops.readable import readable
 
 __all__ = ["OPERATIONS", "PART", "Kernels", "Operation", "Source", "can_compile", "compiled", "contiguous"]
 
@@ -314,18 +315,14 @@ class Operation:
         wanted, grad = _wanted.get(), torch.is_grad_enabled()
         if (grad and not (wanted and self.differentiable)) or wanted is False:
             return None
-        if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or _is_transformed():
+        # Tensors of torch.func and of forward-mode differentiation are more than their memory.
+        if torch.is_autocast_enabled("cpu") or not readable() or forward_ad._current_level >= 0:
             return None
         for value, checked in zip(arguments, self._checked, strict=True):
             if isinstance(value, Tensor) and not _fits(value, checked, grad):
                 return None
         defines = self.built_for(*arguments)
         return None if defines is None else _built(self.source, tuple(sorted(defines.items())))
-
-
-def _is_transformed() -> bool:
-    """Whether torch.func or forward-mode differentiation is at work, whose tensors a kernel cannot read."""
-    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 def _fits(value: Tensor, checked: bool, grad: bool) -> bool:

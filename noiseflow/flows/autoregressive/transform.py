@@ -64,14 +64,16 @@ class MaskedAutoregressive(Transform):
             given = (z, cond.clean, *weights)
             if is_grad_enabled() and any(each.requires_grad for each in given):
                 x: Tensor = _Solved.apply(self, cond, names, *given)  # type: ignore[no-untyped-call]
-                return x
-            with no_grad():
-                return solve(self.net, self.bound, z, cond)
+            else:
+                with no_grad():
+                    x = solve(self.net, self.bound, z, cond)
+        return x
 
     def step(self, x: Tensor, z: Tensor, cond: Conditions, weights: dict[str, Tensor]) -> Tensor:
         """The map of which x = f⁻¹(z) is the fixed point."""
         shift, raw = functional_call(self.net, weights, (x, cond))
-        return (z - shift) * (-soft_clamp(raw, self.bound)).exp()
+        stepped: Tensor = (z - shift) * (-soft_clamp(raw, self.bound)).exp()
+        return stepped
 
 
 class _Solved(autograd.Function):
