@@ -161,7 +161,7 @@ class NoiseModel(Constants, ABC):
             raise DataError(f"noise: expected the shape of clean, {tuple(cond.clean.shape)}; got {tuple(noise.shape)}")
         if cond.observed is not None:
             noise = noise.masked_fill(~cond.observed, 0.0)
-        noise = noise.to(torch.promote_types(noise.dtype, torch.float32))
+        noise = noise.to(self._working_dtype(noise.dtype))
         if not all_finite(noise):
             raise DataError("noise: holds NaN or infinite values; mask or drop those patches first")
         if not len(noise):

@@ -76,9 +76,11 @@ def test_any_precision_of_the_clean_signal(name: str, dtype: torch.dtype) -> Non
     noise = model.sample(Conditions(clean, 102_400.0, CAMERAS[1]), generator(2))
     assert noise.dtype == dtype
     exact = model.sample(Conditions(clean.float(), 102_400.0, CAMERAS[1]), generator(2))
+    assert torch.isfinite(model.log_prob(noise, Conditions(clean, 102_400.0, CAMERAS[1]))).all()
+    if dtype == torch.float64 and name in ("gaussian", "nlf"):
+        return  # without nets they draw and compute in float64
     eps = max(torch.finfo(dtype).eps, 1e-6)
     torch.testing.assert_close(noise.float(), exact, rtol=2 * eps, atol=2 * eps * float(exact.abs().max()))
-    assert torch.isfinite(model.log_prob(noise, Conditions(clean, 102_400.0, CAMERAS[1]))).all()
 
 
 @each
