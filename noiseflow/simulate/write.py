@@ -1,6 +1,7 @@
 """A folder of raw files with clean twins, as a camera of known physics would have written it."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,15 +15,16 @@ from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
-from noiseflow.raw.bayer import pack, unpack
+from noiseflow.raw.bayer import unpack
 from noiseflow.raw.formats.dng import SMALLEST, dng_bytes
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.patterns import cell_side, cfa_name
 from noiseflow.simulate.cameras import load_camera
 from noiseflow.simulate.manifest import MANIFEST
 from noiseflow.simulate.physics import CameraPhysics, expose
-from noiseflow.simulate.scenes import WHITE_BALANCE, render, scene_names
+from noiseflow.simulate.scenes import WHITE_BALANCE, in_pattern, render, scene_names
 
-__all__ = ["image_of", "simulate", "truth_of"]
+__all__ = ["check_frame_size", "image_of", "simulate", "truth_of"]
 
 MAKE = "Simulated"
 """Make of every simulated camera, so that its files never pass for those of the real one."""
@@ -61,7 +63,7 @@ def simulate(
     scenes : int
         Number of scenes, each taken at every ISO.
     size : tuple of int
-        (H, W) of the mosaic, even.
+        (H, W) of the mosaic, even; multiples of the cell of a larger colour filter array.
     seed : int
         Each frame draws from its own child of it.
     frames : int
@@ -90,8 +92,7 @@ def simulate(
     chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
     for iso in chosen:
         physics.at(iso)
-    if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
-        raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
+    check_frame_size(size, physics)
     if not 0 < light <= 1:
         raise RawError(f"light {light:g}: expected more than 0 and at most 1, the full exposure")
     total = scenes * len(chosen) * frames
@@ -124,6 +125,22 @@ def simulate(
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return manifest
+
+
+def check_frame_size(size: tuple[int, int], physics: CameraPhysics) -> None:
+    """Refuse a size that does not hold whole cells of a camera's array, or is too small for a DNG.
+
+    Parameters
+    ----------
+    size : tuple of int
+        (H, W) of the mosaic.
+    physics : CameraPhysics
+        The camera.
+    """
+    side = math.lcm(2, cell_side(physics.cfa))
+    if min(size) < SMALLEST or size[0] % side or size[1] % side:
+        what = "even numbers" if side == 2 else f"multiples of {side}, the cell of {cfa_name(physics.cfa)},"
+        raise RawError(f"size {size[0]}×{size[1]}: expected {what} of at least {SMALLEST}")
 
 
 def _part(progress: Progress, before: int, total: int) -> Progress:
@@ -163,7 +180,7 @@ def _write_dng(path: Path, image: RawImage, noise_profile: Sequence[tuple[float,
 
 def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
     """What the noise of simulated files is drawn from, by the camera's name in them."""
-    name = image_of(np.zeros((2, 2), np.uint16), physics, isos[0], physics.black_dn, physics.white_dn).camera
+    name = image_of(np.zeros((1, 1), np.uint16), physics, isos[0], physics.black_dn, physics.white_dn).camera
     at = [physics.at(iso) for iso in isos]
     return {
         name: {
@@ -183,7 +200,7 @@ def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float,
     """The expected signal, on the finest grid of 16-bit codes that is a power of two finer."""
     factor = 2 ** int(np.floor(np.log2((2**16 - 1) / physics.white_dn)))
     black, white = physics.black_dn * factor, physics.white_dn * factor
-    mosaic = unpack(pack(levels, "RGGB"), physics.cfa)
+    mosaic = in_pattern(levels, physics.cfa)
     codes = np.clip(np.rint(black + mosaic * (white - black)), black, white).astype(np.uint16)
     return image_of(codes, physics, iso, black, white, exposure_s)
 
@@ -200,7 +217,7 @@ def image_of(
     return RawImage(
         mosaic=mosaic,
         cfa=physics.cfa,
-        black=(float(black),) * 4,
+        black=(float(black),) * cell_side(physics.cfa) ** 2,
         white=float(white),
         iso=iso,
         exposure_s=exposure_s,
