@@ -14,7 +14,7 @@ from noiseflow.models.model import ModelSpec
 from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import pack
 from noiseflow.raw.image import fits_layout
-from noiseflow.raw.patterns import CELLS, cell_side, cfa_name
+from noiseflow.raw.patterns import CELLS, cell_side
 from noiseflow.raw.reading import is_raw, read_raw
 from noiseflow.simulate.scenes import in_pattern, render, scene_names
 
@@ -66,9 +66,7 @@ def clean_frames(folder: str | Path, spec: ModelSpec) -> CleanSource:
     for path in paths:
         image = read_raw(path)
         if not fits_layout(image, spec.layout):
-            raise DataError(
-                f"{path}: a {cfa_name(image.cfa)} frame, but the model was fitted on {spec.layout!r} planes"
-            )
+            raise DataError(f"{path}: a {image.pattern} frame, but the model was fitted on {spec.layout!r} planes")
         frames.append(image.normalised(spec.layout))
         if min(frames[-1].shape[1:]) < SIDE:
             raise DataError(f"{path}: planes of {frames[-1].shape[1:]}; expected {SIDE}×{SIDE} or more")

@@ -93,7 +93,7 @@ class RawImage:
             )
         planes = 1 if self.cfa == MONO else cell_side(self.cfa) ** 2
         if len(self.black) != planes:
-            raise RawError(f"{where}: expected {planes} black level(s) for {cfa_name(self.cfa)}; got {self.black}")
+            raise RawError(f"{where}: expected {planes} black level(s) for {self.pattern}; got {self.black}")
         if not all(level < self.white for level in self.black):
             raise RawError(f"{where}: white level {self.white} is not above the black level(s) {self.black}")
 
@@ -109,6 +109,11 @@ class RawImage:
         if self.model.lower().startswith(self.make.lower()):
             return self.model.strip() or "unknown"
         return f"{self.make} {self.model}".strip()
+
+    @property
+    def pattern(self) -> str:
+        """The colour filter array for people to read: ``"X-Trans GBGGRG/…"``."""
+        return cfa_name(self.cfa)
 
     @property
     def layout(self) -> str:
@@ -155,7 +160,7 @@ class RawImage:
         """
         layout = layout or self.layout
         if layout != self.layout and not (self.cfa == MONO and layout == "mono"):
-            raise RawError(f"{self.source}: a {cfa_name(self.cfa)} mosaic cannot be packed as {layout!r}")
+            raise RawError(f"{self.source}: a {self.pattern} mosaic cannot be packed as {layout!r}")
         if layout == "mono":
             return np.array(self.mosaic[None])
         height, width = (size - size % self.side for size in self.mosaic.shape)

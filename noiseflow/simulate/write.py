@@ -1,7 +1,6 @@
 """A folder of raw files with clean twins, as a camera of known physics would have written it."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,16 +14,15 @@ from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
-from noiseflow.raw.bayer import unpack
 from noiseflow.raw.formats.dng import SMALLEST, dng_bytes
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.patterns import cell_side, cfa_name
+from noiseflow.raw.patterns import cell_side
 from noiseflow.simulate.cameras import load_camera
 from noiseflow.simulate.manifest import MANIFEST
 from noiseflow.simulate.physics import CameraPhysics, expose
 from noiseflow.simulate.scenes import WHITE_BALANCE, in_pattern, render, scene_names
 
-__all__ = ["check_frame_size", "image_of", "simulate", "truth_of"]
+__all__ = ["image_of", "simulate", "truth_of"]
 
 MAKE = "Simulated"
 """Make of every simulated camera, so that its files never pass for those of the real one."""
@@ -63,7 +61,7 @@ def simulate(
     scenes : int
         Number of scenes, each taken at every ISO.
     size : tuple of int
-        (H, W) of the mosaic, even; multiples of the cell of a larger colour filter array.
+        (H, W) of the mosaic, even.
     seed : int
         Each frame draws from its own child of it.
     frames : int
@@ -92,7 +90,8 @@ def simulate(
     chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
     for iso in chosen:
         physics.at(iso)
-    check_frame_size(size, physics)
+    if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
+        raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
     if not 0 < light <= 1:
         raise RawError(f"light {light:g}: expected more than 0 and at most 1, the full exposure")
     total = scenes * len(chosen) * frames
@@ -127,22 +126,6 @@ def simulate(
     return manifest
 
 
-def check_frame_size(size: tuple[int, int], physics: CameraPhysics) -> None:
-    """Refuse a size that does not hold whole cells of a camera's array, or is too small for a DNG.
-
-    Parameters
-    ----------
-    size : tuple of int
-        (H, W) of the mosaic.
-    physics : CameraPhysics
-        The camera.
-    """
-    side = math.lcm(2, cell_side(physics.cfa))
-    if min(size) < SMALLEST or size[0] % side or size[1] % side:
-        what = "even numbers" if side == 2 else f"multiples of {side}, the cell of {cfa_name(physics.cfa)},"
-        raise RawError(f"size {size[0]}×{size[1]}: expected {what} of at least {SMALLEST}")
-
-
 def _part(progress: Progress, before: int, total: int) -> Progress:
     """Progress of one scene at one ISO as part of all."""
     return lambda done, _, note="": progress(before + done, total, note)
@@ -160,9 +143,9 @@ def _write_scene(
     """Write the clean twin of a scene at one ISO and its noisy frames; its entry of the manifest."""
     clean_name, noisy_names = f"{name}_ISO{iso:g}_CLEAN.dng", []
     _write_dng(folder / clean_name, clean)
-    black, white = clean.levels()
-    signal_dn = unpack((clean.planes() - black) / (white - black), clean.cfa)
-    signal_dn = np.maximum(signal_dn, 0) * (physics.white_dn - physics.black_dn)
+    # One black level for all planes.
+    black, white = clean.black[0], clean.white
+    signal_dn = np.maximum((clean.mosaic - black) / (white - black), 0) * (physics.white_dn - physics.black_dn)
     exposure_s = clean.exposure_s or EXPOSURE_S
     for number, child in enumerate(seeds):
         mosaic = expose(signal_dn, physics, iso, np.random.default_rng(child))

@@ -8,7 +8,6 @@ from noiseflow.augment.frames.frame import NoisyFrame
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models.denoiser import Denoiser
 from noiseflow.raw.image import RawImage, fits_layout
-from noiseflow.raw.patterns import cfa_name
 
 __all__ = ["denoise_frame"]
 
@@ -48,7 +47,7 @@ def denoise_frame(
     spec = denoiser.spec
     if not fits_layout(noisy, spec.layout):
         raise ModelError(
-            f"{noisy.source}: a {cfa_name(noisy.cfa)} frame, but the denoiser was trained on {spec.layout!r} planes"
+            f"{noisy.source}: a {noisy.pattern} frame, but the denoiser was trained on {spec.layout!r} planes"
         )
     if camera is None:
         camera = spec.cameras[0] if len(spec.cameras) == 1 else noisy.camera

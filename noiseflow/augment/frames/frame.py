@@ -17,7 +17,6 @@ from noiseflow.core.progress import Progress, silent
 from noiseflow.models.model import NoiseModel
 from noiseflow.ops.random.sampling import Keyed
 from noiseflow.raw.image import RawImage, fits_layout
-from noiseflow.raw.patterns import cfa_name
 
 __all__ = ["NoisyFrame", "sample_burst", "sample_frame"]
 
@@ -141,9 +140,7 @@ def sample_burst(model: NoiseModel, clean: RawImage, frames: int, **how: object)
 def _settings(model: NoiseModel, clean: RawImage, iso: float | None, camera: str | None) -> tuple[float, str]:
     layout = model.spec.layout
     if not fits_layout(clean, layout):
-        raise ModelError(
-            f"{clean.source}: a {cfa_name(clean.cfa)} frame, but the model was fitted on {layout!r} planes"
-        )
+        raise ModelError(f"{clean.source}: a {clean.pattern} frame, but the model was fitted on {layout!r} planes")
     if camera is None:
         camera = model.cameras[0] if len(model.cameras) == 1 else clean.camera
     iso = iso or clean.iso

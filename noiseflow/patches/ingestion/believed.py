@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.ingestion.plan import Plan
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.patterns import cfa_name
 
 __all__ = ["believed_of_frame", "believed_of_ingest"]
 
@@ -35,7 +34,7 @@ def believed_of_frame(image: RawImage) -> dict[str, list[str]]:
     places = dict(image.taken_from)
     values = {
         "camera": image.camera,
-        "cfa": cfa_name(image.cfa),
+        "cfa": image.pattern,
         "iso": "" if image.iso is None else f"{image.iso:g}",
         "exposure_s": "" if image.exposure_s is None else f"{image.exposure_s:.6g} s",
         "black": _levels(image.black),
