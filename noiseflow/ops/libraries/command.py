@@ -32,7 +32,7 @@ BUILT = Path(__file__).with_name("built")
 """Folder of the prebuilt libraries, one folder in it for each kind of processor; only an installed wheel has it."""
 
 FORMS = Path(__file__).with_name("forms.json")
-"""Files and macros of the libraries that models take, written by ``python -m tools.kernel_forms``."""
+"""Files and macros of the libraries that models take, written by ``python -m tools.workloads.kernel_forms``."""
 
 PROCESSORS: Mapping[str, Mapping[str, str]] = {
     "x86_64": {

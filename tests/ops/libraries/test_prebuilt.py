@@ -13,7 +13,7 @@ from noiseflow.core.errors import NoiseflowError
 from noiseflow.ops import native
 from noiseflow.ops.channel_mixing import mix_planes
 from noiseflow.ops.libraries import build, command
-from tools.kernel_forms import forms
+from tools.workloads.kernel_forms import forms
 
 V2 = "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"
 V3 = f"{V2} avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
@@ -37,7 +37,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_list_holds_what_the_models_take() -> None:
     listed = [{"files": files, "macros": macros} for files, macros in command.forms()]
-    assert forms() == listed, "run python -m tools.kernel_forms"
+    assert forms() == listed, "run python -m tools.workloads.kernel_forms"
 
 
 @on_x86_64

@@ -1,6 +1,6 @@
 """Write the list of the kernels that a wheel carries: those that the models of the registry take.
 
-    python -m tools.kernel_forms
+    python -m tools.workloads.kernel_forms
 
 The list is ``noiseflow/ops/libraries/forms.json``; ``setup.py`` builds what stands there.
 """
