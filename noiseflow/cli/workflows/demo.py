@@ -7,7 +7,7 @@ from pathlib import Path
 
 from noiseflow.augment import sample_frame, write_frame
 from noiseflow.core.output.checks import writing
-from noiseflow.core.output.listed import fresh_folder
+from noiseflow.core.output.folder import refilled_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.baselines import baselines
@@ -82,8 +82,8 @@ def demo(
     """
     with writing(out, folder=True, overwrite=overwrite) as out:
         folders = ({"folder": name} for name in ("raws", "patches.h5.partial", "run", "report"))
-        fresh_folder(out, "demo", *folders, {"marked": "patches.h5"}, {"marked": "noisy.dng"})
-        return _demo(out, camera, scenes, size, epochs, seed, stage)
+        with refilled_folder(out, "demo", *folders, {"marked": "patches.h5"}, {"marked": "noisy.dng"}):
+            return _demo(out, camera, scenes, size, epochs, seed, stage)
 
 
 def _demo(
