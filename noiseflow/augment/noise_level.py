@@ -1,5 +1,7 @@
 """Noise level of a model: σ at each pixel of a clean signal, in closed form or measured on samples."""
 
+from itertools import chain
+
 import torch
 from torch import Tensor
 
@@ -81,10 +83,11 @@ def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[flo
     ----------
     Adobe: Digital Negative (DNG) Specification 1.4, NoiseProfile.
     """
-    cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1), iso, camera))
+    like = next(chain(model.parameters(), model.buffers()), torch.empty(0))
+    cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1, device=like.device), iso, camera))
     if (line := linear_variance(model)) is not None:
         betas = line.linear_variance(cond)
-        slope, offset = (value.detach().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in betas)
+        slope, offset = (value.detach().cpu().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in betas)
     else:
         signal = torch.linspace(0, 1, LEVELS, dtype=torch.float64).square()
         used = signal < 0.6

@@ -25,8 +25,8 @@ from noiseflow.evaluate.benchmark.page import write_results
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, ModelChoice, digest
 from noiseflow.evaluate.evaluate_models import evaluate
 from noiseflow.evaluate.metric import ORACLE, as_json
+from noiseflow.evaluate.metrics.distribution import Marginal
 from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
-from noiseflow.evaluate.metrics.marginal import Marginal
 from noiseflow.evaluate.metrics.two_sample import TwoSample
 from noiseflow.evaluate.presentation.present import LIKELIHOODS
 from noiseflow.evaluate.report.evaluation_result import Evaluation
@@ -76,6 +76,8 @@ class BenchmarkCell:
         Model that the others are compared with.
     leave_out : float or None
         ISO that a second fit does not see.
+    device : str
+        Where models are fitted, sampled and scored.
     """
 
     folder: Path
@@ -89,6 +91,7 @@ class BenchmarkCell:
     max_patches: int | None
     reference: str
     leave_out: float | None = None
+    device: str = "cpu"
 
     @property
     def key(self) -> str:
@@ -103,6 +106,7 @@ def benchmark(
     *,
     jobs: int = 1,
     scheduler: str | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Run what of a benchmark is not done yet, and write its table and page.
@@ -123,6 +127,9 @@ def benchmark(
     scheduler : str, optional
         Address of a Dask scheduler to work on instead; its workers must reach the spec's data
         and `out` under the same names.  A cell whose worker is lost is run again by another.
+    device : str
+        Where models are fitted, sampled and scored, unless a model of the spec names another; finished cells are
+        not run again for it.
     progress : Progress
         Called with the number of cells done.
 
@@ -141,7 +148,7 @@ def benchmark(
     # Absolute, since a worker may stand elsewhere.
     base = spec.folder.resolve()
     with writing(out, folder=True, inputs=_inputs(spec, base), goes_on=True) as out:
-        return _benchmark(spec, base, _opened(out).resolve(), jobs, scheduler, progress)
+        return _benchmark(spec, base, _opened(out).resolve(), jobs, scheduler, device, progress)
 
 
 def _inputs(spec: BenchmarkSpec, base: Path) -> list[Path]:
@@ -167,7 +174,7 @@ def _opened(out: Path) -> Path:
 
 
 def _benchmark(
-    spec: BenchmarkSpec, base: Path, out: Path, jobs: int, scheduler: str | None, progress: Progress
+    spec: BenchmarkSpec, base: Path, out: Path, jobs: int, scheduler: str | None, device: str, progress: Progress
 ) -> list[dict[str, Any]]:
     total = len(spec.data) * len(spec.models)
     rows: dict[str, dict[str, Any]] = {}
@@ -188,6 +195,7 @@ def _benchmark(
                 max_patches=spec.max_patches,
                 reference=spec.reference,
                 leave_out=data.leave_out,
+                device=device,
             )
             for number, data in enumerate(spec.data)
             for model in spec.models
@@ -283,7 +291,7 @@ def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
             model: NoiseModel = load(cell.base / choice.run)
         else:
             try:
-                settings = FitSettings(**{"seed": cell.seed, **choice.fit})
+                settings = FitSettings(**{"seed": cell.seed, "device": cell.device, **choice.fit})
             except TypeError as error:
                 raise DataError(f"[[model]] {choice.name!r}: fit: {error}") from error
             model = _fitted(store, choice, cell.folder / "run", settings)
@@ -294,6 +302,7 @@ def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
             other = _fitted(without, choice, cell.folder / "run_without", settings)
             extra["iso_left_out"] = as_json(iso_cost(store, model, other, cell.leave_out, cell.split))
         models = {choice.name: model} | baselines(store, {choice.name: model})
+        models = {name: each.to(cell.device) for name, each in models.items()}
         evaluation = evaluate(models, store, split=cell.split, seed=cell.seed, max_patches=cell.max_patches)
     write_report(evaluation, cell.folder / "report", overwrite=True)
     seconds = {"fit_s": round(fitted - began, 1), "evaluate_s": round(time.monotonic() - fitted, 1)}

@@ -51,6 +51,7 @@ class LineNoise(WholeLines):
         deviation s: d = √(β₂/s²).  Else d = 1.
     """
 
+    leaves_out = True
     log_isos: Tensor
 
     def __init__(
@@ -127,7 +128,11 @@ class LineNoise(WholeLines):
 
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        z, log_det = whiten_lines(x, *self._signal(noise), self.variance(cond), self.cells, self.along)
+        signal = self._signal(noise)
+        if not self.in_read_noise and cond.observed is not None:
+            one = x.new_ones(x.shape[0], x.shape[1], 1, 1)
+            signal = NoiseParameters(torch.zeros_like(x), one, one, observed=cond.observed).line_signal
+        z, log_det = whiten_lines(x, *signal, self.variance(cond), self.cells, self.along)
         return z, log_det
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
@@ -149,7 +154,7 @@ class LineNoise(WholeLines):
         return (cond.isos.log()[:, None] - self.log_isos.to(self.log_variance.dtype)).abs().argmin(1)
 
     def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
-        return required(noise, self).signal if self.in_read_noise else (None, None, None)
+        return required(noise, self).line_signal if self.in_read_noise else (None, None, None)
 
 
 def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import ONE_ISO_LAW
 from noiseflow.flows.linear.actnorm import ActNorm
+from noiseflow.flows.observed import imputed
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
@@ -54,6 +56,11 @@ class FlowModel(NoiseModel):
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return self.flow.log_prob(noise, cond)
+
+    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+        if not self.flow.factorises:
+            return super()._log_prob_of_observed(noise, cond)
+        return self.flow.log_prob_of_observed(noise, cond)
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         return self.flow.sample(cond, generator, temperature)
@@ -105,7 +112,10 @@ class ResidualFlow(FlowModel):
 
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
         """Initialise every `ActNorm` on a batch of training patches."""
-        start_norms(self.flow, noise, checked_conditions(self, cond))
+        cond = checked_conditions(self, cond)
+        if cond.observed is not None:
+            noise, cond = imputed(noise, cond.observed)[0], replace(cond, observed=None)
+        start_norms(self.flow, noise, cond)
 
 
 @torch.no_grad()

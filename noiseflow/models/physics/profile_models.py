@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -217,11 +218,11 @@ class PoissonGaussianExact(CodesModel, _Counting):
 
     def levels(self, cond: Conditions) -> Levels:
         """Levels of the profile."""
-        exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
+        exact = replace(cond, clean=cond.clean.double(), observed=None)
         return Levels(self.parameter_at(exact, "black")[:, :, 0, 0], self.parameter_at(exact, "white")[:, 0, 0, 0])
 
     def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
-        exact = Conditions(cond.clean.double(), cond.isos, cond.camera_indices)
+        exact = replace(cond, clean=cond.clean.double(), observed=None)
         clean = exact.clean.cpu().numpy()
         gain, black, white = (self.parameter_at(exact, name).cpu().numpy() for name in ("gain", "black", "white"))
         sigma = self._read(exact).cpu().numpy()
