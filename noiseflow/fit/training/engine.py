@@ -300,8 +300,8 @@ class _Training:
         what = self.ranks.first(lambda: self._save_batch(position, path))
         raise DivergedError(
             f"{self.session.out}: the {self.objective.name.upper()} was not finite in {int(self.sums['skipped'])} "
-            f"steps, the last at epoch {position.epoch + 1}, step {position.index + 1}; its batch ({what}) is saved as "
-            f"{path}; look at it, or lower the learning rate",
+            f"steps, the last at epoch {position.epoch + 1}, step {position.index + 1}; its batch ({what}) is saved "
+            f"beside its state as {path.name}; look at it, or lower the learning rate",
             self.state,
         )
 
