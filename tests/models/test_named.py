@@ -30,7 +30,7 @@ def test_a_run_and_a_profile_are_loaded_by_the_same_name(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["sony-a7s9", "", "a/b", "https://example.org/x"])
 def test_what_is_none_of_them_is_refused_with_the_names(name: str) -> None:
-    with pytest.raises(ModelError, match="Sony A7S2|run folder"):
+    with pytest.raises(ModelError, match=r"Sony A7S2|run folder"):
         load(name)
 
 

@@ -44,7 +44,7 @@ def test_dir_shows_the_packages_and_the_names() -> None:
 
 def test_what_is_missing_is_said_before_torch_is_loaded() -> None:
     code = "import sys; from noiseflow.cli.workflows.describe import describe\ntry: describe('none')\n"
-    heavy = "[name for name in ('torch', 'scipy', 'matplotlib') if name in sys.modules]"
+    heavy = "[name for name in ('torch', 'h5py', 'matplotlib') if name in sys.modules]"
     assert in_fresh_python(f"{code}except Exception as error: print(error, {heavy})") == (
         "none: no such file or folder []"
     )
