@@ -9,6 +9,7 @@ from noiseflow.cli import main
 from noiseflow.core.errors import DataError
 from noiseflow.evaluate import write_report
 from noiseflow.evaluate.benchmark import run_benchmark as module
+from noiseflow.evaluate.benchmark.page import cells_of
 from noiseflow.evaluate.benchmark.run_benchmark import benchmark
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, read_spec
 from noiseflow.evaluate.evaluate_models import evaluate
@@ -59,6 +60,11 @@ def test_one_table_as_json_markdown_and_page(folder: Path, rows: list[dict[str, 
         link = f"cells/PG-12/{row['model']}/report/index.html"
         assert f'href="{link}"' in page
         assert (folder / "out" / link).is_file()
+    # A number, its interval and what stands in brackets have lines of their own: the table fits 1,248 px.
+    kl = next(cell for cell in cells_of(nlf) if "±" in cell and "(" in cell)
+    value, interval = kl.split(" ± ")
+    half, floor = interval.split(" (")
+    assert f'{value}<span class="pm"> ± {half}</span><span class="pm"> ({floor}</span>' in page
 
 
 def test_what_is_finished_is_not_run_again(
