@@ -74,7 +74,6 @@ def test_a_number_its_interval_and_its_floor_have_lines_of_their_own(
     assert '0.00058<span class="pm"> ± 0.00054</span><span class="pm"> (0.00018)</span>' in page
 
 
-
 def test_what_is_finished_is_not_run_again(
     folder: Path, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +160,7 @@ def test_other_data_under_the_same_name_is_refused(workshop: Any, tmp_path: Path
 def test_compare_pairs_reports_of_the_same_patches_only(
     workshop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "page", lambda evaluation: evaluation.headline)
+    monkeypatch.setattr(report, "page", lambda evaluation, progress: evaluation.headline)
     store = workshop.store()
     for name, factor in (("right", 1.0), ("wide", 1.2)):
         write_report(evaluate({name: workshop.model(factor=factor)}, store), tmp_path / name)
