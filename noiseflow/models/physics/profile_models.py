@@ -1,5 +1,6 @@
 """Noise models with the physical parameters of a camera profile; nothing is trained."""
 
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.closed_form.clipped_normal import clipped_variance
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.model import ModelSpec, NoiseModel, build, register
@@ -186,6 +188,15 @@ class PoissonGaussian(GaussianModel, PhysicsModel):
 
 class _Counting(PhysicsModel):
     """Base class: Poisson photon counts plus read noise, rounded to whole codes and clipped to [0, white]."""
+
+    samples_codes = True
+
+    def scale_variance(self, cond: Conditions) -> Tensor:
+        """Variance at each pixel if nothing were clipped at black, and noise were normal at white, (B, C, H, W)."""
+        slope, offset = self.linear_variance(cond)
+        variance = slope * cond.clean.clamp(min=0) + offset
+        to_white = (1 - cond.clean) / variance.sqrt()
+        return variance * clipped_variance(torch.full_like(to_white, -math.inf), to_white).to(variance)
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
