@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.bright import clipping_signals
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairings.frames.packed_frames import PLANES
 from noiseflow.patches.pairings.pairing import FramePair
 from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
 from noiseflow.raw.bayer import offsets, one_plane, unpack
@@ -85,7 +84,7 @@ def select_patches(
         The frame's clean signal, DN, or the mean of its scene.
     """
     image, size = pair.noisy, options.patch_size
-    height, width = (length // 2 for length in image.mosaic.shape)
+    _, height, width = image.cube
     corners = (grid or _side_by_side)((height, width), size)
     if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
         rng = np.random.default_rng((options.seed, draw))
@@ -109,7 +108,7 @@ def select_patches(
         invalid = _masked_part(valid, corners, size) > most_masked
         masked = int((kept & invalid).sum())
         kept &= ~invalid
-    values = PLANES * size**2
+    values = len(image.levels()[0]) * size**2
     return Selection(
         corners if kept.all() else corners[kept],
         clipped,
@@ -266,7 +265,8 @@ def _side_by_side(shape: tuple[int, ...], size: int) -> NDArray[Any]:
 def _mosaic_rows(image: RawImage) -> Rows:
     """Rows of the planes from the mosaic: packing it first would copy it once more."""
     where = offsets(image.cfa)
-    return lambda plane, rows: one_plane(image.mosaic[2 * rows.start : 2 * rows.stop], where[plane])
+    side = image.side
+    return lambda plane, rows: one_plane(image.mosaic[side * rows.start : side * rows.stop], where[plane], side)
 
 
 def _plane_rows(planes: NDArray[Any]) -> Rows:
@@ -279,12 +279,13 @@ def _clipped_parts(
     """Parts of each patch's pixels at code 0, and at the code where they clip, each of shape (n,)."""
     mosaic, codes, clip = pair.noisy.mosaic, pair.codes, pair.noisy.clip_levels()
     lowest = clip.min()
-    # A mosaic's levels by place in the 2×2 cell, (1, 2·size, 2); those of planes as they are.
+    side = pair.noisy.side
+    # A mosaic's levels by place in the cell, (1, side·size, side); those of planes as they are.
     cell = np.tile(unpack(clip, pair.noisy.cfa), (size, 1))[None]
 
     def clipped(top: int) -> NDArray[np.intp] | None:
         """Both kinds of clipped pixels in each column of a row of patches, (2, w); None if there are none."""
-        strip = mosaic[None, 2 * top : 2 * (top + size)] if codes is None else codes[:, top : top + size]
+        strip = mosaic[None, side * top : side * (top + size)] if codes is None else codes[:, top : top + size]
         low, high = (strip.min((0, 1)), strip.max((0, 1)))
         some = np.flatnonzero((low == 0) | (high >= lowest))
         if not some.size:
@@ -292,10 +293,12 @@ def _clipped_parts(
         few = strip[..., some]
         columns = np.zeros((2, strip.shape[2]), np.intp)
         columns[0, some] = (few == 0).sum((0, 1))
-        columns[1, some] = (few >= (cell[..., some % 2] if codes is None else clip)).sum((0, 1))
-        return columns if codes is not None else columns[:, : columns.shape[1] // 2 * 2].reshape(2, -1, 2).sum(2)
+        columns[1, some] = (few >= (cell[..., some % side] if codes is None else clip)).sum((0, 1))
+        if codes is not None:
+            return columns
+        return columns[:, : columns.shape[1] // side * side].reshape(2, -1, side).sum(2)
 
-    zero, high = _parts_of_patches(clipped, corners, size, 2)
+    zero, high = _parts_of_patches(clipped, corners, size, len(clip), 2)
     return zero, high
 
 
@@ -306,12 +309,12 @@ def _masked_part(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> 
         strip = valid[:, top : top + size]
         return None if strip.all() else (~strip).sum((0, 1))
 
-    (part,) = _parts_of_patches(masked, corners, size, 1)
+    (part,) = _parts_of_patches(masked, corners, size, len(valid), 1)
     return np.asarray(part)
 
 
 def _parts_of_patches(
-    count: Callable[[int], NDArray[np.intp] | None], corners: NDArray[Any], size: int, kinds: int
+    count: Callable[[int], NDArray[np.intp] | None], corners: NDArray[Any], size: int, planes: int, kinds: int
 ) -> NDArray[np.float64]:
     """Counts per column of a row of patches, given its top, summed over each patch and divided by its pixels.
 
@@ -323,5 +326,5 @@ def _parts_of_patches(
         if columns is not None:
             sums = np.cumsum(np.pad(columns.reshape(kinds, -1), ((0, 0), (1, 0))), axis=1)
             left = corners[span, 1]
-            parts[:, span] = (sums[:, left + size] - sums[:, left]) / (PLANES * size**2)
+            parts[:, span] = (sums[:, left + size] - sums[:, left]) / (planes * size**2)
     return parts
