@@ -57,3 +57,7 @@ def clipping_signals(pair: FramePair, signal: NDArray[Any]) -> NDArray[np.float6
         if clips.any():
             found[plane] = min(found[plane], black[plane] + width * int(clips.argmax()))
     return found
+
+
+def _plane(pair: FramePair, plane: int) -> NDArray[Any]:
+    return one_plane(pair.noisy.mosaic, offsets(pair.noisy.cfa)[plane], pair.noisy.side)

@@ -296,7 +296,7 @@ def _clipped_parts(
         columns[1, some] = (few >= (cell[..., some % side] if codes is None else clip)).sum((0, 1))
         if codes is not None:
             return columns
-        return columns[:, : columns.shape[1] // side * side].reshape(2, -1, side).sum(2)
+        return np.asarray(columns[:, : columns.shape[1] // side * side].reshape(2, -1, side).sum(2))
 
     zero, high = _parts_of_patches(clipped, corners, size, len(clip), 2)
     return zero, high
