@@ -129,4 +129,4 @@ def sample(
             progress=progress,
         )
     for path in written:
-        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.cfa}, ISO {iso or frame.iso:g}")
+        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}, ISO {iso or frame.iso:g}")
