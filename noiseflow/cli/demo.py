@@ -29,7 +29,9 @@ def demo(out: Path, device: str, seed: int, overwrite: bool) -> None:
     from noiseflow.cli.table import print_scores
     from noiseflow.cli.workflows.demo import demo as run
 
-    keeps(lambda: Kept(f"finished parts are in {out}", "--overwrite") if out.is_dir() else None)
+    stood = out.is_dir() and any(out.iterdir())
+    kept = f"the earlier demo stands in {out}" if stood else f"finished parts are in {out}"
+    keeps(lambda: Kept(kept, "--overwrite") if out.is_dir() else None)
     began = time.monotonic()
     result = run(out, seed=seed, device=device, overwrite=overwrite, stage=shown)
     print_scores(result.evaluation)

@@ -9,7 +9,7 @@ import torch
 
 from noiseflow.augment import sample_frame, write_frame
 from noiseflow.core.output.checks import writing
-from noiseflow.core.output.listed import fresh_folder
+from noiseflow.core.output.folder import refilled_folder
 from noiseflow.core.progress import Progress, in_stages, silent
 from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.baselines import baselines
@@ -90,8 +90,8 @@ def demo(
     where = device_of(device)
     with writing(out, folder=True, overwrite=overwrite) as out:
         folders = ({"folder": name} for name in ("raws", "patches.h5.partial", "run", "report"))
-        fresh_folder(out, "demo", *folders, {"marked": "patches.h5"}, {"marked": "noisy.dng"})
-        return _demo(out, camera, scenes, size, epochs, seed, where, stage)
+        with refilled_folder(out, "demo", *folders, {"marked": "patches.h5"}, {"marked": "noisy.dng"}):
+            return _demo(out, camera, scenes, size, epochs, seed, where, stage)
 
 
 def _demo(

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from noiseflow.core.errors import DataError, NoiseflowError, OutputError
 from noiseflow.core.output.checks import writing
+from noiseflow.core.output.folder import refilled_folder
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import describe_foreign, foreign, listing
 from noiseflow.core.progress import Progress, silent
@@ -222,13 +224,14 @@ def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, 
         folder.parent.mkdir(exist_ok=True)
         with writing(folder, folder=True, goes_on=True):
             if _record(folder / DATA_RECORD).get("key") != key or not path.exists():
-                if _record(folder / DATA_BEGUN).get("key") != key:
-                    made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_folder(path).name}
-                    fresh_folder(folder, "data", *made)
-                    write_listed(folder, DATA_BEGUN, json.dumps({"key": key}).encode())
-                _make(data, base, folder, path, seed)
-                content = {"key": key, "data": asdict(data), "seed": seed}
-                write_listed(folder, DATA_RECORD, json.dumps(content, indent=1).encode())
+                made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_folder(path).name}
+                goes_on = _record(folder / DATA_BEGUN).get("key") == key
+                with nullcontext() if goes_on else refilled_folder(folder, "data", *made):
+                    if not goes_on:
+                        write_listed(folder, DATA_BEGUN, json.dumps({"key": key}).encode())
+                    _make(data, base, folder, path, seed)
+                    content = {"key": key, "data": asdict(data), "seed": seed}
+                    write_listed(folder, DATA_RECORD, json.dumps(content, indent=1).encode())
     with PatchStore(path) as store:
         fingerprint = store.fingerprint
     if data.fingerprint not in (None, fingerprint):
@@ -269,10 +272,11 @@ def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
             if held.get("key") == cell.key:
                 row: dict[str, Any] = held["row"]
                 return row
-            fresh_folder(cell.folder, "cell", *({"folder": name} for name in ("run", "run_without", "report")))
-            row = _fit_and_score(cell)
-            content = json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False)
-            write_listed(cell.folder, CELL_RECORD, content.encode())
+            made = ({"folder": name} for name in ("run", "run_without", "report"))
+            with refilled_folder(cell.folder, "cell", *made):
+                row = _fit_and_score(cell)
+                content = json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False)
+                write_listed(cell.folder, CELL_RECORD, content.encode())
             return row
     except NoiseflowError as error:
         # Not recorded: it is tried again next time.
