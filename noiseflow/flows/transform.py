@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.constants import Constants
+from noiseflow.flows.nets.constants import Constants
 from noiseflow.flows.signal_model import NoiseParameters
 
 __all__ = ["WHOLE_FRAME", "Transform", "WholeLines", "full_precision", "sum_per_sample"]

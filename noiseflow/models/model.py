@@ -14,7 +14,7 @@ from torch import Tensor
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
-from noiseflow.flows.constants import Constants
+from noiseflow.flows.nets.constants import Constants
 from noiseflow.flows.observed import imputed
 from noiseflow.models.shown import in_notebook, in_one_line
 from noiseflow.ops.random.sampling import Source

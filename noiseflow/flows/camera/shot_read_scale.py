@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.constants import log_of
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.shot_read_noise import divide_by_std, multiply_by_std

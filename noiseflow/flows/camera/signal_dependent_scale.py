@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from noiseflow.flows.camera.shot_read_scale import NoiseScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.constants import log_of
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.nets.constants import log_of
 
 __all__ = ["SignalDependentScale"]
 

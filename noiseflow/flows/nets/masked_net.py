@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.constants import Constants
 from noiseflow.flows.nets.conditional_net import SampleFeatures, SpatialFilm, signal_features
+from noiseflow.flows.nets.constants import Constants
 
 __all__ = ["MaskedNet"]
 
