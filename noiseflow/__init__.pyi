@@ -13,6 +13,7 @@ from . import (
     simulate as simulate,
 )
 from .augment import AddCameraNoise as AddCameraNoise, sample_frame as sample_frame
+from .calibrate import measure_picture as measure_picture
 from .cli.workflows.describe import describe as describe
 from .core.errors import NoiseflowError as NoiseflowError
 from .core.version import __version__ as __version__
