@@ -1,7 +1,7 @@
 """A summary of the real data: what there is, and between which values."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress
+from noiseflow.flows.observed import imputed
 from noiseflow.patches.store.patches import PatchBatch
 from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import plane_names
@@ -22,6 +23,7 @@ __all__ = [
     "Cell",
     "NoiseCurve",
     "Survey",
+    "read_whole",
     "scale_dn",
     "signal_bins",
     "signal_dn",
@@ -248,12 +250,12 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     knots = np.zeros((3, len(cell_keys) * KNOTS))
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
-        read = store.read(rows[part])
+        read = read_whole(store, rows[part])
         signal = signal_dn(read)
         facts[part] = _facts(read, signal)
         normalised = signal / torch.from_numpy(scale_dn(read))[:, :, None, None]
         _add_to_knots(knots, read.noise, normalised, cell_of_row[part])
-        progress(min(start + batch, len(rows)), len(rows), "survey of the data")
+        progress(min(start + batch, len(rows)), len(rows), "patches")
     whole = _cell(None, None, facts)
     if not whole.noise_high > whole.noise_low:
         raise DataError(
@@ -284,6 +286,12 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
         patch_shape=store.patch_shape,
         plane_names=plane_names(store.layout),
     )
+
+
+def read_whole(store: PatchStore, rows: NDArray[np.int64]) -> PatchBatch:
+    """Read patches, with ±σ of its neighbours' noise at each masked pixel, so that no outlier stands there."""
+    read = store.read(rows)
+    return read if read.observed is None else replace(read, noise=imputed(read.noise, read.observed)[0])
 
 
 FACTS = 10

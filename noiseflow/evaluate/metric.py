@@ -3,31 +3,76 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.evaluate.data_summary import Survey
-from noiseflow.evaluate.likelihood_kind import CodesNll, Kind
+from noiseflow.models.capabilities import exact_codes
+from noiseflow.models.integers.integer_model import CodesModel
+from noiseflow.models.model import NoiseModel
+from noiseflow.models.oracle.row_noise import LineOracle
 
 __all__ = [
     "DATA",
+    "LIKELIHOOD_KINDS",
     "ORACLE",
+    "CodesNll",
+    "Kind",
     "Metric",
     "Score",
     "ScoredBatch",
     "Setup",
     "as_json",
+    "codes_kind_of",
+    "kind_of",
     "seed_for",
 ]
+
+Kind = Literal["continuous", "codes", "exact", "bound"]
+
+LIKELIHOOD_KINDS: Mapping[Kind, str] = {
+    "continuous": "a continuous density, the integers taken as points of it",
+    "codes": "the exact probability of each code, spread over the code",
+    "exact": "the exact probability of each code",
+    "bound": "at most this: minus a lower bound of the log-probability (ELBO, one draw)",
+}
+"""In words; the first two are of `NoiseModel.log_prob`, nats/dim (`kind_of`), the last two of the integers, nats/pixel
+(`codes_kind_of`)."""
 
 DATA = "data"
 """Name of the real data where it stands beside the models."""
 
 ORACLE = "oracle"
 """Name of the model that is the simulated data's own density."""
+
+
+@dataclass(frozen=True, eq=False)
+class CodesNll:
+    """−log probability of the integers of some patches, nats.
+
+    Parameters
+    ----------
+    total : ndarray, shape (K,)
+        −log probability of all codes of a patch, nats.
+    per_plane : ndarray, shape (K, C), or None
+        Where each pixel has its own probability; None of a joint density.
+    """
+
+    total: NDArray[np.float64]
+    per_plane: NDArray[np.float64] | None
+
+
+def kind_of(model: NoiseModel) -> Kind:
+    """Kind of a model's `log_prob`."""
+    return "codes" if isinstance(model, (CodesModel, LineOracle)) else "continuous"
+
+
+def codes_kind_of(model: NoiseModel) -> Kind:
+    """Kind of a model's likelihood of the integers."""
+    return "exact" if exact_codes(model) else "bound"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +90,7 @@ class Setup:
     seed : int
         Seed of all randomness of the metrics.
     densities : mapping of str to str
-        What kind of density each model's likelihood is: see `noiseflow.evaluate.likelihood_kind`.
+        What kind of density each model's likelihood is: see `noiseflow.evaluate.metric.LIKELIHOOD_KINDS`.
     codes : mapping of str to str
         What kind of likelihood of the integers each of these models gives.
     without_density : mapping of str to str

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import ModelError
 from noiseflow.evaluate.data_summary import scale_dn, signal_dn
-from noiseflow.evaluate.likelihood_kind import CodesNll
-from noiseflow.evaluate.metric import DATA, ScoredBatch, Setup, seed_for
+from noiseflow.evaluate.metric import DATA, CodesNll, ScoredBatch, Setup, seed_for
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import approximate_sigma, latent
@@ -39,7 +38,9 @@ def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[T
     """
     like = next(iter(model.parameters()), read.noise)
     device, dtype = like.device, like.dtype
-    cond = Conditions(read.clean.to(device, dtype), read.iso.to(device, dtype), camera_of[read.camera].to(device))
+    observed = None if read.observed is None else read.observed.to(device)
+    clean, iso = read.clean.to(device, dtype), read.iso.to(device, dtype)
+    cond = Conditions(clean, iso, camera_of[read.camera].to(device), observed)
     return read.noise.to(device, dtype), cond
 
 
@@ -134,8 +135,9 @@ class _ModelBatch:
         self.real, self.cond = for_model(model, read, scorer.camera_of[name])
 
     def nll(self) -> NDArray[np.float64]:
-        """−log density, nats summed over dimensions, shape (B,)."""
+        """−log density, nats summed over dimensions, shape (B,); masked ones count as the mean of the others."""
         nll: NDArray[np.float64] = -self.model.log_prob(self.real, self.cond).double().cpu().numpy()
+        nll *= self._whole(self.cond)
         self._check("log-density", nll, "is it fitted?")
         return nll
 
@@ -147,7 +149,8 @@ class _ModelBatch:
         noise: Tensor = sampled.cpu().float()
         finite = torch.isfinite(noise).flatten(1).all(1).numpy()
         self._check("sample", np.where(finite, 0.0, np.nan), "is it fitted?")
-        return noise
+        # Masked pixels are the same in all sources, so that none differs by them.
+        return noise if self.read.observed is None else torch.where(self.read.observed, noise, self.read.noise)
 
     def codes(self, rows: NDArray[np.int64]) -> CodesNll:
         """−log probability of the integers of some patches."""
@@ -155,7 +158,11 @@ class _ModelBatch:
         codes = levels.codes(real, cond.clean)
         found = discrete_log_prob(self.model, codes, cond, levels, generator=self._generator("codes"))
         per_plane = None if found.per_plane is None else -found.per_plane.cpu().numpy()
-        nll = CodesNll(-found.values.cpu().numpy(), per_plane)
+        whole = self._whole(cond)
+        if per_plane is not None and cond.observed is not None:
+            seen = cond.observed.sum((2, 3)).clamp(min=1).cpu().numpy()
+            per_plane = per_plane * codes[0, 0].numel() / seen
+        nll = CodesNll(-found.values.cpu().numpy() * whole, per_plane)
         self._check("log-probability of the codes", nll.total, "its density is 0 there", rows)
         return nll
 
@@ -171,11 +178,24 @@ class _ModelBatch:
                 real.dtype
             )
         z = latent(self.model, within, cond)
-        return None if z is None else z.cpu().float()
+        if z is None:
+            return None
+        if cond.observed is not None:
+            # What a right model would have there.
+            normal = torch.randn(z.shape, generator=self._generator("masked latent"), device=z.device, dtype=z.dtype)
+            z = torch.where(cond.observed, z, normal)
+        return z.cpu().float()
 
     def _some(self, rows: NDArray[np.int64]) -> tuple[Tensor, Conditions, Levels]:
-        cond = Conditions(self.cond.clean[rows], self.cond.isos[rows], self.cond.camera_indices[rows])
+        observed = None if self.cond.observed is None else self.cond.observed[rows]
+        cond = Conditions(self.cond.clean[rows], self.cond.isos[rows], self.cond.camera_indices[rows], observed)
         return self.real[rows], cond, Levels.of(self.read.table[rows], self.real.device)
+
+    @staticmethod
+    def _whole(cond: Conditions) -> NDArray[np.float64]:
+        """Values of a patch over those that are observed, shape (B,)."""
+        counts: NDArray[np.float64] = cond.counts().clamp(min=1).cpu().numpy()
+        return np.asarray(cond.clean[0].numel() / counts, np.float64)
 
     def _generator(self, purpose: str) -> torch.Generator:
         seed = seed_for(self.scorer.setup.seed, purpose, self.name, self.start)

@@ -44,7 +44,8 @@ black, the first bin above black ends at 0.06 DN."""
 def conditions_of(batch: PatchBatch, device: torch.device | str = "cpu") -> Conditions:
     """Conditions of a batch of patches, whose camera indices must be the model's."""
     clean, iso, camera = (each.to(device, non_blocking=True) for each in (batch.clean, batch.iso, batch.camera))
-    return Conditions(clean, iso, camera)
+    observed = None if batch.observed is None else batch.observed.to(device, non_blocking=True)
+    return Conditions(clean, iso, camera, observed)
 
 
 def train_and_held_out(store: Patches, most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -191,7 +192,7 @@ def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress 
     def batches() -> Iterator[Values]:
         for start in range(0, len(rows), BATCH):
             batch = store.read(rows[start : start + BATCH], torch.float64)
-            yield Values(batch.camera, batch.iso, batch.clean, batch.clean, batch.noise)
+            yield Values(batch.camera, batch.iso, batch.clean, batch.clean, batch.noise, batch.observed)
 
     return summed(store, batches(), len(rows), progress)
 
@@ -199,7 +200,8 @@ def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress 
 class Values(NamedTuple):
     """Values of a batch of patches, float64: camera and ISO (B,), the others (B, C, h, w).
 
-    `by` is the signal that decides the bin of a value; `clean` itself if that is known.
+    `by` is the signal that decides the bin of a value; `clean` itself if that is known.  Values that are not
+    `observed` do not count.
     """
 
     camera: Tensor
@@ -207,6 +209,7 @@ class Values(NamedTuple):
     by: Tensor
     clean: Tensor
     noise: Tensor
+    observed: Tensor | None = None
 
 
 def summed(store: Patches, batches: Iterable[Values], total: int, progress: Progress = silent) -> NoiseStatistics:
@@ -220,6 +223,9 @@ def summed(store: Patches, batches: Iterable[Values], total: int, progress: Prog
         group = (batch.camera * len(isos) + iso_index)[:, None, None, None]
         cell = (group * BINS + signal_bins(batch.by, BINS)).flatten()
         noise, clean = batch.noise.flatten(), batch.clean.flatten()
+        if batch.observed is not None:
+            kept = batch.observed.flatten()
+            cell, noise, clean = cell[kept], noise[kept], clean[kept]
         for row, values in zip(sums, (torch.ones_like(noise), clean, noise, noise.square()), strict=True):
             row.index_add_(0, cell, values)
         done += len(batch.camera)

@@ -1,6 +1,5 @@
 """Objective of a fit to the integers: their exact likelihood, or a dequantisation bound."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,18 +49,19 @@ class DiscretisedObjective(LikelihoodObjective):
     def loss(self, model: nn.Module, batch: Any, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean NLL of the batch."""
         codes, cond, levels = batch
-        return self._nll(model, codes, cond, levels, generator).mean() / codes[0].numel(), {}
+        return self._nll(model, codes, cond, levels, generator).sum() / cond.counts().sum(), {}
 
     @torch.no_grad()
     def held_out(self, model: nn.Module) -> float:
         """Mean NLL of the held-out patches, with the same draws at every validation."""
         store, rows, size = self.batches.store, self.held_out_rows, 256
         generator = torch.Generator(self.device).manual_seed(0)
-        total = 0.0
+        total = values = 0.0
         for start in range(0, len(rows), size):
             codes, cond, levels = codes_of(store.read(rows[start : start + size]), self.device)
             total += float(self._nll(model, codes, cond, levels, generator).sum())
-        return total / (len(rows) * math.prod(store.patch_shape))
+            values += float(cond.counts().sum())
+        return total / values
 
     def _nll(
         self, model: nn.Module, codes: Tensor, cond: Conditions, levels: Levels, generator: torch.Generator
@@ -69,5 +69,7 @@ class DiscretisedObjective(LikelihoodObjective):
         assert isinstance(model, NoiseModel)
         scale = None if self.proposal is None or exact_codes(model) else approximate_sigma(self.proposal, cond)
         found = discrete_log_prob(model, codes, cond, levels, scale=scale, generator=generator)
-        pixels = codes.shape[2] * codes.shape[3]
-        return pixels * levels.log_code().sum(1) - found.values
+        pixels: Tensor | int = codes.shape[2] * codes.shape[3]
+        if cond.observed is not None:
+            pixels = cond.observed.sum((2, 3))
+        return (pixels * levels.log_code()).sum(1) - found.values

@@ -1,6 +1,5 @@
 """Objective of a fit to patches: the negative log-likelihood."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -58,7 +57,9 @@ class LikelihoodObjective:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean NLL of the batch."""
         noise, cond = batch
-        return -model(noise, cond).mean() / noise[0].numel(), {}
+        if cond.observed is None:
+            return -model(noise, cond).mean() / noise[0].numel(), {}
+        return -model(noise, cond).sum() / cond.counts().sum(), {}
 
     def held_out(self, model: nn.Module) -> float:
         """Mean NLL of the held-out patches."""
@@ -94,9 +95,11 @@ def record_of(batches: PatchBatches, position: StepPosition, **tensors: Tensor) 
 def mean_nll(
     model: NoiseModel, store: Patches, rows: NDArray[np.int64], device: torch.device | str = "cpu", size: int = 256
 ) -> float:
-    """Mean NLL of the given patches, nats/dim."""
-    total = 0.0
+    """Mean NLL of the observed values of the given patches, nats/dim."""
+    total = values = 0.0
     for start in range(0, len(rows), size):
         batch = store.read(rows[start : start + size])
-        total -= float(model.log_prob(batch.noise.to(device), conditions_of(batch, device)).double().sum())
-    return total / (len(rows) * math.prod(store.patch_shape))
+        cond = conditions_of(batch, device)
+        total -= float(model.log_prob(batch.noise.to(device), cond).double().sum())
+        values += float(cond.counts().sum())
+    return total / values

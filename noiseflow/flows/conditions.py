@@ -23,6 +23,9 @@ class Conditions:
         ISO speed, the same for all elements if a number.
     camera : Tensor of long, shape (B,), or int, str, or sequence of str
         Camera indices of a model, or camera names.
+    observed : Tensor of bool, shape (B, C, H, W), optional
+        False where a pixel is masked (defective, moved, or of a clipped signal): its noise is not known, and
+        likelihoods leave it out.  All pixels count if None.
 
     Examples
     --------
@@ -34,6 +37,7 @@ class Conditions:
     clean: Tensor
     iso: Tensor | float
     camera: Tensor | int | str | Sequence[str] = 0
+    observed: Tensor | None = None
 
     def resolve(self, cameras: Sequence[str]) -> "Conditions":
         """The same conditions with `iso` and `camera` as tensors of shape (B,).
@@ -59,6 +63,11 @@ class Conditions:
         if not all_finite(clean):
             raise DataError("clean: holds NaN or infinite values; mask or drop those patches first")
         batch, device = clean.shape[0], clean.device
+        if self.observed is not None and (self.observed.shape != clean.shape or self.observed.dtype != torch.bool):
+            raise DataError(
+                f"observed: expected bool of the shape of clean, {tuple(clean.shape)}; got {self.observed.dtype} "
+                f"{tuple(self.observed.shape)}"
+            )
         iso = torch.as_tensor(self.iso, dtype=clean.dtype, device=device)
         camera = torch.as_tensor(_indices(self.camera, cameras), dtype=torch.long, device=device)
         for name, value in (("iso", iso), ("camera", camera)):
@@ -71,6 +80,12 @@ class Conditions:
         if ((camera < 0) | (camera >= len(cameras))).any():
             raise ModelError(f"camera index {camera.tolist()} is outside 0…{len(cameras) - 1} ({', '.join(cameras)})")
         return replace(self, iso=iso.expand(batch), camera=camera.expand(batch))
+
+    def counts(self) -> Tensor:
+        """Number of values of each element that are observed, float64, (B,)."""
+        if self.observed is None:
+            return self.clean.new_full((len(self.clean),), self.clean[0].numel(), dtype=torch.float64)
+        return self.observed.sum((1, 2, 3)).double()
 
     @property
     def isos(self) -> Tensor:

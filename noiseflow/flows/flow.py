@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.fusion import run, run_back
+from noiseflow.flows.observed import MaskedPixels
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, sum_per_sample
 from noiseflow.ops.random import sampling
@@ -144,6 +145,34 @@ class Flow(nn.Module):
         """Log-density of x in nats, shape (B,)."""
         z, log_det = self.forward(x, cond)
         return self.base.log_prob(z) + log_det
+
+    @property
+    def factorises(self) -> bool:
+        """Whether its pixels are independent given the offsets of their lines, so that some can be left out exactly."""
+        apart = (each.leaves_out or (each.elementwise and not each.reach) for each in self._chain())
+        return isinstance(self.base, StandardNormal) and all(apart)
+
+    def log_prob_of_observed(self, x: Tensor, cond: Conditions) -> Tensor:
+        """Log-density of the values of x that ``cond.observed`` has, nats, (B,), for a flow that `factorises`.
+
+        x is set to 0 at the other pixels before each transform.  A line then has no part of them, and what an
+        elementwise transform adds there is subtracted again: the log of its slope at 0, from the gradient of the
+        transform on the masked pixels alone.  For whitened rows of normal noise this is the marginal density of
+        the observed pixels; the noise that enters the whitening is normal but for its tails and skew.  Columns
+        beside rows cost about 0.01 nats for each masked pixel, where an offset has half a pixel's σ.
+        """
+        noise = self.shared_features(cond)
+        masked = MaskedPixels(cond)
+        of_masked = self.shared_features(masked.cond)
+        log_prob = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
+        x = masked.without(x)
+        for transform in self._chain():
+            z, log_det = transform(x, cond, noise)
+            log_prob = log_prob + log_det
+            if transform.elementwise:
+                log_prob = log_prob - masked.log_slopes(transform, of_masked)
+            x = masked.without(z)
+        return log_prob + self.base.log_prob(x) + 0.5 * math.log(2 * math.pi) * masked.counts
 
     def _chain(self) -> list[Transform]:
         return [transform for transform in self.transforms if isinstance(transform, Transform)]

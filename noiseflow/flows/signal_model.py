@@ -12,6 +12,10 @@ from noiseflow.ops.shot_read_noise import net_inputs, read_share, shot_moments, 
 __all__ = ["NoiseParameters", "required"]
 
 
+DAZZLING = 1e18
+"""Normalised signal at which read noise has no share of the variance: less than 10⁻⁶ with any β of a fit."""
+
+
 @dataclass(frozen=True, eq=False)
 class NoiseParameters:
     """What the head of a flow finds of each pixel's noise, computed once and passed to all transforms.
@@ -26,17 +30,27 @@ class NoiseParameters:
         Slope and offset of the variance, of each element's planes.
     read_excess : Tensor, shape (B,), optional
         Excess kurtosis of the read noise; normal read noise without it.
+    observed : Tensor of bool, shape (B, C, H, W), optional
+        As of `Conditions`: lines leave the other pixels out.
     """
 
     clean: Tensor
     beta1: Tensor
     beta2: Tensor
     read_excess: Tensor | None = None
+    observed: Tensor | None = None
 
     @property
     def signal(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clean signal, β₁ and β₂, as the operations take them."""
         return self.clean, self.beta1, self.beta2
+
+    @property
+    def line_signal(self) -> tuple[Tensor, Tensor, Tensor]:
+        """As `signal`, for sums along lines: a masked pixel is so bright there that it has no share of an offset."""
+        if self.observed is None:
+            return self.signal
+        return self.clean.where(self.observed, DAZZLING), self.beta1, self.beta2
 
     def variance(self) -> Tensor:
         """s², shape (B, C, H, W), in units of the normalised signal squared."""

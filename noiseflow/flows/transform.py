@@ -41,6 +41,9 @@ class Transform(nn.Module, ABC):
     elementwise: bool = False
     """Whether each output is a rising function of the input at its own place alone, given the conditions."""
 
+    leaves_out: bool = False
+    """Whether `forward` leaves out pixels that ``cond.observed`` has not, given noise of 0 there."""
+
     @property
     def forward_reach(self) -> int:
         """Receptive radius of `forward`, in pixels of a plane."""

@@ -4,7 +4,7 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
+from noiseflow.flows.observed import imputed
 from noiseflow.ops.random.sampling import Source
 from noiseflow.raw.bayer import plane_names
 
@@ -136,7 +137,7 @@ class NoiseModel(nn.Module, ABC):
         Returns
         -------
         Tensor, shape (B,)
-            Nats, summed over C·H·W dimensions.
+            Nats, summed over C·H·W dimensions, or over those that ``cond.observed`` has.
 
         Raises
         ------
@@ -153,13 +154,15 @@ class NoiseModel(nn.Module, ABC):
         cond = checked_conditions(self, cond)
         if noise.shape != cond.clean.shape:
             raise DataError(f"noise: expected the shape of clean, {tuple(cond.clean.shape)}; got {tuple(noise.shape)}")
+        if cond.observed is not None:
+            noise = noise.masked_fill(~cond.observed, 0.0)
         if not all_finite(noise):
             raise DataError("noise: holds NaN or infinite values; mask or drop those patches first")
-        return self._log_prob(noise, cond)
+        return self(noise, cond)  # type: ignore[no-any-return]
 
     def forward(self, noise: Tensor, cond: Conditions) -> Tensor:
         """`log_prob` without checks, as a fit calls it on patches of a store: reading values makes a GPU wait."""
-        return self._log_prob(noise, cond)
+        return self._log_prob(noise, cond) if cond.observed is None else self._log_prob_of_observed(noise, cond)
 
     def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
         """Draw noise.
@@ -188,6 +191,16 @@ class NoiseModel(nn.Module, ABC):
 
     @abstractmethod
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor: ...
+
+    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+        """Log-density of the pixels that ``cond.observed`` has, (B,).
+
+        For models that read neighbours a lower bound by `noiseflow.flows.observed.imputed`; those whose pixels are
+        independent, or so but for their lines, leave the others out exactly.
+        """
+        assert cond.observed is not None
+        filled, entropy = imputed(noise, cond.observed)
+        return self._log_prob(filled, replace(cond, observed=None)) + entropy
 
     def _check_isos(self, cond: Conditions) -> None:
         """Warn once of ISOs outside the range; a model that cannot extrapolate refuses them here."""

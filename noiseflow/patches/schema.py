@@ -47,7 +47,8 @@ from typing import Any
 
 import numpy as np
 
-from noiseflow.raw.bayer import BAYER_PHASES, MONO, plane_names
+from noiseflow.raw.bayer import plane_names
+from noiseflow.raw.patterns import CFAS
 
 __all__ = [
     "CFAS",
@@ -108,7 +109,6 @@ READABLE = {
 }
 """Schemas that can be read, by number."""
 
-CFAS = (*BAYER_PHASES, MONO)
 SPLITS = ("train", "val", "test")
 LABELS = ("cameras", "scenes", "sources")
 PARTIAL = ".partial"

@@ -10,8 +10,8 @@ from scipy import stats
 
 from noiseflow.evaluate import evaluate
 from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, CodeLikelihoodCell
+from noiseflow.evaluate.presentation.present import presenter_of
 from noiseflow.evaluate.presentation.presenter import Finding
-from noiseflow.evaluate.presentation.registry import presenter_of
 from noiseflow.evaluate.report.evaluation_result import Evaluation
 from noiseflow.evaluate.report.report import page
 from noiseflow.evaluate.statistics.intervals import Interval

@@ -12,13 +12,14 @@ from scipy import stats
 from scipy.spatial import distance
 
 from noiseflow.evaluate import evaluate
+from noiseflow.evaluate.metrics.two_sample import held_out_hits
 from noiseflow.evaluate.report.report import page
-from noiseflow.evaluate.statistics.classifier import held_out_hits
-from noiseflow.evaluate.statistics.divergence import js_divergence, wasserstein_1
-from noiseflow.evaluate.statistics.histogram_bins import (
+from noiseflow.evaluate.statistics.divergence import (
     FINE_BINS,
     fine_edges,
     fine_index,
+    js_divergence,
+    wasserstein_1,
     widening_edges,
     widening_index,
 )

@@ -19,9 +19,8 @@ from noiseflow.evaluate.metrics.likelihood import (
 )
 from noiseflow.evaluate.metrics.two_sample import TwoSample
 from noiseflow.evaluate.presentation.figures import axes, bars, canvas, dots, pens_for
-from noiseflow.evaluate.presentation.formatting import plus_minus
-from noiseflow.evaluate.presentation.names import renamed, shown_names
-from noiseflow.evaluate.presentation.registry import presenter_of
+from noiseflow.evaluate.presentation.formatting import plus_minus, renamed, shown_names
+from noiseflow.evaluate.presentation.present import presenter_of
 from noiseflow.evaluate.report.report import page
 from noiseflow.evaluate.statistics.intervals import Interval
 

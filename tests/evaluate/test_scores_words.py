@@ -3,7 +3,7 @@
 import pytest
 
 from noiseflow.evaluate.metrics.registry import LEGACY, METRICS
-from noiseflow.evaluate.presentation.registry import PRESENTERS
+from noiseflow.evaluate.presentation.present import PRESENTERS
 
 
 @pytest.mark.parametrize("name", [*METRICS, *LEGACY])

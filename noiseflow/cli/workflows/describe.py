@@ -5,7 +5,7 @@ To describe another kind of thing, write a function and give it a line in `KINDS
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from noiseflow.cli.workflows.model_named import profile_named
@@ -102,6 +102,11 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
         }
 
 
+def _few(levels: Sequence[float]) -> Sequence[float]:
+    """Levels of planes; one for all if they are equal and many."""
+    return levels[:1] if len(levels) > 4 and len(set(levels)) == 1 else levels
+
+
 def _raw(path: Path, settings: RawSettings | None) -> Description:
     import numpy as np
 
@@ -111,10 +116,10 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
         "kind": "raw file",
         "camera": image.camera or "not said",
         "size": f"{width}×{height} pixels",
-        "CFA": image.cfa,
+        "CFA": image.pattern,
         "ISO": f"{image.iso:g}" if image.iso is not None else "not said",
         "exposure": f"{image.exposure_s:.6g} s" if image.exposure_s is not None else "not said",
-        "black level": ", ".join(f"{level:g}" for level in image.black) + " DN",
+        "black level": ", ".join(f"{level:g}" for level in _few(image.black)) + " DN",
         "white level": f"{image.white:g} DN",
         "codes": f"{image.mosaic.min()} to {image.mosaic.max()}, median {np.median(image.mosaic):g} DN",
     }
@@ -184,7 +189,7 @@ def _folder(path: Path, settings: RawSettings | None) -> Description:
         "kind": next(source.kind for source in SOURCES if source.recognises(path)),
         "scenes": f"{len(scenes)} ({counted})",
         "clean twins": str(sum(scene.clean is not None for scene in scenes)),
-        "first frame": f"{first.source}: {first.camera}, {first.cfa}, ISO {first.iso or 0:g}",
+        "first frame": f"{first.source}: {first.camera}, {first.pattern}, ISO {first.iso or 0:g}",
         "simulated": "yes, the truth is known" if collection.truth else "no",
         **({"published split": ", ".join(f"{n} {split}" for split, n in published.items())} if published else {}),
         **{f"note {number}": line for number, line in enumerate(collection.report, 1)},

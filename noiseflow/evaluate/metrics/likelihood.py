@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.evaluate.data_summary import SIGNAL_BINS, signal_bins
-from noiseflow.evaluate.likelihood_kind import LIKELIHOOD_KINDS, Kind
-from noiseflow.evaluate.metric import Metric, Score, ScoredBatch, Setup
+from noiseflow.evaluate.metric import LIKELIHOOD_KINDS, Kind, Metric, Score, ScoredBatch, Setup
 from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, bootstrap_ratio
 
 __all__ = [
@@ -115,7 +114,7 @@ class DensityLikelihood(LikelihoodScore):
     Parameters
     ----------
     density : mapping of str to str
-        What each model's likelihood is of: see `noiseflow.evaluate.likelihood_kind.LIKELIHOOD_KINDS`.
+        What each model's likelihood is of: see `noiseflow.evaluate.metric.LIKELIHOOD_KINDS`.
     without_density : mapping of str to str
         Models that only sample, and the reason that they give.
     group_dims : tuple of float
@@ -146,7 +145,7 @@ class CodeLikelihood(LikelihoodScore):
     Parameters
     ----------
     kinds : mapping of str to str
-        What each model's number is: a key of `noiseflow.evaluate.likelihood_kind.LIKELIHOOD_KINDS`.
+        What each model's number is: a key of `noiseflow.evaluate.metric.LIKELIHOOD_KINDS`.
     sigma_dn : float
         Smallest σ of the real noise over the signals of any camera and ISO, DN.
     cells, cameras, signals : tuple of CodeLikelihoodCell

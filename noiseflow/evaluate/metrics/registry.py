@@ -11,15 +11,15 @@ METRICS = Registry[Callable[[Setup], Metric]](
     {
         "likelihood": "noiseflow.evaluate.metrics.likelihood:DensityLikelihoodMetric",
         "codes": "noiseflow.evaluate.metrics.likelihood:CodeLikelihoodMetric",
-        "calibration": "noiseflow.evaluate.metrics.pit_calibration:PitCalibrationMetric",
-        "marginal": "noiseflow.evaluate.metrics.marginal:MarginalMetric",
-        "mean_variance": "noiseflow.evaluate.metrics.mean_variance:MeanVarianceMetric",
-        "conditional": "noiseflow.evaluate.metrics.conditional:ConditionalMetric",
-        "tails": "noiseflow.evaluate.metrics.tails:TailsMetric",
+        "calibration": "noiseflow.evaluate.metrics.sample_checks:PitCalibrationMetric",
+        "marginal": "noiseflow.evaluate.metrics.distribution:MarginalMetric",
+        "mean_variance": "noiseflow.evaluate.metrics.moments:MeanVarianceMetric",
+        "conditional": "noiseflow.evaluate.metrics.distribution:ConditionalMetric",
+        "tails": "noiseflow.evaluate.metrics.moments:TailsMetric",
         "row_noise": "noiseflow.evaluate.metrics.row_noise:RowNoiseMetric",
         "structure": "noiseflow.evaluate.metrics.structure:StructureMetric",
-        "temporal": "noiseflow.evaluate.metrics.temporal:TemporalMetric",
-        "quantisation": "noiseflow.evaluate.metrics.quantisation:QuantisationMetric",
+        "temporal": "noiseflow.evaluate.metrics.sample_checks:TemporalMetric",
+        "quantisation": "noiseflow.evaluate.metrics.sample_checks:QuantisationMetric",
         "two_sample": "noiseflow.evaluate.metrics.two_sample:TwoSampleMetric",
     }
 )

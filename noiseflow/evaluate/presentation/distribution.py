@@ -7,8 +7,16 @@ import numpy as np
 
 from noiseflow.core.text import figure_text
 from noiseflow.evaluate.metric import DATA
-from noiseflow.evaluate.metrics.conditional import SIGNAL_BINS, WIDTH, Conditional, SignalBin
-from noiseflow.evaluate.metrics.marginal import BINS_PER_SIGMA, MOST_BINS, Marginal, MarginalCell
+from noiseflow.evaluate.metrics.distribution import (
+    BINS_PER_SIGMA,
+    MOST_BINS,
+    SIGNAL_BINS,
+    WIDTH,
+    Conditional,
+    Marginal,
+    MarginalCell,
+    SignalBin,
+)
 from noiseflow.evaluate.presentation.figures import (
     GREY,
     LIGHT_GREY,
@@ -23,8 +31,8 @@ from noiseflow.evaluate.presentation.figures import (
 )
 from noiseflow.evaluate.presentation.formatting import cell_labels, cell_name, percent, plus_minus, significant
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
+from noiseflow.evaluate.statistics.divergence import BLOCKS, FLOOR_SPREADS, PARTS, PSEUDO_COUNT, Divergence
 from noiseflow.evaluate.statistics.intervals import LEVEL, Interval
-from noiseflow.evaluate.statistics.split_half_divergence import BLOCKS, FLOOR_SPREADS, PARTS, PSEUDO_COUNT, Divergence
 
 __all__ = ["ConditionalPresenter", "MarginalPresenter"]
 

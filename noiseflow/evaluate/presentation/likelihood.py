@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from noiseflow.evaluate.data_summary import COARSE, FEWEST_SCENES, SIGNAL_BINS
-from noiseflow.evaluate.likelihood_kind import Kind
-from noiseflow.evaluate.metric import DATA, ORACLE
+from noiseflow.evaluate.metric import DATA, ORACLE, Kind
 from noiseflow.evaluate.metrics.likelihood import (
     CodeLikelihood,
     DensityLikelihood,

@@ -8,8 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from noiseflow.evaluate.metric import DATA
-from noiseflow.evaluate.metrics.mean_variance import BINS, Bin, MeanVariance, TransferCurve
-from noiseflow.evaluate.metrics.tails import THRESHOLDS, Beyond, Tails
+from noiseflow.evaluate.metrics.moments import BINS, THRESHOLDS, Beyond, Bin, MeanVariance, Tails, TransferCurve
 from noiseflow.evaluate.presentation.figures import (
     LIGHT_GREY,
     Pen,

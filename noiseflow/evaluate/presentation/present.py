@@ -3,15 +3,55 @@
 from collections.abc import Mapping
 from typing import Any
 
-from noiseflow.evaluate.metric import Score
+from noiseflow.core.progress import Progress, silent
+from noiseflow.evaluate.data_summary import FEWEST_SCENES
+from noiseflow.evaluate.metric import Score, Setup
 from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
+from noiseflow.evaluate.presentation.distribution import ConditionalPresenter, MarginalPresenter
 from noiseflow.evaluate.presentation.figures import Pen
-from noiseflow.evaluate.presentation.formatting import join
-from noiseflow.evaluate.presentation.likelihood import standing
-from noiseflow.evaluate.presentation.presenter import Finding, Record, TableRow
-from noiseflow.evaluate.presentation.registry import presenter_of
+from noiseflow.evaluate.presentation.formatting import count, join, percent
+from noiseflow.evaluate.presentation.likelihood import CodeLikelihoodPresenter, DensityLikelihoodPresenter, standing
+from noiseflow.evaluate.presentation.moments import MeanVariancePresenter, TailsPresenter
+from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
+from noiseflow.evaluate.presentation.sample_checks import (
+    LegacyKlPresenter,
+    PitCalibrationPresenter,
+    QuantisationPresenter,
+    TemporalPresenter,
+    TwoSamplePresenter,
+)
+from noiseflow.evaluate.presentation.structure import RowNoisePresenter, StructurePresenter
 
-__all__ = ["LIKELIHOODS", "MEASURES", "findings", "headline", "methods", "records", "sections", "table"]
+__all__ = [
+    "LIKELIHOODS",
+    "MEASURES",
+    "PRESENTERS",
+    "findings",
+    "headline",
+    "methods",
+    "notes",
+    "presenter_of",
+    "records",
+    "sections",
+    "table",
+]
+
+PRESENTERS: dict[str, Presenter[Any]] = {
+    "likelihood": DensityLikelihoodPresenter(),
+    "codes": CodeLikelihoodPresenter(),
+    "calibration": PitCalibrationPresenter(),
+    "marginal": MarginalPresenter(),
+    "mean_variance": MeanVariancePresenter(),
+    "conditional": ConditionalPresenter(),
+    "tails": TailsPresenter(),
+    "row_noise": RowNoisePresenter(),
+    "structure": StructurePresenter(),
+    "temporal": TemporalPresenter(),
+    "quantisation": QuantisationPresenter(),
+    "two_sample": TwoSamplePresenter(),
+    "legacy_kl": LegacyKlPresenter(),
+}
+"""Name of the metric in `noiseflow.evaluate.metrics.registry.METRICS` → its presenter."""
 
 Scores = Mapping[str, Score]
 """By the metric's name."""
@@ -36,6 +76,14 @@ MEASURES = {
     "two_sample": "two-sample test",
 }
 """Measures of findings in the words of a reader."""
+
+MOST_CLIPPED = 0.001
+FEW_GROUPS = 5
+
+
+def presenter_of(name: str) -> Presenter[Any]:
+    """The presenter of a metric, a plain one if it has none."""
+    return PRESENTERS.get(name) or Presenter(name)
 
 
 def findings(scores: Scores, tested: str) -> tuple[Finding, ...]:
@@ -96,14 +144,34 @@ def methods(scores: Scores) -> dict[str, str]:
     return {name: presenter_of(name).method for name in scores}
 
 
-def sections(scores: Scores, pens: Mapping[str, Pen]) -> list[dict[str, Any]]:
+def sections(scores: Scores, pens: Mapping[str, Pen], progress: Progress = silent) -> list[dict[str, Any]]:
     """Heading, method and figures of each metric."""
-    return [
-        {
-            "name": name,
-            "title": presenter_of(name).title,
-            "method": presenter_of(name).method,
-            "plates": presenter_of(name).plates(score, pens),
-        }
-        for name, score in scores.items()
-    ]
+    found = []
+    for done, (name, score) in enumerate(scores.items()):
+        presenter = presenter_of(name)
+        progress(done, len(scores), presenter.title)
+        facts = {"name": name, "title": presenter.title, "method": presenter.method}
+        found.append({**facts, "plates": presenter.plates(score, pens)})
+    progress(len(scores), len(scores))
+    return found
+
+
+def notes(setup: Setup) -> tuple[str, ...]:
+    """Limits of the data and of the models, in words."""
+    found = setup.survey
+    said = [f"{name} has no likelihood: “{reason}”." for name, reason in setup.without_density.items()]
+    if len({cell.iso for cell in found.cells}) == 1:
+        said.append(f"All of the data is at ISO {found.cells[0].iso:g}: the report does not cover other ISOs.")
+    if found.clipped > MOST_CLIPPED:
+        said.append(
+            f"{percent(found.clipped, 1)} of the pixels are clipped at code 0 or at the white level: scores there are "
+            "of the clipped noise."
+        )
+    if found.still:
+        said.append(f"The data holds {count(found.still, 'patch', 'patches')} without any noise: clipped throughout.")
+    if found.groups < FEW_GROUPS:
+        said.append(
+            f"The data holds only {count(found.groups, found.group_is)}: intervals are wide or missing, and what is "
+            f"not flagged may still be wrong. Score {FEWEST_SCENES} scenes or more."
+        )
+    return tuple(said)

@@ -8,14 +8,21 @@ from noiseflow.core.text import figure_text
 from noiseflow.evaluate.data_summary import CLOSE_VALUES, FEWEST_SCENES, MOST_PAIRS
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.legacy_kl import FLOOR_SIGMA, FLOOR_VALUES, MOST_PATCHES, LegacyKl
-from noiseflow.evaluate.metrics.pit_calibration import BINS, LEVELS, Coverage, PitCalibration
-from noiseflow.evaluate.metrics.quantisation import NEAR, ON, Quantisation, QuantisationCell
-from noiseflow.evaluate.metrics.temporal import Temporal
-from noiseflow.evaluate.metrics.two_sample import BANDS, FEWEST, FILTERS, SIZE, TwoSample
+from noiseflow.evaluate.metrics.sample_checks import (
+    BINS,
+    LEVELS,
+    NEAR,
+    ON,
+    Coverage,
+    PitCalibration,
+    Quantisation,
+    QuantisationCell,
+    Temporal,
+)
+from noiseflow.evaluate.metrics.two_sample import BANDS, FEWEST, FILTERS, FOLDS, SIZE, UNITS, TwoSample
 from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, dots, legend, names_down, plate
 from noiseflow.evaluate.presentation.formatting import cell_name, number, percent, plus_minus, significant
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
-from noiseflow.evaluate.statistics.classifier import FOLDS, UNITS
 from noiseflow.evaluate.statistics.intervals import VERDICT, Interval
 
 __all__ = [

@@ -11,9 +11,8 @@ from noiseflow.evaluate.examples import Example
 from noiseflow.evaluate.metric import DATA, Score, as_json
 from noiseflow.evaluate.presentation import present
 from noiseflow.evaluate.presentation.figures import pens_for
-from noiseflow.evaluate.presentation.formatting import count
+from noiseflow.evaluate.presentation.formatting import count, renamed, shown_names
 from noiseflow.evaluate.presentation.html import render
-from noiseflow.evaluate.presentation.names import renamed, shown_names
 from noiseflow.evaluate.presentation.presenter import Finding, Record, TableRow
 
 __all__ = ["Data", "Evaluation"]
@@ -124,7 +123,7 @@ class Evaluation:
         return f"{', '.join(self.models)} on {Path(self.data.store).name}: {patches}, {groups}, {self.data.split}"
 
     def presentable(self) -> "Evaluation":
-        """The same with names that can be shown: see `noiseflow.evaluate.presentation.names`."""
+        """The same with names that can be shown: see `noiseflow.evaluate.presentation.formatting`."""
         scenes = [example.scene for example in self.examples]
         names = shown_names([*self.models, *self.data.cameras, *scenes, Path(self.data.store).name, self.data.split])
         shown: Evaluation = renamed(self, names)

@@ -37,7 +37,7 @@ class RowNoise(LineNoise):
     Parameters
     ----------
     planes : int
-        1 or 4.
+        1, or those of a cell: 4, 16 or 36.
     cameras : int
         Number of cameras.
     isos : sequence of float
@@ -67,7 +67,8 @@ class RowNoise(LineNoise):
     def relative_signal(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """y/s, its planes as (2, 2) of a cell or (1, 1), (B, 2, 2, H, W) or (B, 1, 1, H, W)."""
         found = required(noise, self)
-        return (found.clean * found.variance().rsqrt()).reshape(x.shape[0], *self.cells, *x.shape[2:])
+        signal = found.clean if found.observed is None else found.clean * found.observed
+        return (signal * found.variance().rsqrt()).reshape(x.shape[0], *self.cells, *x.shape[2:])
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """Along each row dᵀx, eᵀx, dᵀd, dᵀe and eᵀe with e = y/s, (5, B, 2 or 1, 1, H, 1); of parts they add up."""
@@ -139,7 +140,7 @@ class RowNoise(LineNoise):
 
     def _offset(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """√(β₂/s²), in the shape of `relative_signal`."""
-        return unit_offset(x, *required(noise, self).signal, self.cells)
+        return unit_offset(x, *required(noise, self).line_signal, self.cells)
 
     def _rows(self, sums: Tensor, cond: Conditions) -> tuple[tuple[Tensor, Tensor], Symmetric, tuple[Tensor, Tensor]]:
         """Aᵀx, S, and the two scales √r and √f."""

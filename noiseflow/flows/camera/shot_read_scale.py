@@ -40,7 +40,7 @@ class NoiseScale(Transform):
         """The clean signal with its betas: those that it shares with its flow, or computed here."""
         if self.shares_features and noise is not None:
             return noise
-        return NoiseParameters(cond.clean, *self.betas(cond))
+        return NoiseParameters(cond.clean, *self.betas(cond), observed=cond.observed)
 
     def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
         """Its noise parameters, if it `shares_features`."""

@@ -18,9 +18,10 @@ from noiseflow.ops.random.sampling import Source
 __all__ = ["Gaussian", "GaussianModel", "gaussian_log_prob"]
 
 
-def gaussian_log_prob(noise: Tensor, log_variance: Tensor) -> Tensor:
-    """Log-density of zero-mean Gaussian noise, nats, summed per sample, shape (B,)."""
-    return -0.5 * sum_per_sample(noise.square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi))
+def gaussian_log_prob(noise: Tensor, log_variance: Tensor, observed: Tensor | None = None) -> Tensor:
+    """Log-density of zero-mean Gaussian noise, nats, summed per sample over the observed values, shape (B,)."""
+    terms = noise.square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi)
+    return -0.5 * sum_per_sample(terms if observed is None else terms.masked_fill(~observed, 0.0))
 
 
 class GaussianModel(NoiseModel):
@@ -46,7 +47,10 @@ class GaussianModel(NoiseModel):
         self.load_state_dict(maximise_code_likelihood(self, codes, cond, levels).state_dict())
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return gaussian_log_prob(noise, self.variance(cond).log())
+        return gaussian_log_prob(noise, self.variance(cond).log(), cond.observed)
+
+    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return self._log_prob(noise, cond)
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         return sampling.normal(cond.clean, generator) * (temperature * self.variance(cond).sqrt())

@@ -2,16 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import ONE_ISO_LAW
 from noiseflow.flows.linear.actnorm import ActNorm
+from noiseflow.flows.observed import imputed
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
@@ -52,8 +54,21 @@ class FlowModel(NoiseModel):
         z: Tensor = self.flow(noise, cond)[0]
         return z
 
+    def scale_variance(self, cond: Conditions) -> Tensor:
+        """Product of the variances that its layers divide by, (B, C, H, W)."""
+        scales = [layer for layer in self.flow.transforms if isinstance(layer, NoiseScale)]
+        found = torch.ones_like(cond.clean)
+        for layer in scales:
+            found = found * layer.variance(cond)
+        return found
+
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return self.flow.log_prob(noise, cond)
+
+    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+        if not self.flow.factorises:
+            return super()._log_prob_of_observed(noise, cond)
+        return self.flow.log_prob_of_observed(noise, cond)
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         return self.flow.sample(cond, generator, temperature)
@@ -105,7 +120,10 @@ class ResidualFlow(FlowModel):
 
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
         """Initialise every `ActNorm` on a batch of training patches."""
-        start_norms(self.flow, noise, checked_conditions(self, cond))
+        cond = checked_conditions(self, cond)
+        if cond.observed is not None:
+            noise, cond = imputed(noise, cond.observed)[0], replace(cond, observed=None)
+        start_norms(self.flow, noise, cond)
 
 
 @torch.no_grad()

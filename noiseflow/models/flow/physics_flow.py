@@ -113,6 +113,8 @@ class PhysicsFlow(ResidualFlow):
         it better than the likelihood of patches does.
         """
         cond = checked_conditions(self, cond)
+        if cond.observed is not None:
+            noise = noise.masked_fill(~cond.observed, 0.0)
         head, tails = self.shot_read, self.tails
         if self.planes > 1:
             start_planes(head, noise, cond)
@@ -168,15 +170,17 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
     ratio = (beta1 * cond.clean / beta2).clamp(min=0).double()
     square = (noise.square() / beta2).double()
     iso = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
+    observed = cond.observed
     for camera in set(cond.camera_indices.tolist()):
         own = cond.camera_indices == camera
         for plane in range(noise.shape[1]):
             values = [each[:, plane] for each in (ratio, square)]
-            pooled = _plane_factors(*(each[own] for each in values))
+            seen = torch.ones_like(values[0], dtype=torch.bool) if observed is None else observed[:, plane]
+            pooled = _plane_factors(*(each[own][seen[own]] for each in values))
             for knot in range(len(head.log_isos)):
                 rows = own & (iso == knot)
-                enough = int(rows.sum()) * values[0][0].numel() >= FEWEST
-                factors = _plane_factors(*(each[rows] for each in values)) if enough else pooled
+                enough = int(seen[rows].sum()) >= FEWEST
+                factors = _plane_factors(*(each[rows][seen[rows]] for each in values)) if enough else pooled
                 head.plane_beta1[camera, plane, knot], head.plane_beta2[camera, plane, knot] = factors.to(noise.dtype)
 
 
@@ -222,7 +226,11 @@ def measure_lines(
     Variances are taken at the mean signal of each plane of a patch: a clean signal estimated from other frames
     contains part of the noise, and weights correlated with the noise would bias products of pixels.
     """
-    even = replace(cond, clean=cond.clean.mean((2, 3), keepdim=True).expand_as(cond.clean))
+    mean = cond.clean.mean((2, 3), keepdim=True)
+    if cond.observed is not None:
+        count = cond.observed.sum((2, 3), keepdim=True)
+        mean = (cond.clean * cond.observed).sum((2, 3), keepdim=True) / count.clamp(min=1)
+    even = replace(cond, clean=mean.expand_as(cond.clean))
     lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
 
 
@@ -247,6 +255,8 @@ def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Conditi
     """
     weight = head.read_share(cond).clamp(max=1).square()
     kept = x.abs() < OUTLIER
+    if cond.observed is not None:
+        kept &= cond.observed
     excess = (x.square().square() - 3 - head.shot_moments(cond)[1]) * weight * kept
     knots = tails.log_isos.to(tails.kurtosis.dtype)
     index = (cond.isos.log()[:, None] - knots).abs().argmin(1)

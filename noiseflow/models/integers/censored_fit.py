@@ -1,6 +1,7 @@
 """Maximum likelihood of integer codes (censored regression) for models with exact code probabilities."""
 
 import copy
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -30,7 +31,7 @@ def maximise_code_likelihood(
     codes : Tensor, shape (B, C, H, W)
         Whole numbers in DN.
     cond : Conditions
-        Clean signal, ISO and camera of the codes.
+        Clean signal, ISO and camera of the codes, and which of them are observed.
     levels : Levels
         Black and white levels of the codes.
     iterations : int
@@ -42,7 +43,7 @@ def maximise_code_likelihood(
         A copy in float64 at the local maximum.
     """
     fine = copy.deepcopy(model).double()
-    cond = checked_conditions(fine, Conditions(cond.clean.double(), cond.iso, cond.camera))
+    cond = checked_conditions(fine, replace(cond, clean=cond.clean.double()))
     exact = exact_codes(fine)
     assert exact is not None
     optimiser = torch.optim.LBFGS(
@@ -51,7 +52,8 @@ def maximise_code_likelihood(
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        value = -exact.log_prob_of_codes(codes, cond, levels).mean()
+        terms = -exact.log_prob_of_codes(codes, cond, levels)
+        value = terms.mean() if cond.observed is None else terms[cond.observed].mean()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

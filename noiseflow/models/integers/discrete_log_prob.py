@@ -23,7 +23,7 @@ class DiscreteLogProb:
     Parameters
     ----------
     values : Tensor of float64, shape (B,)
-        Log-probability, summed over C·H·W pixels.
+        Log-probability, summed over C·H·W pixels, or over those that are observed.
     exact : bool
         False for a lower bound, which is at most the exact value in expectation.
     samples : int
@@ -117,6 +117,8 @@ def discrete_log_prob(
         log_prob = exact.log_prob_of_codes(codes, cond, levels)
         if log_prob.ndim == 1:
             return DiscreteLogProb(log_prob, exact=True)
+        if cond.observed is not None:
+            log_prob = log_prob.masked_fill(~cond.observed, 0.0)
         per_plane = log_prob.sum((2, 3))
         return DiscreteLogProb(per_plane.sum(1), exact=True, per_plane=per_plane)
     dequantiser = dequantiser or Dequantiser()
@@ -128,6 +130,8 @@ def discrete_log_prob(
     for _ in range(samples):
         noise, log_q = dequantiser(cells, cond, scale, generator)
         log_p = model.log_prob(noise.to(cond.clean.dtype), cond)
+        if cond.observed is not None:
+            log_q = log_q.masked_fill(~cond.observed, 0.0)
         weights.append(log_p.double() - log_q.sum((1, 2, 3)))
     values = torch.stack(weights).logsumexp(0) - math.log(samples)
     return DiscreteLogProb(values, exact=False, samples=samples)

@@ -56,5 +56,9 @@ class CodesModel(NoiseModel):
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         own = self.levels(cond)
         log_prob = self._log_prob_of_codes(own.codes(noise, cond.clean), cond)
-        total = (log_prob - own.log_code()[:, :, None, None]).sum((1, 2, 3))
+        terms = log_prob - own.log_code()[:, :, None, None]
+        total = (terms if cond.observed is None else terms.masked_fill(~cond.observed, 0.0)).sum((1, 2, 3))
         return total.to(torch.promote_types(noise.dtype, torch.float32))
+
+    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return self._log_prob(noise, cond)

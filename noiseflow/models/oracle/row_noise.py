@@ -1,6 +1,7 @@
 """Numerical density of simulated data with Tukey-lambda read noise or row noise."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from noiseflow.models.oracle.noise_table import NoiseTable, tukey_quantile_of_lo
 from noiseflow.models.oracle.poisson_gaussian import Oracle, settings_of
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
+from noiseflow.raw.bayer import rows_of_cell
 
 __all__ = ["LineOracle"]
 
@@ -58,15 +60,20 @@ class LineOracle(Oracle):
             signal = np.maximum(cond.clean[rows].double().cpu().numpy() * span, 0)
             code = np.rint(at["black"] + signal + noise[rows].double().cpu().numpy() * span)
             code = np.clip(code, 0, np.ceil(at["white"]))
-            log_prob = _of_rows(table, code, signal, at)
-            total[rows] = torch.from_numpy(log_prob) + np.log(span) * noise[0].numel()
+            observed = np.ones(code.shape, bool) if cond.observed is None else cond.observed[rows].cpu().numpy()
+            log_prob = _of_rows(table, code, signal, at, observed)
+            total[rows] = torch.from_numpy(log_prob + np.log(span) * observed.sum((1, 2, 3)))
         return total.to(noise.device, torch.promote_types(noise.dtype, torch.float32))
+
+    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return self._log_prob(noise, cond)
 
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
         """Log-probability of the codes of each patch, (B,); the levels are those of the simulation."""
         noise = (codes - levels.black.double()[:, :, None, None]) / levels.span() - cond.clean.double()
-        exact = Conditions(cond.clean.double(), cond.iso, cond.camera)
-        return self.log_prob(noise, exact) + levels.log_code().sum(1) * codes[0, 0].numel()
+        exact = replace(cond, clean=cond.clean.double())
+        observed = codes.new_ones(codes.shape) if cond.observed is None else cond.observed
+        return self.log_prob(noise, exact) + (levels.log_code() * observed.sum((2, 3))).sum(1)
 
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         self._check_temperature(temperature)
@@ -80,20 +87,27 @@ class LineOracle(Oracle):
             else:
                 logit = sampling.uniform(clean, own, Stream.READ).clamp(1e-15, 1 - 1e-15).logit()
                 read = torch.from_numpy(tukey_quantile_of_logit(logit.cpu().numpy(), shape)).to(clean)
-            offset = sampling.row_normal(clean, 1 if self.planes == 1 else 2, own)
-            offset = offset if self.planes == 1 else offset.repeat_interleave(2, 1)
+            lines = rows_of_cell(self.planes)
+            offset = sampling.row_normal(clean, lines, own).repeat_interleave(self.planes // lines, 1)
             codes = at["black"] + at["gain_dn_per_e"] * electrons + at["read_scale_dn"] * read
             codes = (codes + at["row_sigma_dn"] * offset).round().clamp(0, at["white"])
             noise[rows] = (codes - at["black"]) / span - clean
         return noise
 
 
-def _of_rows(table: NoiseTable, code: np.ndarray[Any, Any], signal: np.ndarray[Any, Any], at: Mapping[str, Any]) -> Any:
-    """Log-probability of each patch with the offsets of its rows integrated out; nats, float64, (B,)."""
+def _of_rows(
+    table: NoiseTable,
+    code: np.ndarray[Any, Any],
+    signal: np.ndarray[Any, Any],
+    at: Mapping[str, Any],
+    observed: np.ndarray[Any, Any],
+) -> Any:
+    """Log-probability of each patch's observed codes with the offsets of its rows integrated out; nats, (B,)."""
     batch, planes, height, width = code.shape
-    # A row of the sensor lies in two planes: R and G1, G2 and B.
-    split = (batch, 2, 2, height, width) if planes == 4 else (batch, planes, 1, height, width)
-    code, signal = code.reshape(split), signal.reshape(split)
+    # A row of the sensor lies in several planes: R and G1, G2 and B.
+    rows = rows_of_cell(planes)
+    split = (batch, rows, planes // rows, height, width)
+    code, signal, observed = code.reshape(split), signal.reshape(split), observed.reshape(split)
     edges = {"below": 0.5 - at["black"] - signal, "above": at["white"] - 0.5 - at["black"] - signal}
     middle = code - at["black"] - signal
     black, white = code <= 0, code >= at["white"]
@@ -104,12 +118,12 @@ def _of_rows(table: NoiseTable, code: np.ndarray[Any, Any], signal: np.ndarray[A
             each = np.where(black, table.log_below(edges["below"] - offset, signal), each)
         if white.any():
             each = np.where(white, table.log_above(edges["above"] - offset, signal), each)
-        return each.sum((2, 4), keepdims=True)
+        return (each * observed).sum((2, 4), keepdims=True)
 
     row = at["row_sigma_dn"]
     if row == 0:
         return log_prob(0.0).sum((1, 2, 3, 4))
-    precision = table.deviation(signal) ** -2.0
+    precision = table.deviation(signal) ** -2.0 * observed
     deviation = (precision.sum((2, 4), keepdims=True) + row**-2.0) ** -0.5
     mean = (precision * middle).sum((2, 4), keepdims=True) * deviation**2
     terms = []

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairings.frames.packed_frames import PLANES
 from noiseflow.patches.pairings.pairing import FramePair
 from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
 from noiseflow.raw.bayer import offsets, one_plane, unpack
@@ -61,7 +60,7 @@ def select_patches(pair: FramePair, options: IngestOptions, draw: int, grid: Gri
         Where the patches are, if the data set publishes it (see `Scene`); side by side by default.
     """
     image, size = pair.noisy, options.patch_size
-    height, width = (length // 2 for length in image.mosaic.shape)
+    _, height, width = image.cube
     corners = (grid or _side_by_side)((height, width), size)
     if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
         rng = np.random.default_rng((options.seed, draw))
@@ -203,7 +202,8 @@ def _side_by_side(shape: tuple[int, ...], size: int) -> NDArray[Any]:
 def _mosaic_rows(image: RawImage) -> Rows:
     """Rows of the planes from the mosaic: packing it first would copy it once more."""
     where = offsets(image.cfa)
-    return lambda plane, rows: one_plane(image.mosaic[2 * rows.start : 2 * rows.stop], where[plane])
+    side = image.side
+    return lambda plane, rows: one_plane(image.mosaic[side * rows.start : side * rows.stop], where[plane], side)
 
 
 def _plane_rows(planes: NDArray[Any]) -> Rows:
@@ -214,22 +214,23 @@ def _clipped_part(pair: FramePair, corners: NDArray[Any], size: int) -> NDArray[
     """Part of each patch's pixels at code 0 or at the code where they clip, shape (n,)."""
     mosaic, codes, clip = pair.noisy.mosaic, pair.codes, pair.noisy.clip_levels()
     lowest = clip.min()
-    # A mosaic's levels by place in the 2×2 cell, (1, 2·size, 2); those of planes as they are.
+    side = pair.noisy.side
+    # A mosaic's levels by place in the cell, (1, side·size, side); those of planes as they are.
     cell = np.tile(unpack(clip, pair.noisy.cfa), (size, 1))[None]
 
     def clipped(top: int) -> NDArray[np.intp] | None:
         """Clipped pixels in each column of a row of patches; None if there are none."""
-        strip = mosaic[None, 2 * top : 2 * (top + size)] if codes is None else codes[:, top : top + size]
+        strip = mosaic[None, side * top : side * (top + size)] if codes is None else codes[:, top : top + size]
         low, high = (strip.min((0, 1)), strip.max((0, 1)))
         some = np.flatnonzero((low == 0) | (high >= lowest))
         if not some.size:
             return None
         few = strip[..., some]
         columns = np.zeros(strip.shape[2], np.intp)
-        columns[some] = ((few == 0) | (few >= (cell[..., some % 2] if codes is None else clip))).sum((0, 1))
-        return columns if codes is not None else columns[: len(columns) // 2 * 2].reshape(-1, 2).sum(1)
+        columns[some] = ((few == 0) | (few >= (cell[..., some % side] if codes is None else clip))).sum((0, 1))
+        return columns if codes is not None else columns[: len(columns) // side * side].reshape(-1, side).sum(1)
 
-    return _part_of_patches(clipped, corners, size)
+    return _part_of_patches(clipped, corners, size, len(clip))
 
 
 def _masked_part(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> NDArray[np.float64]:
@@ -239,11 +240,11 @@ def _masked_part(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> 
         strip = valid[:, top : top + size]
         return None if strip.all() else (~strip).sum((0, 1))
 
-    return _part_of_patches(masked, corners, size)
+    return _part_of_patches(masked, corners, size, len(valid))
 
 
 def _part_of_patches(
-    count: Callable[[int], NDArray[np.intp] | None], corners: NDArray[Any], size: int
+    count: Callable[[int], NDArray[np.intp] | None], corners: NDArray[Any], size: int, planes: int
 ) -> NDArray[np.float64]:
     """Counts per column of a row of patches, given its top, summed over each patch and divided by its pixels."""
     part = np.zeros(len(corners))
@@ -252,5 +253,5 @@ def _part_of_patches(
         if columns is not None:
             sums = np.concatenate([[0], np.cumsum(columns)])
             left = corners[span, 1]
-            part[span] = (sums[left + size] - sums[left]) / (PLANES * size**2)
+            part[span] = (sums[left + size] - sums[left]) / (planes * size**2)
     return part

@@ -34,7 +34,7 @@ def believed_of_frame(image: RawImage) -> dict[str, list[str]]:
     places = dict(image.taken_from)
     values = {
         "camera": image.camera,
-        "cfa": image.cfa,
+        "cfa": image.pattern,
         "iso": "" if image.iso is None else f"{image.iso:g}",
         "exposure_s": "" if image.exposure_s is None else f"{image.exposure_s:.6g} s",
         "black": _levels(image.black),

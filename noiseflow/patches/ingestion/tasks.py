@@ -118,7 +118,7 @@ def find_shifts(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) 
     """Measure by how much some frames of a scene are shifted."""
     files = SceneFiles(folder, index)
     stack = files.stack(len(scene.frames))
-    files.write_shifts(numbers[0], frame_shifts(stack, files.mean_of(stack.shape), numbers))
+    files.write_shifts(numbers[0], frame_shifts(stack, files.mean_of(stack.cube), numbers))
 
 
 def prepare_scene(folder: Path, index: int, scene: Scene, pairing: str, shifts: Sequence[int] = ()) -> dict[str, Any]:
@@ -168,13 +168,13 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
             "there is no noise to store; are they copies, or clipped?"
         )
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
-    valid = files.valid_of(stack.shape, "r+")
+    valid = files.valid_of(stack.cube, "r+")
     if conclusion.moving is not None and conclusion.moving.any():
         valid &= ~sums.blocks.spread(conclusion.moving)
     return {
         "facts": {**conclusion.facts, "masked_pixels": int(valid.size - valid.sum())},
         "cautions": list(conclusion.cautions),
-        "shape": list(stack.shape),
+        "shape": list(stack.cube),
     }
 
 
@@ -250,7 +250,7 @@ def _cut_frame(
     record_count(folder, task.part, count)
     before = None
     # HDF5 aligns nothing smaller than a page.
-    if image.mosaic.size >= PLACED_PIXELS and count * 8 * size**2 >= PIXELS:
+    if image.mosaic.size >= PLACED_PIXELS and count * 2 * image.cube[0] * size**2 >= PIXELS:
         before = patches_before(folder, task.part, patience_s=PATIENCE_S)
     with PartWriter(folder, task.part, before) as part:
         table = cut_patches(pair, chosen.corners, size, task.split, sink=part.append, shared=share is not None)

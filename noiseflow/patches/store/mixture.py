@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class StoreMix(Patches):
         rows = np.asarray(rows)
         which = self._store_of(rows)
         table = self.table[rows]
+        observed = torch.ones((len(rows), *self.patch_shape), dtype=torch.bool)
         batch = PatchBatch(
             noise=torch.empty((len(rows), *self.patch_shape), dtype=dtype),
             clean=torch.empty((len(rows), *self.patch_shape), dtype=dtype),
@@ -84,12 +86,15 @@ class StoreMix(Patches):
             camera=torch.from_numpy(table["camera"].astype(np.int64)),
             table=table,
         )
+        masked = False
         for index in np.unique(which):
             places = np.flatnonzero(which == index)
             start = self._ends[index] - len(self.stores[index])
             part = self.stores[index].read(rows[places] - start, dtype, pairs=pairs)
             batch.noise[places], batch.clean[places] = part.noise, part.clean
-        return batch
+            if part.observed is not None:
+                observed[places], masked = part.observed, True
+        return replace(batch, observed=observed) if masked else batch
 
     def _store_of(self, rows: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(np.searchsorted(self._ends, rows, side="right"))

@@ -34,6 +34,9 @@ class PatchBatch:
         Index into the store's cameras.
     table : structured ndarray, shape (B,)
         The store's rows of these patches.
+    observed : Tensor of bool, shape (B, C, h, w), or None
+        False where a pixel is masked: defective, moved, or of a signal at which the sensor clips.  None where no
+        pixel of the batch is.
     """
 
     noise: Tensor
@@ -41,6 +44,7 @@ class PatchBatch:
     iso: Tensor
     camera: Tensor
     table: NDArray[Any]
+    observed: Tensor | None = None
 
 
 class Patches(ABC):
