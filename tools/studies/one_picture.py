@@ -149,7 +149,7 @@ def main(page: Path | None, size: tuple[int, int]) -> None:
     """Measure simulated pictures one by one, as they are and processed.
 
     \b
-    python -m tools.studies.one_picture --page docs/cameras.md
+    python -m tools.studies.one_picture --page docs/guide/cameras.md
     """  # noqa: D301
     tables: Mapping[tuple[str, ...], list[tuple[str, ...]]] = {COLUMNS: [], PROCESSED_COLUMNS: []}
     for name in CAMERAS:
