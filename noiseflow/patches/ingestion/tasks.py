@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.cut import cut_patches, select_patches
 from noiseflow.patches.assembly.parts import (
@@ -245,7 +248,7 @@ def _cut_frame(
     """Write the part of one frame."""
     pair, share, checksums = frame_pair(files, scene, task.frame, pairing)
     image, size = pair.noisy, options.patch_size
-    chosen = select_patches(pair, options, task.part, scene.grid)
+    chosen = select_patches(pair, options, task.part, scene.grid, _signal(files, pair, pairing))
     count = len(chosen.corners)
     record_count(folder, task.part, count)
     before = None
@@ -253,7 +256,15 @@ def _cut_frame(
     if image.mosaic.size >= PLACED_PIXELS and count * 2 * image.cube[0] * size**2 >= PIXELS:
         before = patches_before(folder, task.part, patience_s=PATIENCE_S)
     with PartWriter(folder, task.part, before) as part:
-        table = cut_patches(pair, chosen.corners, size, task.split, sink=part.append, shared=share is not None)
+        table = cut_patches(
+            pair,
+            chosen.corners,
+            size,
+            task.split,
+            sink=part.append,
+            shared=share is not None,
+            valid=chosen.valid,
+        )
         for name in ("own", "gain", "offset") if share is not None else ():
             table[name] = getattr(share, name)
         note = PartNote(
@@ -266,12 +277,25 @@ def _cut_frame(
             layout=image.layout,
             clipped=chosen.clipped,
             masked=chosen.masked,
+            values=count * len(image.levels()[0]) * size**2,
+            masked_values=part.masked_values,
+            bright_values=chosen.bright,
+            zero_values=chosen.zeros,
             cautions=list(image.cautions),
             believed=believed_of_frame(image),
             pixels=checksums.pixels,
         )
         part.finish(note, table)
     return replace(note, before=before)
+
+
+def _signal(files: SceneFiles, pair: FramePair, pairing: str) -> NDArray[np.float32] | None:
+    """The clean signal by which a pixel may be masked: its own, or the mean of its scene; None if there is none."""
+    if PAIRINGS[pairing].clean != "signal":
+        return None
+    known = files.facts()
+    assert known is not None
+    return files.mean_of(known["shape"]) if pair.clean is None else pair.clean
 
 
 def _unchanged(path: Path, before: tuple[int, int]) -> None:

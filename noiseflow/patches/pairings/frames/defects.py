@@ -17,6 +17,9 @@ __all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
 DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
 """Far above its neighbours; far below; never changing; of far more temporal variance."""
 
+NOISE_KINDS = ("unsteady",)
+"""Kinds that are counted but not masked: random telegraph noise and heavy tails are noise of the camera."""
+
 SIGMAS = 8.0
 """Of the spread of the same block's pixels about their neighbours' mean: normal noise passes it
 less than once in 10¹⁰ pixels, the 10 % by which the block's own spread is uncertain counted in."""
@@ -49,7 +52,7 @@ class Defects:
     Parameters
     ----------
     mask : ndarray of bool, shape (C, h, w)
-        True where a pixel is defective.
+        True where a pixel is defective; those that are unsteady only are noise, and are not masked.
     counts : mapping of str to int
         By kind; a pixel counts once.
     listed : tuple of (plane, y, x, kind)
@@ -144,11 +147,13 @@ def find_defects(
             if drift_variance is not None:
                 kinds |= _stuck(spread[inner], typical, float(drift_variance[index]), frames, blocks, inner)
         judged = signal[index] < SATURATED * white
-        own = mask[index]
+        own, seen = mask[index], np.zeros(mask.shape[1:], bool)
         for kind in DEFECT_KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp)) - np.array((inner.start, 0))
-            at = at[blocks.of_pixels(judged, at) & ~own[tuple(at.T)]]
-            own[tuple(at.T)] = True
+            at = at[blocks.of_pixels(judged, at) & ~seen[tuple(at.T)]]
+            seen[tuple(at.T)] = True
+            if kind not in NOISE_KINDS:
+                own[tuple(at.T)] = True
             counts[kind] += len(at)
             found += [(index, int(y), int(x), kind) for y, x in at[: LISTED - len(found)]]
     return Defects(mask, counts, tuple(found))
