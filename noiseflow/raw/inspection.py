@@ -46,6 +46,10 @@ COLOUR_PART = 0.15
 """Medians of the four places of a 2×2 cell that differ by more than this part are no monochrome sensor's."""
 
 
+LOW_BYTES, UNEVEN = 4096, 1.5
+"""Low bytes of pixels: so many are looked at or more, and no sixteenth of their range is so many times rarer or
+more frequent than the others."""
+
 HOW_BYTES = {
     0: "bytes were taken for pixels, or the levels are of other data: check --dtype, --black, --white",
     2: "two bytes were taken for two pixels: save it as 16 bits, as by array.view('<u2')",
@@ -139,12 +143,21 @@ def _uniform_bytes(look: Look) -> int:
     for period in (2, 5, 3):
         even = []
         for start in range(period):
-            values = rows[..., start::period]
-            shares = np.bincount(values.ravel() >> 4, minlength=16) / max(values.size, 1)
-            even.append(bool(shares.min() > 0.5 / 16 and shares.max() < 2 / 16))
+            even.append(_spread_evenly(rows[..., start::period]))
         if any(even) and not all(even):
             return period
     return 0
+
+
+def _spread_evenly(values: NDArray[np.uint8]) -> bool:
+    """Whether bytes are spread evenly over 0 … 255 and beside each other unlike, as low bytes are and no picture is."""
+    if values.size < LOW_BYTES or values.shape[-1] < 2:
+        return False
+    shares = 16 * np.bincount(values.ravel() >> 4, minlength=16) / values.size
+    if shares.min() < 1 / UNEVEN or shares.max() > UNEVEN:
+        return False
+    here, beside = (each.ravel().astype(np.float64) for each in (values[..., :-1], values[..., 1:]))
+    return abs(float(np.corrcoef(here, beside)[0, 1])) < 0.2
 
 
 def above_white(look: Look) -> Iterator[str]:
