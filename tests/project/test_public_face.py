@@ -23,6 +23,7 @@ NAMES = {
     "describe",
     "load",
     "load_denoiser",
+    "measure_picture",
     "read_raw",
     "sample_frame",
     "write_report",
@@ -35,7 +36,7 @@ PACKAGES.remove("noiseflow.augment.adapters")
 def test_dir_shows_the_packages_and_the_names() -> None:
     packages = {info.name for info in pkgutil.iter_modules(noiseflow.__path__) if info.ispkg}
     assert set(dir(noiseflow)) == packages | NAMES
-    assert len(NAMES) == 15
+    assert len(NAMES) == 16
 
 
 def in_fresh_python(code: str) -> str:
