@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from noiseflow.augment.camera_noise import NoisyBatch
+from noiseflow.augment.noisy_batch import NoisyBatch
 from noiseflow.core.errors import ModelError
 from noiseflow.core.extras import install
 
