@@ -17,7 +17,7 @@ from noiseflow.augment import AddCameraNoise, AddNoiseToPictures, NoisyBatch
 
 def augmentation() -> AddCameraNoise:
     """Of physics_flow with couplings, whose masks must travel to workers."""
-    return AddCameraNoise(randomised_model("physics_flow", "bayer", spread=0.03, couplings=2).float(), seed=9)
+    return AddCameraNoise(randomised_model("physics_flow", "bayer", spread=0.03, couplings=2).float(), iso=400.0, seed=9)
 
 
 def clean(count: int = 4) -> Tensor:
@@ -84,8 +84,10 @@ def test_a_batch_collates_and_moves() -> None:
     assert both.camera == one.camera + two.camera
     assert torch.equal(both.iso, torch.cat([one.iso, two.iso]))
     moved = both.to("meta", torch.float64)
-    assert moved.noisy.is_meta and moved.noisy.dtype == torch.float64
-    assert moved.iso.is_meta and moved.camera_index.dtype == torch.int64
+    assert moved.noisy.is_meta
+    assert moved.noisy.dtype == torch.float64
+    assert moved.iso.is_meta
+    assert moved.camera_index.dtype == torch.int64
     both.noisy = both.noisy + 0  # as Lightning writes the fields of a batch
 
 
