@@ -166,6 +166,11 @@ class Augmentation(nn.Module, ABC):
             noisy, scaled, level = noisy[0], scaled[0], level[0]
         return NoisyBatch(noisy, scaled, level, iso, exposures, cameras, self.camera_names)
 
+    @property
+    def keeps_clean(self) -> bool:
+        """Whether the clean picture of a result is always its input, as long as no exposure is given at the call."""
+        return False
+
     @abstractmethod
     def augment(self, batch: Tensor, request: Request) -> Outputs:
         """Add noise to a batch of four axes."""
@@ -186,7 +191,7 @@ class Augmentation(nn.Module, ABC):
         if index is None:
             return generator
         given = torch.as_tensor(index)
-        if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        if given.numel() and (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool):
             raise DataError(f"index: expected whole numbers; got {given.flatten().tolist()[:4]}")
         numbers = given.reshape(-1).tolist()
         if len(numbers) != count:

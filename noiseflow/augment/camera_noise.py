@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from noiseflow.augment.augmentation import Augmentation, Outputs, Request
-from noiseflow.augment.distributions import AutoExposure, Distribution, LogUniform, distribution
+from noiseflow.augment.distributions import AutoExposure, Choice, Distribution, LogUniform, distribution
 from noiseflow.augment.frames.mosaic import to_mosaic, to_planes
 from noiseflow.augment.noise_level import NoiseLevelMap
 from noiseflow.augment.noisy_batch import NoisyBatch
@@ -133,6 +133,11 @@ class AddCameraNoise(Augmentation):
             if like is not None and (device := fn(torch.empty(0, device=like.device)).device).type != "meta":
                 model.to(device)
         return self
+
+    @property
+    def keeps_clean(self) -> bool:
+        """Whether no exposure changes the clean signal."""
+        return self.exposure == Choice((1.0,)) and not isinstance(self.iso, AutoExposure)
 
     def augment(self, batch: Tensor, request: Request) -> Outputs:
         """Add noise to planes (B, C, H, W), or to mosaics (B, 1, H, W)."""

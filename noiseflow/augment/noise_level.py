@@ -73,7 +73,7 @@ class NoiseLevelMap:
         nodes, factors = SIGNALS.to(signal), self._factors_at(cond).to(signal)
         at_nodes = nodes.expand(*signal.shape[:2], 1, -1)
         beyond = (factors - 1) * _scale(self.model, replace(cond, clean=at_nodes))[:, :, 0]
-        right = torch.bucketize(signal.flatten(2), nodes[1:-1]) + 1
+        right = torch.bucketize(signal.flatten(2).contiguous(), nodes[1:-1].contiguous()) + 1
         weight = ((signal.flatten(2) - nodes[right - 1]) / (nodes[right] - nodes[right - 1])).clamp(max=1)
         added = torch.lerp(beyond.gather(2, right - 1), beyond.gather(2, right), weight).reshape(signal.shape)
         return (_scale(self.model, replace(cond, clean=signal)) + added).clamp(min=0)

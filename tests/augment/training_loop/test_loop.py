@@ -17,7 +17,9 @@ from noiseflow.augment import AddCameraNoise, AddNoiseToPictures, NoisyBatch
 
 def augmentation() -> AddCameraNoise:
     """Of physics_flow with couplings, whose masks must travel to workers."""
-    return AddCameraNoise(randomised_model("physics_flow", "bayer", spread=0.03, couplings=2).float(), iso=400.0, seed=9)
+    return AddCameraNoise(
+        randomised_model("physics_flow", "bayer", spread=0.03, couplings=2).float(), iso=400.0, seed=9
+    )
 
 
 def clean(count: int = 4) -> Tensor:
