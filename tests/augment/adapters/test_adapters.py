@@ -194,6 +194,7 @@ def test_deepinv_settings_and_gradients() -> None:
     dark = physics(clean, exposure=0.5)
     torch.testing.assert_close(physics.noise_model.last.clean, 0.5 * clean)
     assert float(dark.mean()) == pytest.approx(0.15, abs=0.01)
+    physics.noise_model.settings.clear()
     point = clean.requires_grad_()
     (gradient,) = torch.autograd.grad(physics(point, seed=1).sum(), point)
     assert 0 < float((gradient - 1).abs().max()) < 0.5
