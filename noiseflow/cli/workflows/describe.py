@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from noiseflow.calibrate.body.body_file import is_body, read_body
 from noiseflow.cli.workflows.model_named import profile_named
 from noiseflow.core.errors import DataError, NoiseflowError
 from noiseflow.patches.schema import PARTIAL, SPLITS
@@ -100,6 +101,18 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
             "fingerprint": store.fingerprint[:16],
             **{fact: "; ".join(rows) for fact, rows in believed.items()},
         }
+
+
+def _body(path: Path, settings: RawSettings | None) -> Description:
+    body = read_body(path)
+    height, width = body.shape
+    return {
+        "kind": "body maps",
+        "camera": body.camera or "not said",
+        "size": f"{width}×{height} pixels, {body.cfa}",
+        "maps": "; ".join(body.said()),
+        "made by": body.provenance.get("tool", "unknown"),
+    }
 
 
 def _few(levels: Sequence[float]) -> Sequence[float]:
@@ -210,6 +223,7 @@ KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path, RawSettings | None], 
     (lambda path: (path / "metrics.json").is_file(), _report),
     (lambda path: all((path / name).exists() for name in DEMO), _demo),
     (is_raw, _raw),
+    (is_body, _body),
     (_is_hdf5, _store),
     (lambda path: path.is_dir() and path.suffix == PARTIAL, _stopped),
     (lambda path: path.is_dir() or any(source.recognises(path) for source in SOURCES), _folder),
