@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 from noiseflow.augment import sample_frame
 from noiseflow.augment.body_pattern import body_pattern
-from noiseflow.calibrate import calibrate
 from noiseflow.calibrate.body.body_file import read_body, write_body
 from noiseflow.calibrate.body.body_maps import BodyMaps
 from noiseflow.calibrate.body.measure_maps import measure_maps
@@ -194,4 +193,4 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
 
 def test_without_darks_there_are_no_maps(folder: Path) -> None:
     with pytest.raises(DataError, match="two dark frames"):
-        calibrate([folder / "flat"], maps="unused.h5")
+        measure_maps(read_frames([folder / "flat"]))
