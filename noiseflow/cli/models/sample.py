@@ -109,11 +109,11 @@ def sample(
     from noiseflow.augment.frames.to_files import burst_paths
     from noiseflow.calibrate.body.body_file import read_body
     from noiseflow.calibrate.profiles.profile import read_profile
-    from noiseflow.cli.workflows.model_named import model_named
     from noiseflow.fit.training.session import device_of
+    from noiseflow.models import load
 
     million, least = hot_pixels or (0.0, 0.0)
-    model = model_named(run).to(device_of(device))
+    model = load(run).to(device_of(device))
     pattern: FixedPattern | BodyPattern
     if body is not None:
         pattern = body_pattern(read_body(body), frame, iso, model.spec.layout)
