@@ -16,7 +16,7 @@ COARSE = 0.02
 A density of the integers counts rounding as noise; samples are rounded once more, by this share too noisy.
 """
 
-ENOUGH = 0.01
+ENOUGH = 0.05
 """Least share of a camera's values at an ISO that the darkest cells must hold together, for their σ to count."""
 
 

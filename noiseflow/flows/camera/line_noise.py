@@ -80,6 +80,14 @@ class LineNoise(WholeLines):
         knots = self.log_isos.to(self.log_variance.dtype)
         return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()
 
+    def offset_variance(self) -> Tensor:
+        """Variance of the whole offset at the fitted ISOs, in the unit of r, (cameras, isos)."""
+        return self.log_variance.exp()
+
+    def scale_offsets(self, log_factor: Tensor) -> None:
+        """Add to the logarithm of every variance of the offset, (cameras, isos)."""
+        self.log_variance.add_(log_factor)
+
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
         sums: Tensor = line_sums(x, *self._signal(noise), self.cells, self.along)

@@ -8,7 +8,8 @@ from model_table import generator
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.flow.physics_flow import PhysicsFlow, start_lines, start_planes
+from noiseflow.models.flow.physics_flow import PhysicsFlow, start_planes
+from noiseflow.models.flow.row_start import start_lines
 from noiseflow.models.model import checked_conditions
 
 
