@@ -11,6 +11,7 @@ from noiseflow.augment.frames.mosaic import to_mosaic, to_planes
 from noiseflow.augment.noise_level import NoiseLevelMap
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
+from noiseflow.models.capabilities import samples_codes
 from noiseflow.models.model import NoiseModel
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Keyed, Source, Stream
@@ -247,7 +248,10 @@ class AddCameraNoise(nn.Module):
                 assert isinstance(model, NoiseModel)
                 # In the model's own precision: its nets take no other.
                 like = next(model.parameters(), scaled)
-                cond = Conditions(scaled[rows].to(like.dtype), iso[rows], [picked[row][1] for row in rows])
+                # The noise of a signal below black is that of black; whole codes do not depend on it.
+                signal = scaled[rows].to(like.dtype)
+                signal = signal if samples_codes(model) else signal.clamp(min=0)
+                cond = Conditions(signal, iso[rows], [picked[row][1] for row in rows])
                 noise[rows] = model.sample(cond, sampling.of_elements(source, rows)).to(noise.dtype)
                 level[rows] = self._noise_levels[number](cond).to(level.dtype)
         return NoisyBatch(self._stored(scaled + noise), scaled, level, iso, exposure, tuple(name for _, name in picked))

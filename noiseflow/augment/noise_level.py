@@ -1,31 +1,48 @@
 """Noise level of a model: σ at each pixel of a clean signal, in closed form or measured on samples."""
 
+import math
+from bisect import bisect_right
+from dataclasses import replace
+from itertools import chain, pairwise
+
 import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import at_iso
-from noiseflow.models.capabilities import linear_variance
+from noiseflow.models.capabilities import HasScale, HasVariance, linear_variance
+from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel, checked_conditions
-from noiseflow.ops.random.sampling import Keyed
+from noiseflow.ops.random.spread import Spread
+from noiseflow.raw.bayer import plane_names
 
 __all__ = ["NoiseLevelMap", "noise_profile"]
 
+SIGNALS = torch.cat(
+    [torch.linspace(0, 7.6, 18, dtype=torch.float64).sinh() / math.sinh(7.6), torch.tensor([1.5, 2.5, 4.0])]
+)
+"""Signals at which variance is measured: even in asinh(1000·signal), so that half of them are below 1/32."""
+
+STOPS = 1.0
+"""Largest distance between ISOs at which variance is measured, in factors of two."""
+
 LEVELS = 9
-"""Signals at which σ is measured, evenly spaced in their square root from 0 to 1."""
+"""Signals at which a line is fitted for a NoiseProfile, evenly spaced in their square root from 0 to 1."""
 
-ISOS = 7
-"""Most ISOs at which σ is measured."""
+BEYOND = 8
+"""Stops beyond the fitted ISOs at which it is measured too, if it is wanted there."""
 
-FLAT = 64
-"""Side of a flat in pixels of a plane: the standard error of σ from 4,096 values is 1.1 %."""
+FLAT, SMALL_FLAT, LONG_FLAT = (128, 128), (64, 64), (4096, 2)
+"""Rows and columns of a flat in pixels of a plane: where pixels depend on their neighbours, where one is drawn
+after the other, and where they share no more than a row's offset, whose variance needs many rows."""
 
 
 class NoiseLevelMap:
     """σ of a model's noise at each pixel, in units of the normalised signal.
 
-    The σ of a model with linear variance is known.  Of any other model, noise is sampled once on flats, and σ
-    is interpolated in the square root of the signal and in log ISO.  The closed form ignores clipping.
+    A Gaussian model knows its variance.  Of any other model, variance is measured on flats with evenly spread
+    random numbers, and what it is beyond the model's own scales is interpolated: linearly in the signal, between
+    nodes that are dense in the dark, and as a factor in log ISO.  It is measured when it is first needed,
+    and again after the weights change.  A signal below black has the noise of black.
 
     Parameters
     ----------
@@ -34,41 +51,103 @@ class NoiseLevelMap:
     """
 
     def __init__(self, model: NoiseModel) -> None:
-        self.model, self.line = model, linear_variance(model)
-        chosen = torch.linspace(0, len(model.spec.isos) - 1, min(ISOS, len(model.spec.isos))).round().long().tolist()
-        self.isos = tuple(model.spec.isos[index] for index in chosen)
-        self._measured: dict[int, Tensor] = {}
+        self.model = model
+        self.isos = _nodes(model.spec.isos)
+        self._log_isos = torch.tensor(self.isos, dtype=torch.float64).log()
+        self._factors: dict[tuple[int, int], Tensor] = {}
+        self._weights: tuple[object, ...] = ()
 
     def __call__(self, cond: Conditions) -> Tensor:
         """σ, (B, C, H, W)."""
-        cond = checked_conditions(self.model, cond)
-        if self.line is not None:
-            beta1, beta2 = self.line.linear_variance(cond)
-            return (beta1 * cond.clean.clamp(min=0) + beta2).sqrt().expand_as(cond.clean)
-        curves = torch.stack(
-            [self._curve(camera, iso) for camera, iso in zip(cond.camera_indices.tolist(), cond.isos, strict=True)]
-        ).to(cond.clean)
-        place = cond.clean.clamp(0, 1).sqrt().flatten(2) * (LEVELS - 1)
-        below = place.long().clamp(max=LEVELS - 2)
-        left, right = curves.gather(2, below), curves.gather(2, below + 1)
-        return (left + (right - left) * (place - below)).exp().reshape(cond.clean.shape)
+        return self.variance(checked_conditions(self.model, cond)).sqrt()
 
-    def _curve(self, camera: int, iso: Tensor) -> Tensor:
-        """Log σ of a camera at an ISO, (C, `LEVELS`)."""
-        if camera not in self._measured:
-            self._measured[camera] = torch.stack([self._measure(camera, iso_) for iso_ in self.isos], -1)
-        table = self._measured[camera]
-        knots = torch.tensor(self.isos, dtype=torch.float64).log()
-        flat = table.flatten(0, 1)
-        return at_iso(flat, knots, iso.detach().double().cpu().expand(len(flat))).reshape(table.shape[:2])
+    @torch.no_grad()
+    def variance(self, cond: Conditions) -> Tensor:
+        """σ² under resolved conditions, (B, C, H, W)."""
+        if isinstance(self.model, HasVariance):
+            return self.model.variance(cond).expand_as(cond.clean)
+        signal = cond.clean.clamp(min=0)
+        nodes, factors = SIGNALS.to(signal), self._factors_at(cond).to(signal)
+        at_nodes = nodes.expand(*signal.shape[:2], 1, -1)
+        beyond = (factors - 1) * _scale(self.model, replace(cond, clean=at_nodes))[:, :, 0]
+        right = torch.bucketize(signal.flatten(2), nodes[1:-1]) + 1
+        weight = ((signal.flatten(2) - nodes[right - 1]) / (nodes[right] - nodes[right - 1])).clamp(max=1)
+        added = torch.lerp(beyond.gather(2, right - 1), beyond.gather(2, right), weight).reshape(signal.shape)
+        return (_scale(self.model, replace(cond, clean=signal)) + added).clamp(min=0)
 
-    def _measure(self, camera: int, iso: float) -> Tensor:
-        """Log σ on flats, (C, `LEVELS`), float64."""
-        like = next(self.model.parameters(), torch.empty(0))
-        signal = torch.linspace(0, 1, LEVELS, dtype=like.dtype, device=like.device).square()[:, None, None, None]
-        clean = signal.expand(-1, self.model.planes, FLAT, FLAT).contiguous()
-        noise = self.model.sample(Conditions(clean, iso, camera), Keyed(0, tuple(range(LEVELS))))
-        return noise.double().square().mean((2, 3)).log().mul(0.5).T.cpu()
+    def _factors_at(self, cond: Conditions) -> Tensor:
+        """Measured variance over the scales' of each element, (B, C, signals), float64."""
+        self._renew()
+        found = []
+        for camera, log_iso in zip(cond.camera_indices.tolist(), cond.isos.double().log().tolist(), strict=True):
+            left, weight = self._place(log_iso)
+            factors = self._factor(camera, left)
+            found.append(factors if not weight else torch.lerp(factors, self._factor(camera, left + 1), weight))
+        return torch.stack(found) if found else torch.ones(0, cond.clean.shape[1], len(SIGNALS), dtype=torch.float64)
+
+    def _place(self, log_iso: float) -> tuple[int, float]:
+        """The node left of an ISO, and the weight of the next one; within 1 % of a node it is that node."""
+        nodes = self._log_isos.tolist()
+        left = min(max(bisect_right(nodes, log_iso) - 1, 0), len(nodes) - 2)
+        weight = min(max((log_iso - nodes[left]) / (nodes[left + 1] - nodes[left]), 0.0), 1.0)
+        if log_iso - nodes[left] < 0.01:
+            return left, 0.0
+        return (left + 1, 0.0) if nodes[left + 1] - log_iso < 0.01 else (left, weight)
+
+    def _renew(self) -> None:
+        """Forget what was measured with other weights."""
+        tensors = [*chain(self.model.parameters(), self.model.buffers())]
+        # Versions count changes in place; the sum sees those behind `.data`, which are not counted.
+        total = float(torch.cat([tensor.detach().flatten().double() for tensor in tensors]).sum()) if tensors else 0.0
+        weights = (*((id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors), total)
+        if weights != self._weights:
+            self._factors.clear()
+            self._weights = weights
+
+    def _factor(self, camera: int, node: int) -> Tensor:
+        if (camera, node) not in self._factors:
+            self._factors[camera, node] = self._measured(camera, self.isos[node])
+        return self._factors[camera, node]
+
+    def _measured(self, camera: int, iso: float) -> Tensor:
+        """Variance on flats over that of the scales, (C, signals), float64."""
+        like = next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0))
+        real = like.dtype if like.is_floating_point() else torch.float32
+        size, source = _flat(self.model)
+        signal = SIGNALS.to(like.device, real)[:, None, None, None].expand(-1, self.model.planes, *size).contiguous()
+        cond = checked_conditions(self.model, Conditions(signal, iso, camera))
+        variance = self.model.sample(cond, source).double().flatten(2).var(2, correction=0)
+        scale = _scale(self.model, cond).double()[:, :, 0, 0]
+        return (variance / scale).T.cpu()
+
+
+def _scale(model: NoiseModel, cond: Conditions) -> Tensor:
+    """What the measured variance is a multiple of, (B, C, H, W); never 0."""
+    if isinstance(model, HasScale):
+        return model.scale_variance(cond).clamp(min=1e-12)
+    return torch.ones_like(cond.clean)
+
+
+def _flat(model: NoiseModel) -> tuple[tuple[int, int], Spread]:
+    """Rows and columns of a flat, in pixels of a plane, and its random numbers."""
+    if not isinstance(model, FlowModel):
+        return SMALL_FLAT, Spread(cell=1)
+    if model.flow.reach == 0:
+        return LONG_FLAT, Spread(cell=1)
+    return SMALL_FLAT if model.flow.sequential_inverse else FLAT, Spread(cell=2)
+
+
+def _nodes(isos: tuple[float, ...]) -> tuple[float, ...]:
+    """The fitted ISOs, others between them at most `STOPS` apart, and `BEYOND` stops to both sides."""
+    logs = torch.tensor(isos, dtype=torch.float64).log2().tolist()
+    within = [logs[0]]
+    for low, high in pairwise(logs):
+        parts = max(1, round((high - low) / STOPS + 0.4))
+        within += [low + (high - low) * part / parts for part in range(1, parts + 1)]
+    below, above = (
+        [end + sign * step for step in range(1, BEYOND + 1)] for end, sign in ((logs[0], -1), (logs[-1], 1))
+    )
+    return tuple(2.0**each for each in (*below[::-1], *within, *above))
 
 
 def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[float, float], ...]:
@@ -81,23 +160,27 @@ def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[flo
     ----------
     Adobe: Digital Negative (DNG) Specification 1.4, NoiseProfile.
     """
-    cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1), iso, camera))
+    like = next(chain(model.parameters(), model.buffers()), torch.empty(0))
+    cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1, device=like.device), iso, camera))
     if (line := linear_variance(model)) is not None:
         betas = line.linear_variance(cond)
-        slope, offset = (value.detach().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in betas)
+        slope, offset = (value.detach().cpu().double().expand(1, model.planes, 1, 1)[0, :, 0, 0] for value in betas)
     else:
         signal = torch.linspace(0, 1, LEVELS, dtype=torch.float64).square()
-        used = signal < 0.6
-        level = NoiseLevelMap(model)
-        variance = level._curve(int(cond.camera_indices[0]), cond.isos[0])[:, used].mul(2).exp()
-        design = torch.stack([signal[used], torch.ones(int(used.sum()), dtype=torch.float64)], 1)
+        signal = signal[signal < 0.6]
+        flats = signal.to(cond.clean).expand(1, model.planes, 1, -1)
+        variance = (
+            NoiseLevelMap(model).variance(Conditions(flats, cond.isos, cond.camera_indices))[0, :, 0].double().cpu()
+        )
+        design = torch.stack([signal, torch.ones_like(signal)], 1)
         weighted = design[None] / variance[:, :, None]
         solution = torch.linalg.lstsq(weighted, torch.ones_like(variance)[:, :, None]).solution[:, :, 0]
         slope, offset = solution.clamp(min=0).unbind(1)
     pairs = torch.stack([slope, offset], 1)
-    if model.planes == 4 and model.spec.layout == "bayer":
-        pairs = torch.stack([pairs[0], pairs[1:3].mean(0), pairs[3]])
-    elif model.planes == 4:
+    if model.planes > 1 and not model.spec.layout.startswith("mono"):
+        colours = [name[0] for name in plane_names(model.spec.layout)]
+        pairs = torch.stack([pairs[[own == colour for own in colours]].mean(0) for colour in "RGB"])
+    elif model.planes > 1:
         pairs = pairs.mean(0, keepdim=True)
     if len(pairs) > 1 and bool((pairs == pairs[0]).all()):
         pairs = pairs[:1]

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from noiseflow.cli.interrupts import Kept, keeps
-from noiseflow.cli.options import PATH, overwrite_option, seed_option
+from noiseflow.cli.options import PATH, device_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
 
 __all__ = ["demo"]
@@ -14,9 +14,10 @@ __all__ = ["demo"]
 
 @click.command()
 @click.argument("out", type=PATH)
+@device_option
 @seed_option
 @overwrite_option
-def demo(out: Path, seed: int, overwrite: bool) -> None:
+def demo(out: Path, device: str, seed: int, overwrite: bool) -> None:
     """Run the whole path on a simulated camera: no data needed.
 
     Simulates raw files, ingests them, fits a physics flow, samples a frame, evaluates it and
@@ -28,9 +29,11 @@ def demo(out: Path, seed: int, overwrite: bool) -> None:
     from noiseflow.cli.table import print_scores
     from noiseflow.cli.workflows.demo import demo as run
 
-    keeps(lambda: Kept(f"finished parts are in {out}", "--overwrite") if out.is_dir() else None)
+    stood = out.is_dir() and any(out.iterdir())
+    kept = f"the earlier demo stands in {out}" if stood else f"finished parts are in {out}"
+    keeps(lambda: Kept(kept, "--overwrite") if out.is_dir() else None)
     began = time.monotonic()
-    result = run(out, seed=seed, overwrite=overwrite, stage=shown)
+    result = run(out, seed=seed, device=device, overwrite=overwrite, stage=shown)
     print_scores(result.evaluation)
     click.echo(f"raw files  {result.raws}")
     click.echo(f"patches    {result.store}")

@@ -18,7 +18,10 @@ import click
 
 __all__ = ["Kept", "Stopped", "begin", "farewell", "keeps", "kept_run", "listening", "remembering"]
 
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "TERM", signal.SIGHUP: "HUP"}
+WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "TERM", "SIGHUP": "HUP"}
+NAMES = {getattr(signal, name): word for name, word in WORDS.items() if hasattr(signal, name)}
+"""Signals that stop a command, in words; Windows has no HUP."""
+
 META = "noiseflow.kept"
 OUTPUTS = ("out", "report", "preview")
 """Parameters of commands that name what they write."""
@@ -136,6 +139,14 @@ def _check_numbers(name: str, value: Any) -> None:
 
 def kept_run(out: Path) -> Kept | None:
     """The last state of a training, while its model is not written."""
+    # By its files alone: the signal may have come while PyTorch was being imported.
+    from noiseflow.core.output.manifest import MANIFEST
+    from noiseflow.core.output.names import partial_of
+
+    replacing = partial_of(out)
+    if (replacing / MANIFEST).is_file() and any(replacing.glob("state/[0-9]*")):
+        stands = f", and the earlier run stands in {out}" if out.exists() else ""
+        return Kept(f"the last state is kept in {replacing}{stands}", "--resume")
     if (out / "spec.json").is_file() or not any(out.glob("state/[0-9]*")):
         return None
     return Kept(f"the last state is kept in {out}", "--resume")

@@ -255,7 +255,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
         facts[part] = _facts(read, signal)
         normalised = signal / torch.from_numpy(scale_dn(read))[:, :, None, None]
         _add_to_knots(knots, read.noise, normalised, cell_of_row[part])
-        progress(min(start + batch, len(rows)), len(rows), "survey of the data")
+        progress(min(start + batch, len(rows)), len(rows), "patches")
     whole = _cell(None, None, facts)
     if not whole.noise_high > whole.noise_low:
         raise DataError(

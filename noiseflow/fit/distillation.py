@@ -181,7 +181,7 @@ def _distill(
     finally:
         for parameter, needed in zip(teacher.parameters(), kept, strict=True):
             parameter.requires_grad_(needed)
-    result = DistillResult(folder=session.out, model=student, start_kl=start_kl, seconds=session.seconds, **scores)
+    result = DistillResult(folder=session.final, model=student, start_kl=start_kl, seconds=session.seconds, **scores)
 
     def write() -> None:
         save(student, session.out)

@@ -185,7 +185,7 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     check_result(model, state.history, state.best, references["gaussian"], notes)
     model.cpu()
     start = state.history[0]["held_out_nll"]
-    result = FitResult(session.out, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
+    result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
 
     def write() -> None:
         save(model, session.out)

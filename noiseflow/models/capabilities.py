@@ -19,11 +19,14 @@ __all__ = [
     "ExactCodes",
     "HasLatent",
     "HasLinearVariance",
+    "HasScale",
     "HasSigma",
+    "HasVariance",
     "approximate_sigma",
     "exact_codes",
     "latent",
     "linear_variance",
+    "samples_codes",
 ]
 
 SIGMA_SAMPLES = 8
@@ -65,6 +68,22 @@ class HasLinearVariance(Protocol):
 
 
 @runtime_checkable
+class HasVariance(Protocol):
+    """A model whose variance at each pixel is known exactly."""
+
+    def variance(self, cond: Conditions) -> Tensor:
+        """Variance of the normalised noise under resolved conditions, (B, C, H, W)."""
+
+
+@runtime_checkable
+class HasScale(Protocol):
+    """A model that scales its noise by a known function of signal, ISO and camera, and does something mild besides."""
+
+    def scale_variance(self, cond: Conditions) -> Tensor:
+        """Square of the scale at each pixel under resolved conditions, (B, C, H, W)."""
+
+
+@runtime_checkable
 class HasSigma(Protocol):
     """A model that knows about the σ of its noise without sampling."""
 
@@ -102,6 +121,11 @@ def exact_codes(model: NoiseModel) -> ExactCodes | None:
 def linear_variance(model: NoiseModel) -> HasLinearVariance | None:
     """Variance β₁·clean + β₂ of the normalised signal, before clipping; None if the model's variance is no line."""
     return model if isinstance(model, HasLinearVariance) else None
+
+
+def samples_codes(model: NoiseModel) -> bool:
+    """Whether its samples are whole codes less the clean signal, as clipped as the camera's; such a model says so."""
+    return bool(getattr(model, "samples_codes", False))
 
 
 def approximate_sigma(model: NoiseModel, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:

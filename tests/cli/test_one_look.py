@@ -179,6 +179,10 @@ def test_quiet_shows_no_progress(tmp_path: Path) -> None:
         ("evaluate", "run", "patches.h5", "--out", "out"),
         ("denoise", "run", "clean.dng", "--out", "out.dng"),
         ("fit", "patches.h5", "--out", "out"),
+        ("sample", "run", "clean.dng", "--out", "out.dng"),
+        ("synthesize", "clean.dng", "--run", "run", "--out", "out"),
+        ("benchmark", "spec.toml", "--out", "out"),
+        ("demo", "out"),
     ],
 )
 def test_a_missing_gpu_is_one_line(
@@ -187,7 +191,15 @@ def test_a_missing_gpu_is_one_line(
     monkeypatch.chdir(tmp_path)
     gaussian_store(Path("patches.h5"), 40)
     clean.rename("clean.dng")
+    Path("spec.toml").write_text('[[data]]\nname = "one"\nstore = "patches.h5"\n[[model]]\nname = "nlf"\n')
     save(build(ModelSpec("nlf", "bayer", ("One",), (400.0,))), "run")
     result = run(*words, "--device", "cuda")
     assert result.exit_code == 1
     assert "sees no GPU" in result.stderr
+    assert not Path("out").exists()
+    assert not Path("out.dng").exists()
+
+
+def test_every_command_that_runs_a_model_takes_a_device() -> None:
+    takes = {name for name in COMMANDS if "--device" in run(name, "--help").output}
+    assert takes == {"demo", "fit", "distill", "sample", "denoise", "synthesize", "evaluate", "benchmark"}

@@ -126,11 +126,16 @@ def test_models_come_back_as_they_were(workshop: Any) -> None:
     assert model.training
 
 
-def test_progress_counts_patches(workshop: Any) -> None:
-    told: list[tuple[int, int, str]] = []
+def test_progress_names_each_stage_and_is_whole_only_at_the_end(workshop: Any) -> None:
+    said: list[tuple[int, int, str]] = []
     store = workshop.store(patches=40)
-    evaluate({"m": workshop.model()}, store, progress=lambda done, total, note="": told.append((done, total, note)))
-    assert [entry[:2] for entry in told] == [(40, 40), (40, 40)]
+    evaluate({"m": workshop.model()}, store, progress=lambda done, total, note="": said.append((done, total, note)))
+    done = [entry[0] for entry in said]
+    assert done == sorted(done)
+    assert done.index(100) == len(done) - 1
+    assert {entry[1] for entry in said} == {100}
+    assert list(dict.fromkeys(note.split(":")[0] for _, _, note in said)) == ["survey", "scores", "numbers"]
+    assert "scores: 40/40 patches" in [note for _, _, note in said]
 
 
 def test_variance_by_signal_of_a_pair_of_frames_is_not_bent_by_the_error_of_its_clean_signal(tmp_path: Any) -> None:

@@ -184,3 +184,11 @@ def test_a_noisy_clean_signal_is_said(workshop: Any) -> None:
     store = workshop.store(patches=40, groups=2, clean_variance=1.0)
     plates = draw_examples(evaluate({"m": workshop.model()}, store).examples, "m")
     assert all("The clean signal is an estimate" in plate.caption for plate in plates)
+
+
+def test_the_figures_of_a_report_are_counted(workshop: Any, tmp_path: Path) -> None:
+    said: list[tuple[int, int]] = []
+    evaluation = evaluate({"m": workshop.model()}, workshop.store(patches=40))
+    write_report(evaluation, tmp_path / "report", progress=lambda done, total, note="": said.append((done, total)))
+    sections = len(evaluation.scores)
+    assert said == [(done, sections) for done in range(sections + 1)]

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -100,6 +101,8 @@ class FrameNoise:
         self.model, self.size, self.clean = model, size, clean
         self.iso, self.camera, self.keyed = iso, camera, keyed
         self.temperature, self.workers = temperature, workers
+        like = next(chain(model.parameters(), model.buffers()), None)
+        self.device = torch.device("cpu") if like is None else like.device
         self.stages, whole = _stages(model)
         self.core = max(*size, 1) if whole else CORE
         # Margin that a tile still needs before the first stage, and after each: the reach of all later stages.
@@ -113,7 +116,7 @@ class FrameNoise:
             with _one_thread():
                 tiles = self._strip(top)
                 noise = torch.cat([tile.values for tile in self._run(tiles)], -1)[0]
-            yield Window.between(top, 0, tiles[0].bottom, self.size[1]), noise
+            yield Window.between(top, 0, tiles[0].bottom, self.size[1]), noise.cpu()
 
     def window(self, window: Window) -> Tensor:
         """Noise of one rectangle, (C, h, w), with the same bits as in the whole frame."""
@@ -126,7 +129,7 @@ class FrameNoise:
                 # Row sums need all tiles of the strip.
                 tiles = [tile for tile in self._run(strip if rows else touched) if tile.own in touched]
             parts.append(torch.cat([tile.within(tile.own.intersection(window)).values for tile in tiles], -1))
-        return torch.cat(parts, -2)[0]
+        return torch.cat(parts, -2)[0].cpu()
 
     def _strip(self, top: int) -> list[Window]:
         height, width = self.size
@@ -149,7 +152,7 @@ class FrameNoise:
         """Base noise of a tile, or the noise itself if the model is no flow."""
         window = own.grown(self.margins[0], self.size)
         keyed = replace(self.keyed, top=window.top, left=window.left, size=self.size)
-        cond = Conditions(self.clean(window)[None].contiguous(), self.iso, self.camera)
+        cond = Conditions(self.clean(window)[None].contiguous().to(self.device), self.iso, self.camera)
         if not isinstance(self.model, FlowModel):
             noise = self.model.sample(cond, keyed, self.temperature)
             return _Tile(own, window, noise, checked_conditions(self.model, cond))

@@ -65,6 +65,8 @@ class Recipe:
         Seed of all draws.
     one_twin : bool
         Whether the pairs of a picture share one clean twin, because all have the same exposure.
+    device : str
+        Where the noise is sampled, a name that PyTorch knows.
     """
 
     choices: tuple[CameraChoice, ...]
@@ -72,6 +74,7 @@ class Recipe:
     kind: str
     seed: int
     one_twin: bool
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def make_pair(folder: Path, pair: PairTask, recipe: Recipe) -> str:
     with _one_thread(), warnings.catch_warnings():
         # `synthesize` has warned before all pairs.
         warnings.simplefilter("ignore", ExtrapolationWarning)
-        model = _model(choice.run, choice.checksum)
+        model = _model(choice.run, choice.checksum, recipe.device)
         sampled = sample_frame(model, twin, iso=iso, camera=choice.camera, seed=int(words[3]))
     # In the codes of the camera; those of the twin are finer.
     noisy = replace(
@@ -170,8 +173,8 @@ def make_pair(folder: Path, pair: PairTask, recipe: Recipe) -> str:
 
 
 @lru_cache(maxsize=4)
-def _model(run: Path, checksum: str) -> NoiseModel:
-    return load(run)
+def _model(run: Path, checksum: str, device: str) -> NoiseModel:
+    return load(run).to(device)
 
 
 @contextmanager
@@ -190,10 +193,11 @@ def _number(name: str) -> int:
 
 
 def _even(image: RawImage) -> RawImage:
-    """Drop an odd last row or column, which belongs to no 2×2 cell."""
-    height, width = (length - length % 2 for length in image.mosaic.shape)
+    """Drop last rows and columns that belong to no whole cell."""
+    side = image.side
+    height, width = (length - length % side for length in image.mosaic.shape)
     if not (height and width):
-        raise DataError(f"{image.source}: {image.mosaic.shape} pixels have no whole 2×2 cell")
+        raise DataError(f"{image.source}: {image.mosaic.shape} pixels have no whole {side}×{side} cell")
     return replace(image, mosaic=image.mosaic[:height, :width])
 
 

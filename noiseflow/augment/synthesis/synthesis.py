@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def synthesize(
     overwrite: bool = False,
     jobs: int | None = None,
     scheduler: str | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> Synthesis:
     """Write noisy and clean pairs, and a manifest of them, into a folder.
@@ -117,6 +118,9 @@ def synthesize(
         Number of processes; one per processor if None, and only this one for fewer than 8 pairs.
     scheduler : str, optional
         Address of a Dask scheduler to use instead; its workers must reach all folders under the same names.
+    device : str
+        Where the noise is sampled; on a GPU in this process only, unless `jobs` says otherwise.  Bytes are the same
+        for every run on one device, not across devices.
     progress : Progress
         Called after each pair.
 
@@ -138,14 +142,16 @@ def synthesize(
     if not 0 <= seed < 2**32:
         raise DataError(f"seed: expected 0 … 2³² − 1; got {seed}")
     with writing(out, folder=True, inputs=[clean, *runs], overwrite=overwrite) as out:
-        recipe = _recipe(runs, cameras, iso, exposure, kind, seed)
+        recipe = replace(_recipe(runs, cameras, iso, exposure, kind, seed), device=device)
         pairs = _pairs(Path(clean), settings or RawSettings(), per_image)
         said = {"tool": f"noiseflow {__version__}", "per_image": per_image, **_said(recipe)}
         partial = Path(f"{out}{PARTIAL}")
         _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
         todo = [pair for pair in pairs if read_note(partial, pair) is None]
         with _kept_on_error(out, partial):
-            with executor(jobs or (processors() if len(todo) >= WORTH_PROCESSES else 1), scheduler) as pool:
+            # Processes of their own would share one GPU, and copies of this one cannot use it.
+            many = len(todo) >= WORTH_PROCESSES and device == "cpu"
+            with executor(jobs or (processors() if many else 1), scheduler) as pool:
                 _run(pool, partial.absolute(), todo, recipe, len(pairs), progress)
             _finish(partial, out, pairs, overwrite=overwrite)
     return Synthesis(out, len(pairs), len({pair.picture for pair in pairs}), len(pairs) - len(todo))

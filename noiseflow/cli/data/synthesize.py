@@ -7,7 +7,7 @@ import click
 
 from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import Kept, keeps
-from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
+from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> A
 @raw_options(leave_out=("iso", "camera", "exposure_s"))
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; all processors if not given.")
 @click.option("--scheduler", help="Address of a Dask scheduler to work on, such as tcp://host:8786.")
+@device_option
 @seed_option
 @overwrite_option
 def synthesize(
@@ -79,6 +80,7 @@ def synthesize(
     settings: "RawSettings",
     jobs: int | None,
     scheduler: str | None,
+    device: str,
     seed: int,
     overwrite: bool,
 ) -> None:
@@ -92,6 +94,7 @@ def synthesize(
     """  # noqa: D301
     from noiseflow.augment import synthesize as make
     from noiseflow.augment.synthesis.synthesis import PARTIAL
+    from noiseflow.fit.training.session import device_of
     from noiseflow.patches.sources.synthetic import SYNTHESIS
 
     partial = Path(f"{out}{PARTIAL}")
@@ -111,6 +114,7 @@ def synthesize(
             overwrite=overwrite,
             jobs=jobs,
             scheduler=scheduler,
+            device=str(device_of(device)),
             progress=progress,
         )
     click.echo(

@@ -23,13 +23,13 @@ def import_(published: Path, out: Path, overwrite: bool) -> None:
     noiseflow import noise_flow_weights.npz --out run/
     """  # noqa: D301
     from noiseflow.core.output.checks import writing
+    from noiseflow.core.output.folder import whole_folder
     from noiseflow.models import import_published, save
-    from noiseflow.models.io.run_folder import reserve
 
     with writing(out, folder=True, inputs=[published], overwrite=overwrite):
         model = import_published(published)
-        reserve(out, overwrite=overwrite)
-        save(model, out)
+        with whole_folder(out, "run", overwrite=overwrite) as made:
+            save(model, made)
     click.echo(
         f"{out}: {model.spec.model} for {', '.join(model.cameras)}, ISO {model.iso_range[0]:g}–{model.iso_range[1]:g}"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.interrupts import Kept, keeps
-from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
+from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def _kept_frames(paths: list[Path]) -> Kept | None:
 @click.option("--preview", type=PATH, help="Also write the first frame as an sRGB picture (.png).")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; the noise does not depend on their number.")
 @raw_options(leave_out=("iso", "camera"))
+@device_option
 @out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
 @seed_option
 @overwrite_option
@@ -67,6 +68,7 @@ def sample(
     preview: Path | None,
     workers: int | None,
     settings: "RawSettings",
+    device: str,
     out: Path,
     seed: int,
     overwrite: bool,
@@ -96,7 +98,8 @@ def sample(
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
     from noiseflow.augment.frames.to_files import burst_paths
     from noiseflow.calibrate.profiles.profile import read_profile
-    from noiseflow.cli.workflows.model_named import model_named
+    from noiseflow.fit.training.session import device_of
+    from noiseflow.models import load
 
     million, least = hot_pixels or (0.0, 0.0)
     if profile is not None:
@@ -110,7 +113,7 @@ def sample(
         keeps(partial(_kept_frames, paths))
     with shown("sample", "pixels") as progress:
         written = sample_to_files(
-            model_named(run),
+            load(run).to(device_of(device)),
             frame,
             out,
             frames=frames,
@@ -126,4 +129,4 @@ def sample(
             progress=progress,
         )
     for path in written:
-        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.cfa}, ISO {iso or frame.iso:g}")
+        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}, ISO {iso or frame.iso:g}")

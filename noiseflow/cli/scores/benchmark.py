@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from noiseflow.cli.interrupts import Kept, keeps
-from noiseflow.cli.options import PATH, json_option, out_option, print_json
+from noiseflow.cli.options import PATH, device_option, json_option, out_option, print_json
 from noiseflow.cli.progress import shown
 from noiseflow.core.errors import NoiseflowError
 
@@ -15,12 +15,13 @@ __all__ = ["benchmark"]
 @click.command()
 @click.argument("spec", type=PATH)
 @out_option("Folder of data, runs, reports and the table; finished cells in it are kept.")
+@device_option
 @json_option
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time, each in a process."
 )
 @click.option("--scheduler", help="Address of a Dask scheduler to work on, such as tcp://host:8786.")
-def benchmark(spec: Path, out: Path, as_json: bool, jobs: int, scheduler: str | None) -> None:
+def benchmark(spec: Path, out: Path, device: str, as_json: bool, jobs: int, scheduler: str | None) -> None:
     """Fit and score the models in SPEC, a TOML file, on its data; write one table.
 
     The same command continues where it stopped. A spec lists [[data]] (camera, sources or
@@ -33,12 +34,13 @@ def benchmark(spec: Path, out: Path, as_json: bool, jobs: int, scheduler: str | 
     from noiseflow.evaluate.benchmark.page import markdown
     from noiseflow.evaluate.benchmark.run_benchmark import benchmark as run
     from noiseflow.evaluate.benchmark.spec import read_spec
+    from noiseflow.fit.training.session import device_of
 
     wanted = read_spec(spec)
     check_output(out, folder=True, inputs=[spec], goes_on=True)
     keeps(lambda: Kept(f"finished cells are kept in {out}") if out.is_dir() else None)
     with shown("benchmark", "cells") as progress:
-        rows = run(wanted, out, jobs=jobs, scheduler=scheduler, progress=progress)
+        rows = run(wanted, out, jobs=jobs, scheduler=scheduler, device=str(device_of(device)), progress=progress)
     if as_json:
         print_json(rows)
     else:

@@ -5,13 +5,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from noiseflow.augment import sample_frame, write_frame
 from noiseflow.core.output.checks import writing
-from noiseflow.core.output.listed import fresh_folder
-from noiseflow.core.progress import Progress, silent
+from noiseflow.core.output.folder import refilled_folder
+from noiseflow.core.progress import Progress, in_stages, silent
 from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.baselines import baselines
+from noiseflow.evaluate.evaluate_models import evaluation_costs
 from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.fit.training.session import device_of
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw import read_raw
 from noiseflow.simulate import simulate
@@ -50,6 +54,7 @@ def demo(
     size: tuple[int, int] = (256, 384),
     epochs: int = 1,
     seed: int = 0,
+    device: str = "auto",
     overwrite: bool = False,
     stage: Stage = _quiet,
 ) -> DemoResult:
@@ -69,6 +74,8 @@ def demo(
         Of the fit, at the most.
     seed : int
         Of all randomness.
+    device : str
+        Where the model is fitted, sampled and scored: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda"``.
     overwrite : bool
         Whether a demo in `out` may be replaced.
     stage : callable
@@ -80,14 +87,22 @@ def demo(
     OutputError
         If `out` is not empty and may not be replaced, or holds something that we did not write.
     """
+    where = device_of(device)
     with writing(out, folder=True, overwrite=overwrite) as out:
         folders = ({"folder": name} for name in ("raws", "patches.h5.partial", "run", "report"))
-        fresh_folder(out, "demo", *folders, {"marked": "patches.h5"}, {"marked": "noisy.dng"})
-        return _demo(out, camera, scenes, size, epochs, seed, stage)
+        with refilled_folder(out, "demo", *folders, {"marked": "patches.h5"}, {"marked": "noisy.dng"}):
+            return _demo(out, camera, scenes, size, epochs, seed, where, stage)
 
 
 def _demo(
-    out: Path, camera: str, scenes: int, size: tuple[int, int], epochs: int, seed: int, stage: Stage
+    out: Path,
+    camera: str,
+    scenes: int,
+    size: tuple[int, int],
+    epochs: int,
+    seed: int,
+    device: torch.device,
+    stage: Stage,
 ) -> DemoResult:
     raws, store, run, sample, report = (out / name for name in ("raws", "patches.h5", "run", "noisy.dng", "report"))
     with stage("simulate", "frames") as progress:
@@ -96,15 +111,18 @@ def _demo(
         ingest([raws], store, IngestOptions(seed=seed), progress=progress)
     with PatchStore(store) as patches:
         with stage("fit", "steps") as progress:
-            settings = FitSettings(epochs=epochs, seed=seed)
+            settings = FitSettings(epochs=epochs, seed=seed, device=str(device))
             result = fit(patches, spec_for(patches, MODEL), run, settings, progress=progress)
         held_out = patches.scenes[int(patches.table["scene"][patches.indices("test")[0]])]
         scene = next(each for each in manifest["scenes"] if f"{each['name']}_ISO{float(each['iso']):g}" == held_out)
         clean = read_raw(raws / scene["clean"])
-        write_frame(sample, sample_frame(result.model, clean, seed=seed))
-        with stage("evaluate", "patches") as progress:
-            models = {MODEL: result.model}
-            models |= baselines(patches, models)
-            evaluation = evaluate(models, patches, seed=seed, progress=progress)
-    write_report(evaluation, report)
+        model = result.model.to(device)
+        write_frame(sample, sample_frame(model, clean, seed=seed))
+        with stage("evaluate", "%") as progress:
+            part = in_stages(progress, evaluation_costs(patches, "test", None))
+            models = {MODEL: model}
+            fitted = baselines(patches, models, part("baselines"))
+            models |= {name: each.to(device) for name, each in fitted.items()}
+            evaluation = evaluate(models, patches, seed=seed, progress=part("evaluation"))
+            write_report(evaluation, report, progress=part("figures"))
     return DemoResult(evaluation, raws, store, run, sample, report)

@@ -1,6 +1,8 @@
 """Whether an output may be written, found out before any work is done."""
 
+import errno
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -14,6 +16,9 @@ from noiseflow.core.output.manifest import MANIFEST, describe_foreign, foreign, 
 from noiseflow.core.output.marks import has_mark
 
 __all__ = ["check_apart", "check_output", "writing"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system answers where no more can be written."""
 
 
 @contextmanager
@@ -38,7 +43,23 @@ def writing(
     with locked(path):
         # What another writer has just finished is there now.
         check_output(path, folder=folder, inputs=inputs, overwrite=overwrite, goes_on=goes_on)
-        yield path
+        with _named(path):
+            yield path
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of a full or broken disk which output cannot be written: the system names a private file, or none."""
+    try:
+        yield
+    except OSError as error:
+        within = re.search(r"errno = (\d+)", str(error)) if error.errno is None else None
+        code = int(within[1]) if within else error.errno
+        if code not in FULL:
+            raise
+        raise OutputError(
+            f"{path}: cannot be written ({os.strerror(code).lower()}); free some space and give the same command again"
+        ) from error
 
 
 def check_output(

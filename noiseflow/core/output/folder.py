@@ -2,18 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.interrupts import deferred
-from noiseflow.core.output.lock import register
+from noiseflow.core.output.leftovers import KEPT
+from noiseflow.core.output.listed import fresh_folder
+from noiseflow.core.output.lock import note_kept, note_leaves, register
 from noiseflow.core.output.manifest import describe_foreign, discard, foreign, seal, set_aside
 from noiseflow.core.output.moves import exchange, move_new, sync_folder
 from noiseflow.core.output.names import private_name
 
-__all__ = ["install", "private_folder", "whole_folder"]
+__all__ = ["install", "private_folder", "refilled_folder", "whole_folder"]
 
 
 @contextmanager
@@ -62,8 +64,61 @@ def install(partial: Path, path: Path, *, overwrite: bool) -> None:
         others = foreign(path)
         if others or not overwrite:
             raise OutputError(f"{path}: {describe_foreign(path, others)}" if others else f"{path}: exists")
+        note_leaves(partial, partial, path)
         with deferred():
             exchange(partial, path)
             old = set_aside(partial)
         discard(old)
     sync_folder(path.parent)
+
+
+@contextmanager
+def refilled_folder(path: Path, kind: str, *lines: Mapping[str, str]) -> Iterator[None]:
+    """Fill a folder anew under its own name; the earlier one of ours comes back if the block fails or is killed.
+
+    For outputs whose files say where they are, so that they cannot be made under another name.
+
+    Parameters
+    ----------
+    path : Path
+        Checked and locked: see `noiseflow.core.output.checks.writing`.
+    kind : str
+        Of the output, for its list.
+    *lines : mapping
+        Of what will stand in it: see `noiseflow.core.output.manifest.record`.
+
+    Raises
+    ------
+    OutputError
+        The folder holds something that is not ours; then all of it is left as it is.
+    """
+    if not path.exists() or not any(path.iterdir()):
+        fresh_folder(path, kind, *lines)
+        yield
+        return
+    others = foreign(path)
+    if others:
+        raise OutputError(f"{path}: {describe_foreign(path, others)}")
+    aside = path.with_name(private_name(KEPT))
+    note_kept(aside, path)
+    try:
+        os.rename(path, aside)
+        fresh_folder(path, kind, *lines)
+        yield
+        with deferred():
+            old = set_aside(aside)
+    except BaseException:
+        with deferred():
+            _put_back(aside, path)
+        raise
+    discard(old)
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    """Give an earlier output its name back, unless something that is not ours has come to stand there."""
+    if not aside.is_dir():
+        return
+    if path.is_dir() and not foreign(path):
+        discard(set_aside(path))
+    if not os.path.lexists(path):
+        os.rename(aside, path)

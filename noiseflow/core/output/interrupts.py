@@ -9,8 +9,8 @@ from types import FrameType
 
 __all__ = ["STOPPING", "deferred"]
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that ask a process to stop."""
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a process to stop; Windows has no HUP."""
 
 
 @contextmanager

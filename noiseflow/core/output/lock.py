@@ -2,14 +2,12 @@
 
 The lock file stands beside the output.  It says who writes, and lists the private files that the
 writer makes; it goes when the writer is done.  One that a killed writer left is taken over by the
-next, who first removes the files in the list.
+next, who first clears up by the notes in it: see `noiseflow.core.output.leftovers`.
 """
 
-import fcntl
 import json
 import os
 import re
-import shutil
 import socket
 import stat
 import time
@@ -22,17 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.names import PREFIX, is_private
+from noiseflow.core.output.leftovers import clear_up, identity_of
+from noiseflow.core.output.names import PREFIX
+from noiseflow.core.output.system_lock import FLAGS, lock, read_all, unlock
 
-__all__ = ["OLD", "lock_file", "locked", "register", "sweep"]
+__all__ = ["lock_file", "locked", "note_kept", "note_leaves", "register", "sweep"]
 
 LOCK = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}\.lock", re.ASCII)
-
-OLD = ".old"
-"""Suffix of a folder of ours that was set aside to be removed: only what is listed in it is."""
-
-REMOVERS: list[Callable[[Path], None]] = []
-"""How a folder that was set aside is removed: `noiseflow.core.output.manifest`, which knows lists, says it here."""
 
 TRIES = 100
 """Times that a lock file may vanish between opening and locking, as others finish."""
@@ -79,10 +73,43 @@ def locked(target: Path) -> Iterator[None]:
 
 def register(path: Path) -> None:
     """List a private file or folder in the lock of the output that it is for, before it is made."""
+    _note(path, lambda name: {"private": name})
+
+
+def note_kept(aside: Path, path: Path) -> None:
+    """Note, before an earlier output is set aside, that it gets its name back if this process dies.
+
+    Parameters
+    ----------
+    aside : Path
+        Private name that the earlier output will have.
+    path : Path
+        The output.
+    """
+    _note(aside, lambda name: {"kept": name, "of": str(Path(name).with_name(path.name))})
+
+
+def note_leaves(left: Path, whole: Path, path: Path) -> None:
+    """Note what is to be removed if this process dies right after the output took its name.
+
+    Parameters
+    ----------
+    left : Path
+        Folder beside the output.
+    whole : Path
+        The new output under the name that it has now.
+    path : Path
+        The output.
+    """
+    found = identity_of(whole)
+    _note(left, lambda name: {"leaves": name, "once": str(Path(name).with_name(path.name)), "is": found})
+
+
+def _note(path: Path, line_of: Callable[[str], dict[str, Any]]) -> None:
     real = Path(os.path.realpath(path.parent)) / path.name
     for held in reversed(_held.get()):
         if real.is_relative_to(held.target.parent):
-            _append(held.descriptor, {"private": str(real.relative_to(held.target.parent))})
+            _append(held.descriptor, line_of(str(real.relative_to(held.target.parent))))
             return
 
 
@@ -91,12 +118,12 @@ def sweep(folder: Path) -> None:
     for file in folder.glob(f"{PREFIX}*.lock"):
         if not LOCK.fullmatch(file.name) or file.is_symlink() or not file.is_file():
             continue
-        descriptor = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(file, FLAGS)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _lines(descriptor):
-                _clean(descriptor, file)
-                file.unlink(missing_ok=True)
+            lock(descriptor)
+            if lines := _lines(descriptor):
+                clear_up(lines, file.parent)
+                _unlink(file)
         except BlockingIOError:
             # Its writer is alive: what it writes is in the way of whoever would remove the folder.
             continue
@@ -105,15 +132,14 @@ def sweep(folder: Path) -> None:
 
 
 def _acquired(file: Path, target: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for _ in range(TRIES):
         try:
-            descriptor = os.open(file, flags, 0o666)
+            descriptor = os.open(file, FLAGS | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise OutputError(f"{target}: cannot be written ({(error.strerror or str(error)).lower()})") from error
         try:
             if _is_taken(descriptor, file, target):
-                _clean(descriptor, file)
+                clear_up(_lines(descriptor) or [], file.parent)
                 os.ftruncate(descriptor, 0)
                 _append(descriptor, {"noiseflow": "writing", "output": target.name, **_who()})
                 return descriptor
@@ -132,7 +158,7 @@ def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
     if lines is None:
         raise OutputError(f"{file}: is no lock of ours; move it away to write {target.name}")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
     except BlockingIOError as error:
         who = next(iter(_lines(descriptor) or []), {})
         raise OutputError(
@@ -148,12 +174,20 @@ def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
 
 def _release(file: Path, descriptor: int) -> None:
     try:
-        _clean(descriptor, file)
-        file.unlink(missing_ok=True)
+        clear_up(_lines(descriptor) or [], file.parent)
+        _unlink(file)
     finally:
-        # For processes that are copies of this one, too.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        unlock(descriptor)
         os.close(descriptor)
+
+
+def _unlink(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except PermissionError:
+        # Windows removes no file that is open: the next writer takes it over.
+        if os.name != "nt":
+            raise
 
 
 def _who() -> dict[str, Any]:
@@ -166,7 +200,7 @@ def _append(descriptor: int, line: dict[str, Any]) -> None:
 
 def _lines(descriptor: int) -> list[dict[str, Any]] | None:
     """What a lock file says; None if it is no lock file of ours.  A line that was cut short is left out."""
-    text = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    text = read_all(descriptor)
     lines = []
     for line in text.splitlines():
         try:
@@ -176,20 +210,3 @@ def _lines(descriptor: int) -> list[dict[str, Any]] | None:
     if text and not (lines and isinstance(lines[0], dict) and lines[0].get("noiseflow") == "writing"):
         return None
     return [line for line in lines if isinstance(line, dict)]
-
-
-def _clean(descriptor: int, file: Path) -> None:
-    """Remove the private files that the writer listed and did not move into place."""
-    for line in _lines(descriptor) or []:
-        name = line.get("private")
-        if isinstance(name, str) and is_private(Path(name).name) and ".." not in Path(name).parts:
-            path = file.parent / name
-            if path.is_symlink():
-                continue
-            if path.suffix == OLD and path.is_dir():
-                for remove in REMOVERS:
-                    remove(path)
-            elif path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.lock import OLD, REMOVERS, register, sweep
+from noiseflow.core.output.leftovers import OLD, REMOVERS
+from noiseflow.core.output.lock import register, sweep
 from noiseflow.core.output.marks import has_mark
 from noiseflow.core.output.names import private_name
+from noiseflow.core.output.system_lock import NO_LINK
 from noiseflow.core.output.whole import whole_file
 
 __all__ = [
@@ -131,7 +133,7 @@ def record(folder: Path, *lines: Mapping[str, Any]) -> None:
         return
     if (folder / MANIFEST).stat().st_size > LONG:
         _shorten(folder, known)
-    descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_APPEND | NO_LINK)
     try:
         # A line that a kill cut short ends here.
         os.write(descriptor, b"\n" + b"".join(map(_line, lines)))

@@ -8,10 +8,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from noiseflow.core.output.leftovers import KEPT
+from noiseflow.core.output.lock import note_kept
+from noiseflow.core.output.names import private_name
+
 __all__ = ["exchange", "move_new", "sync_folder"]
 
 AT_FDCWD, NO_REPLACE, EXCHANGE = -100, 1, 2
 """Arguments of Linux' `renameat2`."""
+
+MAC_FLAGS = {NO_REPLACE: 4, EXCHANGE: 2}
+"""The same flags of macOS' `renamex_np`."""
 
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
@@ -24,7 +31,7 @@ def move_new(source: Path, target: Path) -> None:
     FileExistsError
         The name is taken.
     """
-    if _renameat2(source, target, NO_REPLACE):
+    if _in_one_step(source, target, NO_REPLACE):
         return
     # Not one step where the system has none: the check comes as late as it can.
     if os.path.lexists(target):
@@ -33,10 +40,14 @@ def move_new(source: Path, target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Let two paths of one folder swap their names."""
-    if _renameat2(one, other, EXCHANGE):
+    """Let two paths of one folder swap their names.
+
+    Where the system has no such step, a kill in between costs the one that `other` was to be, never the one it was.
+    """
+    if _in_one_step(one, other, EXCHANGE):
         return
-    aside = one.with_name(one.name + ".old")
+    aside = other.with_name(private_name(KEPT))
+    note_kept(aside, other)
     os.rename(other, aside)
     os.rename(one, other)
     os.rename(aside, one)
@@ -60,15 +71,21 @@ def sync_folder(folder: Path) -> None:
 
 @cache
 def _function() -> Any:
-    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    name = {"linux": "renameat2", "darwin": "renamex_np"}.get(sys.platform)
+    return getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None
 
 
-def _renameat2(source: Path, target: Path, flags: int) -> bool:
+def _in_one_step(source: Path, target: Path, flag: int) -> bool:
     """Whether the system could do it in one step; an error other than 'not supported' is raised."""
     function = _function()
     if function is None:
         return False
-    if function(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), flags) == 0:
+    names = os.fsencode(source), os.fsencode(target)
+    if sys.platform == "darwin":
+        failed = function(*names, MAC_FLAGS[flag])
+    else:
+        failed = function(AT_FDCWD, names[0], AT_FDCWD, names[1], flag)
+    if not failed:
         return True
     code = ctypes.get_errno()
     if code in UNSUPPORTED:

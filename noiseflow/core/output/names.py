@@ -7,10 +7,15 @@ from pathlib import Path, PurePosixPath
 
 from noiseflow.core.errors import OutputError
 
-__all__ = ["inside", "is_private", "private_name"]
+__all__ = ["inside", "is_private", "partial_of", "private_name"]
 
 PREFIX = ".noiseflow-"
 PRIVATE = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}(\.\w{1,10})?", re.ASCII)
+
+
+def partial_of(path: str | Path) -> Path:
+    """Where an output is made that takes long and is gone on with after a kill; a list in it says that it is ours."""
+    return Path(f"{path}.partial")
 
 
 def private_name(suffix: str = "") -> str:

@@ -33,7 +33,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
     partial = path.with_name(private_name(path.suffix))
     register(partial)
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield partial
         _sync(partial)
         place_file(partial, path, replace=replace)

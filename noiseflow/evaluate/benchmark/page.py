@@ -61,7 +61,7 @@ NOTES = (
     "half their 95 % interval over scenes (frames where there are fewer than 8 scenes). The floor of the KL is that of "
     "one half of the data from the other. Two-sample test: held-out accuracy of a small classifier, 50 % is chance, "
     "± half of its 99.5 % interval. Faults: what that model’s report flags in its samples or its calibration. "
-    "Samples: pixels of the mosaic a second, a frame of 1 Mpix at a time, on the machine that ran it. An ISO left out: "
+    "Samples: pixels of the mosaic a second, a frame of 1 Mpix at a time, on the CPU that ran it. An ISO left out: "
     "how far a fit without that ISO is behind the one with it, there."
 )
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from noiseflow.core.errors import DataError, NoiseflowError, OutputError
 from noiseflow.core.output.checks import writing
+from noiseflow.core.output.folder import refilled_folder
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import describe_foreign, foreign, listing
 from noiseflow.core.progress import Progress, silent
@@ -74,6 +76,8 @@ class BenchmarkCell:
         Model that the others are compared with.
     leave_out : float or None
         ISO that a second fit does not see.
+    device : str
+        Where models are fitted, sampled and scored.
     """
 
     folder: Path
@@ -87,6 +91,7 @@ class BenchmarkCell:
     max_patches: int | None
     reference: str
     leave_out: float | None = None
+    device: str = "cpu"
 
     @property
     def key(self) -> str:
@@ -101,6 +106,7 @@ def benchmark(
     *,
     jobs: int = 1,
     scheduler: str | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Run what of a benchmark is not done yet, and write its table and page.
@@ -121,6 +127,9 @@ def benchmark(
     scheduler : str, optional
         Address of a Dask scheduler to work on instead; its workers must reach the spec's data
         and `out` under the same names.  A cell whose worker is lost is run again by another.
+    device : str
+        Where models are fitted, sampled and scored, unless a model of the spec names another; finished cells are
+        not run again for it.
     progress : Progress
         Called with the number of cells done.
 
@@ -139,7 +148,7 @@ def benchmark(
     # Absolute, since a worker may stand elsewhere.
     base = spec.folder.resolve()
     with writing(out, folder=True, inputs=_inputs(spec, base), goes_on=True) as out:
-        return _benchmark(spec, base, _opened(out).resolve(), jobs, scheduler, progress)
+        return _benchmark(spec, base, _opened(out).resolve(), jobs, scheduler, device, progress)
 
 
 def _inputs(spec: BenchmarkSpec, base: Path) -> list[Path]:
@@ -165,7 +174,7 @@ def _opened(out: Path) -> Path:
 
 
 def _benchmark(
-    spec: BenchmarkSpec, base: Path, out: Path, jobs: int, scheduler: str | None, progress: Progress
+    spec: BenchmarkSpec, base: Path, out: Path, jobs: int, scheduler: str | None, device: str, progress: Progress
 ) -> list[dict[str, Any]]:
     total = len(spec.data) * len(spec.models)
     rows: dict[str, dict[str, Any]] = {}
@@ -186,6 +195,7 @@ def _benchmark(
                 max_patches=spec.max_patches,
                 reference=spec.reference,
                 leave_out=data.leave_out,
+                device=device,
             )
             for number, data in enumerate(spec.data)
             for model in spec.models
@@ -214,13 +224,14 @@ def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, 
         folder.parent.mkdir(exist_ok=True)
         with writing(folder, folder=True, goes_on=True):
             if _record(folder / DATA_RECORD).get("key") != key or not path.exists():
-                if _record(folder / DATA_BEGUN).get("key") != key:
-                    made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_folder(path).name}
-                    fresh_folder(folder, "data", *made)
-                    write_listed(folder, DATA_BEGUN, json.dumps({"key": key}).encode())
-                _make(data, base, folder, path, seed)
-                content = {"key": key, "data": asdict(data), "seed": seed}
-                write_listed(folder, DATA_RECORD, json.dumps(content, indent=1).encode())
+                made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_folder(path).name}
+                goes_on = _record(folder / DATA_BEGUN).get("key") == key
+                with nullcontext() if goes_on else refilled_folder(folder, "data", *made):
+                    if not goes_on:
+                        write_listed(folder, DATA_BEGUN, json.dumps({"key": key}).encode())
+                    _make(data, base, folder, path, seed)
+                    content = {"key": key, "data": asdict(data), "seed": seed}
+                    write_listed(folder, DATA_RECORD, json.dumps(content, indent=1).encode())
     with PatchStore(path) as store:
         fingerprint = store.fingerprint
     if data.fingerprint not in (None, fingerprint):
@@ -261,10 +272,11 @@ def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
             if held.get("key") == cell.key:
                 row: dict[str, Any] = held["row"]
                 return row
-            fresh_folder(cell.folder, "cell", *({"folder": name} for name in ("run", "run_without", "report")))
-            row = _fit_and_score(cell)
-            content = json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False)
-            write_listed(cell.folder, CELL_RECORD, content.encode())
+            made = ({"folder": name} for name in ("run", "run_without", "report"))
+            with refilled_folder(cell.folder, "cell", *made):
+                row = _fit_and_score(cell)
+                content = json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False)
+                write_listed(cell.folder, CELL_RECORD, content.encode())
             return row
     except NoiseflowError as error:
         # Not recorded: it is tried again next time.
@@ -279,7 +291,7 @@ def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
             model: NoiseModel = load(cell.base / choice.run)
         else:
             try:
-                settings = FitSettings(**{"seed": cell.seed, **choice.fit})
+                settings = FitSettings(**{"seed": cell.seed, "device": cell.device, **choice.fit})
             except TypeError as error:
                 raise DataError(f"[[model]] {choice.name!r}: fit: {error}") from error
             model = _fitted(store, choice, cell.folder / "run", settings)
@@ -290,6 +302,7 @@ def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
             other = _fitted(without, choice, cell.folder / "run_without", settings)
             extra["iso_left_out"] = as_json(iso_cost(store, model, other, cell.leave_out, cell.split))
         models = {choice.name: model} | baselines(store, {choice.name: model})
+        models = {name: each.to(cell.device) for name, each in models.items()}
         evaluation = evaluate(models, store, split=cell.split, seed=cell.seed, max_patches=cell.max_patches)
     write_report(evaluation, cell.folder / "report", overwrite=True)
     seconds = {"fit_s": round(fitted - began, 1), "evaluate_s": round(time.monotonic() - fitted, 1)}

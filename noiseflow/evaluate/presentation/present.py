@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from noiseflow.core.progress import Progress, silent
 from noiseflow.evaluate.data_summary import FEWEST_SCENES
 from noiseflow.evaluate.metric import Score, Setup
 from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
@@ -143,17 +144,16 @@ def methods(scores: Scores) -> dict[str, str]:
     return {name: presenter_of(name).method for name in scores}
 
 
-def sections(scores: Scores, pens: Mapping[str, Pen]) -> list[dict[str, Any]]:
+def sections(scores: Scores, pens: Mapping[str, Pen], progress: Progress = silent) -> list[dict[str, Any]]:
     """Heading, method and figures of each metric."""
-    return [
-        {
-            "name": name,
-            "title": presenter_of(name).title,
-            "method": presenter_of(name).method,
-            "plates": presenter_of(name).plates(score, pens),
-        }
-        for name, score in scores.items()
-    ]
+    found = []
+    for done, (name, score) in enumerate(scores.items()):
+        presenter = presenter_of(name)
+        progress(done, len(scores), presenter.title)
+        facts = {"name": name, "title": presenter.title, "method": presenter.method}
+        found.append({**facts, "plates": presenter.plates(score, pens)})
+    progress(len(scores), len(scores))
+    return found
 
 
 def notes(setup: Setup) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.output.whole import write_text
+from noiseflow.core.progress import Progress, silent
 from noiseflow.core.text import csv_cell
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.metric import DATA, as_json
@@ -25,7 +26,9 @@ FILES = ("index.html", "metrics.csv", "metrics.json")
 MARKS = {"good": ("✓", "good"), "bad": ("✗", "fault"), "open": ("?", "not settled")}
 
 
-def write_report(evaluation: Evaluation, out: str | Path, *, overwrite: bool = False) -> Path:
+def write_report(
+    evaluation: Evaluation, out: str | Path, *, overwrite: bool = False, progress: Progress = silent
+) -> Path:
     """Write a report folder: ``index.html``, ``metrics.json`` and ``metrics.csv``.
 
     It is written beside its final name and then moved, so that what stands there is whole.
@@ -38,6 +41,8 @@ def write_report(evaluation: Evaluation, out: str | Path, *, overwrite: bool = F
         Folder to make.
     overwrite : bool
         Whether a report in `out` may be replaced.
+    progress : Progress
+        Called with the number of sections whose figures are drawn.
 
     Returns
     -------
@@ -53,13 +58,13 @@ def write_report(evaluation: Evaluation, out: str | Path, *, overwrite: bool = F
         writing(out, folder=True, overwrite=overwrite) as out,
         whole_folder(out, "report", overwrite=overwrite) as partial,
     ):
-        contents = (page(evaluation), _csv(evaluation.records()), evaluation.to_json())
+        contents = (page(evaluation, progress), _csv(evaluation.records()), evaluation.to_json())
         for name, text in zip(FILES, contents, strict=True):
             write_text(partial / name, text)
     return out / "index.html"
 
 
-def page(evaluation: Evaluation) -> str:
+def page(evaluation: Evaluation, progress: Progress = silent) -> str:
     """The report as one HTML page that needs nothing else."""
     evaluation = evaluation.presentable()
     pens = pens_for(DATA, evaluation.models)
@@ -90,7 +95,7 @@ def page(evaluation: Evaluation) -> str:
         colours={name: pen.colour for name, pen in pens.items()},
         table=evaluation.table(),
         examples=draw_examples(evaluation.examples, evaluation.tested),
-        sections=sections(evaluation.scores, pens),
+        sections=sections(evaluation.scores, pens, progress),
     )
 
 

@@ -158,7 +158,7 @@ def _fit_pairs(
     found = objective.held_out_values(both.eval())
     both.cpu()
     result = PairResult(
-        session.out,
+        session.final,
         both.model,
         both.denoiser,
         float(start.nll),

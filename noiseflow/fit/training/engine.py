@@ -30,7 +30,8 @@ from noiseflow.fit.training.state import (
     write_state,
 )
 from noiseflow.models.io.run_folder import STATE
-from noiseflow.ops.native import can_compile, compiled
+from noiseflow.ops.libraries.build import available, has_prebuilt
+from noiseflow.ops.native import compiled
 from noiseflow.ops.random.sampling import part_of
 
 __all__ = ["BAD_BATCH", "DivergedError", "train"]
@@ -102,7 +103,8 @@ def train(
     """
     # Depends on the total length only, not on what is left or already built: kernels round differently from
     # PyTorch's operations, and a resumed training must reproduce the same bits.
-    pays = settings.compile == "auto" and can_compile() and length.steps * length.samples >= COMPILED_FROM
+    pays = settings.compile == "auto" and available()
+    pays = pays and (has_prebuilt() or length.steps * length.samples >= COMPILED_FROM)
     compiling = compiled(pays or settings.compile == "on")
     ahead = Prefetcher(objective, length, session.ranks.rank, session.ranks.world)
     with repeatable(session.device), ahead as batch_of, compiling, session.ranks.as_one(model):
@@ -298,8 +300,8 @@ class _Training:
         what = self.ranks.first(lambda: self._save_batch(position, path))
         raise DivergedError(
             f"{self.session.out}: the {self.objective.name.upper()} was not finite in {int(self.sums['skipped'])} "
-            f"steps, the last at epoch {position.epoch + 1}, step {position.index + 1}; its batch ({what}) is saved as "
-            f"{path}; look at it, or lower the learning rate",
+            f"steps, the last at epoch {position.epoch + 1}, step {position.index + 1}; its batch ({what}) is saved "
+            f"beside its state as {path.name}; look at it, or lower the learning rate",
             self.state,
         )
 

@@ -25,7 +25,7 @@ from noiseflow.fit.training.batch_size import fastest_batch
 from noiseflow.fit.training.objective import Objective
 from noiseflow.fit.training.ranks import ALONE, Ranks, joined
 from noiseflow.fit.training.state import read_state
-from noiseflow.models.io.run_folder import STATE, holds_state, release, reserve
+from noiseflow.models.io.run_folder import SPEC, STATE, finish, holds_state, release, reserve, where_state_is
 
 __all__ = ["EpochLog", "TrainingSession", "device_of", "open_session", "repeatable"]
 
@@ -74,7 +74,7 @@ class TrainingSession:
     Parameters
     ----------
     out : Path
-        Run folder, reserved for this training.
+        Folder that the training writes into.
     device : torch.device
         Device to train on.
     ranks : Ranks
@@ -87,6 +87,8 @@ class TrainingSession:
         Called after each step.
     began : float
         Start of the session by `time.monotonic`, seconds.
+    place : Path, optional
+        Where the run stands in the end, if another run stands there until this one is whole; `out` if None.
     """
 
     out: Path
@@ -96,6 +98,12 @@ class TrainingSession:
     log: EpochLog | None = None
     progress: Progress = silent
     began: float = field(default_factory=time.monotonic)
+    place: Path | None = None
+
+    @property
+    def final(self) -> Path:
+        """Where the run stands in the end."""
+        return self.place or self.out
 
     @property
     def seconds(self) -> float:
@@ -171,23 +179,27 @@ def open_session(
     with joined() as ranks, ExitStack() as stack:
         chosen = device_of(device, ranks.local)
 
-        def resumes() -> bool:
+        def started() -> tuple[bool, Path]:
             stack.enter_context(writing(folder, folder=True, inputs=inputs, goes_on=True))
-            if resume or (ranks.restarted and holds_state(folder)):
-                return True
-            reserve(folder, overwrite=overwrite)
-            stack.callback(release, folder)
-            return False
+            work = where_state_is(folder)
+            # A restarted process goes on with the state of this training, never with that of the run that it replaces.
+            replaced = overwrite and work == folder and (folder / SPEC).is_file()
+            if resume or (ranks.restarted and holds_state(work) and not replaced):
+                return True, work
+            work = reserve(folder, overwrite=overwrite)
+            stack.callback(release, work)
+            return False, work
 
-        resuming = ranks.first(resumes)
+        resuming, work = ranks.first(started)
         if not ranks.leads:
-            yield TrainingSession(folder, chosen, ranks, resuming, began=began)
+            yield TrainingSession(work, chosen, ranks, resuming, began=began, place=folder)
             return
-        log = EpochLog(folder)
+        log = EpochLog(work)
         try:
-            yield TrainingSession(folder, chosen, ranks, resuming, log, progress, began)
+            yield TrainingSession(work, chosen, ranks, resuming, log, progress, began, folder)
         finally:
             log.close()
+        finish(work, folder)
 
 
 def device_of(name: str, local_rank: int = 0) -> torch.device:

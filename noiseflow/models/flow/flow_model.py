@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import ONE_ISO_LAW
@@ -53,6 +53,14 @@ class FlowModel(NoiseModel):
         """Latent z of the flow."""
         z: Tensor = self.flow(noise, cond)[0]
         return z
+
+    def scale_variance(self, cond: Conditions) -> Tensor:
+        """Product of the variances that its layers divide by, (B, C, H, W)."""
+        scales = [layer for layer in self.flow.transforms if isinstance(layer, NoiseScale)]
+        found = torch.ones_like(cond.clean)
+        for layer in scales:
+            found = found * layer.variance(cond)
+        return found
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return self.flow.log_prob(noise, cond)

@@ -6,13 +6,27 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save as serialise
 
-from noiseflow.core.errors import ModelError
+from noiseflow.core.errors import ModelError, OutputError
 from noiseflow.core.output.checks import check_output
+from noiseflow.core.output.folder import install
 from noiseflow.core.output.listed import fresh_folder, write_listed
-from noiseflow.core.output.manifest import foreign, remove_ours
+from noiseflow.core.output.manifest import MANIFEST, describe_foreign, foreign, listing, remove_ours
+from noiseflow.core.output.names import partial_of
 from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build
 
-__all__ = ["SPEC", "STATE", "WEIGHTS", "holds_state", "load", "read_spec", "release", "reserve", "save"]
+__all__ = [
+    "SPEC",
+    "STATE",
+    "WEIGHTS",
+    "finish",
+    "holds_state",
+    "load",
+    "read_spec",
+    "release",
+    "reserve",
+    "save",
+    "where_state_is",
+]
 
 SPEC = "spec.json"
 WEIGHTS = "model.safetensors"
@@ -24,24 +38,75 @@ def holds_state(folder: str | Path) -> bool:
     return any(path.name.isdecimal() for path in (Path(folder) / STATE).glob("*"))
 
 
-def reserve(folder: str | Path, *, overwrite: bool = False) -> None:
-    """Create a run folder with a list of its files, or empty one of ours that may be overwritten.
+def where_state_is(folder: str | Path) -> Path:
+    """The folder with the state to resume: of the run that is to replace the one in `folder`, or of that one."""
+    partial = partial_of(folder)
+    return partial if _is_run(partial) and holds_state(partial) else Path(folder)
+
+
+def reserve(folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Make an empty run folder with a list of its files; a run that stands there stays until `finish`.
 
     Parameters
     ----------
     folder : path
         Run folder to reserve.
     overwrite : bool
-        Whether a run in it may be removed.
+        Whether a run in it, or an unfinished one beside it, may be replaced.
+
+    Returns
+    -------
+    Path
+        The folder to write the run into: `folder`, or its `partial_of` where a run stands.
 
     Raises
     ------
     OutputError
         The folder holds a run and `overwrite` is not set, or something that we did not write.
     """
-    folder = Path(folder)
+    folder, partial = Path(folder), partial_of(folder)
     check_output(folder, folder=True, overwrite=overwrite)
-    fresh_folder(folder, "run")
+    stands = folder.is_dir() and any(entry.name != MANIFEST for entry in folder.iterdir())
+    if partial.exists() and (stands or _is_run(partial)):
+        _clear_unfinished(partial, overwrite=overwrite)
+    work = partial if stands else folder
+    fresh_folder(work, "run")
+    return work
+
+
+def finish(work: str | Path, folder: str | Path) -> None:
+    """Give a run that was made in `partial_of` its folder its name, and only then remove the run that had it.
+
+    Raises
+    ------
+    OutputError
+        Something that is not ours has come to stand in the place; both runs stay.
+    """
+    work, folder = Path(work), Path(folder)
+    if work == folder:
+        return
+    try:
+        install(work, folder, overwrite=True)
+    except OutputError as error:
+        raise OutputError(f"{error}; the new run is whole in {work}") from error
+
+
+def _is_run(folder: Path) -> bool:
+    known = listing(folder) if folder.is_dir() and not folder.is_symlink() else None
+    return known is not None and known.kind == "run"
+
+
+def _clear_unfinished(partial: Path, *, overwrite: bool) -> None:
+    if not _is_run(partial):
+        raise OutputError(f"{partial}: is in the way of the run that is made there; move it away")
+    others = foreign(partial)
+    if others:
+        raise OutputError(f"{partial}: {describe_foreign(partial, others)}")
+    if holds_state(partial) and not overwrite:
+        raise OutputError(
+            f"{partial}: holds an unfinished fit; pass --resume to go on with it, or --overwrite to start anew"
+        )
+    remove_ours(partial)
 
 
 def release(folder: str | Path) -> None:

@@ -195,6 +195,7 @@ class Oracle(NoiseModel):
     """
 
     closed_form = True
+    samples_codes = True
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)

@@ -15,7 +15,8 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import ModelSpec, register
 from noiseflow.models.physics.profile_models import PROFILE_OPTION, _Counting, spec_from_profile
 from noiseflow.ops.random import sampling
-from noiseflow.ops.random.sampling import Keyed, Source
+from noiseflow.ops.random.sampling import Keyed, Source, Stream
+from noiseflow.ops.random.spread import Spread
 
 __all__ = ["DarkFrame", "dark_frame_model"]
 
@@ -100,6 +101,8 @@ class DarkFrame(_Counting):
         raise ModelError("dark_frame: has no density, samples only; use poisson_gaussian_exact for likelihoods")
 
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+        if isinstance(generator, Spread):
+            return self._any_pixels(cond, generator)
         height, width = tile = cond.clean.shape[-2:]
         crops = []
         top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
@@ -117,3 +120,12 @@ class DarkFrame(_Counting):
             down, across = down + top, across + left
             crops.append(frames[number, :, down : down + tile[0], across : across + tile[1]])
         return torch.stack(crops).to(cond.clean) - self.parameter_at(cond, "black")
+
+    def _any_pixels(self, cond: Conditions, source: Spread) -> Tensor:
+        """Pixels of all dark frames, evenly spread, where only their distribution counts."""
+        strata, count = source.strata(cond.clean, Stream.DARK)
+        found = []
+        for iso in cond.isos.tolist():
+            pixels = self.frames_at(iso).transpose(0, 1).flatten(1).sort(1).values
+            found.append(pixels.gather(1, strata.flatten(1) * pixels.shape[1] // count).reshape(strata.shape))
+        return torch.stack(found).to(cond.clean) - self.parameter_at(cond, "black")

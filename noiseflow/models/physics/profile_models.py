@@ -1,5 +1,6 @@
 """Noise models with the physical parameters of a camera profile; nothing is trained."""
 
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.closed_form.clipped_normal import clipped_variance
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.model import ModelSpec, NoiseModel, build, register
@@ -22,7 +24,7 @@ from noiseflow.models.oracle.clipped_tails import log_clipped
 from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
-from noiseflow.raw.bayer import plane_names
+from noiseflow.raw.bayer import plane_names, rows_of_cell
 from noiseflow.simulate.physics import tukey_lambda_variance
 
 __all__ = ["Eld", "PhysicsModel", "PoissonGaussian", "PoissonGaussianExact", "from_profile", "spec_from_profile"]
@@ -187,6 +189,15 @@ class PoissonGaussian(GaussianModel, PhysicsModel):
 class _Counting(PhysicsModel):
     """Base class: Poisson photon counts plus read noise, rounded to whole codes and clipped to [0, white]."""
 
+    samples_codes = True
+
+    def scale_variance(self, cond: Conditions) -> Tensor:
+        """Variance at each pixel if nothing were clipped at black, and noise were normal at white, (B, C, H, W)."""
+        slope, offset = self.linear_variance(cond)
+        variance = slope * cond.clean.clamp(min=0) + offset
+        to_white = (1 - cond.clean) / variance.sqrt()
+        return variance * clipped_variance(torch.full_like(to_white, -math.inf), to_white).to(variance)
+
     def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
             raise ModelError(f"{self.spec.model}: photon counts have no temperature; expected 1, got {temperature}")
@@ -241,7 +252,7 @@ class PoissonGaussianExact(CodesModel, _Counting):
 class Eld(_Counting):
     """Poisson shot noise, Tukey-lambda read noise, Gaussian row noise, quantisation; samples only.
 
-    A sensor row has one offset, shared by its two planes.  Row noise correlates the pixels of a row, so the
+    A sensor row has one offset, shared by its planes.  Row noise correlates the pixels of a row, so the
     density has no closed form, and `log_prob` raises a `ModelError`.
 
     References
@@ -266,8 +277,6 @@ class Eld(_Counting):
         shape = self.parameter_at(cond, "shape").double()
         shape = torch.where(shape.abs() < 1e-6, torch.full_like(shape, 1e-6), shape)
         noise = ((shape * p.log()).expm1() - (shape * (-p).log1p()).expm1()) / shape
-        lines = clean.shape[1] if clean.shape[1] == 1 else 2
-        offsets = sampling.row_normal(clean, lines, generator)
-        if clean.shape[1] == 4:
-            offsets = offsets.repeat_interleave(2, 1)
+        rows = rows_of_cell(clean.shape[1])
+        offsets = sampling.row_normal(clean, rows, generator).repeat_interleave(clean.shape[1] // rows, 1)
         return (self.parameter_at(cond, "scale") * noise).to(clean) + self.parameter_at(cond, "row") * offsets

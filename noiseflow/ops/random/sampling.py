@@ -1,4 +1,4 @@
-"""Random numbers of a sample: from a torch.Generator, or keyed by seed, frame and position."""
+"""Random numbers of a sample: from a torch.Generator, keyed by seed, frame and position, or evenly spread."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError
 from noiseflow.ops.random.philox import philox
+from noiseflow.ops.random.spread import Spread
 
 __all__ = [
     "Keyed",
@@ -90,7 +91,7 @@ class Keyed:
             raise DataError(f"position: expected row and column 0 or more; got {self.top}, {self.left}")
 
 
-Source = torch.Generator | Keyed | None
+Source = torch.Generator | Keyed | Spread | None
 """Where a model takes its random numbers from; None is torch's own generator."""
 
 
@@ -140,6 +141,8 @@ def normal(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor
     ----------
     Box, Muller: A note on the generation of random normal deviates, Ann. Math. Stat. 1958, eq. 1.
     """
+    if isinstance(source, Spread):
+        return source.normal(like, stream)
     if not isinstance(source, Keyed):
         dtype, device = like.dtype, like.device
         return _drawn(lambda shape: torch.randn(shape, generator=source, dtype=dtype, device=device), like.shape)
@@ -162,6 +165,8 @@ def row_normal(like: Tensor, lines: int, source: Source, stream: Stream = Stream
 
 def uniform(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor:
     """Uniform numbers of the shape of `like`, float64: [0, 1) from a generator, the open (0, 1) keyed."""
+    if isinstance(source, Spread):
+        return source.uniform(like, stream)
     if not isinstance(source, Keyed):
         device = like.device
         return _drawn(lambda shape: torch.rand(shape, generator=source, dtype=torch.float64, device=device), like.shape)
@@ -170,6 +175,8 @@ def uniform(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tenso
 
 def integers(limits: tuple[int, ...], row: int, source: Source, stream: Stream = Stream.CROP) -> list[int]:
     """One whole number 0 … limit − 1 for each limit, for element `row` of a batch; keyed, the frame's own."""
+    if isinstance(source, Spread):
+        source = torch.Generator().manual_seed(source.seed + row)
     if not isinstance(source, Keyed):
         return [int(torch.randint(limit, (1,), generator=source)) for limit in limits]
     own = Keyed(source.seed, source.frames[row : row + 1])
@@ -188,6 +195,8 @@ def poisson(rate: Tensor, source: Source, stream: Stream = Stream.SHOT) -> Tenso
     Hörmann: The transformed rejection method for generating Poisson random variables,
     Insurance: Mathematics and Economics 12, 1993, algorithm PTRS.
     """
+    if isinstance(source, Spread):
+        return source.poisson(rate, stream)
     if not isinstance(source, Keyed):
         return torch.poisson(rate, generator=source)
     counter = _counter(rate, source, stream, 1)

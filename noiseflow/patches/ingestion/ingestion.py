@@ -14,6 +14,7 @@ from typing import Any
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.interrupts import deferred
+from noiseflow.core.output.lock import note_leaves
 from noiseflow.core.output.manifest import discard, listing, set_aside
 from noiseflow.core.output.whole import place_file
 from noiseflow.core.progress import Progress, silent
@@ -119,6 +120,7 @@ def ingest(
 
 def _place(folder: Path, overwrite: bool, left: list[Path], whole: Path, path: Path) -> None:
     """Give the store its name and take it from the folder that it was made in: both, or neither."""
+    note_leaves(folder, whole, path)
     with deferred():
         place_file(whole, path, replace=overwrite)
         left.append(set_aside(folder))

@@ -320,7 +320,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     make(tmp_path / "out")
     before = sandbox(tmp_path)
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError, match="no space"):
         make(tmp_path / "out", "new", overwrite=True)
     with pytest.raises(OSError, match="No space"):
         write_bytes(tmp_path / "x", b"x")

@@ -1,0 +1,103 @@
+"""What a writer notes in its lock, so that the next one can clear up after its death.
+
+Each note is a JSON line.  ``private``: a file or folder that no final name stands for yet; it is removed.
+``kept``: an earlier output that was set aside while a new one is made in its place; it gets its name
+back.  ``leaves``: a folder that is of no use once the output is a certain file or folder.
+"""
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from noiseflow.core.errors import OutputError
+from noiseflow.core.output.names import is_private
+
+__all__ = ["KEPT", "OLD", "REMOVERS", "clear_up", "identity_of"]
+
+OLD = ".old"
+"""Suffix of a folder of ours that was set aside to be removed: only what is listed in it is."""
+
+KEPT = ".kept"
+"""Suffix of an earlier output that was set aside until the new one is whole."""
+
+REMOVERS: list[Callable[[Path], None]] = []
+"""How a folder that was set aside is removed: `noiseflow.core.output.manifest`, which knows lists, registers itself."""
+
+
+def identity_of(path: Path) -> list[int] | None:
+    """Device and number of a file or folder, which a change of name leaves as they are; None if it is not there."""
+    try:
+        about = path.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return [about.st_dev, about.st_ino]
+
+
+def clear_up(lines: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    """Remove or restore what a dead writer noted.
+
+    Parameters
+    ----------
+    lines : iterable of mapping
+        Notes in its lock.
+    folder : Path
+        Where the lock is; the names in the notes are relative to it.
+
+    Raises
+    ------
+    OutputError
+        An earlier output cannot get its name back, because something that is not ours stands there.
+    """
+    for line in lines:
+        if path := _named(folder, line.get("private"), private=True):
+            _remove(path)
+        elif (path := _named(folder, line.get("kept"), private=True)) and path.is_dir():
+            _restore(path, _named(folder, line.get("of")))
+        elif (path := _named(folder, line.get("leaves"))) and path.is_dir():
+            whole = _named(folder, line.get("once"))
+            if whole is not None and identity_of(whole) == line.get("is"):
+                _discard(path)
+
+
+def _named(folder: Path, name: object, *, private: bool = False) -> Path | None:
+    """The path that a note names; None if it names none, or one that no note of ours could name."""
+    if not isinstance(name, str) or ".." in Path(name).parts or Path(name).is_absolute():
+        return None
+    path = folder / name
+    if path == folder or path.is_symlink() or (private and not is_private(path.name)):
+        return None
+    return path
+
+
+def _remove(path: Path) -> None:
+    if path.suffix == OLD and path.is_dir():
+        _discard(path)
+    elif path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _discard(path: Path) -> None:
+    for remove in REMOVERS:
+        remove(path)
+
+
+def _restore(kept: Path, path: Path | None) -> None:
+    if path is None:
+        return
+    if path.is_dir():
+        # The new one, which its writer did not finish; a folder with a file of the user's in it stays.
+        with suppress(OSError):
+            _discard(path)
+    if os.path.lexists(path):
+        raise OutputError(
+            f"{path}: is unfinished and holds what we did not write; the earlier one is whole in {kept.name} beside "
+            "it: move one of them away"
+        )
+    os.rename(kept, path)
+    warnings.warn(f"{path}: the command that was to replace it was killed; the earlier output is back", stacklevel=2)
