@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
+from noiseflow.fit.censoring import censored_values
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
@@ -149,9 +150,14 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     for text in contradictions(statistics, levels_of(store)):
         notes.warn(text)
     choice = ObjectiveChoice(settings.objective, "as set")
+    censored = "" if choice.name == "discretised" else censored_values(store, train_rows, settings.seed)
     if settings.objective == "auto":
         choice = chosen_objective(statistics, levels_of(store))
+        if censored:
+            choice = ObjectiveChoice("discretised", censored)
         settings = replace(settings, objective=choice.name)
+    elif censored:
+        notes.warn(f"{censored}: the density of the integers is biased there; fit with the objective discretised")
     if choice.name == "discretised":
         spec = replace(spec, options={**spec.options, "before_rounding": True})
     model = build(spec)
