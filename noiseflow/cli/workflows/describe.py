@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from noiseflow.cli.workflows.model_named import profile_named
 from noiseflow.core.errors import DataError, NoiseflowError
-from noiseflow.patches.schema import PARTIAL, SPLITS
+from noiseflow.patches.schema import PARTIAL
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.raw.reading import frame_count, is_raw, read_frame
 from noiseflow.raw.settings import RawSettings
+from noiseflow.simulate.cameras import camera_named
 
 __all__ = ["KINDS", "describe"]
 
@@ -46,7 +46,7 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
         If nothing is there, or nothing that we know.
     """
     path = Path(path)
-    if not path.exists() and profile_named(path) is None:
+    if not path.exists() and camera_named(str(path)) is None:
         raise NoiseflowError(f"{path}: no such file or folder")
     for recognises, described in KINDS:
         if recognises(path):
@@ -81,23 +81,15 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
 
 def _store(path: Path, settings: RawSettings | None) -> Description:
     from noiseflow.patches.store.store import PatchStore
+    from noiseflow.patches.store.summary import summary
 
     with PatchStore(path) as store:
-        counts = {split: int((store.table["split"] == index).sum()) for index, split in enumerate(SPLITS)}
-        planes, height, width = store.patch_shape
         believed: dict[str, list[str]] = {}
         for fact, value, source in store.believed:
             believed.setdefault(fact, []).append(f"{value} ({source})")
         return {
             "kind": "patch store",
-            "patches": f"{len(store):,} of {planes}×{height}×{width} ({store.layout})",
-            "splits": ", ".join(f"{count:,} {split}" for split, count in counts.items()),
-            "pairing": store.pairing,
-            "cameras": ", ".join(store.cameras),
-            "ISO": ", ".join(f"{iso:g}" for iso in store.isos),
-            "sources": f"{len(store.sources)} files, {len(store.scenes)} scenes",
-            "made by": str(store.provenance.get("tool", "unknown")),
-            "fingerprint": store.fingerprint[:16],
+            **summary(store),
             **{fact: "; ".join(rows) for fact, rows in believed.items()},
         }
 
@@ -139,6 +131,8 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _profile(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.models.io.named import profile_named
+
     profile = profile_named(path)
     assert profile is not None
     described = {
