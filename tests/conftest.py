@@ -1,7 +1,7 @@
 """Fixtures shared by all tests, and the quick set of them.
 
 ``pytest --quick`` leaves out the tests that ``tests/slow_tests.txt`` lists, but keeps the fastest of each file;
-``pytest --times FILE`` writes what each test took, from which ``python -m tools.checks.slow_tests FILE`` makes that list.
+``pytest --times FILE`` writes what each test took; ``python -m tools.checks.slow_tests FILE`` makes that list of it.
 """
 
 import os

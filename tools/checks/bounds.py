@@ -29,7 +29,7 @@ TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 
 
 def lower_bounds(setup_cfg: str) -> list[str]:
-    """Each requirement of ``install_requires`` pinned to its lower bound, markers kept.
+    r"""Each requirement of ``install_requires`` pinned to its lower bound, markers kept.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def lower_bounds(setup_cfg: str) -> list[str]:
 
     Examples
     --------
-    >>> lower_bounds("[options]\\ninstall_requires =\\n    numpy>=1.26\\n    tomli>=2.0; python_version < '3.11'")
+    >>> lower_bounds("[options]\ninstall_requires =\n    numpy>=1.26\n    tomli>=2.0; python_version < '3.11'")
     ['numpy==1.26', 'tomli==2.0; python_version < "3.11"']
     """
     config = configparser.ConfigParser()
@@ -80,9 +80,7 @@ def _install(python: Path, pins: Sequence[str], torch: str | None) -> None:
 @click.argument("which", type=click.Choice(["lowest", "newest"]))
 @click.option("--python", "interpreter", default=sys.executable, help="Python to run; this one if not given.")
 @click.option("--torch", help="Another version of torch than the bound, where its CPU build is not to be had.")
-@click.option(
-    "--work", type=click.Path(path_type=Path), help="Folder for the environment, kept; else one that is removed."
-)
+@click.option("--work", type=click.Path(path_type=Path), help="Folder of the environment, kept.")
 def main(which: str, interpreter: str, torch: str | None, work: Path | None) -> None:
     """Install WHICH versions into a fresh environment and run the demo and the quick tests there."""
     if shutil.which(interpreter) is None:

@@ -26,7 +26,7 @@ __all__ = ["EXPLAINED", "commands", "unexplained"]
 ROOT = Path(__file__).resolve().parents[2]
 
 EXPLAINED = {
-    r"warning: .*ISO \S+ is outside .* extrapolated": "the README's loop draws ISO 100 to 1600, the camera shot two of them",
+    r"warning: .*ISO \S+ is outside .* extrapolated": "the README draws ISO 100 to 1600; two were shot",
 }
 """Pattern of a warning → why a newcomer meets it on this path, as the page about it says."""
 
@@ -51,7 +51,7 @@ def commands(small: bool) -> dict[str, str]:
         "fit": f"noiseflow fit patches.h5 --model physics_flow --out run/{few}",
         "report": f"noiseflow evaluate run/ patches.h5 --out report/{scored}",
         "noisy frame": "noiseflow sample run/ raws/000_wedge_ISO800_CLEAN.dng --iso 800 --out noisy.dng",
-        "noisy frame of the profile": "noiseflow sample camera.json raws/000_wedge_ISO800_CLEAN.dng --out noisy_eld.dng",
+        "noisy frame of the profile": "noiseflow sample camera.json raws/000_wedge_ISO800_CLEAN.dng --out eld.dng",
         "noisy pairs": "noiseflow ingest mine/burst --pairing noisy-pair --out twice.h5",
         "fit to noisy pairs": f"noiseflow fit twice.h5 --out run_pairs{few}",
         "denoised frame": "noiseflow denoise run_pairs noisy.dng --out denoised.dng",
@@ -60,9 +60,9 @@ def commands(small: bool) -> dict[str, str]:
 
 
 def unexplained(output: str) -> list[str]:
-    """Lines of an output that warn and that `EXPLAINED` does not list.
+    r"""Lines of an output that warn and that `EXPLAINED` does not list.
 
-    >>> unexplained("fit: 1/8 steps\\nnoiseflow: warning: odd\\nx.py:3: UserWarning: old")
+    >>> unexplained("fit: 1/8 steps\nnoiseflow: warning: odd\nx.py:3: UserWarning: old")
     ['noiseflow: warning: odd', 'x.py:3: UserWarning: old']
     """
     lines = [line.strip() for line in output.splitlines() if re.search(r"warning\b|Warning:", line)]
