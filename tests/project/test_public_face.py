@@ -26,6 +26,7 @@ NAMES = {
     "list_cameras",
     "load",
     "load_denoiser",
+    "measure_picture",
     "read_raw",
     "sample_frame",
     "synthesize",
@@ -39,7 +40,7 @@ PACKAGES.remove("noiseflow.augment.adapters")
 def test_dir_shows_the_packages_and_the_names() -> None:
     packages = {info.name for info in pkgutil.iter_modules(noiseflow.__path__) if info.ispkg}
     assert set(dir(noiseflow)) == packages | NAMES
-    assert len(NAMES) == 19
+    assert len(NAMES) == 20
 
 
 def test_what_is_missing_is_said_before_torch_is_loaded() -> None:
