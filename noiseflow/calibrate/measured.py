@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseflow.calibrate.body.body_maps import BodyMaps
 from noiseflow.calibrate.estimators.censored import CensoredDark, censored_dark
 from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.banding import Spectrum
@@ -15,6 +16,7 @@ from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.dark_current import DarkSeries
 from noiseflow.calibrate.measurements.photon_transfer import QUANTISATION, PhotonTransfer
 from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.calibrate.single_frame.estimate import PictureNoise
 from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.calibrate.stack import Components, FrameStack, components, mean_error
 
@@ -39,14 +41,16 @@ class Evidence:
     rows: Spectrum | None = None
     columns: Spectrum | None = None
     shading: Array | None = None
+    picture: PictureNoise | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A profile and what it rests on, by (ISO, plane)."""
+    """A profile and what it rests on, by (ISO, plane); and the maps of the body, where they were wanted."""
 
     profile: Profile
     evidence: Mapping[tuple[float, str], Evidence] = field(default_factory=dict)
+    body: BodyMaps | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Take:
         Groups of one exposure each.
     frames : Frames
         What all frames share.
+    pictures : dict of int to PictureNoise
+        What single pictures said, by the number of their group; shared by the planes of an ISO.
     """
 
     iso: float
@@ -105,6 +111,7 @@ class Take:
     lights: list[Group]
     darks_taken: list[Group]
     frames: Frames
+    pictures: dict[int, PictureNoise] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -150,6 +157,7 @@ class Measured:
     cautions: list[str] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     series: DarkSeries | None = None
+    method: str = "EMVA 1288 release 4.0 photon transfer, linear model; likelihood on pixels"
     evidence: Evidence = field(default_factory=Evidence)
 
     def setting(self, take: Take) -> Setting:

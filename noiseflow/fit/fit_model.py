@@ -17,6 +17,7 @@ from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather,
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
+from noiseflow.fit.objective_choice import ObjectiveChoice, chosen_objective
 from noiseflow.fit.safeguards import Notes, best_start, check_result, without_signal
 from noiseflow.fit.training.engine import DivergedError, train
 from noiseflow.fit.training.objective import TrainingLength
@@ -51,7 +52,7 @@ START_CODES = 2**20
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch."""
+    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; its objective."""
 
     folder: Path
     model: NoiseModel
@@ -60,6 +61,7 @@ class FitResult:
     best_epoch: int
     epochs: int
     seconds: float
+    objective: ObjectiveChoice
 
 
 def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
@@ -139,9 +141,6 @@ def fit(
 
 def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: TrainingSession) -> FitResult:
     device = session.device
-    if settings.objective == "discretised":
-        spec = replace(spec, options={**spec.options, "before_rounding": True})
-    model = build(spec)
     # Read first: a store without a clean signal should be reported as such, not by what its splits lack.
     store.read(store.indices("train")[:1])
     train_rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
@@ -149,6 +148,13 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     notes = Notes(aloud=session.ranks.leads)
     for text in contradictions(statistics, levels_of(store)):
         notes.warn(text)
+    choice = ObjectiveChoice(settings.objective, "as set")
+    if settings.objective == "auto":
+        choice = chosen_objective(statistics, levels_of(store))
+        settings = replace(settings, objective=choice.name)
+    if choice.name == "discretised":
+        spec = replace(spec, options={**spec.options, "before_rounding": True})
+    model = build(spec)
     baselines = {name: build(ModelSpec(name, spec.layout, spec.cameras, spec.isos)) for name in BASELINES}
 
     def objective_of(batch: int, rows: NDArray[np.int64] = held_out) -> LikelihoodObjective:
@@ -179,7 +185,7 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     check_result(model, state.history, state.best, references["gaussian"], notes)
     model.cpu()
     start = state.history[0]["held_out_nll"]
-    result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds)
+    result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
 
     def write() -> None:
         save(model, session.out)
@@ -242,6 +248,7 @@ def _record(
         "store": str(store.path),
         "data": store.fingerprint,
         "settings": asdict(settings),
+        "objective": asdict(result.objective),
         "unit": result.model.spec.unit,
         "held_out_nll_start_nats_per_dim": result.start_nll,
         "held_out_nll_nats_per_dim": result.best_nll,

@@ -115,9 +115,10 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option(
     "--objective",
     type=Registered(f"{SETTINGS}:OBJECTIVES"),
-    default="continuous",
+    default="auto",
     show_default=True,
-    help="Likelihood: density at the integers, or probability of the integers (for coarse or clipped codes).",
+    help="Likelihood: density at the integers, or probability of the integers (for coarse or clipped codes); auto: "
+    "that of the integers where the noise is below 2 DN.",
 )
 @click.option("--max-minutes", type=float, help="Stop after this time.")
 @click.option(
@@ -251,6 +252,8 @@ def fit(
         if not ranks.leads:
             return
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
+    if isinstance(result, FitResult):
+        click.echo(f"objective: {result.objective.name}, {result.objective.reason}")
     if isinstance(result, PairResult):
         click.echo(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
     click.echo(f"{out}: {model}, fitted in {result.seconds:.0f} s")

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from noiseflow.cli.workflows.model_named import profile_named
 from noiseflow.core.errors import DataError, NoiseflowError
-from noiseflow.patches.schema import PARTIAL, SPLITS
+from noiseflow.patches.schema import PARTIAL
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.raw.reading import frame_count, is_raw, read_frame
 from noiseflow.raw.settings import RawSettings
+from noiseflow.simulate.cameras import camera_named
 
 __all__ = ["KINDS", "describe"]
 
@@ -46,7 +46,7 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
         If nothing is there, or nothing that we know.
     """
     path = Path(path)
-    if not path.exists() and profile_named(path) is None:
+    if not path.exists() and camera_named(str(path)) is None:
         raise NoiseflowError(f"{path}: no such file or folder")
     for recognises, described in KINDS:
         if recognises(path):
@@ -81,25 +81,37 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
 
 def _store(path: Path, settings: RawSettings | None) -> Description:
     from noiseflow.patches.store.store import PatchStore
+    from noiseflow.patches.store.summary import summary
 
     with PatchStore(path) as store:
-        counts = {split: int((store.table["split"] == index).sum()) for index, split in enumerate(SPLITS)}
-        planes, height, width = store.patch_shape
         believed: dict[str, list[str]] = {}
         for fact, value, source in store.believed:
             believed.setdefault(fact, []).append(f"{value} ({source})")
         return {
             "kind": "patch store",
-            "patches": f"{len(store):,} of {planes}×{height}×{width} ({store.layout})",
-            "splits": ", ".join(f"{count:,} {split}" for split, count in counts.items()),
-            "pairing": store.pairing,
-            "cameras": ", ".join(store.cameras),
-            "ISO": ", ".join(f"{iso:g}" for iso in store.isos),
-            "sources": f"{len(store.sources)} files, {len(store.scenes)} scenes",
-            "made by": str(store.provenance.get("tool", "unknown")),
-            "fingerprint": store.fingerprint[:16],
+            **summary(store),
             **{fact: "; ".join(rows) for fact, rows in believed.items()},
         }
+
+
+def _is_body(path: Path) -> bool:
+    from noiseflow.calibrate.body.body_file import is_body
+
+    return is_body(path)
+
+
+def _body(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.calibrate.body.body_file import read_body
+
+    body = read_body(path)
+    height, width = body.shape
+    return {
+        "kind": "body maps",
+        "camera": body.camera or "not said",
+        "size": f"{width}×{height} pixels, {body.cfa}",
+        "maps": "; ".join(body.said()),
+        "made by": body.provenance.get("tool", "unknown"),
+    }
 
 
 def _few(levels: Sequence[float]) -> Sequence[float]:
@@ -139,6 +151,8 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _profile(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.models.io.named import profile_named
+
     profile = profile_named(path)
     assert profile is not None
     described = {
@@ -210,6 +224,7 @@ KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path, RawSettings | None], 
     (lambda path: (path / "metrics.json").is_file(), _report),
     (lambda path: all((path / name).exists() for name in DEMO), _demo),
     (is_raw, _raw),
+    (_is_body, _body),
     (_is_hdf5, _store),
     (lambda path: path.is_dir() and path.suffix == PARTIAL, _stopped),
     (lambda path: path.is_dir() or any(source.recognises(path) for source in SOURCES), _folder),

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError, StoreError
+from noiseflow.core.notebook import facts
 from noiseflow.core.progress import Progress, silent
 from noiseflow.patches.checksums import crc32
 from noiseflow.patches.pairings import PAIRINGS
@@ -19,6 +20,7 @@ from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE
 from noiseflow.patches.shared_mean import mean_of_others
 from noiseflow.patches.store.content import read_content
 from noiseflow.patches.store.patches import PatchBatch, Patches
+from noiseflow.patches.store.summary import summary
 
 __all__ = ["PatchStore"]
 
@@ -79,6 +81,13 @@ class PatchStore(Patches):
             self._row = self.table["mean"].astype(np.int64)
             self._own = self.table["own"][:, None, None, None]
             self._gain, self._offset = (self.table[name][:, :, None, None] for name in ("gain", "offset"))
+
+    def __repr__(self) -> str:
+        return f"<PatchStore {self.path}: {summary(self)['patches']}, {', '.join(self.cameras[:3])}>"
+
+    def _repr_html_(self) -> str:
+        """Facts, for a notebook."""
+        return facts(f"Patch store {self.path}", summary(self))
 
     def __enter__(self) -> "PatchStore":
         return self
