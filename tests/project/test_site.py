@@ -40,7 +40,7 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     )
     assert [line.rpartition(": ")[2] for line in broken(tmp_path)] == [
         "no such place in that page",
+        "no such place in that page",
         "no such file",
         "loaded from elsewhere",
-        "no such place in that page",
     ]
