@@ -22,6 +22,9 @@ __all__ = ["calibrate"]
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
 @out_option("The profile to write (JSON).")
 @raw_options()
+@click.option(
+    "--few", is_flag=True, help="All ISOs from one or two frames (a picture, a dark), under a prior over cameras."
+)
 @click.option("--report", type=PATH, help="Also write a page with the figures (HTML).")
 @json_option
 @overwrite_option
@@ -29,6 +32,7 @@ def calibrate(
     sources: tuple[Path, ...],
     out: Path,
     settings: "RawSettings",
+    few: bool,
     report: Path | None,
     as_json: bool,
     overwrite: bool,
@@ -38,8 +42,9 @@ def calibrate(
     \b
     noiseflow calibrate flats/ darks/ --out camera.json
     noiseflow calibrate EMVA1288_ReferenceSet_001_CCD_12Bit/ --out ccd.json
+    noiseflow calibrate picture.dng lens_cap.dng --few --out camera.json
     """  # noqa: D301
-    from noiseflow.calibrate import calibrate as run
+    from noiseflow.calibrate import calibrate as run, calibrate_few
     from noiseflow.calibrate.report import write_page
     from noiseflow.core.output.checks import check_apart, writing
 
@@ -50,9 +55,12 @@ def calibrate(
                 writing(report, inputs=[path for path in sources if path.is_file()], overwrite=overwrite)
             )
         progress = stack.enter_context(shown("calibrate", "frames"))
-        calibration = run(
-            sources, out, camera=settings.camera, settings=settings, overwrite=overwrite, progress=progress
-        )
+        if few:
+            calibration = calibrate_few(sources, out, settings=settings, overwrite=overwrite, progress=progress)
+        else:
+            calibration = run(
+                sources, out, camera=settings.camera, settings=settings, overwrite=overwrite, progress=progress
+            )
         if report is not None:
             write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile
