@@ -1,8 +1,12 @@
 """From flats, darks, bursts and tables to a profile."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+from noiseflow.calibrate.body.body_file import write_body
+from noiseflow.calibrate.body.measure_maps import measure_maps
 from noiseflow.calibrate.from_frames import calibrate_frames
 from noiseflow.calibrate.from_tables import calibrate_tables
 from noiseflow.calibrate.measured import Calibration
@@ -26,6 +30,7 @@ def calibrate(
     *,
     camera: str | None = None,
     settings: RawSettings | None = None,
+    maps: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
@@ -42,8 +47,10 @@ def calibrate(
         Name; else what the files say.
     settings : RawSettings, optional
         Overrides of what the raw files say.
+    maps : path, optional
+        Where to write the maps of this body (HDF5): dark shading, gain, hot and telegraph pixels.
     overwrite : bool
-        Whether a profile in `out` may be replaced.
+        Whether a profile in `out`, or maps in `maps`, may be replaced.
     progress : Progress
         Called after each frame.
 
@@ -65,12 +72,17 @@ def calibrate(
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
-    if out is None:
-        return _calibrate(paths, camera, settings, progress)
     # A profile beside its frames is no frame: only files are in the way.
-    with writing(out, inputs=[path for path in paths if path.is_file()], overwrite=overwrite) as out:
-        result = _calibrate(paths, camera, settings, progress)
-        write_profile(result.profile, out, overwrite=overwrite)
+    inputs = [path for path in paths if path.is_file()]
+    with ExitStack() as stack:
+        for each in (out, maps):
+            if each is not None:
+                stack.enter_context(writing(each, inputs=inputs, overwrite=overwrite))
+        result = _calibrate(paths, camera, settings, progress, with_maps=maps is not None)
+        if maps is not None and result.body is not None:
+            write_body(result.body, maps, overwrite=overwrite)
+        if out is not None:
+            write_profile(result.profile, out, overwrite=overwrite)
     return result
 
 
@@ -132,12 +144,25 @@ def _few(paths: Sequence[Path], isos: Sequence[float], settings: RawSettings | N
 
 
 def _calibrate(
-    paths: Sequence[Path], camera: str | None, settings: RawSettings | None, progress: Progress
+    paths: Sequence[Path],
+    camera: str | None,
+    settings: RawSettings | None,
+    progress: Progress,
+    *,
+    with_maps: bool,
 ) -> Calibration:
     tables = [path for path in paths if path.suffix.lower() == ".csv"]
     if tables and len(tables) != len(paths):
         raise DataError(f"{tables[0]}: tables and frames cannot be calibrated together; give one or the other")
+    if tables and with_maps:
+        raise DataError(f"{tables[0]}: a table has no pixels; body maps need dark frames")
     if tables:
         return calibrate_tables(read_tables(tables), camera)
     frames = read_frames(paths, progress, settings)
-    return calibrate_frames(frames, camera, [str(path) for path in paths])
+    names = [str(path) for path in paths]
+    found = calibrate_frames(frames, camera, names)
+    if not with_maps:
+        return found
+    body = measure_maps(frames)
+    provenance = {**body.provenance, "sources": "; ".join(names)}
+    return replace(found, body=replace(body, camera=camera or body.camera, provenance=provenance))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import WHOLE_FRAME, WholeLines
 from noiseflow.ops.line_noise import COLUMNS, ROWS, add_lines, line_sums, unit_offset, whiten_lines
@@ -78,12 +79,20 @@ class LineNoise(WholeLines):
         self.reach = 0 if axis == "row" else WHOLE_FRAME
         self.in_read_noise = in_read_noise
         self.log_variance = nn.Parameter(torch.full((cameras, len(isos)), start).log())
-        self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
+        self._constant("log_isos", log_of(isos))
 
     def variance(self, cond: Conditions) -> Tensor:
         """R of each element, (B,)."""
         knots = self.log_isos.to(self.log_variance.dtype)
         return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()
+
+    def offset_variance(self) -> Tensor:
+        """Variance of the whole offset at the fitted ISOs, in the unit of r, (cameras, isos)."""
+        return self.log_variance.exp()
+
+    def scale_offsets(self, log_factor: Tensor) -> None:
+        """Add to the logarithm of every variance of the offset, (cameras, isos)."""
+        self.log_variance.add_(log_factor)
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """Σ d·x and Σ d² along each line; those of a frame's parts add up.
