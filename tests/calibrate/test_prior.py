@@ -22,7 +22,7 @@ from noiseflow.raw import RawImage
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import load_camera
 from noiseflow.simulate.physics import expose
-from tools.cameras.leave_one_out import loss_of
+from tools.studies.cameras.leave_one_out import loss_of
 from tools.studies.one_picture import picture_of
 
 SIZE = (384, 512)

@@ -8,9 +8,9 @@ import click
 from noiseflow.calibrate.prior.curve import DUAL_ISOS, OBSERVED, PARAMETERS
 from noiseflow.calibrate.prior.learning import learn_prior
 from noiseflow.calibrate.prior.weights import write_prior
-from tools.cameras.facts import known_curves
+from tools.studies.cameras.facts import known_curves
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 OUT = ROOT / "noiseflow" / "calibrate" / "prior" / "cameras.safetensors"
 
 
@@ -21,13 +21,13 @@ def main(data: Path, out: Path) -> None:
     """Learn the prior from the published numbers in shared/data.
 
     \b
-    python -m tools.cameras.learn
+    python -m tools.studies.cameras.learn
     """  # noqa: D301
     curves = known_curves(data)
     prior = learn_prior(curves)
     card: dict[str, object] = {
         "what": "prior over the noise of cameras: normal over the parameters, a mixture over the ISO of a gain switch",
-        "made by": "python -m tools.cameras.learn",
+        "made by": "python -m tools.studies.cameras.learn",
         "made on": datetime.now(UTC).date().isoformat(),
         "licence": "Apache-2.0; learnt from published numbers, which are facts",
         "parameters": list(PARAMETERS),

@@ -16,14 +16,14 @@ from noiseflow.core.errors import DataError
 from noiseflow.raw import RawImage
 from noiseflow.simulate.physics import CameraPhysics, IsoPhysics, expose, tukey_lambda_variance
 from tools.benching.page import put_table
-from tools.cameras.facts import known_curves
+from tools.studies.cameras.facts import known_curves
 from tools.studies.one_picture import picture_of
 
 __all__ = ["camera_of", "gaussian_log_density", "loss_of", "main"]
 
 Array = NDArray[np.float64]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 BLACK, WHITE = 512.0, 16383.0
 SIZE = (512, 768)
@@ -130,7 +130,7 @@ def main(data: Path, page: Path | None, seed: int) -> None:
     """Print, for each camera, what the prior over the others makes of one picture and one dark of it.
 
     \b
-    python -m tools.cameras.leave_one_out --page docs/guide/cameras.md
+    python -m tools.studies.cameras.leave_one_out --page docs/guide/cameras.md
     """  # noqa: D301
     curves = known_curves(data)
     rows: list[tuple[str, ...]] = []
