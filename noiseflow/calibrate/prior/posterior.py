@@ -51,7 +51,9 @@ class Posterior:
     weights : ndarray, shape (D,)
         Probability of each of `DUAL_ISOS`.
     means : ndarray, shape (D, 8)
+        Of `PARAMETERS`, given the ISO of the gain switch.
     covariances : ndarray, shape (D, 8, 8)
+        Likewise.
     log_evidence : float
         ln of the density of what was observed under the prior.
     """
