@@ -28,6 +28,7 @@ from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
     NoiseStatistics,
+    components_of,
     is_closed_form,
     refine_start,
     refine_start_on_codes,
@@ -52,7 +53,7 @@ START_CODES = 2**20
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; its objective."""
+    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; what was chosen."""
 
     folder: Path
     model: NoiseModel
@@ -62,6 +63,7 @@ class FitResult:
     epochs: int
     seconds: float
     objective: ObjectiveChoice
+    components: tuple[str, ...] = ()
 
 
 def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
@@ -186,6 +188,7 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
+    result = replace(result, components=components_of(model))
 
     def write() -> None:
         save(model, session.out)
@@ -249,6 +252,7 @@ def _record(
         "data": store.fingerprint,
         "settings": asdict(settings),
         "objective": asdict(result.objective),
+        "components": list(result.components),
         "unit": result.model.spec.unit,
         "held_out_nll_start_nats_per_dim": result.start_nll,
         "held_out_nll_nats_per_dim": result.best_nll,

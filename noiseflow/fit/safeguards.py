@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from noiseflow.core.errors import DataError, FitWarning
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.flow.flow_model import FlowModel
+from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
 
 __all__ = ["Notes", "best_start", "check_result", "without_signal"]
@@ -73,10 +74,16 @@ def best_start(
     DataError
         No start has a finite NLL.
     """
+    spec = model.spec
     built = {name: value.clone() for name, value in model.state_dict().items()}
     trained = {name: each.requires_grad for name, each in model.named_parameters()}
 
     def apply(name: str) -> float:
+        if model.spec != spec and isinstance(model, FlowModel):
+            # A start may add parts to the flow.
+            fresh = build(spec)
+            assert isinstance(fresh, FlowModel)
+            model.flow, model.spec = fresh.flow, spec
         model.cpu().load_state_dict(built)
         for key, each in model.named_parameters():
             # A start may add a part, such as flicker of the rows.
