@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
@@ -18,7 +19,7 @@ from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.objective_choice import ObjectiveChoice, chosen_objective
-from noiseflow.fit.safeguards import Notes, best_start, check_result, without_signal
+from noiseflow.fit.safeguards import Notes, best_start, check_result, check_start, weights_sha256, without_signal
 from noiseflow.fit.training.engine import DivergedError, train
 from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
@@ -91,6 +92,7 @@ def fit(
     out: str | Path,
     settings: FitSettings | None = None,
     *,
+    start: NoiseModel | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -112,6 +114,9 @@ def fit(
         Run folder to write.
     settings : FitSettings, optional
         Settings of the training; the defaults of `FitSettings` if None.
+    start : NoiseModel, optional
+        Fitted model of the same spec, whose weights the fit starts from instead of the data's statistics: to train
+        for longer, or on other data of the same cameras.  The optimiser and its schedule start anew.
     resume : bool
         Resume the fit in `out`; the result equals that of an uninterrupted fit.
     overwrite : bool
@@ -122,7 +127,8 @@ def fit(
     Raises
     ------
     ModelError
-        `out` already holds a run, none to resume, or one of other data or settings.
+        `out` already holds a run, none to resume, or one of other data or settings; or `start` is fitted in closed
+        form, or for other cameras or planes than the store's.
     DataError
         The data holds NaN, or no start has a finite likelihood.
 
@@ -134,14 +140,18 @@ def fit(
     settings = settings or FitSettings()
     # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
     build(spec)
+    if start is not None:
+        check_start(start, spec, store)
     inputs = [store.path]
     with open_session(
         out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
     ) as session:
-        return _fit(store, spec, settings, session)
+        return _fit(store, spec, settings, session, start)
 
 
-def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: TrainingSession) -> FitResult:
+def _fit(
+    store: Patches, spec: ModelSpec, settings: FitSettings, session: TrainingSession, begin: NoiseModel | None
+) -> FitResult:
     device = session.device
     # Read first: a store without a clean signal should be reported as such, not by what its splits lack.
     store.read(store.indices("train")[:1])
@@ -153,11 +163,13 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     choice = ObjectiveChoice(settings.objective, "as set")
     if settings.objective == "auto":
         choice = chosen_objective(statistics, levels_of(store))
+        if begin is not None:
+            choice = ObjectiveChoice("discretised" if spec.before_rounding else "continuous", "as that of the start")
         settings = replace(settings, objective=choice.name)
     if choice.name == "discretised":
         spec = replace(spec, options={**spec.options, "before_rounding": True})
     model = build(spec)
-    baselines = {name: build(ModelSpec(name, spec.layout, spec.cameras, spec.isos)) for name in BASELINES}
+    baselines = {name: build(ModelSpec(name, store.layout, store.cameras, store.isos)) for name in BASELINES}
 
     def objective_of(batch: int, rows: NDArray[np.int64] = held_out) -> LikelihoodObjective:
         batches = PatchBatches(store, train_rows, batch, settings.seed)
@@ -165,7 +177,8 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
             return DiscretisedObjective(batches, rows, device, proposal=baselines["nlf"])
         return LikelihoodObjective(batches, rows, device)
 
-    _start_all([*baselines.values(), model], statistics, store, train_rows, settings, objective_of, notes)
+    given = None if begin is None else begin.state_dict()
+    _start_all([*baselines.values(), model], statistics, store, train_rows, settings, objective_of, notes, given)
     closed_form = is_closed_form(model)
     chosen = len(train_rows) if closed_form else settings.batch
     batch = session.batch_size(chosen, model, objective_of, len(train_rows))
@@ -179,6 +192,8 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
         settings = replace(settings, batch=batch)
         length = TrainingLength.of_epochs(settings.epochs, objective.batches.steps, settings.steps_per_epoch, batch)
         fixed = {"data": store.fingerprint, "spec": json.loads(model.spec.to_json()), **settings.binding()}
+        if given is not None:
+            fixed["start"] = weights_sha256(given)
         try:
             state = train(model, objective, settings, length, session, fixed)
         except DivergedError as error:
@@ -207,8 +222,9 @@ def _start_all(
     settings: FitSettings,
     objective_of: Callable[..., LikelihoodObjective],
     notes: Notes,
+    given: Mapping[str, Tensor] | None,
 ) -> None:
-    """Start `gaussian`, the first of the models, then the others, none of them worse than it."""
+    """Start `gaussian`, the first of the models, then the others, none of them worse than it; the last from `given`."""
     objective = objective_of(1)
     few = objective.held_out_rows[:: -(-len(objective.held_out_rows) // START_CHECK)]
     objective = objective_of(1, few)
@@ -223,11 +239,17 @@ def _start_all(
             "the start from statistics": partial(start_from, model, statistics),
             "the start of one variance": partial(start_from, model, without_signal(statistics)),
         }
+        if given is not None and model is models[-1]:
+            starts = {"the given weights": partial(_take, model, given)}
         best_start(model, starts, held_out, gaussian, notes)
         if model is models[0]:
             gaussian = held_out(model)
         if model is not models[-1]:
             model.requires_grad_(False)
+
+
+def _take(model: NoiseModel, weights: Mapping[str, Tensor]) -> None:
+    model.load_state_dict(weights)
 
 
 def _start(

@@ -46,7 +46,7 @@ COLOUR_PART = 0.15
 """Medians of the four places of a 2×2 cell that differ by more than this part are no monochrome sensor's."""
 
 
-LOW_BYTES, UNEVEN = 4096, 1.5
+LOW_BYTES, UNEVEN = 4096, 2.0
 """Low bytes of pixels: so many are looked at or more, and no sixteenth of their range is so many times rarer or
 more frequent than the others."""
 

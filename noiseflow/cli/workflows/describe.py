@@ -100,6 +100,26 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
         }
 
 
+def _is_body(path: Path) -> bool:
+    from noiseflow.calibrate.body.body_file import is_body
+
+    return is_body(path)
+
+
+def _body(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.calibrate.body.body_file import read_body
+
+    body = read_body(path)
+    height, width = body.shape
+    return {
+        "kind": "body maps",
+        "camera": body.camera or "not said",
+        "size": f"{width}×{height} pixels, {body.cfa}",
+        "maps": "; ".join(body.said()),
+        "made by": body.provenance.get("tool", "unknown"),
+    }
+
+
 def _few(levels: Sequence[float]) -> Sequence[float]:
     """Levels of planes; one for all if they are equal and many."""
     return levels[:1] if len(levels) > 4 and len(set(levels)) == 1 else levels
@@ -210,6 +230,7 @@ KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path, RawSettings | None], 
     (lambda path: (path / "metrics.json").is_file(), _report),
     (lambda path: all((path / name).exists() for name in DEMO), _demo),
     (is_raw, _raw),
+    (_is_body, _body),
     (_is_hdf5, _store),
     (lambda path: path.is_dir() and path.suffix == PARTIAL, _stopped),
     (lambda path: path.is_dir() or any(source.recognises(path) for source in SOURCES), _folder),

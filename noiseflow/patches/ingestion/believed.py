@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.ingestion.plan import Plan
+from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.raw.image import RawImage
 
 __all__ = ["believed_of_frame", "believed_of_ingest"]
@@ -61,7 +62,13 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
     plan : Plan
         Of the ingest.
     """
+    if plan.options.body:
+        how = "its pattern is in the clean signal, hot pixels are masked"
+        rows_of_body = [("body", plan.options.body, how if PAIRINGS[plan.pairing].twin else "hot pixels are masked")]
+    else:
+        rows_of_body = []
     rows = [("pairing", plan.pairing, plan.reason), ("split by", plan.split_by, _why(plan.options.split_by))]
+    rows += rows_of_body
     for fact in dict.fromkeys(fact for note in notes for fact in note.believed):
         found = Counter(tuple(note.believed[fact]) for note in notes if fact in note.believed)
         for (value, source), count in found.most_common(MOST_VALUES):

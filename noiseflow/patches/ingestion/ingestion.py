@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from noiseflow.calibrate.body.body_file import read_body
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.interrupts import deferred
@@ -101,7 +102,11 @@ def ingest(
     options = options or IngestOptions()
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
-    with writing(out, inputs=sources, overwrite=overwrite) as out:
+    if options.body is not None:
+        # Before any frame is read.
+        read_body(options.body)
+    inputs = [*sources, *([options.body] if options.body else [])]
+    with writing(out, inputs=inputs, overwrite=overwrite) as out:
         collections = [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources]
         folder = partial_folder(out)
         with executor(jobs or _processes(collections), scheduler) as pool:
