@@ -1,5 +1,5 @@
 # make demo   install, then the whole path on simulated data: simulate, ingest, fit, sample, evaluate, report
-# make test   install, then the tests, two at a time or more
+# make test   install, then the tests
 # make quick  the fast tests of every module, in a minute
 # make newcomer  a newcomer's path, timed: every documented step from frames to a training loop
 # make bounds  the demo and the quick tests with the lower bounds of all dependencies, and with the newest releases
@@ -52,7 +52,7 @@ demo: $(VENV)/package.stamp
 	$(BIN)/noiseflow demo demo --overwrite
 
 test: $(VENV)/develop.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TOGETHER)
+	$(BIN)/python -m pytest
 
 quick: $(VENV)/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quick -q $(TOGETHER)
