@@ -70,7 +70,8 @@ lint: $(VENV)/develop.stamp
 	$(BIN)/mypy
 
 docs: $(VENV)/develop.stamp
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m tools.site.links site
 
 clean:
 	rm -rf $(VENV) $(ADAPTERS) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
