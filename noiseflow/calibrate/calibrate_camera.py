@@ -10,14 +10,18 @@ from noiseflow.calibrate.body.measure_maps import measure_maps
 from noiseflow.calibrate.from_frames import calibrate_frames
 from noiseflow.calibrate.from_tables import calibrate_tables
 from noiseflow.calibrate.measured import Calibration
+from noiseflow.calibrate.prior.few_shot import STANDARD_ISOS, few_shot
 from noiseflow.calibrate.profiles.profile import write_profile
-from noiseflow.calibrate.sources import read_frames, read_tables
+from noiseflow.calibrate.sources import raw_files_of, read_frames, read_tables
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.progress import Progress, silent
-from noiseflow.raw import RawSettings
+from noiseflow.raw import RawSettings, read_frame
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "calibrate_few"]
+
+MOST_FRAMES = 8
+"""Of a calibration from few: they are held in memory together."""
 
 
 def calibrate(
@@ -80,6 +84,63 @@ def calibrate(
         if out is not None:
             write_profile(result.profile, out, overwrite=overwrite)
     return result
+
+
+def calibrate_few(
+    sources: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    isos: Sequence[float] = STANDARD_ISOS,
+    settings: RawSettings | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Calibration:
+    """A whole camera, at all ISOs, from one or two frames: see `noiseflow.calibrate.prior.few_shot.few_shot`.
+
+    Parameters
+    ----------
+    sources : sequence of path
+        Raw files, or folders of them: one picture of anything or more, and darks if there are any.
+    out : path, optional
+        Where to write the profile (JSON).
+    isos : sequence of float
+        ISOs of the profile; those of the frames are added.
+    settings : RawSettings, optional
+        Overrides of what the raw files say.
+    overwrite : bool
+        Whether a profile in `out` may be replaced.
+    progress : Progress
+        Called after each frame.
+
+    Raises
+    ------
+    DataError
+        More frames than `MOST_FRAMES`, frames of two cameras, darks alone, or a frame that cannot be measured.
+    RawError
+        A frame that cannot be read.
+    """
+    paths = [Path(source) for source in sources]
+    if out is None:
+        return _few(paths, isos, settings, progress)
+    with writing(out, inputs=[path for path in paths if path.is_file()], overwrite=overwrite) as out:
+        result = _few(paths, isos, settings, progress)
+        write_profile(result.profile, out, overwrite=overwrite)
+    return result
+
+
+def _few(paths: Sequence[Path], isos: Sequence[float], settings: RawSettings | None, progress: Progress) -> Calibration:
+    files = sorted({file for path in paths for file in raw_files_of(path)})
+    if not files:
+        raise DataError(f"{paths[0]}: no raw file; expected one picture or more")
+    if len(files) > MOST_FRAMES:
+        raise DataError(
+            f"{paths[0]}: {len(files)} frames; expected at most {MOST_FRAMES}. Calibrate them without --few"
+        )
+    images = []
+    for done, file in enumerate(files):
+        images.append(read_frame(file, settings))
+        progress(done + 1, len(files), file.name)
+    return Calibration(few_shot(images, isos))
 
 
 def _calibrate(

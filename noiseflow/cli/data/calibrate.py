@@ -23,6 +23,9 @@ __all__ = ["calibrate"]
 @out_option("The profile to write (JSON).")
 @raw_options()
 @click.option(
+    "--few", is_flag=True, help="All ISOs from one or two frames (a picture, a dark), under a prior over cameras."
+)
+@click.option(
     "--maps",
     type=PATH,
     help="Also write the pattern of this body, pixel by pixel (HDF5): dark shading, photo response, hot and telegraph "
@@ -35,6 +38,7 @@ def calibrate(
     sources: tuple[Path, ...],
     out: Path,
     settings: "RawSettings",
+    few: bool,
     maps: Path | None,
     report: Path | None,
     as_json: bool,
@@ -45,12 +49,15 @@ def calibrate(
     \b
     noiseflow calibrate flats/ darks/ --out camera.json
     noiseflow calibrate EMVA1288_ReferenceSet_001_CCD_12Bit/ --out ccd.json
+    noiseflow calibrate picture.dng lens_cap.dng --few --out camera.json
     noiseflow calibrate flats/ darks/ --out camera.json --maps body.h5
     """  # noqa: D301
-    from noiseflow.calibrate import calibrate as run
+    from noiseflow.calibrate import calibrate as run, calibrate_few
     from noiseflow.calibrate.report import write_page
     from noiseflow.core.output.checks import check_apart, writing
 
+    if few and maps is not None:
+        raise click.UsageError("--maps needs flats and darks; it does not go with --few")
     check_apart(out, report, maps)
     with ExitStack() as stack:
         if report is not None:
@@ -58,9 +65,18 @@ def calibrate(
                 writing(report, inputs=[path for path in sources if path.is_file()], overwrite=overwrite)
             )
         progress = stack.enter_context(shown("calibrate", "frames"))
-        calibration = run(
-            sources, out, camera=settings.camera, settings=settings, maps=maps, overwrite=overwrite, progress=progress
-        )
+        if few:
+            calibration = calibrate_few(sources, out, settings=settings, overwrite=overwrite, progress=progress)
+        else:
+            calibration = run(
+                sources,
+                out,
+                camera=settings.camera,
+                settings=settings,
+                maps=maps,
+                overwrite=overwrite,
+                progress=progress,
+            )
         if report is not None:
             write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile
