@@ -29,6 +29,7 @@ from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
     NoiseStatistics,
+    components_of,
     is_closed_form,
     refine_start,
     refine_start_on_codes,
@@ -53,7 +54,7 @@ START_CODES = 2**20
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; its objective."""
+    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; what was chosen."""
 
     folder: Path
     model: NoiseModel
@@ -63,6 +64,7 @@ class FitResult:
     epochs: int
     seconds: float
     objective: ObjectiveChoice
+    components: tuple[str, ...] = ()
 
 
 def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
@@ -161,6 +163,8 @@ def _fit(
     choice = ObjectiveChoice(settings.objective, "as set")
     if settings.objective == "auto":
         choice = chosen_objective(statistics, levels_of(store))
+        if begin is not None:
+            choice = ObjectiveChoice("discretised" if spec.before_rounding else "continuous", "as that of the start")
         settings = replace(settings, objective=choice.name)
     if choice.name == "discretised":
         spec = replace(spec, options={**spec.options, "before_rounding": True})
@@ -199,6 +203,7 @@ def _fit(
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
+    result = replace(result, components=components_of(model))
 
     def write() -> None:
         save(model, session.out)
@@ -269,6 +274,7 @@ def _record(
         "data": store.fingerprint,
         "settings": asdict(settings),
         "objective": asdict(result.objective),
+        "components": list(result.components),
         "unit": result.model.spec.unit,
         "held_out_nll_start_nats_per_dim": result.start_nll,
         "held_out_nll_nats_per_dim": result.best_nll,
