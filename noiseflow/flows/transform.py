@@ -103,10 +103,16 @@ class WholeLines(Transform):
 
     whole_rows: bool
     """Whether the lines are rows; else they are columns."""
+    whole_frame: bool = False
+    """Whether they are rows that depend on each other: a part of a frame needs the sums of all its rows."""
 
     @abstractmethod
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """What of a part of a frame goes into the sums, its last two axes H or 1, W or 1."""
+
+    def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
+        """What `inverse_of_part` takes for lines with these sums; the sums themselves where lines are independent."""
+        return sums
 
     @abstractmethod
     def inverse_of_part(
