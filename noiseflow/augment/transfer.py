@@ -1,19 +1,21 @@
 """Transfer of noise between cameras: whitened by one model, coloured by the other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from noiseflow.augment.noise_level import NoiseLevelMap
+from noiseflow.augment.frames.frame import NoisyFrame
+from noiseflow.augment.noise_level import NoiseLevelMap, noise_profile
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.capabilities import HasVariance
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel, checked_conditions
+from noiseflow.raw import RawImage
 
-__all__ = ["Transferred", "colour", "transfer_frame", "transfer_noise", "whiten"]
+__all__ = ["Transferred", "colour", "transfer_frame", "transfer_noise", "transferred_image", "whiten"]
 
 SMOOTHED = 5
 """Side of the window, in pixels of a plane, whose mean stands for the clean signal where none is given."""
@@ -149,6 +151,49 @@ def transfer_frame(
     added = torch.randn(noisy.shape, generator=generator, dtype=noisy.dtype, device=noisy.device)
     result = noisy + added * (wants - has).clamp(min=0).sqrt()
     return Transferred(result, float(((has - wants).clamp(min=0) / torch.maximum(has, wants)).mean()))
+
+
+def transferred_image(
+    image: RawImage,
+    source: NoiseModel,
+    target: NoiseModel,
+    *,
+    iso: float | None = None,
+    clean: RawImage | None = None,
+    seed: int = 0,
+) -> tuple[NoisyFrame, float]:
+    """A raw frame in another camera's noise: see `transfer_frame`.
+
+    Parameters
+    ----------
+    image : RawImage
+        Of the source camera; its ISO must be known. Its levels stay.
+    source, target : NoiseModel
+        Models of the two cameras; the first camera of each is taken.
+    iso : float, optional
+        ISO of the result; that of `image` if None.
+    clean : RawImage, optional
+        Clean twin of `image`, of its size.
+    seed : int
+        Of the noise that is added where no clean twin is given.
+
+    Returns
+    -------
+    tuple of NoisyFrame and float
+        The frame, and the part of its variance that remains of the source's noise.
+    """
+    if image.iso is None:
+        raise DataError(f"{image.source}: no ISO is known; the source's noise depends on it")
+    layout, wanted = source.spec.layout, iso if iso is not None else image.iso
+    noisy = torch.from_numpy(image.normalised(layout)).float()[None]
+    twin = None if clean is None else torch.from_numpy(clean.normalised(layout)).float()[None]
+    found = transfer_frame(
+        noisy, source, image.iso, target, wanted, clean=twin, generator=torch.Generator().manual_seed(seed)
+    )
+    signal = found.signal[0].numpy()
+    profile = noise_profile(target, wanted, target.cameras[0])
+    result = replace(image.with_signal(signal, iso=wanted), noise_profile=profile)
+    return NoisyFrame(result, signal), found.remains
 
 
 def _local_mean(noisy: Tensor) -> Tensor:
