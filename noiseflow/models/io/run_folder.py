@@ -1,5 +1,6 @@
 """Run folders: a model's weights and spec, without anything that executes."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,8 +128,16 @@ def save(model: NoiseModel, folder: str | Path) -> None:
     """
     folder = Path(folder)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_listed(folder, WEIGHTS, serialise(weights, {"unit": model.spec.unit, "model": model.spec.model}))
+    write_listed(folder, WEIGHTS, _same_bytes(serialise(weights, {"unit": model.spec.unit, "model": model.spec.model})))
     write_listed(folder, SPEC, model.spec.to_json().encode())
+
+
+def _same_bytes(content: bytes) -> bytes:
+    """Sort the head of a safetensors file, whose remarks have any order: equal weights are equal files."""
+    size = int.from_bytes(content[:8], "little")
+    head = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head + content[8 + size :]
 
 
 def load(folder: str | Path) -> NoiseModel:
