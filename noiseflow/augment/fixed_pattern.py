@@ -11,6 +11,7 @@ from noiseflow.augment.frames.windows import Window
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.core.errors import DataError
 from noiseflow.ops.random.sampling import Keyed, Stream, normal, row_normal, uniform
+from noiseflow.raw.bayer import rows_of_cell
 
 __all__ = ["FixedPattern", "pattern_from_profile"]
 
@@ -92,13 +93,14 @@ class FixedPattern:
             return None
         total = pixel * normal(like, self._keyed(window), stream)
         # R and G1 share a sensor row, R and G2 a column.
+        side = rows_of_cell(like.shape[1])
         if row:
-            lines = row_normal(like, like.shape[1] // 2 or 1, self._keyed(window, 1), stream)
-            total = total + row * (lines if like.shape[1] == 1 else lines.repeat_interleave(2, 1))
+            lines = row_normal(like, side, self._keyed(window, 1), stream)
+            total = total + row * lines.repeat_interleave(side, 1)
         if column:
             keyed = replace(self._keyed(window, 2), top=0)
-            lines = normal(like[:, : like.shape[1] // 2 or 1, :1], keyed, stream)
-            total = total + column * (lines if like.shape[1] == 1 else lines.repeat(1, 2, 1, 1))
+            lines = normal(like[:, :side, :1], keyed, stream)
+            total = total + column * lines.repeat(1, side, 1, 1)
         return total
 
     def _shading(self, like: Tensor, window: Window, size: tuple[int, int]) -> Tensor:

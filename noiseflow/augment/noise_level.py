@@ -13,6 +13,7 @@ from noiseflow.models.capabilities import HasScale, HasVariance, linear_variance
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.ops.random.spread import Spread
+from noiseflow.raw.bayer import plane_names
 
 __all__ = ["NoiseLevelMap", "noise_profile"]
 
@@ -176,9 +177,10 @@ def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[flo
         solution = torch.linalg.lstsq(weighted, torch.ones_like(variance)[:, :, None]).solution[:, :, 0]
         slope, offset = solution.clamp(min=0).unbind(1)
     pairs = torch.stack([slope, offset], 1)
-    if model.planes == 4 and model.spec.layout == "bayer":
-        pairs = torch.stack([pairs[0], pairs[1:3].mean(0), pairs[3]])
-    elif model.planes == 4:
+    if model.planes > 1 and not model.spec.layout.startswith("mono"):
+        colours = [name[0] for name in plane_names(model.spec.layout)]
+        pairs = torch.stack([pairs[[own == colour for own in colours]].mean(0) for colour in "RGB"])
+    elif model.planes > 1:
         pairs = pairs.mean(0, keepdim=True)
     if len(pairs) > 1 and bool((pairs == pairs[0]).all()):
         pairs = pairs[:1]

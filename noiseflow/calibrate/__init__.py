@@ -5,6 +5,7 @@ from noiseflow.calibrate.measured import Calibration, Evidence
 from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.gain_law import GainLaw, fit_gain_law
 from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting, read_profile, write_profile
+from noiseflow.calibrate.single_frame.estimate import PictureNoise, measure_picture
 
 __all__ = [
     "QUANTITIES",
@@ -12,10 +13,12 @@ __all__ = [
     "Evidence",
     "GainLaw",
     "Measurement",
+    "PictureNoise",
     "Profile",
     "Setting",
     "calibrate",
     "fit_gain_law",
+    "measure_picture",
     "read_profile",
     "write_profile",
 ]

@@ -6,6 +6,7 @@ from noiseflow.calibrate.kinds import FRAME_KINDS
 from noiseflow.calibrate.measured import Calibration, Evidence, Measured, Take
 from noiseflow.calibrate.measurements.conversion import gain_notes
 from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.calibrate.single_frame.estimate import PictureNoise
 from noiseflow.calibrate.sources import Frames
 from noiseflow.core.version import __version__
 from noiseflow.raw import plane_names
@@ -32,21 +33,24 @@ def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequenc
     """
     settings: list[Setting] = []
     evidence: dict[tuple[float, str], Evidence] = {}
+    methods: dict[str, None] = {}
     for iso in sorted({group.iso for group in frames.groups}):
         lights = [group for group in frames.groups if group.iso == iso and not group.dark]
         darks = [group for group in frames.groups if group.iso == iso and group.dark]
+        pictures: dict[int, PictureNoise] = {}
         for index, plane in enumerate(plane_names(frames.layout)):
-            take, found = Take(iso, plane, index, lights, darks, frames), Measured()
+            take, found = Take(iso, plane, index, lights, darks, frames, pictures), Measured()
             for kind in FRAME_KINDS:
                 if kind.present(take):
                     kind.measure(take, found)
             if "gain_dn_per_e" not in found.estimates:
                 found.cautions.append("no flats: the gain is not known")
             settings.append(found.setting(take))
+            methods[found.method] = None
             evidence[(iso, plane)] = found.evidence
     provenance = {
         "tool": f"noiseflow calibrate {__version__}",
-        "method": "EMVA 1288 release 4.0 photon transfer, linear model; likelihood on pixels",
+        "method": "; ".join(methods),
         "sources": list(sources),
         "frames": sum(len(group.sources) for group in frames.groups),
     }

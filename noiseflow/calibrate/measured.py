@@ -15,6 +15,7 @@ from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.dark_current import DarkSeries
 from noiseflow.calibrate.measurements.photon_transfer import QUANTISATION, PhotonTransfer
 from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.calibrate.single_frame.estimate import PictureNoise
 from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.calibrate.stack import Components, FrameStack, components, mean_error
 
@@ -39,6 +40,7 @@ class Evidence:
     rows: Spectrum | None = None
     columns: Spectrum | None = None
     shading: Array | None = None
+    picture: PictureNoise | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,8 @@ class Take:
         Groups of one exposure each.
     frames : Frames
         What all frames share.
+    pictures : dict of int to PictureNoise
+        What single pictures said, by the number of their group; shared by the planes of an ISO.
     """
 
     iso: float
@@ -105,6 +109,7 @@ class Take:
     lights: list[Group]
     darks_taken: list[Group]
     frames: Frames
+    pictures: dict[int, PictureNoise] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -150,6 +155,7 @@ class Measured:
     cautions: list[str] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     series: DarkSeries | None = None
+    method: str = "EMVA 1288 release 4.0 photon transfer, linear model; likelihood on pixels"
     evidence: Evidence = field(default_factory=Evidence)
 
     def setting(self, take: Take) -> Setting:

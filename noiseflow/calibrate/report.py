@@ -18,6 +18,7 @@ from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.gain_law import law_of
 from noiseflow.calibrate.profiles.facts import meaning_of, said
 from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting
+from noiseflow.calibrate.single_frame.estimate import PictureNoise
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_text
@@ -214,6 +215,8 @@ def _figures(setting: Setting, shown: Evidence) -> list[str]:
     found = []
     if shown.curve is not None and shown.fit is not None and shown.chosen is not None:
         found.append(_photon_transfer(setting, shown))
+    if shown.picture is not None:
+        found.append(_picture(setting, shown.picture))
     if shown.noise is not None:
         found.append(_read_noise(setting, shown))
     if shown.rows is not None and shown.columns is not None and shown.shading is not None:
@@ -248,6 +251,22 @@ def _photon_transfer(setting: Setting, shown: Evidence) -> str:
         residual_axes.plot(bent[0], bent[1] - fit.gain.value * bent[0] - offset, "--", color="C3", lw=1.5)
     residual_axes.set(xlabel="μ_y − μ_y.dark (DN)", ylabel="DN²", title="Residuals, bars 2σ of counting")
     return _images(curve_axes, residual_axes)
+
+
+def _picture(setting: Setting, picture: PictureNoise) -> str:
+    """Variance over signal in the flat blocks of one picture."""
+    axes = _panel()
+    for number in range(len(picture.gain)):
+        own = picture.plane == number
+        axes.plot(picture.signal[own], picture.variance[own], ".", label=f"plane {number + 1}")
+    x = np.linspace(0, float(picture.signal.max()), 100)
+    gain, read = setting.value("gain_dn_per_e") or 0.0, setting.value("read_noise_dn") or 0.0
+    rows = setting.value("row_noise_dn") or 0.0
+    axes.plot(x, gain * x + max(read**2 - rows**2, 0), "k-", lw=1, label=f"K = {gain:.4g} DN/e⁻")
+    axes.set(xlabel="signal above black (DN)", ylabel="variance (DN²)", title="Flat blocks of the picture")
+    axes.set_ylim(0, None)
+    axes.legend()
+    return _images(axes)
 
 
 def _bend(shown: Evidence, offset: float) -> tuple[Any, Any] | None:

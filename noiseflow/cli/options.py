@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from noiseflow.cli.choices import Registered
+from noiseflow.cli.choices import did_you_mean
 
 __all__ = [
     "PATH",
@@ -73,15 +73,32 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
         levels = tuple(float(part) for part in value.split(","))
     except ValueError:
         levels = ()
-    if len(levels) not in (1, 4):
+    if len(levels) not in (1, 4, 16, 36):
         raise click.BadParameter(f"{value!r}: expected one level in DN, or four of R, G1, G2, B such as 64,64,65,64")
     return levels
+
+
+def _cfa(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    from noiseflow.raw.patterns import BAYER_PHASES, known_cfa
+
+    cfa = known_cfa(value)
+    if cfa is None:
+        names = (*BAYER_PHASES, "MONO", "QUAD", "XTRANS")
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(names)}.{did_you_mean(value, names)}")
+    return cfa
 
 
 RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "cfa": (
         "--cfa",
-        {"type": Registered("noiseflow.raw.bayer:BAYER_PHASES", "MONO"), "help": "Bayer phase, or MONO."},
+        {
+            "callback": _cfa,
+            "metavar": "PATTERN",
+            "help": "RGGB, GRBG, GBRG, BGGR, MONO, QUAD or XTRANS; with the rows and columns that are cut off before "
+            "the first pixel, XTRANS+1+0; or all colours of the cell.",
+        },
     ),
     "black": (
         "--black",

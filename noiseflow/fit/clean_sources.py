@@ -13,8 +13,10 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import ModelSpec
 from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import pack
+from noiseflow.raw.image import fits_layout
+from noiseflow.raw.patterns import CELLS, cell_side
 from noiseflow.raw.reading import is_raw, read_raw
-from noiseflow.simulate.scenes import render, scene_names
+from noiseflow.simulate.scenes import in_pattern, render, scene_names
 
 __all__ = ["CleanSource", "clean_frames", "clean_patches", "clean_pictures"]
 
@@ -63,8 +65,8 @@ def clean_frames(folder: str | Path, spec: ModelSpec) -> CleanSource:
     frames = []
     for path in paths:
         image = read_raw(path)
-        if (image.layout == "bayer") != (spec.layout == "bayer"):
-            raise DataError(f"{path}: a {image.cfa} frame, but the model was fitted on {spec.layout!r} planes")
+        if not fits_layout(image, spec.layout):
+            raise DataError(f"{path}: a {image.pattern} frame, but the model was fitted on {spec.layout!r} planes")
         frames.append(image.normalised(spec.layout))
         if min(frames[-1].shape[1:]) < SIDE:
             raise DataError(f"{path}: planes of {frames[-1].shape[1:]}; expected {SIDE}×{SIDE} or more")
@@ -74,8 +76,11 @@ def clean_frames(folder: str | Path, spec: ModelSpec) -> CleanSource:
 def clean_pictures(spec: ModelSpec, count: int = 9, seed: int = 0) -> CleanSource:
     """Draw patches of the bundled pictures, with any camera and ISO of the model."""
     rng = np.random.default_rng(seed)
-    mosaics = (np.clip(render(name, (256, 384), rng), 0, 1) for name in scene_names(count))
-    return _crops([mosaic[None] if spec.layout == "mono" else pack(mosaic, "RGGB") for mosaic in mosaics], spec)
+    cfa = CELLS.get(spec.layout, "RGGB")
+    side = cell_side(cfa)
+    height, width = (side * max(length // side, SIDE) for length in (256, 384))
+    mosaics = (np.clip(in_pattern(render(name, (height, width), rng), cfa), 0, 1) for name in scene_names(count))
+    return _crops([mosaic[None] if spec.layout == "mono" else pack(mosaic, cfa) for mosaic in mosaics], spec)
 
 
 def _crops(frames: Sequence[NDArray[Any]], spec: ModelSpec) -> CleanSource:

@@ -3,8 +3,9 @@
 from noiseflow.models.closed_form import gaussian, nlf
 from noiseflow.models.denoiser import Denoiser, load_denoiser
 from noiseflow.models.flow import glow, iaf, layered_flow, maf, noise_flow, physics_flow, realnvp
+from noiseflow.models.io.named import list_cameras, load
 from noiseflow.models.io.published_weights import import_published
-from noiseflow.models.io.run_folder import load, save
+from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.models.physics import dark_frame
@@ -24,6 +25,7 @@ __all__ = [
     "iaf",
     "import_published",
     "layered_flow",
+    "list_cameras",
     "load",
     "load_denoiser",
     "maf",

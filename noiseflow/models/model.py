@@ -15,6 +15,7 @@ from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
 from noiseflow.flows.observed import imputed
+from noiseflow.models.shown import in_notebook, in_one_line
 from noiseflow.ops.random.sampling import Source
 from noiseflow.raw.bayer import plane_names
 
@@ -108,6 +109,13 @@ class NoiseModel(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self._warned_of_iso = False
+
+    def __repr__(self) -> str:
+        return in_one_line(self)
+
+    def _repr_html_(self) -> str:
+        """Facts, and the noise over the signal at three ISOs, for a notebook."""
+        return in_notebook(self)
 
     @property
     def planes(self) -> int:

@@ -1,8 +1,8 @@
 """Offsets that all pixels of a sensor row or column share, and their whitening.
 
-Planes are regarded as (B, *cells, H, W): (2, 2) for four planes, (1, 1) for one; a line's pixels lie along the two
-axes `along`.  With a clean signal and betas (see `noiseflow.ops.shot_read_noise`) a unit offset is one read-noise σ
-of values divided by s, d = √(β₂/s²); without, d = 1.
+Planes are regarded as (B, *cells, H, W): (2, 2) for four planes, (1, 1) for one, (6, 6) for X-Trans; a line's pixels
+lie along the two axes `along`.  With a clean signal and betas (see `noiseflow.ops.shot_read_noise`) a unit offset is
+one read-noise σ of values divided by s, d = √(β₂/s²); without, d = 1.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Kernels in C++: declared once, checked when they are loaded and at each call, and taken where they serve.
 
-A source in ``noiseflow/ops/csrc`` is compiled in a few seconds at its first use (see `noiseflow.ops.build`).
-Without a compiler, for other devices and dtypes, under autocast and while a graph is traced, an operation
-runs its reference, PyTorch's own operations.
+A source in ``noiseflow/ops/csrc`` stands compiled in a wheel, or is compiled in a few seconds at its first use (see
+`noiseflow.ops.libraries.build`).  Without either, for other devices and dtypes, under autocast and while a graph is
+traced, an operation runs its reference, PyTorch's own operations.
 """
 
 import ctypes
@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.ops.build import build, can_compile, say_once
+from noiseflow.ops.libraries.build import build, say_once
 
-__all__ = ["OPERATIONS", "PART", "Kernels", "Operation", "Source", "can_compile", "compiled", "contiguous"]
+__all__ = ["OPERATIONS", "PART", "Kernels", "Operation", "Source", "compiled", "contiguous"]
 
 PART = 4096
 """Pixels that a kernel sums in one part, so that no sum depends on threads."""
@@ -36,17 +36,14 @@ _wanted: ContextVar[bool | None] = ContextVar("native kernels", default=None)
 def compiled(on: bool = True) -> Iterator[None]:
     """Take kernels in C++ on a CPU within the block, or do not.
 
-    Outside of any such block they are taken where no gradient is needed, as in sampling, if there is
-    a compiler.  Without a compiler it warns once and goes on without kernels.
+    Outside of any such block they are taken where no gradient is needed, as in sampling, if the
+    installation has them or there is a compiler.  Without either it warns once and goes on without kernels.
 
     Parameters
     ----------
     on : bool
         False runs PyTorch's own operations.
     """
-    if on and not can_compile():
-        say_once("no C++ compiler was found: layers are not compiled, which costs time only")
-        on = False
     token = _wanted.set(on)
     try:
         yield
@@ -226,7 +223,7 @@ class Kernels:
     """
 
     def __init__(self, library: Path, source: Source, defines: Mapping[str, int]) -> None:
-        loaded = ctypes.CDLL(str(library))
+        loaded = _loaded(library)
         self._sizes: dict[str, Any] = {"PART": PART, **source.constants, **defines}
         self._functions = {}
         for name, text in source.kernels.items():
@@ -259,7 +256,21 @@ _schema = cache(Schema)
 @cache
 def _built(source: Source, defines: tuple[tuple[str, int], ...]) -> Kernels | None:
     library = build(source.files, {"PART": PART, **source.constants, **dict(defines)})
-    return None if library is None else Kernels(library, source, dict(defines))
+    try:
+        return None if library is None else Kernels(library, source, dict(defines))
+    except OSError as error:
+        say_once(f"{source.files[0]}: not loaded, which costs time only: {error}")
+        return None
+
+
+def _loaded(library: Path) -> ctypes.CDLL:
+    """A library, whose threads are those that PyTorch has loaded, or else the system's."""
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError:
+        # A prebuilt library names no OpenMP runtime; a PyTorch of another kind may have another one.
+        ctypes.CDLL("libgomp.so.1", ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(str(library))
 
 
 OPERATIONS: dict[str, "Operation"] = {}

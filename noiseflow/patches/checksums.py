@@ -49,8 +49,13 @@ class Digest(Protocol):
         """The checksum of all bytes so far, in hexadecimal."""
 
 
-def patch_crcs(noisy: NDArray[Any], clean: NDArray[Any] | None = None) -> NDArray[np.uint32]:
-    """CRC-32 of each patch's bytes, noisy then clean.
+def patch_crcs(
+    noisy: NDArray[Any],
+    clean: NDArray[Any] | None = None,
+    masks: NDArray[np.uint8] | None = None,
+    masked: NDArray[Any] | None = None,
+) -> NDArray[np.uint32]:
+    """CRC-32 of each patch's bytes, noisy then clean then its mask.
 
     Parameters
     ----------
@@ -58,6 +63,10 @@ def patch_crcs(noisy: NDArray[Any], clean: NDArray[Any] | None = None) -> NDArra
         C-contiguous.
     clean : ndarray, shape (n, C, h, w), optional
         C-contiguous.
+    masks : ndarray of uint8, shape (k, bytes), optional
+        Bits of the masks.
+    masked : ndarray of int, shape (k,), optional
+        The patch of each mask.
 
     Returns
     -------
@@ -66,6 +75,9 @@ def patch_crcs(noisy: NDArray[Any], clean: NDArray[Any] | None = None) -> NDArra
     found = [crc32(patch.data) for patch in noisy]
     if clean is not None:
         found = [crc32(patch.data, start) for patch, start in zip(clean, found, strict=True)]
+    if masks is not None and masked is not None:
+        for bits, patch in zip(masks, masked.tolist(), strict=True):
+            found[patch] = crc32(bits.data, found[patch])
     return np.array(found, np.uint32)
 
 

@@ -25,10 +25,12 @@ class IngestOptions:
         ``"auto"`` (frames for bursts, scenes otherwise), ``"scene"`` or ``"frame"``.
     fractions : tuple of float
         Parts for train, val and test; they add up to 1.
-    max_clipped : float
-        A patch with a larger part of its pixels at code 0 or at the white level is left out.
-    max_masked : float
-        A patch with a larger part of dead, hot or moving pixels is left out.
+    max_clipped : float or None
+        A patch with a larger part of its pixels at code 0 or at the white level is left out.  If None, one that is
+        all at code 0, or without a clean signal one with any such pixel.
+    max_masked : float or None
+        A patch with a larger part of masked pixels (dead, hot, moving, or of a signal at which the frame clips) is
+        left out.  If None, half of them, or without a clean signal any.
     seed : int
         Seed of the splits and the draw of patches.
     skip_bad : bool
@@ -47,8 +49,8 @@ class IngestOptions:
     pairing: str = "auto"
     split_by: str = "auto"
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    max_clipped: float = 0.0
-    max_masked: float = 0.0
+    max_clipped: float | None = None
+    max_masked: float | None = None
     seed: int = 0
     settings: RawSettings | None = None
     skip_bad: bool = False
@@ -62,7 +64,7 @@ class IngestOptions:
         if self.split_by not in ("auto", "scene", "frame"):
             raise DataError(f"split by: expected auto, scene or frame; got {self.split_by!r}")
         for name, part in (("max clipped", self.max_clipped), ("max masked", self.max_masked)):
-            if not 0 <= part <= 1:
+            if part is not None and not 0 <= part <= 1:
                 raise DataError(f"{name}: expected a part from 0 to 1; got {part}")
 
 

@@ -1,4 +1,4 @@
-"""The content of a patch store: schema 6, or 7 where frames share their clean signal.
+"""The content of a patch store: schema 6, or 7 where frames share their clean signal; 8 and 9 with masked pixels.
 
 N patches of C planes, h×w pixels:
 
@@ -29,6 +29,16 @@ and the columns ``mean``, ``own``, ``gain``, ``offset`` in the table.  The clean
 
 with `offset` and `gain` by plane: `noiseflow.patches.shared_mean.mean_of_others`.
 
+Schemas 8 and 9 are 6 and 7 with masked pixels: defective ones, those that moved, and those of a clean signal at which
+the sensor clips.  A store without any is of schema 6 or 7.  They have in addition
+
+============  ====================  ===================================================
+``mask``      (K, ⌈C·h·w/8⌉) uint8  one bit a pixel, 1 where it is masked, the highest
+                                    bit of a byte first; of the K patches with any
+============  ====================  ===================================================
+
+and the column ``mask`` in the table: 0 for a patch without a masked pixel, else 1 more than its row of ``mask``.
+
 ``noisy`` and ``clean`` are contiguous and not compressed: HDF5 says where they begin, and
 patches are read straight from the page cache.  ``table["crc32"]`` replaces HDF5's own
 checksum, which only chunks have.
@@ -47,7 +57,8 @@ from typing import Any
 
 import numpy as np
 
-from noiseflow.raw.bayer import BAYER_PHASES, MONO, plane_names
+from noiseflow.raw.bayer import plane_names
+from noiseflow.raw.patterns import CFAS
 
 __all__ = [
     "CFAS",
@@ -56,26 +67,30 @@ __all__ = [
     "CONTENT",
     "CRC_TYPE",
     "LABELS",
+    "MASKED",
+    "MASK_TYPE",
     "NOISY_TYPE",
     "PARTIAL",
     "PIXELS_OF",
     "READABLE",
     "SCHEMA",
     "SHARED",
+    "SHARED_MASKED",
     "SPLITS",
     "Schema",
     "StoreHeader",
     "agreed_truth",
     "fields",
+    "mask_bytes",
     "partial_folder",
 ]
 
-SCHEMA, SHARED = 6, 7
+SCHEMA, SHARED, MASKED, SHARED_MASKED = 6, 7, 8, 9
 CHECKSUMS = "source_blake3"
 CONTENT = "content_blake3"
 """Attribute that holds the checksum of all but the pixels."""
 
-PIXELS_OF = ("noisy", "clean", "mean")
+PIXELS_OF = ("noisy", "clean", "mean", "mask")
 """Datasets of patches, which the CRC-32 of each patch or mean protects."""
 
 
@@ -91,11 +106,14 @@ class Schema:
         Name of the dataset of the files' checksums.
     protected : bool
         Whether it has a checksum of all but the pixels.
+    masked : bool
+        Whether pixels are masked.
     """
 
     shared: bool
     checksums: str = CHECKSUMS
     protected: bool = False
+    masked: bool = False
 
 
 READABLE = {
@@ -105,16 +123,17 @@ READABLE = {
     5: Schema(True),
     SCHEMA: Schema(False, protected=True),
     SHARED: Schema(True, protected=True),
+    MASKED: Schema(False, protected=True, masked=True),
+    SHARED_MASKED: Schema(True, protected=True, masked=True),
 }
 """Schemas that can be read, by number."""
 
-CFAS = (*BAYER_PHASES, MONO)
 SPLITS = ("train", "val", "test")
 LABELS = ("cameras", "scenes", "sources")
 PARTIAL = ".partial"
 """Added to a store's name for the folder in which it is made."""
 
-NOISY_TYPE, CLEAN_TYPE, CRC_TYPE = np.dtype("<u2"), np.dtype("<f4"), np.dtype("<u4")
+NOISY_TYPE, CLEAN_TYPE, CRC_TYPE, MASK_TYPE = np.dtype("<u2"), np.dtype("<f4"), np.dtype("<u4"), np.dtype("u1")
 
 
 @dataclass(frozen=True)
@@ -155,7 +174,12 @@ def partial_folder(path: Path) -> Path:
     return path.with_name(path.name + PARTIAL)
 
 
-def fields(planes: int, shared: bool = False) -> np.dtype[Any]:
+def mask_bytes(patch_shape: tuple[int, ...]) -> int:
+    """Bytes of a patch's mask, one bit a pixel."""
+    return -(-int(np.prod(patch_shape)) // 8)
+
+
+def fields(planes: int, shared: bool = False, masked: bool = False) -> np.dtype[Any]:
     """The columns of a store's table.
 
     ``camera``, ``scene`` and ``source`` index the lists of names; ``frame`` counts the
@@ -164,7 +188,7 @@ def fields(planes: int, shared: bool = False) -> np.dtype[Any]:
     ``cfa`` indexes `CFAS`, the phase of the sensor;
     ``clean_variance`` is the variance of the clean estimate as a fraction of the noise
     variance: 0 for a clean twin, 1/(n − 1) for the mean of the n − 1 other frames;
-    ``crc32`` is the CRC-32 of the patch's bytes in ``noisy`` followed by those in ``clean``.
+    ``crc32`` is the CRC-32 of the patch's bytes in ``noisy`` followed by those in ``clean`` and in ``mask``.
 
     Parameters
     ----------
@@ -173,6 +197,8 @@ def fields(planes: int, shared: bool = False) -> np.dtype[Any]:
     shared : bool
         Adds ``mean``, a row of the dataset of that name, and how the clean signal is computed from
         it: ``own``, and ``gain`` and ``offset`` (DN) per plane.
+    masked : bool
+        Adds ``mask``, 1 more than a row of the dataset of that name; 0 where no pixel is masked.
     """
     columns: list[Any] = [
         ("camera", "u2"),
@@ -191,6 +217,8 @@ def fields(planes: int, shared: bool = False) -> np.dtype[Any]:
     ]
     if shared:
         columns += [("mean", "u4"), ("own", "f4"), ("gain", "f4", (planes,)), ("offset", "f4", (planes,))]
+    if masked:
+        columns += [("mask", "u4")]
     return np.dtype(columns)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import MONO, offsets
+from noiseflow.raw.patterns import MONO, cell_side, offsets
 
 __all__ = ["BlackMap", "plane_levels"]
 
@@ -90,8 +90,8 @@ def plane_levels(black: BlackMap, cfa: str, shape: tuple[int, int]) -> tuple[tup
     >>> plane_levels(BlackMap(((60.0, 61.0), (62.0, 63.0))), "BGGR", (4, 4))
     ((63.0, 62.0, 61.0, 60.0), None)
     """
-    side = 1 if cfa == MONO else 2
-    # The cell repeats: without offsets, one common multiple of it and of the planes' 2×2 says all.
+    side = 1 if cfa == MONO else cell_side(cfa)
+    # The cell repeats: without offsets, one common multiple of it and of the planes' cell says all.
     spans = [
         length if given else min(length, math.lcm(count, side))
         for given, count, length in zip(
@@ -107,5 +107,5 @@ def plane_levels(black: BlackMap, cfa: str, shape: tuple[int, int]) -> tuple[tup
 
 
 def _planes(levels: NDArray[np.float64], cfa: str) -> list[NDArray[np.float64]]:
-    side = 1 if cfa == MONO else 2
+    side = 1 if cfa == MONO else cell_side(cfa)
     return [levels[row::side, column::side] for row, column in offsets(cfa)[: side * side]]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from noiseflow.core.errors import RawError
+from noiseflow.raw.patterns import LEVEL_COUNTS
 
 __all__ = ["FIELDS", "said_by"]
 
@@ -35,7 +36,7 @@ def said_by(values: Mapping[str, Any], source: str) -> dict[str, Any]:
                 said[name] = levels if name == "black" else levels[0]
         except (TypeError, ValueError, IndexError) as error:
             raise RawError(f"{source}: {name}: cannot understand {value!r}") from error
-    if len(said.get("black", (0,))) not in (1, 4):
+    if len(said.get("black", (0,))) not in LEVEL_COUNTS:
         raise RawError(f"{source}: black: expected one level, or four of R, G1, G2, B; got {said['black']}")
     if "gain_db" in said:
         decibel = said.pop("gain_db")

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import BAYER_PHASES, MONO, pack, unpack
+from noiseflow.raw.bayer import pack, plane_names, unpack
 from noiseflow.raw.black_levels import BlackMap
+from noiseflow.raw.patterns import BAYER_PHASES, CFAS, MONO, cell_side, cfa_name, layout_of
 
-__all__ = ["RawImage"]
+__all__ = ["RawImage", "fits_layout"]
 
 SMALLEST_DN = 1e-3
 """Rest of a black level that is not worth a word."""
@@ -26,11 +27,12 @@ class RawImage:
         Raw codes, in DN, as stored: no black level subtracted, nothing clipped.  Floats, in
         DN all the same, where a file holds fractions of it, as a clean mean does.
     cfa : str
-        Phase of the colour filter array at the first pixel: ``"RGGB"``, ``"GRBG"``,
-        ``"GBRG"``, ``"BGGR"``, or ``"MONO"``.
+        Colour filter array at the first pixel, one of `noiseflow.raw.patterns.CFAS`: ``"RGGB"``,
+        ``"GRBG"``, ``"GBRG"``, ``"BGGR"``, ``"MONO"``, or the colours of a Quad Bayer or X-Trans
+        cell in raster order.
     black : tuple of float
-        Black level in DN, per plane (R, G1, G2, B); one value for ``"MONO"``.  The mean over
-        the plane if `black_map` is given.
+        Black level in DN, per plane (R, G1, G2, B, or those of a larger cell); one value for
+        ``"MONO"``.  The mean over the plane if `black_map` is given.
     white : float
         Code, in DN, at which the sensor or its converter saturates, as declared.
     iso : float or None
@@ -84,14 +86,14 @@ class RawImage:
         where = self.source or "raw image"
         if self.mosaic.ndim != 2 or not self.mosaic.size:
             raise RawError(f"{where}: expected a mosaic of shape (H, W); got {self.mosaic.shape}")
-        if self.cfa != MONO and self.cfa not in BAYER_PHASES:
+        if self.cfa not in CFAS:
             raise RawError(
-                f"{where}: colour filter array {self.cfa!r} is not supported; expected "
-                f"{', '.join(BAYER_PHASES)} or {MONO}"
+                f"{where}: colour filter array {cfa_name(self.cfa)!r} is not supported; expected "
+                f"{', '.join(BAYER_PHASES)}, Quad Bayer, X-Trans or {MONO}"
             )
-        planes = 1 if self.cfa == MONO else 4
+        planes = 1 if self.cfa == MONO else cell_side(self.cfa) ** 2
         if len(self.black) != planes:
-            raise RawError(f"{where}: expected {planes} black level(s) for {self.cfa}; got {self.black}")
+            raise RawError(f"{where}: expected {planes} black level(s) for {self.pattern}; got {self.black}")
         if not all(level < self.white for level in self.black):
             raise RawError(f"{where}: white level {self.white} is not above the black level(s) {self.black}")
 
@@ -109,9 +111,25 @@ class RawImage:
         return f"{self.make} {self.model}".strip()
 
     @property
+    def pattern(self) -> str:
+        """The colour filter array for people to read: ``"X-Trans GBGGRG/…"``."""
+        return cfa_name(self.cfa)
+
+    @property
     def layout(self) -> str:
-        """The plane layout this image packs to by default: ``"bayer"`` or ``"mono2x2"``."""
-        return "mono2x2" if self.cfa == MONO else "bayer"
+        """The plane layout this image packs to by default: ``"bayer"``, ``"mono2x2"``, ``"quad"`` or ``"xtrans"``."""
+        return layout_of(self.cfa)
+
+    @property
+    def side(self) -> int:
+        """Rows, and columns, of the cell whose places are planes by default."""
+        return cell_side(self.cfa)
+
+    @property
+    def cube(self) -> tuple[int, int, int]:
+        """(C, h, w) of the planes by default."""
+        side = self.side
+        return side**2, self.mosaic.shape[0] // side, self.mosaic.shape[1] // side
 
     @property
     def clips_at(self) -> tuple[float, ...]:
@@ -120,13 +138,13 @@ class RawImage:
 
     def clip_levels(self, layout: str | None = None) -> NDArray[np.float64]:
         """`clips_at` per plane of a layout, shaped (C, 1, 1), in DN."""
-        count = 1 if (layout or self.layout) == "mono" else 4
+        count = len(plane_names(layout or self.layout))
         levels = self.clips_at
         return np.asarray(levels if len(levels) == count else levels * count, np.float64).reshape(count, 1, 1)
 
     def levels(self, layout: str | None = None) -> tuple[NDArray[np.float64], float]:
         """Black level in DN, per plane, shaped (C, 1, 1), or per pixel, (C, h, w), if it varies; and white level."""
-        count = 1 if (layout or self.layout) == "mono" else 4
+        count = len(plane_names(layout or self.layout))
         if self.black_map is not None:
             everywhere = self.black_map.pixels((self.mosaic.shape[0], self.mosaic.shape[1]))
             return replace(self, mosaic=everywhere, black_map=None).planes(layout), float(self.white)
@@ -134,18 +152,18 @@ class RawImage:
         return black.reshape(count, 1, 1), float(self.white)
 
     def planes(self, layout: str | None = None) -> NDArray[Any]:
-        """The mosaic packed to planes, in DN; an odd last row or column is left out.
+        """The mosaic packed to planes, in DN; last rows and columns beyond whole cells are left out.
 
         Returns
         -------
-        ndarray, shape (C, H//2, W//2), or (1, H, W) for ``"mono"``
+        ndarray, shape (C, H//s, W//s) of a cell of side s, or (1, H, W) for ``"mono"``
         """
         layout = layout or self.layout
-        if (layout == "bayer") != (self.cfa != MONO):
-            raise RawError(f"{self.source}: a {self.cfa} mosaic cannot be packed as {layout!r}")
+        if layout != self.layout and not (self.cfa == MONO and layout == "mono"):
+            raise RawError(f"{self.source}: a {self.pattern} mosaic cannot be packed as {layout!r}")
         if layout == "mono":
             return np.array(self.mosaic[None])
-        height, width = (size - size % 2 for size in self.mosaic.shape)
+        height, width = (size - size % self.side for size in self.mosaic.shape)
         return pack(self.mosaic[:height, :width], self.cfa)
 
     def normalised(self, layout: str | None = None) -> NDArray[np.float64]:
@@ -160,8 +178,8 @@ class RawImage:
         Parameters
         ----------
         signal : ndarray, shape (C, h, w)
-            Normalised planes, C = 1 for ``"mono"`` and else 4.  Rounded to whole DN and
-            clipped to [0, white]; an odd last row or column keeps its codes, rounded.
+            Normalised planes, C = 1 for ``"mono"`` and else as of `planes`.  Rounded to whole DN
+            and clipped to [0, white]; rows and columns beyond whole cells keep their codes, rounded.
         iso : float, optional
             Another ISO to say.
         """
@@ -207,5 +225,18 @@ class RawImage:
             return np.full(self.mosaic.shape, levels[0])
         height, width = self.mosaic.shape
         cell = unpack(np.asarray(levels, np.float64)[:, None, None], self.cfa)
-        repeats = (-(-height // 2), -(-width // 2))
+        repeats = (-(-height // self.side), -(-width // self.side))
         return np.asarray(np.tile(cell, repeats)[:height, :width], np.float64)
+
+
+def fits_layout(image: RawImage, layout: str) -> bool:
+    """Whether a frame can be packed to the planes of a layout.
+
+    Parameters
+    ----------
+    image : RawImage
+        The frame.
+    layout : str
+        One of `noiseflow.raw.bayer.LAYOUTS`.
+    """
+    return layout == image.layout or (image.cfa == MONO and layout == "mono")

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import MONO, offsets, plane_names
+from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["TESTS", "Look", "inspected"]
 
@@ -45,6 +46,10 @@ COLOUR_PART = 0.15
 """Medians of the four places of a 2×2 cell that differ by more than this part are no monochrome sensor's."""
 
 
+LOW_BYTES, UNEVEN = 4096, 1.5
+"""Low bytes of pixels: so many are looked at or more, and no sixteenth of their range is so many times rarer or
+more frequent than the others."""
+
 HOW_BYTES = {
     0: "bytes were taken for pixels, or the levels are of other data: check --dtype, --black, --white",
     2: "two bytes were taken for two pixels: save it as 16 bits, as by array.view('<u2')",
@@ -56,7 +61,7 @@ HOW_BYTES = {
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Some rows of a frame, in pairs.
+    """Some rows of a frame, in groups of those of a cell.
 
     Parameters
     ----------
@@ -67,11 +72,12 @@ class Look:
     image: RawImage
 
     def rows(self, pixels: int) -> NDArray[Any]:
-        """Pairs of rows, spread over the frame, of about so many pixels: shape (n, 2, W), DN."""
+        """Rows of cells, spread over the frame, of about so many pixels: shape (n, side, W), DN."""
         height, width = self.image.mosaic.shape
-        pairs = height // 2
-        step = max(1, 2 * pairs * width // pixels)
-        return self.image.mosaic[: 2 * pairs].reshape(pairs, 2, width)[::step]
+        side = self.image.side
+        groups = height // side
+        step = max(1, side * groups * width // pixels)
+        return self.image.mosaic[: side * groups].reshape(groups, side, width)[::step]
 
     @cached_property
     def planes(self) -> list[NDArray[Any]]:
@@ -79,7 +85,7 @@ class Look:
         rows = self.rows(HISTOGRAM_PIXELS)
         if self.image.cfa == MONO:
             return [rows]
-        return [rows[:, row, column::2] for row, column in offsets(self.image.cfa)]
+        return [rows[:, row, column :: self.image.side] for row, column in offsets(self.image.cfa)]
 
     @cached_property
     def counts(self) -> list[NDArray[np.intp]]:
@@ -109,7 +115,7 @@ def inspected(image: RawImage) -> RawImage:
     if image.iso == 0:
         words = f"{image.source}: gain 0 stands as ISO 1: models need a number above 0; --iso gives another"
         image = replace(image, iso=1.0, cautions=(*image.cautions, words))
-    if image.mosaic.dtype.kind not in "ui" or not image.whole or min(image.mosaic.shape) < 2:
+    if image.mosaic.dtype.kind not in "ui" or not image.whole or min(image.mosaic.shape) < image.side:
         return image
     look = Look(image)
     cautions = [f"{image.source}: {words}" for test in TESTS for words in test(look)]
@@ -137,12 +143,21 @@ def _uniform_bytes(look: Look) -> int:
     for period in (2, 5, 3):
         even = []
         for start in range(period):
-            values = rows[..., start::period]
-            shares = np.bincount(values.ravel() >> 4, minlength=16) / max(values.size, 1)
-            even.append(bool(shares.min() > 0.5 / 16 and shares.max() < 2 / 16))
+            even.append(_spread_evenly(rows[..., start::period]))
         if any(even) and not all(even):
             return period
     return 0
+
+
+def _spread_evenly(values: NDArray[np.uint8]) -> bool:
+    """Whether bytes are spread evenly over 0 … 255 and beside each other unlike, as low bytes are and no picture is."""
+    if values.size < LOW_BYTES or values.shape[-1] < 2:
+        return False
+    shares = 16 * np.bincount(values.ravel() >> 4, minlength=16) / values.size
+    if shares.min() < 1 / UNEVEN or shares.max() > UNEVEN:
+        return False
+    here, beside = (each.ravel().astype(np.float64) for each in (values[..., :-1], values[..., 1:]))
+    return abs(float(np.corrcoef(here, beside)[0, 1])) < 0.2
 
 
 def above_white(look: Look) -> Iterator[str]:
@@ -211,31 +226,31 @@ def _free_bits(look: Look, clip: float) -> int:
 
 def undecoded(look: Look) -> Iterator[str]:
     """Blocks of one code that is no clip: parts of the file that were not there, or could not be decoded."""
-    image, rows = look.image, look.rows(BLOCK_PIXELS)
-    width = (rows.shape[2] - 2) // SEGMENT * SEGMENT
-    if not width:
+    image, rows, side = look.image, look.rows(BLOCK_PIXELS), look.image.side
+    segment = -(-SEGMENT // side) * side
+    width = (rows.shape[2] - side) // segment * segment
+    if width <= 0:
         return
-    same = (rows[..., 2 : 2 + width] == rows[..., :width]).reshape(len(rows), 2, -1, SEGMENT).all((1, 3))
+    same = (rows[..., side : side + width] == rows[..., :width]).reshape(len(rows), side, -1, segment).all((1, 3))
     if not same.any():
         return
-    first = rows[..., :width].reshape(len(rows), 2, -1, SEGMENT)[..., :2].astype(np.float64)
+    segments = rows[..., :width].reshape(len(rows), side, -1, segment)
+    first = segments[..., :side].astype(np.float64)
     black, clip = (_cells(image, levels) for levels in (image.black, image.clips_at))
     far = (np.abs(first - black) > FAR_PART * look.span).all((1, 3)) & (first < clip).all((1, 3))
     far &= ~_at_top(look, first)
     zero = (first == 0).all((1, 3)) & bool(min(image.black) > BELOW_DN)
-    lit = (
-        np.abs(rows[..., :width].reshape(len(rows), 2, -1, SEGMENT).mean((1, 3)) - black.mean()) > FAR_PART * look.span
-    )
+    lit = np.abs(segments.mean((1, 3)) - black.mean()) > FAR_PART * look.span
     found = same & (far | zero)
     # A picture without any noise is of one code everywhere: it was decoded.
     if not found.any() or (not zero[found].any() and found.sum() > 0.9 * lit.sum()):
         return
-    pair, segment = (int(place[0]) for place in np.nonzero(found))
-    step = image.mosaic.shape[0] // 2 // len(rows) or 1
-    code = int(first[pair, 0, segment, 0])
+    group, place = (int(each[0]) for each in np.nonzero(found))
+    step = image.mosaic.shape[0] // side // len(rows) or 1
+    code = int(first[group, 0, place, 0])
     raise look.fail(
         f"about {100 * found.mean():.2g} % of the frame are blocks of one code (the first, of {code}, near row "
-        f"{2 * pair * step}, column {segment * SEGMENT}): they were not decoded; copy the file again"
+        f"{side * group * step}, column {place * segment}): they were not decoded; copy the file again"
     )
     yield
 
@@ -247,8 +262,8 @@ def _at_top(look: Look, first: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _cells(image: RawImage, levels: tuple[float, ...]) -> NDArray[np.float64]:
-    """One level per plane at the four places of the 2×2 cell, shaped (2, 1, 2)."""
-    cell = np.empty((2, 1, 2))
+    """One level per plane at the places of the cell, shaped (side, 1, side)."""
+    cell = np.empty((image.side, 1, image.side))
     for plane, (row, column) in enumerate(offsets(image.cfa)):
         cell[row, 0, column] = levels[plane % len(levels)]
     return cell
@@ -306,7 +321,7 @@ def _is_spike(plane: NDArray[Any], counts: NDArray[np.intp]) -> bool:
 
 
 def _said_of(look: Look, clip: tuple[float, ...]) -> Iterator[str]:
-    names = plane_names("mono" if look.image.cfa == MONO else "bayer")
+    names = plane_names("mono" if look.image.cfa == MONO else look.image.layout)
     parts = [
         f"{name} at {level:g} ({100 * counts[-1] / counts.sum():.2g} % of its pixels)"
         for name, level, counts in zip(names, clip, look.counts, strict=True)

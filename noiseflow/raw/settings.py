@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets, shifted
 from noiseflow.raw.black_levels import BlackMap, plane_levels
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.packed_bits import PACKINGS
+from noiseflow.raw.patterns import BAYER_PHASES, LEVEL_COUNTS, MONO, cell_side, known_cfa, offsets, shifted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -49,9 +49,11 @@ class RawSettings:
     ----------
     cfa : str, optional
         ``"RGGB"``, ``"GRBG"``, ``"GBRG"``, ``"BGGR"`` or ``"MONO"``, at the first pixel
-        that the file holds.
+        that the file holds; ``"QUAD"`` or ``"XTRANS"``, with the rows and columns by which its
+        phase differs from that of `noiseflow.raw.patterns.CELLS`, ``"XTRANS+1+0"``; or the
+        colours of the cell in raster order, slashes between rows allowed.
     black : tuple of float, optional
-        DN; one for all planes, or one each for R, G1, G2, B.
+        DN; one for all planes, or one each for R, G1, G2, B or the planes of a larger cell.
     white : float, optional
         DN.
     iso : float, optional
@@ -105,10 +107,14 @@ class RawSettings:
         """Refuse values that cannot be."""
         if self.cfa is not None:
             # A flag takes any case, so does a side-car.
-            object.__setattr__(self, "cfa", self.cfa.upper())
-        if self.cfa is not None and self.cfa != MONO and self.cfa not in BAYER_PHASES:
-            raise RawError(f"cfa: expected {', '.join(BAYER_PHASES)} or {MONO}; got {self.cfa!r}")
-        if self.black is not None and len(self.black) not in (1, 4):
+            cfa = known_cfa(self.cfa)
+            if cfa is None:
+                raise RawError(
+                    f"cfa: expected {', '.join(BAYER_PHASES)}, {MONO}, QUAD, XTRANS or the colours of such a cell in "
+                    f"raster order; got {self.cfa!r}"
+                )
+            object.__setattr__(self, "cfa", cfa)
+        if self.black is not None and len(self.black) not in LEVEL_COUNTS:
             raise RawError(f"black: expected one level, or four of R, G1, G2, B; got {self.black}")
         for name in ("iso", "white"):
             value = getattr(self, name)
@@ -180,7 +186,7 @@ class RawSettings:
         pixels = _plain(pixels, source)
         if self.shift:
             pixels, black, white = _shifted(pixels, black, white, self.shift, source)
-        cfa, white, black = self.cfa or cfa, self.white or white, self.black or black
+        cfa, white, black = self.cfa or (cfa and known_cfa(cfa)) or cfa, self.white or white, self.black or black
         if cfa is not None and self.black is None and self.masked is not None:
             black = black_of_area(pixels, cfa, self.masked, source)
         unknown = [name for name, value in (("cfa", cfa), ("black", black), ("white", white)) if value is None]
@@ -197,7 +203,7 @@ class RawSettings:
         said.update({name: value for name in ("iso", "exposure_s") if (value := getattr(self, name)) is not None})
         if self.camera is not None:
             said.update(make="", model=self.camera)
-        levels, black_map = _levels(black, cfa, pixels.shape)
+        levels, black_map = _levels(black, cfa, pixels.shape, source)
         return RawImage(
             mosaic=pixels,
             cfa=cfa,
@@ -235,12 +241,14 @@ class RawSettings:
 
 
 def _levels(
-    black: tuple[float, ...] | BlackMap, cfa: str, shape: tuple[int, ...]
+    black: tuple[float, ...] | BlackMap, cfa: str, shape: tuple[int, ...], source: str
 ) -> tuple[tuple[float, ...], BlackMap | None]:
     """Black level of each plane, and the map where a plane has more than one."""
     if isinstance(black, BlackMap):
         return plane_levels(black, cfa, (shape[0], shape[1]))
-    planes = 1 if cfa == MONO else 4
+    planes = 1 if cfa == MONO else cell_side(cfa) ** 2
+    if len(black) not in (1, planes) and len(set(black)) > 1:
+        raise RawError(f"{source}: {len(black)} black levels for {planes} plane(s); expected one, or one for each")
     return tuple(float(level) for level in (black if len(black) == planes else black[:1] * planes)), None
 
 
@@ -278,9 +286,14 @@ def black_of_area(pixels: NDArray[Any], cfa: str, area: Area, source: str) -> tu
     within = _cut(pixels, area, "masked", source)
     if cfa == MONO:
         return (float(within.mean()),)
-    if min(height, width) < 2:
-        raise RawError(f"{source}: masked: {height}×{width} pixels hold not every colour; expected 2×2 or more")
-    return tuple(float(within[(row - top) % 2 :: 2, (column - left) % 2 :: 2].mean()) for row, column in offsets(cfa))
+    side = cell_side(cfa)
+    if min(height, width) < side:
+        raise RawError(
+            f"{source}: masked: {height}×{width} pixels hold not every colour; expected {side}×{side} or more"
+        )
+    return tuple(
+        float(within[(row - top) % side :: side, (column - left) % side :: side].mean()) for row, column in offsets(cfa)
+    )
 
 
 def settings_for(path: Path, flags: RawSettings | None = None) -> RawSettings:
@@ -314,7 +327,7 @@ def read_side_car(path: Path) -> RawSettings:
 
 KINDS: dict[str, tuple[str, type | tuple[type, ...], int]] = {
     "cfa": ("a text", str, 0),
-    "black": ("a number or a list of four", (int, float), 4),
+    "black": ("a number or a list of four, one for each plane", (int, float), 4),
     "white": ("a number", (int, float), 0),
     "iso": ("a number", (int, float), 0),
     "exposure_s": ("a number of seconds", (int, float), 0),
@@ -337,7 +350,7 @@ def _typed(table: Mapping[str, Any]) -> dict[str, Any]:
             raise RawError(f"unknown key {key!r}; expected {', '.join(KINDS)}")
         expected, kind, length = KINDS[key]
         items = value if isinstance(value, list) else [value]
-        lengths = {"black": (1, 4)}.get(key, (length or 1,))
+        lengths = {"black": LEVEL_COUNTS}.get(key, (length or 1,))
         fits = len(items) in lengths and isinstance(value, list) == (len(items) > 1)
         if not fits or not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):
             raise RawError(f"{key}: expected {expected}; got {value!r}")

@@ -43,7 +43,7 @@ class CameraPhysics:
     name : str
         Name of the camera, as its files and models carry it.
     cfa : str
-        Bayer phase.
+        Colour filter array at the first pixel, one of `noiseflow.raw.patterns.CFAS`.
     black_dn, white_dn : float
         Black and white level, DN.
     read_shape : str

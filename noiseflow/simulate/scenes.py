@@ -1,12 +1,14 @@
 """Clean scenes: pictures that come with scikit-image, taken back to linear light, and a step wedge."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage import data, transform
 
-from noiseflow.raw.bayer import unpack
+from noiseflow.raw.bayer import pack, unpack
+from noiseflow.raw.patterns import MONO, cell_side
 
 __all__ = ["PICTURES", "WEDGE", "render", "scene_names"]
 
@@ -61,6 +63,29 @@ def render(name: str, size: tuple[int, int], rng: np.random.Generator) -> NDArra
         colour = _photograph(picture, planes, rng) * np.exp(rng.uniform(np.log(0.15), np.log(1.0)))
     red, green, blue = (colour[..., channel] * gain for channel, gain in enumerate(WHITE_BALANCE))
     return unpack(np.stack([red, green, green, blue]), "RGGB")
+
+
+def in_pattern(mosaic: NDArray[Any], cfa: str) -> NDArray[Any]:
+    """A rendered scene as a sensor with another colour filter array sees it.
+
+    Each pixel takes its colour from the 2×2 cell of the scene that it lies in.
+
+    Parameters
+    ----------
+    mosaic : ndarray, shape (H, W)
+        From `render`: RGGB, H and W even.
+    cfa : str
+        The sensor's array at the first pixel; ``"MONO"`` and ``"RGGB"`` leave the mosaic as it is.
+    """
+    red, green, _, blue = planes = pack(mosaic, "RGGB")
+    if cell_side(cfa) == 2:
+        return mosaic if cfa == MONO else unpack(planes, cfa)
+    full = [np.repeat(np.repeat(colour, 2, 0), 2, 1) for colour in (red, green, blue)]
+    side, out = cell_side(cfa), np.empty_like(mosaic)
+    for place, colour in enumerate(cfa):
+        row, column = divmod(place, side)
+        out[row::side, column::side] = full["RGB".index(colour)][row::side, column::side]
+    return out
 
 
 def _photograph(picture: NDArray[np.uint8], planes: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -11,11 +11,10 @@ from noiseflow.core.errors import RawError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.progress import Progress, silent
-from noiseflow.raw.bayer import pack, unpack
 from noiseflow.raw.formats.dng import SMALLEST, dng_bytes
 from noiseflow.simulate.cameras import load_camera
 from noiseflow.simulate.physics import CameraPhysics, expose
-from noiseflow.simulate.scenes import render, scene_names
+from noiseflow.simulate.scenes import in_pattern, render, scene_names
 from noiseflow.simulate.write import image_of
 
 __all__ = ["BURST", "DARKS", "LEVELS", "simulate_series"]
@@ -110,7 +109,7 @@ class _Shot:
 def _shots(physics: CameraPhysics, isos: Sequence[float], size: tuple[int, int], seed: int) -> list[_Shot]:
     """The flats, darks and burst, in the order in which they are taken."""
     span = physics.white_dn - physics.black_dn
-    scene = unpack(pack(render(scene_names(1)[0], size, np.random.default_rng((seed, 0))), "RGGB"), physics.cfa)
+    scene = in_pattern(render(scene_names(1)[0], size, np.random.default_rng((seed, 0))), physics.cfa)
     flat, dark = np.full(size, span), np.zeros(size)
     shots = [
         _Shot(f"flats/flat_ISO{iso:g}_{level:g}_{index}.dng", iso, FULL_S * level, level * flat)

@@ -14,13 +14,13 @@ from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
-from noiseflow.raw.bayer import pack, unpack
 from noiseflow.raw.formats.dng import SMALLEST, dng_bytes
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.patterns import cell_side
 from noiseflow.simulate.cameras import load_camera
 from noiseflow.simulate.manifest import MANIFEST
 from noiseflow.simulate.physics import CameraPhysics, expose
-from noiseflow.simulate.scenes import WHITE_BALANCE, render, scene_names
+from noiseflow.simulate.scenes import WHITE_BALANCE, in_pattern, render, scene_names
 
 __all__ = ["image_of", "simulate", "truth_of"]
 
@@ -143,9 +143,9 @@ def _write_scene(
     """Write the clean twin of a scene at one ISO and its noisy frames; its entry of the manifest."""
     clean_name, noisy_names = f"{name}_ISO{iso:g}_CLEAN.dng", []
     _write_dng(folder / clean_name, clean)
-    black, white = clean.levels()
-    signal_dn = unpack((clean.planes() - black) / (white - black), clean.cfa)
-    signal_dn = np.maximum(signal_dn, 0) * (physics.white_dn - physics.black_dn)
+    # One black level for all planes.
+    black, white = clean.black[0], clean.white
+    signal_dn = np.maximum((clean.mosaic - black) / (white - black), 0) * (physics.white_dn - physics.black_dn)
     exposure_s = clean.exposure_s or EXPOSURE_S
     for number, child in enumerate(seeds):
         mosaic = expose(signal_dn, physics, iso, np.random.default_rng(child))
@@ -163,7 +163,7 @@ def _write_dng(path: Path, image: RawImage, noise_profile: Sequence[tuple[float,
 
 def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
     """What the noise of simulated files is drawn from, by the camera's name in them."""
-    name = image_of(np.zeros((2, 2), np.uint16), physics, isos[0], physics.black_dn, physics.white_dn).camera
+    name = image_of(np.zeros((1, 1), np.uint16), physics, isos[0], physics.black_dn, physics.white_dn).camera
     at = [physics.at(iso) for iso in isos]
     return {
         name: {
@@ -183,7 +183,7 @@ def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float,
     """The expected signal, on the finest grid of 16-bit codes that is a power of two finer."""
     factor = 2 ** int(np.floor(np.log2((2**16 - 1) / physics.white_dn)))
     black, white = physics.black_dn * factor, physics.white_dn * factor
-    mosaic = unpack(pack(levels, "RGGB"), physics.cfa)
+    mosaic = in_pattern(levels, physics.cfa)
     codes = np.clip(np.rint(black + mosaic * (white - black)), black, white).astype(np.uint16)
     return image_of(codes, physics, iso, black, white, exposure_s)
 
@@ -200,7 +200,7 @@ def image_of(
     return RawImage(
         mosaic=mosaic,
         cfa=physics.cfa,
-        black=(float(black),) * 4,
+        black=(float(black),) * cell_side(physics.cfa) ** 2,
         white=float(white),
         iso=iso,
         exposure_s=exposure_s,

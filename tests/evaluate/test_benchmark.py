@@ -7,8 +7,10 @@ from click.testing import CliRunner
 
 from noiseflow.cli import main
 from noiseflow.core.errors import DataError
+from noiseflow.core.output.listed import fresh_folder
 from noiseflow.evaluate import write_report
 from noiseflow.evaluate.benchmark import run_benchmark as module
+from noiseflow.evaluate.benchmark.page import write_results
 from noiseflow.evaluate.benchmark.run_benchmark import benchmark
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, read_spec
 from noiseflow.evaluate.evaluate_models import evaluate
@@ -59,6 +61,17 @@ def test_one_table_as_json_markdown_and_page(folder: Path, rows: list[dict[str, 
         link = f"cells/PG-12/{row['model']}/report/index.html"
         assert f'href="{link}"' in page
         assert (folder / "out" / link).is_file()
+
+
+def test_a_number_its_interval_and_its_floor_have_lines_of_their_own(
+    folder: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    # Else the table is wider than the 1,248 px of its page.
+    kl = {"value": 0.00058, "standard_error": 0.0003, "low": 0.00004, "high": 0.00112, "groups": 9}
+    fresh_folder(tmp_path, "benchmark")
+    write_results(read_spec(folder / "spec.toml"), [{**rows[0], "kl": kl, "kl_floor": 0.00018}], tmp_path)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert '0.00058<span class="pm"> ± 0.00054</span><span class="pm"> (0.00018)</span>' in page
 
 
 def test_what_is_finished_is_not_run_again(
@@ -147,7 +160,7 @@ def test_other_data_under_the_same_name_is_refused(workshop: Any, tmp_path: Path
 def test_compare_pairs_reports_of_the_same_patches_only(
     workshop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "page", lambda evaluation: evaluation.headline)
+    monkeypatch.setattr(report, "page", lambda evaluation, progress: evaluation.headline)
     store = workshop.store()
     for name, factor in (("right", 1.0), ("wide", 1.2)):
         write_report(evaluate({name: workshop.model(factor=factor)}, store), tmp_path / name)

@@ -4,7 +4,6 @@ import torch
 
 from noiseflow.models import MODELS, ModelSpec, NoiseModel, NoiseStatistics, build
 from noiseflow.models.noise_statistics import signal_bins
-from noiseflow.raw.bayer import LAYOUTS
 
 CAMERAS = ("A", "B", "C")
 ISOS = (100.0, 400.0, 1600.0)
@@ -13,7 +12,10 @@ NEEDS_PROFILE = {"poisson_gaussian", "poisson_gaussian_exact", "eld", "dark_fram
 """Physics: built from a camera's profile, tested in test_physics."""
 TRAINED = sorted(set(MODELS) - NEEDS_PROFILE)
 
-MODEL_CASES = [(name, layout) for name in TRAINED for layout in LAYOUTS if layout != "mono"] + [
+CELLS_OF_FOUR = ("bayer", "mono2x2")
+"""Layouts of all models here; those of larger cells are in test_large_cells."""
+
+MODEL_CASES = [(name, layout) for name in TRAINED for layout in CELLS_OF_FOUR] + [
     (name, "mono") for name in TRAINED if name not in NEEDS_TWO_PLANES
 ]
 

@@ -2,13 +2,12 @@
 
 import torch
 from hypothesis import given, settings, strategies as st
-from model_table import CAMERAS, generator
+from model_table import CAMERAS, CELLS_OF_FOUR, generator
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.model import checked_conditions
-from noiseflow.raw.bayer import LAYOUTS
 
 OPTIONS = {
     "realnvp": {"couplings": st.integers(1, 5), "width": st.integers(1, 6)},
@@ -34,7 +33,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
     name = draw(st.sampled_from(sorted(OPTIONS)))
     options = {key: draw(value) for key, value in OPTIONS[name].items()}
     isos = draw(st.lists(st.sampled_from((50.0, 100.0, 800.0, 6400.0)), min_size=1, max_size=4, unique=True))
-    return ModelSpec(name, draw(st.sampled_from(LAYOUTS)), CAMERAS, tuple(sorted(isos)), options)
+    return ModelSpec(name, draw(st.sampled_from(("mono", *CELLS_OF_FOUR))), CAMERAS, tuple(sorted(isos)), options)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

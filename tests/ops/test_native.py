@@ -27,19 +27,23 @@ from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
-from noiseflow.ops import build, coupling as coupling_module, native
-from noiseflow.ops.native import can_compile, compiled
+from noiseflow.ops import coupling as coupling_module, native
+from noiseflow.ops.libraries import build, command
+from noiseflow.ops.libraries.build import available
+from noiseflow.ops.native import compiled
 
-needs_compiler = pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(not available(), reason="no C++ compiler")
 
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Nothing built or said yet."""
-    build.say_once.cache_clear()
-    native._built.cache_clear()
+    caches = (build.say_once, native._built, command.source_texts)
+    for cache in caches:
+        cache.cache_clear()
     yield
-    native._built.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
 
 
 def coupling(planes: int = 4) -> AffineCoupling:
@@ -339,7 +343,7 @@ def test_without_a_compiler_it_says_so_once_and_goes_on(fresh: None, monkeypatch
 def test_a_source_that_does_not_compile_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: None
 ) -> None:
-    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    monkeypatch.setattr(command, "SOURCES", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "channel_mixing.cpp").write_text("int broken(\n")
     (tmp_path / "simd.h").write_text("")

@@ -19,9 +19,10 @@ from noiseflow.ops import (
     spline,
     tails_and_skew,
 )
-from noiseflow.ops.native import OPERATIONS, Kernels, Operation, Schema, Source, can_compile, compiled
+from noiseflow.ops.libraries.build import available
+from noiseflow.ops.native import OPERATIONS, Kernels, Operation, Schema, Source, compiled
 
-needs_compiler = pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(not available(), reason="no C++ compiler")
 
 B, C, H, W, F = 3, 4, 5, 19, 8
 Maker = Callable[..., Tensor]
@@ -174,7 +175,7 @@ def test_where_a_gradient_is_needed_only_kernels_with_one_serve(name: str) -> No
     arguments = drawn(name, torch.float32)
     assert operation.kernels(*arguments) is None
     with compiled():
-        assert (operation.kernels(*arguments) is not None) == (operation.differentiable and can_compile())
+        assert (operation.kernels(*arguments) is not None) == (operation.differentiable and available())
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert operation.kernels(*arguments) is None
 

@@ -1,5 +1,6 @@
 """Trees as the published data sets have them, written small, and what their readers make of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +9,23 @@ import tifffile
 from builders import frame
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches import IngestOptions, ingest
+from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.patches.sources.published import crvd, eld, lrid
 from noiseflow.raw.formats.dng import write_dng
+from noiseflow.raw.patterns import CELLS, cell_side
 
 SIZE = (32, 48)
 SEEDS = iter(range(1_000_000))
 
 
-def put(path: Path, *, iso: float = 400.0, exposure_s: float = 0.01, level: float = 300.0) -> None:
+def put(path: Path, *, iso: float = 400.0, exposure_s: float = 0.01, level: float = 300.0, cfa: str = "RGGB") -> None:
     """A raw frame; DNG content behind a camera's suffix is read by LibRaw as such."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(next(SEEDS))
     codes = (64 + rng.poisson(np.linspace(20, level, SIZE[1])[None].repeat(SIZE[0], 0))).astype(np.uint16)
-    write_dng(path, frame(codes, iso=iso, exposure_s=exposure_s))
+    black = (64.0,) * cell_side(cfa) ** 2
+    write_dng(path, replace(frame(codes, iso=iso, exposure_s=exposure_s), cfa=cfa, black=black))
 
 
 def kind_of(path: Path) -> str:
@@ -53,10 +56,24 @@ def test_sid(tmp_path: Path) -> None:
         "20001_00_10s": (3, "val"),
         "10003_00_10s": (3, "test"),
     }
-    assert any("Fuji_train_list.txt: left out" in line for line in found.report)
+    assert any("Fuji_train_list.txt: left out" in line and "ingest" in line for line in found.report)
+    assert kind_of(tmp_path / "Sony") == "SID"
+    assert [scene.name for scene in collect(tmp_path / "Sony").scenes] == [scene.name for scene in found.scenes]
     assert not any("missing" in line for line in found.report)
     result = ingest([tmp_path], tmp_path.with_suffix(".h5"), IngestOptions(patch_size=8))
     assert (result.pairing, result.frames, set(result.patches)) == ("gt", 12, {"train", "val", "test"})
+
+
+def test_the_x_trans_camera_of_sid_has_a_store_of_its_own(tmp_path: Path) -> None:
+    write_sid(tmp_path)
+    # LibRaw takes the content for what it is.
+    put(tmp_path / "Fuji/short/1_0.1s.RAF", exposure_s=0.1, iso=200.0, cfa=CELLS["xtrans"])
+    put(tmp_path / "Fuji/long/1_10s.RAF", exposure_s=10.0, iso=200.0, cfa=CELLS["xtrans"])
+    (tmp_path / "Fuji_train_list.txt").write_text("./Fuji/short/1_0.1s.RAF ./Fuji/long/1_10s.RAF ISO200 F8")
+    assert kind_of(tmp_path / "Fuji") == "SID"
+    ingest([tmp_path / "Fuji"], tmp_path.with_suffix(".h5"), IngestOptions(patch_size=4, max_clipped=1))
+    with PatchStore(tmp_path.with_suffix(".h5")) as store:
+        assert (store.layout, store.pairing, len(store.scenes)) == ("xtrans", "gt", 1)
 
 
 def test_what_sids_lists_miss_is_said(tmp_path: Path) -> None:
@@ -166,8 +183,12 @@ def test_rawnind(tmp_path: Path) -> None:
         put(tmp_path / "Bayer" / scene / "gt" / "1.CR2", iso=100.0, exposure_s=0.5)
         for number in range(2):
             put(tmp_path / "Bayer" / scene / f"{number}.CR2", iso=6400.0)
-    (tmp_path / "X-Trans" / "a" / "gt").mkdir(parents=True)
+    for name in ("gt/1", "0"):
+        put(tmp_path / "X-Trans" / "a" / f"{name}.RAF", cfa=CELLS["xtrans"])
     assert kind_of(tmp_path) == kind_of(tmp_path / "Bayer") == "RawNIND"
     found = collect(tmp_path)
     assert [(scene.name, len(scene.frames)) for scene in found.scenes] == [("desk", 2), ("garden", 2)]
     assert any("X-Trans: left out" in line for line in found.report)
+    assert kind_of(tmp_path / "X-Trans") == "RawNIND"
+    (scene,) = collect(tmp_path / "X-Trans").scenes
+    assert (scene.name, scene.frames[0].read().layout) == ("a", "xtrans")

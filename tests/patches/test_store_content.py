@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from noiseflow.cli import main
 from noiseflow.core.errors import StoreError
-from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.patches.schema import CONTENT
+from noiseflow.patches import IngestOptions, PatchStore, StoreMix, ingest
+from noiseflow.patches.assembly.writer import StoreWriter
+from noiseflow.patches.schema import CONTENT, MASKED, SCHEMA, fields
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +191,55 @@ def test_mutated_stores_raise_no_foreign_error(stores: dict[str, Path], tmp_path
             except StoreError:
                 found += 1
         assert found > 0
+
+
+def masked_store(path: Path, seed: int = 0, parts: int = 3) -> np.ndarray:
+    """A store of which some patches have masked pixels; returns the masks."""
+    rng = np.random.default_rng(seed)
+    masks = rng.random((parts, 4, 4, 3, 3)) < 0.02
+    masks[0] = False
+    with StoreWriter(path, layout="bayer", patch_size=3, pairing="gt", provenance={}) as writer:
+        for mask in masks:
+            table = np.zeros(len(mask), fields(4))
+            table["camera"], table["iso"], table["white"] = writer.label("cameras", "One"), 100, 1000
+            table["scene"], table["source"] = writer.label("scenes", "a"), writer.source("a.dng", "0")
+            writer.append(rng.integers(0, 1000, mask.shape), rng.random(mask.shape), table, mask)
+    return masks.reshape(-1, 4, 3, 3)
+
+
+def test_masks_are_read_as_they_were_written(tmp_path: Path) -> None:
+    masks = masked_store(tmp_path / "s.h5")
+    rows = np.array([11, 0, 5, 5, 9])
+    with PatchStore(tmp_path / "s.h5") as store:
+        store.verify()
+        batch = store.read(rows)
+        assert batch.observed is not None
+        np.testing.assert_array_equal(~batch.observed.numpy(), masks[rows])
+        assert store.read(np.arange(4)).observed is None
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert (file.attrs["schema"], file["mask"].shape) == (MASKED, (int(masks.any((1, 2, 3)).sum()), 5))
+    mix = StoreMix([PatchStore(tmp_path / "s.h5")] * 2)
+    both = mix.read(np.array([0, 12 + 11])).observed
+    assert both is not None
+    np.testing.assert_array_equal(~both.numpy(), masks[[0, 11]])
+
+
+def test_a_store_without_a_masked_pixel_has_the_schema_of_before(tmp_path: Path) -> None:
+    masked_store(tmp_path / "s.h5", parts=1)
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file.attrs["schema"] == SCHEMA
+        assert "mask" not in file
+        assert "mask" not in file["table"].dtype.names
+    with PatchStore(tmp_path / "s.h5") as store:
+        assert store.read(np.arange(4)).observed is None
+
+
+def test_a_changed_mask_is_found(tmp_path: Path) -> None:
+    masks = masked_store(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["mask"][0, 2] ^= 1
+    with PatchStore(tmp_path / "s.h5") as store, pytest.raises(StoreError, match="checksum"):
+        store.read(np.flatnonzero(masks.any((1, 2, 3)))[:1])
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        del file["mask"]
+    refused(tmp_path / "s.h5", "damaged")

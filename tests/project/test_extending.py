@@ -197,12 +197,13 @@ class Tripling(Transform):
 import torch
 from noiseflow.flows import Conditions
 from noiseflow.flows.linear.toy_fast import Tripling, triple
-from noiseflow.ops.native import OPERATIONS, can_compile, compiled
+from noiseflow.ops.libraries.build import available
+from noiseflow.ops.native import OPERATIONS, compiled
 assert OPERATIONS["triple"] is triple
 x = torch.randn(2, 4, 4, 4)
 cond = Conditions(clean=torch.zeros_like(x), iso=100.0, camera="A").resolve(("A",))
 with torch.no_grad(), compiled():
-    assert (triple.kernels(x) is not None) == can_compile()
+    assert (triple.kernels(x) is not None) == available()
     assert torch.equal(Tripling()(x, cond)[0], 3 * x)
 """,
     extra=(

@@ -1,5 +1,8 @@
 import configparser
 import importlib.metadata
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,14 @@ def test_the_readme_s_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in ("demo", "test", "lint", "docs", "clean"):
         assert f"\n{target}:" in makefile
+
+
+def test_a_source_distribution_holds_what_packagers_need(tmp_path: Path) -> None:
+    words = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path), "sdist", "-d", str(tmp_path)]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    (made,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        there = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    # A checkout's own.
+    assert set(tracked) - there <= {".gitignore", ".pre-commit-config.yaml"}

@@ -92,6 +92,13 @@ def test_the_page_of_calibration_runs_as_written(tmp_path: Path, monkeypatch: py
         assert gain.standard_error < 0.05 * gain.value
 
 
+def test_the_page_of_cameras_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names, found = run_page(ROOT / "docs" / "guide" / "cameras.md")
+    assert names == ["simulate", "calibrate"]
+    assert found["gain"].covers(load_camera("Sony A7S2").at(1600).gain_dn_per_e)
+
+
 def test_the_page_of_augmentation_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save(build(ModelSpec("nlf", "bayer", ("A",), (100.0, 1600.0))), "run/")

@@ -20,11 +20,16 @@ NAMES = {
     "RawImage",
     "__version__",
     "build",
+    "denoise_frame",
     "describe",
+    "ingest",
+    "list_cameras",
     "load",
     "load_denoiser",
+    "measure_picture",
     "read_raw",
     "sample_frame",
+    "synthesize",
     "write_report",
 }
 PACKAGES = [name for _, name, is_package in pkgutil.walk_packages(noiseflow.__path__, "noiseflow.") if is_package]
@@ -35,7 +40,15 @@ PACKAGES.remove("noiseflow.augment.adapters")
 def test_dir_shows_the_packages_and_the_names() -> None:
     packages = {info.name for info in pkgutil.iter_modules(noiseflow.__path__) if info.ispkg}
     assert set(dir(noiseflow)) == packages | NAMES
-    assert len(NAMES) == 15
+    assert len(NAMES) == 20
+
+
+def test_what_is_missing_is_said_before_torch_is_loaded() -> None:
+    code = "import sys; from noiseflow.cli.workflows.describe import describe\ntry: describe('none')\n"
+    heavy = "[name for name in ('torch', 'h5py', 'matplotlib') if name in sys.modules]"
+    assert in_fresh_python(f"{code}except Exception as error: print(error, {heavy})") == (
+        "none: no such file or folder []"
+    )
 
 
 def in_fresh_python(code: str) -> str:

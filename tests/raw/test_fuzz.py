@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.readers.fuzz_readers import Kind, fuzz, kinds
+from tools.readers.fuzz_kinds import Kind, kinds
+from tools.readers.fuzz_readers import fuzz
 
 CASES = int(os.environ.get("NOISEFLOW_FUZZ_CASES", "1000"))
 
@@ -21,8 +22,9 @@ def every_kind() -> list[Kind]:
 def test_the_files_are_valid_before_they_are_mutated(every_kind: list[Kind], tmp_path: Path) -> None:
     for number, kind in enumerate(every_kind):
         path = tmp_path / str(number) / kind.file
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         for name, data in kind.others.items():
+            (tmp_path / str(number) / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / str(number) / name).write_bytes(data)
         path.write_bytes(kind.data)
         kind.call(path)

@@ -9,6 +9,7 @@ from tiff_writer import write_dng_tags
 from noiseflow.raw.bayer import BAYER_PHASES, offsets
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.patterns import CELLS, cell_side, shifted
 from noiseflow.raw.reading import read_raw
 
 SHAPE = (48, 64)
@@ -53,3 +54,26 @@ def test_adobes_sdk_reads_our_files_without_a_warning(
     assert np.array_equal(np.squeeze(np.asarray(read.raw_pixels)), CODES)
     found = capfd.readouterr()
     assert "Warning" not in found.err + found.out
+
+
+LARGE = [CELLS["xtrans"], shifted(CELLS["xtrans"], 2, 5), CELLS["quad"], shifted(CELLS["quad"], 1, 3)]
+
+
+@pytest.mark.parametrize("cfa", LARGE)
+@pytest.mark.parametrize("reader", ["flashraw", "dngpy"])
+def test_arrays_of_larger_cells(tmp_path: Path, cfa: str, reader: str, capfd: pytest.CaptureFixture[str]) -> None:
+    module = pytest.importorskip(reader)
+    path, side = tmp_path / "a.dng", cell_side(cfa)
+    black = tuple(60.0 + plane for plane in range(side**2))
+    image = RawImage(CODES, cfa, black, 4000.0, 400.0, 0.01, "Maker", "One")
+    write_dng(path, image)
+    if reader == "dngpy":
+        assert np.array_equal(np.squeeze(np.asarray(module.Dng(str(path)).raw_pixels)), CODES)
+        found = capfd.readouterr()
+        assert "Warning" not in found.err + found.out
+        return
+    raw = module.open(str(path))
+    level = raw.metadata.black_level
+    cell = np.array(level.values).reshape(level.rows, level.cols)
+    assert [cell[offset] for offset in offsets(cfa)] == list(black)
+    assert raw.metadata.cfa.pattern == cfa

@@ -72,7 +72,7 @@ def test_the_masked_area_is_the_black_level_of_each_plane(tmp_path: Path, cfa: s
         ("black = [1, 2]\n", r"a\.toml: black: expected a number or a list of four"),
         ("size = [8]\n", r"a\.toml: size: expected a list of width and height"),
         ('size = ["8", "6"]\n', r"a\.toml: size: expected a list of width and height"),
-        ('cfa = "XTRANS"\n', r"a\.toml: cfa: expected RGGB"),
+        ('cfa = "RYYB"\n', r"a\.toml: cfa: expected RGGB"),
         ('dtype = "O"\n', r"a\.toml: dtype: expected integers or floats"),
         ('dtype = "what"\n', r"a\.toml: dtype: expected a numpy type"),
         ("white = -1\n", r"a\.toml: white: expected a number above 0"),

@@ -54,7 +54,7 @@ def of_frames(scene: Scene, folder: Path) -> dict[str, float]:
     found["BLAKE3 of the file"] = processor_ms(lambda: file_checksum(frame.path))[0]
     pair = FramePair(frame, 0, image, None, 0.0)
 
-    def summed(noisy: NDArray[Any], _: NDArray[Any] | None) -> None:
+    def summed(noisy: NDArray[Any], *_: NDArray[Any] | None) -> None:
         patch_crcs(noisy)
 
     def kept(sink: Sink) -> None:
@@ -64,7 +64,7 @@ def of_frames(scene: Scene, folder: Path) -> dict[str, float]:
         with PartWriter(folder, 0, 0) as part:
             kept(part.append)
 
-    found["cut"] = processor_ms(lambda: kept(lambda noisy, clean: None))[0]
+    found["cut"] = processor_ms(lambda: kept(lambda *_: None))[0]
     with_checksums = processor_ms(lambda: kept(summed))[0]
     found["CRC-32 of the patches"] = with_checksums - found["cut"]
     found["write to their place"] = processor_ms(written)[0] - with_checksums

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from noiseflow.augment.camera_noise import NoisyBatch
 from noiseflow.core.errors import ModelError
+from noiseflow.core.extras import install
 
 __all__ = ["LARGEST_INDEX", "AddNoise", "missing", "noisy_of"]
 
@@ -26,9 +27,7 @@ class AddNoise(Protocol):
 
 def missing(extra: str, error: ImportError) -> ModelError:
     """Error for a library that is not installed."""
-    return ModelError(
-        f"the {extra} adapter needs the extra [{extra}]: pip install 'camera-noiseflow[{extra}]' ({error})"
-    )
+    return ModelError(f"the {extra} adapter needs a library that is not installed: {install(extra)} ({error})")
 
 
 def noisy_of(add_noise: AddNoise, clean: Tensor, number: int) -> Tensor:

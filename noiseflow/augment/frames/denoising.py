@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from noiseflow.augment.frames.frame import NoisyFrame
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models.denoiser import Denoiser
-from noiseflow.raw.image import RawImage
+from noiseflow.raw.image import RawImage, fits_layout
 
 __all__ = ["denoise_frame"]
 
@@ -45,8 +45,10 @@ def denoise_frame(
         Neither the frame nor the call gives the ISO.
     """
     spec = denoiser.spec
-    if (spec.layout == "bayer") != (noisy.layout == "bayer"):
-        raise ModelError(f"{noisy.source}: a {noisy.cfa} frame, but the denoiser was trained on {spec.layout!r} planes")
+    if not fits_layout(noisy, spec.layout):
+        raise ModelError(
+            f"{noisy.source}: a {noisy.pattern} frame, but the denoiser was trained on {spec.layout!r} planes"
+        )
     if camera is None:
         camera = spec.cameras[0] if len(spec.cameras) == 1 else noisy.camera
     iso = iso or noisy.iso

@@ -16,7 +16,7 @@ from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.models.model import NoiseModel
 from noiseflow.ops.random.sampling import Keyed
-from noiseflow.raw.image import RawImage
+from noiseflow.raw.image import RawImage, fits_layout
 
 __all__ = ["NoisyFrame", "sample_burst", "sample_frame"]
 
@@ -93,7 +93,7 @@ def sample_frame(
     """
     iso, camera = _settings(model, clean, iso, camera)
     layout = model.spec.layout
-    step = 1 if layout == "mono" else 2
+    step = 1 if layout == "mono" else clean.side
     size = (clean.mosaic.shape[0] // step, clean.mosaic.shape[1] // step)
     exposed = _Exposed(clean, layout, step, size, pattern, _dtype(model))
     keyed = Keyed(seed, (frame,))
@@ -139,8 +139,8 @@ def sample_burst(model: NoiseModel, clean: RawImage, frames: int, **how: object)
 
 def _settings(model: NoiseModel, clean: RawImage, iso: float | None, camera: str | None) -> tuple[float, str]:
     layout = model.spec.layout
-    if (layout == "bayer") != (clean.layout == "bayer"):
-        raise ModelError(f"{clean.source}: a {clean.cfa} frame, but the model was fitted on {layout!r} planes")
+    if not fits_layout(clean, layout):
+        raise ModelError(f"{clean.source}: a {clean.pattern} frame, but the model was fitted on {layout!r} planes")
     if camera is None:
         camera = model.cameras[0] if len(model.cameras) == 1 else clean.camera
     iso = iso or clean.iso

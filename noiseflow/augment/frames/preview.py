@@ -1,6 +1,7 @@
 """Previews: raw frames in a simple sRGB development."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from noiseflow.augment.frames.write import written_whole
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.marks import MARK
-from noiseflow.raw.bayer import MONO, unpack
+from noiseflow.raw.bayer import MONO, plane_names, unpack
 from noiseflow.raw.image import RawImage
 
 __all__ = ["check_preview", "develop", "write_preview"]
@@ -36,6 +37,7 @@ def develop(image: RawImage) -> NDArray[np.uint8]:
     -------
     ndarray of uint8, shape (H, W, 3)
         A Bayer frame loses an odd last row or column, and has (H//2, W//2) pixels if larger than `LARGEST`.
+        A larger cell of side s is developed from its mean colours, 2H//s × 2W//s pixels.
 
     References
     ----------
@@ -44,7 +46,7 @@ def develop(image: RawImage) -> NDArray[np.uint8]:
     """
     if image.cfa == MONO:
         colour = np.repeat(image.normalised("mono").transpose(1, 2, 0).astype(np.float32), 3, 2)
-    elif min(image.mosaic.shape) < 2:
+    elif min(image.mosaic.shape) < image.side:
         raise DataError(f"{image.source}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} pixels hold no whole cell")
     else:
         colour = _balanced(image)
@@ -71,6 +73,8 @@ def check_preview(path: str | Path, *, overwrite: bool, inputs: Iterable[str | P
 
 
 def _balanced(image: RawImage) -> NDArray[np.float32]:
+    if image.side > 2:
+        image = _binned(image)
     planes = image.normalised().astype(np.float32)
     # Clipped highlights have lost their colour and say nothing about the light.
     lit = (planes < 0.98).all(0)
@@ -87,6 +91,14 @@ def _balanced(image: RawImage) -> NDArray[np.float32]:
     mosaic = torch.from_numpy(unpack(planes, image.cfa))[None, None]
     colours: NDArray[np.float32] = demosaic(mosaic, image.cfa)[0].permute(1, 2, 0).numpy()
     return colours
+
+
+def _binned(image: RawImage) -> RawImage:
+    """A Bayer frame of one 2×2 cell for each cell of a larger array: the mean of its pixels of each colour."""
+    names, planes = plane_names(image.layout), image.normalised()
+    red, green, blue = (planes[[name[0] == colour for name in names]].mean(0) for colour in "RGB")
+    mosaic = unpack(np.stack([red, green, green, blue]), "RGGB")
+    return replace(image, mosaic=mosaic, cfa="RGGB", black=(0.0,) * 4, white=1.0, clip=(), black_map=None)
 
 
 def _srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:

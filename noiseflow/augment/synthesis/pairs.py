@@ -193,10 +193,11 @@ def _number(name: str) -> int:
 
 
 def _even(image: RawImage) -> RawImage:
-    """Drop an odd last row or column, which belongs to no 2×2 cell."""
-    height, width = (length - length % 2 for length in image.mosaic.shape)
+    """Drop last rows and columns that belong to no whole cell."""
+    side = image.side
+    height, width = (length - length % side for length in image.mosaic.shape)
     if not (height and width):
-        raise DataError(f"{image.source}: {image.mosaic.shape} pixels have no whole 2×2 cell")
+        raise DataError(f"{image.source}: {image.mosaic.shape} pixels have no whole {side}×{side} cell")
     return replace(image, mosaic=image.mosaic[:height, :width])
 
 

@@ -1,11 +1,18 @@
-"""One raw frame: bounds."""
+"""One raw picture of anything: K, read noise, row noise and black level with error bars."""
 
 from noiseflow.calibrate.kinds.burst import FRAMES, one_scene
 from noiseflow.calibrate.measured import Measured, Take
-from noiseflow.calibrate.measurement import Measurement
-from noiseflow.calibrate.measurements.single_frame import CAVEAT, single_frame_bound
+from noiseflow.calibrate.single_frame.estimate import PictureNoise, measure_picture
 
 __all__ = ["measure", "present"]
+
+CAVEAT = (
+    "from one picture: the pixels' unequal response counts as noise where it cannot be told apart; a burst is better"
+)
+
+NO_BLACK = "the picture contradicts the declared black level"
+
+NO_ROWS = "too few rows hold several flat parts"
 
 
 def present(take: Take) -> bool:
@@ -14,12 +21,26 @@ def present(take: Take) -> bool:
 
 
 def measure(take: Take, found: Measured) -> None:
-    """Bounds of K and of the noise at black."""
-    image = take.lights[0].reads[0]().planes()[take.index]
-    bound = single_frame_bound(image, take.black, take.frames.white)
-    low, high = (max(end, 0.0) ** 0.5 for end in bound.variance_at_black.interval)
-    value = max(bound.variance_at_black.value, 0.0) ** 0.5
-    noise = Measurement(value, bound.variance_at_black.standard_error / max(2 * value, 1e-9), (low, high), "DN")
-    found.estimates |= {"gain_dn_per_e": bound.gain, "read_noise_dn": noise}
-    found.kind = "bound"
-    found.cautions.append(CAVEAT)
+    """Numbers of one plane; the picture is measured once for all of them."""
+    picture = _measured(take)
+    index = min(take.index, len(picture.gain) - 1)
+    found.estimates |= {"gain_dn_per_e": picture.gain[index], "black_dn": picture.black[index]}
+    read = picture.read_noise[index]
+    if read is not None:
+        found.estimates["read_noise_dn"] = read
+    else:
+        found.absent["read_noise_dn"] = NO_BLACK
+    if picture.row_noise is not None:
+        found.estimates["row_noise_dn"] = picture.row_noise
+    else:
+        found.absent["row_noise_dn"] = NO_ROWS
+    found.facts |= {"flat_blocks": picture.flat_blocks, "response_spread_percent": picture.spread_percent}
+    found.cautions += [CAVEAT, *picture.cautions]
+    found.method = "one picture: variance of its flat blocks"
+    found.evidence.picture = picture
+
+
+def _measured(take: Take) -> PictureNoise:
+    if 0 not in take.pictures:
+        take.pictures[0] = measure_picture(take.lights[0].reads[0]())
+    return take.pictures[0]

@@ -27,6 +27,8 @@ FACTS: dict[str, Quantity] = {
     "linearity_error_percent": Quantity("%", "linearity error, the largest between 5 and 95 % of saturation"),
     "linearity_error_range_percent": Quantity("%", "linearity error LE_min … LE_max"),
     "digital_gain": Quantity("", "gain after the converter, by codes that never occur"),
+    "flat_blocks": Quantity("", "flat blocks of 8×8 pixels that the picture was measured in"),
+    "response_spread_percent": Quantity("%", "unequal response or texture besides the line, of the signal"),
     "darktable_a": Quantity("", "darktable's a: variance per signal, normalised"),
     "darktable_b": Quantity("", "darktable's b: variance at no signal, normalised"),
 }

@@ -68,16 +68,14 @@ def _kept(out: Path) -> Kept | None:
 @click.option(
     "--max-clipped",
     type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Leave out patches with a larger fraction of pixels at code 0 or at the white level.",
+    help="Leave out patches with a larger fraction of pixels at code 0 or at the white level. By default those that "
+    "are all at code 0; without a clean signal those with any such pixel.",
 )
 @click.option(
     "--max-masked",
     type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Leave out patches with a larger fraction of dead, hot or moving pixels.",
+    help="Leave out patches with a larger fraction of masked pixels: dead, hot, moving, or too bright. By default "
+    "half of them; without a clean signal any.",
 )
 @_in_one_thread
 @raw_options()
@@ -95,8 +93,8 @@ def ingest(
     split_by: str,
     patch_size: int,
     patches_per_frame: int | None,
-    max_clipped: float,
-    max_masked: float,
+    max_clipped: float | None,
+    max_masked: float | None,
     settings: "RawSettings",
     skip_bad: bool,
     jobs: int | None,
@@ -131,7 +129,7 @@ def ingest(
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
     click.echo(f"Why {result.pairing!r}: {plain_text(result.reason, LONGEST_LINE)}")
-    left_out = f"{result.clipped} patches left out as clipped, {result.masked} as dead, hot or moving"
+    left_out = f"{result.clipped} patches left out as clipped, {result.masked} as masked"
     click.echo(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
     for fact, value, source in result.believed:
         click.echo(f"  {fact + ':':14} {value} ({source})")

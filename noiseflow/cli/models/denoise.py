@@ -52,4 +52,4 @@ def denoise(
         frame = denoise_frame(load_denoiser(run).to(chosen), image, iso=iso, camera=camera)
         write_frame(out, frame, overwrite=overwrite)
     image = frame.image
-    click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.cfa}, ISO {image.iso:g}")
+    click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.pattern}, ISO {image.iso:g}")

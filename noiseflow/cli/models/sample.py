@@ -98,8 +98,8 @@ def sample(
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
     from noiseflow.augment.frames.to_files import burst_paths
     from noiseflow.calibrate.profiles.profile import read_profile
-    from noiseflow.cli.workflows.model_named import model_named
     from noiseflow.fit.training.session import device_of
+    from noiseflow.models import load
 
     million, least = hot_pixels or (0.0, 0.0)
     if profile is not None:
@@ -113,7 +113,7 @@ def sample(
         keeps(partial(_kept_frames, paths))
     with shown("sample", "pixels") as progress:
         written = sample_to_files(
-            model_named(run).to(device_of(device)),
+            load(run).to(device_of(device)),
             frame,
             out,
             frames=frames,
@@ -129,4 +129,4 @@ def sample(
             progress=progress,
         )
     for path in written:
-        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.cfa}, ISO {iso or frame.iso:g}")
+        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}, ISO {iso or frame.iso:g}")

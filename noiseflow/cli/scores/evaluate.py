@@ -50,18 +50,18 @@ def evaluate(
     noiseflow evaluate run/ patches.h5 --out report/
     """  # noqa: D301
     from noiseflow.cli.table import print_scores
-    from noiseflow.cli.workflows.model_named import model_named
     from noiseflow.core.output.checks import writing
     from noiseflow.core.progress import in_stages
     from noiseflow.evaluate import evaluate as run, write_report
     from noiseflow.evaluate.baselines import baselines, named
     from noiseflow.evaluate.evaluate_models import evaluation_costs
     from noiseflow.fit.training.session import device_of
+    from noiseflow.models import load
     from noiseflow.patches import PatchStore
 
     with writing(out, folder=True, inputs=[*runs, store], overwrite=overwrite):
         chosen = device_of(device)
-        models = named([(name, model_named(name, "poisson_gaussian").to(chosen)) for name in runs])
+        models = named([(name, load(name, "poisson_gaussian").to(chosen)) for name in runs])
         with PatchStore(store) as patches, shown("evaluate", "%") as progress:
             stage = in_stages(progress, evaluation_costs(patches, split, max_patches))
             fitted = baselines(patches, models, stage("baselines"))

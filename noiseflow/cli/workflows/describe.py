@@ -5,15 +5,15 @@ To describe another kind of thing, write a function and give it a line in `KINDS
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from noiseflow.cli.workflows.model_named import profile_named
 from noiseflow.core.errors import DataError, NoiseflowError
-from noiseflow.patches.schema import PARTIAL, SPLITS
+from noiseflow.patches.schema import PARTIAL
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.raw.reading import frame_count, is_raw, read_frame
 from noiseflow.raw.settings import RawSettings
+from noiseflow.simulate.cameras import camera_named
 
 __all__ = ["KINDS", "describe"]
 
@@ -46,7 +46,7 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
         If nothing is there, or nothing that we know.
     """
     path = Path(path)
-    if not path.exists() and profile_named(path) is None:
+    if not path.exists() and camera_named(str(path)) is None:
         raise NoiseflowError(f"{path}: no such file or folder")
     for recognises, described in KINDS:
         if recognises(path):
@@ -81,25 +81,22 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
 
 def _store(path: Path, settings: RawSettings | None) -> Description:
     from noiseflow.patches.store.store import PatchStore
+    from noiseflow.patches.store.summary import summary
 
     with PatchStore(path) as store:
-        counts = {split: int((store.table["split"] == index).sum()) for index, split in enumerate(SPLITS)}
-        planes, height, width = store.patch_shape
         believed: dict[str, list[str]] = {}
         for fact, value, source in store.believed:
             believed.setdefault(fact, []).append(f"{value} ({source})")
         return {
             "kind": "patch store",
-            "patches": f"{len(store):,} of {planes}×{height}×{width} ({store.layout})",
-            "splits": ", ".join(f"{count:,} {split}" for split, count in counts.items()),
-            "pairing": store.pairing,
-            "cameras": ", ".join(store.cameras),
-            "ISO": ", ".join(f"{iso:g}" for iso in store.isos),
-            "sources": f"{len(store.sources)} files, {len(store.scenes)} scenes",
-            "made by": str(store.provenance.get("tool", "unknown")),
-            "fingerprint": store.fingerprint[:16],
+            **summary(store),
             **{fact: "; ".join(rows) for fact, rows in believed.items()},
         }
+
+
+def _few(levels: Sequence[float]) -> Sequence[float]:
+    """Levels of planes; one for all if they are equal and many."""
+    return levels[:1] if len(levels) > 4 and len(set(levels)) == 1 else levels
 
 
 def _raw(path: Path, settings: RawSettings | None) -> Description:
@@ -111,10 +108,10 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
         "kind": "raw file",
         "camera": image.camera or "not said",
         "size": f"{width}×{height} pixels",
-        "CFA": image.cfa,
+        "CFA": image.pattern,
         "ISO": f"{image.iso:g}" if image.iso is not None else "not said",
         "exposure": f"{image.exposure_s:.6g} s" if image.exposure_s is not None else "not said",
-        "black level": ", ".join(f"{level:g}" for level in image.black) + " DN",
+        "black level": ", ".join(f"{level:g}" for level in _few(image.black)) + " DN",
         "white level": f"{image.white:g} DN",
         "codes": f"{image.mosaic.min()} to {image.mosaic.max()}, median {np.median(image.mosaic):g} DN",
     }
@@ -134,6 +131,8 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _profile(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.models.io.named import profile_named
+
     profile = profile_named(path)
     assert profile is not None
     described = {
@@ -184,7 +183,7 @@ def _folder(path: Path, settings: RawSettings | None) -> Description:
         "kind": next(source.kind for source in SOURCES if source.recognises(path)),
         "scenes": f"{len(scenes)} ({counted})",
         "clean twins": str(sum(scene.clean is not None for scene in scenes)),
-        "first frame": f"{first.source}: {first.camera}, {first.cfa}, ISO {first.iso or 0:g}",
+        "first frame": f"{first.source}: {first.camera}, {first.pattern}, ISO {first.iso or 0:g}",
         "simulated": "yes, the truth is known" if collection.truth else "no",
         **({"published split": ", ".join(f"{n} {split}" for split, n in published.items())} if published else {}),
         **{f"note {number}": line for number, line in enumerate(collection.report, 1)},

@@ -20,6 +20,9 @@ LARGEST_LAG = 6
 LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
 """Rows and columns apart at which the correlation is compared."""
 
+MOST_ORDERED = 4
+"""Planes whose every order is tried; those of larger cells would be too many."""
+
 MATCH = 0.25
 """The planes are in another order if that order leaves less than this of the misfit."""
 
@@ -230,7 +233,7 @@ class StructureMetric(Metric):
         """The order of the samples' planes that fits the data's far better than their own."""
         names, present = self.setup.survey.plane_names, self.patches > 0
         real, sampled = shares[DATA][present], shares[model][present]
-        if len(names) < 2 or not (real > 0).all() or not (sampled > 0).all():
+        if not 2 <= len(names) <= MOST_ORDERED or not (real > 0).all() or not (sampled > 0).all():
             return None
         log_real, log_sampled = np.log(real), np.log(sampled)
         orders = list(permutations(range(len(names))))

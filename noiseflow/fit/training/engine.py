@@ -30,7 +30,8 @@ from noiseflow.fit.training.state import (
     write_state,
 )
 from noiseflow.models.io.run_folder import STATE
-from noiseflow.ops.native import can_compile, compiled
+from noiseflow.ops.libraries.build import available, has_prebuilt
+from noiseflow.ops.native import compiled
 from noiseflow.ops.random.sampling import part_of
 
 __all__ = ["BAD_BATCH", "DivergedError", "train"]
@@ -102,7 +103,8 @@ def train(
     """
     # Depends on the total length only, not on what is left or already built: kernels round differently from
     # PyTorch's operations, and a resumed training must reproduce the same bits.
-    pays = settings.compile == "auto" and can_compile() and length.steps * length.samples >= COMPILED_FROM
+    pays = settings.compile == "auto" and available()
+    pays = pays and (has_prebuilt() or length.steps * length.samples >= COMPILED_FROM)
     compiling = compiled(pays or settings.compile == "on")
     ahead = Prefetcher(objective, length, session.ranks.rank, session.ranks.world)
     with repeatable(session.device), ahead as batch_of, compiling, session.ranks.as_one(model):

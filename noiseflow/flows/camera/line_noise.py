@@ -1,5 +1,6 @@
 """Row and column noise: an offset that all pixels of a sensor row or column share."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,14 +31,15 @@ class LineNoise(WholeLines):
     z = x − d (dᵀx) · r / (√(1+q)·(1 + √(1+q))),  log|det dz/dx| = −½ Σ log(1 + q) over lines.
 
     r is the offset's own variance, and means the same at every width.  In packed planes a
-    sensor row spans planes 0, 1 (R, G1) and 2, 3 (G2, B), a column planes 0, 2 and 1, 3.
+    sensor row spans planes 0, 1 (R, G1) and 2, 3 (G2, B), a column planes 0, 2 and 1, 3; of larger
+    cells each row of the cell.
     A row needs its whole width only (`whole_rows`); columns need the whole frame
     (`reach` is `WHOLE_FRAME`).
 
     Parameters
     ----------
     planes : int
-        1 or 4.
+        1, or those of a cell: 4, 16 or 36.
     cameras : int
         Number of cameras.
     isos : sequence of float
@@ -65,9 +67,12 @@ class LineNoise(WholeLines):
         in_read_noise: bool = False,
     ) -> None:
         super().__init__()
-        if planes not in (1, 4) or axis not in ("row", "column"):
-            raise ModelError(f"line noise: expected 1 or 4 planes and axis row or column; got {planes}, {axis!r}")
-        self.cells = (2, 2) if planes == 4 else (1, 1)
+        side = math.isqrt(planes)
+        if planes < 1 or side**2 != planes or axis not in ("row", "column"):
+            raise ModelError(
+                f"line noise: expected 1, 4, 16 or 36 planes and axis row or column; got {planes}, {axis!r}"
+            )
+        self.cells = (side, side)
         self.along = ROWS if axis == "row" else COLUMNS
         self.whole_rows = axis == "row"
         self.reach = 0 if axis == "row" else WHOLE_FRAME
@@ -81,7 +86,10 @@ class LineNoise(WholeLines):
         return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
-        """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
+        """Σ d·x and Σ d² along each line; those of a frame's parts add up.
+
+        Shape (2, B, rows of a cell or 1, columns of a cell or 1, H or 1, W or 1).
+        """
         sums: Tensor = line_sums(x, *self._signal(noise), self.cells, self.along)
         return sums
 

@@ -37,7 +37,7 @@ class RowNoise(LineNoise):
     Parameters
     ----------
     planes : int
-        1 or 4.
+        1, or those of a cell: 4, 16 or 36.
     cameras : int
         Number of cameras.
     isos : sequence of float

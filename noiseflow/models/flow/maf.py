@@ -1,5 +1,6 @@
 """MAF: masked autoregressive convolutions behind a shot-and-read head."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,7 +28,7 @@ class MaskedAutoregressiveFlow(ResidualFlow):
     above it, so a frame cannot be sampled in tiles.  |log scale| ≤ 1 per block.
 
     Options of the spec: ``blocks`` (2), ``above`` (2) and ``beside`` (2), the window in pixels of a plane,
-    ``width``, a multiple of the planes, ``unknown_camera``, ``seed``.
+    ``width``, a multiple of the planes (16, or 36 of X-Trans), ``unknown_camera``, ``seed``.
 
     References
     ----------
@@ -45,7 +46,9 @@ class MaskedAutoregressiveFlow(ResidualFlow):
 def autoregressive_blocks(spec: ModelSpec, generator: torch.Generator, blocks: int) -> list[Transform]:
     """`MaskedAutoregressive` blocks from the options of a spec; `blocks` is the default number."""
     above, beside = count_option(spec, "above", 2, 0), count_option(spec, "beside", 2, 0)
-    width, dropout = count_option(spec, "width", 16), float(spec.options.get("unknown_camera", 0.0))
+    # The least multiple of the planes that is not below 16.
+    least = spec.planes * math.ceil(16 / spec.planes)
+    width, dropout = count_option(spec, "width", least), float(spec.options.get("unknown_camera", 0.0))
     return [
         MaskedAutoregressive(
             MaskedNet(spec.planes, len(spec.cameras), width, above, beside, dropout, generator),

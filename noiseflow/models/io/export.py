@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
+from noiseflow.core.extras import install
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes
@@ -151,9 +152,7 @@ def _onnx(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ModelError(
-            f"export needs the extra [export]: pip install 'camera-noiseflow[export]' ({error})"
-        ) from error
+        raise ModelError(f"export needs libraries that are not installed: {install('export')} ({error})") from error
     inputs, shapes = _example(sampler.model.planes, period)
     with _quiet():
         program = torch.onnx.export(

@@ -16,6 +16,7 @@ from noiseflow.models.oracle.noise_table import NoiseTable, tukey_quantile_of_lo
 from noiseflow.models.oracle.poisson_gaussian import Oracle, settings_of
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
+from noiseflow.raw.bayer import rows_of_cell
 
 __all__ = ["LineOracle"]
 
@@ -86,8 +87,8 @@ class LineOracle(Oracle):
             else:
                 logit = sampling.uniform(clean, own, Stream.READ).clamp(1e-15, 1 - 1e-15).logit()
                 read = torch.from_numpy(tukey_quantile_of_logit(logit.cpu().numpy(), shape)).to(clean)
-            offset = sampling.row_normal(clean, 1 if self.planes == 1 else 2, own)
-            offset = offset if self.planes == 1 else offset.repeat_interleave(2, 1)
+            lines = rows_of_cell(self.planes)
+            offset = sampling.row_normal(clean, lines, own).repeat_interleave(self.planes // lines, 1)
             codes = at["black"] + at["gain_dn_per_e"] * electrons + at["read_scale_dn"] * read
             codes = (codes + at["row_sigma_dn"] * offset).round().clamp(0, at["white"])
             noise[rows] = (codes - at["black"]) / span - clean
@@ -103,8 +104,9 @@ def _of_rows(
 ) -> Any:
     """Log-probability of each patch's observed codes with the offsets of its rows integrated out; nats, (B,)."""
     batch, planes, height, width = code.shape
-    # A row of the sensor lies in two planes: R and G1, G2 and B.
-    split = (batch, 2, 2, height, width) if planes == 4 else (batch, planes, 1, height, width)
+    # A row of the sensor lies in several planes: R and G1, G2 and B.
+    rows = rows_of_cell(planes)
+    split = (batch, rows, planes // rows, height, width)
     code, signal, observed = code.reshape(split), signal.reshape(split), observed.reshape(split)
     edges = {"below": 0.5 - at["black"] - signal, "above": at["white"] - 0.5 - at["black"] - signal}
     middle = code - at["black"] - signal

@@ -24,7 +24,7 @@ from noiseflow.models.oracle.clipped_tails import log_clipped
 from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
-from noiseflow.raw.bayer import plane_names
+from noiseflow.raw.bayer import plane_names, rows_of_cell
 from noiseflow.simulate.physics import tukey_lambda_variance
 
 __all__ = ["Eld", "PhysicsModel", "PoissonGaussian", "PoissonGaussianExact", "from_profile", "spec_from_profile"]
@@ -252,7 +252,7 @@ class PoissonGaussianExact(CodesModel, _Counting):
 class Eld(_Counting):
     """Poisson shot noise, Tukey-lambda read noise, Gaussian row noise, quantisation; samples only.
 
-    A sensor row has one offset, shared by its two planes.  Row noise correlates the pixels of a row, so the
+    A sensor row has one offset, shared by its planes.  Row noise correlates the pixels of a row, so the
     density has no closed form, and `log_prob` raises a `ModelError`.
 
     References
@@ -277,8 +277,6 @@ class Eld(_Counting):
         shape = self.parameter_at(cond, "shape").double()
         shape = torch.where(shape.abs() < 1e-6, torch.full_like(shape, 1e-6), shape)
         noise = ((shape * p.log()).expm1() - (shape * (-p).log1p()).expm1()) / shape
-        lines = clean.shape[1] if clean.shape[1] == 1 else 2
-        offsets = sampling.row_normal(clean, lines, generator)
-        if clean.shape[1] == 4:
-            offsets = offsets.repeat_interleave(2, 1)
+        rows = rows_of_cell(clean.shape[1])
+        offsets = sampling.row_normal(clean, rows, generator).repeat_interleave(clean.shape[1] // rows, 1)
         return (self.parameter_at(cond, "scale") * noise).to(clean) + self.parameter_at(cond, "row") * offsets

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.patches.assembly.bright import clipping_signals
 from noiseflow.patches.options import IngestOptions
-from noiseflow.patches.pairings.frames.packed_frames import PLANES
 from noiseflow.patches.pairings.pairing import FramePair
 from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
 from noiseflow.raw.bayer import offsets, one_plane, unpack
@@ -17,14 +17,18 @@ from noiseflow.raw.image import RawImage
 
 __all__ = ["Selection", "Sink", "cut_patches", "patches_at", "select_patches"]
 
+MOST_MASKED = 0.5
+"""Part of a patch that may be masked by default."""
+
 Grid = Callable[[tuple[int, ...], int], NDArray[Any]]
 """(H, W) of the planes, patch size → corners (y, x), shape (n, 2)."""
 
 Rows = Callable[[int, slice], NDArray[Any]]
 """Number of a plane, some of its rows → their values, shape (rows, w)."""
 
-Sink = Callable[[NDArray[np.uint16], NDArray[np.float32] | None], None]
-"""Takes some patches, noisy and clean, DN, shape (k, C, h, w); the arrays are overwritten afterwards."""
+Sink = Callable[[NDArray[np.uint16], NDArray[np.float32] | None, NDArray[np.bool_] | None], None]
+"""Takes some patches, noisy and clean, DN, and where they are masked, shape (k, C, h, w), which is None if nowhere;
+the arrays are overwritten afterwards."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +42,33 @@ class Selection:
     clipped : int
         Number of patches left out because too many pixels are at code 0 or the white level.
     masked : int
-        Number of patches left out because too many pixels are defective or moving.
+        Number of patches left out because too many pixels are masked.
+    valid : ndarray of bool, shape (C, H/2, W/2), or None
+        False where a pixel is masked: defective, moving, or of a clean signal at which the frame clips.
+    bright, zeros : int
+        Values of the kept patches whose clean signal is one at which the frame clips, and those at code 0.
     """
 
     corners: NDArray[Any]
     clipped: int
     masked: int
+    valid: NDArray[np.bool_] | None = None
+    bright: int = 0
+    zeros: int = 0
 
 
-def select_patches(pair: FramePair, options: IngestOptions, draw: int, grid: Grid | None = None) -> Selection:
+def select_patches(
+    pair: FramePair,
+    options: IngestOptions,
+    draw: int,
+    grid: Grid | None = None,
+    signal: NDArray[Any] | None = None,
+) -> Selection:
     """Choose a frame's patches on a grid.
+
+    Where the clean signal is known, pixels are masked and code 0 is kept, as a censored observation: a patch is
+    left out where more than half of it is masked, or all of it is at code 0.  Else one pixel at code 0, clipped,
+    defective or moving leaves the patch out.
 
     Parameters
     ----------
@@ -59,24 +80,54 @@ def select_patches(pair: FramePair, options: IngestOptions, draw: int, grid: Gri
         Added to the seed where only some patches are drawn, so that each frame draws its own.
     grid : callable, optional
         Where the patches are, if the data set publishes it (see `Scene`); side by side by default.
+    signal : ndarray, shape (C, H/2, W/2), optional
+        The frame's clean signal, DN, or the mean of its scene.
     """
     image, size = pair.noisy, options.patch_size
-    height, width = (length // 2 for length in image.mosaic.shape)
+    _, height, width = image.cube
     corners = (grid or _side_by_side)((height, width), size)
     if options.patches_per_frame is not None and options.patches_per_frame < len(corners):
         rng = np.random.default_rng((options.seed, draw))
         corners = corners[np.sort(rng.choice(len(corners), options.patches_per_frame, replace=False))]
-    kept = _clipped_part(pair, corners, size) <= options.max_clipped
+    zero, high = _clipped_parts(pair, corners, size)
+    most_clipped, most_masked = (
+        default if most is None else most
+        for most, default in ((options.max_clipped, float(signal is not None)), (options.max_masked, MOST_MASKED))
+    )
+    kept = zero + high <= most_clipped
+    if options.max_clipped is None:
+        kept &= zero < 1
     clipped, masked = len(kept) - int(kept.sum()), 0
-    if pair.valid is not None:
-        invalid = _masked_part(pair.valid, corners, size) > options.max_masked
+    valid, bright = pair.valid, None
+    if signal is None:
+        most_masked = options.max_masked or 0.0
+    elif high.any():
+        bright = signal >= clipping_signals(pair, signal)[:, None, None]
+        valid = ~bright if valid is None else valid & ~bright
+    if valid is not None:
+        invalid = _masked_part(valid, corners, size) > most_masked
         masked = int((kept & invalid).sum())
         kept &= ~invalid
-    return Selection(corners if kept.all() else corners[kept], clipped, masked)
+    values = len(image.levels()[0]) * size**2
+    return Selection(
+        corners if kept.all() else corners[kept],
+        clipped,
+        masked,
+        valid,
+        0 if bright is None else round(float(_masked_part(~bright, corners[kept], size).sum()) * values),
+        round(float(zero[kept].sum()) * values),
+    )
 
 
 def cut_patches(
-    pair: FramePair, corners: NDArray[Any], size: int, split: int, *, sink: Sink, shared: bool = False
+    pair: FramePair,
+    corners: NDArray[Any],
+    size: int,
+    split: int,
+    *,
+    sink: Sink,
+    shared: bool = False,
+    valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     """Copy a pair's patches, one row of patches at a time.
 
@@ -94,6 +145,8 @@ def cut_patches(
         Takes the pixels, in the order of the table.
     shared : bool
         Whether the table has the columns of a shared clean signal.
+    valid : ndarray of bool, shape (C, H/2, W/2), optional
+        False where a pixel is masked: of `Selection`.
 
     Returns
     -------
@@ -126,7 +179,7 @@ def cut_patches(
             if not np.isfinite(clean.sum((1, 2, 3))).all():
                 raise RawError(f"{image.source}: NaN or infinite values in its clean signal")
             noiseless = noiseless and np.array_equal(noisy, clean)
-        sink(noisy, clean)
+        sink(noisy, clean, None if valid is None else _masks(valid, corners[span], size))
     if noiseless:
         raise RawError(
             f"{image.source}: equals its clean signal in every pixel: there is no noise to store; is it the clean "
@@ -142,6 +195,15 @@ def cut_patches(
     table["cfa"] = CFAS.index(image.cfa)
     table["clean_variance"] = pair.clean_variance
     return table
+
+
+def _masks(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> NDArray[np.bool_] | None:
+    """Masks of some patches with the same y; None if no pixel of theirs is masked."""
+    top, left, right = int(corners[0, 0]), int(corners[0, 1]), int(corners[-1, 1]) + size
+    if valid[:, top : top + size, left:right].all():
+        return None
+    _, found = next(patches_at(_plane_rows(valid), len(valid), corners, size, np.dtype(bool)))
+    return np.asarray(~found, bool)
 
 
 def patches_at(
@@ -203,33 +265,41 @@ def _side_by_side(shape: tuple[int, ...], size: int) -> NDArray[Any]:
 def _mosaic_rows(image: RawImage) -> Rows:
     """Rows of the planes from the mosaic: packing it first would copy it once more."""
     where = offsets(image.cfa)
-    return lambda plane, rows: one_plane(image.mosaic[2 * rows.start : 2 * rows.stop], where[plane])
+    side = image.side
+    return lambda plane, rows: one_plane(image.mosaic[side * rows.start : side * rows.stop], where[plane], side)
 
 
 def _plane_rows(planes: NDArray[Any]) -> Rows:
     return lambda plane, rows: planes[plane, rows]
 
 
-def _clipped_part(pair: FramePair, corners: NDArray[Any], size: int) -> NDArray[np.float64]:
-    """Part of each patch's pixels at code 0 or at the code where they clip, shape (n,)."""
+def _clipped_parts(
+    pair: FramePair, corners: NDArray[Any], size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Parts of each patch's pixels at code 0, and at the code where they clip, each of shape (n,)."""
     mosaic, codes, clip = pair.noisy.mosaic, pair.codes, pair.noisy.clip_levels()
     lowest = clip.min()
-    # A mosaic's levels by place in the 2×2 cell, (1, 2·size, 2); those of planes as they are.
+    side = pair.noisy.side
+    # A mosaic's levels by place in the cell, (1, side·size, side); those of planes as they are.
     cell = np.tile(unpack(clip, pair.noisy.cfa), (size, 1))[None]
 
     def clipped(top: int) -> NDArray[np.intp] | None:
-        """Clipped pixels in each column of a row of patches; None if there are none."""
-        strip = mosaic[None, 2 * top : 2 * (top + size)] if codes is None else codes[:, top : top + size]
+        """Both kinds of clipped pixels in each column of a row of patches, (2, w); None if there are none."""
+        strip = mosaic[None, side * top : side * (top + size)] if codes is None else codes[:, top : top + size]
         low, high = (strip.min((0, 1)), strip.max((0, 1)))
         some = np.flatnonzero((low == 0) | (high >= lowest))
         if not some.size:
             return None
         few = strip[..., some]
-        columns = np.zeros(strip.shape[2], np.intp)
-        columns[some] = ((few == 0) | (few >= (cell[..., some % 2] if codes is None else clip))).sum((0, 1))
-        return columns if codes is not None else columns[: len(columns) // 2 * 2].reshape(-1, 2).sum(1)
+        columns = np.zeros((2, strip.shape[2]), np.intp)
+        columns[0, some] = (few == 0).sum((0, 1))
+        columns[1, some] = (few >= (cell[..., some % side] if codes is None else clip)).sum((0, 1))
+        if codes is not None:
+            return columns
+        return np.asarray(columns[:, : columns.shape[1] // side * side].reshape(2, -1, side).sum(2))
 
-    return _part_of_patches(clipped, corners, size)
+    zero, high = _parts_of_patches(clipped, corners, size, len(clip), 2)
+    return zero, high
 
 
 def _masked_part(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> NDArray[np.float64]:
@@ -239,18 +309,22 @@ def _masked_part(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> 
         strip = valid[:, top : top + size]
         return None if strip.all() else (~strip).sum((0, 1))
 
-    return _part_of_patches(masked, corners, size)
+    (part,) = _parts_of_patches(masked, corners, size, len(valid), 1)
+    return np.asarray(part)
 
 
-def _part_of_patches(
-    count: Callable[[int], NDArray[np.intp] | None], corners: NDArray[Any], size: int
+def _parts_of_patches(
+    count: Callable[[int], NDArray[np.intp] | None], corners: NDArray[Any], size: int, planes: int, kinds: int
 ) -> NDArray[np.float64]:
-    """Counts per column of a row of patches, given its top, summed over each patch and divided by its pixels."""
-    part = np.zeros(len(corners))
+    """Counts per column of a row of patches, given its top, summed over each patch and divided by its pixels.
+
+    Of some kinds of pixels, (kinds, n).
+    """
+    parts = np.zeros((kinds, len(corners)))
     for span in _spans(corners):
         columns = count(int(corners[span.start, 0]))
         if columns is not None:
-            sums = np.concatenate([[0], np.cumsum(columns)])
+            sums = np.cumsum(np.pad(columns.reshape(kinds, -1), ((0, 0), (1, 0))), axis=1)
             left = corners[span, 1]
-            part[span] = (sums[left + size] - sums[left]) / (PLANES * size**2)
-    return part
+            parts[:, span] = (sums[:, left + size] - sums[:, left]) / (planes * size**2)
+    return parts

@@ -29,7 +29,7 @@ from noiseflow.core.output.folder import private_folder
 from noiseflow.core.output.manifest import begin, listing, record, remove_ours
 from noiseflow.core.output.moves import move_new
 from noiseflow.patches.checksums import patch_crcs
-from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE, fields, partial_folder
+from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE, fields, mask_bytes, partial_folder
 from noiseflow.raw.bayer import plane_names
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "patches_before",
     "read_note",
     "read_table",
+    "recolumned",
     "record_count",
     "store_file",
     "write_fully",
@@ -150,6 +151,9 @@ class PartNote:
         Plane layout of the frame.
     clipped, masked : int
         Patches left out.
+    values, masked_values, bright_values, zero_values : int
+        Values of the patches that are kept; those that are masked; those of them whose clean signal is one at which
+        the frame clips; and those at code 0, which are kept.
     cautions : sequence of str
         What the frame's reader warned of.
     believed : mapping of str to sequence of str
@@ -169,6 +173,10 @@ class PartNote:
     layout: str = ""
     clipped: int = 0
     masked: int = 0
+    values: int = 0
+    masked_values: int = 0
+    bright_values: int = 0
+    zero_values: int = 0
     cautions: Sequence[str] = ()
     believed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pixels: str = ""
@@ -176,7 +184,7 @@ class PartNote:
 
 
 def part_file(folder: Path, number: int, kind: str) -> Path:
-    """One of a part's files: ``noisy``, ``clean``, ``table`` or ``json``."""
+    """One of a part's files: ``noisy``, ``clean``, ``mask``, ``table`` or ``json``."""
     return folder / f"part-{number:06d}.{kind}"
 
 
@@ -237,8 +245,10 @@ class PartWriter:
         self._folder, self._number, self._before = folder, number, before
         self._files: dict[str, IO[bytes]] = {}
         self._crcs: list[NDArray[np.uint32]] = []
+        self._masked: list[NDArray[np.bool_]] = []
+        self._masked_values = 0
 
-    def append(self, noisy: NDArray[Any], clean: NDArray[Any] | None) -> None:
+    def append(self, noisy: NDArray[Any], clean: NDArray[Any] | None, masked: NDArray[np.bool_] | None = None) -> None:
         """Add patches.
 
         Parameters
@@ -247,11 +257,19 @@ class PartWriter:
             Codes, DN.
         clean : ndarray of float32, shape (n, C, h, w), or None
             Clean signal, DN; None where it is not known, or frames share it.
+        masked : ndarray of bool, shape (n, C, h, w), or None
+            True where a pixel is masked; None where none is.
         """
         noisy = np.ascontiguousarray(noisy, NOISY_TYPE)
         clean = None if clean is None else np.ascontiguousarray(clean, CLEAN_TYPE)
-        self._crcs.append(patch_crcs(noisy, clean))
-        for kind, values in (("noisy", noisy), ("clean", clean)):
+        any_masked = np.zeros(len(noisy), bool) if masked is None else np.asarray(masked.any((1, 2, 3)))
+        bits = None
+        if masked is not None and any_masked.any():
+            bits = np.packbits(masked[any_masked].reshape(int(any_masked.sum()), -1), axis=1)
+        self._masked.append(any_masked)
+        self._masked_values += 0 if masked is None else int(masked.sum())
+        self._crcs.append(patch_crcs(noisy, clean, bits, np.flatnonzero(any_masked)))
+        for kind, values in (("noisy", noisy), ("clean", clean), ("mask", bits)):
             if values is not None and values.size:
                 if kind not in self._files:
                     self._files[kind] = self._opened(kind, values[0].nbytes)
@@ -274,15 +292,23 @@ class PartWriter:
         note : PartNote
             Without `before`.
         table : structured ndarray of `noiseflow.patches.schema.fields`, shape (n,)
-            ``crc32`` is filled in here.
+            ``crc32`` and ``mask`` are filled in here.
         """
         self.close()
         if note.patches:
+            table = recolumned(table, _columns(table))
             table["crc32"] = np.concatenate(self._crcs)
+            masked = np.concatenate(self._masked)
+            table["mask"] = np.cumsum(masked) * masked
             with part_file(self._folder, self._number, "table").open("wb", buffering=0) as file:
                 write_fully(file, table)
         content = json.dumps(asdict(replace(note, before=self._before))).encode()
         write_whole(part_file(self._folder, self._number, "json"), content)
+
+    @property
+    def masked_values(self) -> int:
+        """Number of values that are masked, so far."""
+        return self._masked_values
 
     def close(self) -> None:
         """Close the files."""
@@ -305,6 +331,27 @@ def read_note(folder: Path, number: int) -> PartNote | None:
         return PartNote(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise damaged(path, str(error)) from error
+
+
+def _columns(table: NDArray[Any]) -> np.dtype[Any]:
+    """The columns of a part's table, for one that may lack ``mask``."""
+    return fields(table["black"].shape[1], "mean" in (table.dtype.names or ()), masked=True)
+
+
+def recolumned(table: NDArray[Any], columns: np.dtype[Any]) -> NDArray[Any]:
+    """A table with other columns; new ones are 0.
+
+    Parameters
+    ----------
+    table : structured ndarray, shape (n,)
+        Any table of `noiseflow.patches.schema.fields`.
+    columns : dtype
+        The columns wanted.
+    """
+    found: NDArray[Any] = np.zeros(len(table), columns)
+    for name in set(columns.names or ()) & set(table.dtype.names or ()):
+        found[name] = table[name]
+    return found
 
 
 def read_table(folder: Path, number: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -338,10 +385,13 @@ def intact(folder: Path, number: int, note: PartNote, patch_size: int, *, shared
     try:
         noisy = np.memmap(store_file(folder), NOISY_TYPE, "r", first, shape)
         clean = np.memmap(own, CLEAN_TYPE, "r", shape=shape) if own.exists() else None
-        expected = read_table(folder, number, fields(shape[1], shared=shared))["crc32"]
+        table = read_table(folder, number, fields(shape[1], shared=shared, masked=True))
+        masked = np.flatnonzero(table["mask"])
+        masks = np.fromfile(part_file(folder, number, "mask"), np.uint8) if masked.size else np.empty(0, np.uint8)
+        masks = masks.reshape(masked.size, mask_bytes(shape[1:]))
     except (OSError, ValueError):
         return False
-    return np.array_equal(patch_crcs(noisy, clean), expected)
+    return np.array_equal(patch_crcs(noisy, clean, masks, masked), table["crc32"])
 
 
 def damaged(path: Path, why: str) -> StoreError:

@@ -21,7 +21,7 @@ from noiseflow.patches.checksums import patch_crcs, pixel_checksum
 from noiseflow.patches.pairings.frames.blocks import Blocks
 from noiseflow.patches.pairings.frames.defects import Defects
 from noiseflow.patches.pairings.frames.motion import Shift
-from noiseflow.patches.pairings.frames.packed_frames import PLANES, PackedFrame, PackedFrames
+from noiseflow.patches.pairings.frames.packed_frames import PackedFrame, PackedFrames
 from noiseflow.patches.pairings.frames.sums import Strip
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE
 from noiseflow.raw.bayer import offsets, one_plane
@@ -40,15 +40,15 @@ class SceneMean:
     Parameters
     ----------
     path : Path
-        A file of float32, (4, h, w).
+        A file of float32, (C, h, w).
     shape : tuple of int
-        (h, w).
+        (C, h, w).
     parts : sequence of int
         Parts whose clean signals are computed from it.
     """
 
     path: Path
-    shape: tuple[int, int]
+    shape: tuple[int, int, int]
     parts: Sequence[int]
 
 
@@ -71,11 +71,11 @@ class SceneFiles:
 
     @property
     def mean(self) -> Path:
-        """Mean of all frames, float32, (4, h, w)."""
+        """Mean of all frames, float32, (C, h, w)."""
         return self._file("mean")
 
     def _frame(self, number: int) -> tuple[Path, Path]:
-        """A frame's codes, uint16, (4, h, w), and the note that they are complete."""
+        """A frame's codes, uint16, (C, h, w), and the note that they are complete."""
         return self._file(f"frame-{number:06d}.planes"), self._file(f"frame-{number:06d}.json")
 
     def pack(self, number: int, image: RawImage, source_blake3: str) -> None:
@@ -120,9 +120,8 @@ class SceneFiles:
                 "cautions": tuple(facts["setting"]["cautions"]),
             }
             image = RawImage(np.broadcast_to(NOISY_TYPE.type(0), facts["shape"]), **setting)
-            shape = (PLANES, *(length // 2 for length in facts["shape"]))
             # As a plain array: a memmap checks every view of itself.
-            pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=shape))
+            pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=image.cube))
             return PackedFrame(image, np.array(facts["levels"]), pages, facts["blake3"], facts["pixels"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RawError(
@@ -178,12 +177,12 @@ class SceneFiles:
         return [[Shift(**each) for each in frame] for frame in content]
 
     def mean_of(self, shape: tuple[int, ...], mode: Any = "r") -> NDArray[np.float32]:
-        """Pages of the mean, shape (4, h, w)."""
-        return np.asarray(np.memmap(self.mean, CLEAN_TYPE, mode, shape=(PLANES, *shape)))
+        """Pages of the mean, of shape (C, h, w)."""
+        return np.asarray(np.memmap(self.mean, CLEAN_TYPE, mode, shape=tuple(shape)))
 
     def valid_of(self, shape: tuple[int, ...], mode: Any = "r") -> NDArray[np.bool_]:
-        """Pages of the mask, shape (4, h, w)."""
-        return np.asarray(np.memmap(self._file("valid"), np.bool_, mode, shape=(PLANES, *shape)))
+        """Pages of the mask, of shape (C, h, w)."""
+        return np.asarray(np.memmap(self._file("valid"), np.bool_, mode, shape=tuple(shape)))
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:
         """Save an array of a reference."""
@@ -217,15 +216,15 @@ def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
         raise RawError(f"{image.source}: codes of type {image.mosaic.dtype}; a burst needs integers")
     if not image.whole:
         raise RawError(f"{image.source}: holds codes beyond 16 bits; expected whole numbers 0…65535")
-    height, width = (length // 2 for length in image.mosaic.shape)
+    (planes, height, width), side = image.cube, image.side
     if not height or not width:
-        raise RawError(f"{image.source}: a mosaic of {image.mosaic.shape} pixels has no whole 2×2 cells")
-    sums = [0] * PLANES
+        raise RawError(f"{image.source}: a mosaic of {image.mosaic.shape} pixels has no whole {side}×{side} cells")
+    sums = [0] * planes
     for top in range(0, height, ROWS_AT_ONCE):
         rows = slice(top, min(top + ROWS_AT_ONCE, height))
-        strip = image.mosaic[2 * top : 2 * rows.stop]
+        strip = image.mosaic[side * top : side * rows.stop]
         for plane, offset in enumerate(offsets(image.cfa)):
-            codes = np.ascontiguousarray(one_plane(strip, offset), NOISY_TYPE)
+            codes = np.ascontiguousarray(one_plane(strip, offset, side), NOISY_TYPE)
             # A row in 32 bits, if they hold it, which takes half the time of 64.
             row = np.uint32 if codes.shape[1] <= 1 << 16 else np.uint64
             sums[plane] += int(codes.sum(1, dtype=row).sum(dtype=np.uint64))
@@ -263,7 +262,7 @@ def place_mean(store: Path, mean: SceneMean, corners: NDArray[np.int64], size: i
     """
     if not len(corners):
         return np.empty(0, np.uint32)
-    pages = np.memmap(mean.path, CLEAN_TYPE, "r", shape=(PLANES, *mean.shape))
+    pages = np.memmap(mean.path, CLEAN_TYPE, "r", shape=mean.shape)
     crcs = []
     with store.open("r+b", buffering=0) as target:
         target.seek(offset)

@@ -26,6 +26,7 @@ from noiseflow.patches.assembly.parts import (
     part_file,
     read_note,
     read_table,
+    recolumned,
     store_file,
     write_fully,
 )
@@ -37,17 +38,21 @@ from noiseflow.patches.schema import (
     CONTENT,
     CRC_TYPE,
     LABELS,
+    MASK_TYPE,
+    MASKED,
     NOISY_TYPE,
     PIXELS_OF,
     SCHEMA,
     SHARED,
+    SHARED_MASKED,
     StoreHeader,
     fields,
+    mask_bytes,
 )
 
 __all__ = ["assemble"]
 
-TYPES: dict[str, np.dtype[Any]] = {"noisy": NOISY_TYPE, "clean": CLEAN_TYPE, "mean": CLEAN_TYPE}
+TYPES: dict[str, np.dtype[Any]] = {"noisy": NOISY_TYPE, "clean": CLEAN_TYPE, "mean": CLEAN_TYPE, "mask": MASK_TYPE}
 """Type of the pixels of each dataset."""
 
 SLACK_BYTES = 1 << 16
@@ -72,6 +77,8 @@ class Contents:
         Scene → JSON-able facts.
     counts : mapping of str to int
         Dataset of patches → length.
+    masks : ndarray of int, shape (parts + 1,)
+        Number of masks before each part, and of all.
     """
 
     header: StoreHeader
@@ -80,10 +87,22 @@ class Contents:
     sources: Mapping[str, str]
     facts: Mapping[str, Mapping[str, Any]]
     counts: Mapping[str, int]
+    masks: NDArray[np.int64]
+
+    def item(self, name: str) -> tuple[int, ...]:
+        """Shape of one patch, or one mask, of a dataset."""
+        return (mask_bytes(self.header.patch_shape),) if name == "mask" else self.header.patch_shape
 
     def patch_bytes(self, name: str) -> int:
         """Size of one patch of a dataset, bytes."""
-        return int(np.prod(self.header.patch_shape)) * TYPES[name].itemsize
+        return int(np.prod(self.item(name))) * TYPES[name].itemsize
+
+    @property
+    def schema(self) -> int:
+        """Number of the schema."""
+        if "mask" in self.counts:
+            return SHARED_MASKED if "mean" in self.counts else MASKED
+        return SHARED if "mean" in self.counts else SCHEMA
 
 
 def assemble(
@@ -160,16 +179,18 @@ def _contents(
     wrong = [number for number, note in enumerate(notes) if note.before not in (None, starts[number])]
     if wrong:
         raise damaged(part_file(folder, wrong[0], "json"), "its patches do not follow those of the earlier parts")
-    labels, table = _joined(folder, notes, header, shared=means is not None)
+    labels, table, masks = _joined(folder, notes, header, shared=means is not None)
     corners = _number_means(table, starts, means or ())
     counts = {"noisy": len(table)}
     if means is not None:
         counts["mean"] = sum(map(len, corners))
     elif part_file(folder, int(np.flatnonzero(np.diff(starts))[0]), "clean").exists():
         counts["clean"] = len(table)
+    if masks[-1]:
+        counts["mask"] = int(masks[-1])
     sources = {name: known for note in notes for name, known in zip(note.sources, note.source_blake3, strict=True)}
     facts = {name: dict(scene_facts.get(name, {})) for name in labels["scenes"]}
-    return Contents(header, labels, table, sources, facts, counts), corners
+    return Contents(header, labels, table, sources, facts, counts, masks), corners
 
 
 def _note(folder: Path, number: int) -> PartNote:
@@ -181,13 +202,14 @@ def _note(folder: Path, number: int) -> PartNote:
 
 def _joined(
     folder: Path, notes: Sequence[PartNote], header: StoreHeader, *, shared: bool
-) -> tuple[dict[str, dict[str, int]], NDArray[Any]]:
-    """The names of all parts, and their tables in one that points into these."""
+) -> tuple[dict[str, dict[str, int]], NDArray[Any], NDArray[np.int64]]:
+    """The names of all parts, their tables in one that points into these, and the number of masks before each part."""
     labels: dict[str, dict[str, int]] = {label: {} for label in LABELS}
-    columns = fields(header.patch_shape[0], shared=shared)
-    tables = []
+    columns = fields(header.patch_shape[0], shared=shared, masked=True)
+    tables, masks = [], [0]
     for number, note in enumerate(notes):
         if not note.patches:
+            masks.append(masks[-1])
             continue
         table = read_table(folder, number, columns)
         if len(table) != note.patches:
@@ -195,8 +217,14 @@ def _joined(
         for column, label in zip(("camera", "scene", "source"), LABELS, strict=True):
             own = [labels[label].setdefault(name, len(labels[label])) for name in getattr(note, label)] or [0]
             table[column] = np.array(own)[table[column]]
+        count = int(table["mask"].max())
+        table["mask"] += np.where(table["mask"] > 0, masks[-1], 0).astype(table["mask"].dtype)
+        masks.append(masks[-1] + count)
         tables.append(table)
-    return labels, np.concatenate(tables)
+    whole = np.concatenate(tables)
+    if not masks[-1]:
+        whole = recolumned(whole, fields(header.patch_shape[0], shared=shared))
+    return labels, whole, np.array(masks, np.int64)
 
 
 def _number_means(table: NDArray[Any], starts: NDArray[Any], means: Sequence[SceneMean]) -> list[NDArray[np.int64]]:
@@ -230,7 +258,7 @@ def _describe(whole: Path, contents: Contents) -> dict[str, int]:
     aligned = {"alignment_threshold": PIXELS, "alignment_interval": PIXELS}
     with _hdf5_errors(), h5py.File(whole, "w", libver="v110", **aligned) as file:
         offsets = {
-            name: _reserve(file, name, TYPES[name], (count, *header.patch_shape)) for name, count in counts.items()
+            name: _reserve(file, name, TYPES[name], (count, *contents.item(name))) for name, count in counts.items()
         }
         strings = h5py.string_dtype()
         for label, names in contents.labels.items():
@@ -239,7 +267,7 @@ def _describe(whole: Path, contents: Contents) -> dict[str, int]:
         file["scene_facts"] = np.array([json.dumps(each) for each in contents.facts.values()], dtype=strings)
         file["table"] = table
         file.attrs.update(
-            schema=SHARED if "mean" in counts else SCHEMA,
+            schema=contents.schema,
             layout=header.layout,
             pairing=header.pairing,
             unit=SIGNAL_UNIT,
@@ -323,6 +351,10 @@ def _copies(
                     offsets[name] + int(starts[number]) * size,
                     note.patches * size,
                 )
+    for number, (before, count) in enumerate(zip(contents.masks, np.diff(contents.masks), strict=False)):
+        if count:
+            size = contents.patch_bytes("mask")
+            yield part_file(folder, number, "mask"), offsets["mask"] + int(before) * size, int(count) * size
 
 
 def _place_means(

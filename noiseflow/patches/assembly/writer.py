@@ -72,7 +72,9 @@ class StoreWriter:
         self._checksums[name] = checksum
         return self.label("sources", name)
 
-    def append(self, noisy: NDArray[Any], clean: NDArray[Any], table: NDArray[Any]) -> None:
+    def append(
+        self, noisy: NDArray[Any], clean: NDArray[Any], table: NDArray[Any], masked: NDArray[Any] | None = None
+    ) -> None:
         """Add patches.
 
         Parameters
@@ -81,11 +83,13 @@ class StoreWriter:
             Pixels in DN; `noisy` holds whole numbers.
         table : structured ndarray of `fields`, shape (n,)
             One row for each patch; ``crc32`` is filled in.
+        masked : ndarray of bool, shape (n, C, h, w), optional
+            True where a pixel is masked.
         """
         cameras, scenes, sources = (list(self._labels[label]) for label in LABELS)
         known = [self._checksums.get(name, "") for name in sources]
         with PartWriter(self._folder, self._parts) as part:
-            part.append(noisy, clean)
+            part.append(noisy, clean, masked)
             part.finish(PartNote(len(table), cameras, scenes, sources, known), table.copy())
         self._parts += 1
         self._count += len(table)

@@ -34,7 +34,7 @@ def believed_of_frame(image: RawImage) -> dict[str, list[str]]:
     places = dict(image.taken_from)
     values = {
         "camera": image.camera,
-        "cfa": image.cfa,
+        "cfa": image.pattern,
         "iso": "" if image.iso is None else f"{image.iso:g}",
         "exposure_s": "" if image.exposure_s is None else f"{image.exposure_s:.6g} s",
         "black": _levels(image.black),
@@ -70,10 +70,25 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
             rest = len(found) - MOST_VALUES
             rows.append((fact, f"{rest} more value(s)", "other frames"))
     clipped, masked = sum(note.clipped for note in notes), sum(note.masked for note in notes)
-    reasons = {"a pixel at code 0 or clipped": clipped, "a defective or moving pixel": masked}
+    reasons = {"at code 0 or clipped": clipped, "too much of it masked": masked}
     rows += [("left out", f"{count} patch(es)", why) for why, count in reasons.items() if count]
+    rows += _of_values(notes)
     rows += [("left out", line, "see the sources") for line in plan.notes if "left out" in line]
     return tuple(rows)
+
+
+def _of_values(notes: Sequence[PartNote]) -> list[tuple[str, str, str]]:
+    """How many values of the patches are masked, and why; and how many are censored."""
+    total, masked, bright, zero = (
+        sum(getattr(note, name) for note in notes)
+        for name in ("values", "masked_values", "bright_values", "zero_values")
+    )
+    reasons = (
+        ("masked", masked - bright, "defective or moving"),
+        ("masked", bright, "a clean signal at which the frame clips"),
+        ("censored", zero, "at code 0, which stands for all values below"),
+    )
+    return [(what, f"{count:,} values ({100 * count / total:.2g} %)", why) for what, count, why in reasons if count > 0]
 
 
 def _why(wanted: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import NoiseflowError
+from noiseflow.core.extras import install
 
 __all__ = ["SMALL_BYTES", "InThisProcess", "Pool", "executor", "one_thread", "processors"]
 
@@ -159,7 +160,7 @@ def _cluster(address: str) -> Iterator[Pool]:
     try:
         import distributed
     except ImportError as error:
-        raise NoiseflowError("--scheduler needs dask.distributed: pip install 'camera-noiseflow[cluster]'") from error
+        raise NoiseflowError(f"--scheduler needs dask.distributed: {install('cluster')}") from error
     try:
         client: Any = distributed.Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
     except OSError as error:

@@ -13,7 +13,7 @@ from noiseflow.core.version import __version__
 from noiseflow.patches.checksums import repeated_files
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, choose_pairing
-from noiseflow.patches.schema import SHARED, SPLITS, agreed_truth
+from noiseflow.patches.schema import SHARED_MASKED, SPLITS, agreed_truth
 from noiseflow.patches.sources import Collection, Scene
 
 __all__ = ["Plan", "Task", "assign_splits", "difference", "make_plan", "stamp"]
@@ -82,7 +82,7 @@ class Plan:
         known = {
             "tool": __version__,
             # An ingest into another kind of store cannot be resumed.
-            "schema": SHARED,
+            "schema": SHARED_MASKED,
             "options": asdict(self.options),
             "pairing": self.pairing,
             "split_by": self.split_by,

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.cut import cut_patches, select_patches
 from noiseflow.patches.assembly.parts import (
@@ -118,7 +121,7 @@ def find_shifts(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) 
     """Measure by how much some frames of a scene are shifted."""
     files = SceneFiles(folder, index)
     stack = files.stack(len(scene.frames))
-    files.write_shifts(numbers[0], frame_shifts(stack, files.mean_of(stack.shape), numbers))
+    files.write_shifts(numbers[0], frame_shifts(stack, files.mean_of(stack.cube), numbers))
 
 
 def prepare_scene(folder: Path, index: int, scene: Scene, pairing: str, shifts: Sequence[int] = ()) -> dict[str, Any]:
@@ -168,13 +171,13 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
             "there is no noise to store; are they copies, or clipped?"
         )
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
-    valid = files.valid_of(stack.shape, "r+")
+    valid = files.valid_of(stack.cube, "r+")
     if conclusion.moving is not None and conclusion.moving.any():
         valid &= ~sums.blocks.spread(conclusion.moving)
     return {
         "facts": {**conclusion.facts, "masked_pixels": int(valid.size - valid.sum())},
         "cautions": list(conclusion.cautions),
-        "shape": list(stack.shape),
+        "shape": list(stack.cube),
     }
 
 
@@ -245,15 +248,23 @@ def _cut_frame(
     """Write the part of one frame."""
     pair, share, checksums = frame_pair(files, scene, task.frame, pairing)
     image, size = pair.noisy, options.patch_size
-    chosen = select_patches(pair, options, task.part, scene.grid)
+    chosen = select_patches(pair, options, task.part, scene.grid, _signal(files, pair, pairing))
     count = len(chosen.corners)
     record_count(folder, task.part, count)
     before = None
     # HDF5 aligns nothing smaller than a page.
-    if image.mosaic.size >= PLACED_PIXELS and count * 8 * size**2 >= PIXELS:
+    if image.mosaic.size >= PLACED_PIXELS and count * 2 * image.cube[0] * size**2 >= PIXELS:
         before = patches_before(folder, task.part, patience_s=PATIENCE_S)
     with PartWriter(folder, task.part, before) as part:
-        table = cut_patches(pair, chosen.corners, size, task.split, sink=part.append, shared=share is not None)
+        table = cut_patches(
+            pair,
+            chosen.corners,
+            size,
+            task.split,
+            sink=part.append,
+            shared=share is not None,
+            valid=chosen.valid,
+        )
         for name in ("own", "gain", "offset") if share is not None else ():
             table[name] = getattr(share, name)
         note = PartNote(
@@ -266,12 +277,25 @@ def _cut_frame(
             layout=image.layout,
             clipped=chosen.clipped,
             masked=chosen.masked,
+            values=count * len(image.levels()[0]) * size**2,
+            masked_values=part.masked_values,
+            bright_values=chosen.bright,
+            zero_values=chosen.zeros,
             cautions=list(image.cautions),
             believed=believed_of_frame(image),
             pixels=checksums.pixels,
         )
         part.finish(note, table)
     return replace(note, before=before)
+
+
+def _signal(files: SceneFiles, pair: FramePair, pairing: str) -> NDArray[np.float32] | None:
+    """The clean signal by which a pixel may be masked: its own, or the mean of its scene; None if there is none."""
+    if PAIRINGS[pairing].clean != "signal":
+        return None
+    known = files.facts()
+    assert known is not None
+    return files.mean_of(known["shape"]) if pair.clean is None else pair.clean
 
 
 def _unchanged(path: Path, before: tuple[int, int]) -> None:

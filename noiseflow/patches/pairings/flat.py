@@ -19,8 +19,8 @@ from noiseflow.patches.pairings.pairing import (
     without_pixels,
 )
 from noiseflow.patches.sources.scene import Scene
-from noiseflow.raw.bayer import offsets
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.patterns import offsets
 
 __all__ = ["FLAT"]
 
@@ -85,14 +85,14 @@ def _summed(
         image = frame.read()
         if first is None:
             first = without_pixels(image)
-            a = np.zeros((4, *(length // 2 for length in image.mosaic.shape)), np.float32)
+            a = np.zeros(image.cube, np.float32)
             b = np.zeros_like(a)
         same_setting(first, image, exposure=False)
         planes, black = image.planes(), image.levels()[0].ravel()
         level = planes.mean((1, 2)) - black
         variance = np.array([_noise_variance(plane) for plane in planes])
         lost = float((planes >= image.clip_levels()).mean()) > CLIPPED
-        weight = np.zeros(4) if lost else 1 / variance
+        weight = np.zeros(len(planes)) if lost else 1 / variance
         for index, plane in enumerate(planes):
             q = plane - np.float32(black[index] + level[index])
             q *= np.float32(weight[index])
@@ -121,8 +121,8 @@ def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
     facts = reference.facts
     black = noisy.levels()[0].ravel()
     # Views: a copy of the planes would be one array more in memory.
-    height, width = (length // 2 for length in noisy.mosaic.shape)
-    planes = [noisy.mosaic[y : 2 * height : 2, x : 2 * width : 2] for y, x in offsets(noisy.cfa)]
+    (_, height, width), side = noisy.cube, noisy.side
+    planes = [noisy.mosaic[y : side * height : side, x : side * width : side] for y, x in offsets(noisy.cfa)]
     clean = np.empty((len(planes), height, width), np.float32)
     valid = reference.arrays["valid"]
     shares = []

@@ -2,7 +2,7 @@
 
 A mosaic that is flipped begins with another colour.  It is cropped by a row or a column
 where that brings its phase back, so that every pixel keeps its colour and its neighbours;
-a crop of a row takes a whole row of cells in the end.
+a crop takes a whole row or column of cells in the end.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError
-from noiseflow.raw.bayer import MONO, pack, unpack
+from noiseflow.raw.bayer import pack, unpack
+from noiseflow.raw.patterns import MONO, cell_side
 
 __all__ = ["FLIPS", "TURNS", "turned"]
 
@@ -29,7 +30,7 @@ def turned(planes: NDArray[Any], turn: str, cfa: str, size: tuple[int, int]) -> 
     Parameters
     ----------
     planes : ndarray, shape (..., C, h, w)
-        R, G1, G2, B of one phase, or the planes of a monochrome sensor.
+        R, G1, G2, B of one phase, those of a larger cell, or the planes of a monochrome sensor.
     turn : str
         One of `TURNS`.
     cfa : str
@@ -58,7 +59,11 @@ def turned(planes: NDArray[Any], turn: str, cfa: str, size: tuple[int, int]) -> 
         return _cropped(_applied(planes, turn), size, (0, 0), turn)
     mosaic = _applied(unpack(planes, cfa), turn)
     row, column = (0, 0) if cfa == MONO else _shift(cfa, turn)
-    height, width = (length - 2 * shift for length, shift in zip(mosaic.shape[-2:], (row, column), strict=True))
+    side = 2 if cfa == MONO else cell_side(cfa)
+    # A shift takes a cell in all: rows before the first whole one, and those that are left after the last.
+    height, width = (
+        length - (side if shift else 0) for length, shift in zip(mosaic.shape[-2:], (row, column), strict=True)
+    )
     mosaic = mosaic[..., row : row + height, column : column + width]
     return _cropped(pack(mosaic, cfa), size, (row, column), turn)
 
@@ -76,12 +81,13 @@ def _applied(image: NDArray[Any], turn: str) -> NDArray[Any]:
 
 def _shift(cfa: str, turn: str) -> tuple[int, int]:
     """Rows and columns to leave out so that the phase is what it was."""
-    cell = np.array(list(cfa * 1)).reshape(2, 2)
-    # The two greens are alike to the phase.
+    side = cell_side(cfa)
+    cell = np.array(list(cfa)).reshape(side, side)
+    # Places of one colour are alike to the phase.
     tiled = np.tile(_applied(cell, turn), (2, 2))
-    for row in (0, 1):
-        for column in (0, 1):
-            if (tiled[row : row + 2, column : column + 2] == cell).all():
+    for row in range(side):
+        for column in range(side):
+            if (tiled[row : row + side, column : column + side] == cell).all():
                 return row, column
     raise DataError(f"{cfa} has no place in itself after {turn!r}")
 

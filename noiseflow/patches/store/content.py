@@ -18,11 +18,13 @@ from noiseflow.patches.schema import (
     CONTENT,
     CRC_TYPE,
     LABELS,
+    MASK_TYPE,
     NOISY_TYPE,
     PIXELS_OF,
     READABLE,
     SPLITS,
     fields,
+    mask_bytes,
     partial_folder,
 )
 from noiseflow.raw.bayer import plane_names
@@ -73,6 +75,8 @@ class StoreContent:
         Clean signal, DN, or of a store whose frames share it the means, (M, C, h, w); None if not known.
     mean_crc : ndarray of uint32, shape (M,), or None
         CRC-32 of each mean.
+    mask : ndarray of uint8, shape (K, bytes), or None
+        Bits of the masked pixels of K patches; None if no pixel is masked.
     protected : bool
         Whether a checksum covers all of this, which older schemas do not have.
     """
@@ -90,6 +94,7 @@ class StoreContent:
     noisy: NDArray[np.uint16]
     clean: NDArray[np.float32] | None
     mean_crc: NDArray[np.uint32] | None
+    mask: NDArray[np.uint8] | None
     protected: bool
 
 
@@ -149,7 +154,7 @@ def _content(file: h5py.File) -> StoreContent:
     schema = READABLE[int(attributes["schema"])]
     layout = str(attributes["layout"])
     planes = len(plane_names(layout))
-    table: NDArray[Any] = _array(file, "table", fields(planes, shared=schema.shared))
+    table: NDArray[Any] = _array(file, "table", fields(planes, shared=schema.shared, masked=schema.masked))
     names = {label: _strings(file, label) for label in (*LABELS, schema.checksums, "scene_facts")}
     noisy = _mapped(file, "noisy", NOISY_TYPE, len(table), planes)
     if noisy is None:
@@ -159,6 +164,9 @@ def _content(file: h5py.File) -> StoreContent:
     clean = _mapped(file, name, CLEAN_TYPE, count, planes, noisy.shape[2:])
     if clean is None and mean_crc is not None:
         raise ValueError("no means were ever written")
+    mask = _masks(file, noisy.shape[1:]) if schema.masked else None
+    if mask is not None and (len(mask) != np.count_nonzero(table["mask"]) or int(table["mask"].max()) != len(mask)):
+        raise ValueError(f"'mask' has {len(mask)} rows; its table points at {np.count_nonzero(table['mask'])}")
     if schema.protected or CONTENT in attributes:
         arrays: dict[str, Any] = {"table": table, **names, **({} if mean_crc is None else {"mean_crc": mean_crc})}
         pixels = {each: (file[each].dtype, file[each].shape) for each in PIXELS_OF if each in file}
@@ -182,6 +190,7 @@ def _content(file: h5py.File) -> StoreContent:
         noisy=noisy,
         clean=clean,
         mean_crc=mean_crc,
+        mask=mask,
         protected=schema.protected,
     )
 
@@ -240,6 +249,21 @@ def _mapped(
         return None
     # As a plain array: a memmap checks every view of itself.
     return np.asarray(np.memmap(file.filename, dtype, "r", offset, dataset.shape))
+
+
+def _masks(file: h5py.File, patch_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The pages of the masks, read-only."""
+    dataset, size = _dataset(file, "mask"), mask_bytes(patch_shape)
+    offset = dataset.id.get_offset()
+    if (
+        dataset.dtype != MASK_TYPE
+        or dataset.ndim != 2
+        or dataset.shape[1] != size
+        or not dataset.size
+        or offset is None
+    ):
+        raise ValueError(f"'mask' is {dataset.dtype} {dataset.shape}; expected rows of {size} bytes")
+    return np.asarray(np.memmap(file.filename, MASK_TYPE, "r", offset, dataset.shape))
 
 
 def _check_table(table: NDArray[Any], names: dict[str, tuple[str, ...]], means: int) -> None:

@@ -54,7 +54,7 @@ class View:
             rng = np.random.default_rng((seed, epoch, row))
             turn = self.turns[int(rng.integers(len(self.turns)))]
             # A turn may cost a row and a column of cells: leave room for it.
-            room = 1 if turn != "none" and store.layout == "bayer" else 0
+            room = 1 if turn != "none" and not store.layout.startswith("mono") else 0
             if crop + room > min(height, width):
                 room = 0
             y, x = (int(rng.integers(length - crop - room + 1)) for length in (height, width))

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError, StoreError
+from noiseflow.core.notebook import facts
 from noiseflow.core.progress import Progress, silent
 from noiseflow.patches.checksums import crc32
 from noiseflow.patches.pairings import PAIRINGS
@@ -19,6 +20,7 @@ from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE
 from noiseflow.patches.shared_mean import mean_of_others
 from noiseflow.patches.store.content import read_content
 from noiseflow.patches.store.patches import PatchBatch, Patches
+from noiseflow.patches.store.summary import summary
 
 __all__ = ["PatchStore"]
 
@@ -71,6 +73,7 @@ class PatchStore(Patches):
         self._range = self.table["white"][:, None, None, None].astype(np.float64) - self._black
         self._spread = np.sqrt(1.0 + self.table["clean_variance"].astype(np.float64))[:, None, None, None]
         self._checked = np.zeros(len(self.table), bool)
+        self._mask = content.mask
         self._local = threading.local()
         if content.mean_crc is not None:
             self._mean_crc = content.mean_crc
@@ -78,6 +81,13 @@ class PatchStore(Patches):
             self._row = self.table["mean"].astype(np.int64)
             self._own = self.table["own"][:, None, None, None]
             self._gain, self._offset = (self.table[name][:, :, None, None] for name in ("gain", "offset"))
+
+    def __repr__(self) -> str:
+        return f"<PatchStore {self.path}: {summary(self)['patches']}, {', '.join(self.cameras[:3])}>"
+
+    def _repr_html_(self) -> str:
+        """Facts, for a notebook."""
+        return facts(f"Patch store {self.path}", summary(self))
 
     def __enter__(self) -> "PatchStore":
         return self
@@ -99,6 +109,7 @@ class PatchStore(Patches):
         """Close the file."""
         self._noisy = np.empty((0, *self.patch_shape), NOISY_TYPE)
         self._clean = np.empty((0, *self.patch_shape), CLEAN_TYPE)
+        self._mask = None
         self._let_go()
 
     def codes(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
@@ -206,13 +217,35 @@ class PatchStore(Patches):
                 f"{self.path}: NaN or infinite values in the clean signal of patches {bad[:5].tolist()}; ingest again"
             )
         table = self.table[rows]
+        masked = self.masked(rows)
         return PatchBatch(
             noise=torch.from_numpy(noise).to(dtype),
             clean=torch.from_numpy(signal).to(dtype),
             iso=torch.from_numpy(table["iso"].astype(work)).to(dtype),
             camera=torch.from_numpy(table["camera"].astype(np.int64)),
             table=table,
+            observed=None if masked is None else torch.from_numpy(np.logical_not(masked, out=masked)),
         )
+
+    def masked(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.bool_] | None:
+        """Where pixels of some patches are masked, shape (n, C, h, w); None if no pixel of them is.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n,)
+            Row numbers.
+        """
+        if self._mask is None:
+            return None
+        at = self.table["mask"][rows].astype(np.int64)
+        some = np.flatnonzero(at)
+        if not some.size:
+            return None
+        found = np.zeros((len(at), *self.patch_shape), bool)
+        count = int(np.prod(self.patch_shape))
+        bits = np.unpackbits(self._mask[at[some] - 1], axis=1, count=count)
+        found[some] = bits.reshape(-1, *self.patch_shape).view(bool)
+        return found
 
     def verify(self, progress: Progress = silent, size: int = 1024) -> None:
         """Compare every patch with its checksum; the rest was compared when the store was opened.
@@ -250,6 +283,8 @@ class PatchStore(Patches):
             found = crc32(noisy[index].data)
             if clean is not None:
                 found = crc32(clean[index].data, found)
+            if self._mask is not None and (at := int(self.table["mask"][rows[index]])):
+                found = crc32(self._mask[at - 1].data, found)
             if found != expected[index]:
                 raise StoreError(
                     f"{self.path}: cannot read patch {int(rows[index])}: its checksum differs; the file is damaged, "

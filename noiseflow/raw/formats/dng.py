@@ -17,8 +17,8 @@ from noiseflow.core.errors import RawError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.whole import write_bytes
 from noiseflow.core.text import tag_text
-from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["SMALLEST", "dng_bytes", "write_dng"]
 
@@ -64,7 +64,7 @@ def write_dng(
     path : path
         Takes its final name only when the file is whole.
     image : RawImage
-        Bayer or monochrome, codes and white level within 16 bits.  The ISO is rounded to
+        Of any colour filter array, codes and white level within 16 bits.  The ISO is rounded to
         a whole number.
     noise_profile : sequence of (float, float), optional
         (S, O) once for all colours or for R, G, B: var = S·signal + O of the normalised
@@ -160,7 +160,7 @@ def _image_entries(image: RawImage, pixels: NDArray[np.uint16]) -> list[Entry]:
     ]
     if not mono:
         entries += [
-            (0x828D, "short", [2, 2]),
+            (0x828D, "short", [image.side, image.side]),
             (0x828E, "byte", ["RGB".index(colour) for colour in image.cfa]),
             (0xC616, "byte", [0, 1, 2]),
             (0xC617, "short", [1]),
@@ -175,10 +175,12 @@ def _level_entries(path: Path, image: RawImage) -> list[Entry]:
         raise RawError(f"{path}: a DNG's white level is a whole number up to {SHORT_MAX}; got {image.white:g}")
     if min(image.black) < 0:
         raise RawError(f"{path}: a DNG's black levels are not negative; got {image.black}")
-    # Planes are in the order R, G1, G2, B; the file lists the cell in raster order.
-    side = 1 if image.cfa == MONO else 2
+    # The file lists the cell in raster order; one level for all is enough for a large cell.
+    side = 1 if image.cfa == MONO else image.side
+    if side > 2 and len(set(image.black)) == 1:
+        side = 1
     where = offsets(image.cfa)[: side * side]
-    raster = [level for _, level in sorted(zip(where, image.black, strict=True))]
+    raster = [level for _, level in sorted(zip(where, image.black, strict=False))]
     return [
         (0xC619, "short", [side, side]),
         (0xC61A, "rational", [_ratio(level) for level in raster]),

@@ -13,25 +13,24 @@ import numpy as np
 import tifffile
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import MONO
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.dng import SMALLEST
 from noiseflow.raw.formats.tags.dng_levels import BLACK, BLACK_REPEAT, MASKED_AREAS, WHITE, Levels, levels_of
 from noiseflow.raw.formats.tags.tiff_pages import (
-    CFA_PATTERN,
     DNG_VERSION,
     RAW_PHOTOMETRICS,
     all_pages,
     cfa_of,
     is_dng,
     numbers,
+    pattern_of,
     raw_page,
 )
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["PageFacts", "facts_of", "page_facts", "read"]
+__all__ = ["PageFacts", "facts_of", "page_facts", "read", "unsupported"]
 
 NEUTRAL = 50728
 USUAL = {50710: [0.0, 1.0, 2.0], 50711: [1.0]}
@@ -59,12 +58,18 @@ class PageFacts:
         AsShotNeutral as listed; empty if the tag is absent.
     levels : Levels
         Black and white levels by the tags.
+    cfa : str or None
+        Array at the active area's first pixel; `MONO` without the tag, None if it is not supported.
+    pattern : str
+        The array as the tag lists it, row by row; empty without the tag.
     """
 
     beyond_libraw: bool
     plain: bool
     neutral: tuple[float, ...]
     levels: Levels
+    cfa: str | None
+    pattern: str
 
 
 def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
@@ -80,6 +85,8 @@ def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
         plain=alone and _plain(page),
         neutral=tuple(numbers(page, NEUTRAL)),
         levels=levels_of(page),
+        cfa=cfa_of(page),
+        pattern=pattern_of(page),
     )
 
 
@@ -132,11 +139,10 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
         pixels = np.asarray(page.asarray())
         if pixels.ndim != 2:
             raise RawError(f"{path}: its raw image has the shape {pixels.shape}; expected (H, W)")
-        tag = page.tags.get(CFA_PATTERN)
-        cfa = cfa_of(tag.value) if tag else MONO
+        cfa, pattern = cfa_of(page) or settings.cfa, pattern_of(page)
         white = levels.white or (1.0 if pixels.dtype.kind == "f" else 2.0**page.bitspersample - 1)
     if cfa is None:
-        raise RawError(f"{path}: its colour filter array is not 2×2 Bayer, which alone is supported")
+        raise unsupported(path, pattern)
     top, left, bottom, right = levels.area
     active = pixels[top:bottom, left:right]
     if not active.size:
@@ -146,3 +152,19 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
     said["cautions"] = (*said.get("cautions", ()), *(f"{path}: {words}" for words in cautions))
     where.update(said.pop("where", {}))
     return settings.image(active, str(path), cfa=cfa, black=black, white=white, where=where, **said)
+
+
+def unsupported(path: Path, pattern: str) -> RawError:
+    """The error for a colour filter array that is not supported.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    pattern : str
+        Colours row by row, with slashes between them.
+    """
+    return RawError(
+        f"{path}: its colour filter array {pattern} is not supported; expected red, green and blue in a Bayer, "
+        "Quad Bayer or X-Trans pattern"
+    )

@@ -17,9 +17,9 @@ import skimage
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import MONO
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.patterns import MONO
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["LISTING", "LISTINGS", "NOMINAL_ISO", "EmvaFolder", "Series", "is_emva", "read_emva", "read_frame"]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import BAYER_PHASES, MONO, shifted
+from noiseflow.core.extras import install
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
+from noiseflow.raw.patterns import BAYER_PHASES, MONO, shifted
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SUFFIXES", "count", "glance", "read"]
@@ -73,9 +74,7 @@ def _image(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         from astropy.io import fits
     except ImportError as error:
-        raise RawError(
-            f"{path}: a FITS file needs astropy; install it with: pip install 'camera-noiseflow[fits]'"
-        ) from error
+        raise RawError(f"{path}: a FITS file needs astropy; install it with: {install('fits')}") from error
     with decoding(path, "a FITS file"):
         units = fits.open(path, memmap=False, lazy_load_hdus=False)
     with units:

@@ -1,5 +1,6 @@
 """Any file that LibRaw decodes, through rawpy; a DNG's levels and the metadata by the tags themselves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,15 +10,14 @@ import numpy as np
 import rawpy
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.black_levels import BlackMap
 from noiseflow.raw.formats import dng_pixels
 from noiseflow.raw.formats.tags.metadata import ISO_SATURATED, Metadata, of_exif
 from noiseflow.raw.formats.tags.tiff_facts import tiff_facts
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size
+from noiseflow.raw.limits import check_size, refuse_truncated
+from noiseflow.raw.patterns import MONO, cfa_of_colours, offsets, shifted
 from noiseflow.raw.settings import RawSettings
-from noiseflow.raw.truncation import refuse_truncated
 
 __all__ = ["SUFFIXES", "glance", "read"]
 
@@ -52,7 +52,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     Raises
     ------
     RawError
-        The file is damaged, truncated or no raw file, or its pattern is not 2×2 Bayer or monochrome.
+        The file is damaged, truncated or no raw file, or its pattern is not supported.
     """
     facts = tiff_facts(path)
     if facts is not None:
@@ -70,7 +70,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         mosaic = raw.raw_image_visible
         if mosaic.ndim != 2:
             raise RawError(f"{path}: holds {mosaic.ndim}-D pixels (linear or sensor-stacked colour); expected a mosaic")
-        cfa = _cfa(raw, path)
+        cfa = settings.cfa or _cfa(raw, path, page)
         known = _levels(raw, cfa, page)
         said = _said(path, metadata, known.cautions, *_of_libraw(raw, page))
         said["neutral"] = None if cfa == MONO else _neutral([float(gain) for gain in raw.camera_whitebalance])
@@ -148,19 +148,22 @@ def _said(
     }
 
 
-def _cfa(raw: Any, path: Path) -> str:
+def _cfa(raw: Any, path: Path, page: dng_pixels.PageFacts | None) -> str:
+    """Array at the visible area's first pixel: of a DNG by its tag, since LibRaw takes 4×4 for 8×2."""
+    if page is not None and page.pattern:
+        if page.cfa is None:
+            raise dng_pixels.unsupported(path, page.pattern)
+        top, left = page.levels.area[:2]
+        return shifted(page.cfa, raw.sizes.top_margin - top, raw.sizes.left_margin - left)
     pattern = raw.raw_pattern
     if pattern is None or raw.num_colors == 1:
         return MONO
     letters = raw.color_desc.decode()
-    colours = np.array([[letters[index] for index in row] for row in pattern])
-    if colours.shape != (2, 2):
-        kind = "X-Trans" if colours.shape == (6, 6) else "colour filter array"
-        rows = "/".join("".join(row) for row in colours)
-        raise RawError(
-            f"{path}: {colours.shape[0]}×{colours.shape[1]} {kind} pattern {rows} is not supported; expected 2×2 Bayer"
-        )
-    return "".join(colours.ravel())
+    rows = ["".join(letters[index] for index in row) for row in pattern]
+    cfa = cfa_of_colours(rows)
+    if cfa is None:
+        raise dng_pixels.unsupported(path, "/".join(rows))
+    return cfa
 
 
 def _neutral(gains: Sequence[float]) -> tuple[float, float, float] | None:
@@ -176,6 +179,9 @@ def _black_levels(raw: Any, cfa: str) -> tuple[float, ...]:
     levels = [float(level) for level in raw.black_level_per_channel]
     if cfa == MONO:
         return (levels[0],)
+    if len(cfa) > 4:
+        # One level for each colour: those of the first, second and third of R, G, B.
+        return tuple(levels["RGB".index(cfa[row * math.isqrt(len(cfa)) + column])] for row, column in offsets(cfa))
     # LibRaw lists levels by its colour index (R, G, B, G2), and which green is "G2"
     # depends on the phase: look each plane's index up in the pattern.
     by_offset = {(row, column): levels[raw.raw_pattern[row, column]] for row in (0, 1) for column in (0, 1)}

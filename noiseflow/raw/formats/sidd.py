@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.hdf5 import plain_dataset
-from noiseflow.raw.formats.tags.tiff_pages import cfa_of
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import check_size
+from noiseflow.raw.patterns import BAYER_PHASES
 from noiseflow.raw.settings import RawSettings
 
 __all__ = [
@@ -270,8 +270,8 @@ def read_metadata(path: Path) -> SiddMetadata:
             if hasattr(tag, "ID") and hasattr(tag, "Value")
         }
         black, white = _first(places, "BlackLevel"), _first(places, "WhiteLevel")
-        cfa = cfa_of(tags[CFA_PATTERN]) if CFA_PATTERN in tags else None
-        if black is None or white is None or cfa is None:
+        cfa = "".join("RGB"[int(code)] if 0 <= code < 3 else "?" for code in tags.get(CFA_PATTERN, ()))
+        if black is None or white is None or cfa not in BAYER_PHASES:
             raise RawError(f"{path}: does not say the frame's black level, white level or 2×2 Bayer pattern")
         profile = [float(value) for value in tags.get(NOISE_PROFILE, ())]
         return SiddMetadata(

@@ -9,16 +9,15 @@ import numpy as np
 import tifffile
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import MONO
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.tags.dng_levels import levels_of
 from noiseflow.raw.formats.tags.metadata import of_tiff
 from noiseflow.raw.formats.tags.tiff_facts import data_end
-from noiseflow.raw.formats.tags.tiff_pages import CFA_PATTERN, cfa_of, is_dng
+from noiseflow.raw.formats.tags.tiff_pages import cfa_of, is_dng, pattern_of
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size
+from noiseflow.raw.limits import check_size, refuse_truncated
+from noiseflow.raw.patterns import MONO
 from noiseflow.raw.settings import RawSettings
-from noiseflow.raw.truncation import refuse_truncated
 
 __all__ = ["SUFFIXES", "count", "read", "recognises"]
 
@@ -54,15 +53,19 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
             raise RawError(f"{path}: holds {len(pages)} frames; there is no frame {frame}")
         page = pages[frame]
         pixels = np.asarray(page.asarray())
-        said = _said(path, tiff, page, pixels)
+        said = _said(path, tiff, page, known=settings.cfa is not None)
     return settings.image(pixels, str(path) if len(pages) == 1 else f"{path}[{frame}]", **said)
 
 
-def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, pixels: Any) -> dict[str, Any]:
-    """What the tags say, as `RawSettings.image` takes it."""
+def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, *, known: bool) -> dict[str, Any]:
+    """What the tags say, as `RawSettings.image` takes it; `known` if the user says the array."""
     metadata, levels = of_tiff(tiff), levels_of(page)
-    pattern = page.tags.get(CFA_PATTERN)
-    cfa = cfa_of(pattern.value) if pattern else None
+    cfa = cfa_of(page)
+    if cfa is None and not known:
+        raise RawError(
+            f"{path}: its colour filter array {pattern_of(page)} is not supported; expected Bayer, Quad Bayer or "
+            "X-Trans"
+        )
     where = {**metadata.where, "cfa": "CFAPattern", "white": "WhiteLevel", "black": levels.said_by}
     return {
         # One byte of zeros is no pattern.

@@ -169,7 +169,7 @@ def test_kernels_are_taken_by_the_length_of_the_training_alone(tmp_path: Path, m
         yield
 
     monkeypatch.setattr(engine, "compiled", noted)
-    monkeypatch.setattr(engine, "can_compile", lambda: True)
+    monkeypatch.setattr(engine, "available", lambda: True)
     short = -(-engine.COMPILED_FROM // 8)
     for steps, choice in ((short - 1, "auto"), (short, "auto"), (short, "off"), (1, "on")):
         settings = TrainSettings(patience=None, compile=choice, max_minutes=0.0)

@@ -45,7 +45,7 @@ def test_patches_are_slices_of_every_second_pixel(
     options = IngestOptions(patch_size=size, patches_per_frame=drawn)
     pair = FramePair(Frame(Path("frame"), lambda: image), 0, image, None, 0.0)
     corners = select_patches(pair, options, 0).corners
-    table = cut_patches(pair, corners, size, 0, sink=lambda noisy, _: taken.append(noisy.copy()))
+    table = cut_patches(pair, corners, size, 0, sink=lambda noisy, *_: taken.append(noisy.copy()))
     patches = np.concatenate(taken)
     assert len(patches) == len(table) == (drawn or (shape[0] // 2 // size) * (shape[1] // 2 // size))
     assert len(set(zip(table["y"].tolist(), table["x"].tolist(), strict=True))) == len(patches)

@@ -35,14 +35,22 @@ def test_two_frames_make_one_pair(tmp_path: Path) -> None:
     assert set(PatchStore(tmp_path / "s.h5").table["clean_variance"]) == {np.float32(1.0)}
 
 
-def test_clipped_patches_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_clipped_pixels_are_masked_and_counted(tmp_path: Path) -> None:
     (tmp_path / "raws").mkdir()
     for number in range(3):
         mosaic = np.full((64, 64), 500 + number, np.uint16)
         mosaic[40, 40] = 1023
         write_dng(tmp_path / "raws" / f"{number}.dng", frame(mosaic))
     result = ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=16))
-    assert (sum(result.patches.values()), result.clipped) == (9, 3)
+    assert (sum(result.patches.values()), result.clipped, result.masked) == (12, 0, 0)
+    assert ("masked", "3 values (0.024 %)", "a clean signal at which the frame clips") in result.believed
+    with PatchStore(tmp_path / "s.h5") as store:
+        masked = store.masked(np.arange(12))
+        assert masked is not None
+        assert masked.sum((1, 2, 3)).tolist() == 3 * [0, 0, 0, 1]
+        assert masked[3, 0, 4, 4]
+    strict = ingest([tmp_path / "raws"], tmp_path / "t.h5", IngestOptions(patch_size=16, max_clipped=0))
+    assert (sum(strict.patches.values()), strict.clipped) == (9, 3)
 
 
 def test_no_group_is_in_two_splits(tmp_path: Path) -> None:

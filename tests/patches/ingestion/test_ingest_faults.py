@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -292,7 +293,7 @@ def test_codes_of_more_than_16_bits_are_refused(tmp_path: Path) -> None:
     image = frame(np.full((16, 16), 70_000, np.uint32))
     pair = FramePair(Frame(tmp_path, lambda: image), 0, image, np.zeros((4, 8, 8)), 0.0)
     with pytest.raises(RawError, match="whole numbers 0…65535"):
-        cut_patches(pair, np.zeros((1, 2), int), 8, 0, sink=lambda noisy, clean: None)
+        cut_patches(pair, np.zeros((1, 2), int), 8, 0, sink=lambda *_: None)
 
 
 def test_a_folder_of_other_files(tmp_path: Path) -> None:
@@ -313,6 +314,12 @@ def test_masked_pixels_leave_their_patches_out(tmp_path: Path) -> None:
     valid[2, 3, 12] = False
     pair = FramePair(Frame(tmp_path, lambda: image), 0, image, np.full((4, 16, 16), 500.0), 0.0, valid)
     strict = select_patches(pair, IngestOptions(patch_size=8), 0)
+    kept = select_patches(pair, IngestOptions(patch_size=8), 0, signal=pair.clean)
+    assert (len(kept.corners), kept.masked) == (4, 0)
+    half = np.ones_like(valid)
+    half[:, :8, :5] = False
+    most = select_patches(replace(pair, valid=half), IngestOptions(patch_size=8), 0, signal=pair.clean)
+    assert (len(most.corners), most.masked) == (3, 1)
     assert (len(strict.corners), strict.masked, strict.clipped) == (3, 1, 0)
     assert [0, 8] not in strict.corners.tolist()
     assert len(select_patches(pair, IngestOptions(patch_size=8, max_masked=0.01), 0).corners) == 4

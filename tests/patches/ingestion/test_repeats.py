@@ -75,10 +75,10 @@ def test_a_frame_that_is_its_own_clean_twin_is_refused(tmp_path: Path) -> None:
     pair = FramePair(Frame(tmp_path, lambda: image), 0, image, image.planes().astype(np.float32), 0.0)
     corners = np.array([[0, 0], [8, 0]])
     with pytest.raises(RawError, match="there is no noise to store"):
-        cut_patches(pair, corners, 8, 0, sink=lambda noisy, clean: None)
+        cut_patches(pair, corners, 8, 0, sink=lambda *_: None)
     clean = image.planes().astype(np.float32)
     clean[2, 15, 7] += 1
-    cut_patches(replace(pair, clean=clean), corners, 8, 0, sink=lambda noisy, clean: None)
+    cut_patches(replace(pair, clean=clean), corners, 8, 0, sink=lambda *_: None)
 
 
 def test_frames_that_never_change_are_refused(tmp_path: Path) -> None:

@@ -58,8 +58,9 @@ def test_stuck_and_unsteady_pixels_of_darks() -> None:
         # Random telegraph noise of ±20 DN.
         mosaic[y[20:], x[20:]] = BLACK + 20 * (-1) ** number
     mask, defects = mask_of("dark", mosaics, "dark")
-    assert mask[y, x].all()
-    assert mask.sum() == 40
+    assert mask[y[:20], x[:20]].all()
+    # Telegraph noise is noise: counted, not masked.
+    assert mask.sum() == 20
     assert (defects["counts"]["stuck"], defects["counts"]["unsteady"]) == (20, 20)
 
 

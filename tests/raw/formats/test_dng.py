@@ -73,7 +73,7 @@ def test_a_monochrome_frame_comes_back_as_one_or_is_refused(tmp_path: Path) -> N
     assert np.array_equal(read.mosaic, image.mosaic)
 
 
-def test_an_x_trans_pattern_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_an_unknown_pattern_is_refused_by_its_name(tmp_path: Path) -> None:
     # Fujifilm's 6×6 cell; 0, 1, 2 are R, G, B.
     cell = "110112 110110 202101 112110 110112 021202".replace(" ", "")
     tags = [
@@ -86,7 +86,7 @@ def test_an_x_trans_pattern_is_refused_by_its_name(tmp_path: Path) -> None:
     ]
     path = tmp_path / "xtrans.dng"
     tifffile.imwrite(path, mosaic(48, 48), photometric=32803, extratags=tags, metadata=None)
-    with pytest.raises(RawError, match=r"xtrans\.dng: 6×6 X-Trans pattern [RGB/]+ is not supported"):
+    with pytest.raises(RawError, match=r"xtrans\.dng: its colour filter array GGRGGB/[RGB/]+ is not supported"):
         read_raw(path)
 
 

@@ -1,5 +1,6 @@
 """Hot, dead, stuck and unsteady pixels, told from their neighbours of the same plane."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,15 @@ import scipy
 from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.frames.blocks import Blocks
+from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
 
 DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
 """Far above its neighbours; far below; never changing; of far more temporal variance."""
+
+NOISE_KINDS = ("unsteady",)
+"""Kinds that are counted but not masked: random telegraph noise and heavy tails are noise of the camera."""
 
 SIGMAS = 8.0
 """Of the spread of the same block's pixels about their neighbours' mean: normal noise passes it
@@ -29,7 +34,8 @@ UNLIKELY = 1e-10
 """Chance of a normal pixel being called stuck, or unsteady before `ALLOWANCE`."""
 ALLOWANCE = 1.5
 """The variance of heavy-tailed read noise scatters more than χ² says."""
-PLANES = 4
+TOUCHING = 2
+"""Pixels of the mosaic over which a lens spreads the light of a point."""
 LISTED = 1000
 """Most positions that are listed."""
 SATURATED = 0.9
@@ -46,7 +52,7 @@ class Defects:
     Parameters
     ----------
     mask : ndarray of bool, shape (C, h, w)
-        True where a pixel is defective.
+        True where a pixel is defective; those that are unsteady only are noise, and are not masked.
     counts : mapping of str to int
         By kind; a pixel counts once.
     listed : tuple of (plane, y, x, kind)
@@ -75,6 +81,7 @@ def find_defects(
     levels: tuple[NDArray[np.float64], float],
     drift_variance: NDArray[np.float64] | None = None,
     structured: bool,
+    cfa: str = MONO,
     signal: NDArray[np.float64],
     blocks: Blocks,
     inner: slice,
@@ -109,6 +116,8 @@ def find_defects(
         Variance of the frames' means, DN², which a pixel that never changes has about them.
     structured : bool
         Whether the frames show a scene; darks and flats do not.
+    cfa : str
+        Colour filter array at the mosaic's first pixel: which planes touch.
     signal : ndarray, shape (4, *grid)
         Mean of each block, DN.
     blocks : Blocks
@@ -119,7 +128,7 @@ def find_defects(
     black, white = levels[0].astype(np.float32), levels[1]
     found: list[tuple[int, int, int, str]] = []
     counts = dict.fromkeys(DEFECT_KINDS, 0)
-    mask = np.zeros((PLANES, inner.stop - inner.start, mean.shape[2]), bool)
+    mask = np.zeros((len(mean), inner.stop - inner.start, mean.shape[2]), bool)
     if min(mean.shape[1:]) < 3:
         return Defects(mask, counts, ())
     departures = np.empty_like(mean)
@@ -132,17 +141,19 @@ def find_defects(
         typical = None if spread is None else blocks.medians(spread[inner]) * free / middle
         kinds = _extreme(plane, departures[index], typical, structured, blocks, inner)
         if structured:
-            kinds = {kind: _alone(at, index, departures) for kind, at in kinds.items()}
+            kinds = {kind: _alone(at, index, departures, offsets(cfa)) for kind, at in kinds.items()}
         if spread is not None and typical is not None:
             kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames, blocks, inner)
             if drift_variance is not None:
                 kinds |= _stuck(spread[inner], typical, float(drift_variance[index]), frames, blocks, inner)
         judged = signal[index] < SATURATED * white
-        own = mask[index]
+        own, seen = mask[index], np.zeros(mask.shape[1:], bool)
         for kind in DEFECT_KINDS:
             at = kinds.get(kind, np.empty((0, 2), np.intp)) - np.array((inner.start, 0))
-            at = at[blocks.of_pixels(judged, at) & ~own[tuple(at.T)]]
-            own[tuple(at.T)] = True
+            at = at[blocks.of_pixels(judged, at) & ~seen[tuple(at.T)]]
+            seen[tuple(at.T)] = True
+            if kind not in NOISE_KINDS:
+                own[tuple(at.T)] = True
             counts[kind] += len(at)
             found += [(index, int(y), int(x), kind) for y, x in at[: LISTED - len(found)]]
     return Defects(mask, counts, tuple(found))
@@ -222,18 +233,27 @@ def _extreme(
     return {"hot": at[far & (above > 0)], "dead": at[far & (above < 0)]}
 
 
-def _alone(at: NDArray[np.intp], index: int, departures: NDArray[np.float32]) -> NDArray[np.intp]:
+def _alone(
+    at: NDArray[np.intp], index: int, departures: NDArray[np.float32], where: Sequence[tuple[int, int]]
+) -> NDArray[np.intp]:
     """Of some pixels those beside which no other plane departs from its neighbours the same way.
 
-    The same cell and the eight around it hold all pixels of the mosaic that touch the pixel.
+    The same cell and the eight around it hold all pixels of the mosaic that touch the pixel; of
+    cells larger than 2×2 those within `TOUCHING` pixels count.
     """
     if not len(at):
         return at
     own = departures[index][tuple(at.T)]
     alone = np.ones(len(at), bool)
-    for other in set(range(PLANES)) - {index}:
+    side = math.isqrt(len(where))
+    for other in set(range(len(departures))) - {index}:
         departure = departures[other]
         near = np.concatenate([departure[tuple(at.T)][:, None], _neighbours(departure, at)], 1)
+        if side > 2:
+            steps = side * np.array(((0, 0), *NEIGHBOURS)) + np.subtract(where[other], where[index])
+            near = near[:, (np.abs(steps) <= TOUCHING).all(1)]
+            if not near.shape[1]:
+                continue
         alone &= (near * np.sign(own)[:, None]).max(1) < SHARED * np.abs(own)
     return at[alone]
 

@@ -8,7 +8,7 @@ import scipy
 from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.frames.blocks import median
-from noiseflow.patches.pairings.frames.packed_frames import PLANES, PackedFrames
+from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 
 __all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "frame_shift", "frame_shifts"]
 
@@ -74,7 +74,7 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
     at = sample_rows(height)
     around = (at[:, None] + np.arange(-1, 2)).ravel()
     own = np.float32(1 / (len(stack.frames) - 1))
-    for plane in range(PLANES):
+    for plane in range(len(mean)):
         middle = mean[plane][around].reshape(len(at), 3, width)
         for found, number in zip(shifts, numbers, strict=True):
             # Mean of the others less the frame itself, and from it that mean.

@@ -11,10 +11,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.settings_groups import same_exposure
 from noiseflow.raw.image import RawImage
 
-__all__ = ["PLANES", "PackedFrame", "PackedFrames", "same_exposure_twice", "same_setting"]
-
-PLANES = 4
-"""Planes of a frame: 2×2 cells, of a Bayer or a monochrome sensor."""
+__all__ = ["PackedFrame", "PackedFrames", "same_exposure_twice", "same_setting"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +22,9 @@ class PackedFrame:
     ----------
     image : RawImage
         Setting and shape; its mosaic takes no memory and holds nothing.
-    levels : ndarray, shape (4,)
+    levels : ndarray, shape (C,)
         Mean of each plane, DN.
-    planes : ndarray of uint16, shape (4, h, w)
+    planes : ndarray of uint16, shape (C, h, w)
         Codes, DN: in memory, or the pages of a file.
     source_blake3 : str
         Checksum of the file that it was read from.
@@ -76,12 +73,16 @@ class PackedFrames:
     @property
     def shape(self) -> tuple[int, int]:
         """(h, w) of a plane."""
-        height, width = self.setting.mosaic.shape
-        return height // 2, width // 2
+        return self.cube[1:]
+
+    @property
+    def cube(self) -> tuple[int, int, int]:
+        """(C, h, w) of a frame's planes."""
+        return self.setting.cube
 
     @property
     def levels(self) -> NDArray[np.float64]:
-        """Mean of each frame's planes, DN, shape (n, 4)."""
+        """Mean of each frame's planes, DN, shape (n, C)."""
         return np.array([frame.levels for frame in self.frames])
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
-from noiseflow.patches.pairings.frames.packed_frames import PLANES, PackedFrames
+from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 
 __all__ = ["MOST_FRAMES", "Strip", "Sums", "strips", "sum_strip"]
 
@@ -99,6 +99,7 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
         levels=(black, white),
         drift_variance=drift_variance(levels),
         structured=structured,
+        cfa=stack.setting.cfa,
         signal=signal,
         blocks=blocks,
         inner=inner,
@@ -121,14 +122,14 @@ def _summed(
 
     `shifts` are the frames' means less the mean of all, DN, shape (n, 4).
     """
-    count, width = len(stack.frames), stack.shape[1]
-    mean = np.empty((PLANES, around.stop - around.start, width), np.float32)
+    count, (planes, _, width) = len(stack.frames), stack.cube
+    mean = np.empty((planes, around.stop - around.start, width), np.float32)
     variance = np.empty_like(mean)
     at_once = max(1, BYTES_AT_ONCE // (SIDE * width * mean.itemsize))
     groups = [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
     pieces = list(_pieces(blocks, inner, around.stop - around.start))
-    quarters = np.empty((count, PLANES, *blocks.grid, math.prod(blocks.halves)))
-    for plane in range(PLANES):
+    quarters = np.empty((count, planes, *blocks.grid, math.prod(blocks.halves)))
+    for plane in range(planes):
         place = 0
         for part, piece in pieces:
             rows_read = slice(around.start + piece.start, around.start + piece.stop)

@@ -1,6 +1,7 @@
 """RawNIND: scenes of one camera at several ISOs, with clean frames in a folder ``gt``.
 
-``RawNIND/src/Bayer/SCENE/*.CR2`` with ``…/SCENE/gt/*.CR2``; ``X-Trans`` beside ``Bayer``.
+``RawNIND/src/Bayer/SCENE/*.CR2`` with ``…/SCENE/gt/*.CR2``; ``X-Trans`` beside ``Bayer``, whose
+planes need a store of their own.
 
 References
 ----------
@@ -18,22 +19,23 @@ from noiseflow.raw.settings import RawSettings
 
 __all__ = ["gather", "recognises"]
 
-BAYER, XTRANS, CLEAN = "Bayer", "X-Trans", "gt"
+KINDS, CLEAN = ("Bayer", "X-Trans"), "gt"
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is, or holds, a folder ``Bayer`` of scenes with a folder ``gt`` in each."""
-    return path.is_dir() and any(_scenes(path))
+    """Whether a folder is, or holds, a folder ``Bayer`` or ``X-Trans`` of scenes with a folder ``gt`` in each."""
+    return path.is_dir() and any(_scenes(_root(path)))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the frames of each scene beside the first of its clean ones.
+    """Sort the frames of each scene beside the first of its clean ones, of the Bayer cameras if they are there.
 
     Raises
     ------
     RawError
         No scene has a noisy and a clean frame.
     """
+    root = _root(path)
     scenes = tuple(
         Scene(
             name=folder.name,
@@ -42,7 +44,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             subject=folder.name,
             facts=LONG_TWIN,
         )
-        for folder, noisy, clean in _scenes(path)
+        for folder, noisy, clean in _scenes(root)
     )
     if not scenes:
         raise RawError(f"{path}: folders of RawNIND, but no scene with a noisy and a clean frame")
@@ -51,15 +53,23 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         "the clean signal is the first file of gt/, brought to each frame by the ratio of exposure and ISO; frames "
         "are not aligned: check for motion",
     ]
-    if (path / XTRANS).is_dir():
-        report.append(f"{path / XTRANS}: left out: a 6×6 colour filter array, which is not supported")
+    report += [
+        f"{path / kind}: left out: another colour filter array needs a store of its own: ingest this folder"
+        for kind in KINDS
+        if (path / kind).is_dir() and path / kind != root
+    ]
     return Collection(scenes, report=tuple(report))
 
 
-def _scenes(path: Path) -> Iterator[tuple[Path, list[Path], list[Path]]]:
+def _root(path: Path) -> Path:
+    """The folder of the scenes of one kind of sensor."""
+    kinds = [path / kind for kind in KINDS if (path / kind).is_dir()]
+    return path if path.name in KINDS or not kinds else kinds[0]
+
+
+def _scenes(root: Path) -> Iterator[tuple[Path, list[Path], list[Path]]]:
     """Folder, noisy and clean files of each scene."""
-    root = path if path.name == BAYER else path / BAYER
-    if not root.is_dir():
+    if root.name not in KINDS or not root.is_dir():
         return
     for folder in sorted(entry for entry in root.iterdir() if (entry / CLEAN).is_dir()):
         noisy, clean = raw_files(folder.iterdir())[0], raw_files((folder / CLEAN).iterdir())[0]

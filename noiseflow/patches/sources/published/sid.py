@@ -1,7 +1,8 @@
 """SID (See-in-the-Dark): short exposures with a long one of the same scene, as its lists pair them.
 
 ``Sony_train_list.txt`` has lines ``./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8``;
-likewise ``…_val_list.txt`` and ``…_test_list.txt``, and ``Fuji_…`` for the X-Trans camera.
+likewise ``…_val_list.txt`` and ``…_test_list.txt``, and ``Fuji_…`` for the X-Trans camera, whose
+planes need a store of their own.
 
 References
 ----------
@@ -20,20 +21,19 @@ __all__ = ["gather", "recognises"]
 
 SPLITS = ("train", "val", "test")
 CAMERAS = {"Sony": "Sony ILCE-7SM2, Bayer", "Fuji": "Fujifilm X-T2, X-Trans"}
-UNSUPPORTED = "Fuji"
-"""Its 6×6 colour filter array cannot be packed to planes."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds one of the lists."""
-    return path.is_dir() and any(_lists(path))
+    """Whether a folder holds one of the lists, or is the folder of one camera beside them."""
+    return path.is_dir() and any(_lists(*_root(path)))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
     """Sort the short exposures into scenes by their long one, with the published split.
 
-    Files that the lists name and that are not there are reported, as is the X-Trans camera,
-    which is left out.
+    Of the dataset's folder the Bayer camera is taken, if it is there; of the folder of one camera
+    that one.  Files that the lists name and that are not there are reported, as is a camera that
+    is left out.
 
     Raises
     ------
@@ -44,9 +44,11 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     pairs: dict[Path, list[Path]] = defaultdict(list)
     splits: dict[Path, str] = {}
     missing: list[Path] = []
+    path, chosen = _root(path)
+    chosen = chosen or next(camera for camera, *_ in _lists(path))
     for camera, split, file in _lists(path):
-        if camera == UNSUPPORTED:
-            report.append(f"{file}: left out: {CAMERAS[camera]}, a pattern that is not supported")
+        if camera != chosen:
+            report.append(f"{file}: left out: {CAMERAS[camera]}, needs a store of its own: ingest {path / camera}")
             continue
         for short, long in _pairs(path, file):
             gone = [each for each in (short, long) if not each.is_file()]
@@ -74,9 +76,14 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     return Collection(scenes, report=("published split by the lists", *report))
 
 
-def _lists(path: Path) -> Iterator[tuple[str, str, Path]]:
-    """Camera, split and file of each list that is there."""
-    for camera in CAMERAS:
+def _root(path: Path) -> tuple[Path, str]:
+    """The dataset's folder, and the camera whose folder `path` is; empty if it is the dataset's."""
+    return (path.parent, path.name) if path.name in CAMERAS else (path, "")
+
+
+def _lists(path: Path, chosen: str = "") -> Iterator[tuple[str, str, Path]]:
+    """Camera, split and file of each list that is there, of one camera or of all."""
+    for camera in [chosen] if chosen else CAMERAS:
         for split in SPLITS:
             file = path / f"{camera}_{split}_list.txt"
             if file.is_file():

@@ -8,9 +8,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.bayer import MONO, offsets
 from noiseflow.raw.black_levels import BlackMap
 from noiseflow.raw.formats.tags.tiff_pages import numbers
+from noiseflow.raw.patterns import MONO, cell_side, offsets
 
 __all__ = ["Levels", "levels_of", "masked_means"]
 
@@ -175,7 +175,7 @@ def masked_means(pixels: NDArray[Any], cfa: str, top: int, left: int, masked: Sp
     masked : tuple
         Top, left, bottom, right of each area.
     """
-    side = 1 if cfa == MONO else 2
+    side = 1 if cfa == MONO else cell_side(cfa)
     levels = []
     for row, column in offsets(cfa)[: side * side]:
         values = [

@@ -1,18 +1,28 @@
 """What the directories of a TIFF or DNG file say, by tifffile."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
 
-from noiseflow.raw.bayer import BAYER_PHASES, MONO
 from noiseflow.raw.decoding import decoding
+from noiseflow.raw.patterns import MONO, cfa_of_colours
 
-__all__ = ["CFA_PATTERN", "DNG_VERSION", "RAW_PHOTOMETRICS", "all_pages", "cfa_of", "is_dng", "numbers", "raw_page"]
+__all__ = [
+    "CFA_PATTERN",
+    "DNG_VERSION",
+    "RAW_PHOTOMETRICS",
+    "all_pages",
+    "cfa_of",
+    "is_dng",
+    "numbers",
+    "pattern_of",
+    "raw_page",
+]
 
-CFA_PATTERN, DNG_VERSION, NEW_SUBFILE_TYPE = 33422, 50706, 254
+CFA_REPEAT, CFA_PATTERN, CFA_LAYOUT, DNG_VERSION, NEW_SUBFILE_TYPE = 33421, 33422, 50711, 50706, 254
 RAW_PHOTOMETRICS = (32803, 34892)
 """CFA and LinearRaw."""
 
@@ -54,10 +64,30 @@ def raw_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage | None:
     return None
 
 
-def cfa_of(pattern: Any) -> str | None:
-    """The phase that a CFAPattern tag of 0, 1, 2 for R, G, B says; None if it is no 2×2 Bayer."""
-    letters = "".join("RGB"[index] if index < 3 else "?" for index in np.ravel(list(pattern)).astype(int))
-    return letters if letters in (*BAYER_PHASES, MONO) else None
+def pattern_of(page: tifffile.TiffPage) -> str:
+    """The rows of a page's CFAPattern as text, for messages; empty without the tag, or for one value."""
+    layout = numbers(page, CFA_LAYOUT)
+    staggered = f" of CFALayout {layout[0]:g}, no rectangle," if layout not in ([], [1.0]) else ""
+    return "/".join(_pattern(page)) + staggered
+
+
+def cfa_of(page: tifffile.TiffPage) -> str | None:
+    """The array of a page's CFAPattern; `MONO` without the tag, None if it is not supported."""
+    rows = _pattern(page)
+    if not rows:
+        return MONO
+    return cfa_of_colours(rows) if numbers(page, CFA_LAYOUT) in ([], [1.0]) else None
+
+
+def _pattern(page: tifffile.TiffPage) -> list[str]:
+    """Colours of CFAPattern row by row: R, G, B, and C, M, Y, W by TIFF/EP's numbers 3 to 6."""
+    codes = [int(value) for value in numbers(page, CFA_PATTERN)]
+    if len(codes) < 2:
+        return []
+    letters = "".join("RGBCMYW"[code] if 0 <= code < 7 else "?" for code in codes)
+    repeat = [int(value) for value in numbers(page, CFA_REPEAT)]
+    columns = repeat[1] if len(repeat) == 2 and repeat[0] * repeat[1] == len(codes) else math.isqrt(len(codes))
+    return [letters[start : start + columns] for start in range(0, len(letters), columns)]
 
 
 def numbers(page: tifffile.TiffPage, tag: int) -> list[float]:

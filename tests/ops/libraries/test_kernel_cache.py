@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from noiseflow.ops import kernel_cache
-from noiseflow.ops.kernel_cache import cache_folder, library_of
+from noiseflow.ops.libraries import kernel_cache
+from noiseflow.ops.libraries.kernel_cache import cache_folder, library_of
 
 
 def build(made: Path) -> list[str]:

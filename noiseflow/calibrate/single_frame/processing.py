@@ -1,0 +1,164 @@
+"""Signs that a picture is not as the converter gave it: noise that is not white, gaps between codes, JPEG blocks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dctn
+
+from noiseflow.calibrate.single_frame.blocks import HIGH, SIDE, Blocks, coefficients_at
+from noiseflow.calibrate.single_frame.cells import Chosen
+from noiseflow.calibrate.single_frame.variance_line import VarianceLine
+
+__all__ = ["Traces", "code_step", "traces_of"]
+
+Array = NDArray[np.float64]
+
+MOST = 3000
+"""Flat blocks of a plane that are looked at; more would not show more."""
+
+FEW = 800
+"""Of them for the search of a grid of blocks, at 64 places each."""
+
+LEAST_OUTER = 0.87
+"""Energy of the highest coefficients over that of the high ones: 1 for white noise. A blur of 0.4 pixels has 0.84; what
+texture is left in pictures as they come leaves 0.93 to 1."""
+
+MOST_CORRELATION = 0.12
+"""Of the high coefficients of two planes: 0 for a mosaic's noise, 0.16 and more once colours were mixed."""
+
+MOST_PHASE = 0.03
+"""By which the ratio (E|c|)²/E c² of one phase of the 8×8 grid may depart from that of the others."""
+
+MOST_STEP = 0.1
+"""Part of the variance that steps between codes may make up."""
+
+_NUMBER = np.add.outer(np.arange(SIDE), np.arange(SIDE))
+_OUTER, _NEXT = HIGH & (_NUMBER >= 10), HIGH & (_NUMBER <= 9)
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What was seen of a picture's past.
+
+    Parameters
+    ----------
+    outer : float
+        Energy in the outer over that in the inner high coefficients.
+    correlation : float
+        Largest correlation of two planes that share no row; 0 where there are too few blocks.
+    phase : float
+        Departure of one phase of the 8×8 grid from the others.
+    step_part : float
+        Variance of a uniform error as wide as the local step between codes, over the noise's, at its largest.
+    """
+
+    outer: float
+    correlation: float
+    phase: float
+    step_part: float
+
+    def said(self) -> str | None:
+        """Why the picture cannot be measured, or None."""
+        if self.step_part > MOST_STEP:
+            return (
+                "its codes have gaps that are wide against the noise: 8 bits or a tone curve lie behind it, "
+                "as in a JPEG or a lossy raw"
+            )
+        if self.phase > MOST_PHASE:
+            return "its 8×8 blocks are rounded in frequency, as JPEG does it"
+        if self.outer < LEAST_OUTER:
+            return (
+                f"its noise is not white ({100 * self.outer:.0f} % of the energy in the highest frequencies): it was "
+                "denoised, blurred or compressed, or texture is everywhere"
+            )
+        if self.correlation > MOST_CORRELATION:
+            return (
+                f"the fine structure of its colours is correlated by {self.correlation:.2f}: it was demosaiced, "
+                "blurred or denoised, or texture is everywhere"
+            )
+        return None
+
+
+def traces_of(
+    planes: Sequence[NDArray[Any]], blocks: Sequence[Blocks], chosen: Sequence[Chosen], line: VarianceLine
+) -> Traces:
+    """Look at the flat blocks of a picture.
+
+    Parameters
+    ----------
+    planes : sequence of ndarray, shape (H, W)
+        DN.
+    blocks, chosen : sequence
+        Of each plane.
+    line : VarianceLine
+        Noise of all planes.
+    """
+    power, steps, phases = np.zeros((SIDE, SIDE)), [0.0], []
+    for plane, each, taken in zip(planes, blocks, chosen, strict=True):
+        index = taken.index[:: max(1, len(taken.index) // MOST)]
+        if not len(index):
+            continue
+        variance = line.at(each.mean[index])
+        power += (np.square(coefficients_at(plane, each, index)) / variance[:, None, None]).sum(0)
+        steps.append(_step_part(plane, each, index, variance))
+        phases.append(_phase(plane, each, index))
+    outer = float(power[_OUTER].mean() / power[_NEXT].mean())
+    return Traces(outer, _correlation(planes, blocks, chosen), max(phases, default=0.0), max(steps))
+
+
+def code_step(codes: NDArray[Any]) -> float:
+    """Median distance of neighbouring codes that occur."""
+    found = np.unique(codes)
+    return float(np.median(np.diff(found))) if len(found) > 1 else 1.0
+
+
+def _step_part(plane: NDArray[Any], blocks: Blocks, index: NDArray[np.intp], variance: Array) -> float:
+    """(step² − 1)/12 over the variance, median over levels."""
+    order = np.argsort(blocks.mean[index])
+    parts = []
+    for group in np.array_split(order, 8):
+        taken = index[group]
+        if len(taken) < 4:
+            continue
+        rows, columns = (number * blocks.stride for number in np.divmod(taken, blocks.grid[1]))
+        near = [plane[r : r + SIDE, c : c + SIDE] for r, c in zip(rows, columns, strict=True)]
+        step = code_step(np.stack(near))
+        parts.append((step**2 - 1) / 12 / float(np.median(variance[group])))
+    return float(np.median(parts)) if parts else 0.0
+
+
+def _correlation(planes: Sequence[NDArray[Any]], blocks: Sequence[Blocks], chosen: Sequence[Chosen]) -> float:
+    """Of planes of two colours in different rows, in blocks that are flat in both."""
+    worst = 0.0
+    pairs = ((0, 3), (1, 2), (0, 2), (1, 3)) if len(planes) == 4 else ()
+    for first, second in pairs:
+        both = np.intersect1d(chosen[first].index, chosen[second].index)
+        both = both[:: max(1, len(both) // MOST)]
+        if len(both) < 40:
+            continue
+        a, b = (coefficients_at(planes[k], blocks[k], both)[:, HIGH] for k in (first, second))
+        a, b = (each / np.sqrt((each**2).mean(1, keepdims=True) + 1e-9) for each in (a, b))
+        worst = max(worst, abs(float((a * b).mean())))
+    return worst
+
+
+def _phase(plane: NDArray[Any], blocks: Blocks, index: NDArray[np.intp]) -> float:
+    """Largest departure from Gaussian shape that one phase of the 8×8 grid has and the others have not."""
+    seen = index[:: max(1, len(index) // FEW)]
+    rows, columns = (number * blocks.stride // SIDE * SIDE for number in np.divmod(seen, blocks.grid[1]))
+    kept = (rows + 2 * SIDE <= plane.shape[0]) & (columns + 2 * SIDE <= plane.shape[1])
+    corners = np.unique(np.stack([rows[kept], columns[kept]], 1), axis=0)
+    if len(corners) < 60:
+        return 0.0
+    windows = np.lib.stride_tricks.sliding_window_view(plane, (SIDE, SIDE))
+    ratios = np.empty((SIDE, SIDE))
+    for row in range(SIDE):
+        for column in range(SIDE):
+            taken = windows[corners[:, 0] + row, corners[:, 1] + column].astype(np.float32)
+            high = dctn(taken, axes=(1, 2), norm="ortho")[:, HIGH]
+            high /= np.sqrt((high**2).mean(1, keepdims=True)) + 1e-9
+            ratios[row, column] = float(np.mean(np.abs(high).mean(0) ** 2 / (high**2).mean(0)))
+    return float(np.abs(ratios - np.median(ratios)).max())

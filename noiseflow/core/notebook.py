@@ -1,0 +1,52 @@
+"""How models and stores show themselves in a notebook: a few facts, and a small drawing."""
+
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import cycle
+
+__all__ = ["curves", "facts"]
+
+LINES = ("-", "--", "-.", ":")
+
+
+def facts(title: str, rows: Mapping[str, str], drawing: str = "") -> str:
+    """HTML of a title, a table of two columns, and a drawing.
+
+    Parameters
+    ----------
+    title : str
+        Plain text.
+    rows : mapping of str to str
+        Label → plain text.
+    drawing : str
+        SVG, as of `curves`.
+    """
+    body = "".join(
+        f"<tr><th style='text-align:left'>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items()
+    )
+    return f"<div><b>{escape(title)}</b><table>{body}</table>{drawing}</div>"
+
+
+def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
+    """SVG of curves on logarithmic axes.
+
+    Parameters
+    ----------
+    lines : mapping
+        Label → x and y.
+    x_label, y_label : str
+        Of the axes, with units.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2, 2.8), layout="constrained")
+    axes = figure.subplots()
+    for (label, (x, y)), style in zip(lines.items(), cycle(LINES), strict=False):
+        axes.plot(x, y, style, label=label, color="0.35")
+    axes.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label)
+    axes.legend(frameon=False, fontsize="small")
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None})
+    text = written.getvalue()
+    return text[text.index("<svg") :]
