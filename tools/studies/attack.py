@@ -117,6 +117,8 @@ def _become(folder: Path, words: Sequence[str], said: Path) -> None:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         sys.argv = ["noiseflow", *words]
+        # A shell that starts this tool in the background has it ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             main(list(words), prog_name="noiseflow")
         except SystemExit as end:
@@ -316,7 +318,12 @@ def report(name: str, what: str, tally: Tally, seconds: float) -> None:
     sys.stdout.flush()
 
 
-def attacks(attack: Attack, pairs: int, stops: int, moments: random.Random) -> dict[str, Callable[[Tally], None]]:
+FAULTS = ("kill", "interrupt", "full once", "full")
+
+
+def attacks(
+    attack: Attack, pairs: int, stops: int, kinds: Sequence[str], moments: random.Random
+) -> dict[str, Callable[[Tally], None]]:
     """The attacks of a command by what they are called."""
     events = attack.events()
 
@@ -334,16 +341,17 @@ def attacks(attack: Attack, pairs: int, stops: int, moments: random.Random) -> d
         for _ in range(pairs):
             attack.pair(tally)
 
-    kinds = ("kill", "interrupt", "full once", "full")
-    return {f"{pairs} pairs": at_once, **{f"{stops} × {kind} at {events} events": faults(kind) for kind in kinds}}
+    first = {f"{pairs} pairs": at_once} if pairs else {}
+    return {**first, **{f"{stops} × {kind} at {events} events": faults(kind) for kind in kinds}}
 
 
 @click.command()
 @click.option("--pairs", type=int, default=10, show_default=True, help="Pairs of equal commands started at once.")
 @click.option("--stops", type=int, default=5, show_default=True, help="Trials of each kind of fault.")
 @click.option("--only", type=click.Choice(list(TARGETS)), multiple=True, help="Commands to attack; all if none.")
+@click.option("--fault", type=click.Choice(FAULTS), multiple=True, default=FAULTS, help="Faults; all if none.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the moments.")
-def main(pairs: int, stops: int, only: tuple[str, ...], seed: int) -> None:
+def main(pairs: int, stops: int, only: tuple[str, ...], fault: tuple[str, ...], seed: int) -> None:
     """Attack commands that write, and print how they ended and what was wrong."""
     if "FAULT_CONTROL" not in os.environ:
         with tempfile.TemporaryDirectory() as place:
@@ -367,7 +375,7 @@ def main(pairs: int, stops: int, only: tuple[str, ...], seed: int) -> None:
             box = attack.box(stands=True)
             attack.expected = digests(attack.out(box), TARGETS[name].same)
             shutil.rmtree(box)
-            for what, trials in attacks(attack, pairs, stops, moments).items():
+            for what, trials in attacks(attack, pairs, stops, fault, moments).items():
                 began, tally = time.monotonic(), Tally()
                 trials(tally)
                 report(name, what, tally, time.monotonic() - began)
