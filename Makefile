@@ -1,17 +1,25 @@
 # make demo   install, then the whole path on simulated data: simulate, ingest, fit, sample, evaluate, report
 # make test   install, then the tests
+# make quick  the fast tests of every module, in a minute
+# make newcomer  a newcomer's path, timed: every documented step from frames to a training loop
+# make bounds  the demo and the quick tests with the lower bounds of all dependencies, and with the newest releases
 # make test-adapters  the adapters to other libraries, each within its own (several GB in .venv-adapters)
 # make lint   ruff and mypy
 # make docs   the documentation, into site/
 # make clean  remove what these made, the environment included
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
+NEWEST_PYTHON ?= python3.13
 VENV ?= .venv
 ADAPTERS ?= .venv-adapters
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-adapters lint docs clean
+.PHONY: demo test quick newcomer bounds test-adapters lint docs clean
 .DELETE_ON_ERROR:
+
+# A process for each processor, of one thread; the tests of a file stay in one, for their fixtures.
+TOGETHER := -n logical --maxprocesses 4 --dist loadfile
 
 # The stamps make the second call quick; the install is editable, so that a change of code needs none.
 $(VENV)/torch.stamp: constraints.txt tools/install_torch.sh
@@ -46,13 +54,24 @@ demo: $(VENV)/package.stamp
 test: $(VENV)/develop.stamp
 	$(BIN)/python -m pytest
 
+quick: $(VENV)/develop.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quick -q $(TOGETHER)
+
+newcomer: $(VENV)/develop.stamp
+	$(BIN)/python -m tools.checks.newcomer
+
+bounds: $(VENV)/develop.stamp
+	$(BIN)/python -m tools.checks.bounds lowest --python $(OLDEST_PYTHON)
+	$(BIN)/python -m tools.checks.bounds newest --python $(NEWEST_PYTHON)
+
 lint: $(VENV)/develop.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 docs: $(VENV)/develop.stamp
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m tools.site.links site
 
 clean:
 	rm -rf $(VENV) $(ADAPTERS) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,7 +18,7 @@ from .augment import (
     sample_frame as sample_frame,
     synthesize as synthesize,
 )
-from .calibrate import measure_picture as measure_picture
+from .calibrate import measure_picture as measure_picture, sample_camera as sample_camera
 from .cli.workflows.describe import describe as describe
 from .core.errors import NoiseflowError as NoiseflowError
 from .core.version import __version__ as __version__

@@ -1,10 +1,19 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests, and the quick set of them.
 
+``pytest --quick`` leaves out the tests that ``tests/slow_tests.txt`` lists, but keeps the fastest of each file;
+``pytest --times FILE`` writes what each test took; ``python -m tools.checks.slow_tests FILE`` makes that list of it.
+"""
+
+import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
+"""Lines of seconds of processor time and a test, the slowest first."""
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +22,37 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real data not found: {SHARED_DATA} is absent")
     return SHARED_DATA
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="Leave out the tests that tests/slow_tests.txt lists.")
+    parser.addoption("--times", metavar="FILE", help="Append the processor time of each test to FILE.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("quick"):
+        return
+    slow = dict(reversed(line.split(maxsplit=1)) for line in SLOW_TESTS.read_text("utf-8").splitlines())
+    seconds = {item: float(slow.get(item.nodeid, 0)) for item in items}
+    fastest: dict[Path, pytest.Item] = {}
+    for item in items:
+        if item.path not in fastest or seconds[item] < seconds[fastest[item.path]]:
+            fastest[item.path] = item
+    kept = [item for item in items if not seconds[item] or item is fastest[item.path]]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    file = item.config.getoption("times")
+    if not file:
+        return (yield)
+    before = os.times()
+    try:
+        return (yield)
+    finally:
+        # Of this process and of those that it waited for, fixtures included; the load of the machine is not in it.
+        spent = sum(os.times()[:4]) - sum(before[:4])
+        with open(file, "a", encoding="utf-8") as lines:
+            lines.write(f"{spent:.2f} {item.nodeid}\n")

@@ -1,19 +1,27 @@
 """From flats, darks, bursts and tables to a profile."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+from noiseflow.calibrate.body.body_file import write_body
+from noiseflow.calibrate.body.measure_maps import measure_maps
 from noiseflow.calibrate.from_frames import calibrate_frames
 from noiseflow.calibrate.from_tables import calibrate_tables
 from noiseflow.calibrate.measured import Calibration
+from noiseflow.calibrate.prior.few_shot import STANDARD_ISOS, few_shot
 from noiseflow.calibrate.profiles.profile import write_profile
-from noiseflow.calibrate.sources import read_frames, read_tables
+from noiseflow.calibrate.sources import raw_files_of, read_frames, read_tables
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.progress import Progress, silent
-from noiseflow.raw import RawSettings
+from noiseflow.raw import RawSettings, read_frame
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "calibrate_few"]
+
+MOST_FRAMES = 8
+"""Of a calibration from few: they are held in memory together."""
 
 
 def calibrate(
@@ -22,6 +30,7 @@ def calibrate(
     *,
     camera: str | None = None,
     settings: RawSettings | None = None,
+    maps: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
@@ -38,8 +47,10 @@ def calibrate(
         Name; else what the files say.
     settings : RawSettings, optional
         Overrides of what the raw files say.
+    maps : path, optional
+        Where to write the maps of this body (HDF5): dark shading, gain, hot and telegraph pixels.
     overwrite : bool
-        Whether a profile in `out` may be replaced.
+        Whether a profile in `out`, or maps in `maps`, may be replaced.
     progress : Progress
         Called after each frame.
 
@@ -61,22 +72,97 @@ def calibrate(
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
-    if out is None:
-        return _calibrate(paths, camera, settings, progress)
     # A profile beside its frames is no frame: only files are in the way.
+    inputs = [path for path in paths if path.is_file()]
+    with ExitStack() as stack:
+        for each in (out, maps):
+            if each is not None:
+                stack.enter_context(writing(each, inputs=inputs, overwrite=overwrite))
+        result = _calibrate(paths, camera, settings, progress, with_maps=maps is not None)
+        if maps is not None and result.body is not None:
+            write_body(result.body, maps, overwrite=overwrite)
+        if out is not None:
+            write_profile(result.profile, out, overwrite=overwrite)
+    return result
+
+
+def calibrate_few(
+    sources: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    isos: Sequence[float] = STANDARD_ISOS,
+    settings: RawSettings | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Calibration:
+    """A whole camera, at all ISOs, from one or two frames: see `noiseflow.calibrate.prior.few_shot.few_shot`.
+
+    Parameters
+    ----------
+    sources : sequence of path
+        Raw files, or folders of them: one picture of anything or more, and darks if there are any.
+    out : path, optional
+        Where to write the profile (JSON).
+    isos : sequence of float
+        ISOs of the profile; those of the frames are added.
+    settings : RawSettings, optional
+        Overrides of what the raw files say.
+    overwrite : bool
+        Whether a profile in `out` may be replaced.
+    progress : Progress
+        Called after each frame.
+
+    Raises
+    ------
+    DataError
+        More frames than `MOST_FRAMES`, frames of two cameras, darks alone, or a frame that cannot be measured.
+    RawError
+        A frame that cannot be read.
+    """
+    paths = [Path(source) for source in sources]
+    if out is None:
+        return _few(paths, isos, settings, progress)
     with writing(out, inputs=[path for path in paths if path.is_file()], overwrite=overwrite) as out:
-        result = _calibrate(paths, camera, settings, progress)
+        result = _few(paths, isos, settings, progress)
         write_profile(result.profile, out, overwrite=overwrite)
     return result
 
 
+def _few(paths: Sequence[Path], isos: Sequence[float], settings: RawSettings | None, progress: Progress) -> Calibration:
+    files = sorted({file for path in paths for file in raw_files_of(path)})
+    if not files:
+        raise DataError(f"{paths[0]}: no raw file; expected one picture or more")
+    if len(files) > MOST_FRAMES:
+        raise DataError(
+            f"{paths[0]}: {len(files)} frames; expected at most {MOST_FRAMES}. Calibrate them without --few"
+        )
+    images = []
+    for done, file in enumerate(files):
+        images.append(read_frame(file, settings))
+        progress(done + 1, len(files), file.name)
+    return Calibration(few_shot(images, isos))
+
+
 def _calibrate(
-    paths: Sequence[Path], camera: str | None, settings: RawSettings | None, progress: Progress
+    paths: Sequence[Path],
+    camera: str | None,
+    settings: RawSettings | None,
+    progress: Progress,
+    *,
+    with_maps: bool,
 ) -> Calibration:
     tables = [path for path in paths if path.suffix.lower() == ".csv"]
     if tables and len(tables) != len(paths):
         raise DataError(f"{tables[0]}: tables and frames cannot be calibrated together; give one or the other")
+    if tables and with_maps:
+        raise DataError(f"{tables[0]}: a table has no pixels; body maps need dark frames")
     if tables:
         return calibrate_tables(read_tables(tables), camera)
     frames = read_frames(paths, progress, settings)
-    return calibrate_frames(frames, camera, [str(path) for path in paths])
+    names = [str(path) for path in paths]
+    found = calibrate_frames(frames, camera, names)
+    if not with_maps:
+        return found
+    body = measure_maps(frames)
+    provenance = {**body.provenance, "sources": "; ".join(names)}
+    return replace(found, body=replace(body, camera=camera or body.camera, provenance=provenance))

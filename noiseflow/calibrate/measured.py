@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseflow.calibrate.body.body_maps import BodyMaps
 from noiseflow.calibrate.estimators.censored import CensoredDark, censored_dark
 from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.measurements.banding import Spectrum
@@ -45,10 +46,11 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A profile and what it rests on, by (ISO, plane)."""
+    """A profile and what it rests on, by (ISO, plane); and the maps of the body, where they were wanted."""
 
     profile: Profile
     evidence: Mapping[tuple[float, str], Evidence] = field(default_factory=dict)
+    body: BodyMaps | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from noiseflow.raw.cautions import gathered
 from noiseflow.raw.folders import walk
 from noiseflow.raw.formats.emva import NOMINAL_ISO, EmvaFolder, is_emva, read_emva, read_frame as read_emva_frame
 
-__all__ = ["Frames", "Group", "Table", "read_frames", "read_tables"]
+__all__ = ["Frames", "Group", "Table", "raw_files_of", "read_frames", "read_tables"]
 
 SAME_EXPOSURE, SAME_LEVEL = 0.01, 0.02
 """Exposure times, and levels of flats of unknown exposure, that differ by less than this part are one setting."""
@@ -137,7 +137,7 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
         return _emva(read_emva(sources[0]), settings, progress)
     reads = [
         read
-        for file in sorted({file for source in sources for file in _files(source)})
+        for file in sorted({file for source in sources for file in raw_files_of(source)})
         for read in _reads(file, settings)
     ]
     if not reads:
@@ -301,7 +301,8 @@ def _emva(folder: EmvaFolder, settings: RawSettings, progress: Progress) -> Fram
     return Frames(camera, "mono", settings.black or (folder.black,), white, groups, list(folder.cautions))
 
 
-def _files(source: Path) -> Iterator[Path]:
+def raw_files_of(source: Path) -> Iterator[Path]:
+    """A file itself, or the raw files of a folder and of those in it."""
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     if source.is_dir():

@@ -12,6 +12,7 @@ from torch import Tensor
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Conditions
+from noiseflow.models.denoiser import local_mean
 from noiseflow.models.noise_statistics import NoiseStatistics, signal_bins
 from noiseflow.patches.schema import SPLITS
 from noiseflow.patches.store.patches import PatchBatch, Patches
@@ -173,6 +174,11 @@ class PatchBatches:
 def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress = silent) -> NoiseStatistics:
     """Sum noise and signal over patches.
 
+    A clean signal that is an estimate, from the other frames of a burst, has noise of its own: sorted by it,
+    pixels have another mean signal than it says, and the line through their variances a gain that is too small
+    and a read noise that is too large (by 0.5 and 4 % for four frames).  Such pixels are sorted by the mean of
+    their neighbours, whose noise is none of theirs.
+
     Parameters
     ----------
     store : PatchStore or StoreMix
@@ -192,7 +198,11 @@ def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress 
     def batches() -> Iterator[Values]:
         for start in range(0, len(rows), BATCH):
             batch = store.read(rows[start : start + BATCH], torch.float64)
-            yield Values(batch.camera, batch.iso, batch.clean, batch.clean, batch.noise, batch.observed)
+            estimated = torch.from_numpy(batch.table["clean_variance"] > 0)
+            by = batch.clean
+            if estimated.any() and batch.clean[0, 0].numel() > 1:
+                by = torch.where(estimated[:, None, None, None], local_mean(batch.clean, hollow=True), batch.clean)
+            yield Values(batch.camera, batch.iso, by, batch.clean, batch.noise, batch.observed)
 
     return summed(store, batches(), len(rows), progress)
 

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
+from noiseflow.fit.censoring import censored_values
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
-from noiseflow.fit.safeguards import Notes, best_start, check_result, without_signal
+from noiseflow.fit.objective_choice import ObjectiveChoice, chosen_objective
+from noiseflow.fit.safeguards import Notes, best_start, check_result, check_start, weights_sha256, without_signal
 from noiseflow.fit.training.engine import DivergedError, train
 from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
@@ -27,6 +30,7 @@ from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
     NoiseStatistics,
+    components_of,
     is_closed_form,
     refine_start,
     refine_start_on_codes,
@@ -51,7 +55,7 @@ START_CODES = 2**20
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch."""
+    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; what was chosen."""
 
     folder: Path
     model: NoiseModel
@@ -60,6 +64,8 @@ class FitResult:
     best_epoch: int
     epochs: int
     seconds: float
+    objective: ObjectiveChoice
+    components: tuple[str, ...] = ()
 
 
 def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
@@ -87,6 +93,7 @@ def fit(
     out: str | Path,
     settings: FitSettings | None = None,
     *,
+    start: NoiseModel | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -108,6 +115,9 @@ def fit(
         Run folder to write.
     settings : FitSettings, optional
         Settings of the training; the defaults of `FitSettings` if None.
+    start : NoiseModel, optional
+        Fitted model of the same spec, whose weights the fit starts from instead of the data's statistics: to train
+        for longer, or on other data of the same cameras.  The optimiser and its schedule start anew.
     resume : bool
         Resume the fit in `out`; the result equals that of an uninterrupted fit.
     overwrite : bool
@@ -118,7 +128,8 @@ def fit(
     Raises
     ------
     ModelError
-        `out` already holds a run, none to resume, or one of other data or settings.
+        `out` already holds a run, none to resume, or one of other data or settings; or `start` is fitted in closed
+        form, or for other cameras or planes than the store's.
     DataError
         The data holds NaN, or no start has a finite likelihood.
 
@@ -130,18 +141,19 @@ def fit(
     settings = settings or FitSettings()
     # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
     build(spec)
+    if start is not None:
+        check_start(start, spec, store)
     inputs = [store.path]
     with open_session(
         out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
     ) as session:
-        return _fit(store, spec, settings, session)
+        return _fit(store, spec, settings, session, start)
 
 
-def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: TrainingSession) -> FitResult:
+def _fit(
+    store: Patches, spec: ModelSpec, settings: FitSettings, session: TrainingSession, begin: NoiseModel | None
+) -> FitResult:
     device = session.device
-    if settings.objective == "discretised":
-        spec = replace(spec, options={**spec.options, "before_rounding": True})
-    model = build(spec)
     # Read first: a store without a clean signal should be reported as such, not by what its splits lack.
     store.read(store.indices("train")[:1])
     train_rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
@@ -149,7 +161,21 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     notes = Notes(aloud=session.ranks.leads)
     for text in contradictions(statistics, levels_of(store)):
         notes.warn(text)
-    baselines = {name: build(ModelSpec(name, spec.layout, spec.cameras, spec.isos)) for name in BASELINES}
+    choice = ObjectiveChoice(settings.objective, "as set")
+    censored = "" if choice.name == "discretised" else censored_values(store, train_rows, settings.seed)
+    if settings.objective == "auto":
+        choice = chosen_objective(statistics, levels_of(store))
+        if censored:
+            choice = ObjectiveChoice("discretised", censored)
+        if begin is not None:
+            choice = ObjectiveChoice("discretised" if spec.before_rounding else "continuous", "as that of the start")
+        settings = replace(settings, objective=choice.name)
+    if censored and choice.name == "continuous":
+        notes.warn(f"{censored}: the density of the integers is biased there; fit with the objective discretised")
+    if choice.name == "discretised":
+        spec = replace(spec, options={**spec.options, "before_rounding": True})
+    model = build(spec)
+    baselines = {name: build(ModelSpec(name, store.layout, store.cameras, store.isos)) for name in BASELINES}
 
     def objective_of(batch: int, rows: NDArray[np.int64] = held_out) -> LikelihoodObjective:
         batches = PatchBatches(store, train_rows, batch, settings.seed)
@@ -157,7 +183,8 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
             return DiscretisedObjective(batches, rows, device, proposal=baselines["nlf"])
         return LikelihoodObjective(batches, rows, device)
 
-    _start_all([*baselines.values(), model], statistics, store, train_rows, settings, objective_of, notes)
+    given = None if begin is None else begin.state_dict()
+    _start_all([*baselines.values(), model], statistics, store, train_rows, settings, objective_of, notes, given)
     closed_form = is_closed_form(model)
     chosen = len(train_rows) if closed_form else settings.batch
     batch = session.batch_size(chosen, model, objective_of, len(train_rows))
@@ -171,6 +198,8 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
         settings = replace(settings, batch=batch)
         length = TrainingLength.of_epochs(settings.epochs, objective.batches.steps, settings.steps_per_epoch, batch)
         fixed = {"data": store.fingerprint, "spec": json.loads(model.spec.to_json()), **settings.binding()}
+        if given is not None:
+            fixed["start"] = weights_sha256(given)
         try:
             state = train(model, objective, settings, length, session, fixed)
         except DivergedError as error:
@@ -179,7 +208,8 @@ def _fit(store: Patches, spec: ModelSpec, settings: FitSettings, session: Traini
     check_result(model, state.history, state.best, references["gaussian"], notes)
     model.cpu()
     start = state.history[0]["held_out_nll"]
-    result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds)
+    result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
+    result = replace(result, components=components_of(model))
 
     def write() -> None:
         save(model, session.out)
@@ -198,8 +228,9 @@ def _start_all(
     settings: FitSettings,
     objective_of: Callable[..., LikelihoodObjective],
     notes: Notes,
+    given: Mapping[str, Tensor] | None,
 ) -> None:
-    """Start `gaussian`, the first of the models, then the others, none of them worse than it."""
+    """Start `gaussian`, the first of the models, then the others, none of them worse than it; the last from `given`."""
     objective = objective_of(1)
     few = objective.held_out_rows[:: -(-len(objective.held_out_rows) // START_CHECK)]
     objective = objective_of(1, few)
@@ -214,11 +245,17 @@ def _start_all(
             "the start from statistics": partial(start_from, model, statistics),
             "the start of one variance": partial(start_from, model, without_signal(statistics)),
         }
+        if given is not None and model is models[-1]:
+            starts = {"the given weights": partial(_take, model, given)}
         best_start(model, starts, held_out, gaussian, notes)
         if model is models[0]:
             gaussian = held_out(model)
         if model is not models[-1]:
             model.requires_grad_(False)
+
+
+def _take(model: NoiseModel, weights: Mapping[str, Tensor]) -> None:
+    model.load_state_dict(weights)
 
 
 def _start(
@@ -242,6 +279,8 @@ def _record(
         "store": str(store.path),
         "data": store.fingerprint,
         "settings": asdict(settings),
+        "objective": asdict(result.objective),
+        "components": list(result.components),
         "unit": result.model.spec.unit,
         "held_out_nll_start_nats_per_dim": result.start_nll,
         "held_out_nll_nats_per_dim": result.best_nll,

@@ -1,15 +1,21 @@
 """A fit never ends worse than its start or than the simplest model, and says what it had to do for that."""
 
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from noiseflow.core.errors import DataError, FitWarning
-from noiseflow.models.model import NoiseModel
-from noiseflow.models.noise_statistics import NoiseStatistics
+from safetensors.torch import save as serialise
+from torch import Tensor
 
-__all__ = ["Notes", "best_start", "check_result", "without_signal"]
+from noiseflow.core.errors import DataError, FitWarning, ModelError
+from noiseflow.models.flow.flow_model import FlowModel
+from noiseflow.models.model import ModelSpec, NoiseModel, build
+from noiseflow.models.noise_statistics import NoiseStatistics, is_closed_form
+from noiseflow.patches.store.patches import Patches
+
+__all__ = ["Notes", "best_start", "check_result", "check_start", "weights_sha256", "without_signal"]
 
 WORSE = 0.01
 """Nats/dim of held-out NLL above `gaussian` from which a start or a result is not accepted as it is."""
@@ -38,6 +44,41 @@ class Notes:
         self.said.append(text)
         if self.aloud:
             warnings.warn(text, FitWarning, stacklevel=3)
+
+
+def check_start(start: NoiseModel, spec: ModelSpec, store: Patches) -> None:
+    """Refuse to go on from a model that this data cannot train.
+
+    Parameters
+    ----------
+    start : NoiseModel
+        Fitted model whose weights the fit is to start from.
+    spec : ModelSpec
+        Spec of the fit.
+    store : PatchStore or StoreMix
+        Patches of the fit.
+
+    Raises
+    ------
+    ModelError
+        The model is fitted in closed form, is none of `spec`, or is for other cameras or planes.
+    """
+    name = start.spec.model
+    if is_closed_form(start):
+        raise ModelError(f"{name}: is fitted in closed form, so there is nothing to go on from; fit it anew")
+    if start.spec != spec:
+        raise ModelError(f"{name}: its spec is not that of the fit; expected the spec of the model to start from")
+    for what, held, wanted in (
+        ("the cameras", start.spec.cameras, store.cameras),
+        ("the plane layout", start.spec.layout, store.layout),
+    ):
+        if held != wanted:
+            raise ModelError(f"{name}: is for {what} {held!r}; {store.path} has {wanted!r}: fit anew, without a start")
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """Checksum of weights: names, shapes, types and values."""
+    return hashlib.sha256(serialise({name: value.cpu().contiguous() for name, value in weights.items()})).hexdigest()
 
 
 def without_signal(statistics: NoiseStatistics) -> NoiseStatistics:
@@ -73,10 +114,16 @@ def best_start(
     DataError
         No start has a finite NLL.
     """
+    spec = model.spec
     built = {name: value.clone() for name, value in model.state_dict().items()}
     trained = {name: each.requires_grad for name, each in model.named_parameters()}
 
     def apply(name: str) -> float:
+        if model.spec != spec and isinstance(model, FlowModel):
+            # A start may add parts to the flow.
+            fresh = build(spec)
+            assert isinstance(fresh, FlowModel)
+            model.flow, model.spec = fresh.flow, spec
         model.cpu().load_state_dict(built)
         for key, each in model.named_parameters():
             # A start may add a part, such as flicker of the rows.

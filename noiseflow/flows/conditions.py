@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError, ModelError
+from noiseflow.ops.readable import readable
 
 __all__ = ["Conditions", "all_finite"]
 
@@ -21,7 +24,7 @@ class Conditions:
         Clean signal, normalised: (DN − black) / (white − black).
     iso : Tensor of shape (B,), or float
         ISO speed, the same for all elements if a number.
-    camera : Tensor of long, shape (B,), or int, str, or sequence of str
+    camera : Tensor of long, shape (B,), or int, str, or sequence of int or str
         Camera indices of a model, or camera names.
     observed : Tensor of bool, shape (B, C, H, W), optional
         False where a pixel is masked (defective, moved, or of a clipped signal): its noise is not known, and
@@ -36,7 +39,7 @@ class Conditions:
 
     clean: Tensor
     iso: Tensor | float
-    camera: Tensor | int | str | Sequence[str] = 0
+    camera: Tensor | int | str | Sequence[str] | Sequence[int] = 0
     observed: Tensor | None = None
 
     def resolve(self, cameras: Sequence[str]) -> "Conditions":
@@ -55,7 +58,11 @@ class Conditions:
             A shape that does not fit, an ISO that is not positive, a clean signal that
             is not finite.
         """
-        clean = self.clean
+        clean = self.clean if isinstance(self.clean, Tensor) else torch.as_tensor(self.clean)
+        if not clean.is_floating_point():
+            raise DataError(
+                f"clean: expected floating point, (DN − black) / (white − black); got {clean.dtype}: normalise it first"
+            )
         if clean.ndim != 4:
             raise DataError(f"clean: expected shape (B, C, H, W); got {tuple(clean.shape)}")
         if not clean[0:1].numel() and clean.shape[0]:
@@ -68,18 +75,18 @@ class Conditions:
                 f"observed: expected bool of the shape of clean, {tuple(clean.shape)}; got {self.observed.dtype} "
                 f"{tuple(self.observed.shape)}"
             )
-        iso = torch.as_tensor(self.iso, dtype=clean.dtype, device=device)
+        # Not in half precision, whose largest number is 65,504.
+        real = torch.promote_types(clean.dtype, torch.float32)
+        iso = torch.as_tensor(self.iso, dtype=real, device=device)
         camera = torch.as_tensor(_indices(self.camera, cameras), dtype=torch.long, device=device)
         for name, value in (("iso", iso), ("camera", camera)):
             if value.ndim > 1 or (value.ndim == 1 and value.shape[0] != batch):
                 raise DataError(
                     f"{name}: expected one value or {batch}, one for each element; got {tuple(value.shape)}"
                 )
-        if not (torch.isfinite(iso) & (iso > 0)).all():
-            raise DataError(f"iso: expected positive numbers; got {iso.tolist()}")
-        if ((camera < 0) | (camera >= len(cameras))).any():
-            raise ModelError(f"camera index {camera.tolist()} is outside 0…{len(cameras) - 1} ({', '.join(cameras)})")
-        return replace(self, iso=iso.expand(batch), camera=camera.expand(batch))
+        if readable():
+            _check_values(iso, camera, cameras)
+        return replace(self, clean=clean, iso=iso.expand(batch), camera=camera.expand(batch))
 
     def counts(self) -> Tensor:
         """Number of values of each element that are observed, float64, (B,)."""
@@ -101,17 +108,28 @@ class Conditions:
 
 
 def all_finite(values: Tensor) -> bool:
-    """Whether no value is NaN or infinite."""
+    """Whether no value is NaN or infinite; true where values cannot be looked at."""
+    if not readable():
+        return True
     # A sum is several times as fast, and not finite if a value is not; or if it overflows.
     return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
-def _indices(camera: Tensor | int | str | Sequence[str], cameras: Sequence[str]) -> Tensor | int | list[int]:
-    if isinstance(camera, (Tensor, int)):
+def _check_values(iso: Tensor, camera: Tensor, cameras: Sequence[str]) -> None:
+    if not (torch.isfinite(iso) & (iso > 0)).all():
+        raise DataError(f"iso: expected positive numbers; got {iso.tolist()}")
+    if ((camera < 0) | (camera >= len(cameras))).any():
+        raise ModelError(f"camera index {camera.tolist()} is outside 0…{len(cameras) - 1} ({', '.join(cameras)})")
+
+
+def _indices(camera: Any, cameras: Sequence[str]) -> Tensor | int | list[int]:
+    if isinstance(camera, Tensor):
         return camera
     if isinstance(camera, str):
         return _index(camera, cameras)
-    return [_index(name, cameras) for name in camera]
+    if hasattr(camera, "__index__") and not getattr(camera, "ndim", 0):
+        return index(camera)
+    return [_index(each, cameras) if isinstance(each, str) else index(each) for each in camera]
 
 
 def _index(name: str, cameras: Sequence[str]) -> int:

@@ -66,12 +66,13 @@ class NoiseParameters:
 
     @cached_property
     def net_inputs(self) -> Tensor:
-        """Read-noise share, then skewness of the shot noise, (B, 2C, H, W), without gradients: what nets see.
+        """Read-noise share, then skewness of the shot noise, (B, 2C, H, W): what nets see.
 
-        From the signal itself a net could read, in the dark, the noise of the frames whose mean it is.
+        From the signal itself a net could read, in the dark, the noise of the frames whose mean it is.  The gradient
+        by the clean signal is whole; a fit takes what nets see as given, so that there is none by the betas.
         """
-        with torch.no_grad():
-            inputs: Tensor = net_inputs(*self.signal)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.clean.requires_grad):
+            inputs: Tensor = net_inputs(self.clean, self.beta1.detach(), self.beta2.detach())
             return inputs
 
 

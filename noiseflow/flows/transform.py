@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.nets.constants import Constants
 from noiseflow.flows.signal_model import NoiseParameters
 
 __all__ = ["WHOLE_FRAME", "Transform", "WholeLines", "full_precision", "sum_per_sample"]
@@ -15,7 +16,7 @@ WHOLE_FRAME = 1 << 30
 """Reach of a transform whose output depends on the whole frame; it cannot be cut into tiles."""
 
 
-class Transform(nn.Module, ABC):
+class Transform(Constants, ABC):
     """An invertible map of (B, C, H, W) tensors under conditions.
 
     Every transform takes the conditions, and the noise parameters that a flow's head shares,
@@ -102,10 +103,16 @@ class WholeLines(Transform):
 
     whole_rows: bool
     """Whether the lines are rows; else they are columns."""
+    whole_frame: bool = False
+    """Whether they are rows that depend on each other: a part of a frame needs the sums of all its rows."""
 
     @abstractmethod
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """What of a part of a frame goes into the sums, its last two axes H or 1, W or 1."""
+
+    def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
+        """What `inverse_of_part` takes for lines with these sums; the sums themselves where lines are independent."""
+        return sums
 
     @abstractmethod
     def inverse_of_part(

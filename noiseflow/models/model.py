@@ -9,19 +9,24 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
 from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, Text, checked
 from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
+from noiseflow.flows.nets.constants import Constants
 from noiseflow.flows.observed import imputed
 from noiseflow.models.shown import in_notebook, in_one_line
 from noiseflow.ops.random.sampling import Source
+from noiseflow.ops.readable import extremes, readable
 from noiseflow.raw.bayer import plane_names
 
 __all__ = ["MODELS", "ModelEntry", "ModelSpec", "NoiseModel", "build", "checked_conditions", "register"]
+
+LIMITS = -1.0, 8.0
+"""Least and largest clean signal to sample at: what lies outside is in DN."""
 
 
 SPEC_SCHEMA = Table(
@@ -106,7 +111,7 @@ class ModelSpec:
             raise error if str(source) in str(error) else ModelError(f"{source}: {error}") from error
 
 
-class NoiseModel(nn.Module, ABC):
+class NoiseModel(Constants, ABC):
     """Distribution of normalised noise given clean signal, ISO and camera.
 
     A subclass implements `_log_prob` and `_sample` for resolved conditions.  What only some models can do
@@ -180,8 +185,11 @@ class NoiseModel(nn.Module, ABC):
             raise DataError(f"noise: expected the shape of clean, {tuple(cond.clean.shape)}; got {tuple(noise.shape)}")
         if cond.observed is not None:
             noise = noise.masked_fill(~cond.observed, 0.0)
+        noise = noise.to(self._working_dtype(noise.dtype))
         if not all_finite(noise):
             raise DataError("noise: holds NaN or infinite values; mask or drop those patches first")
+        if not len(noise):
+            return noise.flatten(1).sum(1)
         return self(noise, cond)  # type: ignore[no-any-return]
 
     def forward(self, noise: Tensor, cond: Conditions) -> Tensor:
@@ -190,6 +198,9 @@ class NoiseModel(nn.Module, ABC):
 
     def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
         """Draw noise.
+
+        If the clean signal requires a gradient, the noise has the pathwise one: that of the same random numbers at
+        another signal.  Else it has no gradient at all.
 
         Parameters
         ----------
@@ -203,12 +214,37 @@ class NoiseModel(nn.Module, ABC):
         Returns
         -------
         Tensor, shape (B, C, H, W)
-            Normalised noise, to be added to the clean signal.
+            Normalised noise in the dtype of the clean signal, to be added to it.
+
+        Raises
+        ------
+        DataError
+            A clean signal far outside 0 to 1, as one in DN is.
+        ModelError
+            A gradient is required of photon counts, which have none.
         """
         if not temperature >= 0:
             raise DataError(f"temperature: expected 0 or above; got {temperature}")
-        with torch.no_grad():
-            return self._sample(checked_conditions(self, cond), generator, temperature)
+        if isinstance(generator, int):
+            raise DataError(
+                f"generator: expected a torch.Generator; got {generator}: torch.Generator().manual_seed({generator})"
+            )
+        known = checked_conditions(self, cond)
+        found = extremes(known.clean)
+        if found is not None and not (LIMITS[0] <= found[0] and found[1] <= LIMITS[1]):
+            raise DataError(
+                f"clean: expected the normalised signal, about 0 to 1; got {found[0]:.4g} to {found[1]:.4g}: "
+                "take off the black level and divide by white − black"
+            )
+        pathwise = torch.is_grad_enabled() and known.clean.requires_grad
+        if pathwise and getattr(self, "samples_codes", False):
+            raise ModelError(
+                f"{self.spec.model}: photon counts have no derivative by the clean signal: give it clean.detach()"
+            )
+        if not len(known.clean):
+            return torch.zeros_like(cond.clean)
+        with torch.set_grad_enabled(pathwise):
+            return self._sample(known, generator, temperature).to(cond.clean.dtype)
 
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
@@ -225,6 +261,10 @@ class NoiseModel(nn.Module, ABC):
         assert cond.observed is not None
         filled, entropy = imputed(noise, cond.observed)
         return self._log_prob(filled, replace(cond, observed=None)) + entropy
+
+    def _working_dtype(self, given: torch.dtype) -> torch.dtype:
+        """What it computes in for a clean signal of a dtype: not in half precision."""
+        return torch.promote_types(given, torch.float32)
 
     def _check_isos(self, cond: Conditions) -> None:
         """Warn once of ISOs outside the range; a model that cannot extrapolate refuses them here."""
@@ -265,8 +305,10 @@ def checked_conditions(model: NoiseModel, cond: Conditions) -> Conditions:
         raise DataError(
             f"clean: expected {model.planes} plane(s) ({model.spec.layout}); got shape {tuple(cond.clean.shape)}"
         )
-    model._check_isos(cond)
-    return cond
+    if readable():
+        model._check_isos(cond)
+    dtype = model._working_dtype(cond.clean.dtype)
+    return cond if dtype == cond.clean.dtype else replace(cond, clean=cond.clean.to(dtype), iso=cond.isos.to(dtype))
 
 
 @dataclass(frozen=True)
@@ -327,4 +369,6 @@ def build(spec: ModelSpec) -> NoiseModel:
         # Before anything is allocated or built layer by layer.
         if isinstance(value, (int, float)) and not abs(value) <= LARGEST_OPTION:
             raise ModelError(f"{spec.model}: option {name}={value}: expected a number up to {LARGEST_OPTION:,}")
-    return entry.build(spec)
+    # Layers start by their own generators; what torch draws for them on the way is not the caller's.
+    with torch.random.fork_rng(devices=[]):
+        return entry.build(spec)

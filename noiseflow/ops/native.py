@@ -19,8 +19,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from noiseflow.ops.libraries.build import build, say_once
+from noiseflow.ops.readable import readable
 
 __all__ = ["OPERATIONS", "PART", "Kernels", "Operation", "Source", "compiled", "contiguous"]
 
@@ -324,7 +326,8 @@ class Operation:
         wanted, grad = _wanted.get(), torch.is_grad_enabled()
         if (grad and not (wanted and self.differentiable)) or wanted is False:
             return None
-        if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        # Tensors of torch.func and of forward-mode differentiation are more than their memory.
+        if torch.is_autocast_enabled("cpu") or not readable() or forward_ad._current_level >= 0:
             return None
         for value, checked in zip(arguments, self._checked, strict=True):
             if isinstance(value, Tensor) and not _fits(value, checked, grad):

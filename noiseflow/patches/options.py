@@ -35,6 +35,9 @@ class IngestOptions:
         Seed of the splits and the draw of patches.
     skip_bad : bool
         Leave out frames that cannot be read, and list them; every frame is read once more for it.
+    body : str or None
+        File of `noiseflow.calibrate.body`: maps of the body.  A clean twin gets its pattern, which is then no noise;
+        hot pixels are masked in any pairing.
     settings : RawSettings or None
         Levels, ISO and the like that override those of the raw files.
 
@@ -52,6 +55,7 @@ class IngestOptions:
     max_clipped: float | None = None
     max_masked: float | None = None
     seed: int = 0
+    body: str | None = None
     settings: RawSettings | None = None
     skip_bad: bool = False
 

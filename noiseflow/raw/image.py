@@ -58,6 +58,8 @@ class RawImage:
         What was believed, and where it came from: ``("black", "BlackLevel tag")``.
     cautions : tuple of str
         Sentences that the user must read: contradictions, guesses, suspicious codes.
+    levelled_by : BlackMap or None
+        The map whose deviations from `black` `levelled` took out of whole codes, to whole DN.
 
     Raises
     ------
@@ -80,6 +82,7 @@ class RawImage:
     clip: tuple[float, ...] = ()
     taken_from: tuple[tuple[str, str], ...] = ()
     cautions: tuple[str, ...] = ()
+    levelled_by: BlackMap | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that contradict each other."""
@@ -197,7 +200,8 @@ class RawImage:
         """The frame with one black level per plane: each code moved by its pixel's deviation, to whole DN.
 
         The noise stays as it is.  Where deviations are no whole numbers, up to half a DN of
-        them stays in the signal.  Clipped pixels stay clipped.
+        them stays in the signal (`left_by_levelling`); fractions, as clean means are, are exact.
+        Clipped pixels stay clipped.
         """
         if self.black_map is None:
             return self
@@ -217,7 +221,17 @@ class RawImage:
         if left > SMALLEST_DN:
             words += f", to whole DN (up to {left:.2g} DN of it stays in the clean signal, none in the noise)"
         mosaic = moved.astype(self.mosaic.dtype)
-        return replace(self, mosaic=mosaic, black_map=None, cautions=(*self.cautions, words))
+        levelled_by = self.black_map if whole else None
+        return replace(self, mosaic=mosaic, black_map=None, cautions=(*self.cautions, words), levelled_by=levelled_by)
+
+    def left_by_levelling(self) -> NDArray[np.float64] | None:
+        """What `levelled` left in the signal of each pixel, DN, as planes; None if nothing."""
+        if self.levelled_by is None:
+            return None
+        everywhere = self.levelled_by.pixels((self.mosaic.shape[0], self.mosaic.shape[1]))
+        deviation = everywhere - self._per_pixel(self.black)
+        left: NDArray[np.float64] = replace(self, mosaic=deviation - np.rint(deviation), levelled_by=None).planes()
+        return left if np.abs(left).max() > SMALLEST_DN else None
 
     def _per_pixel(self, levels: tuple[float, ...]) -> NDArray[np.float64]:
         """One level per plane at each pixel of the mosaic, (H, W)."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+
 from noiseflow.core.errors import RawError
 from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
 from noiseflow.raw.formats import libraw, tiff
@@ -196,8 +198,11 @@ def read_frame(path: str | Path, settings: RawSettings | None = None, frame: int
 
 
 def read_clean(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
-    """Read a clean twin: as `read_frame`, without the tests that expect noise."""
-    return read_raw(path, settings, frame).levelled()
+    """Read a clean twin: as `read_frame`, without the tests that expect noise, its black level subtracted exactly."""
+    image = read_raw(path, settings, frame)
+    if image.black_map is None:
+        return image
+    return replace(image, mosaic=image.mosaic.astype(np.float64)).levelled()
 
 
 def _read(reader: Reader, path: Path, settings: RawSettings, frame: int | None) -> RawImage:

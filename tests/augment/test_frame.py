@@ -71,7 +71,7 @@ def test_every_writer(tmp_path: Path, suffix: str) -> None:
         with h5py.File(path) as file:
             assert np.array_equal(file["signal"][:], noisy.signal)
             assert list(file["signal"].attrs["planes"]) == ["R", "G1", "G2", "B"]
-    else:
+    elif suffix in (".tif", ".tiff"):
         assert np.array_equal(tifffile.imread(path), noisy.image.mosaic)
     with pytest.raises(OutputError, match="pass --overwrite"):
         write_frame(path, noisy)

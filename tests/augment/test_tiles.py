@@ -24,7 +24,7 @@ from noiseflow.ops.random.sampling import Keyed
 from noiseflow.simulate import load_camera, truth_of
 
 SMALL = {"couplings": 2, "steps": 1, "bins": 4, "blocks": 1}
-OTHERS = ("physics_flow with columns", "physics_flow with flicker", "oracle", "line oracle")
+OTHERS = ("physics_flow with columns", "physics_flow with flicker", "physics_flow with memory", "oracle", "line oracle")
 ALL = [*sorted(MODELS), *OTHERS]
 
 
@@ -45,7 +45,7 @@ def model_of(name: str) -> tuple[NoiseModel, float, str]:
         oracle = oracle_from_truth(truth, "bayer", [camera], truth[camera]["isos"])
         assert oracle is not None
         return oracle, truth[camera]["isos"][-1], camera
-    extra = {"columns": "column_noise", "flicker": "row_flicker"}.get(name.split()[-1])
+    extra = {"columns": "column_noise", "flicker": "row_flicker", "memory": "row_memory"}.get(name.split()[-1])
     options = {**SMALL, **({extra: True} if extra else {})}
     name = name.split()[0]
     spec = ModelSpec(name, "bayer", CAMERAS, ISOS, known(name, options))

@@ -33,7 +33,7 @@ def html(evaluation: Evaluation) -> str:
 @pytest.fixture
 def quick_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page without figures, for what is about files."""
-    monkeypatch.setattr(report, "page", lambda evaluation: evaluation.headline)
+    monkeypatch.setattr(report, "page", lambda evaluation, progress: evaluation.headline)
 
 
 class Page(HTMLParser):

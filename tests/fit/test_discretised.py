@@ -1,5 +1,6 @@
 """Fits by the likelihood of the integers: coarse codes, and a camera whose black level is 0."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,18 @@ def test_a_flow_is_trained_by_the_bound_and_its_fit_is_repeatable(tmp_path: Path
     assert results[0].best_nll <= results[0].start_nll
 
 
+@pytest.mark.parametrize(("read", "name"), [(1.9, "discretised"), (2.2, "continuous")])
+def test_the_data_choose_the_objective_and_the_fit_says_which(tmp_path: Path, read: float, name: str) -> None:
+    """Codes are coarse below a σ of 2.04 DN in the dark, which 4 % of the values, 200,000 / 25, know to 0.8 %."""
+    with store_of(tmp_path / "s.h5", black=64.0, read=read, gain=0.02, patches=3000) as store:
+        result = fit(store, spec_for(store, "nlf"), tmp_path / "run")
+    assert result.objective.name == name
+    assert result.model.spec.before_rounding == (name == "discretised")
+    record = json.loads((tmp_path / "run" / "fit.json").read_text())
+    assert record["objective"] == {"name": name, "reason": result.objective.reason}
+    assert "DN in the dark of One at ISO 100, rounding is" in result.objective.reason
+
+
 def test_an_objective_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="objective: expected one of continuous, discretised; got 'mse'"):
+    with pytest.raises(DataError, match="objective: expected one of auto, continuous, discretised; got 'mse'"):
         FitSettings(objective="mse")

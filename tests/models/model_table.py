@@ -1,5 +1,7 @@
 """The models that the contract walks: every registered name, in every layout that it can have."""
 
+from dataclasses import replace
+
 import torch
 
 from noiseflow.models import MODELS, ModelSpec, NoiseModel, NoiseStatistics, build
@@ -33,9 +35,9 @@ def known(name: str, options: dict[str, object]) -> dict[str, object]:
     return {option: value for option, value in options.items() if option in MODELS[name].options}
 
 
-def randomised_model(name: str, layout: str, seed: int = 1, spread: float = 0.1) -> NoiseModel:
+def randomised_model(name: str, layout: str, seed: int = 1, spread: float = 0.1, **options: object) -> NoiseModel:
     """In float64 and evaluation mode, every parameter moved by N(0, spread²)."""
-    model = build(spec_of(name, layout)).double().eval()
+    model = build(replace(spec_of(name, layout), options=options)).double().eval()
     draw = generator(seed)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -18,7 +18,7 @@ from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.noise_statistics import NoiseStatistics
-from tools.fuzz_variance_line import KINDS, MOST, Sums, dark_burst, excess, statistics_of
+from tools.studies.fuzz_variance_line import KINDS, MOST, Sums, dark_burst, excess, statistics_of
 
 
 def cells(clean: np.ndarray, square: np.ndarray, count: np.ndarray) -> NoiseStatistics:
@@ -115,7 +115,7 @@ def test_between_fitted_isos_the_parameters_are_geometric_means() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_no_grid_search_beats_the_line(kind: Callable[[np.random.Generator], Sums]) -> None:
-    # `python -m tools.fuzz_variance_line` is the full run of ten thousand.
+    # `python -m tools.studies.fuzz_variance_line` is the full run of ten thousand.
     assert max(excess(kind, seed) for seed in range(12)) < MOST
 
 
@@ -156,3 +156,11 @@ def _scaling(model: NoiseModel, iso: float, factor: float) -> tuple[float, float
         ]
         ratios.append(variance[0] / variance[1] / expected)
     return ratios[0], ratios[1]
+
+
+def test_noise_without_any_light_has_its_own_variance() -> None:
+    one = torch.ones(1, dtype=torch.float64)
+    cells = NoiseStatistics(
+        one.long() * 0, one.long() * 0, 1e6 * one, 0 * one, 0 * one, 3e-7 * one, ("camera",), (100.0,)
+    )
+    assert float(fit_line(cells)[1]) == pytest.approx(3e-7, rel=1e-9)

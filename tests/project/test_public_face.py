@@ -28,6 +28,7 @@ NAMES = {
     "load_denoiser",
     "measure_picture",
     "read_raw",
+    "sample_camera",
     "sample_frame",
     "synthesize",
     "write_report",
@@ -40,7 +41,7 @@ PACKAGES.remove("noiseflow.augment.adapters")
 def test_dir_shows_the_packages_and_the_names() -> None:
     packages = {info.name for info in pkgutil.iter_modules(noiseflow.__path__) if info.ispkg}
     assert set(dir(noiseflow)) == packages | NAMES
-    assert len(NAMES) == 20
+    assert len(NAMES) == 21
 
 
 def test_what_is_missing_is_said_before_torch_is_loaded() -> None:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noiseflow.augment.body_pattern import BodyPattern
 from noiseflow.augment.fixed_pattern import FixedPattern
 from noiseflow.augment.frames.tiles import FrameNoise
 from noiseflow.augment.frames.windows import Window
@@ -50,7 +51,7 @@ def sample_frame(
     seed: int = 0,
     frame: int = 0,
     temperature: float = 1.0,
-    pattern: FixedPattern | None = None,
+    pattern: FixedPattern | BodyPattern | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> NoisyFrame:
@@ -72,8 +73,8 @@ def sample_frame(
         number of workers.
     temperature : float
         Factor on the scale of the base distribution; 1 samples the fitted density.
-    pattern : FixedPattern, optional
-        Fixed pattern of the camera body, the same in all frames.
+    pattern : FixedPattern or BodyPattern, optional
+        Fixed pattern of the camera body, drawn or measured, the same in all frames.
     workers : int, optional
         Number of threads; that of torch if None.
     progress : Progress
@@ -161,7 +162,7 @@ class _Exposed:
     layout: str
     step: int
     size: tuple[int, int]
-    pattern: FixedPattern | None
+    pattern: FixedPattern | BodyPattern | None
     dtype: torch.dtype
 
     def cut(self, window: Window) -> RawImage:

@@ -144,7 +144,7 @@ class FrameNoise:
             if stage.line is None or number == last:
                 continue
             rows = self._row_sums(stage, stage.line, tiles) if stage.line.whole_rows else None
-            totals = self._column_sums(number) if rows is None else None
+            totals = self._frame_sums(number) if rows is None else None
             tiles = [_with_line(stage, stage.line, tile, rows, totals) for tile in tiles]
         return [tile.within(tile.own) for tile in tiles]
 
@@ -167,15 +167,24 @@ class FrameNoise:
             parts.append(_sums(stage, line, tile.within(own)))
         return torch.stack(parts).sum(0)
 
-    def _column_sums(self, number: int) -> Tensor:
-        """Sums over the whole height, for all columns; the first call passes over the frame."""
+    def _frame_sums(self, number: int) -> Tensor:
+        """What the lines of a stage need of the whole frame; the first call passes over it.
+
+        The sums of columns over the whole height, or those of all rows, if each depends on the rows above.
+        """
         if number not in self._totals:
             stage = self.stages[number]
             line = stage.line
             assert line is not None
-            strips = (self._run(self._strip(top), number) for top in range(0, self.size[0], self.core))
-            parts = [torch.cat([_sums(stage, line, tile) for tile in tiles], -1) for tiles in strips]
-            self._totals[number] = torch.stack(parts).sum(0)
+            strips, cond = [], None
+            for top in range(0, self.size[0], self.core):
+                tiles = self._run(self._strip(top), number)
+                sums = [_sums(stage, line, tile) for tile in tiles]
+                strips.append(torch.stack(sums).sum(0) if line.whole_frame else torch.cat(sums, -1))
+                cond = cond or tiles[0].cond
+            assert cond is not None
+            found = torch.cat(strips, -2) if line.whole_frame else torch.stack(strips).sum(0)
+            self._totals[number] = line.resolve(found, cond)
         return self._totals[number]
 
     def _map(self, work: Callable[[Any], _Tile], items: Sequence[Any]) -> list[_Tile]:
@@ -196,7 +205,10 @@ def _sums(stage: _Stage, line: WholeLines, tile: _Tile) -> Tensor:
 
 
 def _with_line(stage: _Stage, line: WholeLines, tile: _Tile, rows: Tensor | None, totals: Tensor | None) -> _Tile:
-    sums = totals[..., tile.window.left : tile.window.right] if totals is not None else rows
+    sums = rows
+    if totals is not None:
+        top, bottom, left, right = tile.window.top, tile.window.bottom, tile.window.left, tile.window.right
+        sums = totals[..., top:bottom, :] if line.whole_frame else totals[..., left:right]
     assert sums is not None
     values = line.inverse_of_part(tile.values, tile.cond, sums.to(tile.values.dtype), stage.noise(tile))
     return replace(tile, values=values)

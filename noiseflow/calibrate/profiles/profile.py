@@ -32,9 +32,9 @@ __all__ = [
 SCHEMA = "noiseflow camera profile 1"
 WHAT = "a profile of `noiseflow calibrate`"
 
-SETTING_KINDS = ("measured", "bound", "published", "relative")
+SETTING_KINDS = ("measured", "bound", "published", "relative", "posterior")
 """How far a setting's numbers go: measured here; only a bound; taken over from a source;
-in units of an unknown scale, good for ratios only."""
+in units of an unknown scale, good for ratios only; of the prior over cameras, given a few frames."""
 
 
 @dataclass(frozen=True)

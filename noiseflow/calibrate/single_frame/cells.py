@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from noiseflow.calibrate.single_frame.blocks import HIGH, MIDDLE, Blocks
 from noiseflow.calibrate.single_frame.variance_line import VarianceLine, fit_variance_line
 
-__all__ = ["Cells", "Chosen", "choose", "first_line", "gather", "line_of"]
+__all__ = ["Cells", "Chosen", "choose", "evenly", "first_line", "gather", "line_of"]
 
 Array = NDArray[np.float64]
 
@@ -142,19 +142,25 @@ def choose(
     whole = (own.mean + UNCLIPPED * sigma < ceiling[plane]) & (own.mean + black[plane] > UNCLIPPED * sigma)
     whole &= (seen > 0) & (own.high < BLOWN * variance) & (own.mean > -3 * sigma)
     flatness = np.where(whole, happening / np.maximum(seen, 1), np.inf)
-    root = np.sqrt(np.maximum(own.mean, 0))
-    if not whole.any():
-        return Chosen(np.empty(0, np.intp), np.empty(0, np.intp))
-    cells = int(np.clip(len(root) // BLOCKS_A_CELL, FEWEST_CELLS, CELLS))
-    edges = np.linspace(float(root[whole].min()), float(root[whole].max()) + 1e-9, cells + 1)
-    cell = np.clip(np.searchsorted(edges, root, "right") - 1, 0, cells - 1)
-    kept = np.zeros(len(root), bool)
-    for k in range(cells):
-        members = whole & (cell == k)
+    cell = np.full(len(whole), -1)
+    cell[whole] = evenly(own.mean[whole])
+    kept = np.zeros(len(whole), bool)
+    for k in range(CELLS):
+        members = cell == k
         if members.sum() >= LEAST_BLOCKS:
             kept |= members & (flatness <= max(FLAT, float(np.quantile(flatness[members], LEAST_PART))))
     index = np.flatnonzero(kept)
     return Chosen(index, cell[index])
+
+
+def evenly(mean: Array) -> NDArray[np.intp]:
+    """Cell of each block, even in the root of the signal."""
+    if not len(mean):
+        return np.empty(0, np.intp)
+    root = np.sqrt(np.maximum(mean, 0))
+    cells = int(np.clip(len(root) // BLOCKS_A_CELL, FEWEST_CELLS, CELLS))
+    edges = np.linspace(float(root.min()), float(root.max()) + 1e-9, cells + 1)
+    return np.clip(np.searchsorted(edges, root, "right") - 1, 0, cells - 1)
 
 
 def gather(blocks: Sequence[Blocks], chosen: Sequence[Chosen]) -> Cells:

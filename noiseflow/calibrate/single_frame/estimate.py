@@ -15,7 +15,7 @@ from noiseflow.calibrate.single_frame.variance_line import VarianceLine
 from noiseflow.core.errors import DataError
 from noiseflow.raw import RawImage
 
-__all__ = ["PictureNoise", "measure_picture"]
+__all__ = ["LineErrors", "PictureNoise", "line_errors", "measure_picture"]
 
 Array = NDArray[np.float64]
 
@@ -127,7 +127,7 @@ def measure_picture(image: RawImage) -> PictureNoise:
     processed = traces_of(planes, blocks, chosen, line).said()
     if processed is not None:
         raise DataError(f"{where}: cannot be measured: {processed}. Give the raw file as the camera wrote it")
-    errors = _errors(cells, line)
+    errors = line_errors(cells, line)
     if not 0 < errors.gain < LARGEST_ERROR * line.gain:
         raise DataError(f"{where}: {_why_no_gain(cells, line, errors)}")
     rows = row_noise_of(planes, blocks, chosen, line)
@@ -166,7 +166,7 @@ def _settled(
 
 
 @dataclass(frozen=True)
-class _Errors:
+class LineErrors:
     """Standard errors of K and of the floor, the part of K's that is doubt about texture, degrees of freedom."""
 
     gain: float
@@ -175,10 +175,11 @@ class _Errors:
     freedom: int
 
 
-def _errors(cells: Cells, line: VarianceLine) -> _Errors:
+def line_errors(cells: Cells, line: VarianceLine) -> LineErrors:
+    """By the jackknife over regions, the fit and the doubt about texture, the larger of the first two."""
     left = [one for region in range(REGIONS**2) if (one := line_of(cells, region)) is not None]
     if len(left) < 3:
-        return _Errors(np.inf, np.inf, 0.0, 1)
+        return LineErrors(np.inf, np.inf, 0.0, 1)
     # Regions without a flat block leave the fit as it is; the sum counts them rightly.
     jackknife = np.sqrt((len(left) - 1) * np.var([(one.gain, one.floor) for one in left], axis=0))
     posterior = np.sqrt(np.diag(line.covariance))[::-1]
@@ -186,15 +187,17 @@ def _errors(cells: Cells, line: VarianceLine) -> _Errors:
     doubt = np.abs([more.gain - line.gain, more.floor - line.floor]) / 2 if more is not None else np.zeros(2)
     gain, floor = np.hypot(np.maximum(jackknife, posterior), doubt)
     freedom = max(len(cells.plane) - 3, 2)
-    return _Errors(float(np.hypot(gain, LEAST_ERROR * line.gain)), float(floor), float(doubt[0]), freedom)
+    return LineErrors(float(np.hypot(gain, LEAST_ERROR * line.gain)), float(floor), float(doubt[0]), freedom)
 
 
-def _by_plane(cells: Cells, line: VarianceLine, errors: _Errors, planes: int) -> list[tuple[VarianceLine, _Errors]]:
+def _by_plane(
+    cells: Cells, line: VarianceLine, errors: LineErrors, planes: int
+) -> list[tuple[VarianceLine, LineErrors]]:
     """The common line for each plane, or, where planes were scaled apart, each one's own."""
     own = [line_of(cells.of_plane(number)) for number in range(planes)]
     if any(one is None for one in own):
         return [(line, errors)] * planes
-    fits = [(one, _errors(cells.of_plane(k), one)) for k, one in enumerate(own) if one is not None]
+    fits = [(one, line_errors(cells.of_plane(k), one)) for k, one in enumerate(own) if one is not None]
     gains = np.array([one.gain for one, _ in fits])
     weights = np.array([error.gain**-2.0 for _, error in fits])
     chi2 = float(weights @ (gains - weights @ gains / weights.sum()) ** 2)
@@ -204,7 +207,7 @@ def _by_plane(cells: Cells, line: VarianceLine, errors: _Errors, planes: int) ->
 
 
 def _plane(
-    line: VarianceLine, errors: _Errors, blocks: Blocks, black: float, rows: Measurement | None
+    line: VarianceLine, errors: LineErrors, blocks: Blocks, black: float, rows: Measurement | None
 ) -> tuple[Measurement | None, Measurement, str]:
     """Read noise and black level of a plane; a caution where the declared black level cannot be.
 
@@ -256,7 +259,7 @@ def _one_level(level: float, variance: float) -> str:
     )
 
 
-def _why_no_gain(cells: Cells, line: VarianceLine, errors: _Errors) -> str:
+def _why_no_gain(cells: Cells, line: VarianceLine, errors: LineErrors) -> str:
     count = cells.count.sum(1)
     x = cells.signal.sum(1) / count
     level = float(np.average(x, weights=count))

@@ -22,6 +22,15 @@ __all__ = ["calibrate"]
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
 @out_option("The profile to write (JSON).")
 @raw_options()
+@click.option(
+    "--few", is_flag=True, help="All ISOs from one or two frames (a picture, a dark), under a prior over cameras."
+)
+@click.option(
+    "--maps",
+    type=PATH,
+    help="Also write the pattern of this body, pixel by pixel (HDF5): dark shading, photo response, hot and telegraph "
+    "pixels.",
+)
 @click.option("--report", type=PATH, help="Also write a page with the figures (HTML).")
 @json_option
 @overwrite_option
@@ -29,6 +38,8 @@ def calibrate(
     sources: tuple[Path, ...],
     out: Path,
     settings: "RawSettings",
+    few: bool,
+    maps: Path | None,
     report: Path | None,
     as_json: bool,
     overwrite: bool,
@@ -38,21 +49,34 @@ def calibrate(
     \b
     noiseflow calibrate flats/ darks/ --out camera.json
     noiseflow calibrate EMVA1288_ReferenceSet_001_CCD_12Bit/ --out ccd.json
+    noiseflow calibrate picture.dng lens_cap.dng --few --out camera.json
+    noiseflow calibrate flats/ darks/ --out camera.json --maps body.h5
     """  # noqa: D301
-    from noiseflow.calibrate import calibrate as run
+    from noiseflow.calibrate import calibrate as run, calibrate_few
     from noiseflow.calibrate.report import write_page
     from noiseflow.core.output.checks import check_apart, writing
 
-    check_apart(out, report)
+    if few and maps is not None:
+        raise click.UsageError("--maps needs flats and darks; it does not go with --few")
+    check_apart(out, report, maps)
     with ExitStack() as stack:
         if report is not None:
             stack.enter_context(
                 writing(report, inputs=[path for path in sources if path.is_file()], overwrite=overwrite)
             )
         progress = stack.enter_context(shown("calibrate", "frames"))
-        calibration = run(
-            sources, out, camera=settings.camera, settings=settings, overwrite=overwrite, progress=progress
-        )
+        if few:
+            calibration = calibrate_few(sources, out, settings=settings, overwrite=overwrite, progress=progress)
+        else:
+            calibration = run(
+                sources,
+                out,
+                camera=settings.camera,
+                settings=settings,
+                maps=maps,
+                overwrite=overwrite,
+                progress=progress,
+            )
         if report is not None:
             write_page(calibration, report, overwrite=overwrite)
     profile = calibration.profile
@@ -60,6 +84,10 @@ def calibrate(
         print_json(json.loads(profile.to_json()))
     else:
         _print(profile, out)
+    if calibration.body is not None:
+        click.echo(f"{maps}: maps of the body", err=as_json)
+        for line in calibration.body.said():
+            click.echo(f"  {line}", err=as_json)
     if report is not None:
         click.echo(f"{report}: the page", err=as_json)
     for setting in profile.settings:

@@ -77,6 +77,12 @@ def _kept(out: Path) -> Kept | None:
     help="Leave out patches with a larger fraction of masked pixels: dead, hot, moving, or too bright. By default "
     "half of them; without a clean signal any.",
 )
+@click.option(
+    "--body",
+    type=PATH,
+    help="Maps of the body, of noiseflow calibrate --maps: their pattern is taken out of the noise, and their hot "
+    "pixels are masked.",
+)
 @_in_one_thread
 @raw_options()
 @click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be read, and list them at the end.")
@@ -95,6 +101,7 @@ def ingest(
     patches_per_frame: int | None,
     max_clipped: float | None,
     max_masked: float | None,
+    body: Path | None,
     settings: "RawSettings",
     skip_bad: bool,
     jobs: int | None,
@@ -119,6 +126,7 @@ def ingest(
         split_by=split_by,
         max_clipped=max_clipped,
         max_masked=max_masked,
+        body=None if body is None else str(body),
         settings=settings,
         skip_bad=skip_bad,
         seed=seed,

@@ -12,6 +12,7 @@ from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import keeps, kept_run
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.core.errors import ModelError
 from noiseflow.core.progress import silent
 
 __all__ = ["fit"]
@@ -39,6 +40,15 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         except ValueError:
             options[name] = value
     return options
+
+
+def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
+    """Refuse options of a model beside the run whose model it is."""
+    if origin is None:
+        return
+    source = click.get_current_context().get_parameter_source("model")
+    if options or source is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--from takes the model of its run; leave out --model and --option")
 
 
 @click.command()
@@ -115,9 +125,10 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option(
     "--objective",
     type=Registered(f"{SETTINGS}:OBJECTIVES"),
-    default="continuous",
+    default="auto",
     show_default=True,
-    help="Likelihood: density at the integers, or probability of the integers (for coarse or clipped codes).",
+    help="Likelihood: density at the integers, or probability of the integers (for coarse or clipped codes); auto: "
+    "that of the integers where the noise is below 2 DN.",
 )
 @click.option("--max-minutes", type=float, help="Stop after this time.")
 @click.option(
@@ -155,6 +166,13 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     show_default=True,
     help="Noisy pairs only: weight of the denoiser's error in the loss.",
 )
+@click.option(
+    "--from",
+    "origin",
+    type=PATH,
+    metavar="RUN",
+    help="Start from the weights of this run: train for longer, or on other data of the same cameras.",
+)
 @click.option("--resume", is_flag=True, help="Continue the fit in the run folder.")
 @seed_option
 @overwrite_option
@@ -183,6 +201,7 @@ def fit(
     state_seconds: float,
     pair_noise: str,
     pair_weight: float,
+    origin: Path | None,
     resume: bool,
     seed: int,
     overwrite: bool,
@@ -193,6 +212,7 @@ def fit(
 
     \b
     noiseflow fit patches.h5 --out run/
+    noiseflow fit patches.h5 --from run/ --epochs 10 --out longer/
     torchrun --nproc-per-node 4 --max-restarts 3 -m noiseflow fit patches.h5 --out run/
     """  # noqa: D301
     from noiseflow.core.output.checks import check_output, writing
@@ -207,8 +227,11 @@ def fit(
         spec_for,
     )
     from noiseflow.fit.training.ranks import joined
+    from noiseflow.models import load
     from noiseflow.patches import PatchStore, StoreMix
 
+    _check_origin(origin, options)
+    inputs = [*stores, *([origin] if origin else [])]
     settings = FitSettings(
         epochs=epochs,
         batch=batch,
@@ -232,25 +255,36 @@ def fit(
     keeps(partial(kept_run, out))
     with joined() as ranks:
         if ranks.world > 1:
-            check_output(out, folder=True, inputs=stores, goes_on=True)
+            check_output(out, folder=True, inputs=inputs, goes_on=True)
         else:
             # Its lock too: another writer is named before its unfinished run is called in the way.
-            with writing(out, folder=True, inputs=stores, overwrite=overwrite, goes_on=resume):
+            with writing(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume):
                 pass
         opened = [PatchStore(store) for store in stores]
         patches = opened[0] if len(opened) == 1 and not weight else StoreMix(opened, weight or None)
-        spec = spec_for(patches, model, options)
+        start = None if origin is None else load(origin)
+        if start is not None:
+            model = start.spec.model
+        spec = spec_for(patches, model, options) if start is None else start.spec
         with shown(f"fit {model}", "steps") if ranks.leads else nullcontext(silent) as progress:
             if patches.pairing == NOISY_PAIR:
+                if start is not None:
+                    raise ModelError("--from: a fit to noisy pairs trains a denoiser too and cannot start from a run")
                 pairs = PairSettings(noise=pair_noise, weight=pair_weight)
                 result: FitResult | PairResult = fit_pairs(
                     patches, spec, out, settings, pairs, resume=resume, overwrite=overwrite, progress=progress
                 )
             else:
-                result = run(patches, spec, out, settings, resume=resume, overwrite=overwrite, progress=progress)
+                result = run(
+                    patches, spec, out, settings, start=start, resume=resume, overwrite=overwrite, progress=progress
+                )
         if not ranks.leads:
             return
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
+    if isinstance(result, FitResult):
+        click.echo(f"objective: {result.objective.name}, {result.objective.reason}")
+        for found in result.components:
+            click.echo(f"found: {found}")
     if isinstance(result, PairResult):
         click.echo(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
     click.echo(f"{out}: {model}, fitted in {result.seconds:.0f} s")

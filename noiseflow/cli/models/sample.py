@@ -36,6 +36,9 @@ def _kept_frames(paths: list[Path]) -> Kept | None:
     help="Frames of a burst, written as NAME_000, NAME_001 and so on.",
 )
 @click.option("--profile", type=PATH, help="Add the fixed pattern that noiseflow calibrate measured.")
+@click.option(
+    "--body", type=PATH, help="Add the pattern of one body, pixel by pixel: maps of noiseflow calibrate --maps."
+)
 @click.option("--prnu", type=float, default=0.0, help="Photo response nonuniformity, % of the signal.")
 @click.option("--dsnu", type=float, default=0.0, help="Dark signal nonuniformity, DN.")
 @click.option("--shading", type=float, default=0.0, help="Smooth dark shading, lowest to highest, DN.")
@@ -60,6 +63,7 @@ def sample(
     temperature: float,
     frames: int,
     profile: Path | None,
+    body: Path | None,
     prnu: float,
     dsnu: float,
     shading: float,
@@ -82,6 +86,7 @@ def sample(
     noiseflow sample run/ clean.dng --iso 800 --out noisy.dng
     noiseflow sample camera.json clean.dng --iso 800 --out noisy.dng
     noiseflow sample "Sony A7S2" clean.dng --iso 800 --out noisy.dng
+    noiseflow sample run/ clean.dng --body body.h5 --out noisy.dng
     noiseflow sample run/ clean.dng --frames 8 --prnu 0.5 --dsnu 1 --out burst.dng
     """  # noqa: D301
     from noiseflow.core.output.checks import check_output
@@ -89,6 +94,10 @@ def sample(
 
     if profile is not None and (prnu or dsnu or shading or hot_pixels):
         raise click.UsageError("--profile gives the fixed pattern; leave out --prnu, --dsnu, --shading, --hot-pixels")
+    if body is not None and (profile is not None or prnu or dsnu or shading or hot_pixels):
+        raise click.UsageError(
+            "--body gives the fixed pattern; leave out --profile, --prnu, --dsnu, --shading, --hot-pixels"
+        )
     check_output(out, inputs=[run, clean], overwrite=overwrite, goes_on=frames > 1)
     if preview is not None:
         check_output(preview, inputs=[run, clean], overwrite=overwrite)
@@ -96,13 +105,19 @@ def sample(
     frame = read_raw(clean, settings)
 
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
+    from noiseflow.augment.body_pattern import BodyPattern, body_pattern
     from noiseflow.augment.frames.to_files import burst_paths
+    from noiseflow.calibrate.body.body_file import read_body
     from noiseflow.calibrate.profiles.profile import read_profile
     from noiseflow.fit.training.session import device_of
     from noiseflow.models import load
 
     million, least = hot_pixels or (0.0, 0.0)
-    if profile is not None:
+    model = load(run).to(device_of(device))
+    pattern: FixedPattern | BodyPattern
+    if body is not None:
+        pattern = body_pattern(read_body(body), frame, iso, model.spec.layout)
+    elif profile is not None:
         pattern = pattern_from_profile(read_profile(profile), iso or frame.iso or 0.0, camera_seed)
     else:
         pattern = FixedPattern(
@@ -113,7 +128,7 @@ def sample(
         keeps(partial(_kept_frames, paths))
     with shown("sample", "pixels") as progress:
         written = sample_to_files(
-            load(run).to(device_of(device)),
+            model,
             frame,
             out,
             frames=frames,
@@ -125,7 +140,7 @@ def sample(
             workers=workers,
             preview=preview,
             overwrite=overwrite,
-            inputs=[path for path in (run, clean, profile) if path is not None],
+            inputs=[path for path in (run, clean, profile, body) if path is not None],
             progress=progress,
         )
     for path in written:

@@ -58,10 +58,14 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
 
 def _run(path: Path, settings: RawSettings | None) -> Description:
     from noiseflow.models.denoiser import DENOISER, load_denoiser
+    from noiseflow.models.flow.physics_flow import FOUND
     from noiseflow.models.io.run_folder import load
 
     model = load(path)
     low, high = model.iso_range
+    options = {name: model.spec.options.get(name) for name in FOUND}
+    named = ", ".join(name if value is True else f"{name} ({value})" for name, value in options.items() if value)
+    components = {"components": named} if named else {}
     denoiser = {}
     if (path / DENOISER).is_dir():
         weights = load_denoiser(path).parameters()
@@ -74,6 +78,8 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
         "cameras": ", ".join(model.cameras),
         "ISO": f"{low:g} to {high:g}",
         "density": model.spec.unit,
+        "fitted to": "the integers, before rounding" if model.spec.before_rounding else "the density of the noise",
+        **components,
         **denoiser,
     }
 
@@ -91,6 +97,26 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
             **summary(store),
             **{fact: "; ".join(rows) for fact, rows in believed.items()},
         }
+
+
+def _is_body(path: Path) -> bool:
+    from noiseflow.calibrate.body.body_file import is_body
+
+    return is_body(path)
+
+
+def _body(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.calibrate.body.body_file import read_body
+
+    body = read_body(path)
+    height, width = body.shape
+    return {
+        "kind": "body maps",
+        "camera": body.camera or "not said",
+        "size": f"{width}×{height} pixels, {body.cfa}",
+        "maps": "; ".join(body.said()),
+        "made by": body.provenance.get("tool", "unknown"),
+    }
 
 
 def _few(levels: Sequence[float]) -> Sequence[float]:
@@ -202,6 +228,7 @@ KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path, RawSettings | None], 
     (lambda path: (path / "metrics.json").is_file(), _report),
     (lambda path: all((path / name).exists() for name in DEMO), _demo),
     (is_raw, _raw),
+    (_is_body, _body),
     (_is_hdf5, _store),
     (lambda path: path.is_dir() and path.suffix == PARTIAL, _stopped),
     (lambda path: path.is_dir() or any(source.recognises(path) for source in SOURCES), _folder),

@@ -1,1 +1,1 @@
-"""Metrics, one a file, and their registry."""
+"""Metrics by family, as their presenters are, and their registry."""

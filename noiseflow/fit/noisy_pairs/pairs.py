@@ -127,7 +127,7 @@ def fit_pairs(
     code on an error that is not divided by v is ½/v at σ = 0.0014.
     """
     settings, pair_settings = settings or FitSettings(), pair_settings or PairSettings()
-    if settings.objective != "continuous":
+    if settings.objective == "discretised":
         raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
     # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
     build(spec)

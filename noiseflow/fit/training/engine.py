@@ -175,7 +175,8 @@ class _Training:
         if state.arguments != arguments:
             changed = sorted(key for key in arguments if state.arguments.get(key) != arguments[key])
             raise ModelError(
-                f"{self.session.out}: the fit to go on with had other {', '.join(changed)}; use the same, or fit anew"
+                f"{self.session.out}: the fit to go on with had other {', '.join(changed)}; use the same, or start "
+                f"anew from its weights: --from {self.session.out} --out NEW"
             )
         if self.session.ranks.leads:
             adopt_state(self.session.out / STATE)

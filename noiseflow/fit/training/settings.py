@@ -16,7 +16,7 @@ CHOICES = {
     "compile": ("auto", "on", "off"),
 }
 
-OBJECTIVES = ("continuous", "discretised")
+OBJECTIVES = ("auto", "continuous", "discretised")
 
 FREE_ON_RESUME = ("device", "max_minutes", "patience", "state_seconds")
 """Settings that may change on resume: they decide how long a training runs, not what it computes."""
@@ -113,15 +113,15 @@ class FitSettings(TrainSettings):
     held_out : int
         Most held-out patches to validate on.
     objective : str
-        ``"continuous"``, the density at the integers, or ``"discretised"``, the probability of the
-        integers, clipped ones included.
+        ``"continuous"``, the density at the integers; ``"discretised"``, the probability of the integers,
+        clipped ones included; or ``"auto"``, that of the integers where codes are coarse against the noise.
     """
 
     epochs: int = 20
     batch: int | None = 128
     steps_per_epoch: int | None = 100
     held_out: int = 2048
-    objective: str = "continuous"
+    objective: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

@@ -1,6 +1,10 @@
 """Masked autoregressive convolution in raster order over pixels and planes (MAF)."""
 
+from dataclasses import replace
+from typing import Any
+
 from torch import Tensor, autograd, enable_grad, finfo, is_grad_enabled, no_grad
+from torch.func import functional_call
 
 from noiseflow.flows.autoregressive.wavefront import solve
 from noiseflow.flows.conditions import Conditions
@@ -17,7 +21,7 @@ class MaskedAutoregressive(Transform):
 
     z = x·exp(s) + t,  (t, r) = net(earlier x, cond),  s = bound·tanh(r/bound);
     log|det dz/dx| = Σ s.  Data → latent is one pass.  Latent → data goes front by front (see
-    `fronts.solve`), since a value needs those before it: H + W steps or so for a frame of
+    `wavefront.solve`), since a value needs those before it: H + W steps or so for a frame of
     H×W, not H·W passes.  It is differentiable, by the implicit function theorem.
     Around it, `Inverse` samples in one pass (IAF).
 
@@ -56,37 +60,53 @@ class MaskedAutoregressive(Transform):
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data, one front after the other."""
         with full_precision(z):
-            with no_grad():
-                x = solve(self.net, self.bound, z, cond)
-            return self._with_gradient(x, z, cond) if is_grad_enabled() else x
-
-    def _step(self, x: Tensor, z: Tensor, cond: Conditions) -> Tensor:
-        """The map of which x = f⁻¹(z) is the fixed point."""
-        shift, raw = self.net(x, cond)
-        x = (z - shift) * (-soft_clamp(raw, self.bound)).exp()
+            names, weights = zip(*self.net.named_parameters(), strict=True)
+            given = (z, cond.clean, *weights)
+            if is_grad_enabled() and any(each.requires_grad for each in given):
+                x: Tensor = _Solved.apply(self, cond, names, *given)  # type: ignore[no-untyped-call]
+            else:
+                with no_grad():
+                    x = solve(self.net, self.bound, z, cond)
         return x
 
-    def _with_gradient(self, x: Tensor, z: Tensor, cond: Conditions) -> Tensor:
-        """X as a function of z and the weights: dx = (I − N)⁻¹ (∂step/∂z dz + ∂step/∂w dw), N = ∂step/∂x.
+    def step(self, x: Tensor, z: Tensor, cond: Conditions, weights: dict[str, Tensor]) -> Tensor:
+        """The map of which x = f⁻¹(z) is the fixed point."""
+        shift, raw = functional_call(self.net, weights, (x, cond))
+        stepped: Tensor = (z - shift) * (-soft_clamp(raw, self.bound)).exp()
+        return stepped
 
-        N is strictly triangular in raster order, so that Σ Nᵏ ends; it is summed until it does
-        no longer change.
-        """
+
+class _Solved(autograd.Function):
+    """X = f⁻¹(z), with the gradient of the implicit function theorem.
+
+    dx = (I − N)⁻¹ (∂step/∂z dz + ∂step/∂w dw), N = ∂step/∂x.  N is strictly triangular in raster order, so that
+    Σ Nᵏ ends; it is summed until it no longer changes.  With `create_graph` all of that is differentiated again,
+    for second derivatives.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, layer: MaskedAutoregressive, cond: Conditions, names: tuple[str, ...], *given: Tensor
+    ) -> Tensor:
+        x = solve(layer.net, layer.bound, given[0], cond)
+        ctx.save_for_backward(x, *given)
+        ctx.layer, ctx.cond, ctx.names = layer, cond, names
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        again = is_grad_enabled()
         with enable_grad():
-            fixed = x.detach().requires_grad_()
-            again = self._step(fixed, z.detach(), cond)
-        out = self._step(x, z, cond)
-        if not out.requires_grad:
-            return x
-
-        def solve_adjoint(grad: Tensor) -> Tensor:
+            # New nodes of the graph: each partial derivative holds all the others, x among them, as they are.
+            own = [each.view_as(each) if again else each.detach().requires_grad_() for each in ctx.saved_tensors]
+            x, z, clean, *weights = own
+            out = ctx.layer.step(x, z, replace(ctx.cond, clean=clean), dict(zip(ctx.names, weights, strict=True)))
             total = term = grad
             for _ in range(x[0].numel()):
-                (term,) = autograd.grad(again, fixed, term, retain_graph=True)
+                (term,) = autograd.grad(out, x, term, create_graph=again, retain_graph=True, materialize_grads=True)
                 total = total + term
                 if term.abs().max() <= finfo(term.dtype).eps * total.abs().max():
                     break
-            return total
-
-        out.register_hook(solve_adjoint)  # type: ignore[no-untyped-call]
-        return out
+            wanted = [value for value, needed in zip(own[1:], ctx.needs_input_grad[3:], strict=True) if needed]
+            found = iter(autograd.grad(out, wanted, total, create_graph=again, materialize_grads=True))
+        return None, None, None, *(next(found) if needed else None for needed in ctx.needs_input_grad[3:])

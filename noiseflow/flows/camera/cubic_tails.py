@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.tails_and_skew import LEAST_REST, cubic_by_excess, tails, tails_inverse
@@ -51,8 +52,8 @@ class CubicTails(Transform):
         super().__init__()
         self.by_read_share = by_read_share
         self.kurtosis = nn.Parameter(torch.zeros(cameras, len(isos)))
-        self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
-        self.register_buffer("series", torch.from_numpy(cubic_by_excess()), persistent=False)
+        self._constant("log_isos", log_of(isos))
+        self._constant("series", torch.from_numpy(cubic_by_excess()))
 
     def read_excess(self, cond: Conditions) -> Tensor:
         """κ of the read noise by itself, (B,)."""

@@ -9,14 +9,18 @@ from torch import Tensor, nn
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import WHOLE_FRAME, WholeLines
 from noiseflow.ops.line_noise import COLUMNS, ROWS, add_lines, line_sums, unit_offset, whiten_lines
 
-__all__ = ["LineNoise"]
+__all__ = ["NEAR", "NONE", "SURE", "LineNoise", "bands_of_rows", "near_products"]
 
 NONE = 1e-7
 """The r of a camera without line noise: at 10,000 pixels a line it adds 0.1 % to the variance of their mean."""
+
+NEAR = 4
+"""Distance on the sensor up to which pixels of a line may correlate as neighbours."""
 
 SURE = 4.0
 """Standard errors above 0 from which line noise is taken to be there."""
@@ -78,12 +82,20 @@ class LineNoise(WholeLines):
         self.reach = 0 if axis == "row" else WHOLE_FRAME
         self.in_read_noise = in_read_noise
         self.log_variance = nn.Parameter(torch.full((cameras, len(isos)), start).log())
-        self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
+        self._constant("log_isos", log_of(isos))
 
     def variance(self, cond: Conditions) -> Tensor:
         """R of each element, (B,)."""
         knots = self.log_isos.to(self.log_variance.dtype)
         return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()
+
+    def offset_variance(self) -> Tensor:
+        """Variance of the whole offset at the fitted ISOs, in the unit of r, (cameras, isos)."""
+        return self.log_variance.exp()
+
+    def scale_offsets(self, log_factor: Tensor) -> None:
+        """Add to the logarithm of every variance of the offset, (cameras, isos)."""
+        self.log_variance.add_(log_factor)
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """Σ d·x and Σ d² along each line; those of a frame's parts add up.
@@ -104,7 +116,8 @@ class LineNoise(WholeLines):
         """Data-dependent start by moments, for each camera at each of its ISOs.
 
         Of two pixels of a line E(xᵢxⱼ) = r·dᵢdⱼ, whatever their own variances are: r is the sum of
-        dᵢdⱼxᵢxⱼ, which is (dᵀx)² − Σdᵢ²xᵢ², over that of dᵢ²dⱼ², |d|⁴ − Σdᵢ⁴.  An r within `SURE`
+        dᵢdⱼxᵢxⱼ, which is (dᵀx)² less the terms with i = j, over that of dᵢ²dⱼ², |d|⁴ less these.  Pixels up to
+        `NEAR` apart are left out too: they may correlate as neighbours, which is no line noise.  An r within `SURE`
         standard errors of 0 is replaced by that of the camera at all its ISOs, and by `NONE` if
         that is so too; what the data does not show is read off the camera's other ISOs.
         x is what enters this transform.
@@ -116,9 +129,8 @@ class LineNoise(WholeLines):
         clean, beta1, beta2 = self._signal(noise)
         d = unit_offset(x, clean, beta1, beta2, self.cells)
         weighted = d * x.reshape(d.shape)
-        norm, fourth, squares = (
-            each.sum(self.along, keepdim=True) for each in (d.square(), d.pow(4), weighted.square())
-        )
+        norm = d.square().sum(self.along, keepdim=True)
+        fourth, squares = (near_products(each, self.along) for each in (d.square(), weighted))
         sums = torch.stack([each.flatten(1) for each in (projection, squares, norm, fourth)])
         knots = self.log_isos.to(self.log_variance.dtype)
         bands = bands if self.whole_rows else None
@@ -163,6 +175,30 @@ class LineNoise(WholeLines):
 
     def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
         return required(noise, self).line_signal if self.in_read_noise else (None, None, None)
+
+
+def near_products(values: Tensor, along: tuple[int, int]) -> Tensor:
+    """Σ vᵢvⱼ over the pixels of each line that are at most `NEAR` apart, i = j among them.
+
+    Parameters
+    ----------
+    values : Tensor, shape (B, 2 or 1, 2 or 1, H, W)
+        Values of the planes of a cell.
+    along : tuple of int
+        `ROWS` or `COLUMNS`.
+
+    Returns
+    -------
+    Tensor, shape (B, 2 or 1, 1, H, 1) or (B, 1, 2 or 1, 1, W)
+        Short lines leave out fewer: a quarter of their length.
+    """
+    cell, axis = along
+    # The pixels of a line in their order on the sensor: places first, those of a cell within them.
+    line = values.movedim((axis, cell), (-2, -1)).flatten(-2)
+    total = line.square().sum(-1)
+    for lag in range(1, min(NEAR, line.shape[-1] // 4) + 1):
+        total = total + 2 * (line[..., lag:] * line[..., :-lag]).sum(-1)
+    return total.unsqueeze(cell).unsqueeze(axis)
 
 
 def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.shot_read_noise import divide_by_std, multiply_by_std
@@ -100,7 +101,7 @@ class ShotReadScale(NoiseScale):
         self.log_beta2 = nn.Parameter(torch.full((cameras, len(isos)), -14.0))
         self.plane_beta1 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
         self.plane_beta2 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
-        self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
+        self._constant("log_isos", log_of(isos))
 
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from noiseflow.flows.camera.shot_read_scale import NoiseScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.nets.constants import log_of
 
 __all__ = ["SignalDependentScale"]
 
@@ -49,7 +50,7 @@ class SignalDependentScale(NoiseScale):
         self.beta2 = nn.Parameter(torch.tensor(-5.0))
         self.gain_params = nn.Parameter(torch.full((len(isos),), -5.0))
         self.cam_params = nn.Parameter(torch.zeros(3, cameras))
-        self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
+        self._constant("log_isos", log_of(isos))
 
     def log_betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """log(β₁/gain) and log β₂ per element, each of shape (B,)."""

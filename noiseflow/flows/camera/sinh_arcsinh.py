@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.tails_and_skew import shape_by_moments, skew, skew_inverse, spreads_by_shape
@@ -46,9 +47,9 @@ class SinhArcsinh(Transform):
     def __init__(self, cameras: int, isos: Sequence[float]) -> None:
         super().__init__()
         self.skewness = nn.Parameter(torch.ones(cameras, len(isos)))
-        self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
-        self.register_buffer("polynomials", torch.from_numpy(shape_by_moments()), persistent=False)
-        self.register_buffer("spreads", torch.from_numpy(spreads_by_shape()), persistent=False)
+        self._constant("log_isos", log_of(isos))
+        self._constant("polynomials", torch.from_numpy(shape_by_moments()))
+        self._constant("spreads", torch.from_numpy(spreads_by_shape()))
 
     def factor(self, cond: Conditions) -> Tensor:
         """On the skewness, (B,)."""

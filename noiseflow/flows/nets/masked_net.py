@@ -6,11 +6,12 @@ from torch import Tensor, nn
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.nets.conditional_net import SampleFeatures, SpatialFilm, signal_features
+from noiseflow.flows.nets.constants import Constants
 
 __all__ = ["MaskedNet"]
 
 
-class MaskedNet(nn.Module):
+class MaskedNet(Constants):
     """Masked conv → FiLM → tanh → masked 1×1 → FiLM → tanh → masked 1×1, with the conditions.
 
     The order is raster: row by row, pixel by pixel, plane by plane.  The outputs for a value
@@ -69,17 +70,18 @@ class MaskedNet(nn.Module):
         self.hidden = nn.Conv2d(width, width, 1)
         self.film2 = SpatialFilm(self.features.count, width)
         self.output = nn.Conv2d(width, 2 * planes, 1)
-        group = torch.arange(width) // (width // planes)
-        window = torch.ones(self.window.weight.shape)
+        cpu = torch.device("cpu")
+        group = torch.arange(width, device=cpu) // (width // planes)
+        window = torch.ones(self.window.weight.shape, device=cpu)
         window[:, :, above, beside + 1 :] = 0
-        window[:, :, above, beside] = (torch.arange(planes) < group[:, None]).float()
-        plane = torch.arange(2 * planes) % planes
+        window[:, :, above, beside] = (torch.arange(planes, device=cpu) < group[:, None]).float()
+        plane = torch.arange(2 * planes, device=cpu) % planes
         for name, mask in (
             ("window_mask", window),
             ("hidden_mask", (group <= group[:, None]).float()[:, :, None, None]),
             ("output_mask", (group <= plane[:, None]).float()[:, :, None, None]),
         ):
-            self.register_buffer(name, mask, persistent=False)
+            self._constant(name, mask)
         for conv in (self.window, self.signal, self.hidden):
             nn.init.normal_(conv.weight, std=conv.weight[0].numel() ** -0.5, generator=generator)
         for bias in (self.signal.bias, self.hidden.bias, self.output.bias, self.output.weight):

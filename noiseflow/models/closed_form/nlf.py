@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.nets.constants import log_of
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.closed_form.variance_line import FLOOR, fit_line
@@ -42,7 +43,7 @@ class NoiseLevelFunction(GaussianModel):
         shape = (len(spec.cameras), len(spec.isos))
         self.log_beta1 = nn.Parameter(torch.full(shape, math.log(1e-3)))
         self.log_beta2 = nn.Parameter(torch.full(shape, math.log(1e-6)))
-        self.register_buffer("log_isos", torch.tensor(spec.isos, dtype=torch.float64).log(), persistent=False)
+        self._constant("log_isos", log_of(spec.isos))
 
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element, each (B, 1, 1, 1)."""

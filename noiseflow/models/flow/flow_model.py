@@ -49,6 +49,10 @@ class FlowModel(NoiseModel):
         """Whether the flow transforms each value by itself."""
         return self.flow.elementwise
 
+    def _working_dtype(self, given: torch.dtype) -> torch.dtype:
+        """That of its weights: nets take no other."""
+        return next((each.dtype for each in self.parameters()), super()._working_dtype(given))
+
     def latent(self, noise: Tensor, cond: Conditions) -> Tensor:
         """Latent z of the flow."""
         z: Tensor = self.flow(noise, cond)[0]

@@ -10,24 +10,30 @@ from torch import Tensor
 
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
+from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import RowNoise
-from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
+from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.variance_line import fit_line
+from noiseflow.models.flow.code_start import keep_offsets, start_tails_on_codes
+from noiseflow.models.flow.components import COMPONENTS, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
+from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["DEFAULTS", "PhysicsFlow", "start_lines", "start_planes", "start_tails"]
+__all__ = ["DEFAULTS", "FOUND", "PhysicsFlow", "start_planes", "start_tails"]
 
 DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_spline": True}
 """Options that a spec may leave out; ``docs/physics-flow.md`` shows the effect of larger sizes."""
@@ -35,7 +41,10 @@ DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_splin
 DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 """The same in earlier versions."""
 
-OPTIONS = ("couplings", "bins", "odd_spline", "column_noise", "row_flicker", *RESIDUAL_OPTIONS)
+FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours")
+"""Options that a fit sets by the data."""
+
+OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
 BINS = 64
 """Bins of the ratio of shot to read variance."""
@@ -63,8 +72,11 @@ class PhysicsFlow(ResidualFlow):
     whitening rows of w pixels makes it √(1 + r·w) times as large, with the same sign in all of them.
 
     Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8), ``odd_spline``
-    (true), ``column_noise`` (false; with it a frame cannot be sampled in strips), ``row_flicker`` (false; a fit
-    sets it where rows change with the light, see `RowNoise`), ``unknown_camera``, the probability in training that
+    (true), ``column_noise`` (a fit decides if it is left out; with it a frame is
+    sampled in two passes), ``row_flicker`` (false; a fit
+    sets it where rows change with the light, see `RowNoise`), ``row_memory`` (false; a fit sets it where rows depend
+    on the rows above, see `RowMemory`), ``neighbours`` (false, or a grid of `NeighbourFilter`, which a fit sets where
+    neighbours correlate), ``unknown_camera``, the probability in training that
     a net does not get the camera (0), and ``seed`` (0).  The defaults of the first four are written into the
     model's own spec, so that a run keeps them.
     """
@@ -75,6 +87,7 @@ class PhysicsFlow(ResidualFlow):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(replace(spec, options={**DEFAULTS, **spec.options}))
+        self.found: list[str] = []
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Row noise, skew and tails with the parameters of the head, a spline, couplings."""
@@ -85,12 +98,16 @@ class PhysicsFlow(ResidualFlow):
         dropout = float(options.get("unknown_camera", 0.0))
 
         transforms: list[Transform] = []
-        if flag_option(spec, "row_flicker"):
+        if flag_option(spec, "row_memory"):
+            transforms.append(RowMemory(planes, cameras, spec.isos))
+        elif flag_option(spec, "row_flicker"):
             transforms.append(RowNoise(planes, cameras, spec.isos))
         else:
             transforms.append(LineNoise(planes, cameras, spec.isos, in_read_noise=True))
         if flag_option(spec, "column_noise"):
             transforms.append(LineNoise(planes, cameras, spec.isos, "column", in_read_noise=True))
+        if (grid := options.get("neighbours", False)) is not False:
+            transforms.append(NeighbourFilter(planes, cameras, spec.isos, grid))
         transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
         outputs = spline_outputs(planes, bins, odd=odd)
         net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, from_noise=True)
@@ -105,6 +122,11 @@ class PhysicsFlow(ResidualFlow):
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
         return transforms
 
+    def start_from(self, statistics: NoiseStatistics) -> None:
+        """Start as the maximum-likelihood noise level function, no component tried yet."""
+        self.found = []
+        super().start_from(statistics)
+
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
         """Start planes, row noise and tails from moments of training patches.
@@ -113,6 +135,7 @@ class PhysicsFlow(ResidualFlow):
         it better than the likelihood of patches does.
         """
         cond = checked_conditions(self, cond)
+        self.found = []
         if cond.observed is not None:
             noise = noise.masked_fill(~cond.observed, 0.0)
         head, tails = self.shot_read, self.tails
@@ -121,37 +144,66 @@ class PhysicsFlow(ResidualFlow):
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         lines = [self._start_rows(each, noise, cond, bands) for each in lines]
         for each in lines:
-            each.requires_grad_(bands is None or not each.whole_rows)
+            each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
+        if bands is not None:
+            self._start_components(lines, noise, cond)
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)
-        for each in lines:
-            x, _ = each(x, cond, parameters)
+        for before in self._before_shape():
+            x, _ = before(x, cond, parameters)
         start_tails(head, tails, x, cond)
 
     def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None) -> LineNoise:
-        """Start line noise; where rows change with the light, `RowNoise` takes its place in model and spec."""
-        total = self.shot_read.log_beta2.clone()
-        start_lines(self.shot_read, lines, noise, cond, bands)
-        if not lines.whole_rows or isinstance(lines, RowNoise):
+        """Start line noise; what rows are found to have beyond an offset takes its place in model and spec."""
+        if not lines.whole_rows and not lines.whole_frame:
+            start_lines(self.shot_read, lines, noise, cond, bands)
             return lines
-        found = RowNoise(self.planes, len(self.cameras), self.spec.isos).to(noise)
-        measure_lines(self.shot_read, found, noise, cond, bands)
-        if not found.flickers:
-            return lines
-        self.shot_read.log_beta2.copy_(total)
-        start_lines(self.shot_read, found, noise, cond, bands)
+        found = choose_rows(self.shot_read, lines, noise, cond, bands, planes=self.planes)
         place = [transform is lines for transform in self.flow.transforms].index(True)
-        self.flow.transforms[place] = found
-        self.spec = replace(self.spec, options={**self.spec.options, "row_flicker": True})
-        return found
+        self.flow.transforms[place] = found.rows
+        self.spec = replace(self.spec, options={**self.spec.options, **found.options})
+        self.found.extend(found.notes)
+        return found.rows
+
+    def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Conditions) -> None:
+        """Try the components that the spec does not name, and put those that are kept behind the rows."""
+        even = even_signal(cond)
+        parameters = self.shot_read.noise_parameters(even)
+        x, _ = self.shot_read(noise, even, parameters)
+        for before in self._before_shape():
+            x, _ = before(x, even, parameters)
+        sizes = Sizes(self.planes, len(self.cameras), self.spec.isos)
+        for name, component in COMPONENTS.items():
+            if component.option in self.spec.options:
+                continue
+            kept = choose(name, sizes, Seen(x, even, parameters))
+            self.found.append(kept.note)
+            if kept.transform is None:
+                continue
+            x, _ = kept.transform(x, even, parameters)
+            self.flow.transforms.insert(1 + len(self._before_shape()), kept.transform)
+            self.spec = replace(self.spec, options={**self.spec.options, kept.option: kept.value})
+            if isinstance(kept.transform, LineNoise):
+                share = kept.transform.offset_variance().log1p()
+                self.shot_read.log_beta2.sub_(share)
+                for line in [*lines, kept.transform]:
+                    line.scale_offsets(share)
+
+    def _before_shape(self) -> list[Transform]:
+        """The transforms between the head and the skew: lines and neighbours, in the order data → latent."""
+        chain: list[Any] = list(self.flow.transforms)
+        end = next(place for place, transform in enumerate(chain) if isinstance(transform, SinhArcsinh))
+        return chain[1:end]
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
-        """Fit shot and read noise to the integers, and subtract the line noise from the read noise."""
+        """Fit shot and read noise and tails to the integers, and subtract the line noise from the read noise."""
+        before = self.shot_read.log_beta2.clone()
         super().start_from_codes(codes, cond, levels)
-        for transform in self.flow.transforms:
-            if isinstance(transform, LineNoise):
-                self.shot_read.log_beta2.sub_(transform.log_variance.exp().log1p())
+        apart = [transform for transform in self.flow.transforms if isinstance(transform, (NoiseScale, SinhArcsinh))]
+        start_tails_on_codes(Flow([*apart, self.tails]), self.tails, codes, checked_conditions(self, cond), levels)
+        lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+        keep_offsets(self.shot_read, lines, before)
 
     @property
     def tails(self) -> CubicTails:
@@ -196,42 +248,6 @@ def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
     zeros = torch.zeros(int(seen.sum()), dtype=torch.long)
     cells = NoiseStatistics(zeros, zeros, count[seen], mean_ratio, 0 * mean_ratio, mean_square, ("",), (1.0,))
     return fit_line(cells).log().clamp(-MOST, MOST)
-
-
-@torch.no_grad()
-def start_lines(
-    head: ShotReadScale,
-    lines: LineNoise,
-    noise: Tensor,
-    cond: Conditions,
-    bands: Tensor | None = None,
-    rounds: int = 5,
-) -> None:
-    """Start line noise from its moments, and subtract it from the read noise.
-
-    The read variance found so far contains the line noise: it is β₂(1 + r), with r in units of β₂.
-    """
-    total = head.log_beta2.clone()
-    for _ in range(rounds):
-        measure_lines(head, lines, noise, cond, bands)
-        head.log_beta2.copy_(total - lines.log_variance.exp().log1p())
-
-
-@torch.no_grad()
-def measure_lines(
-    head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None = None
-) -> None:
-    """Start line noise from its moments, with shot and read noise as they are.
-
-    Variances are taken at the mean signal of each plane of a patch: a clean signal estimated from other frames
-    contains part of the noise, and weights correlated with the noise would bias products of pixels.
-    """
-    mean = cond.clean.mean((2, 3), keepdim=True)
-    if cond.observed is not None:
-        count = cond.observed.sum((2, 3), keepdim=True)
-        mean = (cond.clean * cond.observed).sum((2, 3), keepdim=True) / count.clamp(min=1)
-    even = replace(cond, clean=mean.expand_as(cond.clean))
-    lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
 
 
 @torch.no_grad()

@@ -94,7 +94,8 @@ class SceneFiles:
         finally:
             os.close(file)
         setting = asdict(replace(image, mosaic=np.zeros((1, 1))))
-        del setting["mosaic"]
+        # The frames of a scene are levelled by one map: what is left is in their mean too.
+        del setting["mosaic"], setting["levelled_by"]
         facts = {"setting": setting, "shape": image.mosaic.shape, "levels": levels.tolist(), "blake3": source_blake3}
         facts["pixels"] = pixel_checksum(image.mosaic)
         write_whole(note, json.dumps(facts).encode())

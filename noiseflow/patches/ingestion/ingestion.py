@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from noiseflow.calibrate.body.body_file import read_body
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.interrupts import deferred
@@ -30,7 +31,7 @@ from noiseflow.patches.assembly.parts import (
     read_note,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
-from noiseflow.patches.ingestion.believed import believed_of_ingest
+from noiseflow.patches.ingestion.believed import believed_of_ingest, clipped_means
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -101,7 +102,11 @@ def ingest(
     options = options or IngestOptions()
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
-    with writing(out, inputs=sources, overwrite=overwrite) as out:
+    if options.body is not None:
+        # Before any frame is read.
+        read_body(options.body)
+    inputs = [*sources, *([options.body] if options.body else [])]
+    with writing(out, inputs=inputs, overwrite=overwrite) as out:
         collections = [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources]
         folder = partial_folder(out)
         with executor(jobs or _processes(collections), scheduler) as pool:
@@ -148,6 +153,7 @@ def _result(
             *gathered(caution for note in notes for caution in note.cautions),
             *dict.fromkeys(caution for each in known for caution in each["cautions"]),
             *_repeats(notes),
+            *clipped_means(plan.pairing, notes),
         ),
     )
 

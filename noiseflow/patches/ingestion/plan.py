@@ -87,6 +87,7 @@ class Plan:
             "pairing": self.pairing,
             "split_by": self.split_by,
             "tasks": [list(asdict(task).values()) for task in self.tasks],
+            "body": stamp(Path(self.options.body)) if self.options.body else None,
             "files": {
                 str(frame.path): stamp(frame.path)
                 for scene in self.scenes

@@ -57,6 +57,9 @@ def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
     for plane, (level, twin_level) in enumerate(zip(black.ravel(), facts["twin_black_dn"], strict=True)):
         scale = ratio * (white - level) / (facts["twin_white_dn"] - twin_level)
         clean[plane] = (twin[plane] - twin_level) * scale + level
+    if (left := noisy.left_by_levelling()) is not None:
+        # In the signal of the frame, and so in its clean signal too: none of it is noise.
+        clean += left.astype(np.float32)
     valid = twin < np.asarray(facts["twin_clips_at_dn"])[:, None, None] if long else None
     return FramePair(scene.frames[number], number, noisy, clean, 0.0, valid)
 

@@ -8,7 +8,8 @@ from model_table import generator
 
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.flow.physics_flow import PhysicsFlow, start_lines, start_planes
+from noiseflow.models.flow.physics_flow import PhysicsFlow, start_planes
+from noiseflow.models.flow.row_start import start_lines
 from noiseflow.models.model import checked_conditions
 
 
@@ -73,3 +74,48 @@ def test_a_run_of_before_with_one_factor_a_plane_has_it_at_every_iso() -> None:
     new.load_state_dict(saved)
     assert isinstance(new, PhysicsFlow)
     assert new.shot_read.plane_beta2[0].tolist() == [[pytest.approx(value)] * 2 for value in (0.1, -0.2, 0.3, -0.4)]
+
+
+def banded(memory: float, decay: float, seed: int) -> tuple[PhysicsFlow, torch.Tensor, Conditions, torch.Tensor]:
+    """48 bands of 8 patches, read noise 3 DN, rows of r = 0.03, of which a share `memory` is an AR(1) process."""
+    r, span, bands, across = 0.03, 4095.0, 48, 8
+    draws = generator(seed)
+    offsets = torch.randn(bands, 64, generator=draws)
+    drift = torch.zeros(bands, 64)
+    drift[:, 0] = torch.randn(bands, generator=draws)
+    for row in range(1, 64):
+        drift[:, row] = decay * drift[:, row - 1] + math.sqrt(1 - decay**2) * torch.randn(bands, generator=draws)
+    rows = math.sqrt(r) * (math.sqrt(1 - memory) * offsets + math.sqrt(memory) * drift)
+    shared = rows.reshape(bands, 1, 32, 2).permute(0, 1, 3, 2)[:, :, :, None, :, None]
+    noise = torch.randn(bands, across, 2, 2, 32, 32, generator=draws) + shared
+    model = build(ModelSpec("physics_flow", "bayer", ("A",), (100.0,), {"couplings": 0}))
+    assert isinstance(model, PhysicsFlow)
+    with torch.no_grad():
+        model.shot_read.log_beta1.fill_(math.log(0.9 / span))
+        model.shot_read.log_beta2.fill_(math.log((1 + r) * (3 / span) ** 2))
+    noise = noise.reshape(-1, 4, 32, 32) * (3 / span)
+    cond = Conditions(torch.zeros_like(noise), 100.0, "A")
+    return model, noise, cond, torch.arange(bands).repeat_interleave(across)
+
+
+def test_rows_that_remember_are_found_and_sampled() -> None:
+    """φ = 0.9 of four fifths of the rows' variance: neighbours correlate by 0.72, which 3,000 rows know to 0.02."""
+    model, noise, cond, bands = banded(0.8, 0.9, 5)
+    model.start_from_patches(noise, cond, bands)
+    assert model.spec.options["row_memory"] is True
+    assert "rows that remember" in model.found[0]
+    again = build(model.spec)
+    again.load_state_dict(model.state_dict())
+    wide = Conditions(torch.zeros(16, 4, 64, 1000), 100.0, "A")
+    rows = again.sample(wide, generator(6)).reshape(16, 2, 2, 64, 1000).mean((2, 4)).transpose(1, 2).flatten(1)
+    neighbours = float((rows[:, 1:] * rows[:, :-1]).mean() / rows.square().mean())
+    assert neighbours == pytest.approx(0.72, abs=0.1)
+    assert float(rows.var()) * (4095 / 3) ** 2 == pytest.approx(0.03, rel=0.3)
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_rows_without_a_memory_are_left_as_they_are(seed: int) -> None:
+    model, noise, cond, bands = banded(0.0, 0.9, seed)
+    model.start_from_patches(noise, cond, bands)
+    assert "row_memory" not in model.spec.options
+    assert type(model.flow.transforms[1]).__name__ == "LineNoise"

@@ -20,6 +20,9 @@ DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
 NOISE_KINDS = ("unsteady",)
 """Kinds that are counted but not masked: random telegraph noise and heavy tails are noise of the camera."""
 
+OWN_SIGMAS = 3.0
+"""Own temporal σ by which an unsteady pixel departs from its neighbours, from which on it is hot or dead."""
+
 SIGMAS = 8.0
 """Of the spread of the same block's pixels about their neighbours' mean: normal noise passes it
 less than once in 10¹⁰ pixels, the 10 % by which the block's own spread is uncertain counted in."""
@@ -97,6 +100,7 @@ def find_defects(
     *stuck*: no change over all frames, where the frames' drift is small and noise of the
     neighbours' variance would have left none with a chance below 10⁻¹⁰: for noise of a few DN
     that takes 15 frames or more.
+    A pixel that is unsteady, and departs by less than 3 of its own temporal σ, is neither hot nor dead.
     *unsteady*: temporal variance above 1.5 times the 10⁻¹⁰ point of χ² with n − 1 degrees of
     freedom, scaled by the block's; in a scene also above that of F over the neighbours'
     variance, times how much brighter the pixel is than they.  Two frames hardly tell.
@@ -144,6 +148,8 @@ def find_defects(
             kinds = {kind: _alone(at, index, departures, offsets(cfa)) for kind, at in kinds.items()}
         if spread is not None and typical is not None:
             kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames, blocks, inner)
+            for kind in ("hot", "dead"):
+                kinds[kind] = _steady(kinds[kind], kinds["unsteady"], departures[index], spread)
             if drift_variance is not None:
                 kinds |= _stuck(spread[inner], typical, float(drift_variance[index]), frames, blocks, inner)
         judged = signal[index] < SATURATED * white
@@ -278,6 +284,22 @@ def _unsteady(
         around *= np.maximum(signal[tuple(at.T)] / beside, 1.0)
         at = at[variance[tuple(at.T)] > ALLOWANCE * _rare_ratio(UNLIKELY, free, 8 * free) * around]
     return {"unsteady": at}
+
+
+def _steady(
+    at: NDArray[np.intp], unsteady: NDArray[np.intp], departure: NDArray[np.float32], variance: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    """Pixels of some that are no telegraph pixels: these are unsteady, and depart by less than 3 of their own σ.
+
+    A telegraph pixel's mean lies between its two levels: it departs by p·A with σ = A√(p(1 − p)).  A hot pixel's
+    own noise is that of its dark current, which is small beside it.
+    """
+    if not len(at) or not len(unsteady):
+        return at
+    width = departure.shape[1]
+    blinks = np.isin(at[:, 0] * width + at[:, 1], unsteady[:, 0] * width + unsteady[:, 1])
+    near = np.abs(departure[tuple(at.T)]) < OWN_SIGMAS * np.sqrt(variance[tuple(at.T)])
+    return np.asarray(at[~(blinks & near)])
 
 
 def _stuck(

@@ -58,8 +58,10 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             pairs[long].append(short)
             splits[long] = split
     if missing:
-        count = len(set(missing))
-        report.append(f"{path}: {count} listed file(s) missing, the first {sorted(missing)[0].relative_to(path)}")
+        count, first = len(set(missing)), min(missing)
+        # A list may name files anywhere.
+        first = first.relative_to(path) if first.is_relative_to(path) else first
+        report.append(f"{path}: {count} listed file(s) missing, the first {first}")
     if not pairs:
         raise RawError(f"{path}: lists of SID, but no pair of which both files are there; {'; '.join(report)}")
     scenes = tuple(

@@ -1,6 +1,6 @@
 """The closed-form fit of shot and read variance on random cells, against a grid search.
 
-python -m tools.fuzz_variance_line --cells 10000
+python -m tools.studies.fuzz_variance_line --cells 10000
 """
 
 from collections.abc import Callable

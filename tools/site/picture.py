@@ -1,6 +1,6 @@
 """Draw the README's picture from a demo folder: clean, real and sampled at one place.
 
-python -m tools.picture demo docs/images/demo.png
+python -m tools.site.picture demo docs/images/demo.png
 """
 
 from pathlib import Path

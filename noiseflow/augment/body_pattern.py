@@ -1,0 +1,73 @@
+"""The measured pattern of one body, put back into sampled frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noiseflow.augment.frames.windows import Window
+from noiseflow.calibrate.body.body_maps import BodyMaps
+from noiseflow.raw.bayer import pack
+from noiseflow.raw.image import RawImage
+
+__all__ = ["BodyPattern", "body_pattern"]
+
+
+@dataclass(frozen=True, eq=False)
+class BodyPattern:
+    """Planes of a body's maps at one ISO and exposure time; takes the place of `FixedPattern`.
+
+    Parameters
+    ----------
+    dark_dn : Tensor, shape (C, h, w)
+        Dark shading, DN, hot pixels included.
+    gain : Tensor, shape (C, h, w), or None
+        Relative photo response.
+    """
+
+    dark_dn: Tensor
+    gain: Tensor | None
+
+    def exposed(self, signal_dn: Tensor, window: Window) -> Tensor:
+        """Apply the photo response to a signal in DN above black, (1, C, h, w), before shot noise."""
+        return signal_dn if self.gain is None else signal_dn * _cut(self.gain, window).to(signal_dn)
+
+    def dark(self, like: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
+        """Dark shading in DN, shaped like `like`, (1, C, h, w), added after the noise."""
+        return _cut(self.dark_dn, window).to(like)
+
+
+def _cut(planes: Tensor, window: Window) -> Tensor:
+    return planes[None, :, window.top : window.bottom, window.left : window.right]
+
+
+def body_pattern(body: BodyMaps, frame: RawImage, iso: float | None, layout: str) -> BodyPattern:
+    """The pattern that a body puts on a frame.
+
+    Parameters
+    ----------
+    body : BodyMaps
+        Its maps.
+    frame : RawImage
+        Clean frame, of the maps' size and phase; its exposure time is that of the pattern.
+    iso : float or None
+        ISO of the noise; that of the frame if None.
+    layout : str
+        Plane layout of the model.
+
+    Raises
+    ------
+    DataError
+        A frame of another size or phase, or an ISO without a dark map.
+    """
+    side = frame.side
+    height, width = (length // side * side for length in frame.mosaic.shape)
+    body.check_size((height, width), frame.cfa, frame.source)
+
+    def planes(values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values[None] if layout == "mono" else pack(values, frame.cfa))
+
+    dark = body.dark_of(iso or frame.iso).at(frame.exposure_s or 0.0)
+    return BodyPattern(planes(dark), None if body.gain is None else planes(body.gain.gain))

@@ -1,0 +1,163 @@
+"""Body maps as an HDF5 file: checked against its own checksum before a value of it is used."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from noiseflow.calibrate.body.body_maps import DEFECT_KINDS, BodyMaps, DarkMap, GainMap
+from noiseflow.core.errors import DataError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.marks import MARK
+from noiseflow.core.output.whole import whole_file
+from noiseflow.raw.patterns import cell_side
+
+__all__ = ["BODY_SCHEMA", "is_body", "read_body", "write_body"]
+
+BODY_SCHEMA = "noiseflow body maps 1"
+
+DAMAGED = (KeyError, OSError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
+"""Errors that h5py, JSON and NumPy raise for a damaged file."""
+
+NUMBERS = ("iso", "offset_error", "noise", "frames", "exposures_s", "current_error")
+"""Numbers of a `DarkMap`."""
+
+
+def is_body(path: str | Path) -> bool:
+    """Whether a file holds body maps, by its first attribute."""
+    import h5py
+
+    path = Path(path)
+    if path.suffix.lower() not in (".h5", ".hdf5") or not path.is_file():
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("schema") == BODY_SCHEMA)
+    except OSError:
+        return False
+
+
+def write_body(body: BodyMaps, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write maps; the file takes its name when it is whole.
+
+    Parameters
+    ----------
+    body : BodyMaps
+        Maps of one body.
+    path : path
+        File to write, ``.h5``.
+    overwrite : bool
+        Whether a file of ours of that name may be replaced.
+
+    Raises
+    ------
+    OutputError
+        The file exists, or its folder does not.
+    """
+    import h5py
+
+    arrays, facts = _content(body)
+    text = json.dumps(facts)
+    with (
+        writing(path, overwrite=overwrite) as path,
+        whole_file(path, replace=overwrite) as partial,
+        h5py.File(partial, "w", libver="v110") as file,
+    ):
+        for name, values in arrays.items():
+            file[name] = values
+        file.attrs.update(schema=BODY_SCHEMA, made_by=MARK, facts=text, content_blake3=_checksum(arrays, text))
+
+
+def _content(body: BodyMaps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays of a file, and the rest as JSON."""
+    arrays: dict[str, NDArray[Any]] = {"defects": body.defects}
+    for index, each in enumerate(body.darks):
+        arrays[f"dark_{index}"] = each.offset
+        if each.current is not None:
+            arrays[f"current_{index}"] = each.current
+    if body.gain is not None:
+        arrays["gain"] = body.gain.gain
+    facts = {
+        "camera": body.camera,
+        "cfa": body.cfa,
+        "provenance": dict(body.provenance),
+        "darks": [{name: _plain(getattr(each, name)) for name in NUMBERS} for each in body.darks],
+        "gain": None if body.gain is None else {"error": body.gain.error, "frames": body.gain.frames},
+    }
+    return arrays, facts
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]], text: str) -> str:
+    digest = blake3(text.encode())
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(values.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def read_body(path: str | Path) -> BodyMaps:
+    """Read maps.
+
+    Raises
+    ------
+    DataError
+        No such file, no body maps, or damaged.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected body maps of `noiseflow calibrate --maps`")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("schema") != BODY_SCHEMA:
+                raise DataError(f"{path}: holds no body maps; expected a file of `noiseflow calibrate --maps`")
+            arrays = {name: np.asarray(file[name][...]) for name in file if isinstance(file[name], h5py.Dataset)}
+            text = str(file.attrs["facts"])
+            if _checksum(arrays, text) != file.attrs["content_blake3"]:
+                raise ValueError("its maps or facts differ from their checksum")
+        return _body(arrays, json.loads(text))
+    except DAMAGED as error:
+        raise DataError(f"{path}: damaged body maps ({error}); measure them again") from error
+
+
+def _body(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> BodyMaps:
+    darks = []
+    for index, numbers in enumerate(facts["darks"]):
+        known = {**numbers, "exposures_s": tuple(numbers["exposures_s"])}
+        if known["current_error"] is None:
+            known["current_error"] = float("inf")
+        darks.append(
+            DarkMap(offset=_of_map(arrays[f"dark_{index}"]), current=_maybe(arrays, f"current_{index}"), **known)
+        )
+    gain = None if facts["gain"] is None else GainMap(_of_map(arrays["gain"]), **facts["gain"])
+    shapes = {each.offset.shape for each in darks} | ({gain.gain.shape} if gain else set())
+    defects = np.asarray(arrays["defects"], np.int32)
+    side = cell_side(facts["cfa"])
+    if len(shapes) != 1 or any(length % side for length in next(iter(shapes))):
+        raise ValueError(f"maps of sizes {sorted(shapes)}; expected one size of whole {side}×{side} cells")
+    limits = (*next(iter(shapes)), len(DEFECT_KINDS))
+    if defects.ndim != 2 or defects.shape[1] != 3 or ((defects < 0) | (defects >= limits)).any():
+        raise ValueError("a list of defects that do not lie in the frame")
+    return BodyMaps(facts["camera"], facts["cfa"], tuple(darks), gain, defects, facts["provenance"])
+
+
+def _maybe(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32] | None:
+    return _of_map(arrays[name]) if name in arrays else None
+
+
+def _of_map(values: NDArray[Any]) -> NDArray[np.float32]:
+    if values.ndim != 2 or values.dtype != np.float32 or not np.isfinite(values).all():
+        raise ValueError(f"a map of {values.dtype} {values.shape}; expected finite float32 of two dimensions")
+    return values

@@ -1,0 +1,1 @@
+"""What cameras are like: a prior over their noise, learnt from cameras with published numbers."""

@@ -1,0 +1,242 @@
+"""What a few frames say of a camera at their ISOs: one picture, a pair, a dark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.calibrate.measurement import Measurement
+from noiseflow.calibrate.single_frame.blocks import Blocks, block_energies
+from noiseflow.calibrate.single_frame.cells import BLOWN, UNCLIPPED, Chosen, evenly, gather, line_of
+from noiseflow.calibrate.single_frame.estimate import LEAST_SIDE, line_errors, measure_picture
+from noiseflow.core.errors import DataError
+from noiseflow.raw import RawImage
+
+__all__ = ["Seen", "dark_noise", "is_dark", "pair_noise", "picture_noise", "same_camera"]
+
+Array = NDArray[np.float64]
+
+DARK_PART = 0.005
+"""A frame whose median is less than this part of the range above black is dark."""
+
+LEAK = 2.0
+"""Read noises by which parts of a dark may differ; more is light."""
+
+MOVED, MOST_MOVED = 1.0, 0.05
+"""Means of blocks of two frames differ by 0.13 standard deviations of a pixel; part of them that may differ by one."""
+
+ROUNDING = 1 / 12
+
+TAIL_ERROR = 0.02
+"""Least error of a Tukey-lambda shape: real noise is not exactly of that family."""
+
+SORTED = 400_000
+"""Pixels that the shape is taken from."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One ISO: values with relative standard errors, None where not seen.
+
+    Parameters
+    ----------
+    iso : float
+        Of the frames.
+    gain : tuple of float, optional
+        K in DN/e⁻, and its relative standard error.
+    read : tuple of float, optional
+        Read noise in DN, rows included and rounding not, and its relative standard error.
+    row : tuple of float, optional
+        Row noise in DN, likewise.
+    tail : tuple of float, optional
+        Tukey-lambda shape and its standard error.
+    """
+
+    iso: float
+    gain: tuple[float, float] | None = None
+    read: tuple[float, float] | None = None
+    row: tuple[float, float] | None = None
+    tail: tuple[float, float] | None = None
+
+
+def is_dark(image: RawImage) -> bool:
+    """Whether a frame was taken without light: its median lies at black."""
+    return float(np.median(image.normalised())) < DARK_PART
+
+
+def picture_noise(image: RawImage) -> Seen:
+    """K, read noise and row noise of one lit frame: `measure_picture`."""
+    found = measure_picture(image)
+    gain, read, row = (
+        found.gain[min(1, len(found.gain) - 1)],
+        found.read_noise[min(1, len(found.gain) - 1)],
+        found.row_noise,
+    )
+    return Seen(
+        image.iso or 0.0,
+        (gain.value, gain.standard_error / gain.value),
+        _relative(read, ROUNDING),
+        _relative(row, 0.0),
+    )
+
+
+def _relative(found: Measurement | None, less: float) -> tuple[float, float] | None:
+    """A standard deviation and its relative error; None where it is no more than a bound."""
+    if found is None or found.interval[0] <= 0 or found.value**2 <= less:
+        return None
+    value = (found.value**2 - less) ** 0.5
+    return value, found.value * found.standard_error / value**2
+
+
+def dark_noise(image: RawImage) -> Seen:
+    """Read noise, row noise and shape of one dark frame.
+
+    Pixel noise is measured in the high cosine coefficients of blocks of 8×8, which shading, rows and columns do
+    not enter; row noise by the difference of neighbouring rows' means; the shape by L-kurtosis, which is
+    τ₄ = (λ − 1)(λ − 2)/((λ + 3)(λ + 4)) for Tukey's lambda.
+
+    Parameters
+    ----------
+    image : RawImage
+        Lens cap on. Fixed pattern counts as noise.
+
+    Raises
+    ------
+    DataError
+        Light has leaked in, codes are clipped at 0, or the frame is too small.
+
+    References
+    ----------
+    Hosking: L-moments, Journal of the Royal Statistical Society B 52, 1990.
+    """
+    where = image.source or "dark frame"
+    planes, blacks = image.planes(), image.levels()[0].ravel()
+    if min(planes.shape[1:]) < LEAST_SIDE:
+        raise DataError(f"{where}: a dark of {image.mosaic.shape[1]}×{image.mosaic.shape[0]} pixels is too small")
+    pixel, errors, rows, tails = [], [], [], []
+    for plane, black in zip(planes, blacks, strict=True):
+        if np.mean(plane <= 0) > 0.01:
+            raise DataError(
+                f"{where}: a dark that is clipped at code 0 does not show its noise; use `noiseflow calibrate`"
+            )
+        blocks = block_energies(plane, float(black))
+        kept = blocks.high < BLOWN * np.median(blocks.high)
+        high = blocks.high[kept]
+        pixel.append(float(high.mean()))
+        errors.append(float(high.std() / np.sqrt(0.5 * len(high))))
+        _no_light(where, blocks, pixel[-1])
+        rows.append(_rows(plane.astype(np.float64), pixel[-1]))
+        tails.append(_tail(plane, float(np.sqrt(pixel[-1]))))
+    row = float(np.mean([value for value, _ in rows]))
+    row_error = float(np.mean([error for _, error in rows])) / np.sqrt(len(rows))
+    total = float(np.mean(pixel)) - ROUNDING + max(row, 0.0)
+    if total <= 0:
+        raise DataError(f"{where}: its noise is no more than rounding to whole codes; the read noise cannot be seen")
+    error = float(np.hypot(np.mean(errors) / np.sqrt(len(errors)), row_error)) / (2 * total)
+    seen_row = (row**0.5, row_error / (2 * row)) if row > 2 * row_error else None
+    tail = (float(np.mean(tails)), TAIL_ERROR) if np.sqrt(np.mean(pixel)) > 1 else None
+    return Seen(image.iso or 0.0, None, (total**0.5, float(np.hypot(error, 0.005))), seen_row, tail)
+
+
+def _no_light(where: str, blocks: Blocks, variance: float) -> None:
+    """Refuse a dark whose parts differ by more than noise explains."""
+    means = blocks.mean.reshape(blocks.grid)
+    parts = [np.median(part) for band in np.array_split(means, 4) for part in np.array_split(band, 4, axis=1)]
+    sigma = float(np.sqrt(variance))
+    if np.ptp(parts) > LEAK * sigma or abs(float(np.median(parts))) > 5 * LEAK * sigma:
+        raise DataError(
+            f"{where}: this dark holds light or glow (parts of it differ by {np.ptp(parts):.1f} DN, it lies "
+            f"{np.median(parts):.1f} DN from black, with a noise of {sigma:.1f} DN); cover the lens and the viewfinder"
+        )
+
+
+def _rows(plane: Array, pixel: float) -> tuple[float, float]:
+    """Variance of row offsets and its error, DN²: half the mean square of the step between rows, less pixel noise."""
+    means = plane.mean(1)
+    # The second difference takes shading off; its squared weights sum to 6.
+    squares = np.diff(means, n=2) ** 2 / 6
+    squares = squares[squares < 25 * np.median(squares) + 1e-12]
+    value = float(squares.mean()) - pixel / plane.shape[1]
+    return value, float(squares.mean()) * np.sqrt(2 * 1.94 / len(squares))
+
+
+def _tail(plane: NDArray[np.generic], sigma: float) -> float:
+    """Tukey-lambda shape of the noise of a plane without its row offsets, hot pixels left out."""
+    x = plane.astype(np.float64)
+    x -= x.mean(1, keepdims=True)
+    x = x.ravel()[:: max(1, x.size // SORTED)]
+    x = np.sort(x[np.abs(x) < 10 * sigma])
+    n = len(x)
+    place = np.arange(n) / (n - 1)
+    b = [float((x * place**k).mean()) for k in range(4)]
+    second, fourth = 2 * b[1] - b[0], 20 * b[3] - 30 * b[2] + 12 * b[1] - b[0]
+    ratio = fourth / second
+    # (1 − τ)λ² − (3 + 7τ)λ + 2 − 12τ = 0: the smaller root.
+    a, half, c = 1 - ratio, (3 + 7 * ratio) / 2, 2 - 12 * ratio
+    return float((half - np.sqrt(max(half**2 - a * c, 0.0))) / a)
+
+
+def pair_noise(first: RawImage, second: RawImage) -> Seen:
+    """K, read noise and row noise of two frames of one scene: their difference has no texture.
+
+    Parameters
+    ----------
+    first, second : RawImage
+        Of one ISO and exposure, nothing having moved.
+
+    Raises
+    ------
+    DataError
+        The scene moved or the light changed, or its levels are too few.
+    """
+    where = f"{first.source} and {second.source}"
+    blacks, tops = first.levels()[0].ravel(), first.clip_levels().ravel()
+    blocks, chosen, moved = [], [], []
+    for a, b, black, top in zip(first.planes(), second.planes(), blacks, tops, strict=True):
+        apart = (a.astype(np.float32) - b.astype(np.float32)) / np.float32(np.sqrt(2))
+        of_difference, of_first = block_energies(apart, 0.0), block_energies(a, float(black))
+        mean = of_first.mean - of_difference.mean / np.sqrt(2)
+        own = Blocks(
+            of_difference.grid,
+            of_difference.stride,
+            mean,
+            of_difference.high,
+            of_difference.middle,
+            of_difference.active,
+        )
+        margin = UNCLIPPED * np.sqrt(np.median(own.high) + 1)
+        whole = (mean + margin < top - black) & (mean + black > margin)
+        index = np.flatnonzero(whole)
+        # The mean of a block of 64 pixels, and rows' offsets, against the noise of its pixels.
+        moved.append(float(np.mean(np.abs(of_difference.mean[whole]) > MOVED * np.sqrt(own.high[whole]))))
+        blocks.append(own)
+        chosen.append(Chosen(index, evenly(mean[index])))
+    if max(moved) > MOST_MOVED:
+        raise DataError(f"{where}: the scene moved or the light changed between the two; take one of them alone")
+    cells = gather(blocks, chosen)
+    line = line_of(cells) if len(cells.plane) else None
+    if line is None:
+        raise DataError(f"{where}: too few parts that are neither clipped nor black")
+    error = line_errors(cells, line)
+    if not 0 < error.gain < 0.12 * line.gain:
+        raise DataError(
+            f"{where}: the pair has too few levels of signal to tell the gain; take a scene with light and shade"
+        )
+    floor = line.floor - ROUNDING
+    read = (floor**0.5, error.floor / (2 * floor)) if floor > 2 * error.floor else None
+    return Seen(first.iso or 0.0, (line.gain, error.gain / line.gain), read)
+
+
+def same_camera(images: Sequence[RawImage]) -> None:
+    """Refuse frames of two cameras."""
+    for image in images[1:]:
+        for what, a, b in (
+            ("camera", images[0].camera, image.camera),
+            ("colour filter array", images[0].cfa, image.cfa),
+            ("white level", images[0].white, image.white),
+        ):
+            if a != b:
+                raise DataError(
+                    f"{image.source}: {what} {b}, but {images[0].source} has {a}; give frames of one camera"
+                )

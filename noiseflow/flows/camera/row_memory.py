@@ -1,0 +1,231 @@
+"""Rows that remember the rows before: offsets that drift or oscillate down the frame, and a light that drifts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.flows.camera.row_noise import (
+    NO_FLICKER,
+    RowNoise,
+    Symmetric,
+    _determinant,
+    _inverse,
+    _plus_one,
+    _product,
+    _root,
+    _times,
+)
+from noiseflow.flows.camera.row_process import RowProcess, colour, whiten
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.signal_model import NoiseParameters
+from noiseflow.flows.transform import WHOLE_FRAME
+
+__all__ = ["LIGHT", "OFFSET", "WAVE", "RowMemory"]
+
+OFFSET, WAVE, LIGHT = 0, 1, 2
+"""Parts of the memory: an offset that decays, one that oscillates, and a relative light that decays."""
+
+Pair = tuple[Tensor, Tensor]
+
+
+class RowMemory(RowNoise):
+    """Whiten rows whose offsets and light are correlated from one row to the next.
+
+    The noise of pixel i in row t is s·ε + a_t·d′ + y·b_t: the offset a_t and the relative light b_t each have an
+    independent part, as in `RowNoise`, and a stationary Gaussian part down the rows with the covariances
+
+        k_a(l) = v₀φ₀^|l| + v₁φ₁^|l| cos(ωl),   k_b(l) = v₂φ₂^|l|,
+
+    in read-noise variances and relative to the light: memory of the row before, banding, and the drift of a lamp.
+    A frame whose rows all share an offset has φ near 1.
+
+    `RowNoise` whitens each row.  What is left of a part is c_t·g_t along A c of each row, g with covariance k, so
+    that the rows' projections û on it have the covariance M = I + √D k √D, D = |A c|².  With M = L Lᵀ
+
+    z = x + A c (L⁻¹û − û)/√D,  log|det dz/dx| = −Σ log Lₜₜ,  and back with L in the place of L⁻¹.
+
+    First the offset, then the light.  A row depends on the rows above: a frame cannot be sampled in strips before
+    the sums of all its rows are known (`whole_frame`).
+
+    Parameters
+    ----------
+    planes : int
+        1 or 4; in packed planes the rows of the sensor alternate between planes 0, 1 and 2, 3.
+    cameras : int
+        Number of cameras.
+    isos : sequence of float
+        Fitted ISOs, rising; log v, logit φ and ω are linear in log ISO between them.
+    start : float
+        Starting r of the independent offset.
+    flicker : float
+        Starting f of the independent light.
+    memory : float
+        Starting v₀ and v₁.
+    drift : float
+        Starting v₂.
+    """
+
+    whole_frame = True
+    sequential_inverse = True
+
+    def __init__(
+        self,
+        planes: int,
+        cameras: int,
+        isos: Sequence[float],
+        start: float = 3e-3,
+        flicker: float = NO_FLICKER,
+        memory: float = 1e-3,
+        drift: float = NO_FLICKER,
+    ) -> None:
+        super().__init__(planes, cameras, isos, start, flicker)
+        self.whole_rows, self.reach = False, WHOLE_FRAME
+        shape = (3, cameras, len(isos))
+        variance = torch.tensor([memory, memory, drift])[:, None, None].expand(shape)
+        decay = torch.tensor([2.0, 3.0, 4.0])[:, None, None].expand(shape)
+        self.log_memory = nn.Parameter(variance.log().clone())
+        self.logit_decay = nn.Parameter(decay.clone())
+        self.logit_frequency = nn.Parameter(torch.zeros(cameras, len(isos)))
+
+    def processes(self, cond: Conditions) -> tuple[RowProcess, RowProcess]:
+        """The memory of the offset and of the light, for each element."""
+        camera, knots = cond.camera_indices, self.log_isos.to(self.log_memory.dtype)
+
+        def at(table: Tensor) -> Tensor:
+            return at_iso(table[camera], knots, cond.isos)
+
+        variances = [at(table).exp() for table in self.log_memory]
+        decays = [at(table).sigmoid() for table in self.logit_decay]
+        frequency = torch.pi * at(self.logit_frequency).sigmoid()
+        still = torch.zeros_like(frequency)
+        offset = RowProcess(
+            torch.stack(variances[:2], 1), torch.stack(decays[:2], 1), torch.stack([still, frequency], 1)
+        )
+        return offset, RowProcess(variances[LIGHT][:, None], decays[LIGHT][:, None], still[:, None])
+
+    def offset_variance(self) -> Tensor:
+        """Variance of the whole offset in read-noise variances, (cameras, isos)."""
+        return self.log_variance.exp() + self.log_memory[OFFSET].exp() + self.log_memory[WAVE].exp()
+
+    def scale_offsets(self, log_factor: Tensor) -> None:
+        """Add to the logarithm of every variance of the offset, (cameras, isos)."""
+        super().scale_offsets(log_factor)
+        self.log_memory[OFFSET].add_(log_factor)
+        self.log_memory[WAVE].add_(log_factor)
+
+    def coefficients(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> tuple[Pair, Tensor]:
+        """Factors on d and e of each row that bring data to latent, and log|det|, (B,), from the `sums` of the data.
+
+        Without `memory` those of independent rows.
+        """
+        p, gram, sizes, s = self._given(sums, cond)
+        root = _root(s)
+        within = _inverse(_product(root, _plus_one(root)))
+        found = _minus(_scaled(sizes, _times(within, _scaled(sizes, p))))
+        log_det = -0.5 * _determinant(s).log().flatten(1).sum(1)
+        p = _plus(p, _times(gram, found))
+        for unit, process in zip(_UNITS, self.processes(cond), strict=True) if memory else ():
+            direction, size = _direction(unit, gram, sizes, within)
+            u = _ordered(_dot(direction, p) / size)
+            moved, log = whiten(u, _ordered(size), process)
+            step = _scaled(direction, _both(_unordered(moved - u, p[0]) / size))
+            found, p, log_det = _plus(found, step), _plus(p, _times(gram, step)), log_det + log
+        return found, log_det
+
+    def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
+        """Factors on d and e that bring latent to data, (2, B, 2 or 1, 1, H, 1), from the sums of a frame's rows."""
+        p, gram, sizes, s = self._given(sums, cond)
+        root = _root(s)
+        within = _inverse(_product(root, _plus_one(root)))
+        found: Pair = (torch.zeros_like(p[0]), torch.zeros_like(p[0]))
+        for unit, process in reversed([*zip(_UNITS, self.processes(cond), strict=True)]):
+            direction, size = _direction(unit, gram, sizes, within)
+            u = _ordered(_dot(direction, p) / size)
+            step = _scaled(direction, _both(_unordered(colour(u, _ordered(size), process) - u, p[0]) / size))
+            found, p = _plus(found, step), _plus(p, _times(gram, step))
+        rest = _scaled(sizes, _times(_inverse(_plus_one(root)), _scaled(sizes, p)))
+        return torch.stack(_plus(found, rest))
+
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+        """Data to latent."""
+        (offset, light), log_det = self.coefficients(self.sums(x, noise), cond)
+        return x + self._spread(x, noise, offset, light), log_det
+
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+        """Latent to data."""
+        return self.inverse_of_part(z, cond, self.resolve(self.sums(z, noise), cond), noise)
+
+    def inverse_of_part(
+        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
+    ) -> Tensor:
+        """Latent to data of a part of a frame, given what `resolve` found for its rows."""
+        return z + self._spread(z, noise, sums[0], sums[1])
+
+    def log_density_of_rows(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> Tensor:
+        """What the rows add to the log-density of independent pixels, nats, (B,), from their sums."""
+        found, log_det = self.coefficients(sums, cond, memory=memory)
+        p, gram, *_ = self._given(sums, cond)
+        change = 2 * _dot(found, p) + _dot(found, _times(gram, found))
+        return log_det - 0.5 * change.flatten(1).sum(1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Weights of `LineNoise` and `RowNoise` are those of rows without a memory."""
+        none = torch.full_like(self.log_memory, NO_FLICKER).log()
+        for name, value in (("memory", none), ("decay", self.logit_decay), ("frequency", self.logit_frequency)):
+            kind = "log" if name == "memory" else "logit"
+            state_dict.setdefault(f"{prefix}{kind}_{name}", value.detach())
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _given(self, sums: Tensor, cond: Conditions) -> tuple[Pair, Symmetric, Pair, Symmetric]:
+        """Aᵀx, G = AᵀA, (√r, √f) and S = I + diag(√r, √f) G diag(√r, √f)."""
+        first, second, dd, de, ee = sums.unbind()
+        a, b = (each.sqrt()[:, None, None, None, None] for each in (self.variance(cond), self.flicker(cond)))
+        return (first, second), (dd, de, ee), (a, b), (1 + a * a * dd, a * b * de, 1 + b * b * ee)
+
+
+_UNITS = ((1.0, 0.0), (0.0, 1.0))
+"""Along d, and along e."""
+
+LEAST = 1e-30
+"""Added to D, for rows without an observed pixel or without light."""
+
+
+def _direction(unit: tuple[float, float], gram: Symmetric, sizes: Pair, within: Symmetric) -> tuple[Pair, Tensor]:
+    """Coefficients c of what whitening the rows leaves of a unit offset or light, and √D = |A c|."""
+    one = torch.ones_like(gram[0])
+    k = (unit[0] * one, unit[1] * one)
+    lost = _scaled(sizes, _times(within, _scaled(sizes, _times(gram, k))))
+    c = _plus(k, _minus(lost))
+    return c, (_dot(c, _times(gram, c)).clamp(min=0) + LEAST).sqrt()
+
+
+def _scaled(sizes: Pair, v: Pair) -> Pair:
+    return sizes[0] * v[0], sizes[1] * v[1]
+
+
+def _both(value: Tensor) -> Pair:
+    return value, value
+
+
+def _plus(one: Pair, other: Pair) -> Pair:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _minus(v: Pair) -> Pair:
+    return -v[0], -v[1]
+
+
+def _dot(one: Pair, other: Pair) -> Tensor:
+    return one[0] * other[0] + one[1] * other[1]
+
+
+def _ordered(rows: Tensor) -> Tensor:
+    """(B, 2 or 1, 1, H, 1) as the rows of the mosaic from top to bottom, (B, 2H or H)."""
+    return rows[:, :, 0, :, 0].transpose(1, 2).reshape(len(rows), -1)
+
+
+def _unordered(rows: Tensor, like: Tensor) -> Tensor:
+    return rows.reshape(len(rows), like.shape[3], like.shape[1]).transpose(1, 2)[:, :, None, :, None]

@@ -1,0 +1,92 @@
+"""The start of the default model on integer codes: what their exact likelihood says beyond moments."""
+
+import torch
+from torch import Tensor
+
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.flow import Flow
+from noiseflow.models.adc_levels import Levels, log_cells
+
+__all__ = ["keep_offsets", "start_tails_on_codes"]
+
+EXCESSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Excess kurtoses of the read noise that are tried."""
+
+MOST_VALUES = 2**18
+"""Values that decide between them: an excess of 0.1 is known to 0.03 where all noise is read noise."""
+
+LEAST_LEFT = 0.1
+"""Least share of the read variance that is no line noise."""
+
+
+@torch.no_grad()
+def keep_offsets(head: ShotReadScale, lines: list[LineNoise], log_beta2: Tensor) -> None:
+    """Subtract line noise from a read variance that was fitted to the integers, and keep its size in DN.
+
+    Means of lines do not feel the rounding of codes, but r is counted in read-noise variances, which do.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        With the read variance that the integers have, line noise included.
+    lines : list of LineNoise
+        Started with the read variance before.
+    log_beta2 : Tensor, shape (cameras, isos)
+        Logarithm of that read variance, without line noise.
+    """
+    if not lines:
+        return
+    offsets = torch.stack([each.offset_variance() for each in lines]).sum(0) * log_beta2.exp()
+    total = head.log_beta2.exp()
+    left = torch.maximum(total - offsets, LEAST_LEFT * total).log()
+    for each in lines:
+        each.scale_offsets(log_beta2 - left)
+    head.log_beta2.copy_(left)
+
+
+@torch.no_grad()
+def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    """Take the excess kurtosis with the highest likelihood of the integers, for each camera at each of its ISOs.
+
+    Rounding to codes that are coarse against σ has fourth moments of its own, which are not those of the noise.
+
+    Parameters
+    ----------
+    flow : Flow
+        The model's transforms up to the tails that are elementwise, its head fitted to the integers.
+    tails : CubicTails
+        The last of them.
+    codes : Tensor, shape (B, C, H, W)
+        Codes, DN.
+    cond : Conditions
+        Resolved conditions of the codes.
+    levels : Levels
+        Black and white levels.
+    """
+    observed = cond.observed
+    most = max(1, MOST_VALUES // codes[0].numel())
+    codes, levels = codes[:most], Levels(levels.black[:most], levels.white[:most], _first(levels.spread, most))
+    cond = Conditions(cond.clean[:most], cond.isos[:most], cond.camera_indices[:most])
+    cells = levels.cells(codes, cond.clean)
+    before = tails.kurtosis.clone()
+    scores = []
+    for excess in EXCESSES:
+        tails.kurtosis.fill_(excess)
+        low, high = (flow(end, cond)[0] for end in (cells.low, cells.high))
+        each = log_cells(low, high, cells)
+        scores.append((each if observed is None else each * observed[:most]).sum((1, 2, 3)))
+    tails.kurtosis.copy_(before)
+    knots = tails.log_isos.to(cond.clean.dtype)
+    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
+    for camera in set(cond.camera_indices.tolist()):
+        for knot in set(index[cond.camera_indices == camera].tolist()):
+            rows = (cond.camera_indices == camera) & (index == knot)
+            best = int(torch.stack([score[rows].sum() for score in scores]).argmax())
+            tails.kurtosis[camera, knot] = EXCESSES[best]
+
+
+def _first(values: Tensor | None, most: int) -> Tensor | None:
+    return None if values is None else values[:most]

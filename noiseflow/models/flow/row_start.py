@@ -1,0 +1,223 @@
+"""Which row noise a camera has: independent rows, rows that follow the light, or rows that remember those above.
+
+Found from whole bands of sensor rows, of which the sums along each row hold all that their density depends on.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from noiseflow.flows.camera.line_noise import NONE, LineNoise, bands_of_rows
+from noiseflow.flows.camera.row_memory import LIGHT, OFFSET, WAVE, RowMemory
+from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.conditions import Conditions
+
+__all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines"]
+
+MOST_BANDS = 400
+"""Bands on which rows with a memory are fitted and tried."""
+
+HELD_OUT = 4
+"""Every so many bands one decides whether the memory is kept, and is not fitted to."""
+
+SURE = 3.0
+"""Standard errors of the held-out gain from which a component is kept: 1 in 700 by chance, were the gain 0."""
+
+WORTH = 1e-5
+"""Least held-out gain for which a component is kept, nats/dim."""
+
+STEPS = 30
+"""Steps of the maximisation."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenRows:
+    """Row noise of a camera, and what its memory is worth.
+
+    Parameters
+    ----------
+    rows : LineNoise
+        The transform, started.
+    options : dict of str to bool
+        Options of the spec that it stands for.
+    notes : tuple of str
+        What was found, in words.
+    """
+
+    rows: LineNoise
+    options: dict[str, bool]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Bands:
+    """Sums along the rows of bands, (5, N, 2 or 1, 1, H, 1), their ISO and camera, and their number of values."""
+
+    sums: Tensor
+    cond: Conditions
+    values: float
+
+    def at(self, index: Tensor) -> "_Bands":
+        iso, camera = self.cond.isos[index], self.cond.camera_indices[index]
+        return _Bands(self.sums[:, index], Conditions(self.cond.clean[index], iso, camera), self.values)
+
+
+@torch.no_grad()
+def choose_rows(
+    head: ShotReadScale, plain: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None, *, planes: int
+) -> ChosenRows:
+    """Start the row noise that the data show, and subtract it from the read noise.
+
+    Flicker is taken from `RowNoise.start_from`; a memory is kept if held-out bands gain by `SURE` standard errors
+    and `WORTH`.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        Shot and read noise, fitted to the total variance.
+    plain : LineNoise
+        Independent rows, to be started; with a flicker or memory of their own they stay what they are.
+    noise : Tensor, shape (B, C, H, W)
+        Normalised noise.
+    cond : Conditions
+        Resolved conditions of the noise.
+    bands : Tensor of int, shape (B,), optional
+        Equal for patches on the same sensor rows.
+    planes : int
+        Planes of the noise.
+    """
+    total = head.log_beta2.clone()
+    start_lines(head, plain, noise, cond, bands)
+    size = (planes, *plain.log_variance.shape[:1], plain.log_isos.exp().tolist())
+    flickering = plain if isinstance(plain, RowNoise) else RowNoise(*size).to(noise)
+    if flickering is not plain:
+        measure_lines(head, flickering, noise, cond, bands)
+    flickers = flickering.flickers
+    seen = bool((plain.log_variance.exp() > 2 * NONE).any()) or flickers
+    if bands is not None and seen:
+        memory = plain if isinstance(plain, RowMemory) else RowMemory(*size).to(noise)
+        data = _bands(head, flickering, noise, cond, bands)
+        gain, error = _fit_memory(memory, flickering, data)
+        worth = f"{gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
+        if memory is plain or (gain > SURE * error and gain > WORTH):
+            head.log_beta2.copy_(total - memory.offset_variance().log1p())
+            note = f"rows that remember the rows above: worth {worth}"
+            return ChosenRows(memory, {"row_memory": True}, (note,))
+    if not flickers or flickering is plain:
+        name = "row noise" if seen else "rows: none"
+        return ChosenRows(plain, {}, (name,))
+    head.log_beta2.copy_(total)
+    start_lines(head, flickering, noise, cond, bands)
+    return ChosenRows(flickering, {"row_flicker": True}, ("rows that follow the light",))
+
+
+@torch.no_grad()
+def start_lines(
+    head: ShotReadScale,
+    lines: LineNoise,
+    noise: Tensor,
+    cond: Conditions,
+    bands: Tensor | None = None,
+    rounds: int = 5,
+) -> None:
+    """Start line noise from its moments, and subtract it from the read noise.
+
+    The read variance found so far contains the line noise: it is β₂(1 + r), with r in units of β₂.
+    """
+    total = head.log_beta2.clone()
+    for _ in range(rounds):
+        measure_lines(head, lines, noise, cond, bands)
+        head.log_beta2.copy_(total - lines.offset_variance().log1p())
+
+
+@torch.no_grad()
+def measure_lines(
+    head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None = None
+) -> None:
+    """Start line noise from its moments, with shot and read noise as they are."""
+    even = even_signal(cond)
+    lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
+
+
+def even_signal(cond: Conditions) -> Conditions:
+    """The conditions at the mean signal of each plane of a patch, at which variances of lines are taken.
+
+    A clean signal estimated from other frames contains part of the noise, and weights correlated with the noise
+    would bias products of pixels.
+    """
+    mean = cond.clean.mean((2, 3), keepdim=True)
+    if cond.observed is not None:
+        count = cond.observed.sum((2, 3), keepdim=True)
+        mean = (cond.clean * cond.observed).sum((2, 3), keepdim=True) / count.clamp(min=1)
+    return replace(cond, clean=mean.expand_as(cond.clean))
+
+
+def _bands(head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Conditions, bands: Tensor) -> _Bands:
+    even = even_signal(cond)
+    found = head.noise_parameters(even)
+    sums = rows.sums(head(noise, even)[0], found)
+    shape = sums.shape[2:]
+    knots = head.log_isos.to(noise.dtype)
+    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
+    joined, knot, camera = bands_of_rows(sums.flatten(2), index, cond.camera_indices, bands)
+    count = joined.shape[1]
+    some = torch.arange(0, count, -(-count // MOST_BANDS))
+    iso = knots.exp()[knot[some]].double()
+    given = Conditions(torch.zeros(len(some), 1, 1, 1, dtype=torch.float64), iso, camera[some])
+    values = noise.numel() / count
+    return _Bands(joined[:, some].double().reshape(5, len(some), *shape), given, values)
+
+
+def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[float, float]:
+    """Fit a memory by maximum likelihood; its held-out gain over independent rows and the standard error, nats/dim."""
+    count = data.sums.shape[1]
+    out = torch.arange(count) % HELD_OUT == 0
+    if int(out.sum()) < HELD_OUT:
+        return 0.0, 0.0
+    train, held_out = data.at((~out).nonzero()[:, 0]), data.at(out.nonzero()[:, 0])
+    memory.double()
+    memory.log_variance.copy_(start.log_variance)
+    memory.log_flicker.copy_(start.log_flicker)
+    independent = ("log_variance", "log_flicker") if start.flickers else ("log_variance",)
+    _maximise(memory, train, independent, memory=False)
+    without = memory.log_density_of_rows(held_out.sums, held_out.cond, memory=False)
+    kept = {name: getattr(memory, name).clone() for name in ("log_variance", "log_flicker")}
+    memory.log_memory[OFFSET] = kept["log_variance"] + torch.tensor(0.3).log()
+    memory.log_memory[WAVE] = kept["log_variance"] + torch.tensor(0.1).log()
+    memory.log_memory[LIGHT] = kept["log_flicker"] + torch.tensor(0.5).log()
+    memory.log_variance.sub_(torch.tensor(2.0).log())
+    memory.logit_frequency.fill_(_peak(train))
+    names = [*independent, "log_memory", "logit_decay", "logit_frequency"]
+    _maximise(memory, train, names, memory=True)
+    if not start.flickers:
+        memory.log_memory[LIGHT] = torch.tensor(NO_FLICKER).log()
+    gain = (memory.log_density_of_rows(held_out.sums, held_out.cond) - without) / data.values
+    memory.to(start.log_variance.dtype)
+    return float(gain.mean()), float(gain.std() / len(gain) ** 0.5)
+
+
+def _maximise(rows: RowMemory, data: _Bands, names: tuple[str, ...] | list[str], *, memory: bool) -> None:
+    parameters = [getattr(rows, name).requires_grad_() for name in names]
+    optimiser = torch.optim.LBFGS(parameters, max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        value = -rows.log_density_of_rows(data.sums, data.cond, memory=memory).mean()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    with torch.enable_grad():
+        optimiser.step(loss)  # type: ignore[no-untyped-call]
+
+
+def _peak(data: _Bands) -> float:
+    """Logit of the frequency, over π, at which the rows' offsets vary most, slow drifts left out."""
+    offset, _, norm = data.sums[:3]
+    rows = offset / norm.clamp(min=1e-30).sqrt()
+    rows = rows[:, :, 0, :, 0].transpose(1, 2).flatten(1)
+    power = torch.fft.rfft(rows - rows.mean(1, keepdim=True)).abs().square().mean(0)
+    least = min(3, len(power) - 1)
+    place = (least + int(power[least:].argmax())) / (len(power) - 1)
+    return float(torch.logit(torch.tensor(min(max(place, 0.02), 0.98))))

@@ -1,0 +1,53 @@
+"""The pattern of a body in the clean signal of a pair: what stays from frame to frame is no noise."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.calibrate.body.body_file import read_body
+from noiseflow.calibrate.body.body_maps import BodyMaps
+from noiseflow.patches.pairings.pairing import FramePair
+from noiseflow.raw.bayer import pack
+
+__all__ = ["with_body"]
+
+_read: Callable[[str], BodyMaps] = lru_cache(maxsize=1)(read_body)
+
+
+def with_body(pair: FramePair, path: str, *, pattern: bool) -> FramePair:
+    """A pair whose clean signal holds the body's pattern, without its hot pixels.
+
+    The codes of the noisy frame stay the camera's integers: noisy − (clean with the pattern) is what (noisy without
+    the pattern) − clean would be, but for a factor 1 + PRNU on the noise.
+
+    Parameters
+    ----------
+    pair : FramePair
+        A noisy frame with its clean signal.
+    path : str
+        File of the maps.
+    pattern : bool
+        Whether the clean signal lacks the pattern: not that of a burst, flats or darks, whose mean has it.
+
+    Raises
+    ------
+    DataError
+        No maps, maps of another sensor size, or no darks of the frame's ISO.
+    """
+    body, image = _read(path), pair.noisy
+    side = image.side
+    body.check_size((image.cube[1] * side, image.cube[2] * side), image.cfa, image.source)
+    good = ~pack(body.defect_mask, image.cfa)
+    valid = good if pair.valid is None else pair.valid & good
+    if not pattern or pair.clean is None:
+        return replace(pair, valid=valid)
+    black = image.levels()[0].astype(np.float32)
+    clean: NDArray[np.float32] = pair.clean
+    if body.gain is not None:
+        clean = black + (clean - black) * pack(body.gain.gain, image.cfa)
+    if body.darks:
+        clean = clean + pack(body.dark_of(image.iso).at(image.exposure_s or 0.0), image.cfa)
+    return replace(pair, clean=np.asarray(clean, np.float32), valid=valid)

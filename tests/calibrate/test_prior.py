@@ -1,0 +1,167 @@
+"""The prior over cameras, and a whole camera from one or two frames."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from noiseflow.calibrate import few_shot, read_profile, sample_camera
+from noiseflow.calibrate.prior.curve import DUAL_ISOS, CameraCurve, curve_at
+from noiseflow.calibrate.prior.few_shot import curve_of_frames, shipped_prior
+from noiseflow.calibrate.prior.frames import dark_noise
+from noiseflow.calibrate.prior.posterior import posterior_of
+from noiseflow.calibrate.prior.weights import read_prior, write_prior
+from noiseflow.cli import main
+from noiseflow.core.errors import DataError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models import from_profile
+from noiseflow.raw import RawImage
+from noiseflow.raw.formats.dng import write_dng
+from noiseflow.simulate import load_camera
+from noiseflow.simulate.physics import expose
+from tools.studies.cameras.leave_one_out import loss_of
+from tools.studies.one_picture import picture_of
+
+SIZE = (384, 512)
+CAMERA = load_camera("Sony A7S2")
+ISO = 1600.0
+
+
+def named(image: RawImage, source: str) -> RawImage:
+    return replace(image, model="A", make="", source=source)
+
+
+LIT = named(picture_of(CAMERA, ISO, 0, SIZE, 0), "lit.dng")
+
+
+def dark(seed: int = 0, light: float = 0.0) -> RawImage:
+    glow = light * np.linspace(0, 1, SIZE[1]) * np.ones(SIZE)
+    return named(replace(LIT, mosaic=expose(glow, CAMERA, ISO, np.random.default_rng(seed))), "dark.dng")
+
+
+def second() -> RawImage:
+    """Another frame of the same scene."""
+    clean = np.maximum(LIT.mosaic.astype(float) - 512, 0)
+    assert clean.max() > 1000
+    from noiseflow.simulate.scenes import render
+
+    signal = np.maximum(render("000_wedge", SIZE, np.random.default_rng((0, 0))), 0) * (16383 - 512)
+    return replace(LIT, mosaic=expose(signal, CAMERA, ISO, np.random.default_rng(3)), source="second.dng")
+
+
+def test_gauss_newton_finds_the_peak_of_the_posterior() -> None:
+    prior, generator = shipped_prior(), np.random.default_rng(0)
+    isos = np.array([100.0, 800.0, 6400.0])
+    values = curve_at(prior.mean, isos, 800.0) + prior.scatter * generator.standard_normal((3, 4))
+    found = posterior_of(CameraCurve("", isos, values, 0.02 * np.ones((3, 4))), prior)
+    variance = 0.02**2 + prior.scatter**2
+    precision = np.linalg.inv(prior.covariance)
+
+    def log_density(at: np.ndarray, dual: float | None) -> float:
+        off = at - prior.mean
+        return float(-0.5 * (((values - curve_at(at, isos, dual)) ** 2) / variance).sum() - 0.5 * off @ precision @ off)
+
+    for k, dual in enumerate(DUAL_ISOS):
+        peak = log_density(found.means[k], dual)
+        spread = np.linalg.cholesky(found.covariances[k])
+        for _ in range(20):
+            step = 0.1 * spread @ generator.standard_normal(8)
+            assert log_density(found.means[k] + step, dual) < peak + 0.02
+
+
+def test_coverage_of_the_posterior_over_cameras_drawn_from_the_prior() -> None:
+    prior, generator = shipped_prior(), np.random.default_rng(1)
+    held = []
+    for _ in range(60):
+        parameters, dual = prior.sample(generator)
+        isos = np.array([1600.0])
+        values = curve_at(parameters, isos, dual) + np.hypot(prior.scatter, 0.02) * generator.standard_normal((1, 4))
+        draws = posterior_of(CameraCurve("", isos, values, np.full((1, 4), 0.02)), prior).curves(
+            np.array([100.0, 6400.0]), 500, generator
+        )
+        truth = curve_at(parameters, np.array([100.0, 6400.0]), dual)
+        low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+        held.append(((low <= truth) & (truth <= high)).mean())
+    # 480 intervals, correlated within a camera: three standard errors of 95 % are 4 %.
+    assert 0.9 <= np.mean(held) <= 0.99
+
+
+@pytest.mark.parametrize("kind", ["one", "dark", "pair"])
+def test_a_camera_from_few_frames(kind: str) -> None:
+    frames = {"one": [LIT], "dark": [LIT, dark()], "pair": [LIT, second()]}[kind]
+    profile = few_shot(frames, sorted(CAMERA.isos)[::4])
+    own = profile.at(ISO, "G1").estimates
+    assert own["gain_dn_per_e"].value == pytest.approx(CAMERA.at(ISO).gain_dn_per_e, rel=0.05)
+    assert loss_of(profile, CAMERA, ISO) < 0.002
+    # The gain is known at all ISOs: it follows them.
+    for iso in profile.isos:
+        gain = profile.at(iso, "G1").estimates["gain_dn_per_e"]
+        assert gain.value == pytest.approx(CAMERA.at(iso).gain_dn_per_e, rel=0.15)
+        assert gain.covers(CAMERA.at(iso).gain_dn_per_e)
+    model = from_profile("poisson_gaussian", profile)
+    cond = Conditions(clean=torch.full((1, 4, 8, 8), 0.2), iso=500.0, camera=profile.camera)
+    assert model.log_prob(model.sample(cond, generator=torch.Generator().manual_seed(0)), cond).isfinite().all()
+
+
+def test_a_dark_shows_read_noise_rows_and_tails() -> None:
+    seen, at = dark_noise(dark()), CAMERA.at(ISO)
+    assert seen.read is not None
+    assert seen.row is not None
+    assert seen.tail is not None
+    assert seen.read[0] == pytest.approx(np.hypot(CAMERA.read_sigma_dn(ISO), at.row_sigma_dn), rel=0.02)
+    assert seen.row[0] == pytest.approx(at.row_sigma_dn, rel=0.15)
+    assert seen.tail[0] == pytest.approx(at.read_lambda, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([], "no frames"),
+        ([dark()], r"dark\.dng: darks alone"),
+        ([LIT, dark(light=60.0)], r"dark\.dng: this dark holds light or glow"),
+        ([LIT, replace(dark(), model="B")], r"dark\.dng: camera B, but lit\.dng has A"),
+        ([replace(LIT, iso=None)], r"lit\.dng: no ISO is known"),
+        (
+            [LIT, replace(second(), mosaic=np.roll(second().mosaic, 60, 1))],
+            r"lit\.dng and second\.dng: the scene moved",
+        ),
+    ],
+)
+def test_what_cannot_be_used_says_why(frames: list[RawImage], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        curve_of_frames(frames)
+
+
+def test_sampled_cameras_differ_and_come_back() -> None:
+    gains = [sample_camera(seed).at(800, "G1").value("gain_dn_per_e") for seed in range(20)]
+    assert gains[3] == sample_camera(3).at(800, "G1").value("gain_dn_per_e")
+    spread = float(np.std(np.log([gain or 1.0 for gain in gains])))
+    assert 0.5 < spread < 2.5
+    from_profile("eld", sample_camera(1))
+
+
+def test_a_prior_comes_back_from_its_file_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    prior, path = shipped_prior(), tmp_path / "prior.safetensors"
+    write_prior(prior, path, {"what": "a test"})
+    assert np.array_equal(read_prior(path).covariance, prior.covariance)
+    write_prior(replace(prior, covariance=-prior.covariance), path, {})
+    with pytest.raises(DataError, match="positive definite"):
+        read_prior(path)
+    path.write_bytes(b"no such thing")
+    with pytest.raises(DataError, match="cannot be read as a prior"):
+        read_prior(path)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    write_dng(tmp_path / "lit.dng", LIT)
+    write_dng(tmp_path / "dark.dng", dark())
+    words = ["calibrate", str(tmp_path / "lit.dng"), str(tmp_path / "dark.dng"), "--few"]
+    result = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "c.json"), "--report", str(tmp_path / "c.html")])
+    assert result.exit_code == 0, result.output
+    profile = read_profile(tmp_path / "c.json")
+    assert profile.isos[0] == 100
+    assert profile.at(100, "R").kind == "posterior"
+    assert "measured at ISO 1600 alone" in profile.cautions[0]

@@ -1,0 +1,65 @@
+"""Rows that remember the rows before: against dense covariances, row by row, and in whole frames."""
+
+import math
+
+import pytest
+import torch
+from transform_table import conditions, noise_like, randomised, remembering_rows
+
+from noiseflow.flows.camera import row_process
+from noiseflow.flows.camera.row_memory import RowMemory
+from noiseflow.flows.camera.row_process import RowProcess, colour, whiten
+
+
+def process(batch: int = 2) -> RowProcess:
+    draw = torch.Generator().manual_seed(4)
+    variance, decay = (torch.rand(batch, 2, generator=draw).double() for _ in range(2))
+    return RowProcess(variance, decay, torch.tensor([[0.0, 1.3]]).double().expand(batch, 2))
+
+
+@torch.no_grad()
+def test_the_density_is_that_of_the_rows_covariance() -> None:
+    """With one part of the memory alone and no other row noise, to which it is exactly additive."""
+    cond = conditions(3, 1, 6, 5)
+    transform = randomised(remembering_rows(1), 0.3)
+    rows, noise = transform.inner, transform.found(cond)
+    assert isinstance(rows, RowMemory)
+    torch.nn.init.constant_(rows.log_flicker, -80.0)
+    torch.nn.init.constant_(rows.log_memory[2], -80.0)
+    x = noise_like(cond)
+    z, log_det = rows(x, cond, noise)
+    density = (log_det - 0.5 * z.square().sum((1, 2, 3))).tolist()
+    offset, _ = rows.processes(cond)
+    for element, found in enumerate(density):
+        d = rows._offset(x, noise)[element, 0, 0]
+        over_rows = float(rows.variance(cond)[element]) * torch.eye(6).double() + offset.covariance(6)[element]
+        covariance = torch.eye(30).double() + d.flatten().outer(d.flatten()) * over_rows.repeat_interleave(
+            5, 0
+        ).repeat_interleave(5, 1)
+        values = x[element].flatten()
+        expected = -0.5 * float(values @ torch.linalg.solve(covariance, values) + torch.logdet(covariance))
+        assert found == pytest.approx(expected, rel=1e-9)
+        own = rows.log_density_of_rows(rows.sums(x, noise), cond)[element] - 0.5 * values.square().sum()
+        assert float(own) == pytest.approx(expected, rel=1e-9)
+
+
+@torch.no_grad()
+def test_row_by_row_it_is_the_factorisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(5)
+    u, size = (torch.rand(2, 40, generator=draw).double() for _ in range(2))
+    found, log_det = whiten(u, size, process())
+    torch.testing.assert_close(colour(found, size, process()), u, rtol=0, atol=1e-12)
+    monkeypatch.setattr(row_process, "LONG", 1)
+    again, same = whiten(u, size, process())
+    torch.testing.assert_close(again, found, rtol=0, atol=1e-10)
+    torch.testing.assert_close(same, log_det, rtol=0, atol=1e-10)
+    torch.testing.assert_close(colour(found, size, process()), u, rtol=0, atol=1e-10)
+
+
+def test_a_sampled_row_has_the_covariance_wanted() -> None:
+    """10,000 frames of 12 rows: each covariance is known to 1.5 % of a variance; five times that is allowed."""
+    part = RowProcess(*(torch.tensor([each]).double().expand(10_000, 1) for each in (0.8, 0.9, math.pi / 3)))
+    size = torch.full((10_000, 12), 1.5).double()
+    drawn = colour(torch.randn(10_000, 12, generator=torch.Generator().manual_seed(6)).double(), size, part)
+    expected = torch.eye(12).double() + 2.25 * part.covariance(12)[0]
+    torch.testing.assert_close(drawn.T @ drawn / 10_000, expected, rtol=0, atol=5 * 0.015 * 2.8)

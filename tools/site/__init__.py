@@ -1,0 +1,1 @@
+"""What the pages show: the gallery, pictures, links."""

@@ -1,0 +1,1 @@
+"""The prior over cameras: its facts, its making, its scores."""
