@@ -33,7 +33,7 @@ __all__ = ["FOLDER_SIDE_CAR", "RawSettings", "black_of_area", "settings_for"]
 FOLDER_SIDE_CAR = "noiseflow.toml"
 
 LARGEST_NUMBER = 1 << 53
-"""Largest number in a side-car: a double holds it exactly."""
+"""Largest whole number in a side-car: a double holds it exactly."""
 
 SIDE_CAR_BYTES = 1 << 16
 """Largest side-car that is read."""
@@ -357,8 +357,8 @@ def _typed(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sane(item: Any) -> bool:
-    """Whether a number is one that an array can hold; any text is."""
-    return isinstance(item, str) or abs(item) <= LARGEST_NUMBER
+    """Whether a whole number is one that an array can hold; anything else is."""
+    return not isinstance(item, int) or abs(item) <= LARGEST_NUMBER
 
 
 def _dtype(name: str) -> np.dtype[Any]:

@@ -70,7 +70,7 @@ def read_toml(path: Path, what: str, error: Error, *, most: int = MOST_BYTES) ->
     try:
         table: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError) as reason:
-        raise error(f"{path}: is no TOML file ({_words(reason)}); expected {what}") from reason
+        raise error(f"{path}: cannot be read as TOML ({_words(reason)}); expected {what}") from reason
     _check_depth(table, str(path), error)
     return table
 

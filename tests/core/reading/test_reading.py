@@ -44,7 +44,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("x = [" + "[" * 5000)
     with pytest.raises(DataError, match="not text in UTF-8"):
         read_json(tmp_path / "a", "a table", DataError)
-    with pytest.raises(DataError, match="no TOML file"):
+    with pytest.raises(DataError, match="cannot be read as TOML"):
         read_toml(tmp_path / "b", "a table", DataError)
     with pytest.raises(DataError, match="of at most 1"):
         read_json(tmp_path / "a", "a table", DataError, most=1)
