@@ -15,6 +15,7 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
+from noiseflow.fit.censoring import censored_values
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
@@ -161,11 +162,16 @@ def _fit(
     for text in contradictions(statistics, levels_of(store)):
         notes.warn(text)
     choice = ObjectiveChoice(settings.objective, "as set")
+    censored = "" if choice.name == "discretised" else censored_values(store, train_rows, settings.seed)
     if settings.objective == "auto":
         choice = chosen_objective(statistics, levels_of(store))
+        if censored:
+            choice = ObjectiveChoice("discretised", censored)
         if begin is not None:
             choice = ObjectiveChoice("discretised" if spec.before_rounding else "continuous", "as that of the start")
         settings = replace(settings, objective=choice.name)
+    if censored and choice.name == "continuous":
+        notes.warn(f"{censored}: the density of the integers is biased there; fit with the objective discretised")
     if choice.name == "discretised":
         spec = replace(spec, options={**spec.options, "before_rounding": True})
     model = build(spec)
