@@ -1,6 +1,6 @@
 """A zoo of cameras, each with one property of its own: what a default fit finds of it, and what its samples lack.
 
-python -m tools.zoo docs/results-zoo.md
+python -m tools.studies.zoo docs/guide/results-zoo.md
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -317,7 +317,9 @@ def main(out: Path, names: tuple[str, ...], steps: int, seed: int) -> None:
             lines.append(row_of(name, Path(folder), settings, seed))
         click.echo(lines[-1])
         # After each, so that a stop loses one camera.
-        out.write_text(page(lines, f"python -m tools.zoo {out} --steps {steps} --seed {seed}"), encoding="utf-8")
+        which = "".join(f' --camera "{each}"' for each in names)
+        command = f"python -m tools.studies.zoo {out}{which} --steps {steps} --seed {seed}"
+        out.write_text(page(lines, command), encoding="utf-8")
 
 
 if __name__ == "__main__":
