@@ -76,6 +76,7 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "frames",
             "profile",
             "published",
+            "body",
             "scored",
         }
         assert set(paths) <= read | set(WRITES) | {"spec", "path", "first", "second"}, name
