@@ -15,6 +15,7 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
+from noiseflow.fit.censoring import censored_values
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
@@ -29,6 +30,7 @@ from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
     NoiseStatistics,
+    components_of,
     is_closed_form,
     refine_start,
     refine_start_on_codes,
@@ -53,7 +55,7 @@ START_CODES = 2**20
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; its objective."""
+    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; what was chosen."""
 
     folder: Path
     model: NoiseModel
@@ -63,6 +65,7 @@ class FitResult:
     epochs: int
     seconds: float
     objective: ObjectiveChoice
+    components: tuple[str, ...] = ()
 
 
 def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
@@ -159,9 +162,16 @@ def _fit(
     for text in contradictions(statistics, levels_of(store)):
         notes.warn(text)
     choice = ObjectiveChoice(settings.objective, "as set")
+    censored = "" if choice.name == "discretised" else censored_values(store, train_rows, settings.seed)
     if settings.objective == "auto":
         choice = chosen_objective(statistics, levels_of(store))
+        if censored:
+            choice = ObjectiveChoice("discretised", censored)
+        if begin is not None:
+            choice = ObjectiveChoice("discretised" if spec.before_rounding else "continuous", "as that of the start")
         settings = replace(settings, objective=choice.name)
+    if censored and choice.name == "continuous":
+        notes.warn(f"{censored}: the density of the integers is biased there; fit with the objective discretised")
     if choice.name == "discretised":
         spec = replace(spec, options={**spec.options, "before_rounding": True})
     model = build(spec)
@@ -199,6 +209,7 @@ def _fit(
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
+    result = replace(result, components=components_of(model))
 
     def write() -> None:
         save(model, session.out)
@@ -269,6 +280,7 @@ def _record(
         "data": store.fingerprint,
         "settings": asdict(settings),
         "objective": asdict(result.objective),
+        "components": list(result.components),
         "unit": result.model.spec.unit,
         "held_out_nll_start_nats_per_dim": result.start_nll,
         "held_out_nll_nats_per_dim": result.best_nll,

@@ -10,7 +10,8 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from noiseflow.core.errors import DataError, FitWarning, ModelError
-from noiseflow.models.model import ModelSpec, NoiseModel
+from noiseflow.models.flow.flow_model import FlowModel
+from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics, is_closed_form
 from noiseflow.patches.store.patches import Patches
 
@@ -113,10 +114,16 @@ def best_start(
     DataError
         No start has a finite NLL.
     """
+    spec = model.spec
     built = {name: value.clone() for name, value in model.state_dict().items()}
     trained = {name: each.requires_grad for name, each in model.named_parameters()}
 
     def apply(name: str) -> float:
+        if model.spec != spec and isinstance(model, FlowModel):
+            # A start may add parts to the flow.
+            fresh = build(spec)
+            assert isinstance(fresh, FlowModel)
+            model.flow, model.spec = fresh.flow, spec
         model.cpu().load_state_dict(built)
         for key, each in model.named_parameters():
             # A start may add a part, such as flicker of the rows.

@@ -12,6 +12,7 @@ from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
@@ -80,6 +81,10 @@ def _shot_read_scale(size: Size, shares_features: bool = False) -> ShotReadScale
 
 def _line_noise(size: Size, axis: str = "row", start: float = 3e-3, in_read_noise: bool = False) -> LineNoise:
     return LineNoise(size.planes, size.cameras, size.isos, axis, start, in_read_noise=in_read_noise)
+
+
+def _neighbour_filter(size: Size, grid: str = "mosaic") -> NeighbourFilter:
+    return NeighbourFilter(size.planes, size.cameras, size.isos, grid)
 
 
 def _row_noise(size: Size, start: float = 3e-3, flicker: float = 1e-7) -> RowNoise:
@@ -222,6 +227,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "inverse": _inverse,
     "line_noise": _line_noise,
     "masked_affine_coupling": _masked_affine_coupling,
+    "neighbour_filter": _neighbour_filter,
     "pixel_spline": _pixel_spline,
     "reversed": _reversed,
     "row_memory": _row_memory,

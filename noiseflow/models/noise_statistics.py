@@ -10,7 +10,16 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.model import NoiseModel
 
-__all__ = ["NoiseStatistics", "is_closed_form", "refine_start", "refine_start_on_codes", "signal_bins", "start_from"]
+__all__ = [
+    "FindsComponents",
+    "NoiseStatistics",
+    "components_of",
+    "is_closed_form",
+    "refine_start",
+    "refine_start_on_codes",
+    "signal_bins",
+    "start_from",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +93,19 @@ class StartsFromCodes(Protocol):
 
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
         """Refine the start; see `noiseflow.models.capabilities.ExactCodes` for the arguments."""
+
+
+@runtime_checkable
+class FindsComponents(Protocol):
+    """A model whose start decides which parts of a camera's noise it has."""
+
+    found: list[str]
+    """What was tried and what it is worth, in words."""
+
+
+def components_of(model: NoiseModel) -> tuple[str, ...]:
+    """What a model's start found of a camera's noise, in words; nothing if it does not look."""
+    return tuple(model.found) if isinstance(model, FindsComponents) else ()
 
 
 def is_closed_form(model: NoiseModel) -> bool:

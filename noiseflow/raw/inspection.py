@@ -19,7 +19,7 @@ from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["TESTS", "Look", "inspected"]
 
-HISTOGRAM_PIXELS, BLOCK_PIXELS = 1 << 18, 1 << 21
+HISTOGRAM_PIXELS, BLOCK_PIXELS = 1 << 18, 1 << 20
 """Pixels that the histograms and the search for blocks look at, about."""
 
 SEGMENT = 32
@@ -231,10 +231,10 @@ def undecoded(look: Look) -> Iterator[str]:
     width = (rows.shape[2] - side) // segment * segment
     if width <= 0:
         return
-    same = (rows[..., side : side + width] == rows[..., :width]).reshape(len(rows), side, -1, segment).all((1, 3))
+    segments = rows[..., :width].reshape(len(rows), side, -1, segment)
+    same = _of_one_code(segments, rows[..., side : side + width].reshape(segments.shape))
     if not same.any():
         return
-    segments = rows[..., :width].reshape(len(rows), side, -1, segment)
     first = segments[..., :side].astype(np.float64)
     black, clip = (_cells(image, levels) for levels in (image.black, image.clips_at))
     far = (np.abs(first - black) > FAR_PART * look.span).all((1, 3)) & (first < clip).all((1, 3))
@@ -253,6 +253,16 @@ def undecoded(look: Look) -> Iterator[str]:
         f"{side * group * step}, column {place * segment}): they were not decoded; copy the file again"
     )
     yield
+
+
+def _of_one_code(segments: NDArray[Any], beside: NDArray[Any]) -> NDArray[np.bool_]:
+    """Segments, (n, side, m, segment), whose pixels equal those `beside`, one cell to the right: (n, m)."""
+    # A few pixels exclude nearly all of them, at an eighth of the cost.
+    few = slice(None, None, segments.shape[-1] // 4)
+    same: NDArray[np.bool_] = (segments[..., few] == beside[..., few]).all((1, 3))
+    group, place = np.nonzero(same)
+    same[group, place] = (segments[group, :, place] == beside[group, :, place]).all((1, 2))
+    return same
 
 
 def _at_top(look: Look, first: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
@@ -131,6 +132,9 @@ TRANSFORMS: dict[str, Case] = {
     "flickering_rows_one_plane": Case(lambda g: flickering_rows(1), planes=1),
     "remembering_rows": Case(lambda g: remembering_rows(PLANES)),
     "remembering_rows_one_plane": Case(lambda g: remembering_rows(1), planes=1),
+    "neighbours_of_a_mosaic": Case(lambda g: NeighbourFilter(PLANES, CAMERAS, ISOS), spread=0.05),
+    "neighbours_of_a_plane": Case(lambda g: NeighbourFilter(PLANES, CAMERAS, ISOS, "plane"), spread=0.05),
+    "neighbours_of_one_plane": Case(lambda g: NeighbourFilter(1, CAMERAS, ISOS), planes=1, spread=0.05),
     "column_noise": Case(lambda g: rows(PLANES, "column")),
     "skew": Case(lambda g: WithHead(SinhArcsinh(CAMERAS, ISOS))),
     "tails": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS))),

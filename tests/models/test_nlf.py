@@ -156,3 +156,11 @@ def _scaling(model: NoiseModel, iso: float, factor: float) -> tuple[float, float
         ]
         ratios.append(variance[0] / variance[1] / expected)
     return ratios[0], ratios[1]
+
+
+def test_noise_without_any_light_has_its_own_variance() -> None:
+    one = torch.ones(1, dtype=torch.float64)
+    cells = NoiseStatistics(
+        one.long() * 0, one.long() * 0, 1e6 * one, 0 * one, 0 * one, 3e-7 * one, ("camera",), (100.0,)
+    )
+    assert float(fit_line(cells)[1]) == pytest.approx(3e-7, rel=1e-9)

@@ -24,7 +24,7 @@ from noiseflow.raw.packed_bits import PACKINGS
 from noiseflow.raw.settings import RawSettings
 
 GAIN, READ, BLACK, WHITE, FRAMES = 0.8, 3.0, 64, 1023, 4
-SHAPE = (192, 288)
+SHAPE = (160, 240)
 Y, X = np.mgrid[: SHAPE[0], : SHAPE[1]]
 SIGNAL = 600 * ((X / SHAPE[1] + np.sin(Y / 30) / 16 + 1 / 16) / 1.125) ** 2
 EXIF = {34855: ("short", [400]), 33434: ("rational", [0.01])}
@@ -42,7 +42,7 @@ def exposures(black: np.ndarray | float = BLACK) -> list[np.ndarray]:
 
 
 def gain_and_read(path: Path) -> tuple[float, float]:
-    """K in DN/e⁻ and σ in DN, as `nlf` fits them; their standard errors are 0.44 and 0.71 % here."""
+    """K in DN/e⁻ and σ in DN, as `nlf` fits them; their standard errors are 0.53 and 0.85 % here."""
     with PatchStore(path) as store:
         span = float(store.table["white"][0] - np.mean(store.table["black"][0]))
         beta1, beta2 = fit_line(gather(store, np.arange(len(store))))
@@ -67,8 +67,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float, fl
         if pairing == "gt":
             write_dng(folder / "a_gt.dng", frame(np.rint(BLACK + SIGNAL).astype(np.uint16)))
         found[pairing] = measured(folder, pairing=pairing)
-        # Five standard errors of the fit to these 220,000 pixels.
-        assert found[pairing] == (pytest.approx(GAIN, rel=0.022), pytest.approx(READ, rel=0.036))
+        # Five standard errors of the fit to these 150,000 pixels.
+        assert found[pairing] == (pytest.approx(GAIN, rel=0.027), pytest.approx(READ, rel=0.043))
     return found
 
 
@@ -234,8 +234,7 @@ TWINS = {
 }
 
 
-@pytest.mark.parametrize("finer", [1, 16])
-@pytest.mark.parametrize("names", TWINS)
+@pytest.mark.parametrize(("names", "finer"), zip(TWINS, (16, 1, 16, 1), strict=True))
 def test_clean_twins_as_people_name_them(
     names: str, finer: int, tmp_path: Path, plain: dict[str, tuple[float, float]]
 ) -> None:
@@ -263,8 +262,7 @@ def test_clean_twins_as_people_name_them(
     assert found == (pytest.approx(plain["gt"][0], rel=2e-3), pytest.approx(read, rel=5e-3))
 
 
-@pytest.mark.parametrize("cfa", ["RGGB", "BGGR"])
-@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("cfa", "order"), [("GRBG", "<"), ("BGGR", ">")])
 def test_a_clip_below_the_declared_white_level_leaves_the_fit_alone(cfa: str, order: str, tmp_path: Path) -> None:
     """Bright parts clip at 600; K of what is left is that of a file that declares it."""
     found = []

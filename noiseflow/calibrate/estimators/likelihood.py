@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 LEVELS_TO_BEND = 6
 """Fewest levels of light by which a bend can be told from scatter."""
 
-MOST_DEGREE, LEVELS_A_DEGREE = 4, 3
+MOST_DEGREE, LEVELS_A_DEGREE = 4, 2
 """Degree of the curve, at the most and by the levels of light.
 
 A response y·(1 − a·y³) bends the variance by a term of the fourth power of the signal: a parabola through it has the
@@ -104,16 +104,19 @@ def _bent(x: Array, y: Array, errors: Array, signal: Array) -> PhotonTransfer:
         return parameters, covariance, deviation, float(np.sum(((y - design @ parameters) / deviation) ** 2))
 
     misfit = solved(0.0)[3] / free
-    scatter = float(brentq(lambda tau: solved(tau)[3] - free, 0.0, 10.0, xtol=1e-6, rtol=1e-4)) if misfit > 1 else 0.0
+    # As for a line: counting is all there is, unless χ² says that it cannot be.
+    more = misfit > 1 and chi2.sf(misfit * free, free) < UNLIKELY
+    scatter = float(brentq(lambda tau: solved(tau)[3] - free, 0.0, 10.0, xtol=1e-6, rtol=1e-4)) if more else 0.0
+    used_free = free if more else math.inf
     parameters, covariance, _, _ = solved(scatter)
     # Σ x v / Σ x² of the curve v = Σ cₖ xᵏ.
     mean = np.append([float((signal ** (k + 1)).sum()) / float((signal**2).sum()) / unit**k for k in powers], 0.0)
     take = np.stack([mean, np.append(np.zeros(degree), 1.0)])
     of_both = take @ covariance @ take.T
     gain, read = (float(value) for value in take @ parameters)
-    start = from_error(float(parameters[0]) / unit, math.sqrt(covariance[0, 0]) / unit, "DN/e-", free)
+    start = from_error(float(parameters[0]) / unit, math.sqrt(covariance[0, 0]) / unit, "DN/e-", used_free)
     residuals = y - design @ parameters
-    measured = from_error(gain, math.sqrt(of_both[0, 0]), "DN/e-", free)
+    measured = from_error(gain, math.sqrt(of_both[0, 0]), "DN/e-", used_free)
     bend = tuple(float(value) for value in parameters[:-1] / unit**powers)
     return PhotonTransfer(measured, read, of_both, residuals, misfit, start, scatter, bend)
 

@@ -283,6 +283,8 @@ def fit(
     click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
     if isinstance(result, FitResult):
         click.echo(f"objective: {result.objective.name}, {result.objective.reason}")
+        for found in result.components:
+            click.echo(f"found: {found}")
     if isinstance(result, PairResult):
         click.echo(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
     click.echo(f"{out}: {model}, fitted in {result.seconds:.0f} s")

@@ -59,10 +59,14 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
 
 def _run(path: Path, settings: RawSettings | None) -> Description:
     from noiseflow.models.denoiser import DENOISER, load_denoiser
+    from noiseflow.models.flow.physics_flow import FOUND
     from noiseflow.models.io.run_folder import load
 
     model = load(path)
     low, high = model.iso_range
+    options = {name: model.spec.options.get(name) for name in FOUND}
+    named = ", ".join(name if value is True else f"{name} ({value})" for name, value in options.items() if value)
+    components = {"components": named} if named else {}
     denoiser = {}
     if (path / DENOISER).is_dir():
         weights = load_denoiser(path).parameters()
@@ -75,6 +79,8 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
         "cameras": ", ".join(model.cameras),
         "ISO": f"{low:g} to {high:g}",
         "density": model.spec.unit,
+        "fitted to": "the integers, before rounding" if model.spec.before_rounding else "the density of the noise",
+        **components,
         **denoiser,
     }
 

@@ -14,10 +14,13 @@ from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import WHOLE_FRAME, WholeLines
 from noiseflow.ops.line_noise import COLUMNS, ROWS, add_lines, line_sums, unit_offset, whiten_lines
 
-__all__ = ["LineNoise"]
+__all__ = ["NEAR", "NONE", "SURE", "LineNoise", "bands_of_rows", "near_products"]
 
 NONE = 1e-7
 """The r of a camera without line noise: at 10,000 pixels a line it adds 0.1 % to the variance of their mean."""
+
+NEAR = 4
+"""Distance on the sensor up to which pixels of a line may correlate as neighbours."""
 
 SURE = 4.0
 """Standard errors above 0 from which line noise is taken to be there."""
@@ -113,7 +116,8 @@ class LineNoise(WholeLines):
         """Data-dependent start by moments, for each camera at each of its ISOs.
 
         Of two pixels of a line E(xᵢxⱼ) = r·dᵢdⱼ, whatever their own variances are: r is the sum of
-        dᵢdⱼxᵢxⱼ, which is (dᵀx)² − Σdᵢ²xᵢ², over that of dᵢ²dⱼ², |d|⁴ − Σdᵢ⁴.  An r within `SURE`
+        dᵢdⱼxᵢxⱼ, which is (dᵀx)² less the terms with i = j, over that of dᵢ²dⱼ², |d|⁴ less these.  Pixels up to
+        `NEAR` apart are left out too: they may correlate as neighbours, which is no line noise.  An r within `SURE`
         standard errors of 0 is replaced by that of the camera at all its ISOs, and by `NONE` if
         that is so too; what the data does not show is read off the camera's other ISOs.
         x is what enters this transform.
@@ -125,9 +129,8 @@ class LineNoise(WholeLines):
         clean, beta1, beta2 = self._signal(noise)
         d = unit_offset(x, clean, beta1, beta2, self.cells)
         weighted = d * x.reshape(d.shape)
-        norm, fourth, squares = (
-            each.sum(self.along, keepdim=True) for each in (d.square(), d.pow(4), weighted.square())
-        )
+        norm = d.square().sum(self.along, keepdim=True)
+        fourth, squares = (near_products(each, self.along) for each in (d.square(), weighted))
         sums = torch.stack([each.flatten(1) for each in (projection, squares, norm, fourth)])
         knots = self.log_isos.to(self.log_variance.dtype)
         bands = bands if self.whole_rows else None
@@ -172,6 +175,30 @@ class LineNoise(WholeLines):
 
     def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
         return required(noise, self).line_signal if self.in_read_noise else (None, None, None)
+
+
+def near_products(values: Tensor, along: tuple[int, int]) -> Tensor:
+    """Σ vᵢvⱼ over the pixels of each line that are at most `NEAR` apart, i = j among them.
+
+    Parameters
+    ----------
+    values : Tensor, shape (B, 2 or 1, 2 or 1, H, W)
+        Values of the planes of a cell.
+    along : tuple of int
+        `ROWS` or `COLUMNS`.
+
+    Returns
+    -------
+    Tensor, shape (B, 2 or 1, 1, H, 1) or (B, 1, 2 or 1, 1, W)
+        Short lines leave out fewer: a quarter of their length.
+    """
+    cell, axis = along
+    # The pixels of a line in their order on the sensor: places first, those of a cell within them.
+    line = values.movedim((axis, cell), (-2, -1)).flatten(-2)
+    total = line.square().sum(-1)
+    for lag in range(1, min(NEAR, line.shape[-1] // 4) + 1):
+        total = total + 2 * (line[..., lag:] * line[..., :-lag]).sum(-1)
+    return total.unsqueeze(cell).unsqueeze(axis)
 
 
 def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -69,6 +69,7 @@ class RowMemory(RowNoise):
     """
 
     whole_frame = True
+    sequential_inverse = True
 
     def __init__(
         self,

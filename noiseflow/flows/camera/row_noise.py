@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.camera.line_noise import NONE, SURE, LineNoise, bands_of_rows
+from noiseflow.flows.camera.line_noise import NONE, SURE, LineNoise, bands_of_rows, near_products
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters, required
@@ -110,8 +110,10 @@ class RowNoise(LineNoise):
         super().start_from(x, cond, noise, bands)
         d, e = self._offset(x, noise), self.relative_signal(x, noise)
         own = d * x.reshape(d.shape)
-        terms = (own, own.square(), d.square(), d.pow(4), d * e, (d * e).square())
-        sums = torch.stack([term.sum(self.along, keepdim=True).flatten(1) for term in terms])
+        plain = [term.sum(self.along, keepdim=True) for term in (own, d.square(), d * e)]
+        near = [near_products(term, self.along) for term in (own, d.square(), d * e)]
+        pairs = [each for pair in zip(plain, near, strict=True) for each in pair]
+        sums = torch.stack([each.flatten(1) for each in pairs])
         sums, index, cameras = bands_of_rows(sums, self._knot(cond), cond.camera_indices, bands)
         projection, squares, norm, fourth, both, both_squares = sums.unbind()
         expected = norm.square() - fourth

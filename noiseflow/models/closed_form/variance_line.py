@@ -87,7 +87,9 @@ def _ratios(signal: Array, square: Array) -> Array:
     largest = max(float(square.max()), LEAST)
     lit = np.abs(signal[signal != 0])
     low = math.log(LEAST * FLOOR / largest)
-    high = math.log(largest / float(lit.min()) / LEAST) if len(lit) else low
+    # Without any light κ means nothing, but for the bound on β₁ = κβ₂, which must leave β₂ free.
+    dark = math.log(LEAST / max(float(square.min()), LEAST))
+    high = math.log(largest / float(lit.min()) / LEAST) if len(lit) else dark
     even = np.linspace(low, max(high, low + STEP), 2 + round(max(high - low, STEP) / STEP))
     kinks = np.log((FLOOR - 1) / signal[signal < 0])
     return np.unique(np.r_[even, kinks[(kinks > even[0]) & (kinks < even[-1])]])

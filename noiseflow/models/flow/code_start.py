@@ -66,6 +66,7 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Con
     levels : Levels
         Black and white levels.
     """
+    observed = cond.observed
     most = max(1, MOST_VALUES // codes[0].numel())
     codes, levels = codes[:most], Levels(levels.black[:most], levels.white[:most], _first(levels.spread, most))
     cond = Conditions(cond.clean[:most], cond.isos[:most], cond.camera_indices[:most])
@@ -74,8 +75,9 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Con
     scores = []
     for excess in EXCESSES:
         tails.kurtosis.fill_(excess)
-        low, high = (flow(each, cond)[0] for each in (cells.low, cells.high))
-        scores.append(log_cells(low, high, cells).sum((1, 2, 3)))
+        low, high = (flow(end, cond)[0] for end in (cells.low, cells.high))
+        each = log_cells(low, high, cells)
+        scores.append((each if observed is None else each * observed[:most]).sum((1, 2, 3)))
     tails.kurtosis.copy_(before)
     knots = tails.log_isos.to(cond.clean.dtype)
     index = (cond.isos.log()[:, None] - knots).abs().argmin(1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
@@ -26,12 +27,13 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.flow.code_start import keep_offsets, start_tails_on_codes
+from noiseflow.models.flow.components import COMPONENTS, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
-from noiseflow.models.flow.row_start import choose_rows, start_lines
+from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["DEFAULTS", "PhysicsFlow", "start_planes", "start_tails"]
+__all__ = ["DEFAULTS", "FOUND", "PhysicsFlow", "start_planes", "start_tails"]
 
 DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_spline": True}
 """Options that a spec may leave out; ``docs/physics-flow.md`` shows the effect of larger sizes."""
@@ -39,7 +41,10 @@ DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_splin
 DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 """The same in earlier versions."""
 
-OPTIONS = ("couplings", "bins", "odd_spline", "column_noise", "row_flicker", "row_memory", *RESIDUAL_OPTIONS)
+FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours")
+"""Options that a fit sets by the data."""
+
+OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
 BINS = 64
 """Bins of the ratio of shot to read variance."""
@@ -67,9 +72,11 @@ class PhysicsFlow(ResidualFlow):
     whitening rows of w pixels makes it √(1 + r·w) times as large, with the same sign in all of them.
 
     Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8), ``odd_spline``
-    (true), ``column_noise`` (false; with it a frame cannot be sampled in strips), ``row_flicker`` (false; a fit
+    (true), ``column_noise`` (a fit decides if it is left out; with it a frame is
+    sampled in two passes), ``row_flicker`` (false; a fit
     sets it where rows change with the light, see `RowNoise`), ``row_memory`` (false; a fit sets it where rows depend
-    on the rows above, see `RowMemory`), ``unknown_camera``, the probability in training that
+    on the rows above, see `RowMemory`), ``neighbours`` (false, or a grid of `NeighbourFilter`, which a fit sets where
+    neighbours correlate), ``unknown_camera``, the probability in training that
     a net does not get the camera (0), and ``seed`` (0).  The defaults of the first four are written into the
     model's own spec, so that a run keeps them.
     """
@@ -99,6 +106,8 @@ class PhysicsFlow(ResidualFlow):
             transforms.append(LineNoise(planes, cameras, spec.isos, in_read_noise=True))
         if flag_option(spec, "column_noise"):
             transforms.append(LineNoise(planes, cameras, spec.isos, "column", in_read_noise=True))
+        if (grid := options.get("neighbours", False)) is not False:
+            transforms.append(NeighbourFilter(planes, cameras, spec.isos, grid))
         transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
         outputs = spline_outputs(planes, bins, odd=odd)
         net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, from_noise=True)
@@ -112,6 +121,11 @@ class PhysicsFlow(ResidualFlow):
             )
             transforms.append(MaskedAffineCoupling(net, kinds[index // 2 % 2](index % 2 == 1)))
         return transforms
+
+    def start_from(self, statistics: NoiseStatistics) -> None:
+        """Start as the maximum-likelihood noise level function, no component tried yet."""
+        self.found = []
+        super().start_from(statistics)
 
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
@@ -131,10 +145,12 @@ class PhysicsFlow(ResidualFlow):
         lines = [self._start_rows(each, noise, cond, bands) for each in lines]
         for each in lines:
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
+        if bands is not None:
+            self._start_components(lines, noise, cond)
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)
-        for each in lines:
-            x, _ = each(x, cond, parameters)
+        for before in self._before_shape():
+            x, _ = before(x, cond, parameters)
         start_tails(head, tails, x, cond)
 
     def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None) -> LineNoise:
@@ -148,6 +164,36 @@ class PhysicsFlow(ResidualFlow):
         self.spec = replace(self.spec, options={**self.spec.options, **found.options})
         self.found.extend(found.notes)
         return found.rows
+
+    def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Conditions) -> None:
+        """Try the components that the spec does not name, and put those that are kept behind the rows."""
+        even = even_signal(cond)
+        parameters = self.shot_read.noise_parameters(even)
+        x, _ = self.shot_read(noise, even, parameters)
+        for before in self._before_shape():
+            x, _ = before(x, even, parameters)
+        sizes = Sizes(self.planes, len(self.cameras), self.spec.isos)
+        for name, component in COMPONENTS.items():
+            if component.option in self.spec.options:
+                continue
+            kept = choose(name, sizes, Seen(x, even, parameters))
+            self.found.append(kept.note)
+            if kept.transform is None:
+                continue
+            x, _ = kept.transform(x, even, parameters)
+            self.flow.transforms.insert(1 + len(self._before_shape()), kept.transform)
+            self.spec = replace(self.spec, options={**self.spec.options, kept.option: kept.value})
+            if isinstance(kept.transform, LineNoise):
+                share = kept.transform.offset_variance().log1p()
+                self.shot_read.log_beta2.sub_(share)
+                for line in [*lines, kept.transform]:
+                    line.scale_offsets(share)
+
+    def _before_shape(self) -> list[Transform]:
+        """The transforms between the head and the skew: lines and neighbours, in the order data → latent."""
+        chain: list[Any] = list(self.flow.transforms)
+        end = next(place for place, transform in enumerate(chain) if isinstance(transform, SinhArcsinh))
+        return chain[1:end]
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:

@@ -1,7 +1,7 @@
 """What an ingest believed, and where each fact came from: levels, ISO, CFA, pairing, and what was left out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.parts import PartNote
@@ -9,7 +9,10 @@ from noiseflow.patches.ingestion.plan import Plan
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.raw.image import RawImage
 
-__all__ = ["believed_of_frame", "believed_of_ingest", "layout_of_all"]
+__all__ = ["believed_of_frame", "believed_of_ingest", "clipped_means", "layout_of_all"]
+
+CENSORED = 1e-3
+"""Part of the values at code 0 from which means of frames are said to be biased."""
 
 MOST_VALUES = 4
 """Values of one fact that are listed; the others are counted."""
@@ -123,3 +126,22 @@ def _why(wanted: str) -> str:
 
 def _frames(count: int) -> str:
     return f"{count} frame{'s' if count > 1 else ''}"
+
+
+def clipped_means(pairing: str, notes: Sequence[PartNote]) -> Iterator[str]:
+    """A caution where a clean signal is the mean of frames that clip at code 0: it lies above the signal.
+
+    Parameters
+    ----------
+    pairing : str
+        A name in `PAIRINGS`.
+    notes : sequence of PartNote
+        Of all frames.
+    """
+    zeros, values = (sum(getattr(note, name) for note in notes) for name in ("zero_values", "values"))
+    if not PAIRINGS[pairing].twin and PAIRINGS[pairing].clean == "signal" and zeros > CENSORED * values:
+        yield (
+            f"{100 * zeros / values:.2g} % of the values are clipped at code 0: the mean of such frames lies above "
+            "the signal, and their noise is too small in the dark. Calibrate with darks, which takes the clipping into "
+            "account, or use clean twins"
+        )

@@ -1,0 +1,219 @@
+"""Noise that neighbours share: a causal linear filter over the mosaic, or over each plane."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+from torch import Tensor, nn
+from torch.nn import functional
+
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.signal_model import NoiseParameters
+from noiseflow.flows.transform import Transform
+
+__all__ = ["GRIDS", "NeighbourFilter"]
+
+GRIDS = ("mosaic", "plane")
+"""Pixels that are neighbours: all those of the mosaic, or those of one plane."""
+
+ABOVE, BESIDE = 2, 2
+"""Rows above, and pixels to the left and right, that a pixel is predicted from."""
+
+TAPS = (
+    *((0, -x) for x in range(1, BESIDE + 1)),
+    *((-y, x) for y in range(1, ABOVE + 1) for x in range(-BESIDE, BESIDE + 1)),
+)
+"""Row and column of each neighbour, from the pixel."""
+
+HALO = 24
+"""Pixels of a plane beyond which a pixel has no influence: at Σ|w| = 0.6 less than 10⁻⁵ of it is left."""
+
+Array = NDArray[np.float64]
+
+
+class NeighbourFilter(Transform):
+    """Predict each pixel from neighbours to the left and above, and keep what they do not say.
+
+    z = (x − Σ w_k x_k)/σ over the neighbours k of `TAPS`, 0 outside of the picture; log|det dz/dx| = −N log σ of N
+    pixels, as the Jacobian is triangular in the order of reading.  Back row by row, each by a recursion from left
+    to right.  w and σ are those of stationary noise by the Yule–Walker equations, and are trained further.
+
+    Parameters
+    ----------
+    planes, cameras : int
+        Of the noise.
+    isos : sequence of float
+        Fitted ISOs, rising; w and log σ are linear in log ISO between them.
+    grid : str
+        A name of `GRIDS`.
+
+    References
+    ----------
+    Whittle: On stationary processes in the plane, Biometrika 1954, section 4.
+    """
+
+    reach = HALO
+    sequential_inverse = True
+    log_isos: Tensor
+
+    def __init__(self, planes: int, cameras: int, isos: Sequence[float], grid: str = "mosaic") -> None:
+        super().__init__()
+        if grid not in GRIDS or planes not in (1, 4):
+            raise ModelError(
+                f"neighbour filter: expected 1 or 4 planes and a grid of {', '.join(GRIDS)}; got {planes}, {grid!r}"
+            )
+        self.grid = grid
+        self.packed = planes == 4 and grid == "mosaic"
+        self.weights = nn.Parameter(torch.zeros(cameras, len(isos), len(TAPS)))
+        self.log_scale = nn.Parameter(torch.zeros(cameras, len(isos)))
+        self.register_buffer("log_isos", torch.tensor(isos, dtype=torch.float64).log(), persistent=False)
+
+    @property
+    def forward_reach(self) -> int:
+        """Rows above."""
+        return ABOVE
+
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+        """Data to latent."""
+        weights, log_scale = self._at(cond)
+        picture = self.pictures(x)
+        batch, channels, rows, columns = picture.shape
+        kernel = picture.new_zeros(batch, ABOVE + 1, 2 * BESIDE + 1)
+        y, x_ = (torch.tensor(each, device=x.device) for each in zip(*TAPS, strict=True))
+        kernel[:, y + ABOVE, x_ + BESIDE] = -weights.to(x.dtype)
+        kernel[:, ABOVE, BESIDE] = 1.0
+        kernel = (kernel * (-log_scale).exp()[:, None, None]).repeat_interleave(channels, 0)[:, None]
+        padded = functional.pad(picture.reshape(1, batch * channels, rows, columns), (BESIDE, BESIDE, ABOVE, 0))
+        z = functional.conv2d(padded, kernel, groups=batch * channels).reshape(picture.shape)
+        return self._planes(z, x.shape), -log_scale * x[0].numel()
+
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+        """Latent to data."""
+        weights, log_scale = self._at(cond)
+        x: Tensor = _Recursion.apply(  # type: ignore[no-untyped-call]
+            self.pictures(z * log_scale.exp()[:, None, None, None]), weights.detach()
+        )
+        return self._planes(x, z.shape)
+
+    def pictures(self, x: Tensor) -> Tensor:
+        """The pixels on the filter's grid, (B, 1, 2H, 2W) of a packed mosaic, else (B, C, H, W)."""
+        if not self.packed:
+            return x
+        batch, _, rows, columns = x.shape
+        mosaic = x.reshape(batch, 2, 2, rows, columns).permute(0, 3, 1, 4, 2)
+        return mosaic.reshape(batch, 1, 2 * rows, 2 * columns)
+
+    @torch.no_grad()
+    def start_from(self, x: Tensor, cond: Conditions) -> None:
+        """Data-dependent start by the Yule–Walker equations, for each camera at each of its ISOs.
+
+        An ISO with fewer than `FEWEST` values takes the filter of all of the camera's ISOs.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+            Values of unit variance that enter this transform.
+        cond : Conditions
+            Resolved conditions of them.
+        """
+        index = (cond.isos.log()[:, None] - self.log_isos.to(cond.isos.dtype)).abs().argmin(1)
+        for camera in set(cond.camera_indices.tolist()):
+            own = cond.camera_indices == camera
+            pooled = _yule_walker(self.pictures(_some(x[own])))
+            for knot in range(len(self.log_isos)):
+                rows = own & (index == knot)
+                enough = int(rows.sum()) * x[0].numel() >= FEWEST
+                weights, scale = _yule_walker(self.pictures(_some(x[rows]))) if enough else pooled
+                self.weights[camera, knot] = weights.to(self.weights)
+                self.log_scale[camera, knot] = scale.log().to(self.log_scale)
+
+    def _at(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """W, (B, taps), and log σ, (B,)."""
+        camera, knots = cond.camera_indices, self.log_isos.to(self.weights.dtype)
+        weights = [at_iso(self.weights[camera, :, tap], knots, cond.isos) for tap in range(len(TAPS))]
+        return torch.stack(weights, 1), at_iso(self.log_scale[camera], knots, cond.isos)
+
+    def _planes(self, picture: Tensor, shape: torch.Size) -> Tensor:
+        if not self.packed:
+            return picture
+        batch, _, rows, columns = shape
+        return picture.reshape(batch, rows, 2, columns, 2).permute(0, 2, 4, 1, 3).reshape(shape)
+
+
+FEWEST = 100_000
+"""Values of an ISO from which it gets a filter of its own: correlations are then known to 0.003."""
+
+MOST = 4_000_000
+"""Values that correlations are taken from."""
+
+
+def _some(x: Tensor) -> Tensor:
+    return x[:: max(1, x.numel() // MOST)]
+
+
+def _yule_walker(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights that predict a pixel best, and the standard deviation of what they leave."""
+    known: dict[tuple[int, int], float] = {}
+
+    def covariance(dy: int, dx: int) -> float:
+        if (dy, dx) < (0, 0):
+            dy, dx = -dy, -dx
+        if (dy, dx) not in known:
+            rows, columns = picture.shape[2:]
+            low, high = max(dx, 0), min(columns, columns + dx)
+            one = picture[:, :, dy:, low:high]
+            other = picture[:, :, : rows - dy, low - dx : high - dx]
+            known[dy, dx] = float((one * other).mean(dtype=torch.float64)) if one.numel() else 0.0
+        return known[dy, dx]
+
+    matrix = torch.tensor([[covariance(a[0] - b[0], a[1] - b[1]) for b in TAPS] for a in TAPS], dtype=torch.float64)
+    with_pixel = torch.tensor([covariance(-y, -x) for y, x in TAPS], dtype=torch.float64)
+    matrix += 1e-6 * torch.eye(len(TAPS), dtype=torch.float64)
+    weights = torch.linalg.solve(matrix, with_pixel)
+    left = covariance(0, 0) - float(weights @ with_pixel)
+    return weights, torch.tensor(max(left, 1e-3), dtype=torch.float64).sqrt()
+
+
+class _Recursion(torch.autograd.Function):
+    """x = z + Σ w_k x_k, 0 outside; its transpose is the same recursion from the other corner."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(weights)
+        return _recursion(z, weights)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_x: Tensor) -> tuple[Tensor, None]:
+        (weights,) = ctx.saved_tensors
+        return _recursion(of_x.flip(2, 3), weights).flip(2, 3), None
+
+
+def _recursion(z: Tensor, weights: Tensor) -> Tensor:
+    values, taps = z.detach().double().cpu().numpy(), weights.double().cpu().numpy()
+    found = np.empty_like(values)
+    for element in range(len(values)):
+        found[element] = _by_rows(values[element], taps[element])
+    return torch.from_numpy(found).to(z)
+
+
+def _by_rows(z: Array, weights: Array) -> Array:
+    """The recursion of one element, (C, H, W), row by row."""
+    channels, rows, columns = z.shape
+    beside = np.r_[1.0, -weights[:BESIDE]]
+    above = weights[BESIDE:].reshape(ABOVE, 2 * BESIDE + 1)
+    x = np.zeros((channels, ABOVE + rows, columns + 2 * BESIDE))
+    inner = slice(BESIDE, BESIDE + columns)
+    for row in range(rows):
+        value = z[:, row].copy()
+        for up in range(ABOVE):
+            line = x[:, ABOVE + row - 1 - up]
+            for place in range(2 * BESIDE + 1):
+                value += above[up, place] * line[:, place : place + columns]
+        x[:, ABOVE + row, inner] = lfilter([1.0], beside, value, axis=1)
+    return x[:, ABOVE:, inner]

@@ -1,0 +1,178 @@
+"""Parts of a camera's noise beside rows that a start tries, and keeps where held-out patches pay for them.
+
+To add one, write its transform and a function that returns its started candidates, and give it a line in
+`COMPONENTS`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from noiseflow.flows.camera.line_noise import NONE, LineNoise
+from noiseflow.flows.camera.neighbour_filter import GRIDS, NeighbourFilter
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.signal_model import NoiseParameters
+from noiseflow.flows.transform import Transform
+
+__all__ = ["COMPONENTS", "Component", "Kept", "Seen", "Sizes", "choose"]
+
+SURE = 3.0
+"""Standard errors of the held-out gain from which a component is kept: 1 in 700 by chance, were the gain 0."""
+
+HELD_OUT = 4
+"""Every so many patches one decides, and is not fitted to."""
+
+Value = bool | str
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Patches as they enter a component: unit variance, rows whitened.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, C, H, W)
+        Values.
+    cond : Conditions
+        Resolved conditions.
+    noise : NoiseParameters
+        Noise parameters of them.
+    """
+
+    x: Tensor
+    cond: Conditions
+    noise: NoiseParameters
+
+    def at(self, rows: Tensor) -> "Seen":
+        """Some of the patches."""
+        cond, noise, observed = self.cond, self.noise, self.cond.observed
+        observed = None if observed is None else observed[rows]
+        given = Conditions(cond.clean[rows], cond.isos[rows], cond.camera_indices[rows], observed)
+        parts = NoiseParameters(noise.clean[rows], noise.beta1[rows], noise.beta2[rows], observed=observed)
+        return Seen(self.x[rows], given, parts)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a transform is built for."""
+
+    planes: int
+    cameras: int
+    isos: tuple[float, ...]
+
+
+Candidates = Iterator[tuple[Value, Transform]]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a camera's noise.
+
+    Parameters
+    ----------
+    option : str
+        Option of the spec that builds it.
+    candidates : callable
+        From sizes and training patches to started transforms and their values of the option.
+    worth : float
+        Least held-out gain for which it is kept, nats/dim: it costs time, or a pass over the frame.
+    most : int
+        Patches that it is started and tried on.
+    """
+
+    option: str
+    candidates: Callable[[Sizes, Seen], Candidates]
+    worth: float
+    most: int
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A component that was tried.
+
+    Parameters
+    ----------
+    option : str
+        Option of the spec.
+    value : bool or str
+        Its value.
+    transform : Transform, or None
+        The started transform; None if it is not kept.
+    note : str
+        What was found, in words.
+    """
+
+    option: str
+    value: Value
+    transform: Transform | None
+    note: str
+
+
+def _columns(sizes: Sizes, seen: Seen) -> Candidates:
+    columns = LineNoise(sizes.planes, sizes.cameras, sizes.isos, "column", in_read_noise=True).to(seen.x)
+    columns.start_from(seen.x, seen.cond, seen.noise)
+    if bool((columns.log_variance.exp() > 2 * NONE).any()):
+        yield True, columns
+
+
+def _neighbours(sizes: Sizes, seen: Seen) -> Candidates:
+    for grid in GRIDS if sizes.planes > 1 else GRIDS[:1]:
+        neighbours = NeighbourFilter(sizes.planes, sizes.cameras, sizes.isos, grid).to(seen.x)
+        neighbours.start_from(seen.x, seen.cond)
+        yield grid, neighbours
+
+
+COMPONENTS: Mapping[str, Component] = {
+    "columns": Component("column_noise", _columns, worth=1e-5, most=8192),
+    "neighbours": Component("neighbours", _neighbours, worth=3e-4, most=1024),
+}
+"""Name → component, in the order data → latent, after the rows."""
+
+
+@torch.no_grad()
+def choose(name: str, sizes: Sizes, seen: Seen) -> Kept:
+    """Start a component on three quarters of the patches, and try it on the others.
+
+    It is kept if the log-density of these gains by `SURE` standard errors, and by what the component must be worth.
+
+    Parameters
+    ----------
+    name : str
+        A name of `COMPONENTS`.
+    sizes : Sizes
+        What it is built for.
+    seen : Seen
+        Patches that enter it.
+    """
+    component = COMPONENTS[name]
+    count = len(seen.x)
+    some = torch.arange(0, count, max(1, -(-count // component.most)))
+    out = torch.arange(len(some)) % HELD_OUT == 0
+    train, held_out = seen.at(some[~out]), seen.at(some[out])
+    best: tuple[float, float, Value, Transform] | None = None
+    if int(out.sum()) >= HELD_OUT:
+        for value, transform in component.candidates(sizes, train):
+            gain = _gain(transform, held_out, float(train.x.square().mean()))
+            mean, error = float(gain.mean()), float(gain.std() / len(gain) ** 0.5)
+            if best is None or mean > best[0]:
+                best = mean, error, value, transform
+    if best is None:
+        return Kept(component.option, False, None, f"{name}: none")
+    mean, error, value, transform = best
+    kept = mean > SURE * error and mean > component.worth
+    which = f" of the {value}" if isinstance(value, str) else ""
+    worth = f"worth {mean:.5f} ± {2 * error:.5f} nats/dim on held-out patches"
+    if not kept:
+        return Kept(component.option, value, None, f"{name}: none ({worth})")
+    return Kept(component.option, value, transform, f"{name}{which}: {worth}")
+
+
+def _gain(transform: Transform, seen: Seen, variance: float) -> Tensor:
+    """Gain of the log-density of each patch over independent values of this variance, nats/dim."""
+    z, log_det = transform(seen.x, seen.cond, seen.noise)
+    without, within = (each.square().mean((1, 2, 3), dtype=torch.float64) for each in (seen.x, z))
+    gain: Tensor = log_det.double() / seen.x[0].numel() + 0.5 * (without / variance + math.log(variance) - within)
+    return gain

@@ -1,0 +1,69 @@
+"""Fits of a camera that clips its own dark noise at code 0."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noiseflow.core.errors import FitWarning
+from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.fit.censoring import censored_values
+from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches.assembly.writer import StoreWriter
+from noiseflow.patches.schema import fields
+from noiseflow.raw import RawSettings
+
+GAIN, READ, WHITE, SIDE = 1.0, 3.0, 1023, 8
+
+
+def store_of(path: Path, black: int, patches: int = 160) -> PatchStore:
+    """Half of the patches dark, with the true clean signal."""
+    rng = np.random.default_rng(3)
+    with StoreWriter(path, layout="bayer", patch_size=SIDE, pairing="gt", provenance={}) as writer:
+        table = np.zeros(patches, fields(4))
+        table["camera"], table["scene"] = writer.label("cameras", "One"), writer.label("scenes", "a")
+        table["source"], table["iso"] = writer.source("a.dng", "0"), 100
+        table["black"], table["white"], table["frame"] = black, WHITE, np.arange(patches)
+        table["split"] = np.arange(patches) % 4 == 0
+        light = np.where(np.arange(patches) % 2 == 0, 0, rng.uniform(0, 300, patches))
+        clean = np.broadcast_to(light[:, None, None, None], (patches, 4, SIDE, SIDE))
+        noisy = black + GAIN * rng.poisson(clean / GAIN) + READ * rng.standard_normal(clean.shape)
+        writer.append(np.clip(np.rint(noisy), 0, WHITE), black + clean, table)
+    return PatchStore(path)
+
+
+@pytest.mark.parametrize("black", [0, 4])
+def test_clipped_blacks_are_fitted_as_censored_observations(tmp_path: Path, black: int) -> None:
+    store = store_of(tmp_path / "s.h5", black)
+    assert "at code 0" in censored_values(store, store.indices("train"), 0)
+    result = fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(epochs=1, device="cpu"))
+    assert result.objective.name == "discretised"
+    assert "at code 0" in result.objective.reason
+    span = WHITE - black
+    # 46,000 values: σ is known to 0.5 %.
+    assert float(result.model.log_beta2.detach().exp().sqrt()) * span == pytest.approx(READ, rel=0.02)
+    assert float(result.model.log_beta1.detach().exp()) * span == pytest.approx(GAIN, rel=0.02)
+
+
+def test_the_density_of_clipped_codes_is_warned_of(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s.h5", 0)
+    settings = FitSettings(epochs=1, device="cpu", objective="continuous")
+    with pytest.warns(FitWarning, match="at code 0.*objective discretised"):
+        fit(store, spec_for(store, "nlf"), tmp_path / "run", settings)
+
+
+def test_blacks_far_from_0_are_no_reason(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s.h5", 16)
+    assert censored_values(store, store.indices("train"), 0) == ""
+
+
+def test_means_of_clipped_darks_are_said_to_be_biased(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "dark").mkdir()
+    for number in range(4):
+        codes = np.clip(np.rint(READ * rng.standard_normal((64, 64))), 0, WHITE).astype(np.uint16)
+        np.save(tmp_path / "dark" / f"{number}.npy", codes)
+    settings = RawSettings(cfa="RGGB", black=(0,), white=WHITE, iso=100, camera="One")
+    result = ingest([tmp_path / "dark"], tmp_path / "d.h5", IngestOptions(patch_size=8, settings=settings))
+    assert (result.clipped, result.masked) == (0, 0)
+    assert any("lies above the signal" in note for note in result.notes)
