@@ -35,7 +35,7 @@ $(VENV)/package.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 
 $(VENV)/develop.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 	@echo 'Installing noiseflow and its development tools into $(VENV)'
-	$(PIP_INSTALL) --editable '.[dev,train,fits,cluster,export,docs]'
+	$(PIP_INSTALL) --editable '.[dev,train,fits,cluster,export,hub,docs]'
 	touch $@ $(VENV)/package.stamp
 
 # Of an environment of its own: torchvision wants the torch that it was built for, several GB.

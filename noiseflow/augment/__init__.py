@@ -9,6 +9,8 @@ from noiseflow.augment.frames.preview import develop, write_preview
 from noiseflow.augment.frames.to_files import sample_to_files
 from noiseflow.augment.frames.write import WRITERS, write_frame
 from noiseflow.augment.picture_noise import AddNoiseToPictures
+from noiseflow.augment.stabilise.merging import merge_frames
+from noiseflow.augment.stabilise.variance_stabiliser import VarianceStabiliser, export_stabiliser, stabiliser_of
 from noiseflow.augment.synthesis.synthesis import Synthesis, synthesize
 
 __all__ = [
@@ -23,12 +25,16 @@ __all__ = [
     "NoisyFrame",
     "Synthesis",
     "Uniform",
+    "VarianceStabiliser",
     "denoise_frame",
     "develop",
+    "export_stabiliser",
+    "merge_frames",
     "pattern_from_profile",
     "sample_burst",
     "sample_frame",
     "sample_to_files",
+    "stabiliser_of",
     "synthesize",
     "write_frame",
     "write_preview",

@@ -37,6 +37,7 @@ COMMANDS = {
     "compare": "scores.compare",
     "benchmark": "scores.benchmark",
     "export": "models.export",
+    "push": "models.push",
     "import": "models.import_",
     "profiles": "data.profiles",
     "info": "data.info",

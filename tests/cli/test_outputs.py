@@ -62,7 +62,19 @@ def test_no_command_that_writes_is_forgotten() -> None:
         assert command is not None
         found |= {(name, param.name) for param in command.params if param.name in WRITES}
         paths = [param.name for param in command.params if isinstance(param.type, click.Path)]
-        read = {"sources", "stores", "run", "runs", "store", "clean", "noisy", "frames", "profile", "published"}
+        read = {
+            "sources",
+            "stores",
+            "run",
+            "runs",
+            "store",
+            "clean",
+            "noisy",
+            "frames",
+            "profile",
+            "published",
+            "scored",
+        }
         assert set(paths) <= read | set(WRITES) | {"spec", "path", "first", "second"}, name
     assert found == set(WRITERS)
 

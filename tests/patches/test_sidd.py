@@ -157,18 +157,17 @@ def test_the_srgb_version_is_refused_with_a_reason(tmp_path: Path) -> None:
 
 def test_scenes_can_be_sent_to_other_processes(tmp_path: Path) -> None:
     root = make_tree(tmp_path, TRAIN, size=SIZE, frames=[10])
-    blocks = make_blocks(tmp_path / "blocks", instances=1, blocks=1, side=16)
+    blocks = make_blocks(tmp_path / "blocks", blocks=1, side=16)
     for path in (root, blocks):
         for scene in pickle.loads(pickle.dumps(collect(path).scenes)):
             assert scene.clean.read().mosaic.shape == scene.frames[0].read().mosaic.shape
 
 
 def test_blocks(tmp_path: Path) -> None:
-    make_blocks(tmp_path, instances=6, blocks=2, side=64)
+    make_blocks(tmp_path, blocks=2, side=64)
     collection = collect(tmp_path)
-    assert len(collection.scenes) == 12
+    assert len(collection.scenes) == 80
     assert {scene.split for scene in collection.scenes} == {"val"}
-    assert "6 instances; expected 40" in collection.report[0]
     names = published().blocks
     for index in (0, 4):
         scene = collection.scenes[2 * index + 1]
@@ -183,17 +182,31 @@ def test_blocks(tmp_path: Path) -> None:
 
 
 def test_blocks_are_ingested_for_validation(tmp_path: Path) -> None:
-    noisy = make_blocks(tmp_path, instances=3, blocks=2, side=64)
+    noisy = make_blocks(tmp_path, blocks=1, side=64)
     result = CliRunner().invoke(
         main, ["ingest", str(noisy), "--patch-size", "32", "--max-clipped", "1", "--out", str(tmp_path / "s.h5")]
     )
     assert result.exit_code == 0, result.output
+    assert "40 val" in result.output
+
+
+def test_blocks_of_another_camera_are_not_taken_for_sidds(tmp_path: Path) -> None:
+    noisy = make_blocks(tmp_path, instances=3, blocks=2, side=64)
+    how = ["ingest", str(noisy), "--patch-size", "32", "--max-clipped", "1", "--out", str(tmp_path / "s.h5")]
+    result = CliRunner().invoke(main, how)
+    assert result.exit_code == 1
+    assert "3 instances; SIDD's has 40" in result.output
+    result = CliRunner().invoke(main, [*how, "--camera", "Mine", "--cfa", "RGGB", "--iso", "800"])
+    assert result.exit_code == 0, result.output
     assert "6 val" in result.output
-    assert "3 instances; expected 40" in result.output
+    assert "3 instances of Mine, as --camera says" in result.output
+    with PatchStore(tmp_path / "s.h5") as store:
+        assert (store.cameras, store.isos) == (("Mine",), (800.0,))
+        assert store.scenes[1] == "Validation/01/01"
 
 
 def test_benchmark_blocks_have_no_clean_signal(tmp_path: Path) -> None:
-    make_blocks(tmp_path, which="Benchmark", instances=1, blocks=1, side=16)
+    make_blocks(tmp_path, which="Benchmark", blocks=1, side=16)
     (tmp_path / "BenchmarkGtBlocksRaw.mat").unlink()
     collection = collect(tmp_path)
     assert (collection.scenes[0].clean, collection.scenes[0].split) == (None, "test")

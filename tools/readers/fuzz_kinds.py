@@ -158,7 +158,7 @@ def _add_data_sets(folder: Path, mosaic: np.ndarray, made: list[Kind]) -> None:
     for name in sorted(files):
         others = {f"{scene}/{other}": data for other, data in files.items() if other != name}
         made.append(Kind(f"sidd {name[5:-12].lower()}", files[name], f"{scene}/{name}", others, collect_all))
-    noisy = make_blocks(folder / "blocks", instances=2, blocks=2, side=8)
+    noisy = make_blocks(folder / "blocks", blocks=1, side=8)
     clean = noisy.with_name("ValidationGtBlocksRaw.mat")
     made.append(Kind("sidd blocks", noisy.read_bytes(), noisy.name, {clean.name: clean.read_bytes()}, collect_all))
     Image.fromarray(mosaic).save(folder / "e.png")

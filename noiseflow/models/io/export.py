@@ -154,7 +154,7 @@ def _onnx(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
     except ImportError as error:
         raise ModelError(f"export needs libraries that are not installed: {install('export')} ({error})") from error
     inputs, shapes = _example(sampler.model.planes, period)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             sampler,
             inputs,
@@ -175,7 +175,7 @@ def _onnx(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
 
 def _program(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
     inputs, shapes = _example(sampler.model.planes, period)
-    with _quiet():
+    with quiet():
         program = torch.export.export(sampler, inputs, dynamic_shapes=shapes)
         # torch 2.13 cannot load unused operations (an unbind without outputs).
         program.graph_module.graph.eliminate_dead_code()
@@ -190,7 +190,7 @@ FORMATS: dict[str, Callable[[_Exported, int, dict[str, str]], bytes]] = {".onnx"
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence logs and deprecation warnings of the exporter and its libraries."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -3,7 +3,8 @@
 ``ValidationNoisyBlocksRaw.mat`` with ``ValidationGtBlocksRaw.mat``, MATLAB version 5;
 ``BenchmarkNoisyBlocksRaw.mat`` has no ground truth.  Each block is a scene.  The files hold the
 signal in [0, 1] and not the levels: the number of codes between black and white is found from
-the spacing of the values of an instance, black is taken as 0.
+the spacing of the values of an instance, black is taken as 0.  Nor do they hold the cameras:
+those of SIDD's 40 instances are published, those of files of another camera the user says.
 """
 
 import tempfile
@@ -50,15 +51,11 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             raise RawError(f"{clean}: holds other blocks than {noisy.name}")
         if not clean.is_file():
             report.append(f"{noisy}: {clean.name} is missing; its blocks have no clean signal")
-        names = published().blocks
-        if instances != len(names):
-            report.append(
-                f"{noisy}: {instances} instances; expected {len(names)}, named in that order; are they of another "
-                "camera? then give --cfa, --iso and --camera"
-            )
-        for index, name in list(enumerate(names))[:instances]:
+        names = _names(noisy, instances, settings)
+        report += [] if names else [f"{noisy}: {instances} instances of {settings.camera}, as --camera says"]
+        for index in range(instances):
+            name = names[index] if names else f"{index + 1:02d}"
             parsed = SceneName.parse(name)
-            assert parsed is not None
             scenes += [
                 Scene(
                     name=f"{which}/{name}/{block:02d}",
@@ -68,7 +65,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
                     else None,
                     subject=f"{which}/{name}",
                     split=SETS[which],
-                    facts={**facts_of(parsed), "block": block},
+                    facts={**(facts_of(parsed) if parsed is not None else {}), "block": block},
                 )
                 for block in range(blocks)
             ]
@@ -94,22 +91,47 @@ def read_block(path: Path, noisy: Path, index: int, block: int, settings: RawSet
     RawError
         The file is damaged, or of another shape.
     """
-    name = SceneName.parse(published().blocks[index])
-    assert name is not None
+    names = _names(noisy, _shape(noisy)[0], settings)
+    name = SceneName.parse(names[index]) if names else None
     black = (settings.black or (0.0,))[0]
     white = settings.white or black + _codes(noisy, noisy.stat().st_mtime_ns, index)
     signal = np.nan_to_num(_blocks(path, path.stat().st_mtime_ns)[index, block])
     mosaic = restored(signal, black, white, str(path)) if path == noisy else signal_in_dn(signal, black, white)
+    where = {"black": "SIDD's normalised signal", "white": "the spacing of the values"}
+    if name is None:
+        return settings.image(
+            mosaic, f"{path} (instance {index + 1}, block {block})", black=(black,), white=white, where=where
+        )
     return settings.image(
         mosaic,
-        f"{path} ({published().blocks[index]}, block {block})",
+        f"{path} ({names[index]}, block {block})",
         cfa=published().cfa[name.camera],
         black=(black,),
         white=white,
         iso=name.iso,
         exposure_s=name.exposure_s,
         model=name.camera,
+        where={**where, **dict.fromkeys(("cfa", "iso", "exposure_s"), "SIDD's published names")},
     )
+
+
+def _names(noisy: Path, instances: int, settings: RawSettings) -> tuple[str, ...]:
+    """SIDD's names of the instances of a file; none if the user says that it is of another camera.
+
+    Raises
+    ------
+    RawError
+        Not SIDD's number of instances, and nobody says of which camera they are.
+    """
+    names = published().blocks
+    if settings.camera is not None:
+        return ()
+    if instances != len(names):
+        raise RawError(
+            f"{noisy}: {instances} instances; SIDD's has {len(names)}, whose cameras and ISOs are published in that "
+            "order; of another camera give --camera, --cfa and --iso"
+        )
+    return names
 
 
 def _files(path: Path) -> list[Path]:

@@ -36,7 +36,9 @@ NEUTRAL = 50728
 USUAL = {50710: [0.0, 1.0, 2.0], 50711: [1.0]}
 """CFAPlaneColor and CFALayout of red, green and blue in a rectangle; without them it is the same."""
 
-CHANGING = (MASKED_AREAS, 50712, 50715, 50716, 50727)
+LINEARIZATION = 50712
+
+CHANGING = (MASKED_AREAS, LINEARIZATION, 50715, 50716, 50727)
 """Tags by which LibRaw's image differs from what is stored: masked pixels, a table of codes, black levels by
 column and by row, gains of the white balance."""
 
@@ -139,6 +141,10 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
         pixels = np.asarray(page.asarray())
         if pixels.ndim != 2:
             raise RawError(f"{path}: its raw image has the shape {pixels.shape}; expected (H, W)")
+        table = numbers(page, LINEARIZATION)
+        if table and pixels.dtype.kind in "ui":
+            # Codes beyond the table stand for its last entry (DNG 1.4, chapter 5, "Linearization").
+            pixels = np.asarray(table, np.uint16)[np.minimum(pixels, len(table) - 1)]
         cfa, pattern = cfa_of(page) or settings.cfa, pattern_of(page)
         white = levels.white or (1.0 if pixels.dtype.kind == "f" else 2.0**page.bitspersample - 1)
     if cfa is None:

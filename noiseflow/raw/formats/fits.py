@@ -23,6 +23,8 @@ PATTERNS = ("BAYERPAT", "COLORTYP", "CFAPAT", "CFATYPE", "CFA", "BAYERTYP", "FIL
 """Keywords that name the phase; writers disagree."""
 
 MONO_WORDS = {"", "MONO", "MONOCHROME", "NONE", "BW", "GRAY", "GREY", "0"}
+COLOURS = 3
+"""Length of a third axis that may be colours."""
 COLOUR_WORDS = {"RGB", "COLOR", "COLOUR"}
 
 
@@ -61,6 +63,11 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
         if not 0 <= frame < frames:
             raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
         with decoding(path, "a FITS file"):
+            if frames == COLOURS and settings.cfa is None and _phase(header, {}) == MONO:
+                raise RawError(
+                    f"{path}: holds three images of {header['NAXIS2']}×{header['NAXIS1']}: colours that were "
+                    "interpolated, which are no raw frame? if they are a stack of three frames, give --cfa"
+                )
             pixels = np.asarray(unit.data if header["NAXIS"] == 2 else unit.section[frame])
             said = _said(header, path)
     if pixels.ndim != 2:

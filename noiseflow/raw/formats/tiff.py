@@ -34,8 +34,8 @@ def recognises(path: Path) -> bool:
 
 
 def count(path: Path) -> int:
-    """Frames in a file: its pages of the first one's size and type."""
-    with _opened(path) as (_, pages):
+    """Frames in a file: its mosaics of the largest size."""
+    with _opened(path) as (_, pages, _others):
         return len(pages)
 
 
@@ -47,13 +47,17 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     RawError
         The file is damaged, or an ordinary colour picture.
     """
-    with _opened(path) as (tiff, pages):
+    with _opened(path) as (tiff, pages, others):
         refuse_truncated(path, data_end(tiff))
         if not 0 <= frame < len(pages):
             raise RawError(f"{path}: holds {len(pages)} frames; there is no frame {frame}")
         page = pages[frame]
         pixels = np.asarray(page.asarray())
         said = _said(path, tiff, page, known=settings.cfa is not None)
+        if others:
+            size = f"{page.imagelength}×{page.imagewidth}"
+            words = f"{path}: {len(pages)} page(s) of {size} are its frames; {', '.join(others)} left out"
+            said["cautions"] = (*said["cautions"], words)
     return settings.image(pixels, str(path) if len(pages) == 1 else f"{path}[{frame}]", **said)
 
 
@@ -82,28 +86,41 @@ def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, *, known
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[tifffile.TiffPage]]]:
-    """An open file and its pages that are frames."""
+def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[tifffile.TiffPage], list[str]]]:
+    """An open file, its pages that are frames, and sizes of pages that are not, but for small copies of a frame."""
     with decoding(path, "a TIFF file"), tifffile.TiffFile(path) as tiff:
         first = tiff.pages[0]
         if not isinstance(first, tifffile.TiffPage):
             raise RawError(f"{path}: its first page is no image")
-        _refuse_pictures(path, first)
-        pages = [first]
+        found = [first]
         for number in range(1, min(len(tiff.pages), MAX_FRAMES)):
             page = tiff.pages[number]
-            if isinstance(page, tifffile.TiffFrame):
-                page = page.aspage()
-            if (page.shape, page.dtype, page.photometric) == (first.shape, first.dtype, first.photometric):
-                pages.append(page)
-        yield tiff, pages
+            found.append(page.aspage() if isinstance(page, tifffile.TiffFrame) else page)
+        mosaics = [page for page in found if _is_mosaic(page)]
+        if not mosaics:
+            _refuse_pictures(path, first)
+        # A thumbnail may come first.
+        main = max(mosaics, key=lambda page: int(page.imagelength) * int(page.imagewidth))
+        _refuse_pictures(path, main)
+        pages = [page for page in mosaics if (page.shape, page.dtype) == (main.shape, main.dtype)]
+        # Pages of another type of the same size are another exposure, not a copy of one.
+        others = [
+            f"{page.imagelength}×{page.imagewidth} of {page.dtype}"
+            for page in found
+            if (page.shape, page.dtype) != (main.shape, main.dtype) and not page.is_reduced
+        ]
+        yield tiff, pages, list(dict.fromkeys(others))
+
+
+def _is_mosaic(page: tifffile.TiffPage) -> bool:
+    return page.samplesperpixel == 1 and page.photometric in (MIN_IS_BLACK, CFA_PHOTOMETRIC)
 
 
 def _refuse_pictures(path: Path, page: tifffile.TiffPage) -> None:
     check_size(path, page.imagelength, page.imagewidth)
     if page.is_tiled:
         check_size(path, page.tilelength, page.tilewidth)
-    if page.samplesperpixel != 1 or page.photometric not in (MIN_IS_BLACK, CFA_PHOTOMETRIC):
+    if not _is_mosaic(page):
         kind = getattr(page.photometric, "name", page.photometric)
         raise RawError(
             f"{path}: an ordinary picture ({kind}, {page.samplesperpixel} sample(s) a pixel); expected the mosaic "
