@@ -61,16 +61,19 @@ class NoiseLevelMap:
         """σ, (B, C, H, W)."""
         return self.variance(checked_conditions(self.model, cond)).sqrt()
 
-    @torch.no_grad()
     def variance(self, cond: Conditions) -> Tensor:
-        """σ² under resolved conditions, (B, C, H, W)."""
+        """σ² under resolved conditions, (B, C, H, W), with a gradient if the signal requires one."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and cond.clean.requires_grad):
+            return self._variance(cond)
+
+    def _variance(self, cond: Conditions) -> Tensor:
         if isinstance(self.model, HasVariance):
             return self.model.variance(cond).expand_as(cond.clean)
         signal = cond.clean.clamp(min=0)
         nodes, factors = SIGNALS.to(signal), self._factors_at(cond).to(signal)
         at_nodes = nodes.expand(*signal.shape[:2], 1, -1)
         beyond = (factors - 1) * _scale(self.model, replace(cond, clean=at_nodes))[:, :, 0]
-        right = torch.bucketize(signal.flatten(2), nodes[1:-1]) + 1
+        right = torch.bucketize(signal.flatten(2).contiguous(), nodes[1:-1].contiguous()) + 1
         weight = ((signal.flatten(2) - nodes[right - 1]) / (nodes[right] - nodes[right - 1])).clamp(max=1)
         added = torch.lerp(beyond.gather(2, right - 1), beyond.gather(2, right), weight).reshape(signal.shape)
         return (_scale(self.model, replace(cond, clean=signal)) + added).clamp(min=0)
@@ -99,7 +102,7 @@ class NoiseLevelMap:
         tensors = [*chain(self.model.parameters(), self.model.buffers())]
         # Versions count changes in place; the sum sees those behind `.data`, which are not counted.
         total = float(torch.cat([tensor.detach().flatten().double() for tensor in tensors]).sum()) if tensors else 0.0
-        weights = (*((id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors), total)
+        weights = (*((tensor.data_ptr(), _version(tensor)) for tensor in tensors), total)
         if weights != self._weights:
             self._factors.clear()
             self._weights = weights
@@ -109,6 +112,7 @@ class NoiseLevelMap:
             self._factors[camera, node] = self._measured(camera, self.isos[node])
         return self._factors[camera, node]
 
+    @torch.no_grad()
     def _measured(self, camera: int, iso: float) -> Tensor:
         """Variance on flats over that of the scales, (C, signals), float64."""
         like = next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0))
@@ -119,6 +123,11 @@ class NoiseLevelMap:
         variance = self.model.sample(cond, source).double().flatten(2).var(2, correction=0)
         scale = _scale(self.model, cond).double()[:, :, 0, 0]
         return (variance / scale).T.cpu()
+
+
+def _version(tensor: Tensor) -> int:
+    """Number of changes in place; those of inference mode are not counted."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _scale(model: NoiseModel, cond: Conditions) -> Tensor:
