@@ -78,6 +78,8 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "published",
             "body",
             "scored",
+            "config",
+            "body",
         }
         assert set(paths) <= read | set(WRITES) | {"spec", "path", "first", "second"}, name
     assert found == set(WRITERS)
