@@ -76,7 +76,6 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "frames",
             "profile",
             "published",
-            "body",
             "scored",
             "config",
             "body",
