@@ -1,6 +1,6 @@
 """Fixtures shared by all tests, and the quick set of them.
 
-``pytest --quick`` leaves out the tests that are marked slow or in ``tests/slow_tests.txt``, but keeps the fastest of a file;
+``pytest --quick`` leaves out tests that are marked slow or in ``tests/slow_tests.txt``, but the fastest of a file;
 ``pytest --times FILE`` writes what each test took; ``python -m tools.checks.slow_tests FILE`` makes that list of it.
 """
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LISTED = ROOT / "tests" / "slow_tests.txt"
 PAGE = ROOT / "docs" / "develop.md"
 
-SLOW_S = 0.4
+SLOW_S = 0.1
 """Seconds of processor time from which on a test is not in the quick set."""
 
 SHOWN = 20
