@@ -14,6 +14,7 @@ from noiseflow.augment.picture_noise import AddNoiseToPictures
 from noiseflow.augment.stabilise.merging import merge_frames
 from noiseflow.augment.stabilise.variance_stabiliser import VarianceStabiliser, export_stabiliser, stabiliser_of
 from noiseflow.augment.synthesis.synthesis import Synthesis, synthesize
+from noiseflow.augment.transfer import Transferred, transfer_frame, transfer_noise
 
 __all__ = [
     "WRITERS",
@@ -27,6 +28,7 @@ __all__ = [
     "NoisyBatch",
     "NoisyFrame",
     "Synthesis",
+    "Transferred",
     "Uniform",
     "VarianceStabiliser",
     "denoise_frame",
@@ -39,6 +41,8 @@ __all__ = [
     "sample_to_files",
     "stabiliser_of",
     "synthesize",
+    "transfer_frame",
+    "transfer_noise",
     "write_frame",
     "write_preview",
 ]

@@ -32,6 +32,7 @@ COMMANDS = {
     "distill": "models.distill",
     "sample": "models.sample",
     "denoise": "models.denoise",
+    "transfer": "models.transfer",
     "synthesize": "data.synthesize",
     "evaluate": "scores.evaluate",
     "compare": "scores.compare",

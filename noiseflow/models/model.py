@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
+from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, Text, checked
+from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
 from noiseflow.flows.nets.constants import Constants
@@ -35,6 +37,19 @@ __all__ = [
 
 LIMITS = -1.0, 8.0
 """Least and largest clean signal to sample at: what lies outside is in DN."""
+
+
+SPEC_SCHEMA = Table(
+    {"model": Text(200, 1)},
+    {
+        "layout": Text(100, 1),
+        "cameras": ListOf(Text(1000, 1), 1, 10_000),
+        "isos": ListOf(Number(0, 1e9, above=True), 1, 10_000),
+        "options": MapOf(Plain()),
+        "unit": Text(200, 1),
+    },
+)
+"""The file `ModelSpec.to_json` writes; options are checked by `build`, which knows the model's."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +114,11 @@ class ModelSpec:
         ModelError
             The text is no JSON object, or has unknown fields.
         """
+        table = json_value(text, source, "the spec of a model", ModelError)
         try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"{source}: is no model spec ({error})") from error
+            return cls(**checked(table, SPEC_SCHEMA, source, ModelError, "expected the spec of a model"))
+        except NoiseflowError as error:
+            raise error if str(source) in str(error) else ModelError(f"{source}: {error}") from error
 
 
 class NoiseModel(Constants, ABC):
