@@ -1,6 +1,6 @@
 # make demo   install, then the whole path on simulated data: simulate, ingest, fit, sample, evaluate, report
 # make test   install, then the tests
-# make quick  the fast tests of every module, in a minute
+# make quick  the fast tests of every module
 # make newcomer  a newcomer's path, timed: every documented step from frames to a training loop
 # make bounds  the demo and the quick tests with the lower bounds of all dependencies, and with the newest releases
 # make test-adapters  the adapters to other libraries, each within its own (several GB in .venv-adapters)

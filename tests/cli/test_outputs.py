@@ -77,6 +77,8 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "profile",
             "published",
             "scored",
+            "config",
+            "body",
         }
         assert set(paths) <= read | set(WRITES) | {"spec", "path", "first", "second"}, name
     assert found == set(WRITERS)

@@ -1,5 +1,6 @@
 """`VarianceStabiliser`: the generalised Anscombe transform of a model's noise, with its exact unbiased inverse."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,7 @@ class VarianceStabiliser(nn.Module):
         return self.slope * torch.where(denoised < end, few, many)
 
 
+@lru_cache(maxsize=16)
 def _inverse_table(read_variance: float) -> tuple[float, float, Array]:
     """Electrons at even steps of the transformed signal: its first value, the step, and the table (TABLE,).
 
