@@ -297,7 +297,7 @@ def _signal(files: SceneFiles, pair: FramePair, pairing: str) -> NDArray[np.floa
     if PAIRINGS[pairing].clean != "signal":
         return None
     # The shape is in the scene's facts too, whose JSON takes a millisecond to read.
-    return files.mean_of(pair.noisy.cube[1:]) if pair.clean is None else pair.clean
+    return files.mean_of(pair.noisy.cube) if pair.clean is None else pair.clean
 
 
 def _unchanged(path: Path, before: tuple[int, int]) -> None:
