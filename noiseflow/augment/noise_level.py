@@ -17,10 +17,13 @@ from noiseflow.raw.bayer import plane_names
 
 __all__ = ["NoiseLevelMap", "noise_profile"]
 
-SIGNALS = torch.cat(
-    [torch.linspace(0, 7.6, 18, dtype=torch.float64).sinh() / math.sinh(7.6), torch.tensor([1.5, 2.5, 4.0])]
-)
-"""Signals at which variance is measured: even in asinh(1000·signal), so that half of them are below 1/32."""
+STEP = 7.6 / 17
+"""Distance of the signals at which variance is measured, in asinh(y / `DARK`): half of them are below 1/32."""
+
+DARK = 1 / math.sinh(17 * STEP)
+
+SIGNALS = torch.arange(21, dtype=torch.float64).mul(STEP).sinh().mul(DARK)
+"""Signals at which variance is measured: 0 to 1, and three beyond, up to 3.8."""
 
 STOPS = 1.0
 """Largest distance between ISOs at which variance is measured, in factors of two."""
@@ -73,9 +76,11 @@ class NoiseLevelMap:
         nodes, factors = SIGNALS.to(signal), self._factors_at(cond).to(signal)
         at_nodes = nodes.expand(*signal.shape[:2], 1, -1)
         beyond = (factors - 1) * _scale(self.model, replace(cond, clean=at_nodes))[:, :, 0]
-        right = torch.bucketize(signal.flatten(2).contiguous(), nodes[1:-1].contiguous()) + 1
-        weight = ((signal.flatten(2) - nodes[right - 1]) / (nodes[right] - nodes[right - 1])).clamp(max=1)
-        added = torch.lerp(beyond.gather(2, right - 1), beyond.gather(2, right), weight).reshape(signal.shape)
+        slope = beyond.diff(dim=2) / nodes.diff()
+        offset = beyond[:, :, :-1] - slope * nodes[:-1]
+        within = signal.flatten(2).clamp(max=float(SIGNALS[-1]))
+        left = (within.detach() * (1 / DARK)).asinh_().mul_(1 / STEP).long().clamp_(max=len(SIGNALS) - 2)
+        added = torch.addcmul(offset.gather(2, left), slope.gather(2, left), within).reshape(signal.shape)
         return (_scale(self.model, replace(cond, clean=signal)) + added).clamp(min=0)
 
     def _factors_at(self, cond: Conditions) -> Tensor:
