@@ -58,7 +58,7 @@ def pairs(name: str, of: Scene) -> tuple[Reference, list[FramePair]]:
             pair, share, _ = frame_pair(files, on_disk, number, name)
             if share is not None:
                 assert pair.codes is not None
-                mean = files.mean_of(pair.codes.shape[1:])
+                mean = files.mean_of(pair.codes.shape)
                 image = of.frames[number].read()
                 np.testing.assert_array_equal(pair.codes, image.planes())
                 clean = share.clean(mean, pair.codes)
