@@ -1,6 +1,6 @@
 # make demo   install, then the whole path on simulated data: simulate, ingest, fit, sample, evaluate, report
 # make test   install, then the tests
-# make quick  the fast tests of every module, in a minute
+# make quick  the fast tests of every module
 # make newcomer  a newcomer's path, timed: every documented step from frames to a training loop
 # make bounds  the demo and the quick tests with the lower bounds of all dependencies, and with the newest releases
 # make test-adapters  the adapters to other libraries, each within its own (several GB in .venv-adapters)
@@ -35,7 +35,7 @@ $(VENV)/package.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 
 $(VENV)/develop.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 	@echo 'Installing noiseflow and its development tools into $(VENV)'
-	$(PIP_INSTALL) --editable '.[dev,train,fits,cluster,export,docs]'
+	$(PIP_INSTALL) --editable '.[dev,train,fits,cluster,export,hub,docs]'
 	touch $@ $(VENV)/package.stamp
 
 # Of an environment of its own: torchvision wants the torch that it was built for, several GB.

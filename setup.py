@@ -115,7 +115,7 @@ class Sdist(sdist):
 
     def make_distribution(self):
         """Add what setuptools does not find by itself."""
-        for folder in ("tests", "tools", "docs", "datasets", ".ci"):
+        for folder in ("tests", "tools", "docs", "datasets", ".ci", ".github"):
             self.filelist.extend(
                 str(path.relative_to(ROOT))
                 for path in sorted((ROOT / folder).rglob("*"))

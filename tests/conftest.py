@@ -1,6 +1,6 @@
 """Fixtures shared by all tests, and the quick set of them.
 
-``pytest --quick`` leaves out the tests that ``tests/slow_tests.txt`` lists, but keeps the fastest of each file;
+``pytest --quick`` leaves out tests that are marked slow or in ``tests/slow_tests.txt``, but the fastest of a file;
 ``pytest --times FILE`` writes what each test took; ``python -m tools.checks.slow_tests FILE`` makes that list of it.
 """
 
@@ -33,7 +33,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("quick"):
         return
     slow = dict(reversed(line.split(maxsplit=1)) for line in SLOW_TESTS.read_text("utf-8").splitlines())
-    seconds = {item: float(slow.get(item.nodeid, 0)) for item in items}
+    marked = {item: 10.0 if item.get_closest_marker("slow") else 0.0 for item in items}
+    seconds = {item: float(slow.get(item.nodeid, marked[item])) for item in items}
     fastest: dict[Path, pytest.Item] = {}
     for item in items:
         if item.path not in fastest or seconds[item] < seconds[fastest[item.path]]:

@@ -1,20 +1,25 @@
 """`AddCameraNoise`: add a camera's noise to batches of clean raw data in a training loop."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from noiseflow.augment.distributions import AutoExposure, Distribution, LogUniform, distribution
+from noiseflow.augment.augmentation import Augmentation, Outputs, Request
+from noiseflow.augment.distributions import AutoExposure, Choice, Distribution, LogUniform, distribution
 from noiseflow.augment.frames.mosaic import to_mosaic, to_planes
 from noiseflow.augment.noise_level import NoiseLevelMap
+from noiseflow.augment.noisy_batch import NoisyBatch
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.capabilities import samples_codes
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.model import NoiseModel, draw, in_own_precision
 from noiseflow.ops.random import sampling
-from noiseflow.ops.random.sampling import Keyed, Source, Stream
+from noiseflow.ops.random.sampling import Source, Stream
+from noiseflow.ops.readable import extremes
 from noiseflow.raw.bayer import offsets
 
 __all__ = ["AddCameraNoise", "NoisyBatch"]
@@ -23,33 +28,7 @@ SLACK = 0.05
 """Largest distance of a clean signal from [0, 1]; an estimate may lie slightly outside."""
 
 
-@dataclass(frozen=True, eq=False)
-class NoisyBatch:
-    """Result of an augmentation: normalised tensors of the shape and dtype of its input.
-
-    Parameters
-    ----------
-    noisy : Tensor
-        Clean signal plus noise, clipped and quantised if requested.
-    clean : Tensor
-        The input times `exposure`: the training target for `noisy`.
-    noise_level : Tensor
-        σ of the noise at each pixel, for networks with a noise-level input.
-    iso, exposure : Tensor, shape (B,)
-        ISO and exposure factor drawn for each element, in float32 (float64 for float64 input).
-    camera : tuple of str
-        Camera drawn for each element.
-    """
-
-    noisy: Tensor
-    clean: Tensor
-    noise_level: Tensor
-    iso: Tensor
-    exposure: Tensor
-    camera: tuple[str, ...]
-
-
-class AddCameraNoise(nn.Module):
+class AddCameraNoise(Augmentation):
     """Draw camera, ISO and exposure for each element of a batch, and add that camera's noise.
 
     noisy = e·clean + n,  n ~ model(· | e·clean, ISO, camera).
@@ -58,16 +37,21 @@ class AddCameraNoise(nn.Module):
     and position, and do not depend on the number of workers, the number of ranks or the batch.  With
     `generator` they come from it.  With neither they are torch's own, which a DataLoader seeds in each worker.
 
-    Models run in their own precision; results have the dtype of the input, float16 to float64.
+    The input is the linear, normalised signal (DN − black) / (white − black), 0 to 1, or whole codes in DN if
+    `levels` are given.  Models run in their own precision; results have the dtype of the input, float16 to float64,
+    and float32 for codes.
+
+    It holds no parameter and no state: its models move with it to another device, keep their precision, and stay
+    out of `parameters` and `state_dict`.
 
     Parameters
     ----------
     models : NoiseModel or sequence of NoiseModel
         Models from `noiseflow.load` or `noiseflow.models.from_profile`; they stay in evaluation mode.
-    iso : float, list of float, distribution or AutoExposure
-        A fixed ISO, a list to choose from, or a distribution.  If None, log-uniform over the ISO range of the
-        models.  `AutoExposure` draws ISO and exposure together.
-    exposure : float, list of float or distribution
+    iso : float, list of float, (float, float), distribution or AutoExposure
+        A fixed ISO, a list to choose from, the ends of a range, which is log-uniform, or a distribution.  If None,
+        log-uniform over the ISO range of the models.  `AutoExposure` draws ISO and exposure together.
+    exposure : float, list of float, (float, float) or distribution
         Factor on the clean signal before the noise.
     cameras : sequence of str, optional
         Cameras to draw from; all cameras of the models if None.
@@ -111,103 +95,70 @@ class AddCameraNoise(nn.Module):
         quantise: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__()
         given = [models] if isinstance(models, NoiseModel) else list(models)
         if not given:
             raise ModelError("models: expected at least one noise model; got none")
         layouts = {model.spec.layout for model in given}
         if len(layouts) != 1:
             raise ModelError(f"models: expected one layout of planes; got {', '.join(sorted(layouts))}")
-        self.layout, self.planes = next(iter(layouts)), given[0].planes
-        if cfa is not None and self.layout != "bayer":
-            raise ModelError(f"cfa {cfa}: the models were fitted on {self.layout!r} planes, not on a Bayer sensor's")
+        if cfa is not None and layouts != {"bayer"}:
+            raise ModelError(f"cfa {cfa}: the models were fitted on {layouts.pop()!r} planes, not on a Bayer sensor's")
         if cfa is not None:
             offsets(cfa)
         if levels is not None and not 0 <= levels[0] < levels[1]:
             raise DataError(f"levels: expected 0 ≤ black < white in DN; got {levels}")
         if quantise and levels is None:
             raise DataError("quantise: give the levels of black and white in DN, such as levels=(512, 16383)")
-        if not 0 <= seed < 2**32:
-            raise DataError(f"seed: expected 0 … 2³² − 1; got {seed}")
-        self.models = nn.ModuleList(given).eval()
-        self.choices = _choices(given, cameras)
+        choices = _choices(given, cameras)
+        super().__init__(seed, [name for _, name in choices])
+        self.layout, self.planes = layouts.pop(), given[0].planes
+        self.shape = f"(B, {self.planes if cfa is None else 1}, H, W)"
+        # A tuple, not a ModuleList: the models are no part of the network that is trained.
+        self.models = tuple(model.eval() for model in given)
+        self._model_of = torch.tensor([number for number, _ in choices])
+        self._camera_of = torch.tensor([given[number].cameras.index(name) for number, name in choices])
         low, high = min(m.iso_range[0] for m in given), max(m.iso_range[1] for m in given)
         self.iso = (
             iso if isinstance(iso, AutoExposure) else distribution(LogUniform(low, high) if iso is None else iso, "iso")
         )
         self.exposure = distribution(exposure, "exposure")
-        self.cfa, self.levels, self.clip, self.quantise, self.seed = cfa, levels, clip, quantise, seed
-        self._noise_levels = [NoiseLevelMap(model) for model in given]
+        self.cfa, self.levels, self.clip, self.quantise = cfa, levels, clip, quantise
+        self._samplers = tuple(_Sampler(model) for model in given)
 
-    def train(self, mode: bool = True) -> "AddCameraNoise":
-        """Set the mode of this module; its models stay in evaluation mode."""
-        super().train(mode)
-        self.models.eval()
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AddCameraNoise":
+        """Move the models, which are no submodules, to where the rest goes; their precision stays."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for model in self.models:
+            like = next(chain(model.parameters(), model.buffers()), None)
+            if like is not None and (device := fn(torch.empty(0, device=like.device)).device).type != "meta":
+                model.to(device)
         return self
 
-    def forward(
-        self,
-        clean: Tensor,
-        index: Sequence[int] | Tensor | None = None,
-        *,
-        generator: torch.Generator | None = None,
-        epoch: int = 0,
-    ) -> NoisyBatch:
-        """Add noise to a batch, or to one element without a batch axis.
+    @property
+    def keeps_clean(self) -> bool:
+        """Whether no exposure changes the clean signal."""
+        return self.exposure == Choice((1.0,)) and not isinstance(self.iso, AutoExposure)
 
-        Parameters
-        ----------
-        clean : Tensor, shape (B, C, H, W) or (C, H, W)
-            Linear, normalised signal of any floating dtype: (DN − black) / (white − black), 0 to 1.
-        index : B whole numbers, optional
-            Number of each sample in its data set, 0 … 2³² − 1; its noise then depends only on the seed, the
-            epoch and the sample itself.
-        generator : torch.Generator, optional
-            Generator on the device of `clean`.
-        epoch : int
-            Number of the epoch, 0 … 2³² − 1; each epoch draws other noise for the same index.
-
-        Raises
-        ------
-        DataError
-            Integers, planes not in the second axis, values outside 0…1, NaN; both index and generator.
-        """
-        single = clean.ndim == 3
-        batch = clean[None] if single else clean
-        result = self._add(self._planes_of(batch), self.source(index, len(batch), generator, epoch))
-
-        def as_given(values: Tensor) -> Tensor:
-            values = values if self.cfa is None else to_mosaic(values, self.cfa)
-            return (values[0] if single else values).to(clean.dtype)
-
-        return replace(
-            result,
-            noisy=as_given(result.noisy),
-            clean=as_given(result.clean),
-            noise_level=as_given(result.noise_level),
-        )
-
-    def source(
-        self, index: Sequence[int] | Tensor | None, count: int, generator: torch.Generator | None, epoch: int
-    ) -> Source:
-        """Random source for a batch of `count` elements; the other arguments are those of `forward`."""
-        if index is not None and generator is not None:
-            raise DataError("index and generator: expected one of them; got both")
-        if index is None:
-            return generator
-        numbers = torch.as_tensor(index).reshape(-1).tolist()
-        if len(numbers) != count:
-            raise DataError(f"index: expected {count}, one for each element of the batch; got {len(numbers)}")
-        return Keyed(epoch << 32 | self.seed, tuple(int(number) for number in numbers))
+    def augment(self, batch: Tensor, request: Request) -> Outputs:
+        """Add noise to planes (B, C, H, W), or to mosaics (B, 1, H, W)."""
+        dtype = batch.dtype if batch.is_floating_point() else torch.float32
+        clean = self._planes_of(batch)
+        grad = torch.is_grad_enabled() and clean.requires_grad
+        if grad and self.quantise:
+            raise DataError("quantise: whole codes have no derivative by the clean signal: give it clean.detach()")
+        with torch.set_grad_enabled(grad):
+            *pictures, iso, exposure, index = self._add(clean, request)
+            noisy, scaled, level = (
+                (values if self.cfa is None else to_mosaic(values, self.cfa)).to(dtype) for values in pictures
+            )
+        return noisy, scaled, level, iso, exposure, index
 
     def _planes_of(self, clean: Tensor) -> Tensor:
         expected = self.planes if self.cfa is None else 1
-        shape = f"(B, {expected}, H, W)"
-        if clean.ndim != 4:
-            raise DataError(f"clean: expected shape {shape}; got {tuple(clean.shape)}")
-        if not clean.is_floating_point():
+        if not clean.is_floating_point() and self.levels is None:
             raise DataError(
-                f"clean: expected floating point, (DN − black) / (white − black); got {clean.dtype}: normalise it first"
+                f"clean: expected floating point, (DN − black) / (white − black); got {clean.dtype}: normalise it "
+                "first, or give levels=(black, white) in DN"
             )
         if clean.shape[1] != expected:
             hint = ""
@@ -217,44 +168,55 @@ class AddCameraNoise(nn.Module):
                 hint = ": for RGB pictures there is noiseflow.augment.AddNoiseToPictures"
             elif clean.shape[1] == 1:
                 hint = ": for a mosaic give its phase, such as cfa='RGGB'"
-            raise DataError(f"clean: expected shape {shape}; got {tuple(clean.shape)}{hint}")
-        clean = clean.to(torch.float64 if clean.dtype == torch.float64 else torch.float32)
-        if clean.numel():
-            low, high = (float(value) for value in torch.aminmax(clean.detach()))
-            # NaN passes this test; `checked_conditions` reports it.
-            if low < -SLACK or high > 1 + SLACK:
-                raise DataError(
-                    f"clean: expected the normalised signal, 0 to 1; got {low:.4g} to {high:.4g}: "
-                    "take off the black level and divide by white − black"
-                )
+            raise DataError(f"clean: expected shape {self.shape}; got {tuple(clean.shape)}{hint}")
+        if not clean.is_floating_point():
+            assert self.levels is not None
+            black, white = self.levels
+            clean = (clean.to(torch.float32) - black) / (white - black)
+        clean = clean.to(torch.promote_types(clean.dtype, torch.float32))
+        found = extremes(clean)
+        if found is not None and found[0] != found[0]:
+            raise DataError("clean: holds NaN; mask or drop those patches first")
+        if found is not None and not (found[0] >= -SLACK and found[1] <= 1 + SLACK):
+            raise DataError(
+                f"clean: expected the normalised signal, 0 to 1; got {found[0]:.4g} to {found[1]:.4g}: "
+                "take off the black level and divide by white − black"
+            )
         return clean if self.cfa is None else to_planes(clean, self.cfa)
 
-    @torch.no_grad()
-    def _add(self, clean: Tensor, source: Source) -> NoisyBatch:
-        u = sampling.uniform(clean.new_empty(len(clean), 1, 1, 3), source, Stream.PARAMETERS)[:, 0, 0]
-        picked = [self.choices[min(int(x * len(self.choices)), len(self.choices) - 1)] for x in u[:, 0].tolist()]
+    def _add(self, clean: Tensor, request: Request) -> Outputs:
+        choice, iso, exposure = self._drawn(clean, request)
+        scaled = clean * exposure[:, None, None, None]
+        models, cameras = self._model_of[choice], self._camera_of[choice]
+        used = sorted(set(models.tolist())) or [0]
+        if len(used) == 1:
+            noise, level = _sampled(self._samplers[used[0]], scaled, iso, cameras, request.source)
+        else:
+            noise, level = torch.zeros_like(scaled), torch.zeros_like(scaled)
+            for number in used:
+                rows = (models == number).nonzero()[:, 0]
+                source = sampling.of_elements(request.source, rows.tolist())
+                here = rows.to(scaled.device)
+                drawn, found = _sampled(self._samplers[number], scaled[here], iso[here], cameras[rows], source)
+                noise, level = noise.index_copy(0, here, drawn), level.index_copy(0, here, found)
+        return self._stored(scaled + noise), scaled, level, iso, exposure, choice.to(clean.device)
+
+    def _drawn(self, clean: Tensor, request: Request) -> tuple[Tensor, Tensor, Tensor]:
+        """Choice of camera, on the CPU, ISO and exposure of each element, drawn or given."""
+        u = sampling.uniform(clean.new_empty(len(clean), 1, 1, 3), request.source, Stream.PARAMETERS)[:, 0, 0]
+        choice = (u[:, 0].cpu() * len(self._model_of)).long().clamp(max=len(self._model_of) - 1)
+        choice = choice if request.camera is None else request.camera.cpu().long()
         exposure = self.exposure(u[:, 2])
         if isinstance(self.iso, AutoExposure):
             iso, factor = self.iso.settings(u[:, 1])
             exposure = exposure * factor
         else:
             iso = self.iso(u[:, 1])
-        iso, exposure = iso.to(clean), exposure.to(clean)
-        scaled = clean * exposure[:, None, None, None]
-        noise, level = torch.empty_like(scaled), torch.empty_like(scaled)
-        for number, model in enumerate(self.models):
-            rows = [row for row, (which, _) in enumerate(picked) if which == number]
-            if rows:
-                assert isinstance(model, NoiseModel)
-                # In the model's own precision: its nets take no other.
-                like = next(model.parameters(), scaled)
-                # The noise of a signal below black is that of black; whole codes do not depend on it.
-                signal = scaled[rows].to(like.dtype)
-                signal = signal if samples_codes(model) else signal.clamp(min=0)
-                cond = Conditions(signal, iso[rows], [picked[row][1] for row in rows])
-                noise[rows] = model.sample(cond, sampling.of_elements(source, rows)).to(noise.dtype)
-                level[rows] = self._noise_levels[number](cond).to(level.dtype)
-        return NoisyBatch(self._stored(scaled + noise), scaled, level, iso, exposure, tuple(name for _, name in picked))
+        iso = iso if request.iso is None else request.iso
+        exposure = exposure if request.exposure is None else request.exposure
+        if not bool(((iso > 0) & torch.isfinite(iso)).all()):
+            raise DataError(f"iso: expected positive numbers; got {iso.tolist()[:4]}")
+        return choice, iso.to(clean), exposure.to(clean)
 
     def _stored(self, noisy: Tensor) -> Tensor:
         """Round to codes and clip as a converter does, if requested."""
@@ -262,6 +224,31 @@ class AddCameraNoise(nn.Module):
         if self.quantise:
             noisy = ((noisy * (white - black) + black).round() - black) / (white - black)
         return noisy.clamp(-black / (white - black), 1.0) if self.clip else noisy
+
+
+class _Sampler(nn.Module):
+    """Noise of one model and its level, in the model's own precision."""
+
+    def __init__(self, model: NoiseModel) -> None:
+        super().__init__()
+        self.model, self.level = model, NoiseLevelMap(model)
+
+    def forward(self, scaled: Tensor, iso: Tensor, cameras: Tensor, source: Source) -> tuple[Tensor, Tensor]:
+        # The noise of a signal below black is that of black; whole codes do not depend on it.
+        signal = scaled if samples_codes(self.model) else scaled.clamp(min=0)
+        cond = in_own_precision(self.model, Conditions(signal, iso, cameras.to(scaled.device)))
+        noise = draw(self.model, cond, source)
+        return noise.to(scaled.dtype), self.level.variance(cond).sqrt().to(scaled.dtype)
+
+
+def _sampled(sampler: _Sampler, *given: Any) -> tuple[Tensor, Tensor]:
+    """Noise and its level; a gradient goes to the signal alone, not to the model's weights."""
+    if torch.is_grad_enabled():
+        fixed = {name: value.detach() for name, value in sampler.named_parameters()}
+        noise, level = functional_call(sampler, fixed, given)
+    else:
+        noise, level = sampler(*given)
+    return noise, level
 
 
 def _choices(models: Sequence[NoiseModel], cameras: Sequence[str] | None) -> list[tuple[int, str]]:

@@ -107,11 +107,13 @@ class AutoExposure:
 
 
 def distribution(given: float | Sequence[float] | Distribution, name: str) -> Distribution:
-    """Convert an argument to a distribution: a number is fixed, a list is a choice, a distribution is kept.
+    """Convert an argument to a distribution: a number is fixed, a list is a choice, a pair of numbers a range.
+
+    A range is uniform in the logarithm.  A distribution is kept.
 
     Parameters
     ----------
-    given : float, sequence of float or Distribution
+    given : float, list of float, (float, float) or Distribution
         The argument.
     name : str
         Name of the argument, for errors.
@@ -123,6 +125,11 @@ def distribution(given: float | Sequence[float] | Distribution, name: str) -> Di
     """
     if callable(given):
         return given
+    if isinstance(given, tuple) and len(given) == 2:
+        try:
+            return LogUniform(float(given[0]), float(given[1]))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{name}: expected the two ends of a range; got {given!r}") from error
     values = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     try:
         chosen = Choice(tuple(values))

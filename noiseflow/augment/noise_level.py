@@ -17,10 +17,13 @@ from noiseflow.raw.bayer import plane_names
 
 __all__ = ["NoiseLevelMap", "noise_profile"]
 
-SIGNALS = torch.cat(
-    [torch.linspace(0, 7.6, 18, dtype=torch.float64).sinh() / math.sinh(7.6), torch.tensor([1.5, 2.5, 4.0])]
-)
-"""Signals at which variance is measured: even in asinh(1000·signal), so that half of them are below 1/32."""
+STEP = 7.6 / 17
+"""Distance of the signals at which variance is measured, in asinh(y / `DARK`): half of them are below 1/32."""
+
+DARK = 1 / math.sinh(17 * STEP)
+
+SIGNALS = torch.arange(21, dtype=torch.float64).mul(STEP).sinh().mul(DARK)
+"""Signals at which variance is measured: 0 to 1, and three beyond, up to 3.8."""
 
 STOPS = 1.0
 """Largest distance between ISOs at which variance is measured, in factors of two."""
@@ -61,18 +64,23 @@ class NoiseLevelMap:
         """σ, (B, C, H, W)."""
         return self.variance(checked_conditions(self.model, cond)).sqrt()
 
-    @torch.no_grad()
     def variance(self, cond: Conditions) -> Tensor:
-        """σ² under resolved conditions, (B, C, H, W)."""
+        """σ² under resolved conditions, (B, C, H, W), with a gradient if the signal requires one."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and cond.clean.requires_grad):
+            return self._variance(cond)
+
+    def _variance(self, cond: Conditions) -> Tensor:
         if isinstance(self.model, HasVariance):
             return self.model.variance(cond).expand_as(cond.clean)
         signal = cond.clean.clamp(min=0)
         nodes, factors = SIGNALS.to(signal), self._factors_at(cond).to(signal)
         at_nodes = nodes.expand(*signal.shape[:2], 1, -1)
         beyond = (factors - 1) * _scale(self.model, replace(cond, clean=at_nodes))[:, :, 0]
-        right = torch.bucketize(signal.flatten(2), nodes[1:-1]) + 1
-        weight = ((signal.flatten(2) - nodes[right - 1]) / (nodes[right] - nodes[right - 1])).clamp(max=1)
-        added = torch.lerp(beyond.gather(2, right - 1), beyond.gather(2, right), weight).reshape(signal.shape)
+        slope = beyond.diff(dim=2) / nodes.diff()
+        offset = beyond[:, :, :-1] - slope * nodes[:-1]
+        within = signal.flatten(2).clamp(max=float(SIGNALS[-1]))
+        left = (within.detach() * (1 / DARK)).asinh_().mul_(1 / STEP).long().clamp_(max=len(SIGNALS) - 2)
+        added = torch.addcmul(offset.gather(2, left), slope.gather(2, left), within).reshape(signal.shape)
         return (_scale(self.model, replace(cond, clean=signal)) + added).clamp(min=0)
 
     def _factors_at(self, cond: Conditions) -> Tensor:
@@ -99,7 +107,7 @@ class NoiseLevelMap:
         tensors = [*chain(self.model.parameters(), self.model.buffers())]
         # Versions count changes in place; the sum sees those behind `.data`, which are not counted.
         total = float(torch.cat([tensor.detach().flatten().double() for tensor in tensors]).sum()) if tensors else 0.0
-        weights = (*((id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors), total)
+        weights = (*((tensor.data_ptr(), _version(tensor)) for tensor in tensors), total)
         if weights != self._weights:
             self._factors.clear()
             self._weights = weights
@@ -109,6 +117,7 @@ class NoiseLevelMap:
             self._factors[camera, node] = self._measured(camera, self.isos[node])
         return self._factors[camera, node]
 
+    @torch.no_grad()
     def _measured(self, camera: int, iso: float) -> Tensor:
         """Variance on flats over that of the scales, (C, signals), float64."""
         like = next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0))
@@ -119,6 +128,11 @@ class NoiseLevelMap:
         variance = self.model.sample(cond, source).double().flatten(2).var(2, correction=0)
         scale = _scale(self.model, cond).double()[:, :, 0, 0]
         return (variance / scale).T.cpu()
+
+
+def _version(tensor: Tensor) -> int:
+    """Number of changes in place; those of inference mode are not counted."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _scale(model: NoiseModel, cond: Conditions) -> Tensor:

@@ -92,7 +92,9 @@ def unprocess(picture: Tensor, how: Development) -> Tensor:
     """
     if picture.ndim != 4 or picture.shape[1] != 3 or picture.shape[2] % 2 or picture.shape[3] % 2:
         raise DataError(f"picture: expected shape (B, 3, H, W) of even height and width; got {tuple(picture.shape)}")
-    tone = 0.5 - ((1 - 2 * picture.clamp(0, 1)).asin() / 3).sin()
+    # The slope at black and white is infinite; a gradient stays finite a little inside.
+    edge = 1e-6 if picture.requires_grad else 0.0
+    tone = 0.5 - ((1 - 2 * picture.clamp(edge, 1 - edge)).asin() / 3).sin()
     linear = tone.clamp(min=1e-8) ** 2.2
     sensor = torch.einsum("bij,bjhw->bihw", how.matrix, linear)
     bright = ((sensor.mean(1, keepdim=True) - BRIGHT).clamp(min=0) / (1 - BRIGHT)) ** 2

@@ -7,15 +7,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save as serialise
+from safetensors.torch import save as serialise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.output.listed import write_listed
+from noiseflow.core.output.verified import check_file
+from noiseflow.core.reading.schema import ListOf, Number, Table, Text, checked
+from noiseflow.core.reading.text import read_json
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.io.weights import building, fill, read_tensors, within_means
 from noiseflow.models.model import ModelSpec
 
 __all__ = ["DENOISER", "Denoiser", "DenoiserSpec", "load_denoiser", "local_mean", "save_denoiser"]
@@ -31,6 +34,20 @@ BOX = 2
 
 NEAR = 3.0
 """Distance from the local mean in σ up to which a deviation counts as noise at the start."""
+
+
+DENOISER_SCHEMA = Table(
+    {},
+    {
+        "layout": Text(100, 1),
+        "cameras": ListOf(Text(1000, 1), 1, 10_000),
+        "isos": ListOf(Number(0, 1e9, above=True), 1, 10_000),
+        "width": Number(1, 10_000, whole=True),
+        "depth": Number(2, 1000, whole=True),
+        "seed": Number(0, 2**63, whole=True),
+    },
+)
+"""The file ``spec.json`` of a denoiser."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +218,12 @@ def load_denoiser(run: str | Path) -> Denoiser:
     weights, spec = folder / f"{DENOISER}.safetensors", folder / "spec.json"
     if not weights.is_file() or not spec.is_file():
         raise ModelError(f"{run}: holds no denoiser; `noiseflow fit` trains one on a store of noisy pairs")
-    try:
-        denoiser = Denoiser(DenoiserSpec(**json.loads(spec.read_text(encoding="utf-8"))))
-        denoiser.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError, OSError, TypeError, ValueError) as error:
-        raise ModelError(f"{weights}: does not fit {spec.name} or is damaged ({error})") from error
+    check_file(spec, ModelError)
+    what = "the spec of a denoiser"
+    table = checked(read_json(spec, what, ModelError), DENOISER_SCHEMA, str(spec), ModelError, f"expected {what}")
+    tensors = read_tensors(weights)
+    within_means(table, tensors, spec)
+    with building(spec):
+        denoiser = Denoiser(DenoiserSpec(**table))
+    fill(denoiser, tensors, weights, spec.name)
     return denoiser.eval()

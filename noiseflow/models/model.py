@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
+from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
+from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, Text, checked
+from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
 from noiseflow.flows.nets.constants import Constants
@@ -21,10 +23,33 @@ from noiseflow.ops.random.sampling import Source
 from noiseflow.ops.readable import extremes, readable
 from noiseflow.raw.bayer import plane_names
 
-__all__ = ["MODELS", "ModelEntry", "ModelSpec", "NoiseModel", "build", "checked_conditions", "register"]
+__all__ = [
+    "MODELS",
+    "ModelEntry",
+    "ModelSpec",
+    "NoiseModel",
+    "build",
+    "checked_conditions",
+    "draw",
+    "in_own_precision",
+    "register",
+]
 
 LIMITS = -1.0, 8.0
 """Least and largest clean signal to sample at: what lies outside is in DN."""
+
+
+SPEC_SCHEMA = Table(
+    {"model": Text(200, 1)},
+    {
+        "layout": Text(100, 1),
+        "cameras": ListOf(Text(1000, 1), 1, 10_000),
+        "isos": ListOf(Number(0, 1e9, above=True), 1, 10_000),
+        "options": MapOf(Plain()),
+        "unit": Text(200, 1),
+    },
+)
+"""The file `ModelSpec.to_json` writes; options are checked by `build`, which knows the model's."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +114,11 @@ class ModelSpec:
         ModelError
             The text is no JSON object, or has unknown fields.
         """
+        table = json_value(text, source, "the spec of a model", ModelError)
         try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"{source}: is no model spec ({error})") from error
+            return cls(**checked(table, SPEC_SCHEMA, source, ModelError, "expected the spec of a model"))
+        except NoiseflowError as error:
+            raise error if str(source) in str(error) else ModelError(f"{source}: {error}") from error
 
 
 class NoiseModel(Constants, ABC):
@@ -220,15 +246,7 @@ class NoiseModel(Constants, ABC):
                 f"clean: expected the normalised signal, about 0 to 1; got {found[0]:.4g} to {found[1]:.4g}: "
                 "take off the black level and divide by white − black"
             )
-        pathwise = torch.is_grad_enabled() and known.clean.requires_grad
-        if pathwise and getattr(self, "samples_codes", False):
-            raise ModelError(
-                f"{self.spec.model}: photon counts have no derivative by the clean signal: give it clean.detach()"
-            )
-        if not len(known.clean):
-            return torch.zeros_like(cond.clean)
-        with torch.set_grad_enabled(pathwise):
-            return self._sample(known, generator, temperature).to(cond.clean.dtype)
+        return draw(self, known, generator, temperature).to(cond.clean.dtype)
 
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
@@ -289,10 +307,28 @@ def checked_conditions(model: NoiseModel, cond: Conditions) -> Conditions:
         raise DataError(
             f"clean: expected {model.planes} plane(s) ({model.spec.layout}); got shape {tuple(cond.clean.shape)}"
         )
+    return in_own_precision(model, cond)
+
+
+def in_own_precision(model: NoiseModel, cond: Conditions) -> Conditions:
+    """Resolved conditions in what the model computes in, their values not checked but for a warning of ISOs."""
     if readable():
         model._check_isos(cond)
     dtype = model._working_dtype(cond.clean.dtype)
     return cond if dtype == cond.clean.dtype else replace(cond, clean=cond.clean.to(dtype), iso=cond.isos.to(dtype))
+
+
+def draw(model: NoiseModel, cond: Conditions, source: Source = None, temperature: float = 1.0) -> Tensor:
+    """`NoiseModel.sample` under conditions that `in_own_precision` gave, without a look at their values."""
+    pathwise = torch.is_grad_enabled() and cond.clean.requires_grad
+    if pathwise and getattr(model, "samples_codes", False):
+        raise ModelError(
+            f"{model.spec.model}: photon counts have no derivative by the clean signal: give it clean.detach()"
+        )
+    if not len(cond.clean):
+        return torch.zeros_like(cond.clean)
+    with torch.set_grad_enabled(pathwise):
+        return model._sample(cond, source, temperature)
 
 
 @dataclass(frozen=True)

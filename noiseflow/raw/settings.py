@@ -13,7 +13,6 @@ below it; the nearer one wins::
 """
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -23,19 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.reading.text import read_toml
 from noiseflow.raw.black_levels import BlackMap, plane_levels
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.packed_bits import PACKINGS
 from noiseflow.raw.patterns import BAYER_PHASES, LEVEL_COUNTS, MONO, cell_side, known_cfa, offsets, shifted
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 __all__ = ["FOLDER_SIDE_CAR", "RawSettings", "black_of_area", "settings_for"]
 
 FOLDER_SIDE_CAR = "noiseflow.toml"
+
+LARGEST_NUMBER = 1 << 53
+"""Largest whole number in a side-car: a double holds it exactly."""
+
+SIDE_CAR_BYTES = 1 << 16
+"""Largest side-car that is read."""
 
 Area = tuple[int, int, int, int]
 """Top, left, height, width, in pixels."""
@@ -314,10 +315,7 @@ def settings_for(path: Path, flags: RawSettings | None = None) -> RawSettings:
 
 def read_side_car(path: Path) -> RawSettings:
     """Read the settings that a TOML file holds."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RawError(f"{path}: cannot be read as TOML ({error})") from error
+    table = read_toml(path, "the settings of raw files", RawError, most=SIDE_CAR_BYTES)
     try:
         values = _typed(table)
         return RawSettings(**values, places=tuple((name, str(path)) for name in values))
@@ -352,10 +350,15 @@ def _typed(table: Mapping[str, Any]) -> dict[str, Any]:
         items = value if isinstance(value, list) else [value]
         lengths = {"black": LEVEL_COUNTS}.get(key, (length or 1,))
         fits = len(items) in lengths and isinstance(value, list) == (len(items) > 1)
-        if not fits or not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):
+        if not fits or not all(isinstance(item, kind) and not isinstance(item, bool) and _sane(item) for item in items):
             raise RawError(f"{key}: expected {expected}; got {value!r}")
         values[key] = tuple(items) if length else value
     return values
+
+
+def _sane(item: Any) -> bool:
+    """Whether a whole number is one that an array can hold; anything else is."""
+    return not isinstance(item, int) or abs(item) <= LARGEST_NUMBER
 
 
 def _dtype(name: str) -> np.dtype[Any]:

@@ -216,7 +216,7 @@ def test_an_iso_outside_the_range_warns_once() -> None:
         (torch.full((1, 4, 8, 8), 700.0), "0 to 1; got 700 to 700.*black level"),
         (torch.full((1, 4, 8, 8), -0.5), "0 to 1"),
         (torch.full((1, 4, 8, 8), math.nan), "NaN"),
-        (torch.zeros(1, 4, 0, 8), "expected pixels"),
+        (torch.zeros(1, 4, 0, 8), "with pixels"),
     ],
 )
 def test_clean_signals_that_cannot_be(value: torch.Tensor, message: str) -> None:

@@ -102,7 +102,7 @@ def test_what_is_no_picture() -> None:
     add = AddNoiseToPictures(AddCameraNoise(build(spec_of("nlf", "bayer"))))
     for value, message in (
         (torch.zeros(1, 4, 8, 8), r"\(B, 3, H, W\)"),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "floating point"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int32), "floating point"),
         (torch.full((1, 3, 8, 8), 200.0), "0 to 1; got 200"),
         (torch.full((1, 3, 8, 8), math.nan), "0 to 1"),
         (torch.zeros(1, 3, 7, 8), "even height"),

@@ -4,15 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from noiseflow.calibrate.profiles.darktable import GREEN_RULE, from_darktable, green_gain
+from noiseflow.calibrate.profiles.darktable_atlas import read_atlas
+from noiseflow.cli import main
 from noiseflow.core.errors import DataError
 
 # Green slopes of darktable 4.2.1 (Debian), facts; K/(white − black) from elsewhere, by its source.
 KNOWN = {
     "Nikon D5100, ISO 100: photon-transfer table": (2.4536568911529e-06, 0.350 / 16383),
     "Nikon D5100, ISO 1600: photon-transfer table": (3.14310844048772e-05, 5.397 / 16383),
-    "Sony A7R III, ISO 3200: slope of a raw frame": (4.83452567900874e-05, 7.7 / 15871),
+    "Sony A7R III, ISO 3200: one raw frame": (4.83452567900874e-05, 9.94 / 15871),
     "Sony A7R III, ISO 100: HDRUtils": (1.86313145702916e-06, 0.384277 / 15871),
     "Sony A7R, ISO 100: HDRUtils": (1.75453054693271e-06, 0.330341 / 15871),
 }
@@ -90,3 +93,26 @@ def test_a_file_without_the_camera_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(DataError, match=r"noiseprofiles\.json: no darktable"):
         from_darktable(path, "Nikon", "D5100")
+
+
+def test_the_atlas_lists_every_camera_with_its_range(tmp_path):
+    good = {"iso": 100, "a": [6.0e-06, 2.4536568911529e-06, 3.5e-06], "b": [0, -8e-08, 0]}
+    bad = {"iso": 200, "a": [1e-6, 4e-6, 1e-6], "b": [0, -1e-3, 0]}
+    models = [{"model": "D5100", "profiles": [good, bad]}, {"model": "None", "profiles": [bad]}]
+    path = tmp_path / "noiseprofiles.json"
+    path.write_text(json.dumps({"noiseprofiles": [{"maker": "Nikon", "models": models}]}))
+    (camera,), none = read_atlas(path)
+    # K = 0.350 DN/e- of 16383 DN, by its photon-transfer table.
+    assert camera.full_electrons.covers(16383 / 0.350)
+    assert (camera.name, camera.isos, camera.left_out, none) == ("Nikon D5100", (100.0,), 1, ("Nikon None",))
+    listed = CliRunner().invoke(main, ["profiles", "--darktable", str(path)])
+    assert "Nikon D5100: ISO 100 to 100; 38,7" in listed.output
+    for words, message in (
+        (["None"], "Nikon None has only settings that are not physical"),
+        (["Leica"], "no camera 'Leica'"),
+    ):
+        refused = CliRunner().invoke(main, ["profiles", *words, "--darktable", str(path)])
+        assert refused.exit_code == 1
+        assert message in refused.output
+    refused = CliRunner().invoke(main, ["profiles", "--darktable", str(tmp_path / "none.json")])
+    assert "no darktable database" in refused.output

@@ -22,6 +22,7 @@ from noiseflow.raw import RawImage
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import load_camera
 from noiseflow.simulate.physics import expose
+from noiseflow.simulate.scenes import render
 from tools.studies.cameras.leave_one_out import loss_of
 from tools.studies.one_picture import picture_of
 
@@ -44,10 +45,6 @@ def dark(seed: int = 0, light: float = 0.0) -> RawImage:
 
 def second() -> RawImage:
     """Another frame of the same scene."""
-    clean = np.maximum(LIT.mosaic.astype(float) - 512, 0)
-    assert clean.max() > 1000
-    from noiseflow.simulate.scenes import render
-
     signal = np.maximum(render("000_wedge", SIZE, np.random.default_rng((0, 0))), 0) * (16383 - 512)
     return replace(LIT, mosaic=expose(signal, CAMERA, ISO, np.random.default_rng(3)), source="second.dng")
 
@@ -75,7 +72,7 @@ def test_gauss_newton_finds_the_peak_of_the_posterior() -> None:
 def test_coverage_of_the_posterior_over_cameras_drawn_from_the_prior() -> None:
     prior, generator = shipped_prior(), np.random.default_rng(1)
     held = []
-    for _ in range(60):
+    for _ in range(30):
         parameters, dual = prior.sample(generator)
         isos = np.array([1600.0])
         values = curve_at(parameters, isos, dual) + np.hypot(prior.scatter, 0.02) * generator.standard_normal((1, 4))
@@ -85,8 +82,8 @@ def test_coverage_of_the_posterior_over_cameras_drawn_from_the_prior() -> None:
         truth = curve_at(parameters, np.array([100.0, 6400.0]), dual)
         low, high = np.quantile(draws, [0.025, 0.975], axis=0)
         held.append(((low <= truth) & (truth <= high)).mean())
-    # 480 intervals, correlated within a camera: three standard errors of 95 % are 4 %.
-    assert 0.9 <= np.mean(held) <= 0.99
+    # 240 intervals, correlated within a camera: three standard errors of 95 % are 6 %.
+    assert 0.89 <= np.mean(held) <= 1
 
 
 @pytest.mark.parametrize("kind", ["one", "dark", "pair"])

@@ -59,7 +59,6 @@ def test_selection_does_not_favour_quiet_noise() -> None:
 @pytest.mark.parametrize("name", list(PROCESSED))
 def test_a_processed_picture_is_refused(name: str) -> None:
     image = picture_of(CAMERA, 1600, 2, SIZE, 0)
-    measure_picture(image)
     spoilt = unpack(PROCESSED[name](pack(image.mosaic, "RGGB")), "RGGB")
     with pytest.raises(DataError, match=r"002_coffee: .*(measured|gain)"):
         measure_picture(with_codes(image, spoilt))

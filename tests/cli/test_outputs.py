@@ -45,6 +45,9 @@ WRITERS = {
     ("sample", "out"): Writer("sample in/run in/raws/frame_00.dng --out OUT", ".dng", "in/run"),
     ("sample", "preview"): Writer("sample in/run in/raws/frame_00.dng --out n.npy --preview OUT", ".png", "in/run"),
     ("denoise", "out"): Writer("denoise in/run in/raws/frame_00.dng --out OUT", ".dng", "in/run"),
+    ("transfer", "out"): Writer(
+        "transfer in/raws/frame_00.dng --from sony-a7s2 --to pg-12 --out OUT", ".dng", "in/raws/frame_00.dng"
+    ),
     ("synthesize", "out"): Writer("synthesize in/raws --run in/run --out OUT", "", "in/raws"),
     ("evaluate", "out"): Writer("evaluate in/run in/p.h5 --out OUT", "", "in/run"),
     ("benchmark", "out"): Writer("benchmark in/spec.toml --out OUT", "", "in/spec.toml", ""),
@@ -62,7 +65,21 @@ def test_no_command_that_writes_is_forgotten() -> None:
         assert command is not None
         found |= {(name, param.name) for param in command.params if param.name in WRITES}
         paths = [param.name for param in command.params if isinstance(param.type, click.Path)]
-        read = {"sources", "stores", "run", "runs", "store", "clean", "noisy", "frames", "profile", "published"}
+        read = {
+            "sources",
+            "stores",
+            "run",
+            "runs",
+            "store",
+            "clean",
+            "noisy",
+            "frames",
+            "profile",
+            "published",
+            "scored",
+            "config",
+            "body",
+        }
         assert set(paths) <= read | set(WRITES) | {"spec", "path", "first", "second"}, name
     assert found == set(WRITERS)
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from model_table import CAMERAS, TRAINED, generator, known, randomised_model, spec_of
@@ -54,6 +55,14 @@ def test_exported_sampler_equals_the_model_at_any_size(name: str, tmp_path: Path
         torch.testing.assert_close(
             torch.from_numpy(noise), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
         )
+    # No ISO, and no camera: never a number.
+    given = inputs(model.planes, 3, 16, 8) | {
+        "iso": torch.tensor([0.0, 100.0, 100.0]),
+        "camera": torch.tensor([0, -1, 1]),
+    }
+    (noise,) = session.run(None, {key: value.numpy() for key, value in given.items()})
+    assert [bool(np.isnan(each).all()) for each in noise] == [True, True, False]
+    assert np.isfinite(noise[2]).all()
 
 
 @pytest.mark.parametrize("name", EXPORTED)

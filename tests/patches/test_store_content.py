@@ -15,6 +15,8 @@ from noiseflow.core.errors import StoreError
 from noiseflow.patches import IngestOptions, PatchStore, StoreMix, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import CONTENT, MASKED, SCHEMA, fields
+from noiseflow.patches.store.augmentation import FLIPS
+from noiseflow.patches.store.dataset import View
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +224,18 @@ def test_masks_are_read_as_they_were_written(tmp_path: Path) -> None:
     both = mix.read(np.array([0, 12 + 11])).observed
     assert both is not None
     np.testing.assert_array_equal(~both.numpy(), masks[[0, 11]])
+
+
+def test_data_sets_turn_masks_with_their_patches(tmp_path: Path) -> None:
+    masks = masked_store(tmp_path / "s.h5")
+    with PatchStore(tmp_path / "s.h5") as store:
+        items = View(2, FLIPS)(store, np.arange(12), 0, 0)
+        plain = View()(store, np.arange(12), 0, 0)
+        np.testing.assert_array_equal(~plain["observed"].numpy(), masks)
+        # A pixel's mask goes where its noise goes: noise of distinct values finds it.
+        flat = {float(value): bool(mask) for value, mask in zip(plain["noise"].flatten(), masks.ravel(), strict=True)}
+        seen = zip(items["noise"].flatten().tolist(), (~items["observed"]).flatten().tolist(), strict=True)
+        assert all(flat[value] == mask for value, mask in seen)
 
 
 def test_a_store_without_a_masked_pixel_has_the_schema_of_before(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def test_constraints_pin_every_requirement_once_within_its_bounds(python: str) -
     assert all(len(versions) == 1 for versions in pins.values()), pins
     config = setup_cfg()
     extras = (
-        config["options.extras_require"][extra] for extra in ("train", "fits", "cluster", "export", "docs", "dev")
+        config["options.extras_require"][extra]
+        for extra in ("train", "fits", "cluster", "export", "hub", "docs", "dev")
     )
     for line in "\n".join([config["options"]["install_requires"], *extras]).splitlines():
         if not line.strip():

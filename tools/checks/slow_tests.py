@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LISTED = ROOT / "tests" / "slow_tests.txt"
 PAGE = ROOT / "docs" / "develop.md"
 
-SLOW_S = 0.4
+SLOW_S = 0.1
 """Seconds of processor time from which on a test is not in the quick set."""
 
 SHOWN = 20
@@ -29,7 +29,7 @@ def slowest(lines: Iterable[str], least_s: float = SLOW_S) -> list[tuple[float, 
     >>> slowest(["0.10 a.py::quick", "2.00 a.py::slow[x y]", "9.00 b.py::slower"])
     [(9.0, 'b.py::slower'), (2.0, 'a.py::slow[x y]')]
     """
-    found = [line.rstrip("\\n").split(maxsplit=1) for line in lines]
+    found = [line.rstrip("\n").split(maxsplit=1) for line in lines]
     return sorted(((float(seconds), test) for seconds, test in found if float(seconds) >= least_s), reverse=True)
 
 

@@ -6,7 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.augment.adapters import AddNoise, missing, noisy_of
+from noiseflow.augment import AddCameraNoise, AddNoiseToPictures
+from noiseflow.augment.adapters import check_target, missing, noisy_batch
+from noiseflow.augment.augmentation import Augmentation
+from noiseflow.core.errors import DataError
+from noiseflow.models.io.run_folder import load
 
 try:
     from albumentations import ImageOnlyTransform
@@ -17,29 +21,76 @@ __all__ = ["CameraNoise"]
 
 
 class CameraNoise(ImageOnlyTransform):  # type: ignore[misc]
-    """Noise of ``albumentations`` on images (H, W, C): float32 in 0…1, or uint8, which stays uint8.
+    """Noise of ``albumentations`` on images (H, W, C) or (H, W): floats in 0…1, or uint8 and uint16; dtypes stay.
 
     Parameters
     ----------
-    add_noise : AddCameraNoise or AddNoiseToPictures
-        Augmentation to apply.
+    add_noise : AddCameraNoise, AddNoiseToPictures or str
+        Augmentation to apply, or a run folder, from which one is made with the settings of the model.  Only a
+        pipeline with a run folder can be saved as JSON or YAML.
     p : float
         Probability that an image gets noise.
+    pictures : bool
+        Of a run folder: whether images are sRGB pictures instead of raw planes.
+    clean_key : str, optional
+        Key of the result under which the clean image is given, the target.
     """
 
-    def __init__(self, add_noise: AddNoise, p: float = 0.5) -> None:
+    def __init__(
+        self, add_noise: Augmentation | str, p: float = 0.5, pictures: bool = False, clean_key: str | None = None
+    ) -> None:
         super().__init__(p=p)
-        self.add_noise = add_noise
+        self.add_noise, self.pictures, self.clean_key = add_noise, pictures, clean_key
+        made: Augmentation = AddCameraNoise(load(add_noise)) if isinstance(add_noise, str) else add_noise
+        if isinstance(add_noise, str) and pictures:
+            assert isinstance(made, AddCameraNoise)
+            made = AddNoiseToPictures(made)
+        check_target(made, "clean_key='clean'", has_place=clean_key is not None)
+        self.augmentation = made
+
+    def to_dict_private(self) -> dict[str, Any]:
+        """What JSON and YAML hold.
+
+        Raises
+        ------
+        DataError
+            It was made of an augmentation, which is no text.
+        """
+        if not isinstance(self.add_noise, str):
+            raise DataError("CameraNoise: to save a pipeline as text, give it a run folder: CameraNoise('run/')")
+        state: dict[str, Any] = super().to_dict_private()
+        return state
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        """Names of the arguments that make it again."""
+        return ("add_noise", "pictures", "clean_key")
 
     def get_params(self) -> dict[str, Any]:
         """Draw a number for the sample with the generator of the pipeline."""
         return {"number": self.py_random.getrandbits(32)}
 
+    def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Apply to the images of a sample, and add the clean one where it is wanted."""
+        result: dict[str, Any] = super().apply_with_params(params, *args, **kwargs)
+        if self.clean_key is not None:
+            result[self.clean_key] = self._both(kwargs["image"], params["number"])[1]
+        return result
+
     def apply(self, img: NDArray[Any], number: int = 0, **_: Any) -> NDArray[Any]:
         """Add noise to one image."""
-        scale = 255.0 if img.dtype == np.uint8 else 1.0
-        clean = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1), np.float32) / np.float32(scale))
-        noisy = noisy_of(self.add_noise, clean, number).permute(1, 2, 0).numpy()
-        if img.dtype == np.uint8:
-            return np.asarray(np.clip(np.rint(noisy * scale), 0, 255), np.uint8)
-        return np.ascontiguousarray(noisy)
+        return self._both(img, number)[0]
+
+    def _both(self, img: NDArray[Any], number: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Noisy and clean image, in shape and dtype of the given one."""
+        whole = img.dtype.kind in "ui"
+        most = float(np.iinfo(img.dtype).max) if whole else 1.0
+        planes = np.ascontiguousarray(np.atleast_3d(img).transpose(2, 0, 1))
+        exact = planes.astype(np.float32) / np.float32(most) if whole else planes
+        batch = noisy_batch(self.augmentation, torch.from_numpy(exact), number)
+
+        def as_given(values: torch.Tensor) -> NDArray[Any]:
+            found = values.permute(1, 2, 0).numpy().reshape(img.shape)
+            found = np.clip(np.rint(found * most), 0, most) if whole else found
+            return np.ascontiguousarray(found, img.dtype)
+
+        return as_given(batch.noisy), as_given(batch.clean)

@@ -5,7 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.augment.adapters import AddNoise, missing
+from noiseflow.augment.adapters import check_target, missing
+from noiseflow.augment.augmentation import Augmentation
+from noiseflow.augment.noisy_batch import NoisyBatch
+from noiseflow.core.errors import DataError
 
 try:
     from deepinv.physics import NoiseModel
@@ -15,8 +18,15 @@ except ImportError as error:
 __all__ = ["CameraNoise"]
 
 
+SETTINGS = "iso", "exposure", "camera"
+
+
 class CameraNoise(NoiseModel):  # type: ignore[misc]
     """Noise of ``deepinv.physics``: ``physics.set_noise_model(CameraNoise(add_noise))``.
+
+    ``physics(x, iso=800.0)`` sets the ISO of this call and of all that follow, as deepinv's own parameters do;
+    ``update_parameters(iso=800.0)`` does so without a call, and `exposure` and `camera` likewise.  The result has the
+    pathwise gradient by x.
 
     Parameters
     ----------
@@ -24,18 +34,35 @@ class CameraNoise(NoiseModel):  # type: ignore[misc]
         Augmentation to apply.
     rng : torch.Generator, optional
         Generator as in every noise model of deepinv; ``forward(x, seed=…)`` seeds it.
+    keep_last : bool
+        Whether to keep the whole `NoisyBatch` of the last call in `last`: ``last.clean`` is the target where it is
+        another than x, as with an exposure.
     """
 
-    def __init__(self, add_noise: AddNoise, rng: torch.Generator | None = None) -> None:
+    last: NoisyBatch | None = None
+
+    def __init__(self, add_noise: Augmentation, rng: torch.Generator | None = None, *, keep_last: bool = False) -> None:
         super().__init__(rng=rng)
-        self.add_noise = add_noise
+        check_target(add_noise, "keep_last=True", has_place=keep_last)
+        self.add_noise, self.keep_last = add_noise, keep_last
+        self.settings: dict[str, Any] = {}
         self.noise_model = self.noisy
 
     def noisy(self, clean: Tensor) -> Tensor:
         """Add noise with the next numbers of the generator."""
-        return self.add_noise(clean, generator=self.rng).noisy
+        batch: NoisyBatch = self.add_noise(clean, generator=self.rng, **self.settings)
+        self.last = batch if self.keep_last else None
+        return batch.noisy
 
-    def forward(self, input: Tensor, seed: int | None = None, **_: Any) -> Tensor:
+    def update_parameters(self, **settings: Any) -> None:
+        """Set `iso`, `exposure` and `camera` of all later calls; None leaves what is set."""
+        if settings.get("exposure") is not None and not self.keep_last:
+            raise DataError("exposure: the clean picture becomes another than the input: give keep_last=True")
+        given = {name: value for name, value in settings.items() if name in SETTINGS and value is not None}
+        self.settings.update(given)
+
+    def forward(self, input: Tensor, seed: int | None = None, **settings: Any) -> Tensor:
         """Add noise to (B, C, H, W)."""
         self.rng_manual_seed(seed)
+        self.update_parameters(**settings)
         return self.noisy(input)

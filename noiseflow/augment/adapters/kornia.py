@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseflow.augment.adapters import LARGEST_INDEX, AddNoise, missing
+from noiseflow.augment.adapters import LARGEST_INDEX, check_target, missing
+from noiseflow.augment.augmentation import Augmentation
+from noiseflow.augment.noisy_batch import NoisyBatch
 
 try:
     from kornia.augmentation import IntensityAugmentationBase2D
@@ -18,6 +20,8 @@ __all__ = ["RandomCameraNoise"]
 class RandomCameraNoise(IntensityAugmentationBase2D):  # type: ignore[misc]
     """Noise of ``kornia.augmentation``, alone or in an ``AugmentationSequential``.
 
+    ``_params`` holds the numbers that a replay repeats.  The result has the pathwise gradient by the input.
+
     Parameters
     ----------
     add_noise : AddCameraNoise or AddNoiseToPictures
@@ -28,11 +32,25 @@ class RandomCameraNoise(IntensityAugmentationBase2D):  # type: ignore[misc]
         Use the same random numbers for all elements.
     keepdim : bool
         Keep the number of axes, as in every augmentation of kornia.
+    keep_last : bool
+        Whether to keep the whole `NoisyBatch` of the last call in `last`: ``last.clean`` is the target where it is
+        another than the input, as with an exposure.
     """
 
-    def __init__(self, add_noise: AddNoise, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = False) -> None:
+    last: NoisyBatch | None = None
+
+    def __init__(
+        self,
+        add_noise: Augmentation,
+        p: float = 1.0,
+        same_on_batch: bool = False,
+        keepdim: bool = False,
+        *,
+        keep_last: bool = False,
+    ) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
-        self.add_noise = add_noise
+        check_target(add_noise, "keep_last=True", has_place=keep_last)
+        self.add_noise, self.keep_last = add_noise, keep_last
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Draw a number for each element with torch's generator, as kornia does."""
@@ -44,4 +62,7 @@ class RandomCameraNoise(IntensityAugmentationBase2D):  # type: ignore[misc]
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
         """Add noise to (B, C, H, W)."""
-        return self.add_noise(input, params["number"][: len(input)]).noisy
+        batch: NoisyBatch = self.add_noise(input, params["number"][: len(input)])
+        if self.keep_last:
+            self.last = batch
+        return batch.noisy

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from noiseflow.augment.adapters import AddNoise, missing, noisy_of
+from noiseflow.augment.adapters import check_target, missing, noisy_batch
+from noiseflow.augment.augmentation import Augmentation
 
 try:
     from monai.transforms import MapTransform, RandomizableTransform
@@ -29,12 +30,22 @@ class RandCameraNoised(RandomizableTransform, MapTransform):  # type: ignore[mis
         Probability that a sample gets noise.
     allow_missing_keys : bool
         Whether a sample may lack some of the keys.
+    clean_suffix : str, optional
+        The clean target of an entry is given under its key and this suffix.
     """
 
-    def __init__(self, keys: Any, add_noise: AddNoise, prob: float = 1.0, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: Any,
+        add_noise: Augmentation,
+        prob: float = 1.0,
+        allow_missing_keys: bool = False,
+        clean_suffix: str | None = None,
+    ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
-        self.add_noise = add_noise
+        check_target(add_noise, "clean_suffix='_clean'", has_place=clean_suffix is not None)
+        self.add_noise, self.clean_suffix = add_noise, clean_suffix
         self.number = 0
 
     def randomize(self, data: Any = None) -> None:
@@ -46,8 +57,11 @@ class RandCameraNoised(RandomizableTransform, MapTransform):  # type: ignore[mis
         """Add noise to the entries named by `keys`."""
         sample = dict(data)
         self.randomize()
-        if self._do_transform:
-            for key in self.key_iterator(sample):
-                clean = torch.as_tensor(sample[key])
-                sample[key] = convert_to_dst_type(noisy_of(self.add_noise, clean, self.number), sample[key])[0]
+        for key in self.key_iterator(sample):
+            given = clean = sample[key]
+            if self._do_transform:
+                batch = noisy_batch(self.add_noise, torch.as_tensor(given), self.number)
+                sample[key], clean = (convert_to_dst_type(each, given)[0] for each in (batch.noisy, batch.clean))
+            if self.clean_suffix is not None:
+                sample[f"{key}{self.clean_suffix}"] = clean
         return sample

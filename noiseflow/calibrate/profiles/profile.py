@@ -1,5 +1,6 @@
 """`Profile`: what was measured of a camera, per ISO and plane, and where it came from."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -8,14 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.calibrate.measurement import Measurement
-from noiseflow.core.errors import DataError
+from noiseflow.calibrate.profiles.file_schema import CHECKSUM, profile_schema
+from noiseflow.core.errors import DataError, NoiseflowError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.whole import write_text
+from noiseflow.core.reading.schema import checked
+from noiseflow.core.reading.text import json_value, read_json, read_text
 from noiseflow.raw.bayer import plane_names
 
-__all__ = ["QUANTITIES", "SCHEMA", "SETTING_KINDS", "Profile", "Quantity", "Setting", "read_profile", "write_profile"]
+__all__ = [
+    "QUANTITIES",
+    "SCHEMA",
+    "SETTING_KINDS",
+    "Profile",
+    "Quantity",
+    "Setting",
+    "is_protected",
+    "read_profile",
+    "write_profile",
+]
 
 SCHEMA = "noiseflow camera profile 1"
+WHAT = "a profile of `noiseflow calibrate`"
 
 SETTING_KINDS = ("measured", "bound", "published", "relative", "posterior")
 """How far a setting's numbers go: measured here; only a bound; taken over from a source;
@@ -174,8 +189,9 @@ class Profile:
 
     def to_json(self) -> str:
         """The profile as indented JSON."""
-        fields = {"schema": SCHEMA, **asdict(self)}
-        return json.dumps(_plain(fields), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        fields = _plain({"schema": SCHEMA, **asdict(self)})
+        fields[CHECKSUM] = _checksum(fields)
+        return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "camera.json") -> "Profile":
@@ -186,30 +202,50 @@ class Profile:
         DataError
             No JSON, another schema, fields that are missing, unknown or of wrong units.
         """
-        try:
-            fields = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{source}: is not JSON ({error}); expected a profile of `noiseflow calibrate`") from error
-        found = fields.pop("schema", None) if isinstance(fields, dict) else None
+        fields = json_value(text, source, WHAT, DataError)
+        found = fields.get("schema") if isinstance(fields, dict) else None
         if found != SCHEMA:
             raise DataError(f"{source}: schema {found!r}; expected {SCHEMA!r}, as `noiseflow calibrate` writes it")
+        checked(fields, profile_schema(SCHEMA, SETTING_KINDS), source, DataError, f"expected {WHAT}")
+        stated = fields.pop(CHECKSUM, None)
+        if stated is not None and stated != _checksum(fields):
+            raise DataError(
+                f"{source}: was changed since it was written (its SHA-256 is another); calibrate again, or, if you "
+                f"changed it yourself, take the line {CHECKSUM!r} out"
+            )
+        del fields["schema"]
         try:
             settings = tuple(_setting(entry) for entry in fields.pop("settings"))
             cautions = tuple(fields.pop("cautions", ()))
             return cls(**fields, settings=settings, cautions=cautions)
-        except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, NoiseflowError) as error:
             raise DataError(f"{source}: is no whole profile ({error})") from error
+
+
+def is_protected(path: str | Path) -> bool:
+    """Whether a profile's file holds a checksum; those of earlier versions have none."""
+    return CHECKSUM in read_json(Path(path), WHAT, DataError)
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    """SHA-256 of a profile's entries, in an order and spacing of their own."""
+    plain = json.dumps(fields, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _setting(entry: dict[str, Any]) -> Setting:
     estimates = {
         name: Measurement(
-            float(value["value"]), float(value["standard_error"]), _interval(value["interval"]), str(value["unit"])
+            float(value["value"]), _error(value["standard_error"]), _interval(value["interval"]), str(value["unit"])
         )
         for name, value in entry.pop("estimates").items()
     }
     covariance = tuple(tuple(float(x) for x in row) for row in entry.pop("covariance", ()))
     return Setting(**entry | {"cautions": tuple(entry.get("cautions", ()))}, estimates=estimates, covariance=covariance)
+
+
+def _error(value: float | None) -> float:
+    return math.inf if value is None else float(value)
 
 
 def _interval(pair: Any) -> tuple[float, float]:
@@ -231,13 +267,7 @@ def _plain(value: Any) -> Any:
 def read_profile(path: str | Path) -> Profile:
     """Read a profile from its JSON file."""
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a profile of `noiseflow calibrate`")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not text; expected a profile of `noiseflow calibrate`") from error
-    return Profile.from_json(text, str(path))
+    return Profile.from_json(read_text(path, WHAT, DataError), str(path))
 
 
 def write_profile(profile: Profile, path: str | Path, *, overwrite: bool = False) -> None:

@@ -19,7 +19,7 @@ __all__ = ["info"]
 @click.argument("path", type=PATH, metavar="FILE_OR_FOLDER")
 @json_option
 @raw_options()
-@click.option("--verify", is_flag=True, help="Compare every patch of a store with its checksum.")
+@click.option("--verify", is_flag=True, help="Compare a store, run, profile, report or benchmark with its checksums.")
 def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> None:
     """Say what a file or folder is: raw, patch store, run, camera profile, report, demo.
 
@@ -28,6 +28,7 @@ def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> No
     noiseflow info camera.json
     """  # noqa: D301
     from noiseflow.cli.workflows.describe import describe
+    from noiseflow.cli.workflows.verify import verify_path
 
     described = describe(path, settings)
     if as_json:
@@ -38,11 +39,8 @@ def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> No
         for label, text in described.items():
             click.echo(f"  {label + ':':{width}} {plain_text(text, LONGEST_LINE)}")
     if verify:
-        from noiseflow.patches import PatchStore
-
-        with PatchStore(path) as store, shown("verify", "patches") as progress:
-            store.verify(progress)
-            click.echo(f"  {'verified:':14} {len(store):,} patches match their checksums", err=as_json)
-            if not store.protected:
-                caution = "an older store: only its pixels have checksums; ingest again to protect the rest"
-                click.echo(f"  {'caution:':14} {caution}", err=as_json)
+        with shown("verify", "patches") as progress:
+            found, caution = verify_path(path, progress)
+        click.echo(f"  {'verified:':14} {found}", err=as_json)
+        if caution:
+            click.echo(f"  {'caution:':14} {caution}", err=as_json)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from noiseflow.cli.choices import Registered
+from noiseflow.cli.config import config_option
 from noiseflow.cli.interrupts import keeps, kept_run
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
@@ -70,6 +71,7 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     help="Model option, such as couplings=4; an unknown name lists the valid ones.",
 )
 @out_option("Run folder to write.")
+@config_option
 @click.option(
     "--weight",
     type=click.FloatRange(min=0),

@@ -3,12 +3,11 @@
 To describe another kind of thing, write a function and give it a line in `KINDS`.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from noiseflow.core.errors import DataError, NoiseflowError
+from noiseflow.core.errors import NoiseflowError
 from noiseflow.patches.schema import PARTIAL
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.raw.reading import frame_count, is_raw, read_frame
@@ -179,18 +178,17 @@ HEADLINES = ("gain_dn_per_e", "read_noise_dn", "black_dn")
 
 
 def _report(path: Path, settings: RawSettings | None) -> Description:
-    try:
-        content = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-        data = content["data"]
-        return {
-            "kind": "report",
-            "models": ", ".join(content["models"]),
-            "patches": f"{data['patches']:,} of split {data['split']}, {data['store']}",
-            "verdict": content["headline"],
-            "page": str(path / "index.html"),
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path / 'metrics.json'}: damaged ({error!r}); run `noiseflow evaluate` again") from error
+    from noiseflow.evaluate.report.metrics_file import read_metrics
+
+    content = read_metrics(path)
+    data = content["data"]
+    return {
+        "kind": "report",
+        "models": ", ".join(content["models"]),
+        "patches": f"{data['patches']:,} of split {data['split']}, {data['store']}",
+        "verdict": content["headline"],
+        "page": str(path / "index.html"),
+    }
 
 
 def _demo(path: Path, settings: RawSettings | None) -> Description:

@@ -36,7 +36,7 @@ def write_listed(root: Path, name: str, content: bytes) -> None:
     """
     _ensure(root)
     path = root / name
-    path.parent.mkdir(exist_ok=True)
+    _make_parent(root, name)
     _must_be_ours(root, name)
     record(root, {"file": name, "sha256": hashlib.sha256(content).hexdigest()})
     write_bytes(path, content, replace=True)
@@ -59,7 +59,7 @@ def write_listed_folder(root: Path, name: str, contents: Mapping[str, bytes]) ->
     """
     _ensure(root)
     target = root / name
-    target.parent.mkdir(exist_ok=True)
+    _make_parent(root, name)
     for entry in target.iterdir() if target.is_dir() else ():
         _must_be_ours(root, f"{name}/{entry.name}")
     partial = target.with_name(private_name())
@@ -139,6 +139,14 @@ def _ensure(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     if listing(root) is None:
         begin(root, "run")
+
+
+def _make_parent(root: Path, name: str) -> None:
+    """Make the folder of a file, listed first: a kill right after would leave an empty folder that nobody knows."""
+    parent = (root / name).parent
+    if parent != root and not parent.exists():
+        record(root, {"growing": f"{parent.relative_to(root).as_posix()}/"})
+        parent.mkdir()
 
 
 def _is_file(path: Path) -> bool:

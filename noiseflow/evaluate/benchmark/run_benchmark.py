@@ -18,6 +18,7 @@ from noiseflow.core.output.folder import refilled_folder
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import describe_foreign, foreign, listing
 from noiseflow.core.progress import Progress, silent
+from noiseflow.core.reading.schema import built
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.baselines import baselines
 from noiseflow.evaluate.benchmark.cost import iso_cost, measured
@@ -254,10 +255,7 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
                 frames=data.frames,
                 seed=seed,
             )
-    try:
-        options = IngestOptions(**{"seed": seed, **data.ingest})
-    except TypeError as error:
-        raise DataError(f"[[data]] {data.name!r}: ingest: {error}") from error
+    options = built(IngestOptions, {"seed": seed, **data.ingest}, f"[[data]] {data.name!r}: ingest", DataError)
     # A process of a pool, or a Dask worker, is to have no processes of its own.
     if not path.exists():
         ingest(sources, path, options, jobs=1)
@@ -290,10 +288,8 @@ def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
         if choice.run is not None:
             model: NoiseModel = load(cell.base / choice.run)
         else:
-            try:
-                settings = FitSettings(**{"seed": cell.seed, "device": cell.device, **choice.fit})
-            except TypeError as error:
-                raise DataError(f"[[model]] {choice.name!r}: fit: {error}") from error
+            chosen = {"seed": cell.seed, "device": cell.device, **choice.fit}
+            settings = built(FitSettings, chosen, f"[[model]] {choice.name!r}: fit", DataError)
             model = _fitted(store, choice, cell.folder / "run", settings)
         fitted = time.monotonic()
         extra = {"parameters": sum(each.numel() for each in model.parameters()), **measured(model, cell.seed)}

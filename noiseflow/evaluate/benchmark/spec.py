@@ -2,22 +2,57 @@
 
 import hashlib
 import json
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from noiseflow.core.errors import DataError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from noiseflow.core.reading.schema import Choice, ListOf, MapOf, Number, Plain, Table, Text, checked
+from noiseflow.core.reading.text import read_toml
+from noiseflow.patches.schema import SPLITS
 
 __all__ = ["BenchmarkSpec", "DataSpec", "ModelChoice", "digest", "read_spec"]
 
-Table = TypeVar("Table", "DataSpec", "ModelChoice")
+Entry = TypeVar("Entry", "DataSpec", "ModelChoice")
+
+SPEC_BYTES = 1 << 20
+"""Largest spec that is read."""
+
+NAME, PATH = Text(100, 1), Text(4096, 1)
+ISO = Number(0, 1e9, above=True)
+SIDE = Number(1, 65_536, whole=True)
+
+DATA_SCHEMA = Table(
+    {"name": NAME},
+    {
+        "camera": NAME,
+        "sources": ListOf(PATH, 0, 10_000),
+        "store": PATH,
+        "isos": ListOf(ISO, 0, 1000),
+        "scenes": Number(1, 100_000, whole=True),
+        "frames": Number(1, 100_000, whole=True),
+        "size": ListOf(SIDE, 2, 2),
+        "leave_out": ISO,
+        "fingerprint": Text(64, 64, "[0-9a-f]*"),
+        "ingest": MapOf(Plain()),
+    },
+)
+MODEL_SCHEMA = Table(
+    {"name": NAME}, {"model": Text(1000, 1), "run": PATH, "fit": MapOf(Plain()), "options": MapOf(Plain())}
+)
+
+SPEC_SCHEMA = Table(
+    {"data": ListOf(DATA_SCHEMA, 1, 1000), "model": ListOf(MODEL_SCHEMA, 1, 1000)},
+    {
+        "title": Text(1000),
+        "seed": Number(0, 2**32 - 1, whole=True),
+        "split": Choice(SPLITS),
+        "max_patches": Number(1, 2**40, whole=True),
+        "reference": Choice(("nlf", "gaussian")),
+    },
+)
+"""The file that `read_spec` reads; settings of ingest, fits and models are checked by what takes them."""
 
 
 @dataclass(frozen=True)
@@ -124,20 +159,14 @@ def read_spec(path: str | Path) -> BenchmarkSpec:
         No such file, no TOML, an unknown or missing entry, a name twice.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path}: is no regular file; expected a benchmark spec in TOML")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such benchmark spec") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is no TOML file ({error})") from error
-    data = tuple(_table(DataSpec, entry, f"{path}: [[data]]") for entry in content.pop("data", []))
-    models = tuple(_table(ModelChoice, entry, f"{path}: [[model]]") for entry in content.pop("model", []))
+    content = read_toml(path, "a benchmark spec in TOML", DataError, most=SPEC_BYTES)
+    checked(content, SPEC_SCHEMA, str(path), DataError)
+    data = tuple(_entry(DataSpec, entry) for entry in content.pop("data", []))
+    models = tuple(_entry(ModelChoice, entry) for entry in content.pop("model", []))
     for kind, entries in (("data", data), ("model", models)):
         names = [entry.name for entry in entries]
-        if not names or len(set(names)) != len(names):
-            raise DataError(f"{path}: expected at least one [[{kind}]] and no name twice; got {names}")
+        if len(set(names)) != len(names):
+            raise DataError(f"{path}: expected no name of [[{kind}]] twice; got {names}")
         for name in names:
             if not name.replace("-", "").replace("_", "").replace(".", "").replace(" ", "").isalnum():
                 raise DataError(f"{path}: [[{kind}]] {name!r}: a name is of letters, digits, blanks and . _ -")
@@ -145,27 +174,12 @@ def read_spec(path: str | Path) -> BenchmarkSpec:
         given = [what for what in ("camera", "sources", "store") if getattr(entry, what)]
         if len(given) != 1:
             raise DataError(f"{path}: [[data]] {entry.name!r}: expected one of camera, sources, store; got {given}")
-    known = {each.name for each in fields(BenchmarkSpec)} - {"data", "models", "folder"}
-    _refuse_unknown(content, known, str(path))
-    if content.get("reference", "nlf") not in ("nlf", "gaussian"):
-        raise DataError(f"{path}: reference: expected nlf or gaussian; got {content['reference']!r}")
     return BenchmarkSpec(data=data, models=models, folder=path.parent, **{"title": path.stem, **content})
 
 
-def _table(kind: type[Table], entry: Mapping[str, Any], where: str) -> Table:
-    _refuse_unknown(entry, {each.name for each in fields(kind)}, where)
-    needed = [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
-    for name in needed:
-        if name not in entry:
-            raise DataError(f"{where}: expected an entry {name!r}; got {sorted(entry)}")
+def _entry(kind: type[Entry], entry: Mapping[str, Any]) -> Entry:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
     return kind(**values)
-
-
-def _refuse_unknown(entry: Mapping[str, Any], known: set[str], where: str) -> None:
-    unknown: Sequence[str] = sorted(set(entry) - known)
-    if unknown:
-        raise DataError(f"{where}: {unknown[0]!r} is not known; expected some of {', '.join(sorted(known))}")
 
 
 def digest(*parts: Any) -> str:

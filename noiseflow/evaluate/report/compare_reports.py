@@ -1,6 +1,5 @@
 """Two reports side by side: what got better, and what changed its verdict."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from noiseflow.core.errors import DataError
 from noiseflow.evaluate.presentation.formatting import count, percent, plus_minus
 from noiseflow.evaluate.presentation.present import MEASURES
+from noiseflow.evaluate.report.metrics_file import read_metrics
 from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, bootstrap_ratio
 
 __all__ = ["Change", "Comparison", "compare"]
@@ -91,7 +90,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     DataError
         One is no report of this version.
     """
-    reports = [_read(Path(folder)) for folder in (first, second)]
+    reports = [read_metrics(Path(folder)) for folder in (first, second)]
     notes = []
     alike = True
     for what, name in (("data", "fingerprint"), ("split", "split"), ("number of patches", "patches"), ("seed", "")):
@@ -125,17 +124,6 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     )
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / "metrics.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: is no report of `noiseflow evaluate` ({path.name}: {error})") from error
-    if content.get("format") != 2:
-        raise DataError(f"{path}: of format {content.get('format')!r}; expected 2: evaluate again with this version")
-    return dict(content)
-
-
 def _by_badness(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """So that of several findings of one measure the worst is kept."""
     return sorted(findings, key=lambda finding: ("good", "open", "bad").index(finding["level"]))
@@ -149,13 +137,13 @@ def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Interval | 
     likelihoods = [report["scores"]["likelihood"] for report in reports]
     nats = [likelihood["group_nats"].get(model) for likelihood, model in zip(likelihoods, models, strict=True)]
     dims = [likelihood["group_dims"] for likelihood in likelihoods]
-    if None in nats or dims[0] != dims[1]:
+    if None in nats or dims[0] != dims[1] or any(len(each) != len(dims[0]) or None in each for each in nats):
         return None
     return bootstrap_ratio(numerator=np.array(nats[0]) - np.array(nats[1]), denominator=np.array(dims[0]), level=LEVEL)
 
 
 def _number(report: Mapping[str, Any], holder: Callable[[Any], Any]) -> Interval | None:
     held = holder(report["scores"]).get(report["models"][0])
-    if held is None or held["value"] is None:
+    if held is None or None in (held[name] for name in ("value", "standard_error", "low", "high")):
         return None
     return Interval(held["value"], held["standard_error"], held["low"], held["high"], held["groups"])

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
 from noiseflow.core.output.listed import adopt, remove_listed, write_listed_folder
+from noiseflow.core.output.verified import check_file
+from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, checked
+from noiseflow.core.reading.text import read_json
 
 __all__ = [
     "STATES_KEPT",
@@ -32,6 +35,23 @@ STATES_KEPT = 2
 """States kept on disk: if the last one is damaged, the one before serves."""
 
 STATE_FILES = ("tensors.safetensors", "state.json")
+
+WHAT = "the state of a training"
+
+COUNT = Number(0, 2**53, whole=True)
+
+STATE_SCHEMA = Table(
+    {
+        "step": COUNT,
+        "epoch": COUNT,
+        "best_epoch": COUNT,
+        "best": Number(-math.inf, math.inf, nan=True),
+        "seconds": Number(0),
+        "history": ListOf(MapOf(Number(-math.inf, math.inf, nan=True))),
+        "arguments": MapOf(Plain()),
+    }
+)
+"""The file ``state.json``."""
 
 Weights = dict[str, Tensor]
 
@@ -147,9 +167,11 @@ def read_state(folder: Path) -> tuple[TrainState, Tensors]:
         raise ModelError(f"{folder.parent}: holds no state to go on from; fit without --resume")
     for path in reversed(found):
         try:
-            state = TrainState(**json.loads((path / "state.json").read_text(encoding="utf-8")))
-            flat = load_file(path / "tensors.safetensors")
-        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            check_file(path / "state.json", ModelError)
+            table = read_json(path / "state.json", WHAT, ModelError, constants=True)
+            state = TrainState(**checked(table, STATE_SCHEMA, f"{path.name}/state.json", ModelError))
+            flat = _tensors(path / "tensors.safetensors")
+        except ModelError as error:
             reason = error
             continue
         tensors: Tensors = {}
@@ -158,6 +180,15 @@ def read_state(folder: Path) -> tuple[TrainState, Tensors]:
             tensors.setdefault(group, {})[rest] = value
         return state, tensors
     raise ModelError(f"{folder}: cannot read the state of the fit ({reason}); fit without --resume") from reason
+
+
+def _tensors(path: Path) -> Weights:
+    check_file(path, ModelError)
+    try:
+        tensors: Weights = load_file(path)
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{path}: is damaged ({error})") from error
+    return tensors
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Weights:

@@ -71,9 +71,10 @@ class CouplingChain(Fusion):
         """In evaluation by one kernel; in training couplings one by one, with a mixing for each run of mixings."""
         couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
         nets, bounds = [each.net for each in couplings], [each.bound for each in couplings]
-        if coupling_chain.kernels(x, nets, bounds, (), False, None, None, None, False) is not None:
+        kernels = coupling_chain.kernels(x, nets, bounds, (), False, None, None, None, False)
+        if kernels is not None:
             mixes = _mixes(layers, x, inverse=False)
-            z, log_det = coupling_chain(x, nets, bounds, mixes, False, None, None, None, False)
+            z, log_det = coupling_chain.kernel(kernels, x, nets, bounds, mixes, False, None, None, None, False)
         elif couplings and mix_planes.kernels(x, x.new_empty(x.shape[1], x.shape[1])) is not None:
             z, log_det = _one_by_one(couplings, _mixes(layers, x, inverse=False), x)
         else:
@@ -94,15 +95,18 @@ class CouplingChain(Fusion):
         """By one kernel, in evaluation."""
         couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
         nets, bounds = [each.net for each in couplings], [each.bound for each in couplings]
-        if coupling_chain.kernels(z, nets, bounds, (), True, None, None, None, False) is None:
-            return None
         signal: tuple[Tensor, Tensor, Tensor] | tuple[None, None, None] = None, None, None
+        kernels = None
         if after is not None and after.ends == self.name:
             found = cast(Scale, after).noise_parameters(cond, noise)
             signal = found.clean, found.beta1, found.beta2
-            if coupling_chain.kernels(z, nets, bounds, (), True, *signal, False) is None:
-                signal = None, None, None
-        x = coupling_chain(z, nets, bounds, _mixes(layers, z, inverse=True), True, *signal, own)[0]
+            kernels = coupling_chain.kernels(z, nets, bounds, (), True, *signal, False)
+        if kernels is None:
+            signal = None, None, None
+            kernels = coupling_chain.kernels(z, nets, bounds, (), True, *signal, False)
+        if kernels is None:
+            return None
+        x = coupling_chain.kernel(kernels, z, nets, bounds, _mixes(layers, z, inverse=True), True, *signal, own)[0]
         return x, len(layers) + (signal[0] is not None)
 
 

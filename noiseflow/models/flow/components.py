@@ -17,13 +17,16 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 
-__all__ = ["COMPONENTS", "Component", "Kept", "Seen", "Sizes", "choose"]
+__all__ = ["COMPONENTS", "MOST", "Component", "Kept", "Seen", "Sizes", "choose"]
 
 SURE = 3.0
 """Standard errors of the held-out gain from which a component is kept: 1 in 700 by chance, were the gain 0."""
 
 HELD_OUT = 4
 """Every so many patches one decides, and is not fitted to."""
+
+MOST = 2048
+"""Most patches on which components are started and tried: 2 million values of a plane."""
 
 Value = bool | str
 
@@ -126,7 +129,7 @@ def _neighbours(sizes: Sizes, seen: Seen) -> Candidates:
 
 
 COMPONENTS: Mapping[str, Component] = {
-    "columns": Component("column_noise", _columns, worth=1e-5, most=8192),
+    "columns": Component("column_noise", _columns, worth=1e-5, most=MOST),
     "neighbours": Component("neighbours", _neighbours, worth=3e-4, most=1024),
 }
 """Name → component, in the order data → latent, after the rows."""

@@ -27,7 +27,7 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.flow.code_start import keep_offsets, start_tails_on_codes
-from noiseflow.models.flow.components import COMPONENTS, Seen, Sizes, choose
+from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
 from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines
 from noiseflow.models.model import ModelSpec, checked_conditions, register
@@ -49,7 +49,7 @@ OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 BINS = 64
 """Bins of the ratio of shot to read variance."""
 
-MOST = math.log(2.0)
+LARGEST = math.log(2.0)
 """Largest |log| of the ratio of a plane's β to its camera's."""
 
 FEWEST = 20_000
@@ -167,9 +167,11 @@ class PhysicsFlow(ResidualFlow):
 
     def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Conditions) -> None:
         """Try the components that the spec does not name, and put those that are kept behind the rows."""
-        even = even_signal(cond)
+        some = torch.arange(0, len(noise), -(-len(noise) // MOST))
+        observed = None if cond.observed is None else cond.observed[some]
+        even = even_signal(Conditions(cond.clean[some], cond.isos[some], cond.camera_indices[some], observed))
         parameters = self.shot_read.noise_parameters(even)
-        x, _ = self.shot_read(noise, even, parameters)
+        x, _ = self.shot_read(noise[some], even, parameters)
         for before in self._before_shape():
             x, _ = before(x, even, parameters)
         sizes = Sizes(self.planes, len(self.cameras), self.spec.isos)
@@ -237,7 +239,7 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
 
 
 def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
-    """Logarithms of f₁ and f₂ in E(square) = f₁·ratio + f₂, each within ± `MOST`."""
+    """Logarithms of f₁ and f₂ in E(square) = f₁·ratio + f₂, each within ± `LARGEST`."""
     # Bins evenly spaced in the logarithm of shot over read variance, with one bin for the dark.
     cell = ((ratio.clamp(max=1e4).log1p() / math.log1p(1e4)) * (BINS - 1)).ceil().long().flatten()
     count = torch.bincount(cell, minlength=BINS).double()
@@ -247,7 +249,7 @@ def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
     )
     zeros = torch.zeros(int(seen.sum()), dtype=torch.long)
     cells = NoiseStatistics(zeros, zeros, count[seen], mean_ratio, 0 * mean_ratio, mean_square, ("",), (1.0,))
-    return fit_line(cells).log().clamp(-MOST, MOST)
+    return fit_line(cells).log().clamp(-LARGEST, LARGEST)
 
 
 @torch.no_grad()

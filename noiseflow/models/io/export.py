@@ -91,7 +91,11 @@ class _Exported(nn.Module):
         self.sampler = latent_sampler(model)
 
     def forward(self, clean: Tensor, iso: Tensor, camera: Tensor, z: Tensor) -> Tensor:
-        return self.sampler(z, Conditions(clean, iso, camera))
+        count = len(self.model.cameras)
+        noise = self.sampler(z, Conditions(clean, iso, camera.clamp(0, count - 1)))
+        # A graph raises nothing: what it cannot know it answers with NaN.
+        known = (iso > 0) & (camera >= 0) & (camera < count)
+        return torch.where(known[:, None, None, None], noise, torch.nan)
 
 
 def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -100,7 +104,8 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
     Inputs: ``clean`` (B, C, H, W), normalised; ``iso`` (B,); ``camera`` (B,) int64, the index in
     ``model.cameras``; ``z`` (B, C, H, W), standard normal numbers, multiplied by the temperature if it is not 1.
     Output: ``noise`` (B, C, H, W), normalised.  All are float32 except the camera.  The random numbers are an
-    input, so that outputs can be compared.  The graph does not check its inputs.  For ``glow``, height and width
+    input, so that outputs can be compared.  The graph raises nothing: an ISO of
+    0 or less and an index of no camera give NaN.  For ``glow``, height and width
     must be multiples of its period, which is in the metadata of the graph together with the names of model,
     layout and cameras.  A ``.pt2`` program needs batches of 2 or more, and heights and widths of at least 2
     periods.
@@ -154,7 +159,7 @@ def _onnx(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
     except ImportError as error:
         raise ModelError(f"export needs libraries that are not installed: {install('export')} ({error})") from error
     inputs, shapes = _example(sampler.model.planes, period)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             sampler,
             inputs,
@@ -175,7 +180,7 @@ def _onnx(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
 
 def _program(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
     inputs, shapes = _example(sampler.model.planes, period)
-    with _quiet():
+    with quiet():
         program = torch.export.export(sampler, inputs, dynamic_shapes=shapes)
         # torch 2.13 cannot load unused operations (an unbind without outputs).
         program.graph_module.graph.eliminate_dead_code()
@@ -190,7 +195,7 @@ FORMATS: dict[str, Callable[[_Exported, int, dict[str, str]], bytes]] = {".onnx"
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence logs and deprecation warnings of the exporter and its libraries."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -5,6 +5,7 @@ from pathlib import Path
 from noiseflow.calibrate.profiles.profile import Profile, read_profile
 from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
 from noiseflow.core.errors import ModelError
+from noiseflow.models.io.hub import HUB, load_from_hub
 from noiseflow.models.io.run_folder import load as load_run
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.physics.profile_models import from_profile
@@ -40,7 +41,7 @@ def load(name: str | Path, kind: str = "eld") -> NoiseModel:
     ----------
     name : str or path
         A run folder; a profile (``.json``) of `noiseflow calibrate`; or a camera of `list_cameras`, in capitals or
-        not, with any signs between its words.
+        not, with any signs between its words; or ``hf://user/name@revision``, see `load_from_hub`.
     kind : str
         Physics model to build of a profile or camera: ``"eld"`` samples best, ``"poisson_gaussian"`` has a density.
 
@@ -54,12 +55,14 @@ def load(name: str | Path, kind: str = "eld") -> NoiseModel:
     >>> load("sony-a7s2").cameras
     ('Sony A7S2',)
     """
+    if HUB.match(str(name)):
+        return load_from_hub(name)
     profile = profile_named(name)
     if profile is not None:
         return from_profile(kind, profile)
     if not Path(name).exists():
         raise ModelError(
             f"{name}: no such file or folder, nor a shipped camera; expected a run folder, a profile of "
-            f"`noiseflow calibrate`, or one of {', '.join(shipped_names())}"
+            f"`noiseflow calibrate`, hf://user/name, or one of {', '.join(shipped_names())}"
         )
     return load_run(name)

@@ -3,6 +3,11 @@
 The weights themselves are licensed CC BY-NC-SA 4.0 and are not part of this package.
 """
 
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1, strict_lower
 from noiseflow.flows.nets.border_aware_net import BorderAwareNet
 from noiseflow.models.flow.noise_flow import ARCHITECTURE, NoiseFlow
+from noiseflow.models.io.weights import check_plausible
 from noiseflow.models.model import ModelSpec
 
 __all__ = ["CAMERAS", "ISOS", "import_published", "read_variables"]
@@ -27,6 +33,27 @@ CAMERAS = ("IP", "GP", "S6", "N6", "G4")
 """Cameras of SIDD in the published order: iPhone 7, Pixel, Galaxy S6, Nexus 6, LG G4."""
 
 ISOS = (100.0, 400.0, 800.0, 1600.0, 3200.0)
+
+MOST_ARRAYS, MOST_UNPACKED = 10_000, 64 << 20
+"""Most arrays and bytes of published weights: the paper's have some hundred of 100 kB in all."""
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+)
+"""What NumPy, zip and zlib raise for a damaged archive."""
 
 Variables = Mapping[str, NDArray[Any]]
 
@@ -48,10 +75,15 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
     path = Path(path)
     if path.suffix == ".npz":
         try:
+            _check_unpacked(path)
             with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: cannot read the weights ({error})") from error
+                found = {name: arrays[name] for name in arrays.files}
+        except UNREADABLE as error:
+            raise ModelError(f"{path}: cannot read the weights ({error}); expected an .npz of arrays") from error
+        for name, value in found.items():
+            if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+                raise ModelError(f"{path}: {name} holds {value.dtype} or numbers that are not finite")
+        return found
     prefix = path.with_suffix("") if path.suffix == ".index" else path
     if not prefix.with_name(prefix.name + ".index").exists():
         raise ModelError(f"{path}: expected an .npz of weights or a TensorFlow checkpoint (PREFIX with PREFIX.index)")
@@ -63,6 +95,42 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+def _check_unpacked(path: Path) -> None:
+    """Refuse an archive that would unpack to more than the published weights can have, before it is unpacked.
+
+    Raises
+    ------
+    ModelError
+        It has more entries or bytes than any weights that are published.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; expected an .npz of published weights")
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        # The size in the directory is what is unpacked at most: reading an entry stops there.
+        unpacked = sum(entry.file_size for entry in entries)
+        if len(entries) <= MOST_ARRAYS and unpacked <= MOST_UNPACKED:
+            for entry in entries:
+                _check_header(archive, entry)
+    if len(entries) > MOST_ARRAYS or unpacked > MOST_UNPACKED:
+        raise ModelError(
+            f"{path}: holds {len(entries):,} arrays of {unpacked:,} bytes; published weights have at most "
+            f"{MOST_ARRAYS:,} of {MOST_UNPACKED:,}"
+        )
+
+
+def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Raise `ValueError` for an array that claims more values than its entry has."""
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{entry.filename}: no array of NumPy")
+        one = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = one(file)
+    if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize > entry.file_size:
+        raise ValueError(f"{entry.filename}: claims the shape {shape} in {entry.file_size:,} bytes")
+
+
 def import_published(path: str | Path) -> NoiseFlow:
     """Load the published Noise Flow (S-Ax4-G-Ax4-CAM) with its weights, in evaluation mode.
 
@@ -72,7 +140,7 @@ def import_published(path: str | Path) -> NoiseFlow:
     Raises
     ------
     ModelError
-        A variable is missing or has another shape.
+        A variable is missing or has another shape, or the model gives no plausible noise.
     """
     variables = read_variables(path)
     model = NoiseFlow(ModelSpec("noise_flow", "bayer", CAMERAS, ISOS, {"architecture": ARCHITECTURE}))
@@ -90,9 +158,14 @@ def import_published(path: str | Path) -> NoiseFlow:
                     layer.bound.copy_(_tensor(variables, f"level0/bijector{_level(index)}/rescaling_scale0"))
                     _fill_net(layer.net, variables, f"model/real_nvp_conv_template{f'_{coupling}' if coupling else ''}")
                     coupling += 1
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ModelError(f"{path}: not the published S-Ax4-G-Ax4-CAM weights ({error})") from error
-    return model.eval()
+    model.eval()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ModelError(f"{path}: gives {name} that is not finite: not the published weights")
+    check_plausible(model, Path(path))
+    return model
 
 
 _SIGNAL_DEPENDENT = {

@@ -1,10 +1,10 @@
 """Run folders: a model's weights and spec, without anything that executes."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save as serialise
+from safetensors.torch import save as serialise
 
 from noiseflow.core.errors import ModelError, OutputError
 from noiseflow.core.output.checks import check_output
@@ -12,6 +12,9 @@ from noiseflow.core.output.folder import install
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import MANIFEST, describe_foreign, foreign, listing, remove_ours
 from noiseflow.core.output.names import partial_of
+from noiseflow.core.output.verified import check_file
+from noiseflow.core.reading.text import read_text
+from noiseflow.models.io.weights import building, check_plausible, fill, read_tensors, within_means
 from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build
 
 __all__ = [
@@ -31,6 +34,9 @@ __all__ = [
 SPEC = "spec.json"
 WEIGHTS = "model.safetensors"
 STATE = "state"
+
+SPEC_BYTES = 16 << 20
+"""Largest spec that is read: one of a profile holds its numbers, some hundred kB."""
 
 
 def holds_state(folder: str | Path) -> bool:
@@ -127,8 +133,16 @@ def save(model: NoiseModel, folder: str | Path) -> None:
     """
     folder = Path(folder)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_listed(folder, WEIGHTS, serialise(weights, {"unit": model.spec.unit, "model": model.spec.model}))
+    write_listed(folder, WEIGHTS, _same_bytes(serialise(weights, {"unit": model.spec.unit, "model": model.spec.model})))
     write_listed(folder, SPEC, model.spec.to_json().encode())
+
+
+def _same_bytes(content: bytes) -> bytes:
+    """Sort the head of a safetensors file, whose remarks have any order: equal weights are equal files."""
+    size = int.from_bytes(content[:8], "little")
+    head = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head + content[8 + size :]
 
 
 def load(folder: str | Path) -> NoiseModel:
@@ -142,19 +156,26 @@ def load(folder: str | Path) -> NoiseModel:
     Raises
     ------
     ModelError
-        No run folder, an unfinished one, or weights that do not match the spec.
+        No run folder, an unfinished one, a file that was changed since it was written, weights that do not match the
+        spec or are not finite, or, of a run without checksums, noise that no camera has.
     """
     folder = Path(folder)
     if not (folder / SPEC).is_file():
         raise ModelError(f"{folder}: no {SPEC} in it; expected a run folder of `noiseflow fit` or `noiseflow import`")
     if not (folder / WEIGHTS).is_file():
         raise ModelError(f"{folder}: holds no finished model; go on with `noiseflow fit … --resume`")
-    model = build(read_spec(folder / SPEC))
-    try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ModelError(f"{folder / WEIGHTS}: does not fit {SPEC} or is damaged ({error})") from error
-    return model.eval()
+    protected = check_file(folder / SPEC, ModelError)
+    spec = read_spec(folder / SPEC)
+    weights = read_tensors(folder / WEIGHTS)
+    within_means(spec.options, weights, folder / SPEC)
+    with building(folder / SPEC):
+        model = build(spec)
+    fill(model, weights, folder / WEIGHTS, SPEC)
+    model.eval()
+    if not protected:
+        with building(folder / SPEC):
+            check_plausible(model, folder / WEIGHTS)
+    return model
 
 
 def read_spec(path: str | Path) -> ModelSpec:
@@ -165,6 +186,6 @@ def read_spec(path: str | Path) -> ModelSpec:
     ModelError
         The file is no model spec.
     """
-    spec = ModelSpec.from_json(Path(path).read_text(encoding="utf-8"), str(path))
+    spec = ModelSpec.from_json(read_text(Path(path), "the spec of a model", ModelError, most=SPEC_BYTES), str(path))
     defaults = MODELS[spec.model].defaults_of_old if spec.model in MODELS else {}
     return replace(spec, options={**defaults, **spec.options})

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.ingestion.plan import Plan
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.raw.image import RawImage
 
-__all__ = ["believed_of_frame", "believed_of_ingest", "clipped_means"]
+__all__ = ["believed_of_frame", "believed_of_ingest", "clipped_means", "layout_of_all"]
 
 CENSORED = 1e-3
 """Part of the values at code 0 from which means of frames are said to be biased."""
@@ -85,6 +86,24 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
     rows += _of_values(notes)
     rows += [("left out", line, "see the sources") for line in plan.notes if "left out" in line]
     return tuple(rows)
+
+
+def layout_of_all(notes: Sequence[PartNote]) -> str:
+    """The layout of all frames.
+
+    Raises
+    ------
+    RawError
+        They differ.
+    """
+    first = notes[0]
+    for note in notes:
+        if note.layout != first.layout:
+            raise RawError(
+                f"{note.sources[0]}: {note.layout} cannot go into one store with {first.layout} frames such as "
+                f"{first.sources[0]}; ingest each kind by itself"
+            )
+    return first.layout
 
 
 def _of_values(notes: Sequence[PartNote]) -> list[tuple[str, str, str]]:

@@ -31,7 +31,7 @@ from noiseflow.patches.assembly.parts import (
     read_note,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
-from noiseflow.patches.ingestion.believed import believed_of_ingest, clipped_means
+from noiseflow.patches.ingestion.believed import believed_of_ingest, clipped_means, layout_of_all
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -172,7 +172,7 @@ def _make(
         with on_disk(out):
             scenes = _run(pool, folder.absolute(), plan, progress)
             notes = [_known(folder, task) for task in plan.tasks]
-            layout = _layout(notes)
+            layout = layout_of_all(notes)
             header = StoreHeader(
                 layout,
                 plan.options.patch_size,
@@ -217,24 +217,6 @@ def _processes(collections: Sequence[Collection]) -> int:
 def _size(scenes: Sequence[Scene]) -> int:
     """Size of the scenes' files, bytes; one file may hold many frames."""
     return sum(os.path.getsize(file) for file in {frame.path for scene in scenes for frame in scene.frames})
-
-
-def _layout(notes: Sequence[PartNote]) -> str:
-    """The layout of all frames.
-
-    Raises
-    ------
-    RawError
-        They differ.
-    """
-    first = notes[0]
-    for note in notes:
-        if note.layout != first.layout:
-            raise RawError(
-                f"{note.sources[0]}: {note.layout} cannot go into one store with {first.layout} frames such as "
-                f"{first.sources[0]}; ingest each kind by itself"
-            )
-    return first.layout
 
 
 def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
@@ -349,7 +331,7 @@ class _Counter:
         """
         self._first = self._first or next(iter(notes), None)
         if self._first is not None:
-            _layout([self._first, *notes])
+            layout_of_all([self._first, *notes])
         for note in notes:
             other = self._seen.setdefault(note.pixels, note.sources[0])
             if other != note.sources[0] and PAIRINGS[self._plan.pairing].clean != "none":

@@ -41,15 +41,23 @@ class View:
     def __call__(self, store: Patches, rows: NDArray[Any], seed: int, epoch: int) -> Item:
         """Read rows and show each in its own way, which hangs on seed, epoch and row alone."""
         batch = store.read(rows)
+        observed = batch.observed
+        if observed is None and store.has_masks:
+            # Every batch of a store has the same keys, which loaders put together.
+            observed = torch.ones(batch.noise.shape, dtype=torch.bool)
         whole = {"iso": batch.iso, "camera": batch.camera, "row": torch.from_numpy(np.asarray(rows, np.int64))}
         height, width = store.patch_shape[1:]
         crop = self.crop or min(height, width)
         if self.crop is None and tuple(self.turns) == ("none",):
-            return {"noise": batch.noise, "clean": batch.clean, **whole}
+            mask = {} if observed is None else {"observed": observed}
+            return {"noise": batch.noise, "clean": batch.clean, **mask, **whole}
         if crop > min(height, width):
             raise DataError(f"crop {crop}: patches are {height}×{width} pixels of a plane; ask for less")
-        both = torch.stack([batch.noise, batch.clean], 1).numpy()
-        shown = np.empty((len(rows), 2, store.patch_shape[0], crop, crop), both.dtype)
+        layers = (
+            [batch.noise, batch.clean] if observed is None else [batch.noise, batch.clean, observed.to(batch.noise)]
+        )
+        both = torch.stack(layers, 1).numpy()
+        shown = np.empty((len(rows), len(layers), store.patch_shape[0], crop, crop), both.dtype)
         for place, row in enumerate(np.asarray(rows).tolist()):
             rng = np.random.default_rng((seed, epoch, row))
             turn = self.turns[int(rng.integers(len(self.turns)))]
@@ -60,7 +68,9 @@ class View:
             y, x = (int(rng.integers(length - crop - room + 1)) for length in (height, width))
             window = both[place, ..., y : y + crop + room, x : x + crop + room]
             shown[place] = turned(window, turn, CFAS[batch.table["cfa"][place]], (crop, crop))
-        noise, clean = torch.from_numpy(shown).unbind(1)
+        noise, clean, *known = torch.from_numpy(shown).unbind(1)
+        if known:
+            whole["observed"] = known[0].contiguous().bool()
         return {"noise": noise.contiguous(), "clean": clean.contiguous(), **whole}
 
 
@@ -68,7 +78,8 @@ class PatchDataset(Dataset[Item]):
     """Patches of a split by number, for a `DataLoader` with any sampler.
 
     Items are dictionaries of ``noise`` and ``clean`` (C, h, w), ``iso``, ``camera`` and
-    ``row``.  A `DataLoader` fetches a batch of them in one read.
+    ``row``; of a store with masked pixels also ``observed`` (C, h, w), false where the noise does not
+    count.  A `DataLoader` fetches a batch of them in one read.
 
     Parameters
     ----------
@@ -166,7 +177,10 @@ class PatchStream(IterableDataset[Item]):
             self.weights = even if self.weights is None else even * self.weights
 
     def __iter__(self) -> Iterator[Item]:
-        """Batches: of ``noise`` and ``clean`` (B, C, h, w), ``iso``, ``camera`` and ``row`` (B,)."""
+        """Batches: of ``noise`` and ``clean`` (B, C, h, w), ``iso``, ``camera`` and ``row`` (B,).
+
+        Of a store with masked pixels also ``observed``, as of `PatchDataset`.
+        """
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         share = self.batch // self.world

@@ -62,6 +62,11 @@ class StoreMix(Patches):
         lines = [store.fingerprint for store in stores] + [str(weight) for weight in weights or ()]
         self.fingerprint = hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any pixel of any store is masked."""
+        return any(store.has_masks for store in self.stores)
+
     def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
         """Sampling weights of rows: those of each store add up to the store's weight."""
         if self._weights is None:

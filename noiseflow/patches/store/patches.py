@@ -107,6 +107,11 @@ class Patches(ABC):
             )
         return rows
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any pixel is masked."""
+        return False
+
     def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
         """Sampling weights of rows, shape (n,); None if each is drawn once per epoch."""
         return None

@@ -67,6 +67,11 @@ class WithoutIsos(Patches):
             raise StoreError(f"{self.path}: no patch of ISO {_words(self.left)} in the split {split!r}")
         return rows
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any pixel of the store is masked."""
+        return self.store.has_masks
+
     def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
         """Sampling weights of rows, as in the store."""
         return self.store.weights(rows)

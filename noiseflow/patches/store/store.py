@@ -227,6 +227,11 @@ class PatchStore(Patches):
             observed=None if masked is None else torch.from_numpy(np.logical_not(masked, out=masked)),
         )
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any pixel is masked."""
+        return self._mask is not None
+
     def masked(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.bool_] | None:
         """Where pixels of some patches are masked, shape (n, C, h, w); None if no pixel of them is.
 

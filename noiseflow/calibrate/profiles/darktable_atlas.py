@@ -1,0 +1,82 @@
+"""Every camera of an installed darktable database, translated to the mosaic's units."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noiseflow.calibrate.measurement import Measurement
+from noiseflow.calibrate.profiles.darktable import GREEN_RULE, SPREAD
+from noiseflow.core.errors import DataError
+
+__all__ = ["INSTALLED", "AtlasCamera", "read_atlas"]
+
+INSTALLED = Path("/usr/share/darktable/noiseprofiles.json")
+"""Where darktable's packages put the database, which is GPL and does not come with noiseflow."""
+
+LEAST_SIGNAL = 0.1
+"""Signal, of the range, at which a physical setting has a variance above 0."""
+
+
+@dataclass(frozen=True)
+class AtlasCamera:
+    """One camera.
+
+    Parameters
+    ----------
+    name : str
+        Maker and model.
+    isos : tuple of float
+        ISOs of its physical settings, rising.
+    full_electrons : Measurement
+        Electrons that fill the range at its lowest ISO, (white − black)/K, by the rule of `GREEN_RULE`.
+    left_out : int
+        Settings that are not physical: a slope or a variance that is not above 0.
+    """
+
+    name: str
+    isos: tuple[float, ...]
+    full_electrons: Measurement
+    left_out: int
+
+
+def read_atlas(path: str | Path = INSTALLED) -> tuple[tuple[AtlasCamera, ...], tuple[str, ...]]:
+    """Cameras of a darktable database that have physical settings, and the names of those that have none.
+
+    Raises
+    ------
+    DataError
+        No such file, or another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no darktable database; install darktable, or give its noiseprofiles.json")
+    cameras, none = [], []
+    try:
+        for maker in json.loads(path.read_text(encoding="utf-8"))["noiseprofiles"]:
+            for model in maker["models"]:
+                name = f"{maker['maker']} {model['model']}"
+                camera = _camera(name, [entry for entry in model["profiles"] if not entry.get("skip")])
+                if camera is not None:
+                    cameras.append(camera)
+                else:
+                    none.append(name)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: is no darktable noise database ({error!r})") from error
+    return tuple(cameras), tuple(none)
+
+
+def _camera(name: str, entries: list[dict[str, Any]]) -> AtlasCamera | None:
+    slopes = {}
+    for entry in entries:
+        slope, offset = float(entry["a"][1]), float(entry["b"][1])
+        if slope > 0 and slope * LEAST_SIGNAL + offset > 0 and math.isfinite(slope):
+            slopes[float(entry["iso"])] = slope
+    if not slopes:
+        return None
+    lowest = min(slopes)
+    electrons = GREEN_RULE / slopes[lowest]
+    ends = (electrons * math.exp(-SPREAD), electrons * math.exp(SPREAD))
+    full = Measurement(electrons, electrons * SPREAD / 2, ends, "e-")
+    return AtlasCamera(name, tuple(sorted(slopes)), full, len(entries) - len(slopes))

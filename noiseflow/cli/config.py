@@ -1,0 +1,56 @@
+"""Options of a command from a TOML file; what stands on the command line has the last word."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from noiseflow.cli.choices import did_you_mean
+from noiseflow.core.errors import DataError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["config_option"]
+
+
+def _read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Make the file's values the defaults of the command's options."""
+    if path is None:
+        return
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: no TOML: {error}") from error
+    options = [each for each in ctx.command.params if isinstance(each, click.Option) and each is not param]
+    names = {word.removeprefix("--"): option for option in options for word in option.opts}
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        option = names.get(name.replace("_", "-"))
+        if option is None or option.name is None:
+            near = did_you_mean(name, list(names))
+            raise DataError(f"{path}: {name!r} is no option of this command.{near}")
+        found[option.name] = _words(option, value)
+    ctx.default_map = {**(ctx.default_map or {}), **found}
+
+
+def _words(option: click.Option, value: Any) -> Any:
+    """A value as the command line would have it: a table ``{couplings = 4}`` is ``couplings=4``."""
+    if option.multiple:
+        if isinstance(value, dict):
+            return [f"{name}={str(each).lower() if isinstance(each, bool) else each}" for name, each in value.items()]
+        return value if isinstance(value, list) else [value]
+    return value if isinstance(value, bool) or option.nargs != 1 else str(value)
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    is_eager=True,
+    expose_value=False,
+    callback=_read,
+    help="TOML file with options, such as epochs = 40; the command line has the last word.",
+)

@@ -1,0 +1,28 @@
+"""``noiseflow push``."""
+
+from pathlib import Path
+
+import click
+
+from noiseflow.cli.options import PATH
+
+__all__ = ["push"]
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("repo", metavar="USER/NAME")
+@click.option("--report", "scored", type=PATH, help="Report folder whose verdict and findings the model card shows.")
+@click.option("--licence", default="apache-2.0", show_default=True, help="Licence of the weights.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+def push(run: Path, repo: str, scored: Path | None, licence: str, private: bool) -> None:
+    """Publish the model in RUN on the Hugging Face Hub, with a model card.
+
+    The account is that of `hf auth login`, or of the environment variable HF_TOKEN. Needs the extra [hub].
+
+    \b
+    noiseflow push run/ user/name --report report/
+    """  # noqa: D301
+    from noiseflow.models.io.hub import push as publish
+
+    click.echo(publish(run, repo, report=scored, licence=licence, private=private))

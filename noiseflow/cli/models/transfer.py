@@ -1,0 +1,71 @@
+"""``noiseflow transfer``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
+
+if TYPE_CHECKING:
+    from noiseflow.raw import RawSettings
+
+__all__ = ["transfer"]
+
+LEAST_SAID = 0.005
+"""Part of the variance that remains from which it is said."""
+
+
+@click.command()
+@click.argument("noisy", type=PATH)
+@click.option("--from", "first", type=PATH, required=True, metavar="RUN|PROFILE|CAMERA", help="Camera of NOISY.")
+@click.option("--to", "second", type=PATH, required=True, metavar="RUN|PROFILE|CAMERA", help="Camera to become.")
+@click.option("--iso", type=float, help="ISO of the result; that of NOISY if not given.")
+@click.option("--clean", type=PATH, help="Clean or denoised twin of NOISY: its noise itself is transferred.")
+@raw_options(leave_out=("iso", "camera"))
+@out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
+@seed_option
+@overwrite_option
+def transfer(
+    noisy: Path,
+    first: Path,
+    second: Path,
+    iso: float | None,
+    clean: Path | None,
+    settings: "RawSettings",
+    out: Path,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Make the raw file NOISY one that another camera, or the same at another ISO, would have recorded.
+
+    The signal stays as it is. With --clean the noise is whitened by the one model and coloured by the other;
+    without, the noise that is missing is added, and what remains of the first camera's is said. Cameras and
+    profiles give normal noise; a run folder gives its flow.
+
+    \b
+    noiseflow transfer noisy.dng --from "Sony A7S2" --to camera.json --iso 3200 --out other.dng
+    """  # noqa: D301
+    from noiseflow.core.output.checks import writing
+    from noiseflow.raw import read_raw
+
+    inputs = [path for path in (noisy, clean, first, second) if path is not None]
+    with writing(out, inputs=inputs, overwrite=overwrite):
+        # Before torch, which takes seconds to load: a file that needs more flags says so at once.
+        image = read_raw(noisy, settings)
+        twin = None if clean is None else read_raw(clean, settings)
+
+        from noiseflow.augment import write_frame
+        from noiseflow.augment.transfer import transferred_image
+        from noiseflow.models import load
+
+        models = [load(name, "poisson_gaussian") for name in (first, second)]
+        frame, remains = transferred_image(image, models[0], models[1], iso=iso, clean=twin, seed=seed)
+        write_frame(out, frame, overwrite=overwrite)
+    click.echo(f"{out}: noise of {models[1].cameras[0]}, ISO {frame.image.iso:g}")
+    if remains > LEAST_SAID:
+        click.echo(
+            f"noiseflow: {models[1].cameras[0]} has less noise: {100 * remains:.0f} % of the variance is the first "
+            "camera's and remains; give --clean",
+            err=True,
+        )
