@@ -340,6 +340,10 @@ def _is_dark(image: RawImage, file: Path) -> tuple[bool, list[str]]:
     return part < DARK_PART, []
 
 
+MOST_OF_A_TABLE = 1e9
+"""Largest number of a table: a mean beyond it is no code, and its square overflows."""
+
+
 def read_tables(paths: Iterable[Path]) -> list[Table]:
     """Read photon-transfer tables: lines of ISO; exposure s; mean DN; temporal σ DN; no header.
 
@@ -360,7 +364,7 @@ def read_tables(paths: Iterable[Path]) -> list[Table]:
                 raise DataError(
                     f"{path}: line {number}: {error}; expected ISO; exposure s; mean DN; sigma DN"
                 ) from error
-            if len(row) != 4 or not (np.isfinite(row).all() and min(row) > 0):
+            if len(row) != 4 or not (np.isfinite(row).all() and min(row) > 0 and max(row) <= MOST_OF_A_TABLE):
                 raise DataError(
                     f"{path}: line {number}: expected four positive numbers, ISO; exposure s; mean DN; sigma DN"
                 )

@@ -219,7 +219,8 @@ class RawImage:
         words = f"{self.source}: the black level varies within a colour plane by {np.ptp(deviation):.4g} DN"
         words += "; it was subtracted pixel by pixel"
         if left > SMALLEST_DN:
-            words += f", to whole DN (up to {left:.2g} DN of it stays in the clean signal, none in the noise)"
+            words += f", to whole DN (up to {left:.2g} DN of it stays in the clean signal; none in the noise where all "
+            words += "frames have this map)"
         mosaic = moved.astype(self.mosaic.dtype)
         levelled_by = self.black_map if whole else None
         return replace(self, mosaic=mosaic, black_map=None, cautions=(*self.cautions, words), levelled_by=levelled_by)

@@ -86,7 +86,7 @@ def of_a_burst(scene: Scene, folder: Path) -> dict[str, float]:
     )
     for number, (blocks, strip) in enumerate(zip(known, sums, strict=True)):
         files.write_strip(number, blocks, strip)
-    mean = files.mean_of(stack.shape)
+    mean = files.mean_of(stack.cube)
     found["shifts"], shifts = processor_ms(lambda: frame_shifts(stack, mean, range(count)), 2)
     whole = Sums(stack, [strip.arrays() for strip in sums], [strip.defects for strip in sums])
     found["drift and motion"] = processor_ms(lambda: stacking.conclude(scene, whole, shifts), 2)[0]

@@ -213,6 +213,7 @@ def benchmark(folder: Path) -> Made:
 
 def metrics(folder: Path) -> Made:
     """A report, described and compared with itself."""
+    folder.mkdir(parents=True)
     simulate_series(folder / "series", "PG-12", [400.0], size=(32, 48))
     ingest([folder / "series" / "burst"], folder / "p.h5", IngestOptions(patch_size=8), jobs=1)
     with PatchStore(folder / "p.h5") as opened:

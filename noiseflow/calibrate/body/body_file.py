@@ -37,7 +37,7 @@ def is_body(path: str | Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return bool(file.attrs.get("schema") == BODY_SCHEMA)
-    except OSError:
+    except DAMAGED:
         return False
 
 

@@ -97,7 +97,7 @@ class RowMemory(RowNoise):
         def at(table: Tensor) -> Tensor:
             return at_iso(table[camera], knots, cond.isos)
 
-        variances = [at(table).exp() for table in self.log_memory]
+        variances = [at(table).clamp(max=LARGEST).exp() for table in self.log_memory]
         decays = [at(table).sigmoid() for table in self.logit_decay]
         frequency = torch.pi * at(self.logit_frequency).sigmoid()
         still = torch.zeros_like(frequency)
@@ -188,6 +188,9 @@ class RowMemory(RowNoise):
 
 _UNITS = ((1.0, 0.0), (0.0, 1.0))
 """Along d, and along e."""
+
+LARGEST = 10.0
+"""Largest log v: beyond any camera, and far from where a factorisation loses its precision."""
 
 LEAST = 1e-30
 """Added to D, for rows without an observed pixel or without light."""

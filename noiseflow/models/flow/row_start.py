@@ -181,6 +181,7 @@ def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[float
     memory.log_variance.copy_(start.log_variance)
     memory.log_flicker.copy_(start.log_flicker)
     independent = ("log_variance", "log_flicker") if start.flickers else ("log_variance",)
+    parts = ["log_memory", "logit_decay", "logit_frequency"]
     _maximise(memory, train, independent, memory=False)
     without = memory.log_density_of_rows(held_out.sums, held_out.cond, memory=False)
     kept = {name: getattr(memory, name).clone() for name in ("log_variance", "log_flicker")}
@@ -189,8 +190,11 @@ def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[float
     memory.log_memory[LIGHT] = kept["log_flicker"] + torch.tensor(0.5).log()
     memory.log_variance.sub_(torch.tensor(2.0).log())
     memory.logit_frequency.fill_(_peak(train))
-    names = [*independent, "log_memory", "logit_decay", "logit_frequency"]
-    _maximise(memory, train, names, memory=True)
+    try:
+        _maximise(memory, train, [*independent, *parts], memory=True)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        # A step to parameters that are not finite: rows of which a memory cannot be found have none.
+        return 0.0, 0.0
     if not start.flickers:
         memory.log_memory[LIGHT] = torch.tensor(NO_FLICKER).log()
     gain = (memory.log_density_of_rows(held_out.sums, held_out.cond) - without) / data.values

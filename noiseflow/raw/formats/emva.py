@@ -102,6 +102,10 @@ def is_emva(path: Path) -> bool:
     return _listing(path) is not None
 
 
+MOST_BITS = 16
+"""Bits of a code at most: frames are kept in 16."""
+
+
 def _listing(path: Path) -> Path | None:
     return next((path / name for name in LISTINGS if (path / name).is_file()), None)
 
@@ -147,6 +151,8 @@ def _parsed(listing: Path) -> tuple[tuple[int, int, int] | None, list[Series]]:
             key, rest = words
             if key == "n":
                 bits, width, height = map(int, rest.split())
+                if not 1 <= bits <= MOST_BITS:
+                    raise ValueError
                 size = (bits, height, width)
             elif key in "bd":
                 exposure, photons = ([float(word.replace(",", ".")) for word in rest.split()] + [0.0])[:2]

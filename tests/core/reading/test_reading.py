@@ -223,3 +223,19 @@ def test_a_benchmark_of_wrong_values_is_refused(tmp_path: Path, line: str) -> No
     path.write_text(f'{line}\n[[data]]\nname = "a"\nstore = "p.h5"\n[[model]]\nname = "nlf"\n')
     with pytest.raises(DataError, match=r"spec\.toml"):
         read_spec(path)
+
+
+def test_a_damaged_store_is_one_clear_line(tmp_path: Path) -> None:
+    """Bytes of HDF5's own tables, which every reader that looks at the file must take."""
+    from builders import gaussian_store
+
+    gaussian_store(tmp_path / "p.h5", patches=4).close()
+    content = (tmp_path / "p.h5").read_bytes()
+    rng = np.random.default_rng(0)
+    for case in range(40):
+        changed = bytearray(content)
+        for at in rng.integers(0, 2048, 4):
+            changed[at] = int(rng.integers(0, 256))
+        (tmp_path / "p.h5").write_bytes(changed)
+        result = CliRunner().invoke(main, ["info", str(tmp_path / "p.h5"), "--verify"])
+        assert result.exception is None or isinstance(result.exception, SystemExit), (case, result.exception)
