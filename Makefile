@@ -58,7 +58,7 @@ quick: $(VENV)/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quick -q $(TOGETHER)
 
 newcomer: $(VENV)/develop.stamp
-	$(BIN)/python -m tools.checks.newcomer
+	$(BIN)/python -m tools.checks.newcomer $(NEWCOMER)
 
 bounds: $(VENV)/develop.stamp
 	$(BIN)/python -m tools.checks.bounds lowest --python $(OLDEST_PYTHON)
