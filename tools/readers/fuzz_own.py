@@ -79,7 +79,9 @@ def of_json(data: bytes, rng: np.random.Generator) -> bytes:
     content = json.loads(data)
     for _ in range(int(rng.integers(1, 4))):
         places = _places(content)
-        *above, last = places[int(rng.integers(1, len(places)))] if len(places) > 1 else ((),)
+        if len(places) < 2:
+            break
+        *above, last = places[int(rng.integers(1, len(places)))]
         parent = content
         for key in above:
             parent = parent[key]
@@ -193,10 +195,12 @@ def fuzz(made: Made, count: int, seed: int, folder: Path, pool: list[bytes]) -> 
         pid = os.fork()
         if not pid:
             os.close(read)
+            status = 1
             try:
                 _run(made, folder, pool, seed, first, count, write)
+                status = 0
             finally:
-                os._exit(0)
+                os._exit(status)
         os.close(write)
         first = _watch(read, pid, first, tally)
         os.close(read)

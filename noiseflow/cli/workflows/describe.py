@@ -156,10 +156,11 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _profile(path: Path, settings: RawSettings | None) -> Description:
-    from noiseflow.models.io.named import profile_named
+    # Not by `noiseflow.models`, which loads torch.
+    from noiseflow.calibrate.profiles.profile import read_profile
+    from noiseflow.calibrate.profiles.published import shipped_profile
 
-    profile = profile_named(path)
-    assert profile is not None
+    profile = read_profile(path) if path.exists() else shipped_profile(camera_named(str(path)) or str(path))
     described = {
         "kind": "camera profile",
         "camera": profile.camera,
