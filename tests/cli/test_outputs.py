@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from noiseflow.cli import COMMANDS, main
 from noiseflow.models import ModelSpec, build, save
 
-WRITES = ("out", "report", "preview")
+WRITES = ("out", "report", "preview", "maps")
 """Parameters of commands that name an output."""
 
 
@@ -40,6 +40,7 @@ WRITERS = {
     ("ingest", "out"): Writer("ingest in/raws --patch-size 8 --out OUT", ".h5", "in/raws"),
     ("calibrate", "out"): Writer("calibrate in/raws --out OUT", ".json", "in/raws"),
     ("calibrate", "report"): Writer("calibrate in/raws --out new.json --report OUT", ".html", "in/raws"),
+    ("calibrate", "maps"): Writer("calibrate in/raws --out new.json --maps OUT", ".h5", "in/raws"),
     ("fit", "out"): Writer("fit in/p.h5 --model nlf --out OUT", "", "in/p.h5"),
     ("distill", "out"): Writer("distill in/run --steps 1 --out OUT", "", "in/run"),
     ("sample", "out"): Writer("sample in/run in/raws/frame_00.dng --out OUT", ".dng", "in/run"),
