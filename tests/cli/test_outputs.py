@@ -80,6 +80,7 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "scored",
             "config",
             "body",
+            "origin",
         }
         assert set(paths) <= read | set(WRITES) | {"spec", "path", "first", "second"}, name
     assert found == set(WRITERS)
