@@ -341,7 +341,7 @@ def _is_dark(image: RawImage, file: Path) -> tuple[bool, list[str]]:
 
 
 MOST_OF_A_TABLE = 1e9
-"""Largest number of a table: a mean beyond it is no code, and its square overflows."""
+"""Largest number of a table, and one over its least: beyond them none is measured, and squares overflow."""
 
 
 def read_tables(paths: Iterable[Path]) -> list[Table]:
@@ -364,7 +364,9 @@ def read_tables(paths: Iterable[Path]) -> list[Table]:
                 raise DataError(
                     f"{path}: line {number}: {error}; expected ISO; exposure s; mean DN; sigma DN"
                 ) from error
-            if len(row) != 4 or not (np.isfinite(row).all() and min(row) > 0 and max(row) <= MOST_OF_A_TABLE):
+            if len(row) != 4 or not (
+                np.isfinite(row).all() and min(row) >= 1 / MOST_OF_A_TABLE and max(row) <= MOST_OF_A_TABLE
+            ):
                 raise DataError(
                     f"{path}: line {number}: expected four positive numbers, ISO; exposure s; mean DN; sigma DN"
                 )
