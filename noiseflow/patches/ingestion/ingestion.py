@@ -204,7 +204,8 @@ def _make(
 def _repeats(notes: Sequence[PartNote]) -> Iterator[str]:
     """A caution for frames without a clean signal that hold the same exposure; others were refused."""
     first: dict[str, str] = {}
-    same = [note.sources[0] for note in notes if first.setdefault(note.pixels, note.sources[0]) != note.sources[0]]
+    sources = [(note.pixels, note.sources[0]) for note in notes if note.pixels]
+    same = [source for pixels, source in sources if first.setdefault(pixels, source) != source]
     if same:
         yield f"{same[0]}: holds the same pixels as another file (and so {len(same) - 1} more): they count twice"
 
@@ -333,7 +334,7 @@ class _Counter:
         if self._first is not None:
             layout_of_all([self._first, *notes])
         for note in notes:
-            other = self._seen.setdefault(note.pixels, note.sources[0])
+            other = self._seen.setdefault(note.pixels or note.sources[0], note.sources[0])
             if other != note.sources[0] and PAIRINGS[self._plan.pairing].clean != "none":
                 raise same_exposure_twice(other, note.sources[0])
         self._frames += len(notes)

@@ -129,3 +129,18 @@ def test_frames_that_differ_are_counted_in_the_table(tmp_path: Path) -> None:
     result = ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
     isos = [value for fact, value, _ in result.believed if fact == "ISO"]
     assert isos == ["100 (3 frames)", "200 (1 frame)"]
+
+
+def test_frames_that_are_saturated_throughout_are_alike_and_not_one_exposure(tmp_path: Path) -> None:
+    burst_folder(tmp_path / "raws" / "lit", frames=3, size=(64, 96), seed=0)
+    (tmp_path / "raws" / "clipped").mkdir()
+    for number in range(2):
+        mosaic = np.full((64, 96), 1023, np.uint16)
+        # A dead pixel, the same in both.
+        mosaic[0, 5] = 500
+        write_dng(tmp_path / "raws" / "clipped" / f"{number}.dng", frame(mosaic, exposure_s=0.01 * (1 + 1e-5 * number)))
+    assert pixel_checksum(mosaic) == ""
+    result = ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
+    assert sum(result.patches.values()) > 0
+    with h5py.File(tmp_path / "s.h5") as store:
+        assert [Path(name).name for name in store["scenes"].asstr()[:]] == ["lit"]

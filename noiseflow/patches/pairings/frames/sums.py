@@ -202,7 +202,8 @@ class Sums:
         self.contrast = whole["contrast"]
         clips_at = np.min([frame.image.clip_levels() for frame in stack.frames], 0)
         self.saturated = whole["highest"] > SATURATED * clips_at
-        self.constant = not whole["variance"].any()
+        clipped = bool(self.saturated.all()) or not whole["highest"].any()
+        self.constant = not whole["variance"].any() and not clipped
         # At least that of rounding.
         self.variance = np.maximum(whole["variance"], 1 / 12)
         tops = [blocks.rows.start for blocks in strips(stack.shape)]
