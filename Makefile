@@ -52,7 +52,7 @@ demo: $(VENV)/package.stamp
 	$(BIN)/noiseflow demo demo --overwrite
 
 test: $(VENV)/develop.stamp
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TOGETHER)
 
 quick: $(VENV)/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quick -q $(TOGETHER)

@@ -149,11 +149,12 @@ def test_a_spec_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str, word
 def test_other_data_under_the_same_name_is_refused(workshop: Any, tmp_path: Path) -> None:
     workshop.store(patches=40).close()
     (tmp_path / "s.toml").write_text(
-        '[[data]]\nname = "d"\nstore = "patches.h5"\nfingerprint = "other"\n[[model]]\nname = "nlf"\n', encoding="utf-8"
+        '[[data]]\nname = "d"\nstore = "patches.h5"\nfingerprint = "' + "0" * 64 + '"\n[[model]]\nname = "nlf"\n',
+        encoding="utf-8",
     )
     spec = read_spec(tmp_path / "s.toml")
     assert isinstance(spec, BenchmarkSpec)
-    with pytest.raises(DataError, match="expected the fingerprint other"):
+    with pytest.raises(DataError, match=r"expected the fingerprint 0{64}"):
         benchmark(spec, tmp_path / "out")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseflow.core.errors import DataError
+from noiseflow.core.errors import DataError, FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.patches.assembly.writer import StoreWriter
@@ -60,7 +60,8 @@ def test_a_camera_of_black_level_0_is_found_by_counting_clipped_codes_as_tails(t
     with store_of(tmp_path / "all.h5", black=0.0, read=READ) as store:
         assert (store.codes(store.indices("train"))[0] == 0).mean() > 0.05
         gain, read = fitted(store, tmp_path / "censored", "discretised")
-        as_they_are = fitted(store, tmp_path / "continuous", "continuous")
+        with pytest.warns(FitWarning, match="at code 0"):
+            as_they_are = fitted(store, tmp_path / "continuous", "continuous")
     with store_of(tmp_path / "dropped.h5", black=0.0, read=READ, drop=True) as store:
         dropped = fitted(store, tmp_path / "kept", "continuous")
     # 307,200 values: standard errors 0.5 % of K and 0.5 % of the read noise; four of them, once in 8,000.

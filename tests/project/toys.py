@@ -297,10 +297,10 @@ ADAPTER = Toy(
     '''
 """A camera's noise as a plain function of arrays."""
 import torch
-from noiseflow.augment.adapters import noisy_of
+from noiseflow.augment.adapters import noisy_batch
 
 def noisy_array(add_noise, array, number):
-    return noisy_of(add_noise, torch.from_numpy(array), number).numpy()
+    return noisy_batch(add_noise, torch.from_numpy(array), number).noisy.numpy()
 ''',
     """
 import numpy as np

@@ -96,7 +96,7 @@ class NeighbourFilter(Transform):
         """Latent to data."""
         weights, log_scale = self._at(cond)
         x: Tensor = _Recursion.apply(  # type: ignore[no-untyped-call]
-            self.pictures(z * log_scale.exp()[:, None, None, None]), weights.detach()
+            self.pictures(z * log_scale.exp()[:, None, None, None]), weights
         )
         return self._planes(x, z.shape)
 
@@ -184,18 +184,25 @@ class _Recursion(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(weights)
-        return _recursion(z, weights)
+        x = _recursion(z, weights)
+        ctx.save_for_backward(weights, x)
+        return x
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_x: Tensor) -> tuple[Tensor, None]:
-        (weights,) = ctx.saved_tensors
-        return _recursion(of_x.flip(2, 3), weights).flip(2, 3), None
+    def backward(ctx: Any, of_x: Tensor) -> tuple[Tensor, Tensor | None]:
+        weights, x = ctx.saved_tensors
+        of_z: Tensor = _Recursion.apply(of_x.flip(2, 3), weights).flip(2, 3)  # type: ignore[no-untyped-call]
+        if not ctx.needs_input_grad[1]:
+            return of_z, None
+        rows, columns = x.shape[2:]
+        padded = functional.pad(x, (BESIDE, BESIDE, ABOVE, 0))
+        neighbours = [padded[:, :, ABOVE + y :, BESIDE + x_ :][:, :, :rows, :columns] for y, x_ in TAPS]
+        of_weights = torch.stack([(of_z * each).sum((1, 2, 3)) for each in neighbours], 1)
+        return of_z, of_weights.to(weights.dtype)
 
 
 def _recursion(z: Tensor, weights: Tensor) -> Tensor:
-    values, taps = z.detach().double().cpu().numpy(), weights.double().cpu().numpy()
+    values, taps = (each.detach().double().cpu().numpy() for each in (z, weights))
     found = np.empty_like(values)
     for element in range(len(values)):
         found[element] = _by_rows(values[element], taps[element])

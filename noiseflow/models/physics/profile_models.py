@@ -144,6 +144,8 @@ class PhysicsModel(NoiseModel):
 
     def parameter_at(self, cond: Conditions, name: str) -> Tensor:
         """Parameter of each element and plane under resolved conditions, (B, C, 1, 1), in DN."""
+        if not len(cond.clean):
+            return cond.clean.new_zeros(0, self.planes, 1, 1)
         rows = []
         for camera, iso in zip(cond.camera_indices.tolist(), cond.isos.double().cpu(), strict=True):
             table = self._tables[camera]

@@ -89,7 +89,7 @@ def test_gradients_by_the_clean_signal(name: str, kind: str) -> None:
     batch = add(point, [5, 6, 7])
     ones = 0.01 * torch.randn(clean.shape, generator=generator(3)).double()
     found = float((torch.autograd.grad(batch.noisy.sum(), point)[0] * ones).sum())
-    step = 0.1
+    step = 0.01
     with torch.no_grad():
         sides = [float(add(clean.double() + sign * step * ones, [5, 6, 7]).noisy.sum()) for sign in (1, -1)]
     # The models compute in float32.
