@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.patterns import MONO, cfa_of_colours
 
@@ -51,7 +52,7 @@ def is_dng(path: Path) -> bool:
         with decoding(path, "a TIFF file"), tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]
             return isinstance(page, tifffile.TiffPage) and DNG_VERSION in page.tags
-    except Exception:  # Damaged: its reader says how.
+    except RawError:  # Damaged: its reader says how.
         return False
 
 
