@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -211,6 +210,9 @@ def _recursion(z: Tensor, weights: Tensor) -> Tensor:
 
 def _by_rows(z: Array, weights: Array) -> Array:
     """The recursion of one element, (C, H, W), row by row."""
+    # Here, as it takes half a second to import, which every model would wait for.
+    from scipy.signal import lfilter
+
     channels, rows, columns = z.shape
     beside = np.r_[1.0, -weights[:BESIDE]]
     above = weights[BESIDE:].reshape(ABOVE, 2 * BESIDE + 1)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from noiseflow.calibrate.body.body_file import read_body
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.interrupts import deferred
@@ -103,7 +102,9 @@ def ingest(
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
     if options.body is not None:
-        # Before any frame is read.
+        # Here, as calibration takes a second to import; before any frame is read.
+        from noiseflow.calibrate.body.body_file import read_body
+
         read_body(options.body)
     inputs = [*sources, *([options.body] if options.body else [])]
     with writing(out, inputs=inputs, overwrite=overwrite) as out:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.assembly.body import with_body
 from noiseflow.patches.assembly.cut import cut_patches, select_patches
 from noiseflow.patches.assembly.parts import (
     PATIENCE_S,
@@ -249,6 +248,8 @@ def _cut_frame(
     """Write the part of one frame."""
     pair, share, checksums = frame_pair(files, scene, task.frame, pairing)
     if options.body is not None:
+        from noiseflow.patches.assembly.body import with_body
+
         pair = with_body(pair, options.body, pattern=PAIRINGS[pairing].twin)
     image, size = pair.noisy, options.patch_size
     chosen = select_patches(pair, options, task.part, scene.grid, _signal(files, pair, pairing))
