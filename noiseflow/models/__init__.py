@@ -8,7 +8,7 @@ from noiseflow.models.io.published_weights import import_published
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.physics import dark_frame
+from noiseflow.models.physics import dark_frame, spectral
 from noiseflow.models.physics.profile_models import from_profile, spec_from_profile
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "register",
     "save",
     "spec_from_profile",
+    "spectral",
 ]
