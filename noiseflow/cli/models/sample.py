@@ -107,6 +107,7 @@ def sample(
 
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
     from noiseflow.augment.body_pattern import BodyPattern, body_pattern
+    from noiseflow.augment.frames.frame_camera import camera_for, other_camera
     from noiseflow.augment.frames.to_files import burst_paths
     from noiseflow.calibrate.body.body_file import read_body
     from noiseflow.calibrate.profiles.profile import read_profile
@@ -115,6 +116,9 @@ def sample(
 
     million, least = hot_pixels or (0.0, 0.0)
     model = load(run).to(device_of(device))
+    chosen = camera_for(model.cameras, frame, camera)
+    if camera is None and (word := other_camera(chosen, frame)):
+        click.echo(f"noiseflow: {word}", err=True)
     pattern: FixedPattern | BodyPattern
     if body is not None:
         maps = read_body(body)
@@ -137,7 +141,7 @@ def sample(
             out,
             frames=frames,
             iso=iso,
-            camera=camera,
+            camera=chosen,
             seed=seed,
             temperature=temperature,
             pattern=pattern,
@@ -148,4 +152,5 @@ def sample(
             progress=progress,
         )
     for path in written:
-        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}, ISO {iso or frame.iso:g}")
+        size = f"{frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}"
+        click.echo(f"{path}: {size}, noise of {chosen}, ISO {iso or frame.iso:g}")
