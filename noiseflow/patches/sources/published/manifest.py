@@ -21,4 +21,6 @@ def manifest(name: str) -> Mapping[str, Any]:
     >>> manifest("crvd")["cfa"]
     'GBRG'
     """
-    return tomllib.loads(resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    text = resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    table: dict[str, Any] = tomllib.loads(text)
+    return table
