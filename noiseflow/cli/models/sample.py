@@ -9,6 +9,7 @@ import click
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -120,7 +121,10 @@ def sample(
         click.echo(f"noiseflow: {word}", err=True)
     pattern: FixedPattern | BodyPattern
     if body is not None:
-        pattern = body_pattern(read_body(body), frame, iso, model.spec.layout)
+        maps = read_body(body)
+        pattern = body_pattern(maps, frame, iso, model.spec.layout)
+        for gap in maps.gaps(iso or frame.iso, frame.exposure_s):
+            click.echo(f"noiseflow: {plain_text(gap, LONGEST_LINE)}", err=True)
     elif profile is not None:
         pattern = pattern_from_profile(read_profile(profile), iso or frame.iso or 0.0, camera_seed)
     else:
