@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noiseflow.augment.body_pattern import BodyPattern
 from noiseflow.augment.fixed_pattern import FixedPattern
+from noiseflow.augment.frames.frame_camera import camera_for
 from noiseflow.augment.frames.tiles import FrameNoise
 from noiseflow.augment.frames.windows import Window
 from noiseflow.augment.noise_level import noise_profile
@@ -70,7 +71,7 @@ def sample_frame(
     iso : float, optional
         ISO of the noise; that of the frame if None.
     camera : str, optional
-        Camera of the noise; if None, the model's only camera, or else that of the frame.
+        Camera of the noise; if None, that of the frame, or else the model's only one.
     seed, frame : int
         Seed, and number of the frame in a burst.  The same two give the same bits on the same machine for any
         number of workers.
@@ -174,12 +175,10 @@ def _settings(model: NoiseModel, clean: RawImage, iso: float | None, camera: str
     layout = model.spec.layout
     if not fits_layout(clean, layout):
         raise ModelError(f"{clean.source}: a {clean.pattern} frame, but the model was fitted on {layout!r} planes")
-    if camera is None:
-        camera = model.cameras[0] if len(model.cameras) == 1 else clean.camera
     iso = iso or clean.iso
     if iso is None:
         raise DataError(f"{clean.source}: the file does not say its ISO; give it with --iso")
-    return iso, camera
+    return iso, camera_for(model.cameras, clean, camera)
 
 
 def _dtype(model: NoiseModel) -> torch.dtype:

@@ -23,10 +23,13 @@ from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME
 
-__all__ = ["LIGHT", "OFFSET", "WAVE", "RowMemory"]
+__all__ = ["LIGHT", "OFFSET", "START_DECAYS", "WAVE", "RowMemory"]
 
 OFFSET, WAVE, LIGHT = 0, 1, 2
 """Parts of the memory: an offset that decays, one that oscillates, and a relative light that decays."""
+
+START_DECAYS = (2.0, 3.0, 4.0)
+"""Logit φ of the parts before they are fitted."""
 
 Pair = tuple[Tensor, Tensor]
 
@@ -85,7 +88,7 @@ class RowMemory(RowNoise):
         self.whole_rows, self.reach = False, WHOLE_FRAME
         shape = (3, cameras, len(isos))
         variance = torch.tensor([memory, memory, drift])[:, None, None].expand(shape)
-        decay = torch.tensor([2.0, 3.0, 4.0])[:, None, None].expand(shape)
+        decay = torch.tensor(START_DECAYS)[:, None, None].expand(shape)
         self.log_memory = nn.Parameter(variance.log().clone())
         self.logit_decay = nn.Parameter(decay.clone())
         self.logit_frequency = nn.Parameter(torch.zeros(cameras, len(isos)))
