@@ -34,6 +34,7 @@ COMMANDS = {
     "denoise": "models.denoise",
     "transfer": "models.transfer",
     "synthesize": "data.synthesize",
+    "clean-patches": "scores.clean_patches",
     "evaluate": "scores.evaluate",
     "compare": "scores.compare",
     "benchmark": "scores.benchmark",

@@ -20,6 +20,7 @@ from noiseflow.evaluate.presentation.present import notes
 from noiseflow.evaluate.report.evaluation_result import Data, Evaluation
 from noiseflow.evaluate.scoring import Scorer, for_model
 from noiseflow.flows.conditions import Conditions
+from noiseflow.models.capabilities import HasDrawnSamples
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import plane_names
@@ -158,8 +159,9 @@ def _setup(
         try:
             model.log_prob(noise, cond)
         except ModelError as error:
-            # A model that can neither score nor sample is refused here.
-            model.sample(cond, torch.Generator(noise.device).manual_seed(0))
+            if not isinstance(model, HasDrawnSamples):
+                # A model that can neither score nor sample is refused here.
+                model.sample(cond, torch.Generator(noise.device).manual_seed(0))
             without[name] = str(error)
     densities = {name: kind_of(model) for name, model in models.items() if name not in without}
     codes = {name: codes_kind_of(models[name]) for name in densities}

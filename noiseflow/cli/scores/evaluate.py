@@ -42,7 +42,8 @@ def evaluate(
 ) -> None:
     """Score models on the held-out patches of STORE, beside nlf, gaussian and the oracle.
 
-    RUN is a run folder, a profile of noiseflow calibrate, or a camera that noiseflow profiles lists.
+    RUN is a run folder, a profile of noiseflow calibrate, a camera that noiseflow profiles lists,
+    or a folder of samples that any program drew for what noiseflow clean-patches wrote.
     The report is about the first RUN. The baselines nlf and gaussian are fitted to the training
     patches of STORE; simulated data of known density add the true density, the oracle.
 
@@ -53,16 +54,15 @@ def evaluate(
     from noiseflow.core.output.checks import writing
     from noiseflow.core.progress import in_stages
     from noiseflow.evaluate import evaluate as run, write_report
-    from noiseflow.evaluate.baselines import baselines, named
+    from noiseflow.evaluate.baselines import baselines, named, to_score
     from noiseflow.evaluate.evaluate_models import evaluation_costs
     from noiseflow.fit.training.session import device_of
-    from noiseflow.models import load
     from noiseflow.patches import PatchStore
 
     with writing(out, folder=True, inputs=[*runs, store], overwrite=overwrite):
         chosen = device_of(device)
-        models = named([(name, load(name, "poisson_gaussian").to(chosen)) for name in runs])
         with PatchStore(store) as patches, shown("evaluate", "%") as progress:
+            models = named([(name, to_score(name, patches, split).to(chosen)) for name in runs])
             stage = in_stages(progress, evaluation_costs(patches, split, max_patches))
             fitted = baselines(patches, models, stage("baselines"))
             models |= {name: each.to(chosen) for name, each in fitted.items()}
