@@ -132,6 +132,20 @@ def test_compiled_calls_draw_anew_and_keep_their_arguments() -> None:
     assert torch.equal(found, keyed(clean(), torch.arange(4)))
 
 
+def test_a_compiled_call_draws_from_the_generator_that_it_is_given() -> None:
+    add = augmentation()
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda given, source: add(given, generator=source).noisy, backend="aot_eager", fullgraph=True
+    )
+    one, other, expected = generator(1), generator(2), generator(1)
+    for _ in range(2):
+        assert torch.equal(compiled(clean(), one), add(clean(), generator=expected).noisy)
+    # Another generator is not taken for the first one, and the first one goes on where it stood.
+    assert torch.equal(compiled(clean(), other), add(clean(), generator=generator(2)).noisy)
+    assert torch.equal(compiled(clean(), one), add(clean(), generator=expected).noisy)
+
+
 def _rank(rank: int, port: int, results: Any) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
