@@ -105,7 +105,7 @@ class Augmentation(nn.Module, ABC):
         Parameters
         ----------
         clean : Tensor or ndarray, shape (B, C, H, W) or (C, H, W)
-            What the class says.
+            What the class says; some take sequences too, (B, T, C, H, W).
         index : B whole numbers, optional
             Number of each sample in its data set, 0 … 2³² − 1; its noise then depends only on the seed, the
             epoch and the sample itself.
@@ -154,7 +154,10 @@ class Augmentation(nn.Module, ABC):
         clean = _tensor(clean)
         single = clean.ndim == 3
         batch = clean[None] if single else clean
-        if batch.ndim != 4 or (len(batch) and not batch[0].numel()):
+        augment = self.augment
+        if batch.ndim == 5:
+            augment = getattr(self, "augment_sequences", augment)
+        if batch.ndim != (4 if augment == self.augment else 5) or (len(batch) and not batch[0].numel()):
             raise DataError(f"clean: expected shape {self.shape} with pixels; got {tuple(clean.shape)}")
         number = int(self._epoch) if epoch is None else _whole(epoch, "epoch")
         source = self.source(index, len(batch), generator, number)
@@ -164,7 +167,7 @@ class Augmentation(nn.Module, ABC):
             _checked(_numbers_of(exposure), "exposure", len(batch)),
             _checked(self._places(camera), "camera", len(batch)),
         )
-        noisy, scaled, level, iso, exposures, cameras = self.augment(batch, request)
+        noisy, scaled, level, iso, exposures, cameras = augment(batch, request)
         if single:
             noisy, scaled, level = noisy[0], scaled[0], level[0]
         return NoisyBatch(noisy, scaled, level, iso, exposures, cameras, self.camera_names)

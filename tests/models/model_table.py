@@ -12,7 +12,9 @@ ISOS = (100.0, 400.0, 1600.0)
 NEEDS_TWO_PLANES = {"noise_flow"}
 NEEDS_PROFILE = {"poisson_gaussian", "poisson_gaussian_exact", "eld", "dark_frame"}
 """Physics: built from a camera's profile, tested in test_physics."""
-TRAINED = sorted(set(MODELS) - NEEDS_PROFILE)
+NEEDS_FRAME = {"temporal"}
+"""Built around a frame's model, and of sequences: tested in temporal/."""
+TRAINED = sorted(set(MODELS) - NEEDS_PROFILE - NEEDS_FRAME)
 
 CELLS_OF_FOUR = ("bayer", "mono2x2")
 """Layouts of all models here; those of larger cells are in test_large_cells."""
