@@ -26,6 +26,9 @@ _augmentations: "WeakValueDictionary[int, Augmentation]" = WeakValueDictionary()
 _generators: "WeakValueDictionary[int, torch.Generator]" = WeakValueDictionary()
 """Generators of compiled calls, likewise."""
 
+GRAPHS_TAKE_GENERATORS = torch.__version__ >= "2.13"
+"""Whether a compiled call may be given a generator; an older torch, such as 2.4, breaks the graph there."""
+
 
 @dataclass(frozen=True, eq=False)
 class Request:
@@ -128,7 +131,7 @@ class Augmentation(nn.Module, ABC):
         """
         if (
             torch.compiler.is_compiling()
-            and (generator is None or isinstance(generator, torch.Generator))
+            and (generator is None or (GRAPHS_TAKE_GENERATORS and isinstance(generator, torch.Generator)))
             and isinstance(clean, Tensor)
             and not clean.requires_grad
         ):
@@ -252,7 +255,7 @@ def _whole(epoch: Any, name: str) -> int:
     return int(epoch)
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _number_of(generator: torch.Generator) -> int:
     """Number of a generator in compiled graphs, each of which is guarded by the generator that it was traced with."""
     for number, known in _generators.items():
@@ -263,13 +266,16 @@ def _number_of(generator: torch.Generator) -> int:
     return number
 
 
-@torch.library.custom_op(
+# Not by `custom_op`, which takes no tags before torch 2.5.
+torch.library.define(
     "noiseflow::augment",
-    mutates_args=(),
-    schema="(Tensor clean, Tensor? index, Tensor epoch, Tensor? iso, Tensor? exposure, Tensor? camera, int which,"
+    "(Tensor clean, Tensor? index, Tensor epoch, Tensor? iso, Tensor? exposure, Tensor? camera, int which,"
     " int? generator=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=(torch.Tag.nondeterministic_seeded,),
 )
+
+
+@torch.library.impl("noiseflow::augment", "CompositeExplicitAutograd")
 def _augment(
     clean: Any,
     index: Any,
@@ -291,7 +297,7 @@ def _augment(
     return noisy, scaled, level, found.iso.contiguous(), found.exposure.contiguous(), found.camera_index.contiguous()
 
 
-@_augment.register_fake
+@torch.library.register_fake("noiseflow::augment")  # type: ignore[untyped-decorator]
 def _(
     clean: Any,
     index: Any,

@@ -75,7 +75,7 @@ class MaskedAutoregressive(Transform):
 
     def _iterated(self, z: Tensor, cond: Conditions) -> Tensor:
         """Solve by passes alone, which torch.func can transform; each makes one more value of a chain right."""
-        weights = dict(self.net.named_parameters())
+        weights: dict[str, Tensor] = dict(self.net.named_parameters())
         x = z
         for _ in range(longest_chain(self.net, *z.shape[1:])):
             x = self.step(x, z, cond, weights)

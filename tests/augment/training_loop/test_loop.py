@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from noiseflow.augment import AddCameraNoise, AddNoiseToPictures, NoisyBatch
+from noiseflow.augment.augmentation import GRAPHS_TAKE_GENERATORS
 
 
 def augmentation() -> AddCameraNoise:
@@ -132,6 +133,7 @@ def test_compiled_calls_draw_anew_and_keep_their_arguments() -> None:
     assert torch.equal(found, keyed(clean(), torch.arange(4)))
 
 
+@pytest.mark.skipif(not GRAPHS_TAKE_GENERATORS, reason="older torch breaks the graph at a generator")
 def test_a_compiled_call_draws_from_the_generator_that_it_is_given() -> None:
     add = augmentation()
     torch._dynamo.reset()
