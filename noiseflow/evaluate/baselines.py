@@ -6,27 +6,15 @@ from pathlib import Path
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import gather
 from noiseflow.fit.fit_model import spec_for
-from noiseflow.models import NoiseModel, build, load
+from noiseflow.models import NoiseModel, build
 from noiseflow.models.noise_statistics import start_from
 from noiseflow.models.oracle.select import oracle_from_truth
 from noiseflow.patches.store.store import PatchStore
 
-__all__ = ["BASELINES", "baselines", "named", "oracle_of", "to_score"]
-
-SAMPLES = "samples.json"
-"""What makes a folder one of samples: see `noiseflow.evaluate.samples.drawn`, which is imported for one only."""
+__all__ = ["BASELINES", "baselines", "named", "oracle_of"]
 
 BASELINES = ("nlf", "gaussian")
 """Models fitted in closed form to the training split of the data that is scored."""
-
-
-def to_score(path: Path, store: PatchStore, split: str) -> NoiseModel:
-    """What `noiseflow evaluate` is given: samples that were drawn for the store, or whatever `load` takes."""
-    if (path / SAMPLES).is_file():
-        from noiseflow.evaluate.samples.drawn import read_samples
-
-        return read_samples(path, store, split)
-    return load(path, "poisson_gaussian")
 
 
 def named(models: Sequence[tuple[Path, NoiseModel]]) -> dict[str, NoiseModel]:

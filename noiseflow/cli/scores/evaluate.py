@@ -23,6 +23,12 @@ __all__ = ["evaluate"]
     help="Patches to score.",
 )
 @click.option("--max-patches", type=click.IntRange(min=1), help="Score at most this many patches.")
+@click.option(
+    "--metrics",
+    type=Registered("noiseflow.evaluate.metrics.registry:OPTIONAL"),
+    multiple=True,
+    help="Add this metric to the usual ones; repeatable.",
+)
 @click.option("--legacy-kl", is_flag=True, help="Add the published KL estimators, with a warning and their floor.")
 @device_option
 @json_option
@@ -34,6 +40,7 @@ def evaluate(
     out: Path,
     split: str,
     max_patches: int | None,
+    metrics: tuple[str, ...],
     legacy_kl: bool,
     device: str,
     as_json: bool,
@@ -54,11 +61,13 @@ def evaluate(
     from noiseflow.core.output.checks import writing
     from noiseflow.core.progress import in_stages
     from noiseflow.evaluate import evaluate as run, write_report
-    from noiseflow.evaluate.baselines import baselines, named, to_score
+    from noiseflow.evaluate.baselines import baselines, named
     from noiseflow.evaluate.evaluate_models import evaluation_costs
+    from noiseflow.evaluate.samples.to_score import to_score
     from noiseflow.fit.training.session import device_of
     from noiseflow.patches import PatchStore
 
+    asked = (*metrics, *(["legacy_kl"] if legacy_kl else []))
     with writing(out, folder=True, inputs=[*runs, store], overwrite=overwrite):
         chosen = device_of(device)
         with PatchStore(store) as patches, shown("evaluate", "%") as progress:
@@ -72,7 +81,7 @@ def evaluate(
                 split=split,
                 seed=seed,
                 max_patches=max_patches,
-                legacy_kl=legacy_kl,
+                metrics=asked,
                 progress=stage("evaluation"),
             )
             write_report(result, out, overwrite=overwrite, progress=stage("figures"))
@@ -80,7 +89,7 @@ def evaluate(
         click.echo(result.to_json(), nl=False)
     else:
         print_scores(result)
-    if legacy_kl:
+    if "legacy_kl" in asked:
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
         click.echo(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}", err=True)
     click.echo(f"report: {out / 'index.html'}", err=as_json)
