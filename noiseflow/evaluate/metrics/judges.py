@@ -28,9 +28,10 @@ class Judges(Score):
     Parameters
     ----------
     patches : int
-        Real patches, and as many sampled ones per model.
+        Real patches, and as many sampled ones.
     accuracy : mapping of str to mapping of str to Interval
-        Per judge, and per model: part classified correctly, ½ is chance.  Empty if there are too few patches.
+        Per judge, and per model that is judged: part classified correctly, ½ is chance.  Empty if there are too few
+        patches.
     """
 
     patches: int
@@ -38,12 +39,12 @@ class Judges(Score):
 
 
 class JudgesMetric(Metric):
-    """What each judge sees of the close patches."""
+    """What each judge sees of the close patches, of the data and of the model under test only: it costs seconds."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.seen: dict[str, dict[str, list[NDArray[np.float32]]]] = {
-            judge: {source: [] for source in setup.sources} for judge in JUDGES
+            judge: {source: [] for source in (DATA, setup.models[0])} for judge in JUDGES
         }
         self.group: list[NDArray[np.int64]] = []
 
@@ -54,12 +55,12 @@ class JudgesMetric(Metric):
             return
         brightness = batch.clean[chosen].mean((1, 2, 3))
         for judge, seen in self.seen.items():
-            for source, residual in batch.residual.items():
-                seen[source].append(JUDGES[judge].seen(residual[chosen], brightness).float().numpy())
+            for source, rows in seen.items():
+                rows.append(JUDGES[judge].seen(batch.residual[source][chosen], brightness).float().numpy())
         self.group.append(batch.group[chosen])
 
     def score(self) -> Judges:
-        """Held-out accuracy of each judge against each model."""
+        """Held-out accuracy of each judge."""
         group = np.concatenate(self.group) if self.group else np.zeros(0, np.int64)
         accuracy: dict[str, dict[str, Interval]] = {}
         for judge, seen in self.seen.items():
@@ -69,7 +70,7 @@ class JudgesMetric(Metric):
             valid = np.logical_and.reduce([np.isfinite(each).reshape(len(group), -1).all(1) for each in rows.values()])
             accuracy[judge] = {
                 name: accuracy_of(JUDGES[judge], rows[DATA][valid], rows[name][valid], group[valid])
-                for name in self.setup.models
+                for name in self.setup.models[:1]
             }
         return Judges(len(group), accuracy)
 

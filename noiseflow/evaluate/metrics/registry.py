@@ -29,6 +29,7 @@ OPTIONAL = Registry[Callable[[Setup], Metric]](
     {
         "judges": "noiseflow.evaluate.metrics.judges:JudgesMetric",
         "proper_scores": "noiseflow.evaluate.metrics.proper_scores:ProperScoresMetric",
+        "samples_digest": "noiseflow.evaluate.metrics.samples_digest:SamplesDigestMetric",
         "legacy_kl": "noiseflow.evaluate.metrics.legacy_kl:LegacyKlMetric",
     }
 )

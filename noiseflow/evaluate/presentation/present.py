@@ -59,6 +59,7 @@ OPTIONAL_PRESENTERS = Registry[Presenter[Any]](
     {
         "judges": "noiseflow.evaluate.presentation.judges:PRESENTER",
         "proper_scores": "noiseflow.evaluate.presentation.proper_scores:PRESENTER",
+        "samples_digest": "noiseflow.evaluate.presentation.samples_digest:PRESENTER",
     }
 )
 """Those of metrics that are asked for seldom, imported when they are."""

@@ -23,8 +23,7 @@ from noiseflow.core.reading.schema import Flag, Table, Text, checked
 from noiseflow.core.reading.text import read_json
 from noiseflow.evaluate.baselines import BASELINES
 from noiseflow.evaluate.metric import DATA, ORACLE
-from noiseflow.evaluate.samples.task import TASK, clean_digest
-from noiseflow.evaluate.samples.to_score import SAMPLES
+from noiseflow.evaluate.samples.task import SAMPLES, TASK, clean_digest
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import ModelSpec, NoiseModel
 from noiseflow.ops.random.sampling import Source

@@ -20,9 +20,11 @@ from noiseflow.core.text import csv_cell
 from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import plane_names
 
-__all__ = ["CLEAN", "CONDITIONS", "TASK", "clean_digest", "clean_patches", "write_clean_patches"]
+__all__ = ["CLEAN", "CONDITIONS", "SAMPLES", "TASK", "clean_digest", "clean_patches", "write_clean_patches"]
 
 CLEAN, CONDITIONS, TASK = "clean.npy", "conditions.csv", "task.json"
+SAMPLES = "samples.json"
+"""What makes a folder one of samples for such a task."""
 
 VALUES_AT_A_TIME = 2**22
 

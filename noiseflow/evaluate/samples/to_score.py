@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
+from noiseflow.evaluate.samples.task import SAMPLES
 from noiseflow.models import NoiseModel, load
 from noiseflow.patches.store.store import PatchStore
 
-__all__ = ["SAMPLES", "to_score"]
-
-SAMPLES = "samples.json"
-"""What makes a folder one of samples."""
+__all__ = ["to_score"]
 
 
 def to_score(path: Path, store: PatchStore, split: str) -> NoiseModel:
