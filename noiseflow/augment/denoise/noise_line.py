@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseflow.augment.frames.frame_camera import camera_for
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models.model import NoiseModel
 from noiseflow.raw.bayer import plane_names
@@ -78,8 +79,7 @@ def noise_of_model(
     iso = iso or image.iso
     if iso is None:
         raise DataError(f"{image.source}: the file does not say its ISO; give it with --iso")
-    if camera is None:
-        camera = model.cameras[0] if len(model.cameras) == 1 else image.camera
+    camera = camera_for(model.cameras, image, camera)
     line = _by_colour(image, noise_profile(model, iso, camera))
     return _checked(image, *line, f"the {model.spec.model} model of {camera} at ISO {iso:g}")
 
