@@ -60,7 +60,8 @@ def body_pattern(body: BodyMaps, frame: RawImage, iso: float | None, layout: str
     Raises
     ------
     DataError
-        A frame of another size or phase, or an ISO without a dark map.
+        A frame of another size or phase, an ISO without a dark map, or no exposure time where the pattern
+        grows with it.
     """
     side = frame.side
     height, width = (length // side * side for length in frame.mosaic.shape)
@@ -69,5 +70,5 @@ def body_pattern(body: BodyMaps, frame: RawImage, iso: float | None, layout: str
     def planes(values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values[None] if layout == "mono" else pack(values, frame.cfa))
 
-    dark = body.dark_of(iso or frame.iso).at(frame.exposure_s or 0.0)
+    dark = body.dark_at(iso or frame.iso, frame.exposure_s)
     return BodyPattern(planes(dark), None if body.gain is None else planes(body.gain.gain))

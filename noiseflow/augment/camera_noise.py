@@ -41,6 +41,9 @@ class AddCameraNoise(Augmentation):
     `levels` are given.  Models run in their own precision; results have the dtype of the input, float16 to float64,
     and float32 for codes.
 
+    Of sequences, (B, T, C, H, W), each element has one camera, ISO and exposure; a `TemporalNoise` remembers, and
+    other models draw each frame by itself.
+
     It holds no parameter and no state: its models move with it to another device, keep their precision, and stay
     out of `parameters` and `state_dict`.
 
@@ -152,6 +155,12 @@ class AddCameraNoise(Augmentation):
                 (values if self.cfa is None else to_mosaic(values, self.cfa)).to(dtype) for values in pictures
             )
         return noisy, scaled, level, iso, exposure, index
+
+    def augment_sequences(self, batch: Tensor, request: Request) -> Outputs:
+        """Add noise to sequences (B, T, C, H, W): an element has one camera, ISO and exposure for all its frames."""
+        from noiseflow.augment.frames.sequences import add_to_sequences
+
+        return add_to_sequences(self, batch, request)
 
     def _planes_of(self, clean: Tensor) -> Tensor:
         expected = self.planes if self.cfa is None else 1

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.capabilities import HasScale, HasVariance, linear_variance
+from noiseflow.models.capabilities import HasScale, HasVariance, linear_variance, of_one_frame
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.ops.random.spread import Spread
@@ -54,7 +54,7 @@ class NoiseLevelMap:
     """
 
     def __init__(self, model: NoiseModel) -> None:
-        self.model = model
+        self.model = model = of_one_frame(model)
         self.isos = _nodes(model.spec.isos)
         self._log_isos = torch.tensor(self.isos, dtype=torch.float64).log()
         self._factors: dict[tuple[int, int], Tensor] = {}
@@ -176,6 +176,7 @@ def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[flo
     ----------
     Adobe: Digital Negative (DNG) Specification 1.4, NoiseProfile.
     """
+    model = of_one_frame(model)
     like = next(chain(model.parameters(), model.buffers()), torch.empty(0))
     cond = checked_conditions(model, Conditions(torch.zeros(1, model.planes, 1, 1, device=like.device), iso, camera))
     if (line := linear_variance(model)) is not None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from noiseflow.augment.frames.frame import NoisyFrame
+from noiseflow.augment.frames.frame_camera import camera_for
 from noiseflow.augment.noise_level import NoiseLevelMap, noise_profile
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
@@ -160,6 +161,7 @@ def transferred_image(
     *,
     iso: float | None = None,
     clean: RawImage | None = None,
+    cameras: tuple[str | None, str | None] = (None, None),
     seed: int = 0,
 ) -> tuple[NoisyFrame, float]:
     """A raw frame in another camera's noise: see `transfer_frame`.
@@ -169,11 +171,14 @@ def transferred_image(
     image : RawImage
         Of the source camera; its ISO must be known. Its levels stay.
     source, target : NoiseModel
-        Models of the two cameras; the first camera of each is taken.
+        Models of the two cameras.
     iso : float, optional
         ISO of the result; that of `image` if None.
     clean : RawImage, optional
         Clean twin of `image`, of its size.
+    cameras : tuple of str or None
+        Camera of each model; if None, that of `image`, or the model's only one, of the source, and the model's only
+        one of the target.
     seed : int
         Of the noise that is added where no clean twin is given.
 
@@ -181,17 +186,24 @@ def transferred_image(
     -------
     tuple of NoisyFrame and float
         The frame, and the part of its variance that remains of the source's noise.
+
+    Raises
+    ------
+    DataError
+        The ISO of `image` is not known.
+    ModelError
+        A camera that its model does not know, or several of which none is named.
     """
     if image.iso is None:
         raise DataError(f"{image.source}: no ISO is known; the source's noise depends on it")
+    names = camera_for(source.cameras, image, cameras[0]), camera_for(target.cameras, None, cameras[1], "--to-camera")
     layout, wanted = source.spec.layout, iso if iso is not None else image.iso
     noisy = torch.from_numpy(image.normalised(layout)).float()[None]
     twin = None if clean is None else torch.from_numpy(clean.normalised(layout)).float()[None]
-    found = transfer_frame(
-        noisy, source, image.iso, target, wanted, clean=twin, generator=torch.Generator().manual_seed(seed)
-    )
+    generator = torch.Generator().manual_seed(seed)
+    found = transfer_frame(noisy, source, image.iso, target, wanted, clean=twin, cameras=names, generator=generator)
     signal = found.signal[0].numpy()
-    profile = noise_profile(target, wanted, target.cameras[0])
+    profile = noise_profile(target, wanted, names[1])
     result = replace(image.with_signal(signal, iso=wanted), noise_profile=profile)
     return NoisyFrame(result, signal), found.remains
 

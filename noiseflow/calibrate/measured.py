@@ -62,17 +62,18 @@ class Dark:
     noise: Components
     spatial: bool = False
     censored: CensoredDark | None = None
+    timed: bool = True
 
     @classmethod
     def of(cls, group: Group, stack: FrameStack) -> "Dark":
         """Of a stack; where codes are clipped at 0 by the likelihood of censored observations."""
         noise = components(stack)
         if stack.at_black < CENSORED:
-            return cls(group.exposure_s, stack, noise, group.spatial)
+            return cls(group.exposure_s, stack, noise, group.spatial, timed=group.timed)
         found = censored_dark(stack.sample)
         total = found.variance + QUANTISATION
         noise = replace(noise, total=total, pixel=total, row=0.0, column=0.0, total_error=found.variance_error)
-        return cls(group.exposure_s, stack, noise, group.spatial, found)
+        return cls(group.exposure_s, stack, noise, group.spatial, found, group.timed)
 
     @property
     def level(self) -> float:
@@ -132,8 +133,9 @@ class Take:
 
     @property
     def dark_series(self) -> list[Dark]:
-        """The darks of the series over exposure time; all of them where there is no other."""
-        return [dark for dark in self.darks if not dark.spatial] or self.darks
+        """The darks of the series over exposure time, without those of no known time; all where there is no other."""
+        series = [dark for dark in self.darks if not dark.spatial] or self.darks
+        return [dark for dark in series if dark.timed] or series
 
     @property
     def light_series(self) -> list[Group]:

@@ -61,6 +61,8 @@ class Group:
         listed exposure need not fit the others.
     light : int
         Numbers the groups of one exposure time whose levels differ, as by another aperture or lamp.
+    timed : bool
+        Whether the files say the exposure time.
     """
 
     iso: float
@@ -73,6 +75,7 @@ class Group:
     reads: list[Callable[[], RawImage]] = field(default_factory=list)
     spatial: bool = False
     light: int = 0
+    timed: bool = True
 
 
 @dataclass(eq=False)
@@ -249,7 +252,18 @@ class _Series:
     def group(self) -> Group:
         light = self.exposure_s if self.exposure_s is not None else (0.0 if self.dark else self.level)
         stacks = [total.finish() for total in self.sums]
-        return Group(self.iso, light, self.exposure_s or 0.0, self.dark, stacks, self.sources, self.black, self.reads)
+        timed = self.exposure_s is not None
+        return Group(
+            self.iso,
+            light,
+            self.exposure_s or 0.0,
+            self.dark,
+            stacks,
+            self.sources,
+            self.black,
+            self.reads,
+            timed=timed,
+        )
 
 
 def _with_pairs(series: list[_Series]) -> list[_Series]:

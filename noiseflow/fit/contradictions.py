@@ -1,4 +1,4 @@
-"""What the data contradict in their own metadata: black level, white level, ISO; with the value that they imply."""
+"""What the data contradict: black level, white level, ISO, a straight response; with the values that they imply."""
 
 import itertools
 import math
@@ -26,6 +26,15 @@ FALLS = 0.3
 
 HUBER = 2.0
 """Deviations from which a cell loses weight."""
+
+BENT = 0.1
+"""Relative departure of the variance from its line from which the response is said to bend."""
+
+PARTS = 8
+"""Equal parts of the range of the signal, in which the variance is compared with the line."""
+
+LIT = 2
+"""Darkest of these parts, which show the read noise and clipped codes more than the response."""
 
 SCALES = 1.3
 """Factor between the gain and that of the dial, from one ISO to the next, from which an ISO is said not to scale."""
@@ -61,6 +70,7 @@ class _Line:
     intercept_error: float
     zero: float
     zero_error: float
+    scatter: float
 
 
 def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[str]:
@@ -79,6 +89,7 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[st
         One sentence for each contradiction.
     """
     found: list[str] = []
+    bends: list[str] = []
     for camera, name in enumerate(statistics.cameras):
         gains: list[tuple[float, float]] = []
         for index, iso in enumerate(statistics.isos):
@@ -92,8 +103,10 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[st
                 continue
             gains.append((iso, line.slope))
             found += [f"{where}: {text}" for text in _levels(count, signal, square, line, levels[camera])]
+            bends += [f"{where}: {text}" for text in _bends(count, signal, square, line, levels[camera])]
         found += [f"camera {name!r}: {text}" for text in _isos(gains)]
-    return found
+    # A wrong level or ISO bends the variance too.
+    return found or bends
 
 
 def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Levels) -> Iterator[str]:
@@ -122,6 +135,30 @@ def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Lev
             f"the variance falls to {100 * float((square[low] / expected[low]).mean()):.0f} % of the line from "
             f"{levels.dn(start):.4g} DN on, below the white level of {levels.white:.4g} DN: the sensor saturates "
             "there; the white level is too high"
+        )
+
+
+def _bends(count: Array, signal: Array, square: Array, line: _Line, levels: Levels) -> Iterator[str]:
+    """Where the variance departs most from the line, of the lit parts of the signal's range."""
+    expected = line.slope * signal + line.intercept
+    part = (PARTS * (signal - signal.min()) / max(float(np.ptp(signal)), 1e-300)).astype(int).clip(0, PARTS - 1)
+    worst = (0.0, 0.0)
+    for number in range(LIT, PARTS):
+        own = (part == number) & (expected > 0)
+        if not own.any():
+            continue
+        relative = square[own] / expected[own] - 1
+        weight = 1 / (2 / count[own] + line.scatter**2)
+        departure, error = float(weight @ relative / weight.sum()), float(weight.sum()) ** -0.5
+        if abs(departure) > max(BENT, SURE * error, abs(worst[0])):
+            worst = departure, float(signal[own].mean())
+    departure, where = worst
+    if departure:
+        side = "above" if departure > 0 else "below"
+        yield (
+            f"the variance bends: it is {100 * abs(departure):.0f} % {side} its straight line at "
+            f"{levels.dn(where):.4g} DN. The response is not linear there, or the clean signal is not the scene's; "
+            "one gain does not describe both ends"
         )
 
 
@@ -165,7 +202,7 @@ def _line(count: Array, signal: Array, square: Array) -> _Line | None:
         return None
     gradient = np.array([intercept / slope**2, -1 / slope])
     error = math.sqrt(max(float(gradient @ covariance @ gradient), 0.0))
-    return _Line(slope, intercept, math.sqrt(float(covariance[1, 1])), -intercept / slope, error)
+    return _Line(slope, intercept, math.sqrt(float(covariance[1, 1])), -intercept / slope, error, scatter)
 
 
 def _theil_sen(count: Array, signal: Array, square: Array) -> Array:

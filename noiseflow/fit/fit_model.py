@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
+from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
 from noiseflow.fit.censoring import censored_values
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
@@ -265,7 +265,7 @@ def _start(
     start_from(model, statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)
-    refine_start(model, batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
+    refine_start(model, batch.noise, conditions_of(batch), torch.from_numpy(places_of(store, some)))
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]

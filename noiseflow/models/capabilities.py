@@ -26,6 +26,7 @@ __all__ = [
     "exact_codes",
     "latent",
     "linear_variance",
+    "of_one_frame",
     "samples_codes",
 ]
 
@@ -126,6 +127,12 @@ def linear_variance(model: NoiseModel) -> HasLinearVariance | None:
 def samples_codes(model: NoiseModel) -> bool:
     """Whether its samples are whole codes less the clean signal, as clipped as the camera's; such a model says so."""
     return bool(getattr(model, "samples_codes", False))
+
+
+def of_one_frame(model: NoiseModel) -> NoiseModel:
+    """The model of a frame by itself: the frame's own of a model of sequences, else the model."""
+    frame: NoiseModel = getattr(model, "frame", model)
+    return frame
 
 
 def approximate_sigma(model: NoiseModel, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:

@@ -200,39 +200,54 @@ class RawImage:
         """The frame with one black level per plane: each code moved by its pixel's deviation, to whole DN.
 
         The noise stays as it is.  Where deviations are no whole numbers, up to half a DN of
-        them stays in the signal (`left_by_levelling`); fractions, as clean means are, are exact.
-        Clipped pixels stay clipped.
+        them stays in the signal (`left_by_levelling`): codes are whole, and the rest is no noise
+        that the clean signal could lack.  Its mean over a plane goes into the plane's level, so
+        that it adds up to 0 and the gain is found without bias.  Fractions, as clean means are, are
+        exact.  Clipped pixels stay clipped.
         """
         if self.black_map is None:
             return self
-        shape = (self.mosaic.shape[0], self.mosaic.shape[1])
-        deviation = self.black_map.pixels(shape) - self._per_pixel(self.black)
+        whole = self.mosaic.dtype.kind in "ui"
+        moves, left, black = self._moves(self.black_map, whole=whole)
         clip = self._per_pixel(self.clips_at)
         kept = (self.mosaic <= 0) | (self.mosaic >= clip)
-        whole = self.mosaic.dtype.kind in "ui"
-        moved = self.mosaic - (np.rint(deviation) if whole else deviation)
-        moved = np.where(kept, self.mosaic, moved)
+        moved = np.where(kept, self.mosaic, self.mosaic - moves)
         if whole:
             # A pixel that was not clipped stays just above 0 and below the clip.
             moved = np.where(kept, moved, np.clip(moved, 1, np.maximum(np.ceil(clip) - 1, 1)))
-        left = float(np.abs(np.rint(deviation) - deviation).max()) if whole else 0.0
-        words = f"{self.source}: the black level varies within a colour plane by {np.ptp(deviation):.4g} DN"
+        words = f"{self.source}: the black level varies within a colour plane by {np.ptp(moves + left):.4g} DN"
         words += "; it was subtracted pixel by pixel"
-        if left > SMALLEST_DN:
-            words += f", to whole DN (up to {left:.2g} DN of it stays in the clean signal; none in the noise where all "
+        if (most := float(np.abs(left).max())) > SMALLEST_DN:
+            words += f", to whole DN (up to {most:.2g} DN of it stays in the clean signal; none in the noise where all "
             words += "frames have this map)"
-        mosaic = moved.astype(self.mosaic.dtype)
-        levelled_by = self.black_map if whole else None
-        return replace(self, mosaic=mosaic, black_map=None, cautions=(*self.cautions, words), levelled_by=levelled_by)
+        mosaic, levelled_by = moved.astype(self.mosaic.dtype), self.black_map if whole else None
+        cautions = (*self.cautions, words)
+        return replace(self, mosaic=mosaic, black=black, black_map=None, cautions=cautions, levelled_by=levelled_by)
 
     def left_by_levelling(self) -> NDArray[np.float64] | None:
-        """What `levelled` left in the signal of each pixel, DN, as planes; None if nothing."""
+        """What `levelled` left in the signal of each pixel, DN, as planes whose mean is 0; None if nothing."""
         if self.levelled_by is None:
             return None
-        everywhere = self.levelled_by.pixels((self.mosaic.shape[0], self.mosaic.shape[1]))
-        deviation = everywhere - self._per_pixel(self.black)
-        left: NDArray[np.float64] = replace(self, mosaic=deviation - np.rint(deviation), levelled_by=None).planes()
-        return left if np.abs(left).max() > SMALLEST_DN else None
+        _, left, _ = self._moves(self.levelled_by, whole=True)
+        planes: NDArray[np.float64] = replace(self, mosaic=left, levelled_by=None).planes()
+        return planes if np.abs(planes).max() > SMALLEST_DN else None
+
+    def _moves(
+        self, black_map: BlackMap, *, whole: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, ...]]:
+        """What `levelled` takes from each pixel and what it leaves, (H, W), and the level of each plane; all in DN."""
+        everywhere = black_map.pixels((self.mosaic.shape[0], self.mosaic.shape[1]))
+        black = self._plane_means(everywhere)
+        deviation = everywhere - self._per_pixel(black)
+        if not whole:
+            return deviation, np.zeros_like(deviation), black
+        moves = np.rint(deviation)
+        left = self._plane_means(deviation - moves)
+        return moves, deviation - moves - self._per_pixel(left), tuple(np.add(black, left).tolist())
+
+    def _plane_means(self, pixels: NDArray[np.float64]) -> tuple[float, ...]:
+        """Mean of each plane of something as large as the mosaic."""
+        return tuple(replace(self, mosaic=pixels, black_map=None, levelled_by=None).planes().mean((1, 2)).tolist())
 
     def _per_pixel(self, levels: tuple[float, ...]) -> NDArray[np.float64]:
         """One level per plane at each pixel of the mosaic, (H, W)."""

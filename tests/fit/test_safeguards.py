@@ -65,6 +65,20 @@ def test_an_iso_that_does_not_scale_is_said() -> None:
     assert "from ISO 800 to 1600, the dial by 2.00" in text
 
 
+def test_a_response_that_bends_is_said_where_nothing_else_is() -> None:
+    line = (1e4 * SIGNAL + 9) / 1e8
+    (text,) = contradictions(statistics(np.where(SIGNAL > 0.42, 1.5, 1) * line, SIGNAL), LEVELS)
+    said = re.search(r"it is (\d+) % above its straight line at (\d+) DN", text)
+    assert said is not None
+    assert int(said[1]) == pytest.approx(50, abs=3)
+    assert 400 + 4200 < int(said[2]) < 400 + 5000
+    # A curve that loses a tenth of its slope towards the end bends by less than is said.
+    assert contradictions(statistics((1 - 0.1 * SIGNAL) * line, SIGNAL), LEVELS) == []
+    # With a black level that is too low the levels are said alone.
+    (only,) = contradictions(statistics(np.where(SIGNAL > 0.42, 1.5, 1) * (line - 4e-6), SIGNAL + 0.03), LEVELS)
+    assert "black level" in only
+
+
 def test_a_right_camera_is_told_nothing() -> None:
     # 200 draws: none may be called wrong.
     for seed in range(200):

@@ -10,9 +10,11 @@ from noiseflow.models.noise_statistics import signal_bins
 CAMERAS = ("A", "B", "C")
 ISOS = (100.0, 400.0, 1600.0)
 NEEDS_TWO_PLANES = {"noise_flow"}
-NEEDS_PROFILE = {"poisson_gaussian", "poisson_gaussian_exact", "eld", "dark_frame"}
+NEEDS_PROFILE = {"poisson_gaussian", "poisson_gaussian_exact", "eld", "dark_frame", "spectral"}
 """Physics: built from a camera's profile, tested in test_physics."""
-TRAINED = sorted(set(MODELS) - NEEDS_PROFILE)
+NEEDS_FRAME = {"temporal"}
+"""Built around a frame's model, and of sequences: tested in temporal/."""
+TRAINED = sorted(set(MODELS) - NEEDS_PROFILE - NEEDS_FRAME)
 
 CELLS_OF_FOUR = ("bayer", "mono2x2")
 """Layouts of all models here; those of larger cells are in test_large_cells."""

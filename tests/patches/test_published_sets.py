@@ -143,7 +143,8 @@ def test_smid(tmp_path: Path, lists: bool) -> None:
         (tmp_path / "test_list.txt").write_text("0002\n0003\n")
     assert kind_of(tmp_path) == "SMID"
     found = collect(tmp_path)
-    splits = ["train", "test"] if lists else [None, None]
+    # Without lists the published ones count, in which both are for training.
+    splits = ["train", "test"] if lists else ["train", "train"]
     assert [(scene.name, scene.split, len(scene.frames)) for scene in found.scenes] == [
         ("0001", splits[0], 3),
         ("0002", splits[1], 3),

@@ -148,6 +148,23 @@ def test_levelled_keeps_the_noise_and_what_is_clipped() -> None:
     assert np.array_equal(moved[inside], np.rint(100 + np.array(rows) - mean)[:, None].repeat(SHAPE[1], 1)[inside])
     above = plain.mosaic - mean[:, None] - (mosaic - 100 - np.array(rows)[:, None])
     assert np.abs(above[inside]).max() <= 0.5
+    left = plain.left_by_levelling()
+    assert left is not None
+    remaining = (above + mean[:, None] - plain.black[0])[::2, ::2]
+    assert np.allclose(left[0][inside[::2, ::2]], remaining[inside[::2, ::2]])
+    assert np.allclose(left.mean((1, 2)), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("deltas", [(0.6, -0.2, -0.2, -0.2), (0.5, 0.0, 0.0, 0.0), (0.49, 0.49, 0.49, -1.47)])
+def test_what_levelling_leaves_adds_up_to_nothing(deltas: tuple[float, ...]) -> None:
+    """Rounded each by itself such offsets leave up to 0.25 DN on average: an error of the black level."""
+    rows = tuple(deltas[row // 2 % 4] for row in range(16))
+    levels, black_map = plane_levels(BlackMap(((100.0,),), rows), "RGGB", (16, 64))
+    # Dithered by every part of a DN: the mean of the codes is that of the light to 1/32 DN.
+    dither = (np.arange(64) // 2 + 0.5) / 32
+    mosaic = np.floor(500 + np.array(rows)[:, None] + dither).astype(np.uint16)
+    image = RawImage(mosaic, "RGGB", levels, 4095.0, black_map=black_map).levelled()
+    assert abs(image.mosaic.mean() - np.mean(image.black) - 400) < 1 / 32
 
 
 def test_rationals_of_any_cell_are_exact() -> None:

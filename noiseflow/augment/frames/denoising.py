@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseflow.augment.frames.frame import NoisyFrame
+from noiseflow.augment.frames.frame_camera import camera_for
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models.denoiser import Denoiser
 from noiseflow.raw.image import RawImage, fits_layout
@@ -30,7 +31,7 @@ def denoise_frame(
     iso : float, optional
         ISO of the frame; read from the frame if None.
     camera : str, optional
-        Camera of the frame; if None, the denoiser's only camera, or else that of the frame.
+        Camera of the frame; if None, that of the frame, or else the denoiser's only one.
 
     Returns
     -------
@@ -49,9 +50,7 @@ def denoise_frame(
         raise ModelError(
             f"{noisy.source}: a {noisy.pattern} frame, but the denoiser was trained on {spec.layout!r} planes"
         )
-    if camera is None:
-        camera = spec.cameras[0] if len(spec.cameras) == 1 else noisy.camera
-    iso = iso or noisy.iso
+    camera, iso = camera_for(spec.cameras, noisy, camera), iso or noisy.iso
     if iso is None:
         raise DataError(f"{noisy.source}: the file does not say its ISO; give it with --iso")
     signal = torch.from_numpy(noisy.normalised(spec.layout)).to(torch.float32)[None]

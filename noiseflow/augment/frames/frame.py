@@ -1,6 +1,6 @@
 """Sample noise for whole frames of any size, and for bursts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noiseflow.augment.body_pattern import BodyPattern
 from noiseflow.augment.fixed_pattern import FixedPattern
+from noiseflow.augment.frames.frame_camera import camera_for
 from noiseflow.augment.frames.tiles import FrameNoise
 from noiseflow.augment.frames.windows import Window
 from noiseflow.augment.noise_level import noise_profile
@@ -19,7 +20,10 @@ from noiseflow.models.model import NoiseModel
 from noiseflow.ops.random.sampling import Keyed
 from noiseflow.raw.image import RawImage, fits_layout
 
-__all__ = ["NoisyFrame", "sample_burst", "sample_frame"]
+__all__ = ["OF_SEQUENCE", "NoisyFrame", "models_of_frames", "sample_burst", "sample_frame"]
+
+OF_SEQUENCE = "iso", "camera", "seed"
+"""Arguments of `sample_frame` that all frames of a sequence share."""
 
 BEYOND = 0.5
 """Largest distance of a frame's normalised signal from 0…1; beyond, its levels must be wrong."""
@@ -67,7 +71,7 @@ def sample_frame(
     iso : float, optional
         ISO of the noise; that of the frame if None.
     camera : str, optional
-        Camera of the noise; if None, the model's only camera, or else that of the frame.
+        Camera of the noise; if None, that of the frame, or else the model's only one.
     seed, frame : int
         Seed, and number of the frame in a burst.  The same two give the same bits on the same machine for any
         number of workers.
@@ -93,6 +97,7 @@ def sample_frame(
         Once, if the ISO is outside the model's range.
     """
     iso, camera = _settings(model, clean, iso, camera)
+    model, frame = models_of_frames(model, clean, iso=iso, camera=camera, seed=seed)(frame)
     layout = model.spec.layout
     step = 1 if layout == "mono" else clean.side
     size = (clean.mosaic.shape[0] // step, clean.mosaic.shape[1] // step)
@@ -118,7 +123,7 @@ def sample_frame(
 def sample_burst(model: NoiseModel, clean: RawImage, frames: int, **how: object) -> Iterator[NoisyFrame]:
     """Sample the frames of a burst of a static scene, one at a time.
 
-    Every frame has its own noise; all have the same fixed pattern.
+    Every frame has its own noise; all have the same fixed pattern.  A `TemporalNoise` remembers from frame to frame.
 
     Parameters
     ----------
@@ -134,20 +139,46 @@ def sample_burst(model: NoiseModel, clean: RawImage, frames: int, **how: object)
     if frames < 1:
         raise DataError(f"frames: expected 1 or more; got {frames}")
     first = int(how.pop("frame", 0))  # type: ignore[call-overload]
+    same = {name: value for name, value in how.items() if name in OF_SEQUENCE}
+    at = models_of_frames(model, clean, **same)  # type: ignore[arg-type]
     for number in range(first, first + frames):
-        yield sample_frame(model, clean, frame=number, **how)  # type: ignore[arg-type]
+        own, place = at(number)
+        yield sample_frame(own, clean, frame=place, **how)  # type: ignore[arg-type]
+
+
+def models_of_frames(
+    model: NoiseModel, clean: RawImage, *, iso: float | None = None, camera: str | None = None, seed: int = 0
+) -> Callable[[int], tuple[NoiseModel, int]]:
+    """For the number of a frame the model to sample it by, and the number to give `sample_frame` with that model.
+
+    These are the model and the number themselves, but for a model of sequences, whose frames share a sensor.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        Model of the noise.
+    clean : RawImage
+        Clean frame.
+    iso, camera, seed
+        Those of `sample_frame`.
+    """
+    if not hasattr(model, "stream"):
+        return lambda number: (model, number)
+    from noiseflow.augment.frames.in_time import frames_of
+
+    iso, camera = _settings(model, clean, iso, camera)
+    frames = frames_of(model, clean, iso=iso, camera=camera, seed=seed)  # type: ignore[arg-type]
+    return lambda number: (frames(number), 0)
 
 
 def _settings(model: NoiseModel, clean: RawImage, iso: float | None, camera: str | None) -> tuple[float, str]:
     layout = model.spec.layout
     if not fits_layout(clean, layout):
         raise ModelError(f"{clean.source}: a {clean.pattern} frame, but the model was fitted on {layout!r} planes")
-    if camera is None:
-        camera = model.cameras[0] if len(model.cameras) == 1 else clean.camera
     iso = iso or clean.iso
     if iso is None:
         raise DataError(f"{clean.source}: the file does not say its ISO; give it with --iso")
-    return iso, camera
+    return iso, camera_for(model.cameras, clean, camera)
 
 
 def _dtype(model: NoiseModel) -> torch.dtype:

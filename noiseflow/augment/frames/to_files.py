@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from noiseflow.augment.frames.frame import sample_frame
+from noiseflow.augment.frames.frame import OF_SEQUENCE, models_of_frames, sample_frame
 from noiseflow.augment.frames.preview import check_preview, write_preview
 from noiseflow.augment.frames.write import check_target, write_frame
 from noiseflow.core.errors import DataError
@@ -83,9 +83,11 @@ def sample_to_files(
         if preview is not None:
             check_preview(preview, overwrite=overwrite, inputs=inputs)
             check_apart(preview, *paths)
+        at = models_of_frames(model, clean, **{name: value for name, value in how.items() if name in OF_SEQUENCE})
         for number, path in enumerate(paths):
+            own, place = at(number)
             reported = _part(progress, number * clean.mosaic.size, frames * clean.mosaic.size)
-            frame = sample_frame(model, clean, frame=number, progress=reported, **how)
+            frame = sample_frame(own, clean, frame=place, progress=reported, **how)
             write_frame(path, frame, overwrite=overwrite)
             if number == 0 and preview is not None:
                 write_preview(preview, frame.image, overwrite=overwrite)

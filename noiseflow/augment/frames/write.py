@@ -21,6 +21,7 @@ from noiseflow.core.registry import Registry
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.formats.dng import dng_bytes
+from noiseflow.raw.formats.planes import npy_facts
 
 __all__ = ["WRITERS", "check_target", "write_frame", "written_whole"]
 
@@ -29,7 +30,7 @@ def write_frame(path: str | Path, frame: NoisyFrame, *, overwrite: bool = False)
     """Write a frame atomically.
 
     ``.dng`` and ``.tiff`` hold the mosaic in whole DN; ``.npy`` and ``.h5`` hold the
-    normalised planes in float32, neither rounded nor clipped.
+    normalised planes in float32, neither rounded nor clipped; `noiseflow.raw.read_raw` reads them back.
 
     Raises
     ------
@@ -81,10 +82,10 @@ def write_as_tiff(path: Path, frame: NoisyFrame) -> None:
 
 
 def write_as_npy(path: Path, frame: NoisyFrame) -> None:
-    """Normalised planes, float32."""
+    """Normalised planes, float32, and behind the array what makes them a frame again."""
     with path.open("wb") as file:
         np.save(file, frame.signal, allow_pickle=False)
-        file.write(NPY_MARK)
+        file.write(npy_facts(frame.image, len(frame.signal)) + NPY_MARK)
 
 
 def write_as_hdf5(path: Path, frame: NoisyFrame) -> None:
@@ -97,7 +98,8 @@ def write_as_hdf5(path: Path, frame: NoisyFrame) -> None:
         data = file.create_dataset("signal", data=frame.signal)
         names = plane_names("mono" if len(frame.signal) == 1 else image.layout)
         data.attrs.update(unit=SIGNAL_UNIT, planes=names, cfa=image.cfa, black=image.black, white=image.white)
-        data.attrs.update(iso=image.iso or np.nan, camera=image.camera)
+        times = {} if image.exposure_s is None else {"exposure_s": image.exposure_s}
+        data.attrs.update(iso=image.iso or np.nan, camera=image.camera, **times)
     path.write_bytes(content.getbuffer())
 
 

@@ -14,6 +14,7 @@ from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import whole_file
+from noiseflow.core.reading.hdf5 import own_dataset
 from noiseflow.raw.patterns import cell_side
 
 __all__ = ["BODY_SCHEMA", "is_body", "read_body", "write_body"]
@@ -123,7 +124,7 @@ def read_body(path: str | Path) -> BodyMaps:
         with h5py.File(path, "r") as file:
             if file.attrs.get("schema") != BODY_SCHEMA:
                 raise DataError(f"{path}: holds no body maps; expected a file of `noiseflow calibrate --maps`")
-            arrays = {name: np.asarray(file[name][...]) for name in file if isinstance(file[name], h5py.Dataset)}
+            arrays = {name: np.asarray(own_dataset(file, name)[...]) for name in file}
             text = str(file.attrs["facts"])
             if _checksum(arrays, text) != file.attrs["content_blake3"]:
                 raise ValueError("its maps or facts differ from their checksum")

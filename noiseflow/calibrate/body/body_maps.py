@@ -20,6 +20,9 @@ DEFECT_KINDS = ("hot", "telegraph")
 SAME_ISO = 0.01
 """ISOs that differ by less than this part are one."""
 
+SAME_TIME = 0.01
+"""Exposure times that differ by less than this part are one."""
+
 
 @dataclass(frozen=True, eq=False)
 class DarkMap:
@@ -38,7 +41,7 @@ class DarkMap:
     frames : int
         Number of dark frames.
     exposures_s : tuple of float
-        Their exposure times, s.
+        Their exposure times, s, rising; empty where no file says one.
     current : ndarray of float32, shape (H, W), or None
         What the offset gains with the exposure time, DN/s; None with one exposure time, whose map `offset` is.
     current_error : float
@@ -54,12 +57,22 @@ class DarkMap:
     current: Map | None = None
     current_error: float = math.inf
 
-    def at(self, exposure_s: float) -> Map:
-        """The map at an exposure time, DN, shape (H, W)."""
+    def at(self, exposure_s: float | None) -> Map | None:
+        """The map at an exposure time in s, DN, shape (H, W); None where it grows with a time that is not known."""
         if self.current is None:
             return self.offset
-        dark: Map = self.offset + np.float32(exposure_s) * self.current
-        return dark
+        return None if exposure_s is None else np.asarray(self.offset + np.float32(exposure_s) * self.current)
+
+    def gap(self, exposure_s: float | None) -> str:
+        """What the map does not know of a frame of an exposure time in s; empty if nothing."""
+        if not self.exposures_s:
+            return "its darks say no exposure time: how the pattern grows with it is not known"
+        low, high = self.exposures_s[0], self.exposures_s[-1]
+        if exposure_s is None or low * (1 - SAME_TIME) <= exposure_s <= high * (1 + SAME_TIME):
+            return ""
+        if self.current is None:
+            return f"its darks are of {low:g} s alone: what the pattern gains or loses at {exposure_s:g} s is left in"
+        return f"its darks are of {low:g} to {high:g} s: the pattern at {exposure_s:g} s is extrapolated"
 
     @cached_property
     def pattern_sigma(self) -> float:
@@ -67,9 +80,11 @@ class DarkMap:
         return math.sqrt(max(float(np.var(self.offset, dtype=np.float64)) - self.offset_error**2, 0.0))
 
     @property
-    def profiles(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Means of rows, (H,), and of columns, (W,), of the offset, DN."""
-        return self.offset.mean(1, dtype=np.float64), self.offset.mean(0, dtype=np.float64)
+    def line_sigmas(self) -> tuple[float, float]:
+        """Standard deviations of the rows' and of the columns' means of the pattern, their errors taken off, DN."""
+        lines = ((self.offset.mean(axis, dtype=np.float64), self.offset.shape[axis]) for axis in (1, 0))
+        rows, columns = (max(float(mean.var()) - self.offset_error**2 / length, 0.0) for mean, length in lines)
+        return math.sqrt(rows), math.sqrt(columns)
 
     def frames_for(self, error: float) -> int:
         """Number of frames at which a pixel's offset is known to a standard error in DN."""
@@ -99,10 +114,6 @@ class GainMap:
         """Standard deviation of the gain over pixels, its own error taken off."""
         return math.sqrt(max(float(np.var(self.gain, dtype=np.float64)) - self.error**2, 0.0))
 
-    def frames_for(self, error: float) -> int:
-        """Number of frames at which a pixel's gain is known to a standard error."""
-        return math.ceil(self.frames * (self.error / error) ** 2)
-
 
 @dataclass(frozen=True, eq=False)
 class BodyMaps:
@@ -121,7 +132,7 @@ class BodyMaps:
     defects : ndarray of int, shape (K, 3)
         Row and column in the mosaic of each defective pixel, and its index in `DEFECT_KINDS`.
     provenance : mapping of str to str
-        Tool, sources.
+        Tool, sources, frames that were left out and why.
     """
 
     camera: str
@@ -159,6 +170,36 @@ class BodyMaps:
             "take darks of that ISO and measure the maps again"
         )
 
+    def dark_at(self, iso: float | None, exposure_s: float | None) -> Map:
+        """What every frame of an ISO and exposure time has beside its black level, DN, shape (H, W); 0 without darks.
+
+        Raises
+        ------
+        DataError
+            There are no darks of that ISO, or they grow with the exposure time, which is not known.
+        """
+        if not self.darks:
+            return np.zeros(self.shape, np.float32)
+        dark = self.dark_of(iso).at(exposure_s)
+        if dark is None:
+            raise DataError(
+                f"body of {self.camera}: its dark pattern of ISO {iso:g} grows with the exposure time, and the frame "
+                "says none; give it with --exposure, or measure maps from darks of the frames' own exposure time"
+            )
+        return dark
+
+    def gaps(self, iso: float | None, exposure_s: float | None) -> list[str]:
+        """What the maps do not know of a frame of an ISO and exposure time in s, in sentences."""
+        where = f"body of {self.camera}"
+        lines = []
+        if len(self.darks) == 1:
+            lines.append(f"{where}: darks of ISO {self.isos[0]:g} alone; frames of another ISO are refused")
+        if self.darks and (gap := self.dark_of(iso).gap(exposure_s)):
+            lines.append(f"{where}: ISO {iso:g}: {gap}")
+        if self.gain is None:
+            lines.append(f"{where}: no map of the photo response: PRNU stays in the noise")
+        return lines
+
     def check_size(self, shape: tuple[int, int], cfa: str, source: str) -> None:
         """Refuse a frame of another sensor size or phase.
 
@@ -182,23 +223,6 @@ class BodyMaps:
                 f"{self.shape[1]}×{self.shape[0]}: of another camera, mode or crop"
             )
 
-    def applied(self, signal: NDArray[np.floating], black: NDArray[np.floating], iso: float, exposure_s: float) -> Map:
-        """A clean mosaic as this body shows it: black + (signal − black)·gain + dark.
-
-        Parameters
-        ----------
-        signal : ndarray, shape (H, W)
-            Clean mosaic, DN.
-        black : ndarray, shape (H, W), or a number
-            Black level of each pixel, DN.
-        iso, exposure_s : float
-            Of the frame; seconds.
-        """
-        dark = self.dark_of(iso).at(exposure_s) if self.darks else np.float32(0)
-        if self.gain is not None:
-            signal = black + (signal - black) * self.gain.gain
-        return np.asarray(signal + dark, np.float32)
-
     @property
     def defect_mask(self) -> NDArray[np.bool_]:
         """True at hot pixels, shape (H, W); telegraph pixels are noise, and are listed only."""
@@ -212,12 +236,15 @@ class BodyMaps:
         lines = []
         for each in self.darks:
             sigma = each.pattern_sigma
-            line = f"ISO {each.iso:g}: dark pattern of {sigma:.3g} DN, each pixel known to {each.offset_error:.3g} DN"
+            line = f"ISO {each.iso:g}: dark pattern of {sigma:.3g} DN ("
+            line += "rows {:.3g}, columns {:.3g} DN), ".format(*each.line_sigmas)
+            line += f"each pixel known to {each.offset_error:.3g} DN"
             line += f" by {each.frames} frames (temporal noise {each.noise:.3g} DN)"
             if sigma > 0:
                 line += f"; {each.frames_for(sigma / 3):,} frames would make that a third of the pattern"
             if each.current is None:
-                line += "; one exposure time: how the pattern grows with it is not known"
+                line += "; one exposure time" if each.exposures_s else "; no exposure time is said"
+                line += ": how the pattern grows with it is not known"
             lines.append(line)
         if self.gain is not None:
             lines.append(
@@ -228,7 +255,7 @@ class BodyMaps:
             lines.append("no flats with enough light: no map of the photo response")
         counts = ", ".join(f"{number} {kind}" for kind, number in self.counts().items())
         lines.append(f"pixels listed: {counts}")
-        return lines
+        return [*lines, *filter(None, [self.provenance.get("left_out")])]
 
     def counts(self) -> dict[str, int]:
         """Number of pixels of each kind."""

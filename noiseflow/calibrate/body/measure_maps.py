@@ -50,7 +50,7 @@ class _Stack:
     variance: NDArray[np.float64]
     level: NDArray[np.float64]
     frames: int
-    exposure_s: float
+    exposure_s: float | None
     cfa: str
     side: int
 
@@ -79,24 +79,31 @@ def measure_maps(frames: Frames) -> BodyMaps:
     DataError
         There are fewer than two darks of every ISO.
     """
-    darks, defects, cfa = [], set(), ""
+    darks, defects, cfa, untimed = [], set(), "", 0
     for iso in sorted({group.iso for group in frames.groups if group.dark}):
         groups = [group for group in frames.groups if group.dark and group.iso == iso and len(group.reads) > 1]
         if not groups:
             continue
-        stacks = [_stacked(group) for group in groups]
+        timed = [group for group in groups if group.timed]
+        if timed:
+            untimed += sum(len(group.reads) for group in groups if not group.timed)
+        stacks = [_stacked(group) for group in timed or groups]
         cfa = stacks[0].cfa
         darks.append(_dark_map(iso, stacks))
         defects |= _defects(stacks)
     if not darks:
         raise DataError("body maps: expected two dark frames or more of one ISO; got none. Put the lens cap on")
-    gain = _gain_map(frames.groups, {each.iso: each for each in darks})
+    gain, untimed_flats = _gain_map(frames.groups, {each.iso: each for each in darks})
     shape = darks[0].offset.shape
     for each in darks:
         if each.offset.shape != shape:
             raise DataError(f"body maps: the darks of ISO {each.iso:g} have another size; of two cameras or crops?")
     listed = np.array(sorted(defects), np.int32).reshape(-1, 3)
     provenance = {"tool": f"noiseflow calibrate {__version__}"}
+    if untimed or untimed_flats:
+        provenance["left_out"] = (
+            f"left out, as they say no exposure time and others do: {untimed} dark frames, {untimed_flats} flats"
+        )
     return BodyMaps(frames.camera, cfa, tuple(darks), gain, listed, provenance)
 
 
@@ -122,7 +129,8 @@ def _stacked(group: Group) -> _Stack:
         step = values - mean
         mean += step / count
         square += step * (values - mean)
-    return _Stack(mean, square / max(count - 1, 1), np.mean(levels, 0), count, group.exposure_s, cfa, side)
+    seconds = group.exposure_s if group.timed else None
+    return _Stack(mean, square / max(count - 1, 1), np.mean(levels, 0), count, seconds, cfa, side)
 
 
 def _whole_cells(image: RawImage) -> NDArray[np.float64]:
@@ -140,8 +148,9 @@ def _dark_map(iso: float, stacks: Sequence[_Stack]) -> DarkMap:
         for each, stack in zip(noise, stacks, strict=True)
     ]
     weights = np.array([stack.frames / each**2 for each, stack in zip(noise, stacks, strict=True)])
-    times = np.array([each.exposure_s for each in stacks])
-    count, seconds = sum(each.frames for each in stacks), tuple(sorted(set(times.tolist())))
+    known = [each.exposure_s for each in stacks if each.exposure_s is not None]
+    times = np.array(known if known else [0.0] * len(stacks))
+    count, seconds = sum(each.frames for each in stacks), tuple(sorted(set(known)))
     mean_time = float(weights @ times) / weights.sum()
     spread = float(weights @ (times - mean_time) ** 2)
     whole = sum(weight * stack.mean for weight, stack in zip(weights, stacks, strict=True)) / weights.sum()
@@ -161,7 +170,7 @@ def _map(values: NDArray[np.floating] | float) -> Map:
 
 def _defects(stacks: Sequence[_Stack]) -> set[tuple[int, int, int]]:
     """Hot pixels in the darks of the longest exposure, telegraph pixels in the darks with most frames."""
-    longest = max(stacks, key=lambda each: (each.exposure_s, each.frames))
+    longest = max(stacks, key=lambda each: (each.exposure_s or 0.0, each.frames))
     found = _listed(longest, _hot, "hot")
     most = max(stacks, key=lambda each: each.frames)
     if most.frames >= FEWEST_FOR_VARIANCE:
@@ -194,26 +203,30 @@ def _unsteady(variance: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:
     return np.asarray(variance > limit * max(float(np.median(variance)), 1 / 12))
 
 
-def _gain_map(groups: Sequence[Group], darks: dict[float, DarkMap]) -> GainMap | None:
-    """Response over the mean around it, averaged over flats by what each of them says."""
-    total, weight, frames = np.zeros(0), 0.0, 0
+def _gain_map(groups: Sequence[Group], darks: dict[float, DarkMap]) -> tuple[GainMap | None, int]:
+    """Response over the mean around it, averaged over flats by what each of them says; and the flats without a time."""
+    total, weight, frames, untimed = np.zeros(0), 0.0, 0, 0
     for group in groups:
         dark = darks.get(group.iso)
         clipped = max(stack.clipped for stack in group.stacks)
         if group.dark or dark is None or clipped >= CLIPPED or len(group.reads) < 2:
             continue
         stack = _stacked(group)
-        response, own = _response(stack, dark, group)
+        pattern = dark.at(stack.exposure_s)
+        if pattern is None:
+            untimed += stack.frames
+            continue
+        response, own = _response(stack, pattern, group)
         if own == 0.0:
             continue
         total = own * response if weight == 0 else total + own * response
         weight, frames = weight + own, frames + stack.frames
-    return GainMap(_map(total / weight), float(weight**-0.5), frames) if weight else None
+    return (GainMap(_map(total / weight), float(weight**-0.5), frames) if weight else None), untimed
 
 
-def _response(stack: _Stack, dark: DarkMap, group: Group) -> tuple[NDArray[np.float64], float]:
+def _response(stack: _Stack, dark: Map, group: Group) -> tuple[NDArray[np.float64], float]:
     """Relative response of each pixel to a flat, and the inverse of its variance; 0 where there is too little light."""
-    pattern = stack.mean - dark.at(group.exposure_s)
+    pattern = stack.mean - dark
     response, weights = np.ones_like(pattern), []
     black = np.resize(np.asarray(group.black or (0.0,), np.float64), len(stack.level))
     for index, place in enumerate(stack.planes()):

@@ -37,6 +37,8 @@ def measure(take: Take, found: Measured) -> None:
         found.estimates["dark_current_dn_per_s"] = series.current
     if series.no_current:
         found.absent["dark_current_dn_per_s"] = found.absent["dark_current_e_per_s"] = series.no_current
+    if len({dark.timed for dark in take.darks}) > 1:
+        found.cautions.append("dark frames without an exposure time beside others with one: no part of dark current")
     longest = max(take.darks, key=lambda dark: dark.stack.frames)
     if longest.censored is not None:
         share = 100 * longest.stack.at_black

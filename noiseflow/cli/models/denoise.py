@@ -45,11 +45,16 @@ def denoise(
         image = read_raw(noisy, settings)
 
         from noiseflow.augment import denoise_frame, write_frame
+        from noiseflow.augment.frames.frame_camera import camera_for, other_camera
         from noiseflow.fit.training.session import device_of
         from noiseflow.models import load_denoiser
 
         chosen = device_of(device)
-        frame = denoise_frame(load_denoiser(run).to(chosen), image, iso=iso, camera=camera)
+        denoiser = load_denoiser(run).to(chosen)
+        known = camera_for(denoiser.spec.cameras, image, camera)
+        if camera is None and (word := other_camera(known, image)):
+            click.echo(f"noiseflow: {word}", err=True)
+        frame = denoise_frame(denoiser, image, iso=iso, camera=known)
         write_frame(out, frame, overwrite=overwrite)
     image = frame.image
     click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.pattern}, ISO {image.iso:g}")

@@ -9,6 +9,7 @@ import click
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -106,6 +107,7 @@ def sample(
 
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files
     from noiseflow.augment.body_pattern import BodyPattern, body_pattern
+    from noiseflow.augment.frames.frame_camera import camera_for, other_camera
     from noiseflow.augment.frames.to_files import burst_paths
     from noiseflow.calibrate.body.body_file import read_body
     from noiseflow.calibrate.profiles.profile import read_profile
@@ -114,9 +116,15 @@ def sample(
 
     million, least = hot_pixels or (0.0, 0.0)
     model = load(run).to(device_of(device))
+    chosen = camera_for(model.cameras, frame, camera)
+    if camera is None and (word := other_camera(chosen, frame)):
+        click.echo(f"noiseflow: {word}", err=True)
     pattern: FixedPattern | BodyPattern
     if body is not None:
-        pattern = body_pattern(read_body(body), frame, iso, model.spec.layout)
+        maps = read_body(body)
+        pattern = body_pattern(maps, frame, iso, model.spec.layout)
+        for gap in maps.gaps(iso or frame.iso, frame.exposure_s):
+            click.echo(f"noiseflow: {plain_text(gap, LONGEST_LINE)}", err=True)
     elif profile is not None:
         pattern = pattern_from_profile(read_profile(profile), iso or frame.iso or 0.0, camera_seed)
     else:
@@ -133,7 +141,7 @@ def sample(
             out,
             frames=frames,
             iso=iso,
-            camera=camera,
+            camera=chosen,
             seed=seed,
             temperature=temperature,
             pattern=pattern,
@@ -144,4 +152,5 @@ def sample(
             progress=progress,
         )
     for path in written:
-        click.echo(f"{path}: {frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}, ISO {iso or frame.iso:g}")
+        size = f"{frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}"
+        click.echo(f"{path}: {size}, noise of {chosen}, ISO {iso or frame.iso:g}")

@@ -20,6 +20,8 @@ LEAST_SAID = 0.005
 @click.argument("noisy", type=PATH)
 @click.option("--from", "first", type=PATH, required=True, metavar="RUN|PROFILE|CAMERA", help="Camera of NOISY.")
 @click.option("--to", "second", type=PATH, required=True, metavar="RUN|PROFILE|CAMERA", help="Camera to become.")
+@click.option("--camera", help="Camera of NOISY among those of --from; NOISY's own, or the only one, if not given.")
+@click.option("--to-camera", help="Camera to become among those of --to; the only one if not given.")
 @click.option("--iso", type=float, help="ISO of the result; that of NOISY if not given.")
 @click.option("--clean", type=PATH, help="Clean or denoised twin of NOISY: its noise itself is transferred.")
 @raw_options(leave_out=("iso", "camera"))
@@ -30,6 +32,8 @@ def transfer(
     noisy: Path,
     first: Path,
     second: Path,
+    camera: str | None,
+    to_camera: str | None,
     iso: float | None,
     clean: Path | None,
     settings: "RawSettings",
@@ -45,6 +49,7 @@ def transfer(
 
     \b
     noiseflow transfer noisy.dng --from "Sony A7S2" --to camera.json --iso 3200 --out other.dng
+    noiseflow transfer noisy.dng --from run/ --camera G4 --to run/ --to-camera S6 --out other.dng
     """  # noqa: D301
     from noiseflow.core.output.checks import writing
     from noiseflow.raw import read_raw
@@ -56,16 +61,23 @@ def transfer(
         twin = None if clean is None else read_raw(clean, settings)
 
         from noiseflow.augment import write_frame
+        from noiseflow.augment.frames.frame_camera import camera_for, other_camera
         from noiseflow.augment.transfer import transferred_image
         from noiseflow.models import load
 
         models = [load(name, "poisson_gaussian") for name in (first, second)]
-        frame, remains = transferred_image(image, models[0], models[1], iso=iso, clean=twin, seed=seed)
+        cameras = (
+            camera_for(models[0].cameras, image, camera),
+            camera_for(models[1].cameras, None, to_camera, "--to-camera"),
+        )
+        if camera is None and (word := other_camera(cameras[0], image)):
+            click.echo(f"noiseflow: {word}", err=True)
+        frame, remains = transferred_image(image, models[0], models[1], iso=iso, clean=twin, cameras=cameras, seed=seed)
         write_frame(out, frame, overwrite=overwrite)
-    click.echo(f"{out}: noise of {models[1].cameras[0]}, ISO {frame.image.iso:g}")
+    click.echo(f"{out}: noise of {cameras[1]}, ISO {frame.image.iso:g}")
     if remains > LEAST_SAID:
         click.echo(
-            f"noiseflow: {models[1].cameras[0]} has less noise: {100 * remains:.0f} % of the variance is the first "
+            f"noiseflow: {cameras[1]} has less noise: {100 * remains:.0f} % of the variance is the first "
             "camera's and remains; give --clean",
             err=True,
         )

@@ -147,7 +147,9 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
     described |= {f"{name} from": place for name, place in image.taken_from if place != "the file"}
     described |= {f"note {number}": words for number, words in enumerate(image.cautions, 1)}
     if not image.whole:
-        described["values"] = "fractions of a DN, or codes beyond 16 bits: a clean signal, no noisy frame"
+        described["values"] = (
+            "fractions of a DN, or codes beyond 16 bits: a clean signal or normalised planes, no frame of a converter"
+        )
     if image.noise_profile:
         described["noise profile"] = "; ".join(
             f"S {slope:.4g}, O {offset:.4g}" for slope, offset in image.noise_profile

@@ -3,24 +3,29 @@
 Found from whole bands of sensor rows, of which the sums along each row hold all that their density depends on.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from noiseflow.flows.camera.line_noise import NONE, LineNoise, bands_of_rows
-from noiseflow.flows.camera.row_memory import LIGHT, OFFSET, WAVE, RowMemory
+from noiseflow.flows.camera.row_memory import LIGHT, OFFSET, START_DECAYS, WAVE, RowMemory
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
+from noiseflow.models.flow.frame_start import shared_by_frames
 
 __all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines"]
 
 MOST_BANDS = 400
 """Bands on which rows with a memory are fitted and tried."""
 
-HELD_OUT = 4
-"""Every so many bands one decides whether the memory is kept, and is not fitted to."""
+FOLDS = 2
+"""Parts of the bands: each is scored by a memory that was fitted to the others."""
+
+FEWEST = 2 * FOLDS
+"""Bands from which a memory is tried."""
 
 SURE = 3.0
 """Standard errors of the held-out gain from which a component is kept: 1 in 700 by chance, were the gain 0."""
@@ -83,8 +88,9 @@ def choose_rows(
         Normalised noise.
     cond : Conditions
         Resolved conditions of the noise.
-    bands : Tensor of int, shape (B,), optional
-        Equal for patches on the same sensor rows.
+    bands : Tensor of int, shape (B,) or (B, 2), optional
+        Equal for patches on the same sensor rows: frame and topmost row of each patch, or a number alone, by which
+        nothing is known of whole frames.
     planes : int
         Planes of the noise.
     """
@@ -98,13 +104,15 @@ def choose_rows(
     seen = bool((plain.log_variance.exp() > 2 * NONE).any()) or flickers
     if bands is not None and seen:
         memory = plain if isinstance(plain, RowMemory) else RowMemory(*size).to(noise)
-        data = _bands(head, flickering, noise, cond, bands)
-        gain, error = _fit_memory(memory, flickering, data)
+        data, shared = _bands(head, flickering, noise, cond, bands)
+        memory.log_frame.copy_(shared.log())
+        gain, error = _held_out_gain(memory, flickering, data)
         worth = f"{gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
-        if memory is plain or (gain > SURE * error and gain > WORTH):
+        kept = gain > SURE * error and gain > WORTH
+        if (memory is plain or kept) and _fit_memory(memory, flickering, data):
             head.log_beta2.copy_(total - memory.offset_variance().log1p())
-            note = f"rows that remember the rows above: worth {worth}"
-            return ChosenRows(memory, {"row_memory": True}, (note,))
+            found = f"rows that remember the rows above{_frames(memory)}"
+            return ChosenRows(memory, {"row_memory": True}, (f"{found}: worth {worth}",))
     if not flickers or flickering is plain:
         name = "row noise" if seen else "rows: none"
         return ChosenRows(plain, {}, (name,))
@@ -154,55 +162,104 @@ def even_signal(cond: Conditions) -> Conditions:
     return replace(cond, clean=mean.expand_as(cond.clean))
 
 
-def _bands(head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Conditions, bands: Tensor) -> _Bands:
+def _frames(memory: RowMemory) -> str:
+    """What all rows of a frame share, in words."""
+    names = [
+        name
+        for name, table in zip(("offset", "light"), memory.log_frame, strict=True)
+        if bool((table.exp() > 2 * NO_FLICKER).any())
+    ]
+    return f", {' and '.join(names)} of whole frames" if names else ""
+
+
+def _bands(
+    head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Conditions, bands: Tensor
+) -> tuple[_Bands, Tensor]:
+    """Sums along the rows of some bands, and what whole frames share."""
     even = even_signal(cond)
     found = head.noise_parameters(even)
     sums = rows.sums(head(noise, even)[0], found)
     shape = sums.shape[2:]
     knots = head.log_isos.to(noise.dtype)
     index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-    joined, knot, camera = bands_of_rows(sums.flatten(2), index, cond.camera_indices, bands)
+    cameras = cond.camera_indices
+    shared = torch.full((2, *head.log_beta2.shape), NO_FLICKER, dtype=torch.float64)
+    if bands.ndim == 2:
+        shared = shared_by_frames(sums, index, cameras, bands, shared)
+    joined, knot, camera = bands_of_rows(sums.flatten(2), index, cameras, bands)
     count = joined.shape[1]
     some = torch.arange(0, count, -(-count // MOST_BANDS))
     iso = knots.exp()[knot[some]].double()
     given = Conditions(torch.zeros(len(some), 1, 1, 1, dtype=torch.float64), iso, camera[some])
     values = noise.numel() / count
-    return _Bands(joined[:, some].double().reshape(5, len(some), *shape), given, values)
+    return _Bands(joined[:, some].double().reshape(5, len(some), *shape), given, values), shared
 
 
-def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[float, float]:
-    """Fit a memory by maximum likelihood; its held-out gain over independent rows and the standard error, nats/dim."""
-    count = data.sums.shape[1]
-    out = torch.arange(count) % HELD_OUT == 0
-    if int(out.sum()) < HELD_OUT:
+def _held_out_gain(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[float, float]:
+    """Gain over independent rows of bands that neither was fitted to, and its standard error, nats/dim."""
+    fold = torch.arange(data.sums.shape[1]) % FOLDS
+    if len(fold) < FEWEST:
         return 0.0, 0.0
-    train, held_out = data.at((~out).nonzero()[:, 0]), data.at(out.nonzero()[:, 0])
-    memory.double()
-    memory.log_variance.copy_(start.log_variance)
-    memory.log_flicker.copy_(start.log_flicker)
-    independent = ("log_variance", "log_flicker") if start.flickers else ("log_variance",)
-    parts = ["log_memory", "logit_decay", "logit_frequency"]
-    _maximise(memory, train, independent, memory=False)
-    without = memory.log_density_of_rows(held_out.sums, held_out.cond, memory=False)
-    kept = {name: getattr(memory, name).clone() for name in ("log_variance", "log_flicker")}
-    memory.log_memory[OFFSET] = kept["log_variance"] + torch.tensor(0.3).log()
-    memory.log_memory[WAVE] = kept["log_variance"] + torch.tensor(0.1).log()
-    memory.log_memory[LIGHT] = kept["log_flicker"] + torch.tensor(0.5).log()
-    memory.log_variance.sub_(torch.tensor(2.0).log())
-    memory.logit_frequency.fill_(_peak(train))
-    try:
-        _maximise(memory, train, [*independent, *parts], memory=True)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        # A step to parameters that are not finite: rows of which a memory cannot be found have none.
-        return 0.0, 0.0
-    if not start.flickers:
-        memory.log_memory[LIGHT] = torch.tensor(NO_FLICKER).log()
-    gain = (memory.log_density_of_rows(held_out.sums, held_out.cond) - without) / data.values
-    memory.to(start.log_variance.dtype)
+    gains = []
+    for each in range(FOLDS):
+        train, held_out = (data.at(part.nonzero()[:, 0]) for part in (fold != each, fold == each))
+        _fit_independent(memory, start, train)
+        without = memory.log_density_of_rows(held_out.sums, held_out.cond, memory=False)
+        if not _add_memory(memory, start, train):
+            return 0.0, 0.0
+        gains.append(memory.log_density_of_rows(held_out.sums, held_out.cond) - without)
+    gain = torch.cat(gains) / data.values
     return float(gain.mean()), float(gain.std() / len(gain) ** 0.5)
 
 
-def _maximise(rows: RowMemory, data: _Bands, names: tuple[str, ...] | list[str], *, memory: bool) -> None:
+def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
+    """Fit a memory to all bands by maximum likelihood, from that of a fold if there is one; whether one was found."""
+    if data.sums.shape[1] < FEWEST:
+        _fit_independent(memory, start, data)
+        found = _add_memory(memory, start, data)
+    else:
+        found = _climb(memory, start, data)
+    if not found:
+        memory.log_memory.fill_(math.log(NO_FLICKER))
+        memory.log_variance.copy_(start.log_variance)
+    memory.to(start.log_variance.dtype)
+    return found
+
+
+def _fit_independent(memory: RowMemory, start: RowNoise, data: _Bands) -> None:
+    """Fit independent rows, from those of `start`; in float64 from here on."""
+    memory.double()
+    memory.log_variance.copy_(start.log_variance)
+    memory.log_flicker.copy_(start.log_flicker)
+    _maximise(memory, data, _independent(start), memory=False)
+
+
+def _add_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
+    """Give fitted independent rows a memory and fit both; false if it went to parameters that are not finite."""
+    memory.log_memory[OFFSET] = memory.log_variance + torch.tensor(0.3).log()
+    memory.log_memory[WAVE] = memory.log_variance + torch.tensor(0.1).log()
+    memory.log_memory[LIGHT] = memory.log_flicker + torch.tensor(0.5).log()
+    memory.log_variance.sub_(torch.tensor(2.0).log())
+    memory.logit_decay.copy_(torch.tensor(START_DECAYS)[:, None, None].expand_as(memory.logit_decay))
+    memory.logit_frequency.fill_(_peak(data))
+    return _climb(memory, start, data)
+
+
+def _climb(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
+    try:
+        _maximise(memory, data, [*_independent(start), "log_memory", "logit_decay", "logit_frequency"], memory=True)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        return False
+    if not start.flickers:
+        memory.log_memory[LIGHT] = math.log(NO_FLICKER)
+    return True
+
+
+def _independent(start: RowNoise) -> list[str]:
+    return ["log_variance", "log_flicker"] if start.flickers else ["log_variance"]
+
+
+def _maximise(rows: RowMemory, data: _Bands, names: list[str], *, memory: bool) -> None:
     parameters = [getattr(rows, name).requires_grad_() for name in names]
     optimiser = torch.optim.LBFGS(parameters, max_iter=STEPS, line_search_fn="strong_wolfe")
 

@@ -47,6 +47,11 @@ class Stream(IntEnum):
     LINES = 10
     SHADING = 11
     HOT = 12
+    OWN_OFFSET = 13
+    OWN_RESPONSE = 14
+    FRAME = 15
+    TELEGRAPH = 16
+    TRAP = 17
 
 
 @dataclass(frozen=True)

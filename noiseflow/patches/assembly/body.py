@@ -35,7 +35,7 @@ def with_body(pair: FramePair, path: str, *, pattern: bool) -> FramePair:
     Raises
     ------
     DataError
-        No maps, maps of another sensor size, or no darks of the frame's ISO.
+        No maps, maps of another sensor size, no darks of the frame's ISO, or no exposure time where they grow with it.
     """
     body, image = _read(path), pair.noisy
     side = image.side
@@ -49,5 +49,7 @@ def with_body(pair: FramePair, path: str, *, pattern: bool) -> FramePair:
     if body.gain is not None:
         clean = black + (clean - black) * pack(body.gain.gain, image.cfa)
     if body.darks:
-        clean = clean + pack(body.dark_of(image.iso).at(image.exposure_s or 0.0), image.cfa)
-    return replace(pair, clean=np.asarray(clean, np.float32), valid=valid)
+        clean = clean + pack(body.dark_at(image.iso, image.exposure_s), image.cfa)
+    gaps = (f"{image.source}: {gap}" for gap in body.gaps(image.iso, image.exposure_s))
+    noted = replace(image, cautions=(*image.cautions, *gaps))
+    return replace(pair, noisy=noted, clean=np.asarray(clean, np.float32), valid=valid)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
+from noiseflow.core.reading.hdf5 import own_dataset
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.patches.checksums import content_checksum
 from noiseflow.patches.schema import (
@@ -42,9 +43,6 @@ DAMAGED = (
     MemoryError,
 )
 """Errors that h5py, JSON and NumPy raise for a damaged file."""
-
-STRING_BYTES = 16
-"""Size of a string's entry in a dataset, without its characters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,32 +203,15 @@ def _json(text: str, kind: type) -> Any:
     return value
 
 
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset whose bytes are all in this file, contiguous and without filters, as an ingest writes it."""
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"{name!r} is a link or missing; expected a dataset in the file itself")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"{name!r} is a {type(dataset).__name__}; expected a dataset")
-    creation = dataset.id.get_create_plist()
-    if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_nfilters() or creation.get_external_count():
-        raise ValueError(f"{name!r} is chunked, filtered, virtual or external; expected a contiguous dataset")
-    entry = STRING_BYTES if dataset.dtype.kind == "O" else dataset.dtype.itemsize
-    stored, room = dataset.id.get_storage_size(), int(file.id.get_filesize())
-    if stored and (stored != dataset.size * entry or stored > room):
-        raise ValueError(f"{name!r} has {stored:,} bytes of {dataset.size:,} values in a file of {room:,}")
-    return dataset
-
-
 def _array(file: h5py.File, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    dataset = _dataset(file, name)
-    if dataset.dtype != dtype or dataset.ndim != 1 or not dataset.id.get_storage_size():
+    dataset = own_dataset(file, name)
+    if dataset.dtype != dtype or dataset.ndim != 1 or not dataset.size:
         raise ValueError(f"{name!r} is {dataset.dtype} {dataset.shape}; expected a list of {dtype}")
     return np.asarray(dataset[:])
 
 
 def _strings(file: h5py.File, name: str) -> tuple[str, ...]:
-    dataset = _dataset(file, name)
+    dataset = own_dataset(file, name)
     if dataset.ndim != 1 or h5py.check_string_dtype(dataset.dtype) is None:
         raise ValueError(f"{name!r} is {dataset.dtype} {dataset.shape}; expected a list of strings")
     return tuple(each.decode() for each in dataset[:]) if dataset.size else ()
@@ -240,7 +221,7 @@ def _mapped(
     file: h5py.File, name: str, dtype: np.dtype[Any], count: int, planes: int, size: tuple[int, ...] = ()
 ) -> NDArray[Any] | None:
     """The pages of patches, read-only; None if they were never allocated."""
-    dataset = _dataset(file, name)
+    dataset = own_dataset(file, name, written=False)
     fits = dataset.dtype == dtype and dataset.ndim == 4 and dataset.shape[:2] == (count, planes)
     if not fits or not dataset.size or size not in ((), dataset.shape[2:]):
         raise ValueError(f"{name!r} is {dataset.dtype} {dataset.shape}; expected {count} patches of {planes} {dtype}")
@@ -253,7 +234,7 @@ def _mapped(
 
 def _masks(file: h5py.File, patch_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The pages of the masks, read-only."""
-    dataset, size = _dataset(file, "mask"), mask_bytes(patch_shape)
+    dataset, size = own_dataset(file, "mask"), mask_bytes(patch_shape)
     offset = dataset.id.get_offset()
     if (
         dataset.dtype != MASK_TYPE

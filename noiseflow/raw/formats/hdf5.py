@@ -1,15 +1,18 @@
-"""Mosaics in HDF5 files, one or a stack."""
+"""Mosaics in HDF5 files, one or a stack; and the normalised planes that we write to such files."""
 
 import mmap
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.output.marks import MARK
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.fields import FIELDS, said_by
+from noiseflow.raw.formats.planes import mosaic_image
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import MAX_PIXELS, check_size
 from noiseflow.raw.settings import RawSettings
@@ -45,12 +48,16 @@ def count(path: Path) -> int:
 
     _refuse_endless_heaps(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        if _is_ours(file):
+            return 1
         data = _mosaic(path, file)
         return int(data.shape[0]) if data.ndim == 3 else 1
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     """Read one frame of the dataset ``mosaic``, or of the only one of shape (H, W) or (frames, H, W).
+
+    Or of the planes (C, h, w) in the dataset ``signal`` of a file of ours.
 
     Attributes ``cfa``, ``black``, ``white``, ``iso``, ``gain_db``, ``exposure_s``, ``make`` and
     ``model``, of the dataset or else of the file, say the rest.
@@ -65,6 +72,8 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     _refuse_endless_heaps(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
         data = plain_dataset(path, _mosaic(path, file))
+        if _is_ours(file):
+            return mosaic_image(path, _planes(path, data), _facts(path, data), settings)
         frames = int(data.shape[0]) if data.ndim == 3 else 1
         if not 0 <= frame < frames:
             raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
@@ -81,6 +90,27 @@ def _mosaic(path: Path, file: "h5py.File") -> "h5py.Dataset":
     if name is None:
         raise RawError(f"{path}: expected one 2-D dataset, or one named 'mosaic'; got {', '.join(flat) or 'none'}")
     return file[name]
+
+
+def _is_ours(file: "h5py.File") -> bool:
+    """Whether a file holds planes that we wrote."""
+    return file.attrs.get("made_by") == MARK and "signal" in file
+
+
+def _planes(path: Path, data: "h5py.Dataset") -> NDArray[Any]:
+    if data.ndim != 3 or data.dtype.kind != "f":
+        raise RawError(
+            f"{path}: {data.name} is {data.dtype} of shape {data.shape}; expected planes of floats, (C, h, w)"
+        )
+    return np.asarray(data[()])
+
+
+def _facts(path: Path, data: "h5py.Dataset") -> dict[str, Any]:
+    """What the attributes say, of those that have a value."""
+    known = said_by({key: data.attrs[key] for key in FIELDS if key in data.attrs}, str(path))
+    if "camera" in data.attrs:
+        known["camera"] = str(data.attrs["camera"])
+    return {name: value for name, value in known.items() if value == value}
 
 
 def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":

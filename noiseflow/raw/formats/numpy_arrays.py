@@ -1,4 +1,4 @@
-"""Mosaics in NPY and NPZ files, one or a stack."""
+"""Mosaics in NPY and NPZ files, one or a stack; and the normalised planes that we write to NPY files."""
 
 import zipfile
 from pathlib import Path
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.decoding import decoding
 from noiseflow.raw.fields import FIELDS, said_by
+from noiseflow.raw.formats.planes import facts_of_npy, mosaic_image
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.limits import MAX_PIXELS_PER_BYTE, check_size
 from noiseflow.raw.settings import RawSettings
@@ -28,6 +29,8 @@ def count(path: Path) -> int:
     """Frames in a file: the length of the first of three axes."""
     with decoding(path, "a NumPy file"):
         if not zipfile.is_zipfile(path):
+            if facts_of_npy(path) is not None:
+                return 1
             with path.open("rb") as file:
                 return _frames(_header(path, file)[0])
         with zipfile.ZipFile(path) as archive:
@@ -37,7 +40,7 @@ def count(path: Path) -> int:
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
-    """Read one frame of an array (H, W) or (frames, H, W).
+    """Read one frame of an array (H, W) or (frames, H, W), or of planes (C, h, w) in an NPY file of ours.
 
     Of an NPZ file it is the array named ``mosaic``, or the only one of such a shape.  An NPZ
     file may say ``cfa``, ``black``, ``white``, ``iso``, ``gain_db``, ``exposure_s``, ``make`` and
@@ -50,7 +53,10 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     """
     with decoding(path, "a NumPy file"):
         if not zipfile.is_zipfile(path):
+            known = facts_of_npy(path)
             with path.open("rb") as file:
+                if known is not None:
+                    return mosaic_image(path, _planes(path, file), known, settings)
                 pixels, source = _array(path, file, frame)
             return settings.image(pixels, source)
         with zipfile.ZipFile(path) as archive:
@@ -96,6 +102,23 @@ def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]
     return shape, dtype
 
 
+def _planes(path: Path, file: IO[bytes]) -> NDArray[Any]:
+    """Planes (C, h, w), whose size was checked."""
+    shape, dtype = _header(path, file)
+    if len(shape) != 3 or dtype.kind != "f":
+        raise RawError(f"{path}: holds {dtype} of shape {shape}; expected planes of floats, (C, h, w)")
+    _check_claim(path, shape, dtype)
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _check_claim(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse an array that is too large, or that the bytes of its file cannot hold."""
+    check_size(path, *shape[-2:])
+    if np.prod(shape, dtype=np.float64) * dtype.itemsize > MAX_PIXELS_PER_BYTE * path.stat().st_size:
+        raise RawError(f"{path}: claims an array of shape {shape}, which its bytes cannot hold")
+
+
 def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str]:
     """One frame, and its name for messages."""
     start = file.tell()
@@ -106,9 +129,7 @@ def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str]:
         )
     if dtype.itemsize > 8 or dtype.kind not in "uif":
         raise RawError(f"{path}: holds values of type {dtype}; expected integers or floats")
-    check_size(path, *shape[-2:])
-    if np.prod(shape, dtype=np.float64) * dtype.itemsize > MAX_PIXELS_PER_BYTE * path.stat().st_size:
-        raise RawError(f"{path}: claims an array of shape {shape}, which its bytes cannot hold")
+    _check_claim(path, shape, dtype)
     frames = _frames(shape)
     if not 0 <= frame < frames:
         raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")

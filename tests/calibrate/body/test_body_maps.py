@@ -126,6 +126,15 @@ def test_a_file_keeps_all_and_a_changed_one_is_refused(body: BodyMaps, tmp_path:
     assert found.darks[0].exposures_s == body.darks[0].exposures_s
     with pytest.raises(OutputError):
         write_body(body, tmp_path / "b.h5")
+    with h5py.File(tmp_path / "d.h5", "w") as other, h5py.File(tmp_path / "b.h5") as file:
+        for name in file:
+            if name != "gain":
+                file.copy(name, other)
+        other.attrs.update(file.attrs)
+        other["gain"] = h5py.ExternalLink("b.h5", "/gain")
+    # The same values and checksum, but from another file.
+    with pytest.raises(DataError, match="'gain' is a link or missing"):
+        read_body(tmp_path / "d.h5")
     with h5py.File(tmp_path / "b.h5", "r+") as file:
         file["gain"][0, 0] += 0.5
     with pytest.raises(DataError, match="damaged body maps"):
@@ -166,13 +175,16 @@ def test_sample_puts_the_pattern_back(body: BodyMaps) -> None:
     pattern = body_pattern(body, frame, None, "bayer")
     with_it = sample_frame(model, frame, seed=1, pattern=pattern).signal * (WHITE - BLACK)
     without = sample_frame(model, frame, seed=1).signal * (WHITE - BLACK)
-    expected = body.applied(frame.mosaic.astype(np.float64), np.float64(BLACK), 400, 2.0) - frame.mosaic
+    assert body.gain is not None
+    expected = 800 * (body.gain.gain - 1) + body.dark_at(400, 2.0)
     from noiseflow.raw.bayer import pack
 
     # The noise changes a little with the signal of each pixel, by PRNU.
     assert (with_it - without - pack(expected, "RGGB")).std() < 0.05 * expected.std()
     with pytest.raises(DataError, match="no dark map of ISO 800; it has 400"):
         body_pattern(body, frame, 800, "bayer")
+    with pytest.raises(DataError, match="grows with the exposure time, and the frame says none"):
+        body_pattern(body, replace(frame, exposure_s=None), None, "bayer")
     with pytest.raises(DataError, match="of another camera, mode or crop"):
         body_pattern(body, replace(frame, mosaic=frame.mosaic[:-2]), None, "bayer")
 
@@ -189,6 +201,49 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     again = run(main, ["calibrate", *darks, "--out", str(tmp_path / "d.json"), "--maps", str(tmp_path / "b.h5")])
     assert again.exit_code == 1
     assert not (tmp_path / "d.json").exists()
+
+
+def test_what_cannot_give_maps_is_refused(folder: Path, tmp_path: Path) -> None:
+    files = [str(each) for each in sorted((folder / "flat").glob("*.dng"))]
+    for sources in (files[:1], files[:3], files):
+        named = ["calibrate", *sources, "--out", str(tmp_path / "c.json"), "--maps", str(tmp_path / "b.h5")]
+        done = CliRunner().invoke(main, named)
+        assert done.exit_code == 1
+        assert not list(tmp_path.glob("*.*"))
+
+
+def test_what_the_maps_do_not_know_is_said(body: BodyMaps, folder: Path, tmp_path: Path) -> None:
+    one_time = measure_maps(read_frames([folder / "dark_a"]))
+    write_body(one_time, tmp_path / "b.h5")
+    write_dng(tmp_path / "clean.dng", replace(shoot(0, 2.0, 0), mosaic=np.full(SIZE, BLACK + 800, np.uint16)))
+    assert body.gaps(400, 1.0) == ["body of Test Body: darks of ISO 400 alone; frames of another ISO are refused"]
+    assert "extrapolated" in body.gaps(400, 30.0)[1]
+    clean, maps, noisy = (str(tmp_path / name) for name in ("clean.dng", "b.h5", "noisy.dng"))
+    named = ["sample", "Sony A7S2", clean, "--camera", "Sony A7S2", "--body", maps, "--out", noisy]
+    run = CliRunner().invoke(main, named)
+    assert run.exit_code == 0, run.output
+    for words in ("of 0.01 s alone: what the pattern gains or loses at 2 s is left in", "no map of the photo response"):
+        assert words in run.stderr, run.stderr
+
+
+def test_darks_of_no_known_time_are_no_darks_of_0_s(folder: Path) -> None:
+    frames = read_frames([folder / "dark_a", folder / "dark_b", folder / "flat"])
+    whole = measure_maps(frames)
+    for group in frames.groups:
+        if group.dark and group.exposure_s > 1:
+            group.timed, group.exposure_s = False, 0.0
+    mixed = measure_maps(frames)
+    assert whole.darks[0].current is not None
+    # As if they were at 0 s, the pattern of two seconds would fall with the time.
+    assert mixed.darks[0].current is None
+    assert mixed.darks[0].exposures_s == pytest.approx((0.01,))
+    assert mixed.darks[0].frames == 12
+    assert mixed.said()[-1].startswith("left out, as they say no exposure time and others do: 12 dark frames")
+    for group in frames.groups:
+        group.timed = False
+    without = measure_maps(frames)
+    assert without.darks[0].exposures_s == ()
+    assert "no exposure time" in without.gaps(400, 1.0)[1]
 
 
 def test_without_darks_there_are_no_maps(folder: Path) -> None:

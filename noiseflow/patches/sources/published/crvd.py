@@ -2,7 +2,8 @@
 
 ``indoor_raw_noisy/[indoor_raw_noisy_scene1/]scene1/ISO1600/frame1_noisy0.tiff`` with
 ``indoor_raw_gt/[indoor_raw_gt_scene1/]scene1/ISO1600/frame1_clean_and_slightly_denoised.tiff``:
-mosaics of 12 bits of an IMX385, without levels, which stand here.
+mosaics of 12 bits of an IMX385, without levels, which stand in the manifest.  The mean that the authors
+did not denoise, ``frame1_clean.tiff`` among the noisy ones, is the better clean signal where it is there.
 
 References
 ----------
@@ -13,6 +14,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.folders import walk
 from noiseflow.raw.settings import RawSettings
@@ -20,13 +22,21 @@ from noiseflow.raw.settings import RawSettings
 __all__ = ["SCENES", "TEST_SCENES", "gather", "recognises"]
 
 NOISY, CLEAN = "indoor_raw_noisy", "indoor_raw_gt"
-SCENES, TEST_SCENES = range(1, 12), range(7, 12)
-"""Numbers of the indoor scenes, and those that the paper tests on."""
-ISOS = (1600, 3200, 6400, 12800, 25600)
-FRAMES = range(1, 8)
+PUBLISHED = manifest("crvd")
+SCENES = range(1, PUBLISHED["scenes"] + 1)
+TEST_SCENES: tuple[int, ...] = tuple(PUBLISHED["test"])
+"""Numbers of the indoor scenes that the paper tests on."""
+ISOS: tuple[int, ...] = tuple(PUBLISHED["isos"])
+FRAMES = range(1, PUBLISHED["frames"] + 1)
 
-LEVELS = RawSettings(cfa="GBRG", black=(240.0,), white=4095.0, camera="IMX385")
-NAME = re.compile(r"scene(\d+)/ISO(\d+)/frame(\d+)_(noisy\d+|clean\w*)\.tiff?$", re.IGNORECASE)
+LEVELS = RawSettings(
+    cfa=PUBLISHED["cfa"],
+    black=(float(PUBLISHED["black"]),),
+    white=float(PUBLISHED["white"]),
+    camera=PUBLISHED["camera"],
+)
+PLACE = r"scene(\d+)/ISO(\d+)/frame(\d+)_"
+NOISY_NAME, CLEAN_NAME = (re.compile(PLACE + kind + r"\.tiff?$", re.IGNORECASE) for kind in (r"noisy\d+", r"clean\w*"))
 
 Place = tuple[int, int, int]
 """Scene, ISO, frame."""
@@ -42,7 +52,9 @@ def gather(path: Path, settings: RawSettings) -> Collection:
 
     What is missing of the published list is reported.
     """
-    noisy, clean = _found(path / NOISY), _found(path / CLEAN)
+    noisy, denoised = _found(path / NOISY, NOISY_NAME), _found(path / CLEAN, CLEAN_NAME)
+    averaged = _found(path / NOISY, CLEAN_NAME)
+    clean = denoised | averaged
     known = settings.over(LEVELS)
     scenes = tuple(
         Scene(
@@ -58,6 +70,10 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     published = {(scene, iso, frame) for scene in SCENES for iso in ISOS for frame in FRAMES}
     missing = published - {place for place in noisy if place in clean}
     report = [f"{path}: published split by scene, {TEST_SCENES[0]} to {TEST_SCENES[-1]} for testing"]
+    report.append(
+        f"{path}: the clean signal of {len(averaged.keys() & noisy.keys())} frames is the mean of the authors "
+        f"(frameN_clean), of {len((noisy.keys() & clean.keys()) - averaged.keys())} that mean slightly denoised"
+    )
     if missing:
         first = sorted(missing)[0]
         report.append(f"{path}: {len(missing)} of {len(published)} published frames missing, the first {first}")
@@ -67,12 +83,12 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     return Collection(scenes, report=tuple(report))
 
 
-def _found(folder: Path) -> dict[Place, list[Path]]:
-    """Files by scene, ISO and frame."""
+def _found(folder: Path, pattern: re.Pattern[str]) -> dict[Place, list[Path]]:
+    """Files of a kind by scene, ISO and frame."""
     found: dict[Place, list[Path]] = defaultdict(list)
     for below, names, _ in walk(folder):
         for name in names:
-            match = NAME.search((below / name).as_posix())
+            match = pattern.search((below / name).as_posix())
             if match:
                 found[int(match[1]), int(match[2]), int(match[3])].append(below / name)
     return {place: sorted(files) for place, files in found.items()}

@@ -1,7 +1,8 @@
 """ELD: 10 scenes of 16 frames for each of four cameras; frames 1, 6, 11 and 16 are references.
 
 ``ELD/SonyA7S2/scene-1/IMG_0001.ARW``: the other frames are low-light ones at three ISOs and two
-exposure ratios; the nearest reference by number is their clean signal.
+exposure ratios; the nearest reference by number is their clean signal.  Files as the cameras named them are numbered
+in the order of their names, as the authors do.
 
 References
 ----------
@@ -14,15 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
+from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.reading import is_raw
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["FRAMES", "REFERENCES", "gather", "recognises"]
 
-FRAMES = range(1, 17)
-REFERENCES = (1, 6, 11, 16)
-CAMERAS = ("SonyA7S2", "NikonD850", "CanonEOS70D", "CanonEOS700D")
+FRAMES = range(1, manifest("eld")["frames"] + 1)
+REFERENCES: tuple[int, ...] = tuple(manifest("eld")["references"])
+CAMERAS: tuple[str, ...] = tuple(manifest("eld")["cameras"])
 
 SCENE = re.compile(r"scene-(\d+)", re.IGNORECASE)
 NAME = re.compile(r"IMG_(\d{4})\.\w+", re.IGNORECASE)
@@ -45,11 +47,8 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     """
     scenes, report = [], [f"{path}: a set for testing; train on another one"]
     for name, folder in _scenes(path):
-        files = {
-            int(match[1]): file
-            for file in sorted(folder.iterdir())
-            if (match := NAME.fullmatch(file.name)) and is_raw(file)
-        }
+        files, note = _numbered(folder)
+        report += note
         missing = [number for number in FRAMES if number not in files]
         if missing:
             report.append(f"{folder}: {len(missing)} of {len(FRAMES)} frames missing: {missing}")
@@ -72,6 +71,22 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     if not scenes:
         raise RawError(f"{path}: folders of ELD, but no low-light frame with its reference (1, 6, 11, 16) in them")
     return Collection(tuple(scenes), report=tuple(report))
+
+
+def _numbered(folder: Path) -> tuple[dict[int, Path], list[str]]:
+    """The frames of a scene by number, and what is to be said of it."""
+    raws = [file for file in sorted(folder.iterdir()) if is_raw(file)]
+    named = {int(match[1]): file for file in raws if (match := NAME.fullmatch(file.name)) and int(match[1]) in FRAMES}
+    if named or not raws:
+        return named, []
+    if len(raws) != len(FRAMES):
+        return {}, [
+            f"{folder}: {len(raws)} raw files that are not called IMG_0001 to IMG_{FRAMES[-1]:04d}; which are the "
+            "references cannot be told; left out"
+        ]
+    return dict(zip(FRAMES, raws, strict=True)), [
+        f"{folder}: files numbered 1 to {len(raws)} in the order of their names"
+    ]
 
 
 def _scenes(path: Path) -> Iterator[tuple[str, Path]]:

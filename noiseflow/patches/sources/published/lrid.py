@@ -12,16 +12,17 @@ Feng, Wang, Li, Wang, Huang: Learnability Enhancement for Low-Light Raw Image De
 from collections.abc import Iterator
 from pathlib import Path
 
+from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import Collection, Scene, file_frame
 from noiseflow.raw.reading import raw_files
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["TEST_SCENES", "gather", "recognises"]
+__all__ = ["FRAMES", "SUBSETS", "gather", "recognises"]
 
-ISO = "6400"
-FRAMES = 10
-TEST_SCENES = {"indoor_x5": (4, 14, 25, 41, 44, 51, 52, 53, 58), "outdoor_x3": (9, 21, 22, 32, 44, 51), "indoor_x3": ()}
-"""Subsets, and the scenes that the authors' code evaluates on."""
+ISO = str(manifest("lrid")["iso"])
+FRAMES: int = manifest("lrid")["frames"]
+SUBSETS = manifest("lrid")["subsets"]
+"""Subsets; of each the scenes that the authors' code evaluates on, and those taken with a hot sensor."""
 
 
 def recognises(path: Path) -> bool:
@@ -36,14 +37,14 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     for subset, gain, folder in _bursts(path):
         files, _ = raw_files(folder.iterdir())
         short += len(files) < FRAMES
-        test = folder.name.isdecimal() and int(folder.name) in TEST_SCENES[subset]
+        number = int(folder.name) if folder.name.isdecimal() else None
         scenes.append(
             Scene(
                 name=f"{subset}/{gain}/{folder.name}",
                 frames=tuple(file_frame(file, settings) for file in files),
                 subject=f"{subset}/{folder.name}",
-                split="test" if test else "train",
-                facts={"digital_gain": int(gain)},
+                split="test" if number in SUBSETS[subset]["test"] else "train",
+                facts={"digital_gain": int(gain), "hot_sensor": number in SUBSETS[subset]["hot"]},
             )
         )
     if short:
@@ -53,7 +54,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
 
 def _bursts(path: Path) -> Iterator[tuple[str, str, Path]]:
     """Subset, digital gain and folder of each burst."""
-    subsets = [path] if path.name in TEST_SCENES else [path / name for name in TEST_SCENES]
+    subsets = [path] if path.name in SUBSETS else [path / name for name in SUBSETS]
     for subset in subsets:
         if (subset / ISO).is_dir():
             for gain in sorted(entry for entry in (subset / ISO).iterdir() if entry.name.isdecimal()):

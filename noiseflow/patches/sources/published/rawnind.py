@@ -1,7 +1,8 @@
 """RawNIND: scenes of one camera at several ISOs, with clean frames in a folder ``gt``.
 
 ``RawNIND/src/Bayer/SCENE/*.CR2`` with ``…/SCENE/gt/*.CR2``; ``X-Trans`` beside ``Bayer``, whose
-planes need a store of their own.
+planes need a store of their own.  As it is downloaded the set is one flat folder of files
+``Bayer_SCENE_[GT_]ISO100_sha1=….arw``, which is read as it is.
 
 References
 ----------
@@ -9,22 +10,37 @@ Brummer, De Vleeschouwer: Learning Joint Denoising, Demosaicing, and Compression
 Noise Dataset, 2025 (arXiv 2501.08924).
 """
 
-from collections.abc import Iterator
+import re
+from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 from noiseflow.core.errors import RawError
+from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.reading import raw_files
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["gather", "recognises"]
 
-KINDS, CLEAN = ("Bayer", "X-Trans"), "gt"
+KINDS: tuple[str, ...] = tuple(manifest("rawnind")["kinds"])
+CLEAN = "gt"
+TEST_MARK: str = manifest("rawnind")["test_mark"]
+NAME = re.compile(rf"({'|'.join(KINDS)})_(.+?)_(GT_)?ISO\d+_sha1=[0-9a-f]+\.\w+")
+
+
+class Found(NamedTuple):
+    """Noisy and clean files of one scene of one kind of sensor."""
+
+    kind: str
+    name: str
+    noisy: list[Path]
+    clean: list[Path]
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is, or holds, a folder ``Bayer`` or ``X-Trans`` of scenes with a folder ``gt`` in each."""
-    return path.is_dir() and any(_scenes(_root(path)))
+    """Whether a folder holds scenes with clean frames, sorted into folders or by the names of its files."""
+    return path.is_dir() and bool(_scenes(path))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
@@ -35,43 +51,60 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     RawError
         No scene has a noisy and a clean frame.
     """
-    root = _root(path)
+    found = _scenes(path)
+    kinds = [kind for kind in KINDS if any(scene.kind == kind for scene in found)]
+    whole = [scene for scene in found if scene.kind == kinds[0] and scene.noisy and scene.clean]
+    if not whole:
+        raise RawError(f"{path}: named as RawNIND, but no scene with a noisy and a clean frame")
     scenes = tuple(
         Scene(
-            name=folder.name,
-            frames=tuple(file_frame(file, settings) for file in noisy),
-            clean=clean_frame(clean[0], settings),
-            subject=folder.name,
+            name=scene.name,
+            frames=tuple(file_frame(file, settings) for file in scene.noisy),
+            clean=clean_frame(scene.clean[0], settings),
+            subject=scene.name,
+            split="test" if TEST_MARK in scene.name else "train",
             facts=LONG_TWIN,
         )
-        for folder, noisy, clean in _scenes(root)
+        for scene in whole
     )
-    if not scenes:
-        raise RawError(f"{path}: folders of RawNIND, but no scene with a noisy and a clean frame")
     report = [
-        f"{path}: {len(scenes)} scenes; no split is published for single frames, one is drawn by scene",
+        f"{path}: {len(scenes)} scenes; those named {TEST_MARK}… are for testing, as the authors hold them out",
         "the clean signal is the first file of gt/, brought to each frame by the ratio of exposure and ISO; frames "
         "are not aligned: check for motion",
     ]
     report += [
-        f"{path / kind}: left out: another colour filter array needs a store of its own: ingest this folder"
-        for kind in KINDS
-        if (path / kind).is_dir() and path / kind != root
+        f"{path / kind}: left out: another colour filter array needs a store of its own: "
+        + (
+            "ingest this folder"
+            if (path / kind).is_dir()
+            else "move its files into a folder of that name, and ingest it"
+        )
+        for kind in kinds[1:]
     ]
+    alone = [scene.name for scene in found if scene.kind == kinds[0] and not (scene.noisy and scene.clean)]
+    if alone:
+        report.append(
+            f"{path}: {len(alone)} scene(s) without a noisy or a clean frame left out: {', '.join(alone[:5])}"
+        )
     return Collection(scenes, report=tuple(report))
 
 
-def _root(path: Path) -> Path:
-    """The folder of the scenes of one kind of sensor."""
-    kinds = [path / kind for kind in KINDS if (path / kind).is_dir()]
-    return path if path.name in KINDS or not kinds else kinds[0]
+def _scenes(path: Path) -> list[Found]:
+    """The scenes of a folder: sorted into folders, or else by the names of its files."""
+    roots = [path] if path.name in KINDS else [path / kind for kind in KINDS if (path / kind).is_dir()]
+    found = [
+        Found(root.name, folder.name, raw_files(folder.iterdir())[0], raw_files((folder / CLEAN).iterdir())[0])
+        for root in roots
+        if root.is_dir()
+        for folder in sorted(entry for entry in root.iterdir() if (entry / CLEAN).is_dir())
+    ]
+    return found or _by_name(path)
 
 
-def _scenes(root: Path) -> Iterator[tuple[Path, list[Path], list[Path]]]:
-    """Folder, noisy and clean files of each scene."""
-    if root.name not in KINDS or not root.is_dir():
-        return
-    for folder in sorted(entry for entry in root.iterdir() if (entry / CLEAN).is_dir()):
-        noisy, clean = raw_files(folder.iterdir())[0], raw_files((folder / CLEAN).iterdir())[0]
-        if noisy and clean:
-            yield folder, noisy, clean
+def _by_name(path: Path) -> list[Found]:
+    """The scenes of a flat folder."""
+    files: dict[tuple[str, str], tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
+    for file in sorted(path.iterdir()):
+        if match := NAME.fullmatch(file.name):
+            files[match[1], match[2]][bool(match[3])].append(file)
+    return [Found(kind, name, noisy, clean) for (kind, name), (noisy, clean) in sorted(files.items())]

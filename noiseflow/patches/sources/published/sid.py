@@ -10,17 +10,20 @@ Chen, Chen, Xu, Koltun: Learning to See in the Dark, CVPR 2018.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
+from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["gather", "recognises"]
 
 SPLITS = ("train", "val", "test")
-CAMERAS = {"Sony": "Sony ILCE-7SM2, Bayer", "Fuji": "Fujifilm X-T2, X-Trans"}
+CAMERAS = {code: f"{camera['name']}, {camera['cfa']}" for code, camera in manifest("sid")["cameras"].items()}
+MISALIGNED = frozenset(manifest("sid")["misaligned"])
+"""Pictures of the Sony whose long exposure does not lie on the short ones, as the authors say."""
 
 
 def recognises(path: Path) -> bool:
@@ -32,8 +35,9 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     """Sort the short exposures into scenes by their long one, with the published split.
 
     Of the dataset's folder the Bayer camera is taken, if it is there; of the folder of one camera
-    that one.  Files that the lists name and that are not there are reported, as is a camera that
-    is left out.
+    that one.  Files that the lists name and that are not there are reported, as are lists of another
+    length than the published ones, a camera that is left out, and the pictures that the authors
+    call misaligned, which are left out.
 
     Raises
     ------
@@ -44,19 +48,28 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     pairs: dict[Path, list[Path]] = defaultdict(list)
     splits: dict[Path, str] = {}
     missing: list[Path] = []
+    misaligned: set[str] = set()
     path, chosen = _root(path)
     chosen = chosen or next(camera for camera, *_ in _lists(path))
     for camera, split, file in _lists(path):
         if camera != chosen:
             report.append(f"{file}: left out: {CAMERAS[camera]}, needs a store of its own: ingest {path / camera}")
             continue
-        for short, long in _pairs(path, file):
+        listed = list(_pairs(path, file))
+        report += _unlike_the_published(file, camera, split, listed)
+        for short, long in listed:
+            if camera == "Sony" and _picture(long) in MISALIGNED:
+                misaligned.add(_picture(long))
+                continue
             gone = [each for each in (short, long) if not each.is_file()]
             if gone:
                 missing += gone
                 continue
             pairs[long].append(short)
             splits[long] = split
+    if misaligned:
+        names = ", ".join(sorted(misaligned))
+        report.append(f"{path}: pictures {names} left out: their long exposure is misaligned, as the authors say")
     if missing:
         count, first = len(set(missing)), min(missing)
         # A list may name files anywhere.
@@ -69,13 +82,29 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             name=long.stem,
             frames=tuple(file_frame(short, settings) for short in sorted(shorts)),
             clean=clean_frame(long, settings),
-            subject=long.stem.split("_")[0],
+            subject=_picture(long),
             split=splits[long],
             facts=LONG_TWIN,
         )
         for long, shorts in sorted(pairs.items())
     )
     return Collection(scenes, report=("published split by the lists", *report))
+
+
+def _picture(file: Path) -> str:
+    """Number of the picture in a file's name, its first digit the split."""
+    return file.stem.split("_")[0]
+
+
+def _unlike_the_published(file: Path, camera: str, split: str, listed: Sequence[tuple[Path, Path]]) -> Iterator[str]:
+    """Whether a list is longer or shorter than the published one."""
+    published = manifest("sid")["lists"][camera].get(split)
+    found = {"short": len(listed), "long": len({long for _, long in listed})}
+    if published not in (None, found):
+        yield (
+            f"{file}: {found['short']} short and {found['long']} long exposures; "
+            f"the published list has {published['short']} and {published['long']}"
+        )
 
 
 def _root(path: Path) -> tuple[Path, str]:

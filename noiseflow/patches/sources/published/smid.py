@@ -1,7 +1,8 @@
 """SMID (Seeing Motion in the Dark): short static videos with a long exposure of each.
 
 ``SMID/short/0001/*.ARW`` with ``SMID/long/0001/*.ARW``; ``train_list.txt``, ``val_list.txt`` and
-``test_list.txt`` beside them, if they are there, hold the numbers of each split.
+``test_list.txt`` beside them, if they are there, hold the numbers of each split; without them the
+published ones count.
 
 References
 ----------
@@ -12,6 +13,7 @@ import re
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
+from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.reading import raw_files
 from noiseflow.raw.settings import RawSettings
@@ -20,6 +22,8 @@ __all__ = ["gather", "recognises"]
 
 SPLITS = ("train", "val", "test")
 NUMBER = re.compile(r"\d{4}")
+PUBLISHED = {f"{number:04d}": split for split, numbers in manifest("smid")["split"].items() for number in numbers}
+"""Split of each video, as the authors' code lists them."""
 
 
 def recognises(path: Path) -> bool:
@@ -38,7 +42,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     short, long = _numbered(path / "short"), _numbered(path / "long")
     splits = _splits(path)
     report = [
-        "split by the lists beside the folders" if splits else f"{path}: no list of a split; one is drawn",
+        "split by the lists beside the folders" if splits else f"{path}: no list of a split; the published one counts",
         "the clean signal is the first long exposure, brought to the short one by the ratio of exposure and ISO",
     ]
     alone = sorted(short.keys() - long.keys())
@@ -50,7 +54,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             frames=tuple(file_frame(file, settings) for file in files),
             clean=clean_frame(long[number][0], settings),
             subject=number,
-            split=splits.get(number),
+            split=(splits or PUBLISHED).get(number),
             facts=LONG_TWIN,
         )
         for number, files in sorted(short.items())

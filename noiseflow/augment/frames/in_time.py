@@ -1,0 +1,46 @@
+"""Frames of a sequence with the memory of a `TemporalNoise`, each of them a model of its own."""
+
+from collections.abc import Callable
+
+import torch
+
+from noiseflow.models.model import NoiseModel
+from noiseflow.models.temporal.temporal_noise import TemporalNoise
+from noiseflow.ops.random.sampling import Keyed
+from noiseflow.raw.image import RawImage
+
+__all__ = ["frames_of"]
+
+
+def frames_of(
+    model: TemporalNoise, clean: RawImage, *, iso: float, camera: str, seed: int = 0
+) -> Callable[[int], NoiseModel]:
+    """A function from a frame's number to the model of that frame, whose sensor is one for all.
+
+    Asked in rising order it goes on from the frame before; a number that is lower starts the sequence anew.
+
+    Parameters
+    ----------
+    model : TemporalNoise
+        Model of the noise.
+    clean : RawImage
+        Clean frame; only its size counts.
+    iso, camera : float, str
+        Of the sequence.
+    seed : int
+        Seed of all numbers.
+    """
+    step = 1 if model.spec.layout == "mono" else clean.side
+    dtype = next((each.dtype for each in model.frame.parameters()), torch.float32)
+    like = torch.zeros(1, model.planes, clean.mosaic.shape[0] // step, clean.mosaic.shape[1] // step, dtype=dtype)
+    stream, now = model.stream(iso=iso, camera=camera, source=Keyed(seed)), None
+
+    def frame(number: int) -> NoiseModel:
+        nonlocal stream, now
+        if stream.number > number:
+            stream = model.stream(iso=iso, camera=camera, source=Keyed(seed))
+        while now is None or stream.number < number:
+            now = stream.next_frame(like)
+        return now
+
+    return frame

@@ -1,0 +1,29 @@
+"""Drift of the black level from frame to frame."""
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.temporal.part import FramePart
+
+__all__ = ["BlackDrift"]
+
+
+class BlackDrift(FramePart):
+    """An offset of all pixels of a frame, N(0, σ²), an autoregression of order one over the frames.
+
+    ``log_sigma`` is the log of σ, normalised; ``memory_of`` gives φ = tanh.
+    """
+
+    starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-5), "memory_of": 0.5}
+
+    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
+        """σ/σ_frame."""
+        return self.at("log_sigma", cond).exp().to(sigma)[:, None, None, None] / sigma
+
+    def facts(self, cond: Conditions) -> dict[str, float]:
+        """σ of the drift, normalised, and its correlation from one frame to the next."""
+        return {"sigma": float(self.at("log_sigma", cond)[0].exp()), "phi": float(self.memory(cond)[0])}

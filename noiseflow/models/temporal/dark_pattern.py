@@ -1,0 +1,35 @@
+"""Fixed pattern in the dark: an offset of each pixel."""
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.temporal.part import PixelPart
+from noiseflow.ops.random.sampling import Stream
+
+__all__ = ["DarkPattern"]
+
+
+class DarkPattern(PixelPart):
+    """DSNU: an offset N(0, σ²) of each pixel, the same in every frame.
+
+    ``log_sigma`` is the log of σ, normalised.
+
+    References
+    ----------
+    EMVA Standard 1288, release 4.0, section 8.
+    """
+
+    stream = Stream.OWN_OFFSET
+    starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-4)}
+
+    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
+        """σ/σ_frame."""
+        return self.at("log_sigma", cond).exp().to(sigma)[:, None, None, None] / sigma
+
+    def facts(self, cond: Conditions) -> dict[str, float]:
+        """DSNU, normalised."""
+        return {"dsnu": float(self.at("log_sigma", cond)[0].exp())}

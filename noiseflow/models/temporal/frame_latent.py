@@ -1,0 +1,79 @@
+"""The frame's own model as a map between its noise and a standard normal latent, for memory to act on."""
+
+import copy
+from typing import Protocol
+
+from torch import Tensor
+
+from noiseflow.core.errors import ModelError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.capabilities import HasScale, HasSigma
+from noiseflow.models.closed_form.gaussian import GaussianModel
+from noiseflow.models.flow.flow_model import FlowModel
+from noiseflow.models.model import NoiseModel
+from noiseflow.ops.random.sampling import Source
+
+__all__ = ["Base", "FrameModel", "as_frame_model", "sigma_of", "with_base"]
+
+FrameModel = FlowModel | GaussianModel
+"""Models whose noise is a function of a standard normal latent, one value for each pixel."""
+
+
+class Base(Protocol):
+    """Where a frame's latent comes from, in place of independent standard normal numbers."""
+
+    def sample(self, like: Tensor, generator: Source = None) -> Tensor:
+        """Latent of the pixels whose clean signal is `like`, (B, C, H, W)."""
+
+
+class _GaussianWithBase(NoiseModel):
+    """σ times a latent of a base."""
+
+    def __init__(self, frame: GaussianModel, base: Base) -> None:
+        super().__init__(frame.spec)
+        self.frame, self.base = frame, base
+
+    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+        return self.frame._log_prob(noise, cond)
+
+    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+        return self.base.sample(cond.clean, generator) * (temperature * self.frame.variance(cond).sqrt())
+
+
+def as_frame_model(model: NoiseModel) -> FrameModel:
+    """The model, if memory can act on it.
+
+    Raises
+    ------
+    ModelError
+        It has no latent.
+    """
+    if isinstance(model, (FlowModel, GaussianModel)):
+        return model
+    raise ModelError(
+        f"{model.spec.model}: memory acts on a model's latent, and it has none; use a fitted flow, nlf, gaussian, or "
+        "poisson_gaussian for a camera's profile"
+    )
+
+
+def sigma_of(model: FrameModel, cond: Conditions) -> Tensor:
+    """σ of the frame's noise at each pixel under resolved conditions, (B, C, H, W), of a flow its head's."""
+    if isinstance(model, HasSigma):
+        return model.approximate_sigma(cond)
+    assert isinstance(model, HasScale)
+    return model.scale_variance(cond).sqrt()
+
+
+def with_base(model: FrameModel, base: Base) -> NoiseModel:
+    """The same model, whose samples are made from latents of a base; it shares the weights."""
+    if isinstance(model, GaussianModel):
+        return _GaussianWithBase(model, base).train(model.training)
+    changed = copy.copy(model)
+    changed._modules = dict(model._modules)
+    flow = copy.copy(model.flow)
+    flow._modules = {name: module for name, module in model.flow._modules.items() if name != "base"}
+    flow.__dict__["base"] = base
+    changed._modules["flow"] = flow
+    # No submodule, so that no weight is there twice.
+    changed.__dict__["frame"] = model
+    return changed

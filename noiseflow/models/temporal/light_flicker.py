@@ -1,0 +1,31 @@
+"""Flicker of the light from frame to frame."""
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.temporal.part import FramePart
+
+__all__ = ["LightFlicker"]
+
+
+class LightFlicker(FramePart):
+    """A gain 1 + N(0, σ²) of the signal of a whole frame, an autoregression of order one over the frames.
+
+    ``log_sigma`` is the log of σ, relative to the signal; ``memory_of`` gives φ = tanh.
+    """
+
+    starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-4), "memory_of": 0.5}
+
+    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
+        """σ·signal/σ_frame."""
+        return (
+            self.at("log_sigma", cond).exp().to(sigma)[:, None, None, None] * cond.clean.to(sigma).clamp(min=0) / sigma
+        )
+
+    def facts(self, cond: Conditions) -> dict[str, float]:
+        """σ of the light, %, and its correlation from one frame to the next."""
+        return {"sigma_percent": 100 * float(self.at("log_sigma", cond)[0].exp()), "phi": float(self.memory(cond)[0])}

@@ -1,0 +1,153 @@
+"""Exact prediction of a frame from the frames before, where all that is remembered is Gaussian.
+
+Latents of frame t, one for each pixel p:
+
+    z_t(p) = Σ_i h_i,t(p)·u_i(p) + Σ_j g_j,t(p)·x_j,t + √(1 − Σ_i h_i,t(p)²)·N(0, 1)
+
+with u_i(p) ~ N(0, 1) the pixel's own and the same in all frames, and x_j,t an autoregression that all pixels share.
+Given the frames' x, pixels are independent: each has a posterior mean of its u that is linear in the x before.
+That line needs only the sums of x over frames with the same h and g, so that a scene that stands still needs the
+same memory however long it is; every other signal adds a column.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["FrameState", "PixelState", "Prediction"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A frame's latents given the past and what its pixels share: N(mean + slopes·y, variance), independent.
+
+    Parameters
+    ----------
+    mean, variance : Tensor, shape (B, N)
+        Of each pixel.
+    slopes : Tensor, shape (B, K, N)
+        By the state y of `FrameState`.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    slopes: Tensor
+
+
+class PixelState:
+    """Posterior of each pixel's own values u given the frames so far, N(m + M·y, V).
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Elements, values of a pixel, and pixels.
+    device : torch.device
+        Where it lies.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
+        batch, own, pixels = shape
+        self.mean = torch.zeros(shape, dtype=torch.float64, device=device)
+        eye = torch.eye(own, dtype=torch.float64, device=device)
+        self.covariance = eye[None, :, :, None].expand(batch, own, own, pixels)
+        self.by_sums = self.mean.new_zeros(batch, own, 0, pixels)
+
+    def predict(self, h: Tensor, g: Tensor) -> Prediction:
+        """Predict a frame with the strengths h, (B, I, N), of u and g, (B, J, N), of x."""
+        spread = torch.einsum("bikn,bkn->bin", self.covariance, h)
+        return Prediction(
+            (h * self.mean).sum(1),
+            1 - h.square().sum(1) + (h * spread).sum(1),
+            torch.cat([g, torch.einsum("bin,bikn->bkn", h, self.by_sums)], 1),
+        )
+
+    def update(self, h: Tensor, predicted: Prediction, z: Tensor, shared: int, new: bool) -> None:
+        """Take in a frame.
+
+        Parameters
+        ----------
+        h, predicted : Tensor, Prediction
+            Of `predict`.
+        z : Tensor, shape (B, N)
+            The frame's latents.
+        shared : int
+            Number of the x.
+        new : bool
+            Whether no earlier frame had the same h and g.
+        """
+        spread = torch.einsum("bikn,bkn->bin", self.covariance, h)
+        gain = spread / predicted.variance[:, None]
+        self.mean = self.mean + gain * (z - predicted.mean)[:, None]
+        self.covariance = self.covariance - gain[:, :, None] * spread[:, None]
+        change = -gain[:, :, None] * predicted.slopes[:, None]
+        by_sums = self.by_sums + change[:, :, shared:]
+        # The line's slope by this frame's x is the one by the sum that it enters.
+        self.by_sums = torch.cat([by_sums, change[:, :, :shared]], 2) if new else by_sums
+
+
+class FrameState:
+    """Posterior of what all pixels of a frame share, y = (x_t, sums of earlier x), N(mean, covariance).
+
+    Parameters
+    ----------
+    memory : Tensor of float64, shape (B, J)
+        φ of each x.
+    """
+
+    def __init__(self, memory: Tensor) -> None:
+        self.memory = memory
+        self.mean = torch.zeros_like(memory)
+        self.covariance = torch.eye(memory.shape[1], dtype=memory.dtype, device=memory.device).repeat(len(memory), 1, 1)
+
+    def alone(self, predicted: Prediction, z: Tensor) -> Tensor:
+        """The frame without what is shared, S^(−½)(z − E z), for pixels of variance 1 and the covariance S, (B, N)."""
+        rest = z - predicted.mean - torch.einsum("bkn,bk->bn", predicted.slopes, self.mean)
+        return _whitened(rest, predicted.slopes, self.covariance)
+
+    def take_in(self, predicted: Prediction, z: Tensor) -> Tensor:
+        """Log-density of a frame given the past, nats, (B,), less N/2·log 2π; the frame becomes past."""
+        slopes, variance = predicted.slopes, predicted.variance
+        rest = z - predicted.mean - torch.einsum("bkn,bk->bn", slopes, self.mean)
+        weighted = slopes / variance[:, None]
+        information = torch.einsum("bkn,bln->bkl", weighted, slopes)
+        score = torch.einsum("bkn,bn->bk", weighted, rest)
+        eye = torch.eye(slopes.shape[1], dtype=z.dtype, device=z.device)
+        inner = eye + self.covariance @ information
+        after = torch.linalg.solve(inner, self.covariance)
+        step = torch.einsum("bkl,bl->bk", after, score)
+        square = (rest.square() / variance).sum(1) - (score * step).sum(1)
+        self.mean, self.covariance = self.mean + step, after
+        log_prob: Tensor = -0.5 * (variance.log().sum(1) + torch.linalg.slogdet(inner)[1] + square)
+        return log_prob
+
+    def advance(self, place: int, new: bool) -> None:
+        """Go to the next frame; x enters the sum of that number, a new one or not."""
+        shared, known = self.memory.shape[1], self.mean.shape[1]
+        size = known + shared if new else known
+        move = self.mean.new_zeros(len(self.mean), size, known)
+        move[:, :shared, :shared] = torch.diag_embed(self.memory)
+        for row in range(shared, known):
+            move[:, row, row] = 1
+        for number in range(shared):
+            move[:, shared * (1 + place) + number, number] = 1
+        self.mean = torch.einsum("bkl,bl->bk", move, self.mean)
+        fresh = self.mean.new_zeros(len(self.mean), size, size)
+        fresh[:, :shared, :shared] = torch.diag_embed(1 - self.memory.square())
+        self.covariance = move @ self.covariance @ move.mT + fresh
+
+    def skip_sums(self) -> None:
+        """Go to the next frame where no pixel has a value of its own, so that no sum is needed."""
+        self.mean = self.memory * self.mean
+        outer = self.memory[:, :, None] * self.memory[:, None]
+        self.covariance = outer * self.covariance + torch.diag_embed(1 - self.memory.square())
+
+
+def _whitened(rest: Tensor, slopes: Tensor, covariance: Tensor) -> Tensor:
+    """(I + G P Gᵀ)^(−½)·rest for slopes G and a covariance P: the symmetric root, by the small matrix alone."""
+    root = torch.einsum("bkn,bkl->bln", slopes, torch.linalg.cholesky(covariance))
+    values, vectors = torch.linalg.eigh(torch.einsum("bkn,bln->bkl", root, root))
+    values = values.clamp(min=1e-12)
+    factor = ((1 + values).rsqrt() - 1) / values
+    along = torch.einsum("bkl,bkn,bn->bl", vectors, root, rest)
+    return rest + torch.einsum("bkn,bkl,bl->bn", root, vectors, factor * along)

@@ -1,0 +1,77 @@
+"""What a part of the noise's memory is: a table of parameters, and how strong the part is at each pixel."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.nets.constants import Constants, log_of
+from noiseflow.models.model import ModelSpec
+from noiseflow.ops.random.sampling import Stream
+
+__all__ = ["FramePart", "Part", "PixelPart"]
+
+
+class Part(Constants):
+    """A part of the memory; each of its parameters is a table by camera and ISO, linear in log ISO between.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Cameras and ISOs of the frame's model.
+    """
+
+    starts: ClassVar[Mapping[str, float]]
+    """Parameters, unconstrained, and where a fit starts."""
+
+    log_isos: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        for name, start in self.starts.items():
+            setattr(self, name, nn.Parameter(torch.full((len(spec.cameras), len(spec.isos)), start)))
+        self._constant("log_isos", log_of(spec.isos))
+
+    def at(self, name: str, cond: Conditions) -> Tensor:
+        """A parameter for each element under resolved conditions, float64, (B,)."""
+        table: Tensor = getattr(self, name).double()
+        return at_iso(table[cond.camera_indices], self.log_isos.double(), cond.isos.double())
+
+    @abstractmethod
+    def facts(self, cond: Conditions) -> dict[str, float]:
+        """What it is in the field's words, for the first element of resolved conditions."""
+
+
+class PixelPart(Part):
+    """A part of which each pixel has a value of its own that stays through the sequence, N(0, 1) before it is seen."""
+
+    stream: Stream
+    """Random numbers of the values, when they are sampled."""
+
+    @abstractmethod
+    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
+        """σ of the part over σ of the frame's noise, (B, C, H, W).
+
+        Parameters
+        ----------
+        cond : Conditions
+            Resolved.
+        sigma : Tensor, shape (B, C, H, W)
+            σ of the frame's noise, normalised.
+        """
+
+
+class FramePart(Part):
+    """A part that all pixels of a frame share, x_t = φ·x_{t−1} + √(1 − φ²)·N(0, 1), stationary."""
+
+    @abstractmethod
+    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
+        """σ of the part over σ of the frame's noise, (B, C, H, W); the arguments are those of `PixelPart.strength`."""
+
+    def memory(self, cond: Conditions) -> Tensor:
+        """φ of each element, float64, (B,)."""
+        return self.at("memory_of", cond).tanh()

@@ -1,0 +1,17 @@
+"""The table of parts: a new one is a new file and a new line here."""
+
+from noiseflow.core.registry import Registry
+from noiseflow.models.temporal.part import Part
+
+__all__ = ["PARTS"]
+
+PARTS = Registry[type[Part]](
+    {
+        "dark_pattern": "noiseflow.models.temporal.dark_pattern:DarkPattern",
+        "response_pattern": "noiseflow.models.temporal.response_pattern:ResponsePattern",
+        "black_drift": "noiseflow.models.temporal.black_drift:BlackDrift",
+        "light_flicker": "noiseflow.models.temporal.light_flicker:LightFlicker",
+        "telegraph": "noiseflow.models.temporal.telegraph:Telegraph",
+    }
+)
+"""Name in a spec → part, in the order in which a tie between two is decided."""

@@ -1,0 +1,38 @@
+"""Fixed pattern under light: a gain of each pixel."""
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.temporal.part import PixelPart
+from noiseflow.ops.random.sampling import Stream
+
+__all__ = ["ResponsePattern"]
+
+
+class ResponsePattern(PixelPart):
+    """PRNU: a gain 1 + N(0, σ²) of each pixel, the same in every frame.
+
+    ``log_sigma`` is the log of σ, relative to the signal.  The gain acts on the signal of each frame: where the
+    scene moves, the pattern stays on the sensor.
+
+    References
+    ----------
+    EMVA Standard 1288, release 4.0, section 8.
+    """
+
+    stream = Stream.OWN_RESPONSE
+    starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-3)}
+
+    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
+        """σ·signal/σ_frame."""
+        return (
+            self.at("log_sigma", cond).exp().to(sigma)[:, None, None, None] * cond.clean.to(sigma).clamp(min=0) / sigma
+        )
+
+    def facts(self, cond: Conditions) -> dict[str, float]:
+        """PRNU, % of the signal."""
+        return {"prnu_percent": 100 * float(self.at("log_sigma", cond)[0].exp())}

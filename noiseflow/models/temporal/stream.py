@@ -1,0 +1,240 @@
+"""Samples of a sequence, one frame at a time: what the camera remembers, and new noise."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noiseflow.core.errors import DataError
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.model import NoiseModel, checked_conditions
+from noiseflow.models.temporal.frame_latent import with_base
+from noiseflow.models.temporal.strengths import strengths
+from noiseflow.models.temporal.telegraph import CLASSES, Telegraph, amplitudes
+from noiseflow.ops.random import sampling
+from noiseflow.ops.random.sampling import Keyed, Source, Stream
+
+if TYPE_CHECKING:
+    from noiseflow.models.temporal.temporal_noise import TemporalNoise
+
+__all__ = ["NoiseStream", "at_frame"]
+
+
+def at_frame(source: Source, number: int) -> Source:
+    """The source of the new noise of a frame of a sequence; that of frame 0 is the source itself."""
+    if not isinstance(source, Keyed) or number == 0:
+        return source
+    words = np.random.SeedSequence([source.seed, number]).generate_state(1, np.uint64)
+    return replace(source, seed=int(words[0]))
+
+
+class NoiseStream:
+    """A sequence that is being sampled; made by `TemporalNoise.stream`.
+
+    Keyed numbers are a function of seed, frame and position: the same bits for any window of a frame.
+
+    Parameters
+    ----------
+    model : TemporalNoise
+        The model.
+    iso : float or Tensor, shape (B,)
+        ISO of the sequence.
+    camera : as in `Conditions`
+        Its camera.
+    source : torch.Generator or Keyed, optional
+        Where its numbers come from.
+    temperature : float
+        Factor on the latents.
+    """
+
+    def __init__(
+        self,
+        model: "TemporalNoise",
+        iso: Tensor | float,
+        camera: Tensor | int | str | Sequence[str],
+        source: Source,
+        temperature: float = 1.0,
+    ) -> None:
+        self.model, self.iso, self.camera, self.source = model, iso, camera, source
+        self.temperature = temperature
+        self.number = -1
+        self.memory: Memory | None = None
+
+    def __call__(self, clean: Tensor) -> Tensor:
+        """The next frame, clean + noise, of the shape (B, C, H, W) or (C, H, W) and dtype of `clean`."""
+        batch = clean[None] if clean.ndim == 3 else clean
+        noisy = batch + self.noise(batch).to(batch.dtype)
+        return noisy[0] if clean.ndim == 3 else noisy
+
+    def noise(self, clean: Tensor) -> Tensor:
+        """Noise of the next frame, normalised, of the shape of its clean signal, (B, C, H, W).
+
+        Raises
+        ------
+        DataError
+            A frame of another shape than the one before it.
+        """
+        frame = self.next_frame(clean)
+        return frame.sample(Conditions(clean, self.iso, self.camera), self.source, self.temperature)
+
+    def next_frame(self, like: Tensor) -> NoiseModel:
+        """The next frame as a model: its samples are the noise of that frame, or of any window of it when keyed.
+
+        Parameters
+        ----------
+        like : Tensor, shape (B, C, H, W)
+            Of the shape of the whole frame.
+        """
+        if self.memory is not None and self.memory.shape != like.shape:
+            raise DataError(
+                f"frame: expected {tuple(self.memory.shape)}, as the frames before; got {tuple(like.shape)}"
+            )
+        self.number += 1
+        with torch.no_grad():
+            if self.memory is None:
+                self.memory = Memory(self.model, like, self.iso, self.camera, self.source)
+            else:
+                self.memory.advance(at_frame(self.source, self.number))
+        return with_base(self.model.frame, _FrameBase(self.model, self.memory, self.iso, self.camera, self.number))
+
+
+class Memory:
+    """What a camera remembers: maps of its sensor, the frame's own numbers, the traps of its telegraph pixels.
+
+    Parameters
+    ----------
+    model : TemporalNoise
+        The model.
+    like : Tensor, shape (B, C, H, W)
+        Of the shape of a frame.
+    iso, camera, source
+        Those of `NoiseStream`.
+    """
+
+    def __init__(
+        self,
+        model: "TemporalNoise",
+        like: Tensor,
+        iso: Tensor | float,
+        camera: Tensor | int | str | Sequence[str],
+        source: Source,
+    ) -> None:
+        # Contiguous zeros: only the shape counts, and the signal may be anything.
+        self.like = torch.zeros_like(like, memory_format=torch.contiguous_format)
+        self.shape = like.shape
+        self.maps = [sampling.normal(self.like, source, part.stream) for part in model.pixel_parts]
+        cond = checked_conditions(model, Conditions(like, iso, camera))
+        memory = [part.memory(cond) for part in model.frame_parts]
+        self.phi = torch.stack(memory, 1).to(like) if memory else like.new_zeros(len(like), 0)
+        self.shared = self._drawn(source)
+        self.traps = None if model.telegraph is None else Traps(model.telegraph, cond, self.like, source)
+
+    def advance(self, source: Source) -> None:
+        """Go to the next frame, whose new numbers come from a source."""
+        self.shared = self.phi * self.shared + (1 - self.phi.square()).sqrt() * self._drawn(source)
+        if self.traps is not None:
+            self.traps.advance(source)
+
+    def _drawn(self, source: Source) -> Tensor:
+        count = self.phi.shape[1]
+        if not count:
+            return self.phi
+        return sampling.normal(self.like.new_zeros(len(self.like), count, 1, 1), source, Stream.FRAME)[:, :, 0, 0]
+
+
+class Traps:
+    """Telegraph pixels of a sensor: where they are, how far they jump, and which are full.
+
+    Parameters
+    ----------
+    part : Telegraph
+        Its parameters.
+    cond : Conditions
+        Resolved conditions of the first frame.
+    like : Tensor, shape (B, C, H, W)
+        Of the shape of a frame.
+    source : torch.Generator or Keyed, optional
+        Where the numbers come from.
+    """
+
+    def __init__(self, part: Telegraph, cond: Conditions, like: Tensor, source: Source) -> None:
+        u = sampling.uniform(like, source, Stream.TELEGRAPH).double()
+        fraction = part.fraction(cond)[:, None, None, None]
+        # The uniform number of a telegraph pixel, over the fraction, is uniform again: it chooses the amplitude.
+        self.place = (u < fraction).nonzero(as_tuple=True)
+        element = self.place[0]
+        chosen = (u / fraction)[self.place].mul(CLASSES).long().clamp(max=CLASSES - 1)
+        steps = torch.tensor(amplitudes(), dtype=torch.float64, device=like.device)
+        self.amplitude = part.mean_amplitude(cond)[element] * steps[chosen]
+        self.up, self.down = (rate[element] for rate in part.rates(cond))
+        self.mean = self.up / (self.up + self.down)
+        self.like = like
+        self.full = self._uniform(source) < self.mean
+
+    def advance(self, source: Source) -> None:
+        """Go to the next frame."""
+        u = self._uniform(source)
+        self.full = torch.where(self.full, u >= self.down, u < self.up)
+
+    def level(self) -> Tensor:
+        """Level of every pixel, normalised, 0 where there is no trap, float64, (B, C, H, W)."""
+        level = torch.zeros_like(self.like, dtype=torch.float64)
+        level[self.place] = (self.full.double() - self.mean) * self.amplitude
+        return level
+
+    def _uniform(self, source: Source) -> Tensor:
+        """A number for each telegraph pixel, in the order of their places; an element has those that it has alone."""
+        counts = torch.bincount(self.place[0], minlength=len(self.like)).tolist()
+        drawn = [
+            sampling.uniform(self.like.new_empty(1, 1, 1, count), _of_element(source, element), Stream.TRAP).flatten()
+            for element, count in enumerate(counts)
+            if count
+        ]
+        return torch.cat(drawn) if drawn else self.amplitude
+
+
+def _of_element(source: Source, element: int) -> Source:
+    """The source of one element, wherever its window lies."""
+    return Keyed(source.seed, (source.frames[element],)) if isinstance(source, Keyed) else source
+
+
+class _FrameBase:
+    """Latents of one frame of a sequence, of all of it or of a window."""
+
+    def __init__(
+        self,
+        model: "TemporalNoise",
+        memory: Memory,
+        iso: Tensor | float,
+        camera: Tensor | int | str | Sequence[str],
+        number: int,
+    ) -> None:
+        self.model, self.memory, self.iso, self.camera, self.number = model, memory, iso, camera, number
+        self.shared = memory.shared
+        self.traps = None if memory.traps is None else memory.traps.level()
+
+    def sample(self, like: Tensor, generator: Source = None) -> Tensor:
+        """Latents of the pixels with the clean signal `like`."""
+        fresh = sampling.normal(like, at_frame(generator, self.number))
+        cond = checked_conditions(self.model, Conditions(like, self.iso, self.camera))
+        h, g, per_sigma = strengths(self.model, cond, like.dtype)
+        own = [self._window(each, like, generator).flatten(1) for each in self.memory.maps]
+        level = None
+        if self.traps is not None:
+            level = self._window(self.traps, like, generator).flatten(1)
+            h = torch.where((level != 0)[:, None], 0.0, h)
+        z = fresh.flatten(1) * (1 - h.square().sum(1)).sqrt()
+        for number, each in enumerate(own):
+            z = z + h[:, number] * each
+        for number in range(g.shape[1]):
+            z = z + g[:, number] * self.shared[:, number, None].to(like)
+        if level is not None:
+            z = z + level * per_sigma
+        return z.to(like.dtype).reshape(like.shape)
+
+    def _window(self, whole: Tensor, like: Tensor, source: Source) -> Tensor:
+        top, left = (source.top, source.left) if isinstance(source, Keyed) else (0, 0)
+        return whole[:, :, top : top + like.shape[2], left : left + like.shape[3]].to(like.device)

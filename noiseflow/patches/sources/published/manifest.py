@@ -1,0 +1,26 @@
+"""The manifests beside the readers: what is published about a data set, with its sources."""
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["manifest"]
+
+
+@cache
+def manifest(name: str) -> Mapping[str, Any]:
+    """The table of the manifest ``NAME.toml``.
+
+    >>> manifest("crvd")["cfa"]
+    'GBRG'
+    """
+    text = resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    table: dict[str, Any] = tomllib.loads(text)
+    return table
