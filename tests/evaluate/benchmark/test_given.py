@@ -74,7 +74,7 @@ def test_a_foreign_model_and_samples_are_rows(folder: Path, rows: list[dict[str,
     assert len({row["samples_sha256"] for row in rows}) == 2
     assert all(len(row["samples_sha256"]) == 64 for row in rows)
     for row in rows:
-        assert abs(row["crps_excess"]["value"]) < 0.002
+        assert abs(row["crps_excess"]["value"]) < 0.02
         assert row["given_sha256"] == content_digest(folder / {"table": "nlf.txt", "drawn": "samples"}[row["model"]])
     text = markdown(read_spec(folder / "more.toml"), rows)
     assert "| CRPS above real, σ | energy above real, σ |" in text
