@@ -152,9 +152,11 @@ def test_the_command_trains_and_its_run_denoises_and_exports(tmp_path: Path) -> 
         words,
         ["denoise", tmp_path / "run", tmp_path / "shot.dng", "--out", tmp_path / "out.dng"],
         ["export", tmp_path / "run", tmp_path / "net.pt2"],
+        ["info", tmp_path / "run"],
     ):
         result = CliRunner().invoke(main, [str(word) for word in command])
         assert result.exit_code == 0, result.output
+    assert "photo denoiser" in result.output
     noisy_planes = torch.rand(2, 4, 16, 24, generator=generator())
     line = torch.full((2, 4, 1, 1), 1e-3)
     inputs = (noisy_planes, line, line, -line)

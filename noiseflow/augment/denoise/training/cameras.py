@@ -29,6 +29,9 @@ BITS = (14, 14, 14, 12, 12, 10)
 STRONG, STRONGEST = 0.35, 5.0
 """Part of the cameras whose rows are stronger than the prior finds likely, and by how much at most."""
 
+COLD, LEAST_COLD, MOST_COLD = 0.5, 0.002, 40.0
+"""Pixels that are too dark, for each hot one; by how much of the range at least, and how many times that at most."""
+
 COLUMNS = (0.03, 0.4)
 """Noise of columns against that of pixels, where there is any."""
 
@@ -181,6 +184,7 @@ def add_noise(
     noisy = torch.poisson(seen * cameras.electrons, generator=generator) / cameras.electrons
     noisy = noisy + cameras.scale * tukey(cameras.shape, clean.shape, generator)
     noisy = noisy + cameras.dark * normal(*clean.shape)
+    noisy = noisy - torch.where((hot >= 1) & (hot < 1 + COLD), LEAST_COLD * MOST_COLD ** ((hot - 1) / COLD), 0)
     rows = cameras.row * normal(count, 1, 2 * height, 1) + cameras.drift * drifting(count, 2 * height, generator)
     noisy = noisy + rows.reshape(count, height, 2).movedim(2, 1)[..., None].repeat_interleave(2, 1)
     columns = cameras.column * normal(count, 2, 1, width)

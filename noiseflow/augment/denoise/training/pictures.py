@@ -106,7 +106,7 @@ def leaves(
     """
     canvas = np.empty((3, side, side), np.float32)
     canvas[:] = _colour(rng, pictures)[:, None, None]
-    least, most = 3.0, side / 3
+    least, most = 8.0, side / 3
     for _ in range(shapes):
         # The inverse of the distribution function of r⁻³ between the two.
         radius = (least**-2 + rng.random() * (most**-2 - least**-2)) ** -0.5
