@@ -76,7 +76,7 @@ def test_a_darktable_entry(tmp_path: Path, units: str) -> None:
 
 
 def stabilised_variance(a: float, b: float, gain: float, read: float) -> float:
-    """Variance of 2/a·√(a·x + 3/8·a² + b), as darktable stabilises, on flats of a simulated mosaic: mean over levels."""
+    """Variance of 2/a·√(a·x + 3/8·a² + b), as darktable stabilises, on flats of a simulated mosaic: mean of levels."""
     rng = np.random.default_rng(3)
     found = []
     for level in (50.0, 200.0, 600.0):
