@@ -226,6 +226,8 @@ def _exif_entries(path: Path, image: RawImage) -> list[Entry]:
         # Exif 2.3, 4.6.5: the 16-bit tag saturates, the 32-bit one then tells the ISO.
         entries += [(0x8827, "short", [min(iso, SHORT_MAX)]), (0x8830, "short", [2]), (0x8832, "long", [iso])]
     if image.exposure_s is not None:
+        if not 0 <= image.exposure_s <= LONG_MAX:
+            raise RawError(f"{path}: {image.exposure_s:g} s cannot be stored; expected 0…{LONG_MAX} s")
         entries.append((0x829A, "rational", [_ratio(image.exposure_s)]))
     return entries
 

@@ -32,8 +32,9 @@ def burst(size: tuple[int, int]) -> PackedFrames:
         for plane, pixels in enumerate(frame.planes):
             pixels[5::24, 4 + 5 * plane :: 20] = 3500
         for row in edges(pixels.shape[0])[1:-1]:
-            # Neighbours in the mosaic, one on either side: whoever sees one alone takes it for a hot pixel.
-            frame.planes[0, row - 1, 2] = frame.planes[2, row, 2] = 3500
+            # Neighbours in the mosaic on either side: whoever sees one side alone takes them for hot pixels.
+            frame.planes[0, row - 1, 2] = 3500
+            frame.planes[1:3, row, 2] = 3500
         frame.levels[:] = frame.planes.mean((1, 2))
     return stack
 
