@@ -33,6 +33,7 @@ COMMANDS = {
     "distill": "models.distill",
     "sample": "models.sample",
     "denoise": "models.denoise",
+    "train-denoiser": "models.train_denoiser",
     "transfer": "models.transfer",
     "synthesize": "data.synthesize",
     "evaluate": "scores.evaluate",

@@ -73,7 +73,7 @@ def check_target(path: Path, *, overwrite: bool, inputs: Iterable[str | Path] = 
 
 def write_as_dng(path: Path, frame: NoisyFrame) -> None:
     """Whole codes, with the camera's tags."""
-    path.write_bytes(dng_bytes(path, frame.image))
+    path.write_bytes(dng_bytes(path, frame.image, carried=frame.carried))
 
 
 def write_as_tiff(path: Path, frame: NoisyFrame) -> None:
