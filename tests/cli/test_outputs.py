@@ -77,6 +77,7 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "runs",
             "store",
             "clean",
+            "noisy",
             "paths",
             "frames",
             "pictures",
