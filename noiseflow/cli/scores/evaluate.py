@@ -8,6 +8,7 @@ import click
 from noiseflow.cli.choices import Registered
 from noiseflow.cli.options import PATH, device_option, json_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def evaluate(
         print_scores(result)
     if legacy_kl:
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
-        click.echo(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}", err=True)
+        say(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}")
     click.echo(f"report: {out / 'index.html'}", err=as_json)
 
 
@@ -109,5 +110,5 @@ def _opened(path: Path, body: Path | None) -> "PatchStore":
 
     store = StoreWithBody(path, body)
     for gap in store.gaps:
-        click.echo(f"noiseflow: {plain_text(gap, LONGEST_LINE)}", err=True)
+        say(f"noiseflow: {plain_text(gap, LONGEST_LINE)}")
     return store
