@@ -1,10 +1,10 @@
 """Golden files: a small model, store, profile and run of every kind and schema, and the numbers that come of them.
 
-    python -m tools.checks.golden tests/golden --only glow
+    python -m tools.checks.golden tests/project/golden --only glow
 
 They are written once, when a kind or schema is new, and kept: a version that reads other numbers from them must say so
 in the changelog.  What stands there already is left as it is.  Files of earlier schemas were written by the versions
-that had them (`tests/golden/README.md`).
+that had them (`tests/project/golden/README.md`).
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """Models, stores, profiles and runs of this and earlier versions give the numbers that they gave when written.
 
-A change that breaks one of these belongs into the changelog; `tests/golden/README.md` says how files are added.
+A change that breaks one of these belongs into the changelog; `tests/project/golden/README.md` says how files are added.
 """
 
 from pathlib import Path
