@@ -175,7 +175,8 @@ def _best(scenes: Tensor, noise: Tensor, target: Tensor) -> Tensor:
     """Weights of the best linear estimate, (features, planes)."""
     normal = (scenes + noise).double()
     normal.diagonal().add_(RIDGE)
-    return torch.linalg.solve(normal, target.double()).float()
+    weights: Tensor = torch.linalg.solve(normal, target.double()).float()
+    return weights
 
 
 def _decibel(errors: Array, own: Array) -> Interval:
