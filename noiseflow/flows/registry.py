@@ -9,6 +9,7 @@ import torch
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.camera.bent_scale import BentScale
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
@@ -73,6 +74,10 @@ def _gain(size: Size, log_gain: float = 0.0) -> Gain:
 
 def _signal_dependent_scale(size: Size, shares_features: bool = False) -> SignalDependentScale:
     return SignalDependentScale(size.cameras, size.isos, shares_features=shares_features)
+
+
+def _bent_scale(size: Size, shares_features: bool = False) -> BentScale:
+    return BentScale(size.of_signal, size.cameras, size.isos, shares_features=shares_features)
 
 
 def _shot_read_scale(size: Size, shares_features: bool = False) -> ShotReadScale:
@@ -233,6 +238,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "row_memory": _row_memory,
     "row_noise": _row_noise,
     "shot_read_scale": _shot_read_scale,
+    "bent_scale": _bent_scale,
     "signal_dependent_scale": _signal_dependent_scale,
     "sinh_arcsinh": _sinh_arcsinh,
     "spline_coupling": _spline_coupling,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows import Conditions
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.camera.bent_scale import BentScale
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
@@ -126,6 +127,7 @@ TRANSFORMS: dict[str, Case] = {
     "actnorm": Case(lambda g: ActNorm(PLANES)),
     "householder": Case(lambda g: HouseholderConv1x1(PLANES, generator=g)),
     "shot_read": Case(lambda g: ShotReadScale(PLANES, CAMERAS, ISOS)),
+    "bent": Case(lambda g: BentScale(PLANES, CAMERAS, ISOS)),
     "row_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, start=0.5)),
     "row_noise_one_plane": Case(lambda g: rows(1, "row"), planes=1),
     "flickering_rows": Case(lambda g: flickering_rows(PLANES)),

@@ -96,8 +96,12 @@ class ResidualFlow(FlowModel):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
-        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
+        head = self.head_of(spec)
         self.flow = Flow([head, *self.residual(head, spec, generator)])
+
+    def head_of(self, spec: ModelSpec) -> ShotReadScale:
+        """The head of the flow, not fitted."""
+        return ShotReadScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
 
     @abstractmethod
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
