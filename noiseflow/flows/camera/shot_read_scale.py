@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.iso_table import SHOT_SLOPE, at_iso, read_at_iso
 from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -74,7 +74,8 @@ class ShotReadScale(NoiseScale):
     """Divide by the standard deviation of shot and read noise.
 
     z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
-    camera over the fitted ISOs, linear in log ISO between and beyond them, plus offsets per
+    camera over the fitted ISOs, linear in log ISO between and beyond them (β₂ but for switches of the
+    conversion gain: `read_at_iso`), plus offsets per
     camera, ISO and plane, which start at 0 and stay constant beyond the fitted ISOs.  With one
     fitted ISO, β₁ goes with the ISO and β₂ by `READ_SLOPE`.
 
@@ -106,17 +107,15 @@ class ShotReadScale(NoiseScale):
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
         camera, knots = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype)
-        tables = (
-            (self.log_beta1, self.plane_beta1, SHOT_SLOPE),
-            (self.log_beta2, self.plane_beta2, READ_SLOPE),
-        )
         ends = self.log_isos.exp().to(cond.isos.dtype)
         within = cond.isos.clamp(ends[0], ends[-1])
+        logs = (
+            at_iso(self.log_beta1[camera], knots, cond.isos, SHOT_SLOPE),
+            read_at_iso(self.log_beta2[camera], knots, cond.isos),
+        )
         beta1, beta2 = (
-            (at_iso(table[camera], knots, cond.isos, slope)[:, None] + _of_planes(plane[camera], knots, within)).exp()[
-                :, :, None, None
-            ]
-            for table, plane, slope in tables
+            (log[:, None] + _of_planes(plane[camera], knots, within)).exp()[:, :, None, None]
+            for log, plane in zip(logs, (self.plane_beta1, self.plane_beta2), strict=True)
         )
         return beta1, beta2
 

@@ -114,6 +114,10 @@ class ResidualFlow(FlowModel):
         assert isinstance(head, ShotReadScale)
         return head
 
+    def read_variances(self) -> Tensor:
+        """Ln β₂ at the fitted ISOs."""
+        return self.shot_read.log_beta2
+
     def approximate_sigma(self, cond: Conditions) -> Tensor:
         """σ of the head, which the residual flow starts from."""
         return self.shot_read.variance(cond).sqrt()

@@ -161,6 +161,10 @@ class PhysicsFlow(ResidualFlow):
         if bands is not None:
             self._start_components(lines, noise, cond)
             self.found.append(bend)
+            self.found += [
+                f"conversion gain switched between ISO {below:g} and {above:g}: read noise {factor:.2f} of that below"
+                for _, below, above, factor in self.conversion_steps()
+            ]
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)
         for before in self._before_shape():
