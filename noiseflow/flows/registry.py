@@ -10,6 +10,7 @@ import torch
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
 from noiseflow.flows.camera.bent_scale import BentScale
+from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
@@ -104,6 +105,10 @@ def _row_memory(
 
 def _sinh_arcsinh(size: Size) -> SinhArcsinh:
     return SinhArcsinh(size.cameras, size.isos)
+
+
+def _column_noise(size: Size, start: float = 3e-3) -> ColumnNoise:
+    return ColumnNoise(size.planes, size.cameras, size.isos, start)
 
 
 def _cubic_tails(size: Size, by_read_share: bool = False) -> CubicTails:
@@ -226,6 +231,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "affine_coupling": _affine_coupling,
     "autoregressive": _autoregressive,
     "conv1x1": _conv1x1,
+    "column_noise": _column_noise,
     "cubic_tails": _cubic_tails,
     "gain": _gain,
     "householder": _householder,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.flows.camera.bent_scale import BentScale
+from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
@@ -114,7 +115,7 @@ class PhysicsFlow(ResidualFlow):
         else:
             transforms.append(LineNoise(planes, cameras, spec.isos, in_read_noise=True))
         if flag_option(spec, "column_noise"):
-            transforms.append(LineNoise(planes, cameras, spec.isos, "column", in_read_noise=True))
+            transforms.append(ColumnNoise(planes, cameras, spec.isos))
         if (grid := options.get("neighbours", False)) is not False:
             transforms.append(NeighbourFilter(planes, cameras, spec.isos, grid))
         transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
@@ -157,6 +158,8 @@ class PhysicsFlow(ResidualFlow):
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         lines = [self._start_rows(each, noise, cond, bands) for each in lines]
         for each in lines:
+            if isinstance(each, ColumnNoise):
+                each.follow(lines[0])
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
         if bands is not None:
             self._start_components(lines, noise, cond)
@@ -208,7 +211,7 @@ class PhysicsFlow(ResidualFlow):
         for name, component in COMPONENTS.items():
             if component.option in self.spec.options:
                 continue
-            kept = choose(name, sizes, Seen(x, even, parameters))
+            kept = choose(name, sizes, Seen(x, even, parameters, lines[0]))
             self.found.append(kept.note)
             if kept.transform is None:
                 continue
