@@ -216,7 +216,8 @@ def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
     if not np.issubdtype(image.mosaic.dtype, np.integer):
         raise RawError(f"{image.source}: codes of type {image.mosaic.dtype}; a burst needs integers")
     if not image.whole:
-        raise RawError(f"{image.source}: holds codes beyond 16 bits; expected whole numbers 0…65535")
+        least, most = image.mosaic.min(), image.mosaic.max()
+        raise RawError(f"{image.source}: holds codes from {least} to {most}; expected whole numbers 0…65535")
     (planes, height, width), side = image.cube, image.side
     if not height or not width:
         raise RawError(f"{image.source}: a mosaic of {image.mosaic.shape} pixels has no whole {side}×{side} cells")
