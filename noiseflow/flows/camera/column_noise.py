@@ -81,7 +81,8 @@ class ColumnNoise(LineNoise):
         root = (1 + q).sqrt()
         own = projection * self.variance(cond).to(sums)[:, None, None, None, None] / (1 + root)
         mean = _over_columns(projection * root) / _over_columns(square).clamp(min=NO_ROWS)
-        return (own + (s - 1) * mean)[None]
+        offsets: Tensor = own + (s - 1) * mean
+        return offsets[None]
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""

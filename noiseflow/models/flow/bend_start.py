@@ -102,7 +102,7 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
                     cells = _cells(head, noise, cond, train)
                     for scale, bends in ((straight, False), (trial, True)):
                         _set(scale, head, owner, place, _fitted(cells, bends=bends))
-        for number in torch.split((fold == each).nonzero()[:, 0], BATCH):  # type: ignore[no-untyped-call]
+        for number in torch.split((fold == each).nonzero()[:, 0], BATCH):
             part = _part(cond, number)
             without, within = (_density(scale, noise[number], part) for scale in (straight, trial))
             gains.index_add_(0, band[number], within - without)
