@@ -212,9 +212,10 @@ def _fit(
     result = replace(result, components=components_of(model))
 
     def write() -> None:
-        save(model, session.out)
         session.write_history(state.history)
         session.write_record({**_record(result, store, settings, references), "notes": notes.said})
+        # The spec comes last: with it the run is whole.
+        save(model, session.out)
 
     session.ranks.first(write)
     return result
