@@ -1,4 +1,4 @@
-"""Divergences, tails, structure, codes, latents, time and the classifier and the denoiser, each against what is known in closed form."""
+"""Divergences, tails, structure, codes, latents, time, classifier and denoiser against what is known in closed form."""
 
 import math
 from typing import Any
