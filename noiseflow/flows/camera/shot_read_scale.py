@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import SHOT_SLOPE, at_iso, read_at_iso
+from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso, falls, read_at_iso
 from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -95,6 +95,8 @@ class ShotReadScale(NoiseScale):
     """
 
     log_isos: Tensor
+    switched: bool = False
+    """Whether the conversion gain is switched between two fitted ISOs: see `find_switches`."""
 
     def __init__(self, planes: int, cameras: int, isos: Sequence[float], *, shares_features: bool = False) -> None:
         super().__init__(shares_features=shares_features)
@@ -104,19 +106,34 @@ class ShotReadScale(NoiseScale):
         self.plane_beta2 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
         self._constant("log_isos", log_of(isos))
 
+    def find_switches(self) -> None:
+        """Look for ISOs between which β₂ falls, and is not to be interpolated: done at a start and at loading."""
+        self.switched = bool(falls(self.log_beta2.detach()).any())
+
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
-        camera, knots = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype)
-        ends = self.log_isos.exp().to(cond.isos.dtype)
-        within = cond.isos.clamp(ends[0], ends[-1])
-        logs = (
-            at_iso(self.log_beta1[camera], knots, cond.isos, SHOT_SLOPE),
-            read_at_iso(self.log_beta2[camera], knots, cond.isos),
+        camera, knots, isos = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype), cond.isos
+        batch, (_, planes, count) = len(camera), self.plane_beta1.shape
+        ends = self.log_isos.exp().to(isos.dtype)
+        within = isos.clamp(ends[0], ends[-1]).repeat_interleave(planes)
+        # All four tables read at once: for a small batch the calls cost more than the numbers.
+        tables = torch.cat(
+            [
+                self.log_beta1[camera],
+                self.log_beta2[camera],
+                self.plane_beta1[camera].reshape(batch * planes, count),
+                self.plane_beta2[camera].reshape(batch * planes, count),
+            ]
         )
-        beta1, beta2 = (
-            (log[:, None] + _of_planes(plane[camera], knots, within)).exp()[:, :, None, None]
-            for log, plane in zip(logs, (self.plane_beta1, self.plane_beta2), strict=True)
-        )
+        slopes: float | Tensor = 0.0
+        if count == 1:
+            rules = [torch.full_like(isos, slope) for slope in (SHOT_SLOPE, READ_SLOPE)]
+            slopes = torch.cat([*rules, torch.zeros_like(within), torch.zeros_like(within)]).to(tables.dtype)
+        found = at_iso(tables, knots, torch.cat([isos, isos, within, within]), slopes)
+        if self.switched:
+            found = torch.cat([found[:batch], read_at_iso(self.log_beta2[camera], knots, isos), found[2 * batch :]])
+        base, own = found[: 2 * batch].reshape(2, batch, 1), found[2 * batch :].reshape(2, batch, planes)
+        beta1, beta2 = (base + own).exp()[..., None, None]
         return beta1, beta2
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -126,11 +143,4 @@ class ShotReadScale(NoiseScale):
             if saved is not None and saved.ndim == 2 and saved.shape == own.shape[:2]:
                 state_dict[prefix + name] = saved[:, :, None].expand(own.shape).clone()
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _of_planes(tables: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
-    """Tables of each element's planes, (B, C, K), at its ISO, (B, C)."""
-    batch, planes, knots = tables.shape
-    return at_iso(
-        tables.reshape(batch * planes, knots), log_knots, iso[:, None].expand(-1, planes).reshape(-1)
-    ).reshape(batch, planes)
+        self.find_switches()

@@ -114,9 +114,9 @@ class ResidualFlow(FlowModel):
         assert isinstance(head, ShotReadScale)
         return head
 
-    def read_variances(self) -> Tensor:
-        """Ln β₂ at the fitted ISOs."""
-        return self.shot_read.log_beta2
+    def read_variances(self) -> Tensor | None:
+        """Ln β₂ at the fitted ISOs, if the head found a switch of the conversion gain."""
+        return self.shot_read.log_beta2 if self.shot_read.switched else None
 
     def approximate_sigma(self, cond: Conditions) -> Tensor:
         """σ of the head, which the residual flow starts from."""
@@ -145,6 +145,7 @@ def start_head(head: ShotReadScale, spec: ModelSpec, statistics: NoiseStatistics
     nlf.start_from(statistics)
     head.log_beta1.copy_(nlf.log_beta1)
     head.log_beta2.copy_(nlf.log_beta2)
+    head.find_switches()
 
 
 @torch.no_grad()
@@ -158,6 +159,7 @@ def start_head_from_codes(
     nlf.start_from_codes(codes, cond, levels)
     head.log_beta1.copy_(nlf.log_beta1)
     head.log_beta2.copy_(nlf.log_beta2)
+    head.find_switches()
 
 
 @torch.no_grad()
