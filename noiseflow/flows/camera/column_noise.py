@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
@@ -19,7 +19,7 @@ NO_ROWS = 1e-30
 """Row variance of a camera without rows: the columns are then those of `LineNoise`."""
 
 
-class ColumnNoise(LineNoise):
+class ColumnNoise(EarlierWeights, LineNoise):
     """Whiten columns that share an offset, after rows of variance r were whitened.
 
     One after the other the whitenings of rows and columns multiply the variance of what both have in common, the
@@ -109,10 +109,9 @@ class ColumnNoise(LineNoise):
         d = unit_offset(x, *required(noise, self).line_signal, self.cells)
         return x + (d * offsets).reshape(x.shape)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Columns of before multiplied."""
-        state_dict.setdefault(f"{prefix}log_rows", torch.full_like(self.log_rows, math.log(NO_ROWS)))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        weights.setdefault(f"{prefix}log_rows", torch.full_like(self.log_rows, math.log(NO_ROWS)))
 
 
 def _over_columns(values: Tensor) -> Tensor:
