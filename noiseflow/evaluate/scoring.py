@@ -14,7 +14,7 @@ from noiseflow.evaluate.data_summary import scale_dn, signal_dn
 from noiseflow.evaluate.metric import DATA, CodesNll, ScoredBatch, Setup, seed_for
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.capabilities import HasDrawnSamples, approximate_sigma, latent
+from noiseflow.models.capabilities import HasDrawnSamples, HasLatent, approximate_sigma, latent
 from noiseflow.models.integers.dequantise import Dequantiser
 from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
@@ -172,6 +172,8 @@ class _ModelBatch:
 
     def latent(self, rows: NDArray[np.int64], blurred: Tensor) -> Tensor | None:
         """The model's latent of some patches' real noise; None if it has none."""
+        if not isinstance(self.model, HasLatent):
+            return None
         real, cond, levels = self._some(rows)
         within = blurred.to(real.device, real.dtype)[rows]
         if self.model.spec.before_rounding:

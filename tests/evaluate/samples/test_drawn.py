@@ -131,6 +131,17 @@ def test_noise_noisy_signals_and_codes_mean_the_same(workshop: Any, tmp_path: Pa
     assert model.spec.model == "s"
 
 
+def test_samples_before_rounding_are_rounded(workshop: Any, tmp_path: Path) -> None:
+    store, model = workshop.store(patches=200), workshop.model()
+    task = write_clean_patches(store, tmp_path / "task")
+    noise = drawn(model, store, task, 1).numpy()
+    for name, said in (("as they are", {}), ("rounded", {"before_rounding": True})):
+        folder = written(task, tmp_path / name, "noise", noise, name="own", **said)
+        found = evaluate({"own": read_samples(folder, store, "test")}, store).scores["quantisation"]
+        on_codes = found.cells[0].on_codes["own"]  # type: ignore[attr-defined]
+        assert on_codes == pytest.approx(1.0 if said else 0.04, abs=0.01)
+
+
 def test_the_checksum_is_that_of_the_array_as_anyone_computes_it(workshop: Any, tmp_path: Path) -> None:
     store = workshop.store(patches=40)
     task = write_clean_patches(store, tmp_path / "task")
