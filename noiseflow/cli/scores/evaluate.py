@@ -79,23 +79,13 @@ def evaluate(
     from noiseflow.evaluate.evaluate_models import evaluation_costs
     from noiseflow.evaluate.samples.to_score import to_score
     from noiseflow.fit.training.session import device_of
-<<<<<<< HEAD
-    from noiseflow.patches import PatchStore
 
     asked = (*metrics, *(["legacy_kl"] if legacy_kl else []))
-    with writing(out, folder=True, inputs=[*runs, store], overwrite=overwrite):
-        chosen = device_of(device)
-        with PatchStore(store) as patches, shown("evaluate", "%") as progress:
-            models = named([(name, to_score(name, patches, split).to(chosen)) for name in runs])
-=======
-    from noiseflow.models import load
-
     inputs = [*runs, store, *([body] if body is not None else [])]
     with writing(out, folder=True, inputs=inputs, overwrite=overwrite):
         chosen = device_of(device)
-        models = named([(name, load(name, "poisson_gaussian").to(chosen)) for name in runs])
         with _opened(store, body) as patches, shown("evaluate", "%") as progress:
->>>>>>> main
+            models = named([(name, to_score(name, patches, split).to(chosen)) for name in runs])
             stage = in_stages(progress, evaluation_costs(patches, split, max_patches))
             fitted = baselines(patches, models, stage("baselines"))
             models |= {name: each.to(chosen) for name, each in fitted.items()}

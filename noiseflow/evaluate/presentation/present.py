@@ -88,12 +88,9 @@ MEASURES = {
     "quantisation": "quantisation",
     "calibration": "calibration of the density",
     "two_sample": "two-sample test",
-<<<<<<< HEAD
     "judges": "stronger two-sample tests",
     "proper_scores": "proper scores",
-=======
     "denoising": "cost of a denoiser",
->>>>>>> main
 }
 """Measures of findings in the words of a reader."""
 
