@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.temporal.part import Part
@@ -48,6 +48,9 @@ class Telegraph(Part):
         "logit_up": -2.0,
         "logit_down": -2.0,
     }
+
+    log_amplitude: nn.Parameter
+    logit_fraction: nn.Parameter
 
     def fraction(self, cond: Conditions) -> Tensor:
         """Part of the pixels that are telegraph pixels, float64, (B,)."""

@@ -56,6 +56,13 @@ def test_the_sum_over_frames_is_the_joint_density(parts: tuple[str, ...], moving
     assert terms(model, noise, clean).sum(1).tolist() == pytest.approx(dense(model, noise, clean), rel=0, abs=1e-8)
 
 
+@pytest.mark.parametrize("parts", SETS, ids="+".join)
+def test_a_pattern_may_be_added_to_the_frame_s_noise(parts: tuple[str, ...]) -> None:
+    model = temporal_model(parts, pattern="added")
+    noise, clean = sequence(4, moving=True)
+    assert terms(model, noise, clean).sum(1).tolist() == pytest.approx(dense(model, noise, clean), rel=0, abs=1e-8)
+
+
 def test_a_signal_that_comes_back_needs_no_new_memory() -> None:
     model = temporal_model(LINEAR)
     noise, clean = sequence(6, moving=True)
@@ -64,7 +71,8 @@ def test_a_signal_that_comes_back_needs_no_new_memory() -> None:
     found = sum(density(noise[:, t], clean[:, t]) for t in range(6))
     assert isinstance(found, Tensor)
     assert found.tolist() == pytest.approx(dense(model, noise, clean), rel=0, abs=1e-8)
-    assert len(density.signals) == 3
+    assert density.memory is not None
+    assert len(density.memory.signals) == 3
 
 
 @pytest.mark.parametrize("parts", SETS, ids="+".join)
@@ -200,6 +208,8 @@ def test_what_does_not_fit_is_refused() -> None:
         build(temporal_spec(ModelSpec("nlf"), ["fog"]))
     with pytest.raises(ModelError, match="each part once"):
         build(temporal_spec(ModelSpec("nlf"), ["telegraph", "telegraph"]))
+    with pytest.raises(ModelError, match="expected within or added; got 'beside'"):
+        build(temporal_spec(ModelSpec("nlf"), [], "beside"))
     with pytest.raises(ModelError, match="fit-video"):
         build(ModelSpec("temporal"))
     with pytest.raises(ModelError, match="itself one of sequences"):
