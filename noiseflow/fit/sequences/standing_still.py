@@ -12,7 +12,7 @@ BLOCK = 8
 """Side of the blocks whose means are compared, pixels of a plane."""
 
 WILD = 6.0
-"""Robust σ from which a block's step counts as motion."""
+"""σ from which a block's step counts as motion."""
 
 MOST_PART = 0.005
 """Part of the blocks of any frame, or of all, that may."""
@@ -37,12 +37,11 @@ def check_still(tiles: SequenceTiles) -> None:
     means = _blocks(rest[..., :height, :width])
     signal = _blocks(tiles.clean.double()[..., :height, :width]).expand_as(means)
     means = _without_frame_and_light(means, signal)
-    z = means / _scale(means)
-    wild = (z.abs() > WILD).double()
-    of_frames = wild.transpose(0, 1).flatten(1).mean(1)
-    # Differences of neighbouring frames, for what changes slowly is in them too, but less.
-    pixel = _scale(rest.diff(dim=1)).square() / 2
-    together = float(_scale(means).square() * BLOCK**2 / pixel)
+    # Of each block by itself, since noise goes with the signal; the median over time, since what passes is brief.
+    steps = _blocks(rest.diff(dim=1)[..., :height, :width].square()).median(1, keepdim=True).values / 2
+    z = means / (steps.clamp(min=torch.finfo(means.dtype).tiny) / BLOCK**2).sqrt()
+    of_frames = (z.abs() > WILD).double().transpose(0, 1).flatten(1).mean(1)
+    together = float(_scale(z).square())
     worst = int(of_frames.argmax())
     if float(of_frames.max()) > MOST_PART:
         part = 100 * float(of_frames[worst])

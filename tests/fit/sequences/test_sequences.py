@@ -106,6 +106,9 @@ def test_drift_flicker_rows_and_a_pattern_do_not_move() -> None:
     frames = noisy(texture() * 0.5 + 400, 8) + 3 * rng.normal(size=(8, 1, 1)) + 0.7 * rng.normal(size=(8, 96, 1))
     light = 1 + 0.02 * rng.normal(size=(8, 1, 1))
     check_still(tiles(64 + (frames - 64) * light, "static"))
+    # Noise goes with the light: a ramp from dark to bright.
+    ramp = np.broadcast_to(np.linspace(64, 3500, 128), (96, 128))
+    check_still(tiles(ramp + np.sqrt(1 + 0.5 * (ramp - 64)) * rng.normal(size=(8, 96, 128)), "static"))
     check_still(tiles(flat(8) + 8 * rng.normal(size=(96, 128)), "flat"))
 
 
