@@ -23,6 +23,11 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 _numbers = count()
 _augmentations: "WeakValueDictionary[int, Augmentation]" = WeakValueDictionary()
 """Those that live, by the number that a compiled graph knows them by."""
+_generators: "WeakValueDictionary[int, torch.Generator]" = WeakValueDictionary()
+"""Generators of compiled calls, likewise."""
+
+GRAPHS_TAKE_GENERATORS = torch.__version__ >= "2.13"
+"""Whether a compiled call may be given a generator; an older torch, such as 2.4, breaks the graph there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +131,7 @@ class Augmentation(nn.Module, ABC):
         """
         if (
             torch.compiler.is_compiling()
-            and generator is None
+            and (generator is None or (GRAPHS_TAKE_GENERATORS and isinstance(generator, torch.Generator)))
             and isinstance(clean, Tensor)
             and not clean.requires_grad
         ):
@@ -138,6 +143,7 @@ class Augmentation(nn.Module, ABC):
                 _numbers_of(exposure),
                 self._places(camera),
                 self._number,
+                None if generator is None else _number_of(generator),
             )
             noisy, scaled, level, values, factors, places = found
             return NoisyBatch(noisy, scaled, level, values, factors, places, self.camera_names)
@@ -249,26 +255,59 @@ def _whole(epoch: Any, name: str) -> int:
     return int(epoch)
 
 
-@torch.library.custom_op(
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _number_of(generator: torch.Generator) -> int:
+    """Number of a generator in compiled graphs, each of which is guarded by the generator that it was traced with."""
+    for number, known in _generators.items():
+        if known is generator:
+            return number
+    number = next(_numbers)
+    _generators[number] = generator
+    return number
+
+
+# Not by `custom_op`, which takes no tags before torch 2.5.
+torch.library.define(
     "noiseflow::augment",
-    mutates_args=(),
-    schema="(Tensor clean, Tensor? index, Tensor epoch, Tensor? iso, Tensor? exposure, Tensor? camera, int which)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "(Tensor clean, Tensor? index, Tensor epoch, Tensor? iso, Tensor? exposure, Tensor? camera, int which,"
+    " int? generator=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=(torch.Tag.nondeterministic_seeded,),
 )
-def _augment(clean: Any, index: Any, epoch: Any, iso: Any, exposure: Any, camera: Any, which: int) -> Outputs:
+
+
+@torch.library.impl("noiseflow::augment", "CompositeExplicitAutograd")
+def _augment(
+    clean: Any,
+    index: Any,
+    epoch: Any,
+    iso: Any,
+    exposure: Any,
+    camera: Any,
+    which: int,
+    generator: int | None = None,
+) -> Outputs:
     """One node of a compiled graph, which draws what the call in Python draws."""
     self = _augmentations[which]
     names = None if camera is None else [self.camera_names[place] for place in camera.reshape(-1).tolist()]
     if names is not None and camera.ndim == 0:
         names = names * (1 if clean.ndim == 3 else len(clean))
-    found = self._in_python(clean, index, None, epoch, iso, exposure, names)
+    source = None if generator is None else _generators[generator]
+    found = self._in_python(clean, index, source, epoch, iso, exposure, names)
     noisy, scaled, level = (each.contiguous() for each in (found.noisy, found.clean, found.noise_level))
     return noisy, scaled, level, found.iso.contiguous(), found.exposure.contiguous(), found.camera_index.contiguous()
 
 
-@_augment.register_fake
-def _(clean: Any, index: Any, epoch: Any, iso: Any, exposure: Any, camera: Any, which: int) -> Outputs:
+@torch.library.register_fake("noiseflow::augment")  # type: ignore[untyped-decorator]
+def _(
+    clean: Any,
+    index: Any,
+    epoch: Any,
+    iso: Any,
+    exposure: Any,
+    camera: Any,
+    which: int,
+    generator: int | None = None,
+) -> Outputs:
     dtype = clean.dtype if clean.is_floating_point() else torch.float32
     real = torch.float64 if dtype == torch.float64 else torch.float32
     batch = 1 if clean.ndim == 3 else clean.shape[0]

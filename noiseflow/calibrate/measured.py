@@ -15,6 +15,7 @@ from noiseflow.calibrate.measurements.banding import Spectrum
 from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.dark_current import DarkSeries
 from noiseflow.calibrate.measurements.photon_transfer import QUANTISATION, PhotonTransfer
+from noiseflow.calibrate.measurements.signal_to_noise import General
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.single_frame.estimate import PictureNoise
 from noiseflow.calibrate.sources import Frames, Group
@@ -41,6 +42,7 @@ class Evidence:
     rows: Spectrum | None = None
     columns: Spectrum | None = None
     shading: Array | None = None
+    general: General | None = None
     picture: PictureNoise | None = None
 
 

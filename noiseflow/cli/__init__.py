@@ -10,13 +10,14 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from noiseflow.cli.choices import did_you_mean
 from noiseflow.cli.interrupts import begin, farewell, listening, remembering
 from noiseflow.cli.options import quiet_option
+from noiseflow.cli.streams import lost_answer, say
 from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
 from noiseflow.core.text import LONGEST_LINE, plain_text
 from noiseflow.core.version import __version__
@@ -33,6 +34,7 @@ COMMANDS = {
     "distill": "models.distill",
     "sample": "models.sample",
     "denoise": "models.denoise",
+    "train-denoiser": "models.train_denoiser",
     "transfer": "models.transfer",
     "synthesize": "data.synthesize",
     "evaluate": "scores.evaluate",
@@ -89,7 +91,15 @@ class Commands(click.Group):
                 # Names of files need not be text.
                 stream.reconfigure(errors="backslashreplace")
         with listening():
-            return super().main(words, *more, obj=words, **how)
+            try:
+                return super().main(words, *more, obj=words, **how)
+            except OSError as error:
+                # Of click's own pages, such as that of --help.
+                if (line := lost_answer()) is None:
+                    line = _one_line(error)
+                if line:
+                    say(f"noiseflow: {line}")
+                sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of ours or of the file system is one line and status 1."""
@@ -99,24 +109,37 @@ class Commands(click.Group):
                 for kind in (ExtrapolationWarning, FitWarning):
                     warnings.simplefilter("always", kind)
                 warnings.showwarning = _show_warning
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
         except KeyboardInterrupt as stop:
             line, status = farewell(ctx, stop)
-            click.echo(f"noiseflow: {line}", err=True)
+            say(f"noiseflow: {line}")
             ctx.exit(status)
-        except (NoiseflowError, OSError, RecursionError, MemoryError, UnicodeEncodeError) as error:
-            if ctx.params.get("debug"):
+        except (NoiseflowError, OSError, RecursionError, MemoryError, UnicodeEncodeError, ImportError) as error:
+            if ctx.params.get("debug") or (isinstance(error, ImportError) and NO_ROOM not in str(error)):
                 raise
-            click.echo(f"noiseflow: {_one_line(error)}", err=True)
-            ctx.exit(1)
+            lost = lost_answer() if isinstance(error, OSError) else None
+            _end(ctx, _one_line(error) if lost is None else lost)
+        if (lost := lost_answer()) is not None:
+            _end(ctx, lost)
+        return result
+
+
+def _end(ctx: click.Context, line: str) -> NoReturn:
+    if line:
+        say(f"noiseflow: {line}")
+    ctx.exit(1)
 
 
 WORLD: dict[type[Exception], str] = {
     RecursionError: "folders or files are nested too deep; move them up",
     MemoryError: "memory ran out; give less at a time",
+    ImportError: "memory ran out while a library was loaded; give the process more",
     UnicodeEncodeError: "a file's name is no UTF-8, so it cannot be stored; rename it",
 }
 """Errors that Python raises for what the world is like, and what to say."""
+
+NO_ROOM = "failed to map segment"
+"""What the loader of libraries says where memory is short; other failed imports are faults of an installation."""
 
 
 def _one_line(error: BaseException) -> str:
@@ -130,7 +153,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"noiseflow: warning: {plain_text(str(message), LONGEST_LINE)}", err=True)
+    say(f"noiseflow: warning: {plain_text(str(message), LONGEST_LINE)}")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

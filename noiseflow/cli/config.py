@@ -1,6 +1,5 @@
 """Options of a command from a TOML file; what stands on the command line has the last word."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +7,7 @@ import click
 
 from noiseflow.cli.choices import did_you_mean
 from noiseflow.core.errors import DataError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from noiseflow.core.reading.text import read_toml
 
 __all__ = ["config_option"]
 
@@ -21,10 +16,7 @@ def _read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None
     """Make the file's values the defaults of the command's options."""
     if path is None:
         return
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: no TOML: {error}") from error
+    content = read_toml(path, "options of the command, such as epochs = 40", DataError)
     options = [each for each in ctx.command.params if isinstance(each, click.Option) and each is not param]
     names = {word.removeprefix("--"): option for option in options for word in option.opts}
     found: dict[str, Any] = {}

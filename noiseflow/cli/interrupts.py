@@ -128,13 +128,15 @@ def remembering(command: Callable[..., Any] | None) -> Callable[..., Any] | None
 
 
 def _check_numbers(name: str, value: Any) -> None:
-    """Refuse what no command can use, in the same words everywhere: NaN, infinities, seeds beyond 32 bits."""
+    """Refuse what no command can use, in the same words everywhere: NaN, infinities, more than 64 bits, of seeds 32."""
     flag = f"--{name.removeprefix('raw_').replace('_', '-')}"
     for each in value if isinstance(value, tuple) else (value,):
         if isinstance(each, float) and not math.isfinite(each):
             raise click.BadParameter(f"{each} is no finite number", param_hint=flag)
         if name.endswith("seed") and isinstance(each, int) and each >= 2**32:
             raise click.BadParameter(f"{each}: expected 0 … 2³² − 1", param_hint=flag)
+        if isinstance(each, int) and abs(each) >= 2**63:
+            raise click.BadParameter(f"{each}: expected a whole number of 64 bits", param_hint=flag)
 
 
 def kept_run(out: Path) -> Kept | None:

@@ -11,6 +11,7 @@ import click
 from noiseflow.cli.choices import did_you_mean
 
 __all__ = [
+    "MOST_DIGITS",
     "PATH",
     "QUIET",
     "device_option",
@@ -26,6 +27,9 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+
+MOST_DIGITS = 18
+"""Digits of the largest whole numbers that options take: they fit 64 bits."""
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an earlier output of that name.")
 seed_option = click.option(
@@ -61,7 +65,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     if value is None:
         return None
     parts = value.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+    if len(parts) != 2 or not all(part.isdecimal() and len(part) <= MOST_DIGITS for part in parts):
         raise click.BadParameter(f"{value!r}: expected WIDTHxHEIGHT, such as 768x512")
     return int(parts[0]), int(parts[1])
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.options import QUIET
+from noiseflow.cli.streams import say
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.text import plain_text, rich_text
 
@@ -113,6 +114,4 @@ class _Lines:
         self.last = now
         rate = done / max(now - self.began, 1e-9)
         eta = (total - done) / rate if rate else 0.0
-        click.echo(
-            f"{self.title}: {done}/{total} {self.unit}, {rate:.3g}/s, ETA {eta:.0f} s, {plain_text(note)}", err=True
-        )
+        say(f"{self.title}: {done}/{total} {self.unit}, {rate:.3g}/s, ETA {eta:.0f} s, {plain_text(note)}")

@@ -25,6 +25,7 @@ __all__ = [
     "bands_of",
     "conditions_of",
     "gather",
+    "places_of",
     "summed",
     "train_and_held_out",
     "whole_bands",
@@ -95,6 +96,13 @@ def bands_of(store: Patches, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Band number of each patch: patches on the same sensor rows of one frame, which share row noise, form a band."""
     columns = np.stack([store.table[name][rows].astype(np.int64) for name in BAND])
     return np.asarray(np.unique(columns, axis=1, return_inverse=True)[1], np.int64).ravel()
+
+
+def places_of(store: Patches, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of the frame and topmost row of each patch, (N, 2); patches of equal place form a band."""
+    columns = np.stack([store.table[name][rows].astype(np.int64) for name in BAND])
+    frame = np.unique(columns[:-1], axis=1, return_inverse=True)[1]
+    return np.stack([np.asarray(frame, np.int64).ravel(), columns[-1]], 1)
 
 
 def whole_bands(store: Patches, rows: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:

@@ -50,8 +50,17 @@ def clean_patches(store: PatchStore, spec: ModelSpec, split: str = "train") -> C
     return draw
 
 
-def clean_frames(folder: str | Path, spec: ModelSpec) -> CleanSource:
+def clean_frames(folder: str | Path, spec: ModelSpec, side: int = SIDE) -> CleanSource:
     """Draw patches of the raw frames in a folder, with any camera and ISO of the model.
+
+    Parameters
+    ----------
+    folder : path
+        Its raw files, in sub-folders too.
+    spec : ModelSpec
+        Of the model that the noise is to be of.
+    side : int
+        Side of a patch, in pixels of a plane.
 
     Raises
     ------
@@ -68,9 +77,9 @@ def clean_frames(folder: str | Path, spec: ModelSpec) -> CleanSource:
         if not fits_layout(image, spec.layout):
             raise DataError(f"{path}: a {image.pattern} frame, but the model was fitted on {spec.layout!r} planes")
         frames.append(image.normalised(spec.layout))
-        if min(frames[-1].shape[1:]) < SIDE:
-            raise DataError(f"{path}: planes of {frames[-1].shape[1:]}; expected {SIDE}×{SIDE} or more")
-    return _crops(frames, spec)
+        if min(frames[-1].shape[1:]) < side:
+            raise DataError(f"{path}: planes of {frames[-1].shape[1:]}; expected {side}×{side} or more")
+    return _crops(frames, spec, side)
 
 
 def clean_pictures(spec: ModelSpec, count: int = 9, seed: int = 0) -> CleanSource:
@@ -83,14 +92,14 @@ def clean_pictures(spec: ModelSpec, count: int = 9, seed: int = 0) -> CleanSourc
     return _crops([mosaic[None] if spec.layout == "mono" else pack(mosaic, cfa) for mosaic in mosaics], spec)
 
 
-def _crops(frames: Sequence[NDArray[Any]], spec: ModelSpec) -> CleanSource:
+def _crops(frames: Sequence[NDArray[Any]], spec: ModelSpec, side: int = SIDE) -> CleanSource:
     low, high = np.log(spec.isos[0]), np.log(spec.isos[-1])
 
     def draw(rng: np.random.Generator, count: int) -> Conditions:
         crops = []
         for frame in rng.integers(len(frames), size=count):
-            top, left = (int(rng.integers(size - SIDE + 1)) for size in frames[frame].shape[1:])
-            crops.append(frames[frame][:, top : top + SIDE, left : left + SIDE])
+            top, left = (int(rng.integers(size - side + 1)) for size in frames[frame].shape[1:])
+            crops.append(frames[frame][:, top : top + side, left : left + side])
         clean = torch.from_numpy(np.stack(crops)).to(torch.float32)
         iso = torch.from_numpy(np.exp(rng.uniform(low, high, count))).to(torch.float32)
         return Conditions(clean, iso, torch.from_numpy(rng.integers(len(spec.cameras), size=count)))

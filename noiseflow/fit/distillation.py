@@ -184,8 +184,9 @@ def _distill(
     result = DistillResult(folder=session.final, model=student, start_kl=start_kl, seconds=session.seconds, **scores)
 
     def write() -> None:
-        save(student, session.out)
         session.write_record(_record(teacher.spec, settings, result))
+        # The spec comes last: with it the run is whole.
+        save(student, session.out)
 
     session.ranks.first(write)
     return result

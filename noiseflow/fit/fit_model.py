@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.batches import PatchBatches, bands_of, conditions_of, gather, train_and_held_out, whole_bands
+from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
 from noiseflow.fit.censoring import censored_values
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
@@ -212,9 +212,10 @@ def _fit(
     result = replace(result, components=components_of(model))
 
     def write() -> None:
-        save(model, session.out)
         session.write_history(state.history)
         session.write_record({**_record(result, store, settings, references), "notes": notes.said})
+        # The spec comes last: with it the run is whole.
+        save(model, session.out)
 
     session.ranks.first(write)
     return result
@@ -265,7 +266,7 @@ def _start(
     start_from(model, statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)
-    refine_start(model, batch.noise, conditions_of(batch), torch.from_numpy(bands_of(store, some)))
+    refine_start(model, batch.noise, conditions_of(batch), torch.from_numpy(places_of(store, some)))
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]

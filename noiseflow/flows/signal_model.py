@@ -1,7 +1,6 @@
 """Per-pixel noise parameters, derived from the clean signal: variance, read-noise share, skewness."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -64,16 +63,20 @@ class NoiseParameters:
         """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W)."""
         return shot_moments(*self.signal)
 
-    @cached_property
+    @property
     def net_inputs(self) -> Tensor:
         """Read-noise share, then skewness of the shot noise, (B, 2C, H, W): what nets see.
 
         From the signal itself a net could read, in the dark, the noise of the frames whose mean it is.  The gradient
         by the clean signal is whole; a fit takes what nets see as given, so that there is none by the betas.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.clean.requires_grad):
-            inputs: Tensor = net_inputs(self.clean, self.beta1.detach(), self.beta2.detach())
-            return inputs
+        # No `cached_property`: until Python 3.12 it takes a lock, which no compiler can trace.
+        found: Tensor | None = self.__dict__.get("_net_inputs")
+        if found is None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.clean.requires_grad):
+                found = net_inputs(self.clean, self.beta1.detach(), self.beta2.detach())
+            self.__dict__["_net_inputs"] = found
+        return found
 
 
 def required(noise: NoiseParameters | None, layer: object) -> NoiseParameters:

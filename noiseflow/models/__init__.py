@@ -8,7 +8,7 @@ from noiseflow.models.io.published_weights import import_published
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import MODELS, ModelSpec, NoiseModel, build, register
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.models.physics import dark_frame
+from noiseflow.models.physics import dark_frame, spectral
 from noiseflow.models.physics.profile_models import from_profile, spec_from_profile
 from noiseflow.models.temporal import temporal_noise
 from noiseflow.models.temporal.temporal_noise import TemporalNoise, temporal_spec
@@ -39,6 +39,7 @@ __all__ = [
     "register",
     "save",
     "spec_from_profile",
+    "spectral",
     "temporal_noise",
     "temporal_spec",
 ]

@@ -84,7 +84,7 @@ class StartsFromPatches(Protocol):
     """A model whose start is refined by training patches, for what cell statistics do not contain."""
 
     def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
-        """Refine the start; `bands`, (B,) of int, has the same number for patches on the same sensor rows."""
+        """Refine the start; `bands`, (B,) or (B, 2) of int, is equal for patches on the same sensor rows."""
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from noiseflow.ops.graph_nodes import node_of
 from noiseflow.ops.libraries.build import build, say_once
 from noiseflow.ops.readable import readable
 
@@ -300,6 +301,11 @@ class Operation:
         Whether the kernel has gradients.
     constant : tuple of str
         Arguments that the kernel has no gradient for, or takes in any dtype.
+
+    Attributes
+    ----------
+    node : callable or None
+        What stands for it in a compiled graph; None if it takes more than tensors and numbers.
     """
 
     reference: Callable[..., Any]
@@ -308,32 +314,58 @@ class Operation:
     built_for: Callable[..., Mapping[str, int] | None]
     differentiable: bool = True
     constant: tuple[str, ...] = ()
+    node: Callable[..., Any] | None = field(init=False)
     _checked: tuple[bool, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Enter the table."""
+        """Enter the table, and the graphs' own."""
         names = inspect.signature(self.reference).parameters
         object.__setattr__(self, "_checked", tuple(name not in self.constant for name in names))
+        object.__setattr__(self, "node", node_of(self._run, self._run_for_gradients, self.reference))
         OPERATIONS[self.reference.__name__.lstrip("_")] = self
 
     def __call__(self, *arguments: Any) -> Any:
-        """By the kernel if it serves, else by the reference."""
+        """By the kernel if it serves, else by the reference; in a graph that is compiled for a CPU, by its node."""
+        if torch.compiler.is_compiling() and self.node is not None and _on_a_processor(arguments):
+            return self.node(*arguments)
+        return self._run(*arguments)
+
+    def _run(self, *arguments: Any) -> Any:
         kernels = self.kernels(*arguments)
-        return self.reference(*arguments) if kernels is None else self.kernel(kernels, *arguments)
+        if kernels is None:
+            return self.reference(*arguments)
+        if torch.autograd.profiler._is_profiler_enabled:
+            with torch.profiler.record_function(f"noiseflow::{self.reference.__name__.lstrip('_')}"):
+                return self.kernel(kernels, *arguments)
+        return self.kernel(kernels, *arguments)
+
+    def _run_for_gradients(self, *arguments: Any) -> Any:
+        """Within a graph that is compiled, which has first derivatives only, kernels need not be asked for."""
+        with compiled(_wanted.get() is not False):
+            return self._run(*arguments)
 
     def kernels(self, *arguments: Any) -> Kernels | None:
         """The kernels for these arguments, or None where the reference is to run: one rule for all operations."""
+        # A graph's values are not there yet; tensors of torch.func and of forward-mode differentiation
+        # are more than their memory.
+        if not readable() or forward_ad._current_level >= 0 or torch.is_autocast_enabled("cpu"):
+            return None
         wanted, grad = _wanted.get(), torch.is_grad_enabled()
         if (grad and not (wanted and self.differentiable)) or wanted is False:
-            return None
-        # Tensors of torch.func and of forward-mode differentiation are more than their memory.
-        if torch.is_autocast_enabled("cpu") or not readable() or forward_ad._current_level >= 0:
             return None
         for value, checked in zip(arguments, self._checked, strict=True):
             if isinstance(value, Tensor) and not _fits(value, checked, grad):
                 return None
         defines = self.built_for(*arguments)
         return None if defines is None else _built(self.source, tuple(sorted(defines.items())))
+
+
+def _on_a_processor(arguments: tuple[Any, ...]) -> bool:
+    """Whether a node serves: not on a GPU, under autocast, or in a graph to be saved, which must run without us."""
+    # Before PyTorch 2.7 nobody can tell whether a graph is to be saved.
+    if torch.is_autocast_enabled("cpu") or not hasattr(torch.compiler, "is_exporting") or torch.compiler.is_exporting():
+        return False
+    return all(each.is_cpu for each in arguments if isinstance(each, Tensor))
 
 
 def _fits(value: Tensor, checked: bool, grad: bool) -> bool:

@@ -3,12 +3,17 @@
 import torch
 from torch import Tensor
 
-__all__ = ["extremes", "readable"]
+__all__ = ["extremes", "readable", "under_func"]
 
 
 def readable() -> bool:
     """Whether the values of tensors can be looked at here, for checks; else a check must be left out."""
-    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
+    return not torch.compiler.is_compiling() and not under_func()
+
+
+def under_func() -> bool:
+    """Whether a transform of torch.func, such as vmap or grad, is at work."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def extremes(values: Tensor) -> tuple[float, float] | None:

@@ -32,6 +32,9 @@ __all__ = ["FOLDER_SIDE_CAR", "RawSettings", "black_of_area", "settings_for"]
 
 FOLDER_SIDE_CAR = "noiseflow.toml"
 
+LONGEST_EXPOSURE_S = 2.0**32 - 1
+"""The longest that the tag of raw files holds, a ratio of 32 bits; 136 years."""
+
 LARGEST_NUMBER = 1 << 53
 """Largest whole number in a side-car: a double holds it exactly."""
 
@@ -121,8 +124,10 @@ class RawSettings:
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise RawError(f"{name}: expected a number above 0; got {value}")
-        if self.exposure_s is not None and not (np.isfinite(self.exposure_s) and self.exposure_s >= 0):
-            raise RawError(f"exposure_s: expected seconds, 0 or more; got {self.exposure_s}")
+        if self.camera is not None and "\0" in self.camera:
+            raise RawError(f"camera: expected a name without the character NUL; got {self.camera!r}")
+        if self.exposure_s is not None and not 0 <= self.exposure_s <= LONGEST_EXPOSURE_S:
+            raise RawError(f"exposure_s: expected seconds, 0 to {LONGEST_EXPOSURE_S:g}; got {self.exposure_s}")
         if self.shift is not None and not 0 <= self.shift < 16:
             raise RawError(f"shift: expected 0 to 15 bits; got {self.shift}")
         if self.stride is not None and self.stride < 1:

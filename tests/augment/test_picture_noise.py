@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from noiseflow.augment import AddCameraNoise, AddNoiseToPictures
 from noiseflow.augment.frames.mosaic import demosaic, to_mosaic
-from noiseflow.augment.unprocess import DRAWS, XYZ_TO_CAMERA, Development, draw_development, process, unprocess
+from noiseflow.augment.pictures.unprocess import DRAWS, XYZ_TO_CAMERA, Development, draw_development, process, unprocess
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models import build
 

@@ -58,6 +58,14 @@ def test_figures_are_those_of_the_emva_formulas(shared_data, tmp_path, name):
     write_page(calibration, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert all(reason in page for reason in setting.absent.values())
+    assert "<img alt='SNR'" in page
+    least, reach = (setting.estimates[name].value for name in ("sensitivity_threshold_e", "dynamic_range_db"))
+    noise_e = setting.estimates["read_noise_dn"].value / setting.estimates["gain_dn_per_e"].value
+    assert least == pytest.approx(np.hypot(noise_e, 0.5) + 0.5)
+    assert reach == pytest.approx(20 * np.log10(setting.estimates["saturation_e"].value / least))
+    if "001" in name:
+        # A response within 0.6 % of a line, and K at no signal 2.4 % above its mean.
+        assert setting.facts["general_dynamic_range_db"] == pytest.approx(reach, abs=0.5)
 
 
 def curve(exposure, signal, gain=0.1, read=4.0, pixels=100_000, rng=None):

@@ -33,7 +33,7 @@ def test_a_file_gives_options_and_the_command_line_has_the_last_word(tmp_path: P
     [
         ("epoch = 3\n", "'epoch' is no option of this command. Did you mean epochs?"),
         ("epochs = 'many'\n", "is not a valid integer"),
-        ("epochs = = 3\n", "no TOML"),
+        ("epochs = = 3\n", "as TOML"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, text: str, found: str) -> None:

@@ -53,7 +53,10 @@ def test_a_full_disk_keeps_the_earlier_output(
     (tmp_path / "in").symlink_to(inputs)
     monkeypatch.chdir(tmp_path)
     # What is tried is how these two write.
-    monkeypatch.setattr("noiseflow.models.import_published", lambda _: build(ModelSpec("nlf", cameras=("A",))))
+    monkeypatch.setattr("noiseflow.models.foreign.formats.format_of", lambda _: "noise_flow")
+    monkeypatch.setattr(
+        "noiseflow.models.foreign.formats.import_model", lambda *_: build(ModelSpec("nlf", cameras=("A",)))
+    )
     monkeypatch.setattr(workflow, "_demo", lambda out, *_: [write_listed(out, each, b"") for each in ("a", "b", "c")])
     words = [word.replace("_A7S2", " A7S2") for word in WORDS[name].split()]
     out = tmp_path / next(word for word in words if word.startswith("out"))

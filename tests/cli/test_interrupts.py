@@ -118,6 +118,16 @@ def test_two_equal_ingests_at_once_make_one_whole_store(work: Path) -> None:
         ("fit p.h5 --out new --model noise_flow --option couplings=1000000000000", "up to 10,000|not known"),
         ("fit p.h5 --out new --model realnvp --option couplings=1000000000000", "up to 10,000"),
         ("simulate out --camera PG-12 --size 1000000 1000000", "GB left|expected"),
+        (f"fit p.h5 --out new --batch {'9' * 5000}", "whole number"),
+        ("fit p.h5 --out new --config pipe.toml", "no regular file|does not exist|is a"),
+        ("ingest raws --out out --patch-size 18446744073709551616", "64 bits"),
+        ("ingest raws --out out --jobs 1000000000000", "1,024"),
+        ("ingest raws --out out --scheduler 1000000000000", "no Dask scheduler|needs dask"),
+        (f"ingest raws --out out --size 9x{'9' * 5000}", "WIDTHxHEIGHT"),
+        ("ingest raws --out out --exposure 1e12", "exposure_s: expected"),
+        ("sample pg-12 raws/frame_00.dng --out new.dng --iso 400 --frames 1000000000000", "1,000,000"),
+        ("sample pg-12 raws/frame_00.dng --out new.dng --iso 400 --exposure 1e300", "exposure_s: expected"),
+        ("synthesize raws --run pg-12 --out out --per-image 1000000000000", "100,000"),
     ],
 )
 def test_odd_inputs_are_one_line(work: Path, monkeypatch: pytest.MonkeyPatch, words: str, says: str) -> None:

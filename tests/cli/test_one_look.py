@@ -202,4 +202,14 @@ def test_a_missing_gpu_is_one_line(
 
 def test_every_command_that_runs_a_model_takes_a_device() -> None:
     takes = {name for name in COMMANDS if "--device" in run(name, "--help").output}
-    assert takes == {"demo", "fit", "distill", "sample", "denoise", "synthesize", "evaluate", "benchmark"}
+    assert takes == {
+        "demo",
+        "fit",
+        "distill",
+        "sample",
+        "denoise",
+        "train-denoiser",
+        "synthesize",
+        "evaluate",
+        "benchmark",
+    }

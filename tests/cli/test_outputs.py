@@ -47,6 +47,10 @@ WRITERS = {
     ("sample", "out"): Writer("sample in/run in/raws/frame_00.dng --out OUT", ".dng", "in/run"),
     ("sample", "preview"): Writer("sample in/run in/raws/frame_00.dng --out n.npy --preview OUT", ".png", "in/run"),
     ("denoise", "out"): Writer("denoise in/run in/raws/frame_00.dng --out OUT", ".dng", "in/run"),
+    ("denoise", "preview"): Writer(
+        "denoise in/raws/frame_00.dng --out n.npy --preview OUT", ".png", "in/raws/frame_00.dng"
+    ),
+    ("train-denoiser", "out"): Writer("train-denoiser --model in/run --steps 1 --out OUT", "", "in/run"),
     ("transfer", "out"): Writer(
         "transfer in/raws/frame_00.dng --from sony-a7s2 --to pg-12 --out OUT", ".dng", "in/raws/frame_00.dng"
     ),
@@ -75,8 +79,9 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "runs",
             "store",
             "clean",
-            "noisy",
+            "paths",
             "frames",
+            "pictures",
             "profile",
             "published",
             "scored",

@@ -26,6 +26,7 @@ def test_the_density_is_that_of_the_rows_covariance() -> None:
     assert isinstance(rows, RowMemory)
     torch.nn.init.constant_(rows.log_flicker, -80.0)
     torch.nn.init.constant_(rows.log_memory[2], -80.0)
+    torch.nn.init.constant_(rows.log_frame[1], -80.0)
     x = noise_like(cond)
     z, log_det = rows(x, cond, noise)
     density = (log_det - 0.5 * z.square().sum((1, 2, 3))).tolist()

@@ -10,7 +10,7 @@ from noiseflow.models.noise_statistics import signal_bins
 CAMERAS = ("A", "B", "C")
 ISOS = (100.0, 400.0, 1600.0)
 NEEDS_TWO_PLANES = {"noise_flow"}
-NEEDS_PROFILE = {"poisson_gaussian", "poisson_gaussian_exact", "eld", "dark_frame"}
+NEEDS_PROFILE = {"poisson_gaussian", "poisson_gaussian_exact", "eld", "dark_frame", "spectral"}
 """Physics: built from a camera's profile, tested in test_physics."""
 NEEDS_FRAME = {"temporal"}
 """Built around a frame's model, and of sequences: tested in temporal/."""

@@ -321,3 +321,16 @@ def test_what_cannot_be_right_is_refused_with_the_reason(
     with pytest.raises(NoiseflowError, match=reason):
         ingest([tmp_path / "in"], tmp_path / "a.h5", IngestOptions(16, settings=RawSettings(cfa="RGGB").over(SAID)))
     assert not (tmp_path / "a.h5").exists()
+
+
+@pytest.mark.parametrize("name", ["000_denoised", "zz_average"])
+@pytest.mark.parametrize("pairing", ["auto", "dark"])
+def test_a_frame_without_the_others_noise_is_refused(tmp_path: Path, name: str, pairing: str) -> None:
+    """In the burst it made K 25 % too low, and nothing was said."""
+    folder = tmp_path / "burst"
+    folder.mkdir()
+    for number, codes in enumerate(exposures()[:3]):
+        write_dng(folder / f"{number:03d}_noisy.dng", frame(codes))
+    write_dng(folder / f"{name}.dng", frame(np.rint(BLACK + SIGNAL).astype(np.uint16)))
+    with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* of the noise variance of the other frames"):
+        measured(folder, pairing=pairing)

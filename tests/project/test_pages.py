@@ -100,6 +100,15 @@ def test_the_page_of_calibration_runs_as_written(tmp_path: Path, monkeypatch: py
         assert gain.standard_error < 0.05 * gain.value
 
 
+@pytest.mark.slow
+def test_the_page_of_denoising_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names, found = run_page(ROOT / "docs" / "guide" / "denoise.md")
+    assert names == ["simulate", "denoise", "train-denoiser", "denoise"]
+    assert found["noise"].source == "the NoiseProfile of the file"
+    assert found["frame"].image.mosaic.shape == (256, 384)
+
+
 def test_the_page_of_cameras_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names, found = run_page(ROOT / "docs" / "guide" / "cameras.md")

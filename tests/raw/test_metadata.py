@@ -94,3 +94,19 @@ def test_names(name: str, iso: float | None, exposure_s: float | None) -> None:
 @pytest.mark.parametrize("name", ["._a.dng", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"])
 def test_litter(name: str) -> None:
     assert is_litter(name)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("values", [[800, 0], [800, 800], [800, 400]])
+@pytest.mark.parametrize("place", ["tags", "exif"])
+def test_two_sensitivities_are_no_ratio(tmp_path: Path, order: str, values: list[int], place: str) -> None:
+    """The count of tag 0x8827 is any; the first one is meant."""
+    places = {place: {ISO: ("short", values)}}
+    assert read_raw(write_dng_tags(tmp_path / "a.dng", CODES, "RGGB", order=order, **places)).iso == 800
+
+
+def test_a_white_level_of_0_is_none(tmp_path: Path) -> None:
+    image = read_raw(write_dng_tags(tmp_path / "a.dng", CODES, "RGGB", {50717: ("long", [0])}))
+    assert image.white == 65535
+    assert dict(image.taken_from)["white"] == "bits per sample"
+    assert any("WhiteLevel says 0" in words and "--white" in words for words in image.cautions)

@@ -128,3 +128,31 @@ def test_two_images_in_one_fits_file_are_refused(tmp_path: Path) -> None:
     fits.HDUList(units).writeto(tmp_path / "a.fits")
     with pytest.raises(RawError, match=r"holds 2 images \(A, B\); expected one"):
         read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0))
+
+
+def test_a_binned_mosaic_is_doubtful(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    unit = fits.PrimaryHDU(np.full(SHAPE, 500, np.uint16))
+    unit.header.update({"BAYERPAT": "RGGB", "XBINNING": 2, "YBINNING": 2, "GAIN": 1})
+    unit.writeto(tmp_path / "a.fits")
+    image = read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0))
+    assert any("binned 2×2" in words and "--cfa MONO" in words for words in image.cautions)
+
+
+def test_a_packed_fits_image(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    codes = np.random.default_rng(0).integers(64, 900, SHAPE).astype(np.uint16)
+    header = fits.Header({"BAYERPAT": "GRBG", "GAIN": 100, "EXPTIME": 0.5})
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(codes, header)]).writeto(tmp_path / "a.fits.fz")
+    image = read_raw(tmp_path / "a.fits.fz", RawSettings(black=(0.0,), white=4095.0))
+    assert np.array_equal(image.mosaic, codes)
+    assert (image.cfa, image.iso, image.exposure_s) == ("GRBG", 100.0, 0.5)
+
+
+def test_a_pattern_that_is_none_names_the_file(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    unit = fits.PrimaryHDU(np.full(SHAPE, 500, np.uint16))
+    unit.header["BAYERPAT"] = "TRUE"
+    unit.writeto(tmp_path / "a.fits")
+    with pytest.raises(RawError, match=r"a\.fits: BAYERPAT 'TRUE' is not supported"):
+        read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0))

@@ -77,6 +77,7 @@ def truths(levels: Array, fixed: Array, response: Array) -> dict[str, float]:
     # EMVA's saturation: the exposure of the series at which the variance is largest.
     electrons = response.mean() * levels / K
     full = float(electrons[np.argmax(true_variance(electrons))])
+    least = float(np.hypot(np.sqrt(READ**2 + 1 / 12) / K, 0.5) + 0.5)
     return {
         "gain_dn_per_e": K,
         "gain_likelihood_dn_per_e": K,
@@ -92,6 +93,9 @@ def truths(levels: Array, fixed: Array, response: Array) -> dict[str, float]:
         "tukey_shape": SHAPE,
         "tukey_scale_dn": SCALE,
         "saturation_e": full,
+        "sensitivity_threshold_e": least,
+        "dynamic_range_db": float(20 * np.log10(full / least)),
+        "snr_max_db": float(10 * np.log10(full)),
         "prnu_dn": total["p"] * half,
         "prnu_percent": 100 * total["p"],
         **{f"prnu_{name}_dn": sigma * half for name, sigma in PRNU.items()},

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from noiseflow.core.progress import Progress, silent
 from noiseflow.models.model import NoiseModel
 from noiseflow.ops.random.sampling import Keyed
 from noiseflow.raw.image import RawImage, fits_layout
+
+if TYPE_CHECKING:
+    from noiseflow.raw.formats.tags.carried import Carried
 
 __all__ = ["OF_SEQUENCE", "NoisyFrame", "models_of_frames", "sample_burst", "sample_frame"]
 
@@ -40,10 +44,13 @@ class NoisyFrame:
         the model.
     signal : ndarray of float32, shape (C, H//2, W//2)
         The normalised signal before rounding and clipping.
+    carried : Carried, optional
+        Metadata of the file that the frame was made from, for a DNG.
     """
 
     image: RawImage
     signal: NDArray[np.float32]
+    carried: "Carried | None" = None
 
 
 def sample_frame(

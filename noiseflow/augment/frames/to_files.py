@@ -15,6 +15,9 @@ from noiseflow.raw.image import RawImage
 
 __all__ = ["burst_paths", "sample_to_files"]
 
+MOST_FRAMES = 1_000_000
+"""Frames of a burst: each is a file in one folder."""
+
 
 def burst_paths(path: str | Path, frames: int) -> list[Path]:
     """File of a single frame, or files of a burst, numbered from 000.
@@ -23,8 +26,8 @@ def burst_paths(path: str | Path, frames: int) -> list[Path]:
     ['noisy_000.dng', 'noisy_001.dng']
     """
     path = Path(path)
-    if frames < 1:
-        raise DataError(f"frames: expected 1 or more; got {frames}")
+    if not 1 <= frames <= MOST_FRAMES:
+        raise DataError(f"frames: expected 1 to {MOST_FRAMES:,}; got {frames:,}")
     return [path] if frames == 1 else [path.with_name(f"{path.stem}_{n:03d}{path.suffix}") for n in range(frames)]
 
 

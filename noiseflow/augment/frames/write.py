@@ -61,7 +61,7 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             except RawError as error:
                 raise RawError(str(error).replace(str(partial), str(path))) from error
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be written ({error}); is the disk full?") from error
+        raise DataError(f"{path}: cannot be written ({error}); is the disk full, or a limit reached?") from error
 
 
 def check_target(path: Path, *, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
@@ -73,7 +73,7 @@ def check_target(path: Path, *, overwrite: bool, inputs: Iterable[str | Path] = 
 
 def write_as_dng(path: Path, frame: NoisyFrame) -> None:
     """Whole codes, with the camera's tags."""
-    path.write_bytes(dng_bytes(path, frame.image))
+    path.write_bytes(dng_bytes(path, frame.image, carried=frame.carried))
 
 
 def write_as_tiff(path: Path, frame: NoisyFrame) -> None:

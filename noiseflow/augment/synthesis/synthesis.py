@@ -46,6 +46,9 @@ __all__ = ["Synthesis", "synthesize"]
 
 PARTIAL = ".partial"
 
+MOST_PAIRS = 100_000
+"""Pairs of one clean frame."""
+
 WORTH_PROCESSES = 8
 """Number of pairs from which worker processes pay back their start."""
 
@@ -135,9 +138,9 @@ def synthesize(
     OutputError
         `out` exists and may not be replaced, is not ours, or is being written by another process.
     """
-    if per_image < 1 or kind not in FORMATS:
+    if not 1 <= per_image <= MOST_PAIRS or kind not in FORMATS:
         raise DataError(
-            f"expected one pair of each image or more, as {' or '.join(FORMATS)}; got {per_image}, {kind!r}"
+            f"expected 1 to {MOST_PAIRS:,} pairs of each image, as {' or '.join(FORMATS)}; got {per_image}, {kind!r}"
         )
     if not 0 <= seed < 2**32:
         raise DataError(f"seed: expected 0 … 2³² − 1; got {seed}")

@@ -14,6 +14,7 @@ from noiseflow.calibrate.measurements.curve import Curve, linear_range
 from noiseflow.calibrate.measurements.linearity import linearity
 from noiseflow.calibrate.measurements.nonuniformity import percent, photo_response
 from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer, emva_gain, in_electrons
+from noiseflow.calibrate.measurements.signal_to_noise import decibels, dynamic_range, general_model, threshold
 from noiseflow.calibrate.sources import Group
 from noiseflow.calibrate.stack import Components, FrameStack, components, mean_error
 from noiseflow.core.errors import DataError
@@ -54,6 +55,7 @@ def measure(take: Take, found: Measured) -> None:
     gain = fit.gain
     if found.series is not None:
         found.estimates["read_noise_e"] = in_electrons(found.series.noise, gain)
+        _performance(curve, saturation, take, found)
     if "dark_current_dn_per_s" in found.estimates:
         found.estimates["dark_current_e_per_s"] = quotient(found.estimates["dark_current_dn_per_s"], gain, "e-/s")
 
@@ -247,6 +249,28 @@ def _linearity(
                 f"the signal departs from a line by {line.error_percent:.1f} %: nonlinear, or light that changed"
             )
     found.evidence.deviations = line.deviations
+
+
+def _performance(curve: Curve, saturation: int | None, take: Take, found: Measured) -> None:
+    """Sensitivity threshold, dynamic range and largest SNR, by the linear model and by the general one."""
+    noise, gain = found.estimates["read_noise_dn"], found.estimates["gain_dn_per_e"]
+    least = found.estimates["sensitivity_threshold_e"] = threshold(noise, gain)
+    capacity = found.estimates.get("saturation_e")
+    if capacity is None:
+        found.absent |= dict.fromkeys(("dynamic_range_db", "snr_max_db"), "the series does not reach saturation")
+    else:
+        found.estimates |= {"dynamic_range_db": dynamic_range(capacity, least), "snr_max_db": decibels(capacity, 10.0)}
+    start = found.estimates.get("gain_at_zero_dn_per_e", gain).value
+    general = general_model(curve, saturation, start, noise.value, light_known=take.light_known)
+    if isinstance(general, str):
+        found.absent["general_snr_max_db"] = general
+        return
+    found.evidence.general = general
+    found.facts |= {"general_threshold_e": general.threshold_e, "general_snr_max_db": general.best_db}
+    if general.range_db is None:
+        found.absent["general_dynamic_range_db"] = "the series does not reach saturation"
+    else:
+        found.facts["general_dynamic_range_db"] = general.range_db
 
 
 def _photo_response(take: Take, found: Measured) -> None:

@@ -9,7 +9,8 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.core.text import plain_text
+from noiseflow.cli.streams import say
+from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.calibrate.profiles.profile import Profile
@@ -92,9 +93,9 @@ def calibrate(
         click.echo(f"{report}: the page", err=as_json)
     for setting in profile.settings:
         for caution in setting.cautions:
-            click.echo(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {caution}", err=True)
+            say(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {plain_text(caution, LONGEST_LINE)}")
     for caution in profile.cautions:
-        click.echo(f"noiseflow: {caution}", err=True)
+        say(f"noiseflow: {plain_text(caution, LONGEST_LINE)}")
 
 
 def _print(profile: "Profile", out: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from noiseflow.cli.options import PATH, json_option, overwrite_option, print_json
+from noiseflow.cli.streams import say
 from noiseflow.core.text import plain_text
 
 __all__ = ["profiles"]
@@ -84,4 +85,4 @@ def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:
             f"({low:,.0f} to {high:,.0f}){left}"
         )
     if none:
-        click.echo(f"noiseflow: {len(none)} camera(s) with no physical setting are left out", err=True)
+        say(f"noiseflow: {len(none)} camera(s) with no physical setting are left out")

@@ -6,16 +6,29 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options
+from noiseflow.cli.progress import shown
 
 if TYPE_CHECKING:
-    from noiseflow.raw import RawSettings
+    from noiseflow.raw import RawImage, RawSettings
 
 __all__ = ["denoise"]
 
 
 @click.command()
-@click.argument("run", type=PATH)
-@click.argument("noisy", type=PATH)
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="[RUN] NOISY")
+@click.option(
+    "--model",
+    metavar="RUN|PROFILE|CAMERA",
+    help="Noise model that tells the noise level; without it the file's NoiseProfile, or else its own pixels do.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Part of the noise that is taken off.",
+)
+@click.option("--preview", type=PATH, help="Also write the result as an sRGB picture (.png).")
 @click.option("--iso", type=float, help="ISO of the frame; the file's own if not given.")
 @click.option("--camera", help="Camera of the frame; the file's own, or the denoiser's only one, if not given.")
 @raw_options(leave_out=("iso", "camera"))
@@ -23,8 +36,10 @@ __all__ = ["denoise"]
 @out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
 @overwrite_option
 def denoise(
-    run: Path,
-    noisy: Path,
+    paths: tuple[Path, ...],
+    model: str | None,
+    strength: float,
+    preview: Path | None,
     iso: float | None,
     camera: str | None,
     settings: "RawSettings",
@@ -32,11 +47,60 @@ def denoise(
     out: Path,
     overwrite: bool,
 ) -> None:
-    """Denoise the raw file NOISY with the denoiser in RUN, which a fit to noisy pairs trains.
+    """Denoise the raw file NOISY with the shipped network, or with the denoiser in RUN.
+
+    The shipped network takes any Bayer camera at any ISO. RUN is a folder of noiseflow train-denoiser,
+    or of a noiseflow fit to noisy pairs. A DNG keeps the metadata of the shot.
 
     \b
+    noiseflow denoise photo.ARW --out photo.dng
+    noiseflow denoise photo.ARW --model camera.json --strength 0.8 --out photo.dng
     noiseflow denoise run/ noisy.dng --out denoised.dng
     """  # noqa: D301
+    from noiseflow.augment.denoise.names import is_photo_denoiser
+    from noiseflow.augment.denoise.photo_file import denoise_photo_file
+
+    if len(paths) > 2:
+        raise click.UsageError(f"expected NOISY, or RUN and NOISY; got {len(paths)} paths. One file at a time")
+    run, noisy = (None, paths[0]) if len(paths) == 1 else paths
+    if run is not None and not is_photo_denoiser(run):
+        if model is not None or strength != 1 or preview is not None:
+            raise click.UsageError(
+                f"{run} is no run of noiseflow train-denoiser: --model, --strength and --preview go with those, and "
+                "with the shipped network"
+            )
+        image = _by_pairs(run, noisy, out, settings, iso, camera, device, overwrite)
+        return _print(out, image)
+    with shown("denoise", "pixels") as progress:
+        found = denoise_photo_file(
+            noisy,
+            out,
+            denoiser=run,
+            model=model,
+            iso=iso,
+            camera=camera,
+            strength=strength,
+            settings=settings,
+            preview=preview,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    _print(out, found.image)
+    click.echo(f"denoised by {found.network}; noise level: {found.noise}")
+
+
+def _by_pairs(
+    run: Path,
+    noisy: Path,
+    out: Path,
+    settings: "RawSettings",
+    iso: float | None,
+    camera: str | None,
+    device: str,
+    overwrite: bool,
+) -> "RawImage":
+    """With the denoiser that a fit to noisy pairs trains beside its model."""
     from noiseflow.core.output.checks import writing
     from noiseflow.raw import read_raw
 
@@ -56,5 +120,9 @@ def denoise(
             click.echo(f"noiseflow: {word}", err=True)
         frame = denoise_frame(denoiser, image, iso=iso, camera=known)
         write_frame(out, frame, overwrite=overwrite)
-    image = frame.image
-    click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.pattern}, ISO {image.iso:g}")
+    return frame.image
+
+
+def _print(out: Path, image: "RawImage") -> None:
+    iso = "" if image.iso is None else f", ISO {image.iso:g}"
+    click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.pattern}{iso}")

@@ -11,7 +11,7 @@ import click
 from noiseflow.cli.choices import Registered
 from noiseflow.cli.config import config_option
 from noiseflow.cli.interrupts import keeps, kept_run
-from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
+from noiseflow.cli.options import MOST_DIGITS, PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
 from noiseflow.core.errors import ModelError
 from noiseflow.core.progress import silent
@@ -24,7 +24,7 @@ SETTINGS = "noiseflow.fit.training.settings"
 def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     if value == "auto":
         return None
-    if not value.isdecimal() or int(value) < 1:
+    if not value.isdecimal() or len(value) > MOST_DIGITS or int(value) < 1:
         raise click.BadParameter(f"{value!r}: expected auto, or a whole number of 1 or more")
     return int(value)
 

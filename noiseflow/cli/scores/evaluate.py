@@ -7,6 +7,7 @@ import click
 from noiseflow.cli.choices import Registered
 from noiseflow.cli.options import PATH, device_option, json_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import say
 
 __all__ = ["evaluate"]
 
@@ -82,5 +83,5 @@ def evaluate(
         print_scores(result)
     if legacy_kl:
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
-        click.echo(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}", err=True)
+        say(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}")
     click.echo(f"report: {out / 'index.html'}", err=as_json)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from noiseflow.augment.denoise.names import is_photo_denoiser
 from noiseflow.core.errors import NoiseflowError
 from noiseflow.patches.schema import PARTIAL
 from noiseflow.patches.sources import SOURCES, collect
@@ -81,6 +82,18 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
         "fitted to": "the integers, before rounding" if model.spec.before_rounding else "the density of the noise",
         **components,
         **denoiser,
+    }
+
+
+def _photo_denoiser(path: Path, settings: RawSettings | None) -> Description:
+    from noiseflow.augment.denoise.files import load_photo_denoiser
+
+    denoiser = load_photo_denoiser(path)
+    return {
+        "kind": "photo denoiser",
+        "parameters": f"{sum(each.numel() for each in denoiser.parameters()):,}",
+        "planes": "4 (bayer)",
+        "cameras": "any; noiseflow denoise takes the noise level of each file",
     }
 
 
@@ -228,6 +241,7 @@ def _is_hdf5(path: Path) -> bool:
 KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path, RawSettings | None], Description]], ...] = (
     (lambda path: not path.exists() or path.suffix.lower() == ".json", _profile),
     (lambda path: (path / "spec.json").is_file(), _run),
+    (is_photo_denoiser, _photo_denoiser),
     (lambda path: (path / "metrics.json").is_file(), _report),
     (lambda path: all((path / name).exists() for name in DEMO), _demo),
     (is_raw, _raw),

@@ -171,9 +171,10 @@ def _fit_pairs(
 
     def write() -> None:
         save_denoiser(both.denoiser, session.out)
-        save(both.model, session.out)
         session.write_history(state.history)
         session.write_record(_record(store, settings, pair_settings, result))
+        # The spec comes last: with it the run is whole.
+        save(both.model, session.out)
 
     session.ranks.first(write)
     return result

@@ -17,6 +17,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.core.output.listed import adopt, remove_listed, write_listed_folder
 from noiseflow.core.output.verified import check_file
 from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, checked
+from noiseflow.core.reading.system import refused_by_system
 from noiseflow.core.reading.text import read_json
 
 __all__ = [
@@ -187,7 +188,7 @@ def _tensors(path: Path) -> Weights:
     try:
         tensors: Weights = load_file(path)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{path}: is damaged ({error})") from error
+        raise ModelError(f"{path}: {refused_by_system(path, error) or f'is damaged ({error})'}") from error
     return tensors
 
 

@@ -6,12 +6,13 @@ from typing import Any
 from torch import Tensor, autograd, enable_grad, finfo, is_grad_enabled, no_grad
 from torch.func import functional_call
 
-from noiseflow.flows.autoregressive.wavefront import solve
+from noiseflow.flows.autoregressive.wavefront import longest_chain, solve
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME, Transform, full_precision, sum_per_sample
 from noiseflow.ops.masked_affine import soft_clamp
+from noiseflow.ops.readable import under_func
 
 __all__ = ["MaskedAutoregressive"]
 
@@ -22,7 +23,8 @@ class MaskedAutoregressive(Transform):
     z = x·exp(s) + t,  (t, r) = net(earlier x, cond),  s = bound·tanh(r/bound);
     log|det dz/dx| = Σ s.  Data → latent is one pass.  Latent → data goes front by front (see
     `wavefront.solve`), since a value needs those before it: H + W steps or so for a frame of
-    H×W, not H·W passes.  It is differentiable, by the implicit function theorem.
+    H×W, not H·W passes.  It is differentiable, by the implicit function theorem; under torch.func it takes
+    as many passes as a chain of values is long, H + 2·W times the planes or so, and their memory.
     Around it, `Inverse` samples in one pass (IAF).
 
     Parameters
@@ -60,6 +62,8 @@ class MaskedAutoregressive(Transform):
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data, one front after the other."""
         with full_precision(z):
+            if under_func():
+                return self._iterated(z, cond)
             names, weights = zip(*self.net.named_parameters(), strict=True)
             given = (z, cond.clean, *weights)
             if is_grad_enabled() and any(each.requires_grad for each in given):
@@ -67,6 +71,14 @@ class MaskedAutoregressive(Transform):
             else:
                 with no_grad():
                     x = solve(self.net, self.bound, z, cond)
+        return x
+
+    def _iterated(self, z: Tensor, cond: Conditions) -> Tensor:
+        """Solve by passes alone, which torch.func can transform; each makes one more value of a chain right."""
+        weights: dict[str, Tensor] = dict(self.net.named_parameters())
+        x = z
+        for _ in range(longest_chain(self.net, *z.shape[1:])):
+            x = self.step(x, z, cond, weights)
         return x
 
     def step(self, x: Tensor, z: Tensor, cond: Conditions, weights: dict[str, Tensor]) -> Tensor:

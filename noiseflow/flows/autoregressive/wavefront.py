@@ -10,7 +10,7 @@ from noiseflow.flows.nets.conditional_net import signal_features
 from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.ops.masked_affine import soft_clamp
 
-__all__ = ["solve"]
+__all__ = ["longest_chain", "solve"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class Fronts:
         earlier = ((down < 0) | (across < 0)).flatten()
         step = ((across + self.slope * down) * self.pitch + down).flatten()[earlier]
         return torch.arange(self.height, device=device)[:, None] + self.lead * self.pitch + self.above + step, earlier
+
+
+def longest_chain(net: MaskedNet, planes: int, height: int, width: int) -> int:
+    """Most values of a frame that need one another: so many passes of the net from any start give the solution."""
+    return planes * Fronts(height, width, net.above, net.beside).count
 
 
 def solve(net: MaskedNet, bound: float, z: Tensor, cond: Conditions) -> Tensor:

@@ -14,7 +14,7 @@ from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import WHOLE_FRAME, WholeLines
 from noiseflow.ops.line_noise import COLUMNS, ROWS, add_lines, line_sums, unit_offset, whiten_lines
 
-__all__ = ["NEAR", "NONE", "SURE", "LineNoise", "bands_of_rows", "near_products"]
+__all__ = ["NEAR", "NONE", "SURE", "LineNoise", "bands_of_rows", "near_products", "numbered"]
 
 NONE = 1e-7
 """The r of a camera without line noise: at 10,000 pixels a line it adds 0.1 % to the variance of their mean."""
@@ -122,7 +122,7 @@ class LineNoise(WholeLines):
         that is so too; what the data does not show is read off the camera's other ISOs.
         x is what enters this transform.
 
-        Elements that `bands`, (B,) of int, numbers alike lie in the same sensor rows: their rows are
+        Elements that `bands`, (B,) or (B, K) of int, numbers alike lie in the same sensor rows: their rows are
         one then, whose variance of estimate falls with the square of its length where r is small.
         """
         projection = self.sums(x, noise)[0]
@@ -210,7 +210,7 @@ def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | 
         Sums along each row, of each patch.
     index, cameras : Tensor, shape (B,)
         ISO knot and camera of each patch.
-    bands : Tensor of int, shape (B,), optional
+    bands : Tensor of int, shape (B,) or (B, K), optional
         Equal for patches that lie in the same sensor rows; each patch is its own band without it.
 
     Returns
@@ -220,7 +220,7 @@ def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | 
     """
     if bands is None:
         return sums, index, cameras
-    first, band = _numbered(bands)
+    first, band = numbered(bands)
     return (
         sums.new_zeros(len(sums), len(first), sums.shape[2]).index_add_(1, band, sums),
         index[first],
@@ -228,9 +228,9 @@ def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | 
     )
 
 
-def _numbered(bands: Tensor) -> tuple[Tensor, Tensor]:
+def numbered(bands: Tensor) -> tuple[Tensor, Tensor]:
     """The first element of each band, and the bands of all elements counted from 0."""
-    _, band, count = torch.unique(bands, return_inverse=True, return_counts=True)
+    _, band, count = torch.unique(bands, return_inverse=True, return_counts=True, dim=0)
     order = band.argsort(stable=True)
     return order[count.cumsum(0) - count], band
 

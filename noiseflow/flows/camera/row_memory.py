@@ -1,5 +1,6 @@
-"""Rows that remember the rows before: offsets that drift or oscillate down the frame, and a light that drifts."""
+"""Rows that remember the rows before: offsets that drift or oscillate down the frame or stay, a light that drifts."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,10 +41,10 @@ class RowMemory(RowNoise):
     The noise of pixel i in row t is s·ε + a_t·d′ + y·b_t: the offset a_t and the relative light b_t each have an
     independent part, as in `RowNoise`, and a stationary Gaussian part down the rows with the covariances
 
-        k_a(l) = v₀φ₀^|l| + v₁φ₁^|l| cos(ωl),   k_b(l) = v₂φ₂^|l|,
+        k_a(l) = v₀φ₀^|l| + v₁φ₁^|l| cos(ωl) + w_a,   k_b(l) = v₂φ₂^|l| + w_b,
 
-    in read-noise variances and relative to the light: memory of the row before, banding, and the drift of a lamp.
-    A frame whose rows all share an offset has φ near 1.
+    in read-noise variances and relative to the light: memory of the row before, banding, and the drift of a lamp;
+    w is what all rows of a frame share, a black level or a lamp that changes from frame to frame.
 
     `RowNoise` whitens each row.  What is left of a part is c_t·g_t along A c of each row, g with covariance k, so
     that the rows' projections û on it have the covariance M = I + √D k √D, D = |A c|².  With M = L Lᵀ
@@ -69,6 +70,8 @@ class RowMemory(RowNoise):
         Starting v₀ and v₁.
     drift : float
         Starting v₂.
+    frame : float
+        Starting w of the offset and of the light.
     """
 
     whole_frame = True
@@ -83,6 +86,7 @@ class RowMemory(RowNoise):
         flicker: float = NO_FLICKER,
         memory: float = 1e-3,
         drift: float = NO_FLICKER,
+        frame: float = NO_FLICKER,
     ) -> None:
         super().__init__(planes, cameras, isos, start, flicker)
         self.whole_rows, self.reach = False, WHOLE_FRAME
@@ -92,6 +96,7 @@ class RowMemory(RowNoise):
         self.log_memory = nn.Parameter(variance.log().clone())
         self.logit_decay = nn.Parameter(decay.clone())
         self.logit_frequency = nn.Parameter(torch.zeros(cameras, len(isos)))
+        self.log_frame = nn.Parameter(torch.full((2, cameras, len(isos)), frame).log())
 
     def processes(self, cond: Conditions) -> tuple[RowProcess, RowProcess]:
         """The memory of the offset and of the light, for each element."""
@@ -103,21 +108,24 @@ class RowMemory(RowNoise):
         variances = [at(table).clamp(max=LARGEST).exp() for table in self.log_memory]
         decays = [at(table).sigmoid() for table in self.logit_decay]
         frequency = torch.pi * at(self.logit_frequency).sigmoid()
-        still = torch.zeros_like(frequency)
-        offset = RowProcess(
-            torch.stack(variances[:2], 1), torch.stack(decays[:2], 1), torch.stack([still, frequency], 1)
+        offset, light = (at(table).clamp(max=LARGEST).exp() for table in self.log_frame)
+        still, lasting = torch.zeros_like(frequency), torch.ones_like(frequency)
+        return (
+            _process([*variances[:2], offset], [*decays[:2], lasting], [still, frequency, still]),
+            _process([variances[LIGHT], light], [decays[LIGHT], lasting], [still, still]),
         )
-        return offset, RowProcess(variances[LIGHT][:, None], decays[LIGHT][:, None], still[:, None])
 
     def offset_variance(self) -> Tensor:
         """Variance of the whole offset in read-noise variances, (cameras, isos)."""
-        return self.log_variance.exp() + self.log_memory[OFFSET].exp() + self.log_memory[WAVE].exp()
+        parts = (self.log_variance, self.log_memory[OFFSET], self.log_memory[WAVE], self.log_frame[0])
+        return torch.stack([each.exp() for each in parts]).sum(0)
 
     def scale_offsets(self, log_factor: Tensor) -> None:
         """Add to the logarithm of every variance of the offset, (cameras, isos)."""
         super().scale_offsets(log_factor)
         self.log_memory[OFFSET].add_(log_factor)
         self.log_memory[WAVE].add_(log_factor)
+        self.log_frame[0].add_(log_factor)
 
     def coefficients(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> tuple[Pair, Tensor]:
         """Factors on d and e of each row that bring data to latent, and log|det|, (B,), from the `sums` of the data.
@@ -175,11 +183,16 @@ class RowMemory(RowNoise):
         return log_det - 0.5 * change.flatten(1).sum(1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Weights of `LineNoise` and `RowNoise` are those of rows without a memory."""
-        none = torch.full_like(self.log_memory, NO_FLICKER).log()
-        for name, value in (("memory", none), ("decay", self.logit_decay), ("frequency", self.logit_frequency)):
-            kind = "log" if name == "memory" else "logit"
-            state_dict.setdefault(f"{prefix}{kind}_{name}", value.detach())
+        """Weights of `LineNoise` and `RowNoise` are those of rows without a memory, of before of frames alike."""
+        none = math.log(NO_FLICKER)
+        given = {
+            "log_memory": torch.full_like(self.log_memory, none),
+            "logit_decay": self.logit_decay,
+            "logit_frequency": self.logit_frequency,
+            "log_frame": torch.full_like(self.log_frame, none),
+        }
+        for name, value in given.items():
+            state_dict.setdefault(prefix + name, value.detach())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _given(self, sums: Tensor, cond: Conditions) -> tuple[Pair, Symmetric, Pair, Symmetric]:
@@ -197,6 +210,10 @@ LARGEST = 10.0
 
 LEAST = 1e-30
 """Added to D, for rows without an observed pixel or without light."""
+
+
+def _process(variances: list[Tensor], decays: list[Tensor], frequencies: list[Tensor]) -> RowProcess:
+    return RowProcess(*(torch.stack(each, 1) for each in (variances, decays, frequencies)))
 
 
 def _direction(unit: tuple[float, float], gram: Symmetric, sizes: Pair, within: Symmetric) -> tuple[Pair, Tensor]:

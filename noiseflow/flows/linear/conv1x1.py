@@ -42,14 +42,24 @@ class InvertibleConv1x1(PlaneMixing):
         weight = torch.eye(planes, dtype=torch.float64)
         if generator is not None:
             weight = torch.linalg.qr(torch.randn(planes, planes, dtype=torch.float64, generator=generator)).Q
+        below = planes * (planes - 1) // 2
+        self.register_buffer("permutation", torch.zeros(planes, planes))
+        self.register_buffer("sign", torch.zeros(planes))
+        self.log_scale = nn.Parameter(torch.zeros(planes))
+        self.lower = nn.Parameter(torch.zeros(below))
+        self.upper = nn.Parameter(torch.zeros(below))
+        self.set_matrix(weight)
+
+    @torch.no_grad()
+    def set_matrix(self, weight: Tensor) -> None:
+        """Take the factors of an invertible matrix W, (C, C) in float64."""
         permutation, lower, upper = torch.linalg.lu(weight)
         scale = upper.diagonal()
-        dtype = torch.get_default_dtype()
-        self.register_buffer("permutation", permutation.to(dtype))
-        self.register_buffer("sign", scale.sign().to(dtype))
-        self.log_scale = nn.Parameter(scale.abs().log().to(dtype))
-        self.lower = nn.Parameter(strict_lower(lower).to(dtype))
-        self.upper = nn.Parameter(strict_lower(upper.T).to(dtype))
+        self.permutation.copy_(permutation)
+        self.sign.copy_(scale.sign())
+        self.log_scale.copy_(scale.abs().log())
+        self.lower.copy_(strict_lower(lower))
+        self.upper.copy_(strict_lower(upper.T))
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """L and U + diag(s), each (C, C)."""

@@ -14,6 +14,7 @@ from noiseflow.flows.camera.row_memory import LIGHT, OFFSET, START_DECAYS, WAVE,
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
+from noiseflow.models.flow.frame_start import shared_by_frames
 
 __all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines"]
 
@@ -87,8 +88,9 @@ def choose_rows(
         Normalised noise.
     cond : Conditions
         Resolved conditions of the noise.
-    bands : Tensor of int, shape (B,), optional
-        Equal for patches on the same sensor rows.
+    bands : Tensor of int, shape (B,) or (B, 2), optional
+        Equal for patches on the same sensor rows: frame and topmost row of each patch, or a number alone, by which
+        nothing is known of whole frames.
     planes : int
         Planes of the noise.
     """
@@ -102,14 +104,15 @@ def choose_rows(
     seen = bool((plain.log_variance.exp() > 2 * NONE).any()) or flickers
     if bands is not None and seen:
         memory = plain if isinstance(plain, RowMemory) else RowMemory(*size).to(noise)
-        data = _bands(head, flickering, noise, cond, bands)
+        data, shared = _bands(head, flickering, noise, cond, bands)
+        memory.log_frame.copy_(shared.log())
         gain, error = _held_out_gain(memory, flickering, data)
         worth = f"{gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
         kept = gain > SURE * error and gain > WORTH
         if (memory is plain or kept) and _fit_memory(memory, flickering, data):
             head.log_beta2.copy_(total - memory.offset_variance().log1p())
-            note = f"rows that remember the rows above: worth {worth}"
-            return ChosenRows(memory, {"row_memory": True}, (note,))
+            found = f"rows that remember the rows above{_frames(memory)}"
+            return ChosenRows(memory, {"row_memory": True}, (f"{found}: worth {worth}",))
     if not flickers or flickering is plain:
         name = "row noise" if seen else "rows: none"
         return ChosenRows(plain, {}, (name,))
@@ -159,20 +162,37 @@ def even_signal(cond: Conditions) -> Conditions:
     return replace(cond, clean=mean.expand_as(cond.clean))
 
 
-def _bands(head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Conditions, bands: Tensor) -> _Bands:
+def _frames(memory: RowMemory) -> str:
+    """What all rows of a frame share, in words."""
+    names = [
+        name
+        for name, table in zip(("offset", "light"), memory.log_frame, strict=True)
+        if bool((table.exp() > 2 * NO_FLICKER).any())
+    ]
+    return f", {' and '.join(names)} of whole frames" if names else ""
+
+
+def _bands(
+    head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Conditions, bands: Tensor
+) -> tuple[_Bands, Tensor]:
+    """Sums along the rows of some bands, and what whole frames share."""
     even = even_signal(cond)
     found = head.noise_parameters(even)
     sums = rows.sums(head(noise, even)[0], found)
     shape = sums.shape[2:]
     knots = head.log_isos.to(noise.dtype)
     index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-    joined, knot, camera = bands_of_rows(sums.flatten(2), index, cond.camera_indices, bands)
+    cameras = cond.camera_indices
+    shared = torch.full((2, *head.log_beta2.shape), NO_FLICKER, dtype=torch.float64)
+    if bands.ndim == 2:
+        shared = shared_by_frames(sums, index, cameras, bands, shared)
+    joined, knot, camera = bands_of_rows(sums.flatten(2), index, cameras, bands)
     count = joined.shape[1]
     some = torch.arange(0, count, -(-count // MOST_BANDS))
     iso = knots.exp()[knot[some]].double()
     given = Conditions(torch.zeros(len(some), 1, 1, 1, dtype=torch.float64), iso, camera[some])
     values = noise.numel() / count
-    return _Bands(joined[:, some].double().reshape(5, len(some), *shape), given, values)
+    return _Bands(joined[:, some].double().reshape(5, len(some), *shape), given, values), shared
 
 
 def _held_out_gain(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[float, float]:
@@ -193,9 +213,12 @@ def _held_out_gain(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[fl
 
 
 def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
-    """Fit a memory to all bands by maximum likelihood; whether one was found."""
-    _fit_independent(memory, start, data)
-    found = _add_memory(memory, start, data)
+    """Fit a memory to all bands by maximum likelihood, from that of a fold if there is one; whether one was found."""
+    if data.sums.shape[1] < FEWEST:
+        _fit_independent(memory, start, data)
+        found = _add_memory(memory, start, data)
+    else:
+        found = _climb(memory, start, data)
     if not found:
         memory.log_memory.fill_(math.log(NO_FLICKER))
         memory.log_variance.copy_(start.log_variance)
@@ -219,6 +242,10 @@ def _add_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
     memory.log_variance.sub_(torch.tensor(2.0).log())
     memory.logit_decay.copy_(torch.tensor(START_DECAYS)[:, None, None].expand_as(memory.logit_decay))
     memory.logit_frequency.fill_(_peak(data))
+    return _climb(memory, start, data)
+
+
+def _climb(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
     try:
         _maximise(memory, data, [*_independent(start), "log_memory", "logit_decay", "logit_frequency"], memory=True)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]

@@ -184,6 +184,10 @@ def _program(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
         program = torch.export.export(sampler, inputs, dynamic_shapes=shapes)
         # torch 2.13 cannot load unused operations (an unbind without outputs).
         program.graph_module.graph.eliminate_dead_code()
+        # Nor decompose a loaded program with the range of an expression, as of 2·rows; that of rows implies it.
+        ranges = program.range_constraints
+        for size in [size for size in ranges if not size.is_Symbol]:
+            del ranges[size]
         # In memory: its own writer aborts on names that are not UTF-8.
         content = io.BytesIO()
         torch.export.save(program, content, extra_files={f"{MARK}.json": json.dumps(about)})

@@ -5,7 +5,6 @@ fetched is executed.  Needs the extra ``hub``.
 """
 
 import io
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -14,6 +13,9 @@ from typing import Any
 
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.extras import install
+from noiseflow.core.output.verified import check_file
+from noiseflow.core.reading.schema import ListOf, MapOf, Maybe, Number, Schema, Table, Text, checked
+from noiseflow.core.reading.text import read_json
 from noiseflow.core.text import plain_text
 from noiseflow.core.version import __version__
 from noiseflow.models.io.run_folder import SPEC, WEIGHTS, load as load_run
@@ -28,6 +30,30 @@ HUB = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))
 LICENCE = re.compile(r"[a-z0-9.-]+$")
 
 CARD, CURVE = "README.md", "noise.png"
+
+NLL = Maybe(Number())
+FIT = Table(
+    {},
+    {
+        "data": Text(longest=1000),
+        "tool": Text(longest=1000),
+        "held_out_nll_nats_per_dim": NLL,
+        "held_out_nll_of_baselines_nats_per_dim": MapOf(NLL),
+    },
+    others=True,
+)
+"""What a card shows of ``fit.json``; a run that was not fitted has none of it."""
+
+COUNT = Number(0, whole=True)
+REPORT = Table(
+    {
+        "headline": Text(),
+        "findings": ListOf(Table({"text": Text()}, others=True)),
+        "data": Table({"patches": COUNT, "groups": COUNT, "split": Text()}, others=True),
+    },
+    others=True,
+)
+"""What a card shows of ``metrics.json``; its whole schema belongs to `noiseflow.evaluate`, which imports models."""
 
 log = logging.getLogger(__name__)
 
@@ -160,33 +186,26 @@ def _of_fit(run: Path) -> str:
     path = run / "fit.json"
     if not path.is_file():
         return ""
-    fit = _read(path)
-    rows = {"data fingerprint": str(fit.get("data", ""))[:16], "made by": str(fit.get("tool", ""))}
+    fit = _read(path, FIT, "the record of a fit")
+    rows = {"data fingerprint": fit.get("data", "")[:16], "made by": fit.get("tool", "")}
     nll = {"this model": fit.get("held_out_nll_nats_per_dim"), **fit.get("held_out_nll_of_baselines_nats_per_dim", {})}
     rows |= {f"held-out NLL, {name}": f"{value:.4f} nats/dim" for name, value in nll.items() if value is not None}
     return "## Fit\n\n" + _table(rows)
 
 
 def _of_report(report: Path) -> str:
-    found = _read(report / "metrics.json")
-    try:
-        lines = [plain_text(found["headline"], 500), ""]
-        lines += [f"- {plain_text(finding['text'], 500)}" for finding in found["findings"]]
-        data = found["data"]
-        lines += ["", f"On {data['patches']:,} patches of split {plain_text(data['split'])}, {data['groups']} scenes."]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{report}: no report of this version ({error!r}); run `noiseflow evaluate` again") from error
+    found = _read(report / "metrics.json", REPORT, "a report of `noiseflow evaluate`")
+    lines = [plain_text(found["headline"], 500), ""]
+    lines += [f"- {plain_text(finding['text'], 500)}" for finding in found["findings"]]
+    data = found["data"]
+    lines += ["", f"On {data['patches']:,} patches of split {plain_text(data['split'])}, {data['groups']:,} scenes."]
     return "## Scores\n\n" + "\n".join(lines) + "\n"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected a JSON object; got {type(found).__name__}")
-    return found
+def _read(path: Path, schema: Schema, what: str) -> dict[str, Any]:
+    check_file(path, DataError)
+    table: dict[str, Any] = checked(read_json(path, what, DataError), schema, str(path), DataError, f"expected {what}")
+    return table
 
 
 def _picture(model: NoiseModel) -> bytes:

@@ -27,7 +27,7 @@ from noiseflow.models.flow.noise_flow import ARCHITECTURE, NoiseFlow
 from noiseflow.models.io.weights import check_plausible
 from noiseflow.models.model import ModelSpec
 
-__all__ = ["CAMERAS", "ISOS", "import_published", "read_variables"]
+__all__ = ["CAMERAS", "ISOS", "Variables", "holds_variable", "import_published", "read_variables"]
 
 CAMERAS = ("IP", "GP", "S6", "N6", "G4")
 """Cameras of SIDD in the published order: iPhone 7, Pixel, Galaxy S6, Nexus 6, LG G4."""
@@ -56,6 +56,7 @@ UNREADABLE = (
 """What NumPy, zip and zlib raise for a damaged archive."""
 
 Variables = Mapping[str, NDArray[Any]]
+"""Arrays by the name of their variable."""
 
 
 def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -93,6 +94,17 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
         raise ModelError(f"{path}: a TensorFlow checkpoint; install camera-noiseflow[tensorflow] to read it") from error
     reader = load_checkpoint(str(prefix))
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def holds_variable(path: Path, name: str) -> bool:
+    """Whether a file is an ``.npz`` with an array of that name; nothing but its list of contents is read."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return f"{name}.npy" in archive.namelist()
+    except UNREADABLE:
+        return False
 
 
 def _check_unpacked(path: Path) -> None:

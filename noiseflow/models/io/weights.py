@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError, ModelError, NoiseflowError
 from noiseflow.core.output.verified import check_file
+from noiseflow.core.reading.system import refused_by_system
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
 
@@ -51,7 +52,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, RuntimeError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path}: is no file of weights, or is damaged ({error})") from error
+        refused = refused_by_system(path, error)
+        raise ModelError(f"{path}: {refused or f'is no file of weights, or is damaged ({error})'}") from error
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise ModelError(f"{path}: {name} holds NaN or infinite numbers; fit the model again")

@@ -12,17 +12,20 @@ from torch import Tensor
 from noiseflow.calibrate.profiles.profile import Profile
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.model import ModelSpec, register
+from noiseflow.models.model import ModelSpec, build, register
 from noiseflow.models.physics.profile_models import PROFILE_OPTION, _Counting, spec_from_profile
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Keyed, Source, Stream
 from noiseflow.ops.random.spread import Spread
 
-__all__ = ["DarkFrame", "dark_frame_model"]
+__all__ = ["DarkFrame", "dark_frame_model", "size_of"]
 
 
 def dark_frame_model(
-    profile: Profile, frames: Mapping[float, Sequence[NDArray[Any]]], layout: str | None = None
+    profile: Profile,
+    frames: Mapping[float, Sequence[NDArray[Any]]],
+    layout: str | None = None,
+    kind: str = "dark_frame",
 ) -> "DarkFrame":
     """Build the model from a profile and dark frames.
 
@@ -34,13 +37,15 @@ def dark_frame_model(
         Dark frames of each ISO, packed planes in DN.
     layout : str, optional
         Plane layout; that of the profile if None.
+    kind : str
+        ``"dark_frame"``, or ``"spectral"`` for noise like that of the frames (`noiseflow.models.physics.spectral`).
 
     Raises
     ------
     DataError
         No frames, or frames of different shapes.
     """
-    spec = spec_from_profile("dark_frame", profile, layout)
+    spec = spec_from_profile(kind, profile, layout)
     stacks: dict[str, Tensor] = {}
     for iso, of_iso in frames.items():
         shapes = {frame.shape for frame in of_iso}
@@ -52,10 +57,19 @@ def dark_frame_model(
     if not stacks:
         raise DataError("no dark frames; expected some for each ISO")
     options = {**spec.options, "dark_frames": {iso: list(stack.shape) for iso, stack in stacks.items()}}
-    model = DarkFrame(replace(spec, options=options))
+    model = build(replace(spec, options=options))
+    assert isinstance(model, DarkFrame)
     for name, stack in stacks.items():
         model.frames_at(float(name)).copy_(stack)
-    return model.eval()
+    model.eval()
+    return model
+
+
+def size_of(cond: Conditions, source: Source) -> tuple[int, int]:
+    """(H, W) in pixels of a plane of the whole frame that a clean signal is a tile of, or of itself."""
+    if isinstance(source, Keyed) and source.size is not None:
+        return source.size
+    return cond.clean.shape[2], cond.clean.shape[3]
 
 
 @register("dark_frame", ("dark_frames", *PROFILE_OPTION))
@@ -75,7 +89,7 @@ class DarkFrame(_Counting):
         super().__init__(spec)
         shapes = spec.options.get("dark_frames")
         if not isinstance(shapes, Mapping) or not shapes:
-            raise ModelError("dark_frame: the spec names no dark frames; build it with dark_frame_model")
+            raise ModelError(f"{spec.model}: the spec names no dark frames; build it with dark_frame_model")
         for iso, shape in shapes.items():
             self.register_buffer(self._name(float(iso)), torch.zeros(*shape, dtype=torch.int32))
 
@@ -95,27 +109,40 @@ class DarkFrame(_Counting):
             if abs(float(known) / iso - 1) < 0.01:
                 return self.get_buffer(self._name(float(known)))
         isos = ", ".join(self.spec.options["dark_frames"])
-        raise ModelError(f"dark_frame: no dark frames at ISO {iso:g}; expected {isos}; they cannot be interpolated")
+        raise ModelError(
+            f"{self.spec.model}: no dark frames at ISO {iso:g}; expected {isos}; they cannot be interpolated"
+        )
+
+    def large_enough(self, iso: float, size: tuple[int, int]) -> Tensor:
+        """`frames_at` an ISO, as large as a clean signal of (h, w) pixels a plane or larger.
+
+        Raises
+        ------
+        ModelError
+            They are smaller.
+        """
+        frames = self.frames_at(iso)
+        rows, columns = frames.shape[-2:]
+        if rows < size[0] or columns < size[1]:
+            raise ModelError(
+                f"{self.spec.model}: the dark frames at ISO {iso:g} have {columns}×{rows} pixels a plane, the clean "
+                f"signal {size[1]}×{size[0]}; take whole dark frames"
+            )
+        return frames
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
-        raise ModelError("dark_frame: has no density, samples only; use poisson_gaussian_exact for likelihoods")
+        raise ModelError(f"{self.spec.model}: has no density, samples only; use poisson_gaussian_exact for likelihoods")
 
     def _dark(self, cond: Conditions, generator: Source) -> Tensor:
         if isinstance(generator, Spread):
             return self._any_pixels(cond, generator)
-        height, width = tile = cond.clean.shape[-2:]
+        tile = cond.clean.shape[-2:]
         crops = []
+        height, width = size_of(cond, generator)
         top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
-        if isinstance(generator, Keyed) and generator.size is not None:
-            height, width = generator.size
         for row, iso in enumerate(cond.isos.tolist()):
-            frames = self.frames_at(iso)
+            frames = self.large_enough(iso, (height, width))
             n, _, rows, columns = frames.shape
-            if rows < height or columns < width:
-                raise ModelError(
-                    f"dark_frame: the dark frames at ISO {iso:g} have {columns}×{rows} pixels a plane, the clean "
-                    f"signal {width}×{height}; take whole dark frames"
-                )
             number, down, across = sampling.integers((n, rows - height + 1, columns - width + 1), row, generator)
             down, across = down + top, across + left
             crops.append(frames[number, :, down : down + tile[0], across : across + tile[1]])

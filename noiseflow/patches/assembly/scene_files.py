@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError, StoreError
+from noiseflow.core.reading.system import refused_by_system
 from noiseflow.patches.assembly.cut import patches_at
 from noiseflow.patches.assembly.parts import write_fully, write_whole
 from noiseflow.patches.checksums import patch_crcs, pixel_checksum
@@ -125,9 +126,9 @@ class SceneFiles:
             pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=image.cube))
             return PackedFrame(image, np.array(facts["levels"]), pages, facts["blake3"], facts["pixels"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RawError(
-                f"{note}: damaged ({error}); delete the folder {note.parent.name} and ingest again"
-            ) from error
+            refused = refused_by_system(note, error)
+            damaged = f"damaged ({error}); delete the folder {note.parent.name} and ingest again"
+            raise RawError(f"{note}: {refused or damaged}") from error
 
     def forget(self, number: int) -> None:
         """Remove a frame that is no longer needed."""
@@ -216,7 +217,8 @@ def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
     if not np.issubdtype(image.mosaic.dtype, np.integer):
         raise RawError(f"{image.source}: codes of type {image.mosaic.dtype}; a burst needs integers")
     if not image.whole:
-        raise RawError(f"{image.source}: holds codes beyond 16 bits; expected whole numbers 0…65535")
+        least, most = image.mosaic.min(), image.mosaic.max()
+        raise RawError(f"{image.source}: holds codes from {least} to {most}; expected whole numbers 0…65535")
     (planes, height, width), side = image.cube, image.side
     if not height or not width:
         raise RawError(f"{image.source}: a mosaic of {image.mosaic.shape} pixels has no whole {side}×{side} cells")

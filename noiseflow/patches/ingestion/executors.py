@@ -20,6 +20,9 @@ from noiseflow.core.extras import install
 __all__ = ["SMALL_BYTES", "InThisProcess", "Pool", "executor", "one_thread", "processors"]
 
 
+MOST_PROCESSES = 1024
+"""Processes of one machine; more is a slip of the finger, and starting them would stop the machine."""
+
 SECONDS_TO_ANSWER = 10.0
 """Of a Dask scheduler."""
 
@@ -81,8 +84,10 @@ def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
     Raises
     ------
     NoiseflowError
-        ``dask.distributed`` is not installed, or nothing answers at that address.
+        More processes than machines run, ``dask.distributed`` is not installed, or nothing answers at that address.
     """
+    if not 1 <= jobs <= MOST_PROCESSES:
+        raise NoiseflowError(f"jobs: expected 1 to {MOST_PROCESSES:,} processes; got {jobs:,}")
     if scheduler is not None:
         with _cluster(scheduler) as cluster:
             yield cluster
@@ -163,7 +168,7 @@ def _cluster(address: str) -> Iterator[Pool]:
         raise NoiseflowError(f"--scheduler needs dask.distributed: {install('cluster')}") from error
     try:
         client: Any = distributed.Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise NoiseflowError(f"{address}: no Dask scheduler answers ({error})") from error
     try:
         # The same part made twice is the same part: a lost worker's work is given to another.

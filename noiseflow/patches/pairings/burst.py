@@ -221,7 +221,8 @@ def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, floa
         rest = np.abs(y - offset - (slope * x if x is not None else 0.0)) * root
         scale = max(1.4826 * float(np.partition(rest, len(rest) // 2)[len(rest) // 2]), 1.0)
         now = rest <= OUTLYING * scale
-        if not now.any() or (now == kept).all():
+        # Of blocks without weight, as saturated ones, no line can be drawn.
+        if not (weights * now).any() or (now == kept).all():
             break
         kept = now
     # Noise common to many blocks (rows, banding) makes the slope less sure than white noise does.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
 from noiseflow.core.reading.hdf5 import own_dataset
+from noiseflow.core.reading.system import refused_by_system
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.patches.checksums import content_checksum
 from noiseflow.patches.schema import (
@@ -113,7 +114,12 @@ def read_content(path: Path) -> StoreContent:
         try:
             return _content(file)
         except DAMAGED as error:
-            raise StoreError(f"{path}: damaged patch store ({error}); ingest again") from error
+            raise _unreadable(path, error, "damaged patch store") from error
+
+
+def _unreadable(path: Path, error: BaseException, what: str) -> StoreError:
+    refused = refused_by_system(path, error)
+    return StoreError(f"{path}: {refused}" if refused else f"{path}: {what} ({error}); ingest again")
 
 
 def _opened(path: Path) -> h5py.File:
@@ -128,12 +134,12 @@ def _opened(path: Path) -> h5py.File:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise StoreError(f"{path}: not a readable HDF5 file ({error}); ingest again") from error
+        raise _unreadable(path, error, "not a readable HDF5 file") from error
     try:
         schema, unit = file.attrs.get("schema"), file.attrs.get("unit")
     except DAMAGED as error:
         file.close()
-        raise StoreError(f"{path}: damaged patch store ({error}); ingest again") from error
+        raise _unreadable(path, error, "damaged patch store") from error
     if schema is None:
         problem = "an HDF5 file but no patch store; make one with `noiseflow ingest`"
     elif not isinstance(schema, np.integer) or int(schema) not in READABLE:

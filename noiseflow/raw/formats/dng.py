@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from noiseflow.core.output.whole import write_bytes
 from noiseflow.core.text import tag_text
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import MONO, offsets
+
+if TYPE_CHECKING:
+    from noiseflow.raw.formats.tags.carried import Carried
 
 __all__ = ["SMALLEST", "dng_bytes", "write_dng"]
 
@@ -99,14 +102,22 @@ def dng_bytes(
     *,
     noise_profile: Sequence[tuple[float, float]] | None = None,
     neutral: tuple[float, float, float] | None = None,
+    carried: "Carried | None" = None,
 ) -> bytes:
-    """The content of a DNG; `path` is named in errors.  Arguments as of `write_dng`."""
+    """The content of a DNG; `path` is named in errors.
+
+    Arguments as of `write_dng`; what is `carried` over from another file wins over what is made up here.
+    """
     profile = image.noise_profile if noise_profile is None else tuple(noise_profile)
-    return _file(path, image, profile, neutral or image.neutral or (1.0, 1.0, 1.0))
+    return _file(path, image, profile, neutral or image.neutral or (1.0, 1.0, 1.0), carried)
 
 
 def _file(
-    path: Path, image: RawImage, profile: tuple[tuple[float, float], ...], neutral: tuple[float, float, float]
+    path: Path,
+    image: RawImage,
+    profile: tuple[tuple[float, float], ...],
+    neutral: tuple[float, float, float],
+    carried: "Carried | None",
 ) -> bytes:
     pixels = _pixels(path, image)
     exif = _exif_entries(path, image)
@@ -116,6 +127,8 @@ def _file(
         *_camera_entries(image, neutral),
         *_noise_entries(path, profile),
     ]
+    if carried is not None:
+        entries, exif = _with(entries, carried.first), _with(exif, carried.exif)
     # Directories come before the pixels: their size does not depend on what the offsets are.
     strip, exif_at = (0x0111, "long", [0]), (0x8769, "long", [0])
     first = len(_directory([*entries, strip, exif_at], 8))
@@ -129,6 +142,11 @@ def _file(
             pixels.tobytes(),
         )
     )
+
+
+def _with(entries: Sequence[Entry], others: Sequence[Entry]) -> list[Entry]:
+    """A directory with other entries, which replace those of the same tag."""
+    return list({entry[0]: entry for entry in (*entries, *others)}.values())
 
 
 def _pixels(path: Path, image: RawImage) -> NDArray[np.uint16]:
@@ -226,6 +244,8 @@ def _exif_entries(path: Path, image: RawImage) -> list[Entry]:
         # Exif 2.3, 4.6.5: the 16-bit tag saturates, the 32-bit one then tells the ISO.
         entries += [(0x8827, "short", [min(iso, SHORT_MAX)]), (0x8830, "short", [2]), (0x8832, "long", [iso])]
     if image.exposure_s is not None:
+        if not 0 <= image.exposure_s <= LONG_MAX:
+            raise RawError(f"{path}: {image.exposure_s:g} s cannot be stored; expected 0…{LONG_MAX} s")
         entries.append((0x829A, "rational", [_ratio(image.exposure_s)]))
     return entries
 

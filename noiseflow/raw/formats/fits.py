@@ -17,7 +17,7 @@ from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SUFFIXES", "count", "glance", "read"]
 
-SUFFIXES = frozenset((".fits", ".fit", ".fts"))
+SUFFIXES = frozenset((".fits", ".fit", ".fts", ".fz"))
 
 PATTERNS = ("BAYERPAT", "COLORTYP", "CFAPAT", "CFATYPE", "CFA", "BAYERTYP", "FILTPAT")
 """Keywords that name the phase; writers disagree."""
@@ -112,7 +112,10 @@ def _said(header: Any, path: Path) -> dict[str, Any]:
     """What the keywords say, as `RawSettings.image` takes it."""
     where: dict[str, str] = {}
     cautions: list[str] = []
-    said: dict[str, Any] = {"cfa": _phase(header, where)}
+    try:
+        said: dict[str, Any] = {"cfa": _phase(header, where)}
+    except RawError as error:
+        raise RawError(f"{path}: {error}") from error
     for name, keywords, least in (
         ("white", ("SATURATE", "SATLEVEL"), 1e-30),
         ("exposure_s", ("EXPTIME", "EXPOSURE", "EXPOSURETIME"), 0.0),
@@ -127,6 +130,12 @@ def _said(header: Any, path: Path) -> dict[str, Any]:
         value, _ = _number(header, (keyword,), -np.inf)
         if value is not None:
             where[keyword] = f"{value:g} (header, not used)"
+    binned = [int(header.get(keyword, 1) or 1) for keyword in ("YBINNING", "XBINNING")]
+    if said["cfa"] != MONO and max(binned) > 1:
+        cautions.append(
+            f"a {said['cfa']} mosaic binned {binned[1]}×{binned[0]}: unless pixels of one colour were binned, its "
+            "pixels are mixtures of colours; then give --cfa MONO"
+        )
     if where["cfa"].startswith("no ") and "DATAMAX" in header and said["white"] is None:
         cautions.append("DATAMAX is the largest value of the array, no white level; it was not taken")
     said["model"] = str(header.get("INSTRUME", "")).strip()

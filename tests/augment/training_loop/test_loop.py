@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from noiseflow.augment import AddCameraNoise, AddNoiseToPictures, NoisyBatch
+from noiseflow.augment.augmentation import GRAPHS_TAKE_GENERATORS
 
 
 def augmentation() -> AddCameraNoise:
@@ -130,6 +131,21 @@ def test_compiled_calls_draw_anew_and_keep_their_arguments() -> None:
 
     found = torch.compile(keyed, backend="aot_eager", fullgraph=True)(clean(), torch.arange(4))
     assert torch.equal(found, keyed(clean(), torch.arange(4)))
+
+
+@pytest.mark.skipif(not GRAPHS_TAKE_GENERATORS, reason="older torch breaks the graph at a generator")
+def test_a_compiled_call_draws_from_the_generator_that_it_is_given() -> None:
+    add = augmentation()
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda given, source: add(given, generator=source).noisy, backend="aot_eager", fullgraph=True
+    )
+    one, other, expected = generator(1), generator(2), generator(1)
+    for _ in range(2):
+        assert torch.equal(compiled(clean(), one), add(clean(), generator=expected).noisy)
+    # Another generator is not taken for the first one, and the first one goes on where it stood.
+    assert torch.equal(compiled(clean(), other), add(clean(), generator=generator(2)).noisy)
+    assert torch.equal(compiled(clean(), one), add(clean(), generator=expected).noisy)
 
 
 def _rank(rank: int, port: int, results: Any) -> None:

@@ -93,7 +93,7 @@ def test_photon_counts_refuse_a_derivative(name: str) -> None:
         model.sample(Conditions(clean, model.iso_range[0]))
 
 
-@pytest.mark.parametrize("name", sorted({*TRAINED} - {"maf", "iaf"}))
+@pytest.mark.parametrize("name", sorted(TRAINED))
 def test_torch_func_gives_the_same_derivatives(name: str) -> None:
     model, cond, noise = setting(name)
 

@@ -8,6 +8,7 @@ from simulated_scenes import BLACK, GAIN, READ, image, noise, pairs, prepared, s
 from noiseflow.core.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, collect, ingest
 from noiseflow.patches.pairings import PAIRINGS, choose_pairing
+from noiseflow.patches.pairings.burst import fit_drift
 from noiseflow.patches.sources import Frame, Scene
 from noiseflow.patches.sources.kinds import kind_of
 from noiseflow.raw.bayer import pack, unpack
@@ -274,3 +275,14 @@ def test_real_pairs_of_two_frames(shared_data: Path, kind: str, name: str) -> No
         # Plane by plane: from frame to frame even rows of this camera drift against odd ones.
         emva = np.mean(pack(first - second, "MONO").var((1, 2)) / 2) ** 0.5
         assert np.mean(noise(pair) ** 2) ** 0.5 == pytest.approx(emva, rel=0.001)
+
+
+def test_lit_blocks_that_contradict_each_other_in_a_saturated_scene_give_no_drift() -> None:
+    # Two blocks of sixteen count, and each is far off what the two say together.
+    middles = np.zeros((4, 1, 4, 4))
+    middles[:, 0, 0, :2] = [[100, -100], [-100, 100], [50, -50], [-50, 50]]
+    variance = np.full((1, 4, 4), np.inf)
+    variance[0, 0, :2] = 1.0
+    drift = fit_drift(middles, np.full((1, 4, 4), 50.0), variance)
+    assert not drift.flicker
+    assert np.array_equal(drift.offsets, np.zeros((4, 1)))

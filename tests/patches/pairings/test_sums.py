@@ -9,7 +9,7 @@ from simulated_scenes import BLACK, image, shoot
 from noiseflow.patches.pairings.frames.blocks import SIDE
 from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrame, PackedFrames
-from noiseflow.patches.pairings.frames.sums import Strip, Sums, strips, sum_strip
+from noiseflow.patches.pairings.frames.sums import QUIET, Strip, Sums, noise_shares, strips, sum_strip
 from noiseflow.patches.pairings.pairing import without_pixels
 
 FRAMES = 5
@@ -32,8 +32,9 @@ def burst(size: tuple[int, int]) -> PackedFrames:
         for plane, pixels in enumerate(frame.planes):
             pixels[5::24, 4 + 5 * plane :: 20] = 3500
         for row in edges(pixels.shape[0])[1:-1]:
-            # Neighbours in the mosaic, one on either side: whoever sees one alone takes it for a hot pixel.
-            frame.planes[0, row - 1, 2] = frame.planes[2, row, 2] = 3500
+            # Neighbours in the mosaic on either side: whoever sees one side alone takes them for hot pixels.
+            frame.planes[0, row - 1, 2] = 3500
+            frame.planes[1:3, row, 2] = 3500
         frame.levels[:] = frame.planes.mean((1, 2))
     return stack
 
@@ -105,3 +106,29 @@ def test_defects_do_not_depend_on_where_rows_are_cut(monkeypatch: pytest.MonkeyP
     assert found[1][1].sum() > 100
     np.testing.assert_array_equal(found[1][1], found[1000][1])
     assert found[1][2] == found[1000][2]
+
+
+@pytest.mark.parametrize("count", [3, 4, 12])
+@pytest.mark.parametrize("quiet", [None, 0, 2])
+@pytest.mark.parametrize("rows_shake", [0.0, 8.0])
+def test_a_frame_without_noise_is_found(count: int, quiet: int | None, rows_shake: float) -> None:
+    """By 8,000 pairs of pixels a share is known to 2/√8000·(n − 1)/(n − 2): 0.4 is 13 standard errors away."""
+    rng = np.random.default_rng(count)
+    signal = np.linspace(200, 2500, 256)[None].repeat(128, 0)
+    mosaics = shoot([signal + 3 * number for number in range(count)], count)
+    if quiet is not None:
+        mosaics[quiet] = np.rint(BLACK + signal).astype(np.uint16)
+    for mosaic in mosaics:
+        mosaic += np.rint(np.abs(rng.normal(0, rows_shake, (128, 1)))).astype(np.uint16)
+    # Something moves through a twentieth of the frame.
+    mosaics[1][40:56, 60:160] += 900
+    shares = noise_shares(in_memory(mosaics))
+    assert np.flatnonzero(shares < QUIET).tolist() == ([] if quiet is None else [quiet])
+    if quiet is not None:
+        # What moved, and choosing still pixels by the frames' own noise, leave some.
+        assert abs(shares[quiet]) < 0.3
+
+
+@pytest.mark.parametrize(("count", "size"), [(2, (128, 256)), (6, (8, 16))])
+def test_what_cannot_be_compared_is_not(count: int, size: tuple[int, int]) -> None:
+    assert np.isnan(noise_shares(in_memory(shoot([np.full(size, 500.0)] * count, 0)))).all()

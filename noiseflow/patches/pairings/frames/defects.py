@@ -31,6 +31,9 @@ SCENE_SIGMAS = 35.0
 SHARED = 0.1
 """Part of its height that light on a pixel gives its neighbours of other planes, or more: 0.12 for
 a star of a Gaussian σ of half a pixel of the mosaic, sharper than lenses are."""
+BESIDE = 1
+"""Pixels of other planes beside a bad one that may depart the same way: of a hundredth of bad pixels, one in six has a
+bad one there, and two in a hundred have two; light falls on more."""
 AMPLITUDE = 5.0
 """Least departure in σ of one frame's temporal noise: a smaller one is fixed pattern."""
 UNLIKELY = 1e-10
@@ -94,9 +97,9 @@ def find_defects(
     *hot*, *dead*: the temporal mean departs from the neighbours' by more than 8 robust σ of
     that departure in the pixel's block, and by more than 5σ of the neighbours' temporal
     noise.  In a scene with structure it takes 35 of these σ, and 8 times the neighbours' own
-    standard deviation, which no edge, corner or end of a line reaches; and no other plane
-    may depart the same way by a tenth as much at that place, as they do at a star or a
-    glint: light falls on more than one pixel.
+    standard deviation, the farthest of them left out, which no edge or corner reaches; and at most one
+    pixel of another plane may depart the same way by a tenth as much at that place, where a star, a glint
+    or the end of a line has two or more: light falls on more than one pixel.
     *stuck*: no change over all frames, where the frames' drift is small and noise of the
     neighbours' variance would have left none with a chance below 10⁻¹⁰: for noise of a few DN
     that takes 15 frames or more.
@@ -231,6 +234,8 @@ def _extreme(
     limit = blocks.of_pixels(limit, at)
     at += np.array((inner.start, 0))
     around = _neighbours(plane, at)
+    if structured:
+        around = _without_farthest(around)
     middle = around.mean(1) if structured else np.median(around, axis=1)
     above = plane[tuple(at.T)] - middle
     far = np.abs(above) > limit
@@ -239,18 +244,26 @@ def _extreme(
     return {"hot": at[far & (above > 0)], "dead": at[far & (above < 0)]}
 
 
+def _without_farthest(around: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Neighbours, (k, 8), without the one farthest from their median, (k, 7): it may be a bad pixel too."""
+    far = np.abs(around - np.median(around, axis=1, keepdims=True)).argmax(1)
+    kept = np.arange(around.shape[1] - 1) + (np.arange(around.shape[1] - 1) >= far[:, None])
+    return np.asarray(np.take_along_axis(around, kept, 1))
+
+
 def _alone(
     at: NDArray[np.intp], index: int, departures: NDArray[np.float32], where: Sequence[tuple[int, int]]
 ) -> NDArray[np.intp]:
-    """Of some pixels those beside which no other plane departs from its neighbours the same way.
+    """Of some pixels those beside which at most one pixel of another plane departs from its neighbours the same way.
 
     The same cell and the eight around it hold all pixels of the mosaic that touch the pixel; of
-    cells larger than 2×2 those within `TOUCHING` pixels count.
+    cells larger than 2×2 those within `TOUCHING` pixels count.  Light falls on two or more of them; one is a bad
+    pixel beside a bad pixel.
     """
     if not len(at):
         return at
     own = departures[index][tuple(at.T)]
-    alone = np.ones(len(at), bool)
+    lit = np.zeros(len(at), int)
     side = math.isqrt(len(where))
     for other in set(range(len(departures))) - {index}:
         departure = departures[other]
@@ -260,8 +273,8 @@ def _alone(
             near = near[:, (np.abs(steps) <= TOUCHING).all(1)]
             if not near.shape[1]:
                 continue
-        alone &= (near * np.sign(own)[:, None]).max(1) < SHARED * np.abs(own)
-    return at[alone]
+        lit += (near * np.sign(own)[:, None] >= SHARED * np.abs(own)[:, None]).sum(1)
+    return at[lit <= BESIDE]
 
 
 def _unsteady(

@@ -125,8 +125,11 @@ def levels_of(page: tifffile.TiffPage) -> Levels:
     black = BlackMap(base or ((0.0,),), deltas["V"], deltas["H"]) if names else None
     areas = [int(value) for value in numbers(page, MASKED_AREAS)]
     spans = tuple(zip(areas[::4], areas[1::4], areas[2::4], areas[3::4], strict=False))
-    white = numbers(page, WHITE)
-    return Levels(black, white[0] if white else None, area, spans, " + ".join(names), cautions)
+    white = next(iter(numbers(page, WHITE)), None)
+    if white is not None and not white > 0:
+        cautions = (*cautions, f"WhiteLevel says {white:g}, which is no level; it was not taken: give --white")
+        white = None
+    return Levels(black, white, area, spans, " + ".join(names), cautions)
 
 
 def _area(page: tifffile.TiffPage) -> tuple[int, int, int, int]:

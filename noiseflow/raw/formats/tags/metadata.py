@@ -33,6 +33,9 @@ NAMED = {
 }
 """What is looked for: code and name of each tag."""
 
+RATIOS = frozenset(("ExposureTime",))
+"""Tags whose type is a ratio."""
+
 Values = Mapping[str, list[float]]
 """Name of a tag → its numbers."""
 
@@ -103,21 +106,26 @@ def _exif_directories(pages: list[tifffile.TiffPage]) -> Iterator[tuple[str, Val
     for page in pages:
         tag = page.tags.get(EXIF)
         if tag is not None and isinstance(tag.value, dict):
-            yield "Exif", {name: _numbers(tag.value[name]) for name in _tag_names() if name in tag.value}
+            yield "Exif", {name: _tag_numbers(name, tag.value[name]) for name in _tag_names() if name in tag.value}
 
 
 def _directories(pages: list[tifffile.TiffPage]) -> Iterator[tuple[str, Values]]:
     for number, page in enumerate(pages):
         codes = {code: name for tags in NAMED.values() for code, name in tags.items()}
-        found = {name: _numbers(page.tags[code].value) for code, name in codes.items() if code in page.tags}
+        found = {name: _tag_numbers(name, page.tags[code].value) for code, name in codes.items() if code in page.tags}
         yield f"IFD{number}" if number == 0 else f"directory {number}", found
 
 
+def _tag_numbers(name: str, value: Any) -> list[float]:
+    """Values of a tag as tifffile has it: a ratio is a pair of whole numbers, as are two sensitivities."""
+    if name in RATIOS and isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
+        return [value[0] / value[1]] if value[1] else []
+    return _numbers(value)
+
+
 def _numbers(value: Any) -> list[float]:
-    """Values of a tag, ratios divided out; none if it is absent or damaged, such as a ratio to 0."""
+    """Values of a tag; none if it is absent or damaged, such as a ratio to 0."""
     try:
-        if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
-            value = [value[0] / value[1]]
         return [float(each) for each in np.ravel(np.asarray(value, dtype=object))]
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return []

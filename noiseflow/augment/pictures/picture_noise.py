@@ -8,7 +8,7 @@ from torch import Tensor
 
 from noiseflow.augment.augmentation import Augmentation, Outputs, Request
 from noiseflow.augment.camera_noise import AddCameraNoise
-from noiseflow.augment.unprocess import DRAWS, draw_development, process, unprocess
+from noiseflow.augment.pictures.unprocess import DRAWS, draw_development, process, unprocess
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Stream

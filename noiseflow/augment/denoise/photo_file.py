@@ -1,0 +1,149 @@
+"""From a raw file to its denoised DNG: what ``noiseflow denoise`` does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from noiseflow.core.errors import DataError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.raw.formats.tags.carried import carried_from, noise_reduction
+from noiseflow.raw.image import RawImage
+from noiseflow.raw.reading import read_raw
+from noiseflow.raw.settings import RawSettings
+
+__all__ = ["PICTURES", "DenoisedPhoto", "denoise_photo_file", "read_photo"]
+
+PICTURES = frozenset((".jpg", ".jpeg", ".heic", ".heif", ".avif", ".webp", ".jxl", ".gif", ".bmp"))
+"""Suffixes of developed pictures."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenoisedPhoto:
+    """What was done.
+
+    Parameters
+    ----------
+    image : RawImage
+        The denoised frame.
+    network : str
+        Network that was used, for the user.
+    noise : str
+        Where its noise level is from, for the user.
+    """
+
+    image: RawImage
+    network: str
+    noise: str
+
+
+def read_photo(path: str | Path, settings: RawSettings | None = None) -> RawImage:
+    """Read a raw photo that has not been denoised.
+
+    Raises
+    ------
+    RawError
+        The file cannot be read.
+    DataError
+        It is a developed picture, or says that it was denoised already.
+    """
+    path = Path(path)
+    if path.suffix.lower() in PICTURES:
+        raise DataError(
+            f"{path}: is a developed picture, whose noise is no longer the sensor's; expected the raw file of the "
+            "camera. To add raw noise to such pictures for a training: noiseflow.augment.AddNoiseToPictures"
+        )
+    image = read_raw(path, settings)
+    applied = noise_reduction(path)
+    if applied > 0:
+        raise DataError(
+            f"{path}: is denoised already (its NoiseReductionApplied is {applied:g}); give the file as the camera "
+            "wrote it"
+        )
+    return image
+
+
+def denoise_photo_file(
+    noisy: str | Path,
+    out: str | Path,
+    *,
+    denoiser: str | Path | None = None,
+    model: str | Path | None = None,
+    iso: float | None = None,
+    camera: str | None = None,
+    strength: float = 1.0,
+    settings: RawSettings | None = None,
+    preview: str | Path | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> DenoisedPhoto:
+    """Denoise a raw photo with the shipped network, or with one that ``noiseflow train-denoiser`` made.
+
+    Parameters
+    ----------
+    noisy : path
+        Raw file of a Bayer camera.
+    out : path
+        File to write, by suffix as of `noiseflow.augment.write_frame`.  A DNG keeps the shot's metadata, and says in
+        NoiseReductionApplied what was done.
+    denoiser : path, optional
+        Run folder of ``noiseflow train-denoiser``; the shipped network if None.
+    model : path or str, optional
+        Noise model that tells the noise level, as `noiseflow.load` takes it.  If None it is the file's NoiseProfile,
+        or else measured on its pixels.
+    iso, camera : optional
+        Of the noise model; those of the file if None.
+    strength : float
+        Part of the noise that is taken off, 0 to 1.
+    settings : RawSettings, optional
+        What to take instead of what the file says.
+    preview : path, optional
+        PNG to write of the developed result.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    overwrite : bool
+        Whether existing files may be replaced.
+    progress : Progress
+        Called after each tile, with pixels done.
+
+    Raises
+    ------
+    OutputError
+        An output is in the way.
+    RawError, DataError, ModelError
+        The file, its noise level or a model cannot be used; the message says which and why.
+    """
+    from noiseflow.augment.frames.preview import check_preview, write_preview
+    from noiseflow.augment.frames.write import check_target, write_frame
+    from noiseflow.core.output.checks import check_apart, check_output, writing
+
+    noisy, out = Path(noisy), Path(out)
+    inputs: Sequence[str | Path] = [path for path in (noisy, denoiser) if path is not None]
+    if model is not None and Path(model).exists():
+        inputs = [*inputs, model]
+    with writing(out, inputs=inputs, overwrite=overwrite):
+        check_target(out, overwrite=overwrite, inputs=inputs)
+        if preview is not None:
+            check_output(preview, inputs=inputs, overwrite=overwrite)
+            check_preview(preview, overwrite=overwrite)
+            check_apart(preview, out)
+        # Before torch, which takes seconds to load: a file that cannot be used is refused at once.
+        image = read_photo(noisy, settings)
+
+        from noiseflow.augment.denoise.files import load_photo_denoiser
+        from noiseflow.augment.denoise.noise_line import find_noise
+        from noiseflow.augment.denoise.photo import check_photo, denoise_photo
+        from noiseflow.augment.denoise.shipped import shipped_denoiser
+        from noiseflow.fit.training.session import device_of
+        from noiseflow.models.io.named import load
+
+        check_photo(image)
+        network = shipped_denoiser() if denoiser is None else load_photo_denoiser(denoiser)
+        noise = find_noise(image, None if model is None else load(model), iso=iso, camera=camera)
+        frame = denoise_photo(network.to(device_of(device)), image, noise, strength=strength, progress=progress)
+        frame = replace(frame, carried=carried_from(noisy).with_noise_reduction(strength))
+        write_frame(out, frame, overwrite=overwrite)
+        if preview is not None:
+            write_preview(preview, frame.image, overwrite=overwrite)
+    name = "the shipped network" if denoiser is None else f"the network in {denoiser}"
+    return DenoisedPhoto(frame.image, name, noise.source)

@@ -1,0 +1,1 @@
+"""How a photo denoiser is trained: drawn cameras, clean pictures, the loss."""

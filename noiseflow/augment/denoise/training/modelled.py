@@ -1,0 +1,88 @@
+"""Crops with the noise of one noise model: what a photo denoiser is fine-tuned on."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noiseflow.augment.denoise.training.cameras import LINE_ERROR, NoisyCrops
+from noiseflow.augment.denoise.training.objective import CropSource
+from noiseflow.augment.denoise.training.pictures import PlaneSource
+from noiseflow.augment.noise_level import noise_profile
+from noiseflow.core.errors import ModelError
+from noiseflow.fit.clean_sources import CleanSource
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.model import ModelSpec, NoiseModel
+
+__all__ = ["modelled_crops", "of_pictures"]
+
+STOPS = 1 / 3
+"""Between two ISOs that crops are drawn at: the noise level is known at these."""
+
+FLOOR = -1 / 32
+"""Normalised signal of the code 0, of 512 in 14 bits; a model of noise does not know it."""
+
+ROUNDING = 1e-12
+"""Least β₂."""
+
+
+def of_pictures(planes: PlaneSource, spec: ModelSpec, side: int) -> CleanSource:
+    """Crops of pictures with any camera and ISO of a model."""
+    low, high = np.log(spec.isos[0]), np.log(spec.isos[-1])
+
+    def draw(rng: np.random.Generator, count: int) -> Conditions:
+        clean = planes(rng, count, side)
+        iso = torch.from_numpy(np.exp(rng.uniform(low, high, count))).to(torch.float32)
+        return Conditions(clean, iso, torch.from_numpy(rng.integers(len(spec.cameras), size=count)))
+
+    return draw
+
+
+def modelled_crops(model: NoiseModel, clean: CleanSource, jitter: float = LINE_ERROR) -> CropSource:
+    """Clean signals with noise that a model samples; the noise level is the model's own, told with an error.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        Of Bayer planes.
+    clean : CleanSource
+        Clean signals with an ISO and a camera of the model each; ISOs are moved to thirds of a stop.
+    jitter : float
+        Relative standard deviation of the told noise level.
+
+    Raises
+    ------
+    ModelError
+        The model is of other planes.
+    """
+    if model.spec.layout != "bayer":
+        raise ModelError(f"{model.spec.model}: of {model.spec.layout!r} planes; a photo denoiser takes Bayer planes")
+    line = _lines(model)
+
+    @torch.no_grad()
+    def draw(rng: np.random.Generator, generator: torch.Generator, count: int) -> NoisyCrops:
+        cond = clean(rng, count).resolve(model.cameras)
+        stops = (cond.isos.double().log2() / STOPS).round()
+        signal = cond.clean.clamp(0, 1)
+        cond = Conditions(signal, (2.0 ** (stops * STOPS)).to(signal), cond.camera_indices)
+        noisy = (signal + model.sample(cond, generator).to(signal)).clamp(max=1)
+        lines = torch.stack([line(*each) for each in zip(stops.tolist(), cond.camera_indices.tolist(), strict=True)])
+        told = (jitter * torch.randn(count, 1, 1, 1, generator=generator)).exp().square()
+        slope, offset = (lines[:, part, :, None, None] * told for part in (0, 1))
+        return NoisyCrops(signal, noisy, slope, offset, torch.full_like(slope, FLOOR))
+
+    return draw
+
+
+def _lines(model: NoiseModel) -> Callable[[float, int], Tensor]:
+    """β₁ and β₂ of R, G1, G2, B, (2, 4), at an ISO in thirds of a stop, of a camera; each is found once."""
+
+    @cache
+    def line(stop: float, camera: int) -> Tensor:
+        pairs = noise_profile(model, 2.0 ** (stop * STOPS), model.cameras[camera])
+        slope, offset = torch.tensor(pairs if len(pairs) == 1 else [pairs[k] for k in (0, 1, 1, 2)]).T.expand(2, 4)
+        return torch.stack([slope, offset.clamp(min=ROUNDING)])
+
+    return line

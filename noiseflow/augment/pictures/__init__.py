@@ -1,0 +1,1 @@
+"""Noise on sRGB pictures: back to raw planes, and developed again."""

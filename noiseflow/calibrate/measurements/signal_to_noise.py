@@ -1,0 +1,164 @@
+"""SNR, sensitivity threshold and dynamic range, for a linear camera and for one whose response bends."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.calibrate.measurement import Measurement, quotient
+from noiseflow.calibrate.measurements.curve import Curve
+
+__all__ = ["General", "decibels", "dynamic_range", "general_model", "linear_snr", "threshold"]
+
+Array = NDArray[np.float64]
+
+MOST_DEGREE, LEVELS_A_DEGREE = 4, 3
+"""Degree of the characteristic curve, at the most and by the levels of light."""
+
+LEVELS = 6
+"""Fewest unsaturated levels for a characteristic curve."""
+
+
+@dataclass(frozen=True, eq=False)
+class General:
+    """A camera by the general model: the response need not be straight.
+
+    Parameters
+    ----------
+    electrons : ndarray, shape (P,)
+        Light of each level in the electrons that a straight response of the slope at no light would have.
+    snr : ndarray, shape (P,)
+        SNR of the input at each level, of temporal noise; NaN at saturated levels.
+    threshold_e : float
+        Light at which it is 1, e⁻.
+    range_db : float or None
+        From there to saturation, dB; None without saturation.
+    best_db : float
+        Largest of the SNRs, dB.
+    """
+
+    electrons: Array
+    snr: Array
+    threshold_e: float
+    range_db: float | None
+    best_db: float
+
+
+def threshold(noise: Measurement, gain: Measurement) -> Measurement:
+    """Absolute sensitivity threshold, e⁻: the light at which SNR = 1.
+
+    μ_e.min = √(σ_y.dark²/K² + ¼) + ½.
+
+    Parameters
+    ----------
+    noise : Measurement
+        Temporal dark noise σ_y.dark, DN.
+    gain : Measurement
+        K, DN/e⁻.
+
+    References
+    ----------
+    EMVA Standard 1288, release 4.0 linear: absolute sensitivity threshold.
+    """
+    return _through(quotient(noise, gain, "e-"), lambda noise_e: math.hypot(noise_e, 0.5) + 0.5, "e-")
+
+
+def dynamic_range(capacity: Measurement, least: Measurement) -> Measurement:
+    """Saturation capacity over sensitivity threshold, both in e⁻, as dB.
+
+    Its interval takes both for independent.  They share K, whose error cancels in the quotient: it is a little wide.
+    """
+    return decibels(quotient(capacity, least, ""))
+
+
+def decibels(ratio: Measurement, factor: float = 20.0) -> Measurement:
+    """`factor`·log₁₀ of a ratio; 10 for the SNR of a number of electrons, which is its root."""
+    return _through(ratio, lambda value: factor * math.log10(max(value, 1e-12)), "dB")
+
+
+def _through(estimate: Measurement, rising: Callable[[float], float], unit: str) -> Measurement:
+    """A rising function of an estimate; its standard error by the slope."""
+    value, step = rising(estimate.value), 1e-4 * abs(estimate.value)
+    slope = (rising(estimate.value + step) - rising(estimate.value - step)) / (2 * step) if step else 0.0
+    low, high = (rising(max(end, 0.0)) for end in estimate.interval)
+    return Measurement(value, abs(slope) * estimate.standard_error, (min(low, value), max(high, value)), unit)
+
+
+def linear_snr(electrons: Array, noise_e: float, dsnu_e: float = 0.0, prnu: float = 0.0) -> Array:
+    """SNR of a linear camera: μ / √(μ + σ_y.dark²/K² + DSNU² + PRNU²·μ²); of temporal noise alone without the last two.
+
+    Parameters
+    ----------
+    electrons : ndarray
+        Light, e⁻.
+    noise_e : float
+        σ_y.dark/K, quantisation included, e⁻.
+    dsnu_e : float
+        DSNU, e⁻.
+    prnu : float
+        PRNU as a part of the signal.
+
+    References
+    ----------
+    EMVA Standard 1288, release 4.0 linear: SNR and total SNR.
+    """
+    variance = electrons + noise_e**2 + dsnu_e**2 + (prnu * electrons) ** 2
+    return np.asarray(electrons / np.sqrt(variance))
+
+
+def general_model(
+    curve: Curve, saturation: int | None, gain_at_zero: float, noise_dn: float, *, light_known: bool
+) -> General | str:
+    """SNR of the input by a smooth characteristic curve: SNR(E) = E·(dμ_y/dE)/σ_y.
+
+    The curve μ_y(E) = Σ cₖ Eᵏ goes through 0, with weights 1/μ_y² up to 95 % of saturation; σ_y is the temporal noise
+    seen at each level.  The threshold takes slope and K at no light, the range ends at the exposure of largest
+    variance, as in the linear model.
+
+    Parameters
+    ----------
+    curve : Curve
+        All levels.
+    saturation : int or None
+        Index of the saturation point.
+    gain_at_zero : float
+        K at no signal, DN/e⁻.
+    noise_dn : float
+        σ_y.dark, DN.
+    light_known : bool
+        Whether the exposures are in proportion to the light.
+
+    Returns
+    -------
+    General or str
+        The model, or why there is none.
+
+    References
+    ----------
+    EMVA Standard 1288, release 4.0 general: noise is referred to the input by the slope of the characteristic curve.
+    """
+    if not light_known:
+        return "the exposure times say nothing of the light: several levels at one time, or no time is known"
+    top = 0.95 * curve.signal[saturation] if saturation is not None else math.inf
+    inside = (curve.signal > 0) & (curve.signal <= top) & (curve.clipped < 1e-3) & (curve.exposure > 0)
+    levels = len(np.unique(curve.exposure[inside]))
+    if levels < LEVELS:
+        return f"{levels} unsaturated exposure(s); a characteristic curve needs {LEVELS}"
+    exposure, signal = curve.exposure[inside], curve.signal[inside]
+    unit = float(exposure.max())
+    powers = np.arange(1, max(1, min(MOST_DEGREE, levels // LEVELS_A_DEGREE)) + 1)
+    design = (exposure[:, None] / unit) ** powers / signal[:, None]
+    parameters = np.linalg.lstsq(design, np.ones(len(signal)), rcond=None)[0]
+    slope = (powers * (exposure[:, None] / unit) ** (powers - 1)) @ parameters / unit
+    start = float(parameters[0]) / unit
+    if start <= 0 or gain_at_zero <= 0:
+        return "the signal does not rise with the exposure"
+    snr = np.full(len(curve.signal), np.nan)
+    snr[inside] = exposure * slope / np.sqrt(np.maximum(curve.variance[inside], 1e-12))
+    electrons = start * curve.exposure / gain_at_zero
+    least = math.hypot(noise_dn / gain_at_zero, 0.5) + 0.5
+    reach = None if saturation is None else 20 * math.log10(float(electrons[saturation]) / least)
+    best = 20 * math.log10(float(np.nanmax(snr))) if np.nanmax(snr) > 0 else math.nan
+    return General(electrons, snr, least, reach, best)

@@ -1,0 +1,142 @@
+"""One self-contained HTML page per camera, in EMVA 1288's terms."""
+
+import math
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from noiseflow.calibrate.measured import Calibration
+from noiseflow.calibrate.measurement import Measurement
+from noiseflow.calibrate.profiles.facts import meaning_of, said
+from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting
+from noiseflow.calibrate.report.figures import figures, gain_figure
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.marks import MARK
+from noiseflow.core.output.whole import write_text
+from noiseflow.raw import plane_names
+
+__all__ = ["write_page"]
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
+h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}
+table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem;text-align:left}
+td.n,th.n{text-align:right;white-space:nowrap}th.n{white-space:normal}td.n{font-variant-numeric:tabular-nums}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,28rem),1fr));gap:1.2rem}
+img{width:100%;max-width:34rem}td:first-child{min-width:8rem}.caution{background:#fff4d6;padding:.4rem .8rem}
+@media(max-width:40rem){td,th{padding:.2rem .15rem;font-size:12px}td:first-child{min-width:5.5rem}
+th.n,td.n:nth-child(3){white-space:normal}}
+details>summary{cursor:pointer;font-weight:600;margin:1rem 0}
+@media print{body{font-size:9px;max-width:none;margin:0;columns:2}h1,.wide{column-span:all}
+h2{font-size:12px;margin:.4rem 0}.figures{display:none}table{margin:.2rem 0}td,th{padding:0 .3rem}p{margin:.2rem 0}}"""
+
+GENERATOR = f"<meta name='generator' content='{MARK}'>"
+
+SUMMARY = {
+    "gain_dn_per_e": "overall system gain K (DN/e⁻)",
+    "read_noise_dn": "σ_y.dark (DN)",
+    "black_dn": "black (DN)",
+    "saturation_e": "saturation (e⁻)",
+    "dsnu_dn": "DSNU (DN)",
+    "prnu_percent": "PRNU (%)",
+    "sensitivity_threshold_e": "threshold (e⁻)",
+    "dynamic_range_db": "dynamic range (dB)",
+    "snr_max_db": "SNR max (dB)",
+}
+"""Columns of the summary: estimates and their heads."""
+
+
+def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write the page of a calibration; the file takes its name when it is whole.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        With its evidence: what was not measured is not drawn.
+    path : path
+        The HTML file.
+    overwrite : bool
+        Whether a page of ours may be replaced.
+    """
+    profile = calibration.profile
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'>{GENERATOR}"
+        f"<meta name='viewport' content='width=device-width,initial-scale=1'><title>{escape(profile.camera)}</title>",
+        f"<style>{STYLE}</style><h1>{escape(profile.camera)}</h1>",
+        f"<p>Layout {profile.layout}, white level {profile.white_dn:g} DN. "
+        f"{escape(str(profile.provenance.get('method', '')))}; sources: "
+        f"{escape(', '.join(map(str, profile.provenance.get('sources', []))))}.</p>",
+        *(f"<p class='caution'>{escape(caution)}</p>" for caution in profile.cautions),
+    ]
+    parts += ["<h2>Summary</h2>", _summary(profile)]
+    if len(profile.isos) > 1:
+        parts.append("<h2>Gain versus ISO</h2>" + gain_figure(profile))
+    for setting in profile.settings:
+        parts.append(f"<h2>ISO {setting.iso:g}, plane {setting.plane} ({setting.kind})</h2>")
+        parts += [f"<p class='caution'>{escape(caution)}</p>" for caution in setting.cautions]
+        parts += _tables(setting)
+        shown = calibration.evidence.get((setting.iso, setting.plane))
+        if shown is not None:
+            parts += figures(setting, shown, plane_names(profile.layout))
+    with writing(path, overwrite=overwrite) as path:
+        write_text(path, "\n".join(parts) + "</html>\n", replace=overwrite)
+
+
+def _summary(profile: Profile) -> str:
+    """One line for each ISO and plane, in EMVA 1288 terms; a dash where the data do not support a figure."""
+    rows = []
+    for setting in profile.settings:
+        values = [setting.estimates.get(name) for name in SUMMARY]
+        rows.append((f"ISO {setting.iso:g}, {setting.plane}", *(_short(each) for each in values)))
+    return _table(("setting", *SUMMARY.values()), rows, numbers=len(SUMMARY))
+
+
+def _short(measured: Measurement | None) -> str:
+    if measured is None:
+        return "–"
+    return f"{measured.value:,.0f}" if abs(measured.value) >= 1e4 else f"{measured.value:.4g}"
+
+
+def _tables(setting: Setting) -> list[str]:
+    """What has an error bar, and below it what has none."""
+    measured = []
+    for name, estimate in setting.estimates.items():
+        low, high = estimate.interval
+        value = str(estimate).removesuffix(estimate.unit)
+        measured.append((QUANTITIES[name].meaning, value, _interval(low, high), estimate.unit))
+    facts = [said(name, value) for name, value in setting.facts.items()]
+    tables = []
+    if measured:
+        tables.append(_table(("quantity", "value ± standard error", "95 % interval", "unit"), measured, numbers=2))
+    if facts:
+        tables.append(_table(("without an error bar", "value", "unit"), facts, numbers=1))
+    if setting.absent:
+        absent = [(meaning_of(name), reason) for name, reason in setting.absent.items()]
+        tables.append(_table(("absent", "why"), absent, numbers=0))
+    return tables
+
+
+def _interval(low: float, high: float) -> str:
+    """Both ends with the digits that tell them apart."""
+    if max(abs(low), abs(high)) >= 1e4 and math.isfinite(high - low):
+        return f"{low:,.0f} … {high:,.0f}"
+    width = high - low
+    digits = 4
+    if math.isfinite(width) and width > 0:
+        digits = max(4, 2 + math.floor(math.log10(max(abs(low), abs(high)))) - math.floor(math.log10(width)))
+    return f"{low:.{digits}g} … {high:.{digits}g}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
+    """A name, `numbers` columns of numbers to the right, and words to the left."""
+    inner = range(1, 1 + numbers)
+    lines = [
+        "".join(f"<{kind}{' class=n' if index in inner else ''}>{_signs(cell)}</{kind}>" for index, cell in cells)
+        for kind, cells in [("th", enumerate(head)), *(("td", enumerate(row)) for row in rows)]
+    ]
+    return f"<div class='wide'><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
+
+
+def _signs(text: str) -> str:
+    """HTML of a cell, with real minus signs and e⁻."""
+    return escape(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻"))

@@ -1,0 +1,97 @@
+"""What all rows of a frame share, an offset and a relative change of the light: found from rows that lie far apart."""
+
+import torch
+from torch import Tensor
+
+from noiseflow.flows.camera.line_noise import SURE, bands_of_rows, numbered
+from noiseflow.flows.camera.row_noise import NO_FLICKER
+
+__all__ = ["shared_by_frames"]
+
+FAR = 0.5
+"""Bands are far apart from this part of the frame's height on: a slow drift within the frame is no constant of it."""
+
+ROUNDS = 4
+"""Fits of what a band varies by, each weighted by the one before."""
+
+SINGULAR = 1e6
+"""Condition of the fit from which bands of one light cannot tell an offset from the light."""
+
+MOST = 2048
+"""Most bands, evenly drawn: of each two of a frame a product is taken."""
+
+
+def shared_by_frames(sums: Tensor, index: Tensor, cameras: Tensor, places: Tensor, none: Tensor) -> Tensor:
+    """Variance of the offset and of the relative light that all rows of a frame share.
+
+    With p = Σ dx over a band, two bands b, c of one frame have E(p_b p_c) = w_a D_b D_c + w_b E_b E_c,
+    D = Σ d² and E = Σ de: a linear fit over pairs of bands that are `FAR` apart, for each camera at each of its
+    ISOs.  What is not `SURE` standard errors above 0 is `NO_FLICKER`.
+
+    Parameters
+    ----------
+    sums : Tensor, shape (5, B, 2 or 1, 1, H, 1)
+        `RowNoise.sums` of patches.
+    index, cameras : Tensor of int, shape (B,)
+        ISO knot and camera of each patch.
+    places : Tensor of int, shape (B, 2)
+        Frame and topmost row of each patch; patches of equal place form a band.
+    none : Tensor of float64, shape (2, cameras, ISOs)
+        What is returned where nothing is shared.
+
+    Returns
+    -------
+    Tensor of float64, shape (2, cameras, ISOs)
+        In read-noise variances, and relative to the light.
+    """
+    found = none.clone()
+    joined, knot, camera = bands_of_rows(sums.flatten(2).sum(2, keepdim=True).double(), index, cameras, places)
+    frame, top = places[numbered(places)[0]].unbind(1)
+    projection, _, offset, light = joined[:4, :, 0]
+    height = sums.shape[4]
+    for owner in range(none.shape[1]):
+        for place in range(none.shape[2]):
+            rows = ((camera == owner) & (knot == place)).nonzero()[:, 0]
+            rows = rows[:: max(1, -(-len(rows) // MOST))]
+            if not len(rows):
+                continue
+            tall = int(top[rows].max()) + height
+            apart = (top[rows, None] - top[rows]).abs() >= max(FAR * tall, 2 * height)
+            one, other = ((frame[rows, None] == frame[rows]) & apart).triu().nonzero().unbind(1)
+            if len(one) > 2:
+                found[:, owner, place] = _variances(projection[rows], offset[rows], light[rows], one, other)
+    return found
+
+
+def _variances(projection: Tensor, offset: Tensor, light: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Of the offset and of the light, by products of the bands `one` and `other`."""
+    regressors = torch.stack([offset, light], 1)
+    spread = _spread(projection, regressors)
+    weight = (spread[one] * spread[other]).reciprocal()
+    design, products = regressors[one] * regressors[other], projection[one] * projection[other]
+    value, error = _fit(design, products, weight, design.abs().amax(0) > 0)
+    return _fit(design, products, weight, value > SURE * error)[0].clamp(min=NO_FLICKER)
+
+
+def _spread(projection: Tensor, regressors: Tensor) -> Tensor:
+    """Variance of each band's projection, D + v_a D² + v_b E²: its rows' own offsets and light are in it."""
+    design, spread = regressors.square(), regressors[:, 0]
+    for _ in range(ROUNDS):
+        weight = spread.square().reciprocal()
+        value, _ = _fit(design, projection.square() - regressors[:, 0], weight, design.amax(0) > 0)
+        spread = regressors[:, 0] + design @ value
+    return spread
+
+
+def _fit(design: Tensor, products: Tensor, weight: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted least squares by the columns `kept`, none negative, and standard errors; 0 of the other columns."""
+    value, error = torch.zeros(2, 2, dtype=torch.float64)
+    rows = design[:, kept] * weight.sqrt()[:, None]
+    size = rows.square().sum(0).sqrt()
+    rows = rows / size
+    normal = rows.T @ rows
+    if bool(kept.any()) and float(torch.linalg.cond(normal)) < SINGULAR:
+        inverse = torch.linalg.inv(normal)
+        value[kept] = inverse @ (rows.T @ (weight.sqrt() * products)) / size
+        error[kept] = inverse.diagonal().sqrt() / size
+    return value.clamp(min=0), error

@@ -1,0 +1,1 @@
+"""Noise models of others, read behind our contract: one format a file, one line in `formats`."""

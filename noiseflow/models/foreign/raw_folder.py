@@ -1,0 +1,12 @@
+"""The raw files of a foreign model: one file, or those of a folder."""
+
+from pathlib import Path
+
+from noiseflow.raw.reading import raw_files
+
+__all__ = ["raw_paths"]
+
+
+def raw_paths(path: Path) -> list[Path]:
+    """Raw files at a path, in order."""
+    return raw_files(sorted(path.rglob("*")) if path.is_dir() else [path])[0]

@@ -1,0 +1,77 @@
+"""Every kind of command in odd surroundings: it works, or says in one line why not, and leaves nothing half-written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from builders import burst_folder, gaussian_store
+from forked import SURROUNDINGS, Commands, Ended
+
+from noiseflow.models import ModelSpec, build, save
+
+WORDS = {
+    "simulate": "simulate out --camera PG-12 --iso 100 --scenes 1 --size 32 48",
+    "ingest": "ingest in/raws --patch-size 8 --out out.h5",
+    "fit": "fit in/p.h5 --model nlf --out out",
+    "sample": "sample in/run in/raws/frame_00.dng --iso 400 --out out.dng --preview out.png",
+    "synthesize": "synthesize in/raws --run in/run --isos 400 --jobs 1 --out out",
+    "info": "info --verify in/p.h5",
+}
+"""A command of each way to write, and one that only reads; each takes about 0.1 s."""
+
+MAY_BE_REFUSED = ("small files", "no more files", "little memory", "no processes", "no temporary files")
+LOSES_THE_ANSWER = ("full stdout", "broken pipe")
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    started = Commands(tmp_path_factory.mktemp("said"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    burst_folder(folder / "raws", frames=2, size=(32, 32), seed=0)
+    gaussian_store(folder / "p.h5", patches=40).close()
+    save(build(ModelSpec("nlf", cameras=("Maker One", "One"), isos=(100.0, 1600.0))), folder / "run")
+    return folder
+
+
+def one_line(ended: Ended) -> str:
+    """The last line, which is the only one that is no progress."""
+    assert "Traceback" not in ended.err, ended.err
+    assert "Exception ignored" not in ended.err, ended.err
+    *before, last = ended.err.strip().splitlines() or [""]
+    assert not [line for line in before if line.startswith("noiseflow: ") and "warning" not in line], ended.err
+    return last
+
+
+@pytest.mark.parametrize("around", SURROUNDINGS)
+@pytest.mark.parametrize("name", WORDS)
+def test_it_works_or_one_line_says_why_not(
+    commands: Commands, inputs: Path, tmp_path: Path, name: str, around: str
+) -> None:
+    (tmp_path / "in").symlink_to(inputs)
+    words = WORDS[name].split()
+    ended = commands.run(tmp_path, words, around)
+    last = one_line(ended)
+    outputs = {word for word in words if word.startswith("out")}
+    made = {path.name for path in tmp_path.iterdir()} - {"in"}
+    if around in LOSES_THE_ANSWER:
+        assert ended.status == 1, ended
+        assert made == outputs
+        assert around == "broken pipe" or "standard output: cannot be written" in last
+        return
+    if ended.status == 0:
+        assert made == outputs
+        return
+    assert around in MAY_BE_REFUSED, ended
+    assert ended.status == 1, ended
+    assert last.startswith("noiseflow: "), ended
+    assert "damaged" not in last, ended
+    # What is left is what the same command goes on with.
+    assert made <= {"out.partial", "out.h5.partial", "out.dng"}, made
+    again = commands.run(tmp_path, words)
+    assert again.status == 0 or "out.dng" in made, again
