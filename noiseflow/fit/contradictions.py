@@ -192,10 +192,11 @@ def _line(count: Array, signal: Array, square: Array) -> _Line | None:
         scatter = max(1.4826 * _median(relative, count) - float(np.sqrt(2 / np.median(count))), 0.0)
         huber = np.minimum(1, HUBER / np.maximum(np.abs(square - expected) / deviation, 1e-9))
     rows = design * weight[:, None]
-    normal = np.linalg.inv(rows.T @ rows)
+    inverse = np.linalg.pinv(rows)
+    normal = inverse @ inverse.T
     residual = (square - expected) * weight
     # The sandwich of White, which no one outlier owns, and never below the counting.
-    covariance = normal @ ((rows * residual[:, None] ** 2).T @ rows) @ normal
+    covariance = (inverse * residual**2) @ inverse.T
     covariance = np.where(np.eye(2, dtype=bool), np.maximum(covariance, normal), covariance)
     slope, intercept = (float(value) for value in solution)
     if slope == 0:

@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from noiseflow.cli import main
 from noiseflow.models import ModelSpec, build, load, save
+from tests.project.builders import gaussian_store
 
 
 def run(*arguments: object) -> Result:
@@ -44,3 +45,11 @@ def test_a_sampler_as_onnx(teacher: Path, tmp_path: Path) -> None:
     refused = run("export", teacher, tmp_path / "teacher.onnx")
     assert refused.exit_code == 1
     assert "distil it" in refused.stderr
+
+
+def test_export_of_a_store_writes_shards(tmp_path: Path) -> None:
+    gaussian_store(tmp_path / "p.h5", patches=20).close()
+    result = run("export", tmp_path / "p.h5", tmp_path / "shards", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert result.output == f"{tmp_path / 'shards'}: 16 patches to train, 2 patches to val, 2 patches to test\n"
+    assert (tmp_path / "shards" / "train-000000.tar").is_file()

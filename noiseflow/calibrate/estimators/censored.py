@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtr
 
@@ -86,7 +87,8 @@ def censored_dark(codes: NDArray[np.floating]) -> CensoredDark:
     start = np.array([mean, 0.5 * math.log(max(float(total @ (seen - mean) ** 2 / number), 0.1))])
     at = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-13, "maxiter": 2000}).x
     sigma = math.exp(at[1])
-    covariance = np.linalg.inv(_information(loss, at, np.array([STEP * sigma, STEP])) * number)
+    information = _information(loss, at, np.array([STEP * sigma, STEP])) * number
+    covariance = cho_solve(cho_factor(information), np.eye(2))
     return CensoredDark(float(at[0]), math.sqrt(covariance[0, 0]), sigma**2, 2 * sigma**2 * math.sqrt(covariance[1, 1]))
 
 

@@ -4,33 +4,49 @@ from pathlib import Path
 
 import click
 
-from noiseflow.cli.options import PATH, overwrite_option
+from noiseflow.cli.options import PATH, overwrite_option, quiet_option
+from noiseflow.cli.progress import shown
 
 __all__ = ["export"]
 
+STORES = (".h5", ".hdf5")
+
 
 @click.command()
-@click.argument("run", type=PATH)
-@click.argument("out", type=PATH, metavar="OUT.onnx|OUT.pt2")
+@click.argument("run", type=PATH, metavar="RUN|STORE")
+@click.argument("out", type=PATH, metavar="OUT.onnx|OUT.pt2|SHARDS")
+@click.option(
+    "--per-shard", type=click.IntRange(1, 1_000_000), default=2048, show_default=True, help="Most patches of a shard."
+)
 @overwrite_option
-def export(run: Path, out: Path, overwrite: bool) -> None:
-    """Write a model's sampler, or a photo denoiser, as a graph: ONNX, or torch.export.
+@quiet_option
+def export(run: Path, out: Path, per_shard: int, overwrite: bool) -> None:
+    """Write a model's sampler, or a photo denoiser, as a graph; or a store's patches as shards.
 
     The graph takes any height and width. Inputs: clean, iso, camera (an index) and z, standard normal
     numbers; output: noise. OUT.onnx is for ONNX Runtime and needs the extra [export]; OUT.pt2 is for
     torch.export.load and AOTInductor. A maf cannot be exported: distil it first. Of a run of noiseflow
     train-denoiser the network is written: inputs noisy, slope, offset and floor; output: clean.
 
+    SHARDS is a folder of tar files that WebDataset and Hugging Face datasets stream.
+
     \b
     noiseflow export run/ sampler.onnx
     noiseflow export run/ sampler.pt2
+    noiseflow export patches.h5 shards/
     """  # noqa: D301
     from noiseflow.augment.denoise.names import is_photo_denoiser
+
+    if run.is_file() and run.suffix.lower() in STORES:
+        _shards(run, out, per_shard, overwrite)
+    elif is_photo_denoiser(run):
+        _denoiser(run, out, overwrite)
+    else:
+        _sampler(run, out, overwrite)
+
+
+def _sampler(run: Path, out: Path, overwrite: bool) -> None:
     from noiseflow.core.output.checks import writing
-
-    if is_photo_denoiser(run):
-        return _denoiser(run, out, overwrite)
-
     from noiseflow.models import load
     from noiseflow.models.io.export import INPUTS, export_sampler
 
@@ -48,3 +64,12 @@ def _denoiser(run: Path, out: Path, overwrite: bool) -> None:
     with writing(out, inputs=[run], overwrite=overwrite):
         export_photo_denoiser(load_photo_denoiser(run), out, overwrite=overwrite)
     click.echo(f"{out}: {', '.join(INPUTS)} → clean")
+
+
+def _shards(store: Path, out: Path, per_shard: int, overwrite: bool) -> None:
+    from noiseflow.patches import PatchStore
+    from noiseflow.patches.store.shards import export_shards
+
+    with PatchStore(store) as patches, shown("export", "patches") as progress:
+        counts = export_shards(patches, out, per_shard=per_shard, overwrite=overwrite, progress=progress)
+    click.echo(f"{out}: {', '.join(f'{count:,} patches to {split}' for split, count in counts.items())}")

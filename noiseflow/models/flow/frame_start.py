@@ -91,7 +91,7 @@ def _fit(design: Tensor, products: Tensor, weight: Tensor, kept: Tensor) -> tupl
     rows = rows / size
     normal = rows.T @ rows
     if bool(kept.any()) and float(torch.linalg.cond(normal)) < SINGULAR:
-        inverse = torch.linalg.inv(normal)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(normal))
         value[kept] = inverse @ (rows.T @ (weight.sqrt() * products)) / size
         error[kept] = inverse.diagonal().sqrt() / size
     return value.clamp(min=0), error
