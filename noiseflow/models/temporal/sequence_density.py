@@ -103,7 +103,7 @@ class LatentDensity:
         self.pixels.update(h, predicted, z, 0, new=False)
         rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
         seen = None if cond.observed is None else cond.observed.flatten(1).double()
-        own = self.jumps.step(z, -0.5 * (rest + LOG_2PI), strong.per_sigma, seen)
+        own = self.jumps.step(z, -0.5 * (rest + LOG_2PI), strong.per_sigma, strong.jumping, seen)
         return log_prob + own.sum(1) + 0.5 * LOG_2PI * cond.counts()
 
 

@@ -226,7 +226,7 @@ class _FrameBase:
         level = None
         if self.traps is not None:
             level = self._window(self.traps, like, generator).flatten(1)
-            h, rest = torch.where((level != 0)[:, None], 0.0, h), torch.where(level != 0, 1.0, rest)
+            h, rest = torch.where((level != 0)[:, None], 0.0, h), torch.where(level != 0, strong.jumping, rest)
         z = fresh.flatten(1) * rest.sqrt()
         for number, each in enumerate(own):
             z = z + h[:, number] * each

@@ -16,6 +16,9 @@ __all__ = ["MOST", "Strengths", "strengths"]
 MOST = 0.9999
 """Largest share of the frame's variance that the fixed pattern may have; at 1 nothing would be left for the frame."""
 
+MOST_TRAPS = 0.5
+"""Largest share that telegraph pixels may have."""
+
 
 @dataclass(frozen=True, eq=False)
 class Strengths:
@@ -27,15 +30,18 @@ class Strengths:
         h of the parts of pixels.
     shared : Tensor, shape (B, J, N)
         g of the parts of frames.
+    jumping : Tensor, shape (B, N)
+        Variance of a telegraph pixel around its level: 1, less the mean variance that traps make.
     rest : Tensor, shape (B, N)
-        Variance of what is new in every frame: 1 − Σ h² where the pattern is part of the frame's noise, with
-        Σ h² ≤ `MOST`; 1 where it is added to it.
+        Variance of what is new in every frame of another pixel: less Σ h² too, all of it at least 1 − `MOST`.
+        Where the pattern is added to the frame's noise both are 1.
     per_sigma : Tensor, shape (B, N)
         1/σ of the frame's noise.
     """
 
     own: Tensor
     shared: Tensor
+    jumping: Tensor
     rest: Tensor
     per_sigma: Tensor
 
@@ -56,10 +62,16 @@ def strengths(model: "TemporalNoise", cond: Conditions, sigma: Tensor) -> Streng
     own = [part.strength(cond, sigma).expand_as(sigma).flatten(1) for part in model.pixel_parts]
     shared = [part.strength(cond, sigma).expand_as(sigma).flatten(1) for part in model.frame_parts]
     h, g = (torch.stack(each, 1) if each else none for each in (own, shared))
+    jumping = torch.ones_like(sigma).flatten(1)
+    if model.telegraph is not None and not model.adds_pattern:
+        traps = model.telegraph.variance(cond).to(sigma)[:, None] / sigma.flatten(1).square()
+        jumping = jumping - traps.clamp(max=MOST_TRAPS)
     if not model.adds_pattern:
-        h = h * (MOST / h.square().sum(1, keepdim=True).clamp(min=MOST)).sqrt()
+        least = jumping - (1 - MOST)
+        h = h * (least[:, None] / torch.maximum(h.square().sum(1, keepdim=True), least[:, None])).sqrt()
     if cond.observed is not None:
         seen = cond.observed.flatten(1)[:, None]
         h, g = h * seen, g * seen
-    rest = torch.ones_like(sigma).flatten(1) if model.adds_pattern else 1 - h.square().sum(1)
-    return Strengths(h, g, rest, 1 / sigma.flatten(1))
+        jumping = torch.where(seen[:, 0], jumping, 1.0)
+    rest = jumping if model.adds_pattern else jumping - h.square().sum(1)
+    return Strengths(h, g, jumping, rest, 1 / sigma.flatten(1))

@@ -40,10 +40,10 @@ class TemporalNoise(NoiseModel):
         log p(n_t | past) = log p_frame(n_t) + log q(z_t | z_1 … z_{t−1}) − log N(z_t; 0, I),
 
     exact for every flow, with q by a Kalman filter over all pixels at once (`linear_filter`).  The fixed pattern takes
-    its share of the variance that the frame's model has: a burst of one frame has that model's density.  Drift and
-    flicker are added to it, since independent pixels cannot have them; so are telegraph pixels (`Telegraph`), and the
-    pattern too around a model that was fitted to noise without it, as to bursts whose mean is the clean signal: there
-    the last term is N(0, 1).
+    its share of the variance that the frame's model has: a burst of one frame has that model's density.  Telegraph
+    pixels (`Telegraph`) take a share too, but a frame of them is a mixture.  Drift and flicker are added, since
+    independent pixels cannot have them.  Around a model that was fitted to noise without the pattern, as to bursts
+    whose mean is the clean signal, all is added, and the last term is N(0, 1).
 
     With telegraph pixels, x is first taken out of a frame as if its pixels were independent, S^(−½)(z − E z), and the
     rest is each pixel's own.  That is a normalised density of its own; it differs from the law of the samples only in

@@ -161,11 +161,12 @@ def test_a_store_of_a_burst_gives_the_sequences_of_its_places(tmp_path: Path) ->
     frames = noisy(texture((128, 128)), 5)
     folder = write(tmp_path / "burst", frames)
     ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=32, pairing="burst", settings=SETTINGS))
-    (found,) = sequences_of_store(tmp_path / "p.h5", SPEC)
+    spec = ModelSpec("nlf", "mono2x2", ("camera",), (100.0,))
+    (found,) = sequences_of_store(tmp_path / "p.h5", spec)
     assert found.noise.shape[1] == 5
     assert found.scene == "static"
     assert float(found.noise.std()) * (4095 - 64) == pytest.approx((16 + 1 / 12) ** 0.5, rel=0.02)
     assert float(found.noise.sum(1).abs().max()) < 1e-4
     with pytest.raises(DataError, match="the model was fitted on 'bayer'"):
         sequences_of_store(tmp_path / "p.h5", ModelSpec("nlf"))
-    assert torch.equal(read_sequences([tmp_path / "p.h5"], SPEC, scene="flat")[0].noise, found.noise)
+    assert torch.equal(read_sequences([tmp_path / "p.h5"], spec, scene="flat")[0].noise, found.noise)
