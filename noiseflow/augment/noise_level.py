@@ -108,7 +108,8 @@ class NoiseLevelMap:
         """Forget what was measured with other weights."""
         tensors = [*chain(self.model.parameters(), self.model.buffers())]
         # Versions count changes in place; the sum sees those behind `.data`, which are not counted.
-        total = float(torch.cat([tensor.detach().flatten().double() for tensor in tensors]).sum()) if tensors else 0.0
+        numbers = [tensor.detach().flatten() for tensor in tensors]
+        total = float(torch.cat(numbers).sum(dtype=torch.float64)) if tensors else 0.0
         weights = (*((tensor.data_ptr(), _version(tensor)) for tensor in tensors), total)
         if weights != self._weights:
             self._factors.clear()

@@ -10,6 +10,9 @@ from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.noise_flow import NoiseFlow
 from noiseflow.models.model import checked_conditions
+
+pytest.importorskip("nflows", reason="the reference is not installed")
+
 from tools import bench
 from tools.benching import timing
 from tools.benching.gpu import gpu_page, gpu_rows

@@ -105,19 +105,26 @@ class ShotReadScale(NoiseScale):
 
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
-        camera, knots = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype)
-        tables = (
-            (self.log_beta1, self.plane_beta1, SHOT_SLOPE),
-            (self.log_beta2, self.plane_beta2, READ_SLOPE),
-        )
-        ends = self.log_isos.exp().to(cond.isos.dtype)
-        within = cond.isos.clamp(ends[0], ends[-1])
-        beta1, beta2 = (
-            (at_iso(table[camera], knots, cond.isos, slope)[:, None] + _of_planes(plane[camera], knots, within)).exp()[
-                :, :, None, None
+        camera, knots, isos = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype), cond.isos
+        batch, (_, planes, count) = len(camera), self.plane_beta1.shape
+        ends = self.log_isos.exp().to(isos.dtype)
+        within = isos.clamp(ends[0], ends[-1]).repeat_interleave(planes)
+        # All four tables read at once: for a small batch the calls cost more than the numbers.
+        tables = torch.cat(
+            [
+                self.log_beta1[camera],
+                self.log_beta2[camera],
+                self.plane_beta1[camera].reshape(batch * planes, count),
+                self.plane_beta2[camera].reshape(batch * planes, count),
             ]
-            for table, plane, slope in tables
         )
+        slopes: float | Tensor = 0.0
+        if count == 1:
+            rules = [torch.full_like(isos, slope) for slope in (SHOT_SLOPE, READ_SLOPE)]
+            slopes = torch.cat([*rules, torch.zeros_like(within), torch.zeros_like(within)]).to(tables.dtype)
+        found = at_iso(tables, knots, torch.cat([isos, isos, within, within]), slopes)
+        base, own = found[: 2 * batch].reshape(2, batch, 1), found[2 * batch :].reshape(2, batch, planes)
+        beta1, beta2 = (base + own).exp()[..., None, None]
         return beta1, beta2
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -127,11 +134,3 @@ class ShotReadScale(NoiseScale):
             if saved is not None and saved.ndim == 2 and saved.shape == own.shape[:2]:
                 state_dict[prefix + name] = saved[:, :, None].expand(own.shape).clone()
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _of_planes(tables: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
-    """Tables of each element's planes, (B, C, K), at its ISO, (B, C)."""
-    batch, planes, knots = tables.shape
-    return at_iso(
-        tables.reshape(batch * planes, knots), log_knots, iso[:, None].expand(-1, planes).reshape(-1)
-    ).reshape(batch, planes)
