@@ -79,6 +79,7 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "runs",
             "store",
             "clean",
+            "noisy",
             "paths",
             "frames",
             "pictures",
@@ -88,6 +89,7 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "config",
             "body",
             "origin",
+            "dng",
         }
         assert set(paths) <= read | set(WRITES) | {"spec", "path", "first", "second"}, name
     assert found == set(WRITERS)

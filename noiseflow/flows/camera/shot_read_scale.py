@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
 from noiseflow.flows.nets.constants import log_of
@@ -70,7 +70,7 @@ class NoiseScale(Transform):
         return x
 
 
-class ShotReadScale(NoiseScale):
+class ShotReadScale(EarlierWeights, NoiseScale):
     """Divide by the standard deviation of shot and read noise.
 
     z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
@@ -127,10 +127,9 @@ class ShotReadScale(NoiseScale):
         beta1, beta2 = (base + own).exp()[..., None, None]
         return beta1, beta2
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Runs of before had one offset per camera and plane, the same at every ISO."""
         for name in ("plane_beta1", "plane_beta2"):
-            saved, own = state_dict.get(prefix + name), getattr(self, name)
+            saved, own = weights.get(prefix + name), getattr(self, name)
             if saved is not None and saved.ndim == 2 and saved.shape == own.shape[:2]:
-                state_dict[prefix + name] = saved[:, :, None].expand(own.shape).clone()
-        super()._load_from_state_dict(state_dict, prefix, *args)
+                weights[prefix + name] = saved[:, :, None].expand(own.shape).clone()
