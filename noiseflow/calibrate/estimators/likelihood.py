@@ -1,6 +1,7 @@
 """Conversion gain and read noise by maximum likelihood on the pixels, for curves that bend too."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,8 @@ def likelihood_gain(curve: Curve) -> PhotonTransfer:
     straight) of up to the fourth degree, and a scatter τ·v of the variances beyond counting (codes of unequal width),
     τ such that χ² is its expectation.  `gain` is then the slope that EMVA's least squares
     would find on the fitted curve, Σ x v / Σ x², so that both figures mean the same; K₀, the
-    slope at no signal, is `gain_at_zero`.
+    slope at no signal, is `gain_at_zero`.  It is given from `LEVELS_TO_BEND` levels on, whether a line fits or not:
+    only then does its interval hold for bends that are too small to be seen.
 
     References
     ----------
@@ -67,9 +69,13 @@ def likelihood_gain(curve: Curve) -> PhotonTransfer:
     y, errors = np.concatenate([curve.variance, dark]), np.concatenate([curve.variance_error, dark_error])
     fit = _fit(x, y, errors)
     free = len(x) - 2
-    if not fit.misfit > 1 or chi2.sf(fit.misfit * free, free) > UNLIKELY or len(curve.signal) < LEVELS_TO_BEND:
+    if len(curve.signal) < LEVELS_TO_BEND:
         return fit
-    return _bent(x, y, errors, curve.signal)
+    bent = _bent(x, y, errors, curve.signal)
+    if not fit.misfit > 1 or chi2.sf(fit.misfit * free, free) > UNLIKELY:
+        # A bend that χ² does not see may still turn the line by more than its error.
+        return replace(fit, gain_at_zero=bent.gain_at_zero)
+    return bent
 
 
 def _fit(x: Array, y: Array, errors: Array) -> PhotonTransfer:

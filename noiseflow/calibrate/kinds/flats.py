@@ -217,9 +217,10 @@ def _gain(used: Curve, take: Take, found: Measured) -> PhotonTransfer:
                 f"χ² per degree of freedom of the photon-transfer fit is {fit.misfit:.0f}: more scatter or curvature "
                 "than counting explains (flicker, nonlinearity, mixed settings); the error bars are from the residuals"
             )
-    if likelihood.gain_at_zero is not None:
-        start = likelihood.gain_at_zero
+    start = likelihood.gain_at_zero
+    if start is not None:
         found.estimates["gain_at_zero_dn_per_e"] = start
+    if start is not None and likelihood.bend:
         found.facts["variance_scatter_percent"] = 100 * likelihood.scatter
         found.cautions.append(
             f"no straight line fits the photon-transfer curve: K falls from {start.value:.4g} DN/e- at no signal to "
@@ -260,7 +261,9 @@ def _performance(curve: Curve, saturation: int | None, take: Take, found: Measur
         found.absent |= dict.fromkeys(("dynamic_range_db", "snr_max_db"), "the series does not reach saturation")
     else:
         found.estimates |= {"dynamic_range_db": dynamic_range(capacity, least), "snr_max_db": decibels(capacity, 10.0)}
-    start = found.estimates.get("gain_at_zero_dn_per_e", gain).value
+    likelihood = found.evidence.likelihood
+    bent = likelihood is not None and likelihood.bend and likelihood.gain_at_zero
+    start = bent.value if bent else gain.value
     general = general_model(curve, saturation, start, noise.value, light_known=take.light_known)
     if isinstance(general, str):
         found.absent["general_snr_max_db"] = general

@@ -72,8 +72,8 @@ def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: A
         noise = root(square, noise_error, "DN")
         reason = f"dark frames of {len(np.unique(exposure_s))} exposure time(s); a dark current needs three"
         return DarkSeries(from_error(value, black_error, "DN"), None, noise, noise_error, reason)
-    (black, current), level_covariance, level_free = _line(exposure_s, level, level_error)
-    (square, _), covariance, free = _line(exposure_s, variance, _common(variance, error))
+    (black, current), level_covariance, level_free = _line(exposure_s, level, level_error, level_error)
+    (square, _), covariance, free = _line(exposure_s, variance, *_common(exposure_s, variance, error))
     noise_error = math.sqrt(covariance[0, 0])
     found = from_error(current, math.sqrt(level_covariance[1, 1]), "DN/s", level_free)
     reason = _no_current(exposure_s, found)
@@ -86,14 +86,21 @@ def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: A
     )
 
 
-def _common(variance: Array, error: Array) -> Array:
-    """Errors of one size relative to the mean variance: each by itself would favour the variances that came out low."""
+def _common(exposure_s: Array, variance: Array, error: Array) -> tuple[Array, Array]:
+    """Errors that weight a line through variances, and errors of its points.
+
+    Each variance's own error would favour those that came out low: weights are relative to the mean variance, and
+    errors to the line through them.
+    """
     if not (variance > 0).all() or not np.isfinite(error).all():
-        return error
+        return error, error
     relative = error / variance
-    # Series of about as many frames each have the same error, and the fit is that of EMVA 1288.
+    # Series of about as many frames each have one weight, and the fit is that of EMVA 1288.
     alike = np.quantile(relative, 0.9) < 3 * np.quantile(relative, 0.1)
-    return np.full_like(error, relative.mean() * variance.mean()) if alike else relative * float(variance.mean())
+    weighted = (np.full_like(error, relative.mean()) if alike else relative) * float(variance.mean())
+    design = np.stack([np.ones_like(exposure_s), exposure_s], 1)
+    fitted = design @ weighted_fit(design, variance, weighted)[0]
+    return weighted, relative * np.maximum(fitted, 0.1 * float(variance.mean()))
 
 
 def _no_current(exposure_s: Array, current: Measurement) -> str:
@@ -108,14 +115,19 @@ def _no_current(exposure_s: Array, current: Measurement) -> str:
     return ""
 
 
-def _line(x: Array, y: Array, error: Array) -> tuple[Array, Array, float]:
-    """Intercept and slope, their covariance, and the degrees of freedom of the error bar."""
+def _line(x: Array, y: Array, weighted: Array, error: Array) -> tuple[Array, Array, float]:
+    """Intercept and slope by weights 1/`weighted`², their covariance by `error`, and its degrees of freedom."""
     known = bool(np.isfinite(error).all() and (error > 0).all())
-    deviation = error if known else np.ones_like(y)
+    weighted, deviation = (weighted, error) if known else (np.ones_like(y), np.ones_like(y))
     design = np.stack([np.ones_like(x), x], 1)
-    parameters, covariance = weighted_fit(design, y, deviation)
+    parameters, inverse = weighted_fit(design, y, weighted)
+    # What each point adds to the parameters, times its error: weights need not be those of least variance.
+    parts = inverse @ design.T * (deviation / weighted**2)
+    covariance = parts @ parts.T
     free = len(x) - 2
-    chi = float(np.sum(((y - design @ parameters) / deviation) ** 2))
+    # χ² has its distribution about the line of least variance only.
+    best = weighted_fit(design, y, deviation)[0]
+    chi = float(np.sum(((y - design @ best) / deviation) ** 2))
     if free and (not known or (chi > free and chi2.sf(chi, free) < UNLIKELY)):
         return parameters, covariance * chi / free, free
     return parameters, covariance, math.inf

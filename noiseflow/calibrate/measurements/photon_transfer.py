@@ -40,7 +40,7 @@ class PhotonTransfer:
         χ² per degree of freedom against the counting statistics; NaN where these are not
         known.  Where it is significantly above 1 the error bars are from the residuals.
     gain_at_zero : Measurement, optional
-        Slope of the curve at no signal, DN/e⁻, where the curve bends.
+        Slope at no signal of a curve that may bend, DN/e⁻; None with few levels.
     scatter : float
         Relative standard deviation of the variances beyond counting.
     bend : tuple of float

@@ -48,7 +48,7 @@ class Quantity:
 QUANTITIES: dict[str, Quantity] = {
     "gain_dn_per_e": Quantity("DN/e-", "overall system gain K, photon-transfer method (least squares, 0–70 %)"),
     "gain_likelihood_dn_per_e": Quantity("DN/e-", "overall system gain K, maximum likelihood, mean of the range"),
-    "gain_at_zero_dn_per_e": Quantity("DN/e-", "slope of a photon-transfer curve that bends, at no signal"),
+    "gain_at_zero_dn_per_e": Quantity("DN/e-", "K at no signal, of a photon-transfer curve that may bend"),
     "black_dn": Quantity("DN", "black level (dark signal at zero exposure)"),
     "read_noise_dn": Quantity("DN", "temporal dark noise σ_y.dark, quantisation included"),
     "read_noise_e": Quantity("e-", "temporal dark noise σ_d, quantisation taken off"),

@@ -1,6 +1,7 @@
 """``noiseflow evaluate``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,10 @@ from noiseflow.cli.choices import Registered
 from noiseflow.cli.options import PATH, device_option, json_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
 from noiseflow.cli.streams import say
+from noiseflow.core.text import LONGEST_LINE, plain_text
+
+if TYPE_CHECKING:
+    from noiseflow.patches import PatchStore
 
 __all__ = ["evaluate"]
 
@@ -25,6 +30,12 @@ __all__ = ["evaluate"]
 )
 @click.option("--max-patches", type=click.IntRange(min=1), help="Score at most this many patches.")
 @click.option("--legacy-kl", is_flag=True, help="Add the published KL estimators, with a warning and their floor.")
+@click.option(
+    "--body",
+    type=PATH,
+    help="Maps of the body, of noiseflow calibrate --maps, for a store that was ingested without them: their pattern "
+    "is taken out of the noise, and their hot pixels are masked.",
+)
 @device_option
 @json_option
 @seed_option
@@ -36,6 +47,7 @@ def evaluate(
     split: str,
     max_patches: int | None,
     legacy_kl: bool,
+    body: Path | None,
     device: str,
     as_json: bool,
     seed: int,
@@ -49,6 +61,7 @@ def evaluate(
 
     \b
     noiseflow evaluate run/ patches.h5 --out report/
+    noiseflow evaluate run/ patches.h5 --body body.h5 --out report/
     """  # noqa: D301
     from noiseflow.cli.table import print_scores
     from noiseflow.core.output.checks import writing
@@ -58,12 +71,12 @@ def evaluate(
     from noiseflow.evaluate.evaluate_models import evaluation_costs
     from noiseflow.fit.training.session import device_of
     from noiseflow.models import load
-    from noiseflow.patches import PatchStore
 
-    with writing(out, folder=True, inputs=[*runs, store], overwrite=overwrite):
+    inputs = [*runs, store, *([body] if body is not None else [])]
+    with writing(out, folder=True, inputs=inputs, overwrite=overwrite):
         chosen = device_of(device)
         models = named([(name, load(name, "poisson_gaussian").to(chosen)) for name in runs])
-        with PatchStore(store) as patches, shown("evaluate", "%") as progress:
+        with _opened(store, body) as patches, shown("evaluate", "%") as progress:
             stage = in_stages(progress, evaluation_costs(patches, split, max_patches))
             fitted = baselines(patches, models, stage("baselines"))
             models |= {name: each.to(chosen) for name, each in fitted.items()}
@@ -85,3 +98,17 @@ def evaluate(
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
         say(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}")
     click.echo(f"report: {out / 'index.html'}", err=as_json)
+
+
+def _opened(path: Path, body: Path | None) -> "PatchStore":
+    """The store, with the pattern of a body if there is one."""
+    from noiseflow.patches import PatchStore
+
+    if body is None:
+        return PatchStore(path)
+    from noiseflow.patches.assembly.store_with_body import StoreWithBody
+
+    store = StoreWithBody(path, body)
+    for gap in store.gaps:
+        say(f"noiseflow: {plain_text(gap, LONGEST_LINE)}")
+    return store

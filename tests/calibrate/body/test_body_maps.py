@@ -1,11 +1,13 @@
 """Maps of a body whose pattern is known, found, stored, taken out and put back."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from builders import write_dng
 from click.testing import CliRunner
 
@@ -17,8 +19,11 @@ from noiseflow.calibrate.body.measure_maps import measure_maps
 from noiseflow.calibrate.sources import read_frames
 from noiseflow.cli import main
 from noiseflow.core.errors import DataError, OutputError
+from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.fit.likelihood_objective import mean_nll
 from noiseflow.models.model import ModelSpec, build
 from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches.assembly.store_with_body import StoreWithBody
 from noiseflow.raw.image import RawImage
 
 SIZE, BLACK, WHITE, GAIN, SIGMA = (96, 128), 64, 4095, 1.0, 3.0
@@ -164,6 +169,27 @@ def test_a_clean_twin_gets_the_pattern_and_the_noise_is_temporal_again(body: Bod
             seen = values if batch.observed is None else values[batch.observed]
             variances[name] = float(seen.mean())
             assert (batch.observed is not None) == (maps is not None)
+    with StoreWithBody(tmp_path / "without.h5", tmp_path / "b.h5") as late, PatchStore(tmp_path / "with.h5") as early:
+        rows = np.arange(len(early))
+        one, other = late.read(rows), early.read(rows)
+        torch.testing.assert_close(one.clean, other.clean, rtol=0, atol=1e-6)
+        torch.testing.assert_close(one.noise, other.noise, rtol=0, atol=1e-6)
+        assert one.observed is not None
+        assert other.observed is not None
+        assert torch.equal(one.observed, other.observed)
+        assert late.fingerprint != early.fingerprint
+        assert late.gaps == ("body of Test Body: darks of ISO 400 alone; frames of another ISO are refused",)
+    with pytest.raises(DataError, match="was ingested with maps of the body already"):
+        StoreWithBody(tmp_path / "with.h5", tmp_path / "b.h5")
+    with PatchStore(tmp_path / "with.h5") as store:
+        model = fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(epochs=1)).model
+        expected = mean_nll(model, store, store.indices("test"))
+    paths = [str(tmp_path / name) for name in ("run", "without.h5", "b.h5", "report")]
+    done = CliRunner().invoke(main, ["evaluate", *paths[:2], "--body", paths[2], "--out", paths[3], "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    found = report["scores"]["likelihood"]["cells"][0]["nats_per_dim"][report["models"][0]]["value"]
+    assert found == pytest.approx(expected, abs=1e-4)
     # What is left of the pattern is the maps' own error, σ²/12 or less.
     assert variances["without"] > 1.2
     assert variances["with"] == pytest.approx(1.0 + 0.7 / 12, abs=0.03)

@@ -9,8 +9,9 @@ from simulated_scenes import BLACK, image, shoot
 from noiseflow.patches.pairings.frames.blocks import SIDE
 from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrame, PackedFrames
-from noiseflow.patches.pairings.frames.sums import QUIET, Strip, Sums, noise_shares, strips, sum_strip
+from noiseflow.patches.pairings.frames.sums import Strip, Sums, noise_shares, strips, sum_strip
 from noiseflow.patches.pairings.pairing import without_pixels
+from noiseflow.raw.inspection import QUIET
 
 FRAMES = 5
 

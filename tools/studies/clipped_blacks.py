@@ -1,0 +1,153 @@
+"""What clipping of blacks costs: calibration, `eld`, exact counts and `nlf` on cameras of any black and depth."""
+
+import itertools
+import warnings
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noiseflow.calibrate.from_frames import calibrate_frames
+from noiseflow.calibrate.measurement import from_error
+from noiseflow.calibrate.profiles.profile import Profile, Setting
+from noiseflow.calibrate.sources import Frames, Group
+from noiseflow.calibrate.stack import stack_frames
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.capabilities import exact_codes
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.model import ModelSpec, NoiseModel
+from noiseflow.models.physics.profile_models import from_profile
+
+__all__ = ["cell"]
+
+Array = NDArray[np.float64]
+
+SIZE, FRAMES = (96, 128), 4
+LIGHT = (0.0, 0.0, 0.002, 0.01, 0.05, 0.3)
+"""Signals that likelihoods are averaged over, as parts of the range: a third of them dark."""
+
+VALUES = 40_000
+"""Codes at each."""
+
+
+def _codes(rng: np.random.Generator, signal: Array, gain: float, black: float, noise: float, white: float) -> Array:
+    values = black + gain * rng.poisson(signal / gain) + noise * rng.standard_normal(signal.shape)
+    return np.clip(np.rint(values), 0, white)
+
+
+def _calibrated(rng: np.random.Generator, gain: float, black: float, noise: float, white: float) -> Profile:
+    groups = []
+    for seconds, level in [(0.001, 0.0), *((s, s * 0.6 * white) for s in np.linspace(0.1, 1, 10))]:
+        signal = np.full((FRAMES, *SIZE), level)
+        frames = _codes(rng, signal, gain, black, noise, white).astype(np.uint16)
+        stack = stack_frames(list(frames), white)
+        groups.append(Group(100.0, seconds, seconds, level == 0, [stack], [""] * FRAMES))
+    return calibrate_frames(Frames("Clipped", "mono", (black,), white, groups)).profile
+
+
+def _true(gain: float, black: float, noise: float, white: float) -> Profile:
+    numbers = {"gain_dn_per_e": gain, "read_noise_dn": np.sqrt(noise**2 + 1 / 12), "black_dn": black}
+    units = {"gain_dn_per_e": "DN/e-", "read_noise_dn": "DN", "black_dn": "DN"}
+    estimates = {name: from_error(float(value), 0.0, units[name]) for name, value in numbers.items()}
+    return Profile("Clipped", "mono", white, (Setting(100.0, "Y", estimates),))
+
+
+def _levels(count: int, black: float, white: float) -> Levels:
+    return Levels(torch.full((count, 1), black).double(), torch.full((count,), white).double())
+
+
+def _log_prob(model: NoiseModel, codes: Array, signal: Array, black: float, white: float) -> Array:
+    """Log P of codes, (S, N), of a clean signal in DN above black, (S, N), that all models get alike."""
+    span, levels = white - black, _levels(len(codes), black, white)
+    cond = Conditions(torch.from_numpy(signal / span)[:, None, None, :], 100.0, 0).resolve(model.cameras)
+    exact = exact_codes(model)
+    assert exact is not None
+    with torch.no_grad():
+        values: Array = exact.log_prob_of_codes(torch.from_numpy(codes)[:, None, None, :], cond, levels).numpy()
+    return values.reshape(codes.shape)
+
+
+def _of_samples(eld: NoiseModel, truth: NoiseModel, signal: Array, blacks: tuple[float, float], white: float) -> float:
+    """KL of the true code probabilities from `eld`'s, by counts of its samples, their chance taken off, nats."""
+    total, (true_black, black) = 0.0, blacks
+    for row in signal:
+        span = white - black
+        clean = torch.full((1, 1, 1, 10 * VALUES), row[0] / span, dtype=torch.float64)
+        cond = Conditions(clean, 100.0, 0).resolve(eld.cameras)
+        codes = ((eld.sample(cond, torch.Generator().manual_seed(1)) + clean) * span + black).round()
+        counts = np.bincount(codes.flatten().long().clamp(min=0).numpy(), minlength=int(white) + 1)
+        seen = np.flatnonzero(counts > 5)
+        true = _log_prob(truth, seen[None].astype(float), np.full((1, len(seen)), row[0]), true_black, white)[0]
+        share = np.exp(true)
+        total += float(share @ (true - np.log(counts[seen] / counts.sum()))) - len(seen) / (2 * counts.sum())
+    return total / len(signal)
+
+
+def cell(bits: int, black: float, noise: float, gain: float = 0.5, seed: int = 0) -> dict[str, float]:
+    """Departures in percent (black in DN) and costs in nats/dim of one camera.
+
+    Parameters
+    ----------
+    bits : int
+        Depth of the converter; the white level is its last code.
+    black, noise, gain : float
+        Black level and read noise, DN, and K, DN/e⁻.
+    seed : int
+        Of all random numbers.
+    """
+    rng, white = np.random.default_rng(seed), 2.0**bits - 1
+    profile = _calibrated(rng, gain, black, noise, white)
+    estimates = profile.settings[0].estimates
+    truth = from_profile("poisson_gaussian_exact", _true(gain, black, noise, white))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, eld = (from_profile(name, profile) for name in ("poisson_gaussian_exact", "eld"))
+    signal = np.array(LIGHT)[:, None] * (white - black) * np.ones(VALUES)
+    codes = _codes(rng, signal, gain, black, noise, white)
+    count = len(signal)
+    levels, own = _levels(count, black, white), estimates["black_dn"].value
+    true = _log_prob(truth, codes, signal, black, white)
+    nlf = NoiseLevelFunction(ModelSpec("nlf", "mono", ("Clipped",), (100.0,))).double()
+    clean = torch.from_numpy(signal / (white - black))[:, None, None, :]
+    cond = Conditions(clean, 100.0, 0).resolve(("Clipped",))
+    with torch.no_grad():
+        nlf.log_beta1.fill_(np.log(gain / (white - black)))
+        nlf.log_beta2.fill_(2 * np.log(noise / (white - black)))
+    nlf.start_from_codes(torch.from_numpy(codes)[:, None, None, :], cond, levels)
+    read = float(nlf.log_beta2.detach().exp()) ** 0.5 * (white - black)
+    return {
+        "K": 100 * (estimates["gain_dn_per_e"].value / gain - 1),
+        "read noise": 100 * (estimates["read_noise_dn"].value / np.sqrt(noise**2 + 1 / 12) - 1),
+        "black": estimates["black_dn"].value - black,
+        "exact": float((true - _log_prob(found, codes, signal, own, white)).mean()),
+        "eld": _of_samples(eld, truth, signal, (black, own), white),
+        "nlf K": 100 * (float(nlf.log_beta1.detach().exp()) * (white - black) / gain - 1),
+        "nlf read noise": 100 * (read / noise - 1),
+        "nlf": float((true - _log_prob(nlf, codes, signal, black, white)).mean()),
+    }
+
+
+@click.command()
+@click.option("--bits", multiple=True, type=int, default=(8, 10, 12), show_default=True)
+@click.option("--black", multiple=True, type=float, default=(0.0, 1.0, 2.0, 4.0), show_default=True)
+@click.option("--noise", multiple=True, type=float, default=(0.5, 2.0, 8.0), show_default=True)
+@click.option("--gain", default=0.5, show_default=True, help="K, DN/e-.")
+def main(bits: tuple[int, ...], black: tuple[float, ...], noise: tuple[float, ...], gain: float) -> None:
+    """Print departures and costs of every camera.
+
+    \b
+    python -m tools.studies.clipped_blacks --bits 8 --noise 0.5
+    """  # noqa: D301
+    first = True
+    for one in itertools.product(bits, black, noise):
+        found = cell(*one, gain=gain)
+        if first:
+            click.echo("bits black noise " + "".join(f"{name:>15}" for name in found))
+        first = False
+        click.echo("{:4d} {:5g} {:5g} ".format(*one) + "".join(f"{value:15.4f}" for value in found.values()))
+
+
+if __name__ == "__main__":
+    main()
