@@ -180,7 +180,7 @@ def load(folder: str | Path) -> NoiseModel:
 
 def _files_of(folder: Path) -> list[tuple[int, ...]]:
     """Which files stand under the names of a run's spec and weights."""
-    found = []
+    found: list[tuple[int, ...]] = []
     for name in (SPEC, WEIGHTS):
         try:
             about = (folder / name).stat()
