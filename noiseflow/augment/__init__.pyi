@@ -20,6 +20,7 @@ from .frames.to_files import sample_to_files as sample_to_files
 from .frames.write import WRITERS as WRITERS, write_frame as write_frame
 from .noisy_batch import NoisyBatch as NoisyBatch
 from .pictures.picture_noise import AddNoiseToPictures as AddNoiseToPictures
+from .stabilise.curve_stabiliser import CurveStabiliser as CurveStabiliser, stabiliser_of_points as stabiliser_of_points
 from .stabilise.merging import merge_frames as merge_frames
 from .stabilise.variance_stabiliser import (
     VarianceStabiliser as VarianceStabiliser,

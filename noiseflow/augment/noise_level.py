@@ -15,7 +15,7 @@ from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.ops.random.spread import Spread
 from noiseflow.raw.bayer import plane_names
 
-__all__ = ["NoiseLevelMap", "noise_profile"]
+__all__ = ["NoiseLevelMap", "flat_of", "noise_profile"]
 
 STEP = 7.6 / 17
 """Distance of the signals at which variance is measured, in asinh(y / `DARK`): half of them are below 1/32."""
@@ -125,7 +125,7 @@ class NoiseLevelMap:
         """Variance on flats over that of the scales, (C, signals), float64."""
         like = next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0))
         real = like.dtype if like.is_floating_point() else torch.float32
-        size, source = _flat(self.model)
+        size, source = flat_of(self.model)
         signal = SIGNALS.to(like.device, real)[:, None, None, None].expand(-1, self.model.planes, *size).contiguous()
         cond = checked_conditions(self.model, Conditions(signal, iso, camera))
         variance = self.model.sample(cond, source).double().flatten(2).var(2, correction=0)
@@ -145,7 +145,7 @@ def _scale(model: NoiseModel, cond: Conditions) -> Tensor:
     return torch.ones_like(cond.clean)
 
 
-def _flat(model: NoiseModel) -> tuple[tuple[int, int], Spread]:
+def flat_of(model: NoiseModel) -> tuple[tuple[int, int], Spread]:
     """Rows and columns of a flat, in pixels of a plane, and its random numbers."""
     if not isinstance(model, FlowModel):
         return SMALL_FLAT, Spread(cell=1)

@@ -15,6 +15,7 @@ from noiseflow.raw import RawImage, RawSettings, frame_count, raw_files, read_fr
 from noiseflow.raw.cautions import gathered
 from noiseflow.raw.folders import walk
 from noiseflow.raw.formats.emva import NOMINAL_ISO, EmvaFolder, is_emva, read_emva, read_frame as read_emva_frame
+from noiseflow.raw.inspection import quiet_words, shares_of_noise
 
 __all__ = ["Frames", "Group", "Table", "raw_files_of", "read_frames", "read_tables"]
 
@@ -252,6 +253,10 @@ class _Series:
     def group(self) -> Group:
         light = self.exposure_s if self.exposure_s is not None else (0.0 if self.dark else self.level)
         stacks = [total.finish() for total in self.sums]
+        values = np.concatenate([stack.sample - stack.frame_means[:, None].astype(np.float32) for stack in stacks], 1)
+        quiet = quiet_words(self.sources, shares_of_noise(values))
+        if quiet:
+            raise DataError(quiet)
         timed = self.exposure_s is not None
         return Group(
             self.iso,

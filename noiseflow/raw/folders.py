@@ -15,14 +15,23 @@ def walk(path: Path) -> Iterator[tuple[Path, list[str], str]]:
     Links to folders are followed, each folder once; what operating systems leave behind is passed over.
     """
     problems: list[OSError] = []
-    seen: set[str] = set()
+    seen: set[tuple[int, int] | str] = set()
     for folder, below, names in os.walk(path, onerror=problems.append, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
+        one = _identity(folder)
+        if one in seen:
             below.clear()
             continue
-        seen.add(real)
+        seen.add(one)
         below[:] = sorted(name for name in below if not is_litter(name))
         yield Path(folder), sorted(name for name in names if not is_litter(name)), ""
     for problem in problems:
         yield Path(problem.filename), [], f"{problem.filename}: cannot be opened ({problem.strerror}); left out"
+
+
+def _identity(folder: str) -> tuple[int, int] | str:
+    """What a folder and all links to it share: its number, since resolving a deep path takes a look at each part."""
+    try:
+        about = os.stat(folder)
+    except OSError:
+        return os.path.realpath(folder)
+    return (about.st_dev, about.st_ino) if about.st_ino else os.path.realpath(folder)

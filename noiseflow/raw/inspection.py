@@ -4,7 +4,7 @@ To add a test, write a function of a `Look` that yields cautions or raises, and 
 line in `TESTS`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import MONO, offsets
 
-__all__ = ["TESTS", "Look", "inspected"]
+__all__ = ["TESTS", "Look", "inspected", "quiet_words", "shares_of_noise"]
 
 HISTOGRAM_PIXELS, BLOCK_PIXELS = 1 << 18, 1 << 20
 """Pixels that the histograms and the search for blocks look at, about."""
@@ -41,6 +41,13 @@ SPIKE_SHARE, SPIKE_RATIO, SPIKE_CODES = 5e-4, 8.0, 64
 
 SPIKE_ALIKE = 0.5
 """Neighbours of clipped pixels are clipped too, at least this share; those of other bright pixels differ."""
+
+LEAST_NOISE = 1.0
+"""Variance in DN² below which noise is no more than rounding makes of it: it changes with the fraction of the level."""
+
+QUIET, STILL, FEWEST_VALUES = 0.4, 0.9, 1000
+"""A frame with less than this part of the others' noise variance is none of the same exposures; part of the values that
+is compared, since those that change most may move; and the fewest that can tell."""
 
 COLOUR_PART = 0.15
 """Medians of the four places of a 2×2 cell that differ by more than this part are no monochrome sensor's."""
@@ -352,3 +359,37 @@ TESTS: tuple[Callable[[Look], Iterator[str]], ...] = (
     colours_of_mono,
 )
 """In this order: the first that fails names the reason."""
+
+
+def shares_of_noise(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Noise variance of each frame of one scene over that of the middle one; NaN where it cannot be told.
+
+    Of n frames with noise of variances v the differences from their mean have
+    m_i = v_i·(1 − 2/n) + Σv/n², so that v_i = (m_i − Σm/(n·(n − 1)))/(1 − 2/n): from three frames on.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, k)
+        Values of the same k places in n frames, drift taken off; changed.
+    """
+    count, places = values.shape
+    if count < 3 or places < FEWEST_VALUES:
+        return np.full(count, np.nan)
+    values -= values.mean(0)
+    values *= values
+    together = values.sum(0)
+    found = values[:, together <= np.quantile(together, STILL)].mean(1, dtype=np.float64)
+    variances = (found - found.sum() / (count * (count - 1))) / (1 - 2 / count)
+    middle = float(np.median(variances))
+    return variances / middle if middle > LEAST_NOISE else np.full(count, np.nan)
+
+
+def quiet_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
+    """What is said of the first frame that lacks the others' noise; empty if none does."""
+    for name, share in zip(names, shares.tolist(), strict=True):
+        if share < QUIET:
+            return (
+                f"{name} has {max(share, 0.0):.2g} of the noise variance of the other frames: is it a mean, a clean "
+                "twin, or denoised? Take it out"
+            )
+    return ""

@@ -195,3 +195,15 @@ def test_the_shipped_a7s2_has_28_isos():
     profile = shipped_profile("Sony A7S2")
     assert len(profile.isos) == 28
     assert profile.at(100.0, "B").value("gain_dn_per_e") == 0.09563
+
+
+@pytest.mark.parametrize("kind", ["flats", "darks"])
+def test_a_master_frame_among_the_others_is_refused(tmp_path, kind):
+    """The mean of two flats beside them halved K, and the mean of the darks took 2.5 % from the read noise."""
+    series(tmp_path, np.random.default_rng(3), seconds=SECONDS[:3])
+    prefix = {"flats": f"f100_{SECONDS[1]}_", "darks": "d100_"}[kind]
+    images = [read_raw(path) for path in sorted((tmp_path / kind).glob(f"{prefix}*.dng"))]
+    mean = np.rint(np.mean([image.mosaic for image in images], axis=0)).astype(np.uint16)
+    write(tmp_path / kind, f"{prefix}master", replace(images[0], mosaic=mean))
+    with pytest.raises(DataError, match=rf"{prefix}master\.dng has 0\.?\d* of the noise variance of the other frames"):
+        calibrate([tmp_path])

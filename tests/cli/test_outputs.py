@@ -77,6 +77,7 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "runs",
             "store",
             "clean",
+            "noisy",
             "paths",
             "frames",
             "pictures",
@@ -86,6 +87,7 @@ def test_no_command_that_writes_is_forgotten() -> None:
             "config",
             "body",
             "origin",
+            "dng",
         }
         assert set(paths) <= read | set(WRITES) | {"spec", "path", "first", "second"}, name
     assert found == set(WRITERS)

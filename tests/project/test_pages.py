@@ -104,7 +104,7 @@ def test_the_page_of_denoising_runs_as_written(tmp_path: Path, monkeypatch: pyte
 def test_the_page_of_cameras_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names, found = run_page(ROOT / "docs" / "guide" / "cameras.md")
-    assert names == ["simulate", "calibrate", "calibrate"]
+    assert names == ["simulate", "calibrate", "calibrate", "profiles", "profiles"]
     assert found["gain"].covers(load_camera("Sony A7S2").at(1600).gain_dn_per_e)
 
 

@@ -25,6 +25,8 @@ from tools.studies.shim import Control, built
 
 LIMIT_S = 600
 CAMERA = "PG-12"
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "published" / "noise_flow_weights.npz"
+"""What `import` is tried with; without it that command only fails."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ TARGETS = {
         "distill maf --steps 3 --batch 2 --store p.h5 --out OUT", "OUT", ("model.safetensors", "spec.json")
     ),
     "sample": Target("sample run raws/frame_00.dng --iso 400 --out OUT.dng", "OUT.dng", ("",)),
+    "transfer": Target(
+        "transfer raws/frame_00.dng --from sony-a7s2 --to PG-12 --out OUT.dng --seed 1", "OUT.dng", ("",)
+    ),
+    "export": Target("export run OUT.pt2", "OUT.pt2"),
+    "import": Target("import weights.npz --out OUT", "OUT", ("model.safetensors", "spec.json")),
     "synthesize": Target("synthesize raws --run run --isos 400 --jobs 1 --out OUT", "OUT", ("manifest.jsonl",)),
     "evaluate": Target("evaluate run p.h5 --max-patches 40 --out OUT", "OUT"),
     "benchmark": Target("benchmark spec.toml --out OUT", "OUT", (), ""),
@@ -160,6 +167,8 @@ def prepare(folder: Path) -> None:
     for words in ("ingest raws --patch-size 8 --jobs 1 --out p.h5", "fit p.h5 --model nlf --out run"):
         ended = run(folder, words.split())
         assert ended.status == 0, ended.said
+    if PUBLISHED.exists():
+        shutil.copy(PUBLISHED, folder / "weights.npz")
     save(build(ModelSpec("maf", cameras=(CAMERA,), isos=(400.0,))), folder / "maf")
     (folder / "spec.toml").write_text(
         'max_patches = 40\n[[data]]\nname = "a"\nstore = "p.h5"\n[[model]]\nname = "nlf"\n'
@@ -168,6 +177,8 @@ def prepare(folder: Path) -> None:
 
 def whole(path: Path) -> str:
     """What is wrong with an output; empty if it is whole."""
+    import torch.export
+
     from noiseflow.calibrate import read_profile
     from noiseflow.cli.workflows.describe import describe
     from noiseflow.core.errors import NoiseflowError
@@ -180,13 +191,15 @@ def whole(path: Path) -> str:
                 store.verify()
         elif path.suffix == ".json":
             read_profile(path)
+        elif path.suffix == ".pt2":
+            torch.export.load(path)
         elif path.suffix:
             describe(path)
         elif others := foreign(path):
             return f"holds {others[:3]}"
         elif (path / "spec.json").exists():
             describe(path)
-    except (NoiseflowError, OSError, ValueError) as error:
+    except (NoiseflowError, OSError, ValueError, RuntimeError) as error:
         return str(error)
     return ""
 

@@ -10,9 +10,11 @@ from scipy.stats import norm, poisson
 from torch import Tensor, nn
 
 from noiseflow.augment.noise_level import noise_profile
+from noiseflow.augment.stabilise.curve_stabiliser import CurveStabiliser, stabiliser_of_curve
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.whole import write_bytes
+from noiseflow.models.capabilities import linear_variance, of_one_frame
 from noiseflow.models.io.graphs import onnx_bytes
 from noiseflow.models.model import NoiseModel
 from noiseflow.raw.bayer import plane_names
@@ -69,6 +71,11 @@ class VarianceStabiliser(nn.Module):
             each = torch.as_tensor(np.array(values), dtype=torch.float32)
             self.register_buffer(name, each if name == "table" else each[:, None, None])
 
+    @property
+    def planes(self) -> int:
+        """Planes of a frame."""
+        return len(self.slope)
+
     def forward(self, noisy: Tensor) -> Tensor:
         """Stabilise a normalised signal, (..., C, H, W), to noise of variance 1."""
         inside = self.slope * noisy + ANSCOMBE * self.slope.square() + self.offset
@@ -110,10 +117,11 @@ def _inverse_table(read_variance: float) -> tuple[float, float, Array]:
     return float(mean[0]), float(values[1] - values[0]), np.interp(values, mean, electrons)
 
 
-def stabiliser_of(model: NoiseModel, iso: float, camera: str | None = None) -> VarianceStabiliser:
+def stabiliser_of(model: NoiseModel, iso: float, camera: str | None = None) -> VarianceStabiliser | CurveStabiliser:
     """The transform for a model's noise at one ISO.
 
-    A model whose variance is no line in the signal gives the line that its DNG NoiseProfile would have.
+    Of a model whose variance is a line in the signal it is the generalised Anscombe transform, of any other that of
+    the model's own curve.
 
     Parameters
     ----------
@@ -136,6 +144,8 @@ def stabiliser_of(model: NoiseModel, iso: float, camera: str | None = None) -> V
         if len(model.cameras) > 1:
             raise ModelError(f"the model has the cameras {', '.join(model.cameras)}; say which")
         camera = model.cameras[0]
+    if linear_variance(of_one_frame(model)) is None:
+        return stabiliser_of_curve(of_one_frame(model), iso, camera)
     pairs = noise_profile(model, iso, camera)
     if len(pairs) == 3:
         pairs = tuple(pairs["RGB".index(name[0])] for name in plane_names(model.spec.layout))
@@ -144,22 +154,27 @@ def stabiliser_of(model: NoiseModel, iso: float, camera: str | None = None) -> V
 
 
 class _Inverse(nn.Module):
-    def __init__(self, stabiliser: VarianceStabiliser) -> None:
+    def __init__(self, stabiliser: VarianceStabiliser | CurveStabiliser) -> None:
         super().__init__()
         self.stabiliser = stabiliser
 
     def forward(self, denoised: Tensor) -> Tensor:
-        return self.stabiliser.inverse(denoised)
+        result: Tensor = self.stabiliser.inverse(denoised)
+        return result
 
 
 def export_stabiliser(
-    stabiliser: VarianceStabiliser, path: str | Path, *, inverse: bool = False, overwrite: bool = False
+    stabiliser: VarianceStabiliser | CurveStabiliser,
+    path: str | Path,
+    *,
+    inverse: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Write the transform, or its inverse, as an ONNX graph for any batch, height and width.
 
     Parameters
     ----------
-    stabiliser : VarianceStabiliser
+    stabiliser : VarianceStabiliser or CurveStabiliser
         For one camera and ISO.
     path : path
         File with the suffix ``.onnx``; input ``signal``, output ``result``, (B, C, H, W) float32.
@@ -177,7 +192,7 @@ def export_stabiliser(
     if path.suffix.lower() != ".onnx":
         raise ModelError(f"{path}: expected a file name that ends in .onnx")
     module = _Inverse(stabiliser) if inverse else stabiliser
-    example = torch.full((2, len(stabiliser.slope), 8, 9), 5.0)
+    example = torch.full((2, stabiliser.planes, 8, 9), 5.0)
     about = {"what": "inverse of a variance-stabilising transform" if inverse else "variance-stabilising transform"}
     with writing(path, overwrite=overwrite):
         write_bytes(path, onnx_bytes(module.eval(), example, about), replace=overwrite)

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.calibrate.measurement import Measurement
-from noiseflow.calibrate.profiles.darktable import GREEN_RULE, SPREAD
+from noiseflow.calibrate.profiles.darktable import GREEN_RULE, SPREAD, green_slopes
 from noiseflow.core.errors import DataError
 
 __all__ = ["INSTALLED", "AtlasCamera", "read_atlas"]
 
 INSTALLED = Path("/usr/share/darktable/noiseprofiles.json")
 """Where darktable's packages put the database, which is GPL and does not come with noiseflow."""
-
-LEAST_SIGNAL = 0.1
-"""Signal, of the range, at which a physical setting has a variance above 0."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,12 @@ def read_atlas(path: str | Path = INSTALLED) -> tuple[tuple[AtlasCamera, ...], t
 
 
 def _camera(name: str, entries: list[dict[str, Any]]) -> AtlasCamera | None:
-    slopes = {}
-    for entry in entries:
-        slope, offset = float(entry["a"][1]), float(entry["b"][1])
-        if slope > 0 and slope * LEAST_SIGNAL + offset > 0 and math.isfinite(slope):
-            slopes[float(entry["iso"])] = slope
+    slopes = green_slopes((float(entry["iso"]), float(entry["a"][1]), float(entry["b"][1])) for entry in entries)
     if not slopes:
         return None
     lowest = min(slopes)
     electrons = GREEN_RULE / slopes[lowest]
     ends = (electrons * math.exp(-SPREAD), electrons * math.exp(SPREAD))
     full = Measurement(electrons, electrons * SPREAD / 2, ends, "e-")
-    return AtlasCamera(name, tuple(sorted(slopes)), full, len(entries) - len(slopes))
+    left_out = len({float(entry["iso"]) for entry in entries}) - len(slopes)
+    return AtlasCamera(name, tuple(sorted(slopes)), full, left_out)

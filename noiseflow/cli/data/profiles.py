@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,46 +10,115 @@ from noiseflow.cli.options import PATH, json_option, overwrite_option, print_jso
 from noiseflow.cli.streams import say
 from noiseflow.core.text import plain_text
 
+if TYPE_CHECKING:
+    from noiseflow.calibrate.profiles.profile import Profile
+
 __all__ = ["profiles"]
+
+FORMS = ("json", "darktable", "dng")
+"""What `profiles` writes."""
 
 
 @click.command()
 @click.argument("name", required=False)
 @json_option
-@click.option("--out", type=PATH, help="Write the profile NAME to this JSON file.")
+@click.option("--out", type=PATH, help="Write the profile NAME to this file.")
+@click.option(
+    "--write",
+    "form",
+    type=click.Choice(FORMS),
+    default="json",
+    show_default=True,
+    help="What --out is: a profile of noiseflow; a camera of darktable's noiseprofiles.json; or a copy of --dng with "
+    "the noise at its ISO as NoiseProfile.",
+)
+@click.option("--dng", type=PATH, help="The DNG to copy; its other bytes stay as they are.")
+@click.option(
+    "--units",
+    type=click.Choice(("mosaic", "darktable")),
+    default="mosaic",
+    show_default=True,
+    help="Of --write darktable: the variance of raw pixels, or what darktable's own profiling finds.",
+)
 @click.option(
     "--darktable", "published", type=PATH, help="List the cameras of this noiseprofiles.json instead, translated."
 )
 @overwrite_option
-def profiles(name: str | None, as_json: bool, out: Path | None, published: Path | None, overwrite: bool) -> None:
-    """List the camera profiles that ship with the package, or show one.
+def profiles(
+    name: str | None,
+    as_json: bool,
+    out: Path | None,
+    form: str,
+    dng: Path | None,
+    units: str,
+    published: Path | None,
+    overwrite: bool,
+) -> None:
+    """List the camera profiles that ship with the package, or show or write one.
+
+    NAME is one of them, or the file of a profile.
 
     \b
     noiseflow profiles
     noiseflow profiles "Sony A7S2" --out a7s2.json
+    noiseflow profiles camera.json --write darktable --out noiseprofiles.json
+    noiseflow profiles camera.json --write dng --dng picture.dng --out stamped.dng
     noiseflow profiles --darktable /usr/share/darktable/noiseprofiles.json
     """  # noqa: D301
-    from noiseflow.calibrate.profiles.profile import write_profile
-    from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
+    from noiseflow.calibrate.profiles.published import shipped_names
+    from noiseflow.raw import plane_names
+
+    if form != "json" and (name is None or out is None):
+        raise click.UsageError(f"--write {form} needs the profile, NAME, and the file to write, --out")
+    if (dng is not None) != (form == "dng"):
+        raise click.UsageError("--dng and --write dng go together: the DNG is copied to --out")
 
     if published is not None:
         if out is not None:
             raise click.UsageError("--darktable lists cameras; --out writes a profile that ships with the package")
         _list_atlas(published, name, as_json)
         return
-    known_profiles = {known: shipped_profile(known) for known in (shipped_names() if name is None else (name,))}
+    known_profiles = {known: _named(known) for known in (shipped_names() if name is None else (name,))}
     if out is not None and name is not None:
-        write_profile(known_profiles[name], out, overwrite=overwrite)
+        _write(known_profiles[name], out, form, dng, units, overwrite)
     if as_json:
         print_json({known: json.loads(profile.to_json()) for known, profile in known_profiles.items()})
         return
     for known, profile in known_profiles.items():
         isos = profile.isos
-        click.echo(f"{known}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {profile.provenance['source']}")
+        source = profile.provenance.get("source") or profile.provenance.get("method", "")
+        click.echo(
+            f"{plain_text(known)}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {plain_text(str(source), 200)}"
+        )
         if name is not None:
+            plane = plane_names(profile.layout)[0 if profile.layout == "mono" else 1]
             for iso in isos:
-                setting = profile.at(iso, "G1")
+                setting = profile.at(iso, plane)
                 click.echo(f"  ISO {iso:<6g} " + ", ".join(f"{k} {e.value:.4g}" for k, e in setting.estimates.items()))
+
+
+def _named(name: str) -> "Profile":
+    """The profile that ships under a name, or that a file holds."""
+    from noiseflow.calibrate.profiles.profile import read_profile
+    from noiseflow.calibrate.profiles.published import shipped_profile
+
+    return read_profile(name) if Path(name).suffix.lower() == ".json" else shipped_profile(name)
+
+
+def _write(profile: "Profile", out: Path, form: str, dng: Path | None, units: str, overwrite: bool) -> None:
+    """Write a profile in one of `FORMS`."""
+    from noiseflow.calibrate.profiles.exchange import stamp_dng, write_darktable
+    from noiseflow.calibrate.profiles.profile import write_profile
+
+    if form == "darktable":
+        write_darktable(profile, out, units=units, overwrite=overwrite)
+    elif form == "dng" and dng is not None:
+        said = stamp_dng(
+            profile, dng, out, overwrite=overwrite, caution=lambda words: click.echo(f"noiseflow: {words}", err=True)
+        )
+        click.echo(f"{out}: NoiseProfile " + ", ".join(f"({s:.6g}, {o:.6g})" for s, o in said), err=True)
+    else:
+        write_profile(profile, out, overwrite=overwrite)
 
 
 def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:

@@ -80,7 +80,9 @@ def _png(path: Path) -> bool:
 
 def _profile(path: Path) -> bool:
     content = json.loads(path.read_text(encoding="utf-8"))
-    return isinstance(content, dict) and str(content.get("schema")).startswith("noiseflow camera profile")
+    if not isinstance(content, dict):
+        return False
+    return str(content.get("schema")).startswith("noiseflow camera profile") or content.get("made_by") == MARK
 
 
 def _html(path: Path) -> bool:

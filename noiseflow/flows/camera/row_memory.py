@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.camera.row_noise import (
     NO_FLICKER,
     RowNoise,
@@ -35,7 +36,7 @@ START_DECAYS = (2.0, 3.0, 4.0)
 Pair = tuple[Tensor, Tensor]
 
 
-class RowMemory(RowNoise):
+class RowMemory(EarlierWeights, RowNoise):
     """Whiten rows whose offsets and light are correlated from one row to the next.
 
     The noise of pixel i in row t is s·ε + a_t·d′ + y·b_t: the offset a_t and the relative light b_t each have an
@@ -182,14 +183,17 @@ class RowMemory(RowNoise):
         change = 2 * _dot(found, p) + _dot(found, _times(gram, found))
         return log_det - 0.5 * change.flatten(1).sum(1)
 
+    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+        """In runs of before, frames had no offset of their own."""
+        weights.setdefault(f"{prefix}log_frame", torch.full_like(self.log_frame, NO_FLICKER).log().detach())
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Weights of `LineNoise` and `RowNoise` are those of rows without a memory, of before of frames alike."""
+        """Weights of `LineNoise` and `RowNoise` are those of rows without a memory."""
         none = math.log(NO_FLICKER)
         given = {
             "log_memory": torch.full_like(self.log_memory, none),
             "logit_decay": self.logit_decay,
             "logit_frequency": self.logit_frequency,
-            "log_frame": torch.full_like(self.log_frame, none),
         }
         for name, value in given.items():
             state_dict.setdefault(prefix + name, value.detach())

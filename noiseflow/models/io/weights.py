@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from noiseflow.core.errors import DataError, ModelError, NoiseflowError
 from noiseflow.core.output.verified import check_file
 from noiseflow.core.reading.system import refused_by_system
+from noiseflow.flows.camera.earlier_weights import brought_up
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel
 
@@ -79,6 +80,7 @@ def fill(module: nn.Module, tensors: Names, path: Path, spec: str) -> None:
     ModelError
         A tensor is missing, too much, or of another shape or type.
     """
+    tensors = brought_up(module, dict(tensors))
     wanted: Names = module.state_dict()
     for name in sorted(wanted.keys() ^ tensors.keys()):
         raise ModelError(f"{path}: does not fit {spec}: {name} is {'missing' if name in wanted else 'not known'}")

@@ -74,9 +74,15 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
     rows = [("pairing", plan.pairing, plan.reason), ("split by", plan.split_by, _why(plan.options.split_by))]
     rows += rows_of_body
     for fact in dict.fromkeys(fact for note in notes for fact in note.believed):
-        found = Counter(tuple(note.believed[fact]) for note in notes if fact in note.believed)
-        for (value, source), count in found.most_common(MOST_VALUES):
-            rows.append((fact, value if len(found) == 1 else f"{value} ({_frames(count)})", source))
+        places: dict[str, Counter[str]] = {}
+        for value, source in (note.believed[fact] for note in notes if fact in note.believed):
+            places.setdefault(value, Counter())[source] += 1
+        found = sorted(places, key=lambda value: -places[value].total())
+        for value in found[:MOST_VALUES]:
+            frames = "" if len(found) == 1 else f" ({_frames(places[value].total())})"
+            # Names differ from frame to frame where they say the same.
+            source, more = next(iter(places[value])), len(places[value]) - 1
+            rows.append((fact, value + frames, f"{source} and {more} more like it" if more else source))
         if len(found) > MOST_VALUES:
             rest = len(found) - MOST_VALUES
             rows.append((fact, f"{rest} more value(s)", "other frames"))

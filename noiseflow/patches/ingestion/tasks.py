@@ -30,10 +30,11 @@ from noiseflow.patches.ingestion.plan import Task, stamp
 from noiseflow.patches.options import IngestOptions
 from noiseflow.patches.pairings import PAIRINGS, FramePair, Reference
 from noiseflow.patches.pairings.frames.motion import frame_shifts
-from noiseflow.patches.pairings.frames.sums import QUIET, Sums, noise_shares, strips, sum_strip
+from noiseflow.patches.pairings.frames.sums import Sums, noise_shares, strips, sum_strip
 from noiseflow.patches.pairings.pairing import FrameByFrame, Stacking
 from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources import Scene
+from noiseflow.raw.inspection import quiet_words
 
 __all__ = ["Call", "cut_frames", "frame_pair", "preparation"]
 
@@ -170,13 +171,9 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
             f"{scene.name}: no pixel changes over its {sums.count} frames, such as {scene.frames[0].path.name}: "
             "there is no noise to store; are they copies, or clipped?"
         )
-    shares = noise_shares(stack)
-    for number in np.flatnonzero(shares < QUIET):
-        raise RawError(
-            f"{scene.name}: {scene.frames[number].path.name} has {max(float(shares[number]), 0.0):.2g} of the noise "
-            "variance of the other frames: is it a mean, a clean twin, or denoised? Take it out, or name it …_gt to "
-            "pair the others with it"
-        )
+    quiet = quiet_words([frame.path.name for frame in scene.frames], noise_shares(stack))
+    if quiet:
+        raise RawError(f"{scene.name}: {quiet}, or name it …_gt to pair the others with it")
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
     valid = files.valid_of(stack.cube, "r+")
     if conclusion.moving is not None and conclusion.moving.any():

@@ -16,6 +16,7 @@ from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.checksums import pixel_checksum
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.reading import read_raw
+from noiseflow.raw.settings import RawSettings
 
 SIGNAL = np.full((64, 96), 300.0)
 
@@ -144,3 +145,15 @@ def test_frames_that_are_saturated_throughout_are_alike_and_not_one_exposure(tmp
     assert sum(result.patches.values()) > 0
     with h5py.File(tmp_path / "s.h5") as store:
         assert [Path(name).name for name in store["scenes"].asstr()[:]] == ["lit"]
+
+
+def test_names_that_say_the_same_are_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "raws"
+    burst_folder(folder, frames=3, size=(32, 48), seed=0)
+    for number, path in enumerate(sorted(folder.glob("*.dng"))):
+        np.save(folder / f"IMG_{number}_ISO800.npy", read_raw(path).mosaic)
+        path.unlink()
+    settings = RawSettings(cfa="RGGB", black=(64.0,), white=1023.0, exposure_s=0.01)
+    result = ingest([folder], tmp_path / "a.h5", IngestOptions(patch_size=8, settings=settings))
+    rows = [(value, source) for fact, value, source in result.believed if fact == "ISO"]
+    assert rows == [("800", "the name IMG_0_ISO800 and 2 more like it")]

@@ -12,8 +12,9 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
+from noiseflow.raw.inspection import shares_of_noise
 
-__all__ = ["MOST_FRAMES", "QUIET", "Strip", "Sums", "noise_shares", "strips", "sum_strip"]
+__all__ = ["MOST_FRAMES", "Strip", "Sums", "noise_shares", "strips", "sum_strip"]
 
 MOST_FRAMES = 2**16
 """A sum of so many 16-bit frames is still exact in 32 bits."""
@@ -24,14 +25,8 @@ SATURATED = 0.9
 HALO = 2
 """Rows beside a strip that are looked at with it: a defect is told from its neighbours, and they from theirs."""
 
-QUIET = 0.4
-"""A frame with less than this part of the others' noise variance is none of the same exposures."""
-
-ROWS_COMPARED, VALUES_COMPARED, PIXELS_COMPARED = 32, 1 << 24, 1000
-"""Most rows of a plane and values in all by which frames' noise is compared; fewest pairs of pixels that can tell."""
-
-STILL = 0.9
-"""Part of the pixels that is compared: those that change most may move."""
+ROWS_COMPARED, VALUES_COMPARED = 32, 1 << 24
+"""Most rows of a plane, and values in all, by which frames' noise is compared."""
 
 BYTES_AT_ONCE = 1 << 20
 """So much of the frames' one row of blocks is worked on at a time: what stays in the processor's cache."""
@@ -125,30 +120,19 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
 
 
 def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
-    """Noise variance of each frame over that of the middle one, shape (n,); NaN where it cannot be told.
+    """`shares_of_noise` of the frames, by some rows of each plane.
 
-    Of n frames with noise of variances v the differences from their mean have
-    m_i = v_i·(1 − 2/n) + Σv/n², so that v_i = (m_i − Σm/(n·(n − 1)))/(1 − 2/n): from three frames on.
     Neighbours in a row are subtracted, so that rows have no part in it, and drift neither.
     """
     count, (planes, height, width) = len(stack.frames), stack.cube
     pairs = width // 2
     most = max(1, min(ROWS_COMPARED, VALUES_COMPARED // max(1, count * planes * pairs)))
     rows = np.unique(np.linspace(0, height - 1, most).astype(int))
-    if count < 3 or planes * len(rows) * pairs < PIXELS_COMPARED:
-        return np.full(count, np.nan)
     steps = np.empty((count, planes, len(rows), pairs), np.float32)
     for step, frame in zip(steps, stack.frames, strict=True):
         pixels = frame.planes[:, rows, : 2 * pairs].astype(np.float32)
         np.subtract(pixels[..., 1::2], pixels[..., ::2], out=step)
-    steps -= steps.mean(0)
-    steps *= steps
-    together = steps.sum(0)
-    still = together <= np.quantile(together, STILL)
-    found = steps[:, still].mean(1, dtype=np.float64)
-    variances = (found - found.sum() / (count * (count - 1))) / (1 - 2 / count)
-    middle = float(np.median(variances))
-    return variances / middle if middle > 0 else np.full(count, np.nan)
+    return shares_of_noise(steps.reshape(count, -1))
 
 
 def _summed(
