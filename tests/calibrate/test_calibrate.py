@@ -135,3 +135,7 @@ def test_every_fact_of_the_reference_set_has_words_and_stands_on_its_page(refere
     assert "e-</td>" not in page
     assert re.search(r">-\d", page) is None
     assert ">−0.0" in page
+    links = re.findall(r"href='#([^']+)'", page)
+    assert links[0] == "summary"
+    assert set(links) == set(re.findall(r"<h2 id='([^']+)'", page))
+    assert "prefers-color-scheme:dark" in page

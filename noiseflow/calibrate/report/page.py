@@ -11,24 +11,13 @@ from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.facts import meaning_of, said
 from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting
 from noiseflow.calibrate.report.figures import figures, gain_figure
+from noiseflow.calibrate.report.style import STYLE
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_text
 from noiseflow.raw import plane_names
 
 __all__ = ["write_page"]
-
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}
-table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem;text-align:left}
-td.n,th.n{text-align:right;white-space:nowrap}th.n{white-space:normal}td.n{font-variant-numeric:tabular-nums}
-.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,28rem),1fr));gap:1.2rem}
-img{width:100%;max-width:34rem}td:first-child{min-width:8rem}.caution{background:#fff4d6;padding:.4rem .8rem}
-@media(max-width:40rem){td,th{padding:.2rem .15rem;font-size:12px}td:first-child{min-width:5.5rem}
-th.n,td.n:nth-child(3){white-space:normal}}
-details>summary{cursor:pointer;font-weight:600;margin:1rem 0}
-@media print{body{font-size:9px;max-width:none;margin:0;columns:2}h1,.wide{column-span:all}
-h2{font-size:12px;margin:.4rem 0}.figures{display:none}table{margin:.2rem 0}td,th{padding:0 .3rem}p{margin:.2rem 0}}"""
 
 GENERATOR = f"<meta name='generator' content='{MARK}'>"
 
@@ -68,11 +57,11 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
         f"{escape(', '.join(map(str, profile.provenance.get('sources', []))))}.</p>",
         *(f"<p class='caution'>{escape(caution)}</p>" for caution in profile.cautions),
     ]
-    parts += ["<h2>Summary</h2>", _summary(profile)]
+    parts += [_contents(profile), "<h2 id='summary'>Summary</h2>", f"<div class='summary'>{_summary(profile)}</div>"]
     if len(profile.isos) > 1:
-        parts.append("<h2>Gain versus ISO</h2>" + gain_figure(profile))
+        parts.append("<h2 id='gain'>Gain versus ISO</h2>" + gain_figure(profile))
     for setting in profile.settings:
-        parts.append(f"<h2>ISO {setting.iso:g}, plane {setting.plane} ({setting.kind})</h2>")
+        parts.append(f"<h2 id='{_place(setting)}'>ISO {setting.iso:g}, plane {setting.plane} ({setting.kind})</h2>")
         parts += [f"<p class='caution'>{escape(caution)}</p>" for caution in setting.cautions]
         parts += _tables(setting)
         shown = calibration.evidence.get((setting.iso, setting.plane))
@@ -80,6 +69,18 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
             parts += figures(setting, shown, plane_names(profile.layout))
     with writing(path, overwrite=overwrite) as path:
         write_text(path, "\n".join(parts) + "</html>\n", replace=overwrite)
+
+
+def _contents(profile: Profile) -> str:
+    """Links to the parts of the page."""
+    places = {"summary": "Summary"} | ({"gain": "Gain versus ISO"} if len(profile.isos) > 1 else {})
+    places |= {_place(setting): f"ISO {setting.iso:g}, {setting.plane}" for setting in profile.settings}
+    return "<nav>" + "".join(f"<a href='#{place}'>{escape(words)}</a>" for place, words in places.items()) + "</nav>"
+
+
+def _place(setting: Setting) -> str:
+    """Name of a setting's part, for links."""
+    return escape(f"iso-{setting.iso:g}-{setting.plane}")
 
 
 def _summary(profile: Profile) -> str:
