@@ -158,7 +158,7 @@ def _bends(count: Array, signal: Array, square: Array, line: _Line, levels: Leve
         yield (
             f"the variance bends: it is {100 * abs(departure):.0f} % {side} its straight line at "
             f"{levels.dn(where):.4g} DN. The response is not linear there, or the clean signal is not the scene's; "
-            "one gain does not describe both ends"
+            "one gain does not describe both ends; of the models `physics_flow` alone looks for a curve"
         )
 
 

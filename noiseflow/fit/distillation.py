@@ -242,7 +242,9 @@ def _student_of(teacher: NoiseModel, head: ShotReadScale, settings: DistillSetti
     options = {name: getattr(settings, name) for name in ("blocks", "width", "above", "beside", "seed")}
     student = build(ModelSpec("iaf", spec.layout, spec.cameras, spec.isos, options))
     assert isinstance(student, ResidualFlow)
-    student.shot_read.load_state_dict(head.state_dict())
+    # A student's response is straight: it learns a bend of the teacher's.
+    own = student.shot_read.state_dict()
+    student.shot_read.load_state_dict({name: value for name, value in head.state_dict().items() if name in own})
     return student
 
 

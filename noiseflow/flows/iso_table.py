@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["ONE_ISO_LAW", "READ_SLOPE", "SHOT_SLOPE", "at_iso"]
+__all__ = ["ONE_ISO_LAW", "READ_SLOPE", "SHOT_SLOPE", "at_iso", "falls", "read_at_iso"]
 
 SHOT_SLOPE = 1.0
 """d ln β₁ / d ln ISO of a camera that was seen at one ISO: K, and with it β₁ = K/(white − black), goes with the ISO."""
@@ -14,6 +14,12 @@ READ_SLOPE = 1.0
 Read noise after the amplifier stays as it is in DN (slope 0), that before it grows with the gain (slope 2).  Of the
 cameras that this package knows at several ISOs the slopes are 0 to 1.8, the median 0.9.
 """
+
+STEP = -0.21
+"""Change of ln β₂ from one fitted ISO to the next below which the conversion gain is switched: σ falls to 0.9."""
+
+STEEPEST = 2.0
+"""d ln β₂ / d ln ISO of noise before the amplifier, the largest."""
 
 ONE_ISO_LAW = (
     f"shot variance goes with ISO^{SHOT_SLOPE:g} as in every camera whose gain follows the dial, read variance with "
@@ -60,3 +66,67 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, slope: float | Tensor 
     low, high = table.gather(1, left[:, None])[:, 0], table.gather(1, right[:, None])[:, 0]
     # (1 − w)·low + w·high is exact at both knots, where low + w·(high − low) is not.
     return (1 - weight) * low + weight * high
+
+
+def falls(table: Tensor) -> Tensor:
+    """Where ln β₂ falls from a fitted ISO to the next: one chain of amplifier and converter has σ that only grows.
+
+    Parameters
+    ----------
+    table : Tensor, shape (..., K)
+        Ln β₂ at the knots.
+
+    Returns
+    -------
+    Tensor of bool, shape (..., K − 1)
+    """
+    return table.diff(dim=-1) < STEP
+
+
+def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
+    """`at_iso` of ln β₂, with a switch of the conversion gain (dual gain) where it falls from a knot to the next.
+
+    Between these two β₂ follows the law of the lower one: cameras switch at an ISO of their dial, and the upper knot
+    is the first that is known to lie above.  The law is the slope from the knot before, within 0 to `STEEPEST`, or
+    `READ_SLOPE` where there is none; beyond the ends of the table it is `READ_SLOPE` if the last step falls.
+
+    Parameters
+    ----------
+    table : Tensor, shape (B, K) or (K,)
+        Ln β₂ at the knots.
+    log_knots : Tensor, shape (K,)
+        Natural log of the ISOs, rising.
+    iso : Tensor, shape (B,)
+        ISO of each element.
+
+    Returns
+    -------
+    Tensor, shape (B,)
+
+    Examples
+    --------
+    >>> knots, table = torch.tensor([400.0, 800.0]).log(), torch.tensor([2.0, 1.0])
+    >>> read_at_iso(table, knots, torch.tensor([400.0, 500.0, 800.0, 1600.0])) - torch.tensor([2.0, 2.0, 1.0, 1.0])
+    tensor([0.0000, 0.2231, 0.0000, 0.6931])
+    """
+    plain = at_iso(table, log_knots, iso, READ_SLOPE)
+    knots = log_knots.shape[0]
+    if knots == 1:
+        return plain
+    table = table.expand(iso.shape[0], -1)
+    log_iso = iso.to(table.dtype).log()
+    right = torch.sum(log_iso.detach()[:, None] > log_knots, 1).clamp(1, knots - 1)
+    left = right - 1
+
+    def pick(values: Tensor, index: Tensor) -> Tensor:
+        return values.gather(1, index[:, None])[:, 0]
+
+    low, before = pick(table, left), pick(table, (left - 1).clamp(min=0))
+    width = (log_knots[left] - log_knots[(left - 1).clamp(min=0)]).clamp(min=1e-6)
+    slope = torch.where(left > 0, ((low - before) / width).clamp(0, STEEPEST), READ_SLOPE)
+    law = low + slope * (log_iso - log_knots[left])
+    above, below = log_iso - log_knots[-1], log_iso - log_knots[0]
+    law = torch.where(above > 0, table[:, -1] + READ_SLOPE * above, law)
+    law = torch.where(below < 0, table[:, 0] + READ_SLOPE * below, law)
+    switched = pick(falls(table), left) & (log_iso != log_knots[right])
+    return torch.where(switched, law, plain)

@@ -9,6 +9,8 @@ import torch
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.camera.bent_scale import BentScale
+from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
@@ -75,6 +77,10 @@ def _signal_dependent_scale(size: Size, shares_features: bool = False) -> Signal
     return SignalDependentScale(size.cameras, size.isos, shares_features=shares_features)
 
 
+def _bent_scale(size: Size, shares_features: bool = False) -> BentScale:
+    return BentScale(size.of_signal, size.cameras, size.isos, shares_features=shares_features)
+
+
 def _shot_read_scale(size: Size, shares_features: bool = False) -> ShotReadScale:
     return ShotReadScale(size.of_signal, size.cameras, size.isos, shares_features=shares_features)
 
@@ -99,6 +105,10 @@ def _row_memory(
 
 def _sinh_arcsinh(size: Size) -> SinhArcsinh:
     return SinhArcsinh(size.cameras, size.isos)
+
+
+def _column_noise(size: Size, start: float = 3e-3) -> ColumnNoise:
+    return ColumnNoise(size.planes, size.cameras, size.isos, start)
 
 
 def _cubic_tails(size: Size, by_read_share: bool = False) -> CubicTails:
@@ -221,6 +231,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "affine_coupling": _affine_coupling,
     "autoregressive": _autoregressive,
     "conv1x1": _conv1x1,
+    "column_noise": _column_noise,
     "cubic_tails": _cubic_tails,
     "gain": _gain,
     "householder": _householder,
@@ -233,6 +244,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "row_memory": _row_memory,
     "row_noise": _row_noise,
     "shot_read_scale": _shot_read_scale,
+    "bent_scale": _bent_scale,
     "signal_dependent_scale": _signal_dependent_scale,
     "sinh_arcsinh": _sinh_arcsinh,
     "spline_coupling": _spline_coupling,

@@ -16,6 +16,7 @@ from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, T
 from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
+from noiseflow.flows.iso_table import falls
 from noiseflow.flows.nets.constants import Constants
 from noiseflow.flows.observed import imputed
 from noiseflow.models.shown import in_notebook, in_one_line
@@ -188,7 +189,7 @@ class NoiseModel(Constants, ABC):
         Warns
         -----
         ExtrapolationWarning
-            Once, if an ISO is outside `iso_range`.
+            Once, if an ISO is outside `iso_range`, or where the conversion gain is switched.
         """
         cond = checked_conditions(self, cond)
         if noise.shape != cond.clean.shape:
@@ -268,10 +269,44 @@ class NoiseModel(Constants, ABC):
         """What it computes in for a clean signal of a dtype: not in half precision."""
         return torch.promote_types(given, torch.float32)
 
+    def read_variances(self) -> Tensor | None:
+        """Logarithm of the read variance at the fitted ISOs, (cameras, isos), of a model that interpolates it."""
+        return None
+
+    def conversion_steps(self) -> list[tuple[int, float, float, float]]:
+        """Where the read noise falls while the ISO rises: the conversion gain is switched there (dual gain).
+
+        Returns
+        -------
+        list of tuple
+            Camera index, the fitted ISOs below and above, and σ above over σ below.
+        """
+        table = self.read_variances()
+        if table is None or len(self.spec.isos) < 2:
+            return []
+        table, isos = table.detach(), self.spec.isos
+        return [
+            (camera, isos[knot], isos[knot + 1], float((0.5 * table[camera].diff()[knot]).exp()))
+            for camera, knot in falls(table).nonzero().tolist()
+        ]
+
     def _check_isos(self, cond: Conditions) -> None:
-        """Warn once of ISOs outside the range; a model that cannot extrapolate refuses them here."""
+        """Warn once of ISOs outside the range or in a step; a model that cannot extrapolate refuses them here."""
         if self._warned_of_iso:
             return
+        for camera, below, above, factor in self.conversion_steps():
+            inside = (cond.isos > 1.01 * below) & (cond.isos < 0.99 * above) & (cond.camera_indices == camera)
+            if inside.any():
+                self._warned_of_iso = True
+                warnings.warn(
+                    f"ISO {float(cond.isos[inside][0]):g} lies between ISO {below:g} and {above:g}, where the read "
+                    f"noise of {self.cameras[camera]!r} falls to {factor:.2f} of itself: the conversion gain is "
+                    f"switched there (dual gain). This {self.spec.model} takes the law of ISO {below:g} up to "
+                    f"{above:g}; fit an ISO in between to know where it is switched",
+                    ExtrapolationWarning,
+                    stacklevel=4,
+                )
+                return
         low, high = self.iso_range
         if ((cond.isos < 0.99 * low) | (cond.isos > 1.01 * high)).any():
             self._warned_of_iso = True

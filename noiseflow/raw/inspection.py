@@ -42,6 +42,9 @@ SPIKE_SHARE, SPIKE_RATIO, SPIKE_CODES = 5e-4, 8.0, 64
 SPIKE_ALIKE = 0.5
 """Neighbours of clipped pixels are clipped too, at least this share; those of other bright pixels differ."""
 
+LEAST_NOISE = 1.0
+"""Variance in DN² below which noise is no more than rounding makes of it: it changes with the fraction of the level."""
+
 QUIET, STILL, FEWEST_VALUES = 0.4, 0.9, 1000
 """A frame with less than this part of the others' noise variance is none of the same exposures; part of the values that
 is compared, since those that change most may move; and the fewest that can tell."""
@@ -378,7 +381,7 @@ def shares_of_noise(values: NDArray[Any]) -> NDArray[np.float64]:
     found = values[:, together <= np.quantile(together, STILL)].mean(1, dtype=np.float64)
     variances = (found - found.sum() / (count * (count - 1))) / (1 - 2 / count)
     middle = float(np.median(variances))
-    return variances / middle if middle > 0 else np.full(count, np.nan)
+    return variances / middle if middle > LEAST_NOISE else np.full(count, np.nan)
 
 
 def quiet_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:

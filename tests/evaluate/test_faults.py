@@ -26,7 +26,7 @@ def test_the_right_model_passes_every_check(workshop: Any, seed: int) -> None:
     cell = evaluation.scores["marginal"].cells[0]  # type: ignore[attr-defined]
     assert cell.kl["right"] < cell.floor_high
     assert cell.kl["right"] == pytest.approx(cell.floor, rel=0.3)
-    assert "pass all 12 checks" in evaluation.headline or "not settled: variance." in evaluation.headline
+    assert "pass all 13 checks" in evaluation.headline or "not settled: variance." in evaluation.headline
 
 
 PLANES = (1.2, 1.0, 1.0, 0.7)
@@ -145,7 +145,8 @@ def test_missing_row_noise(workshop: Any) -> None:
     assert not whole.missing["right"].above(0.1)
     assert found["row_noise"].level == "bad"
     assert "Row noise is missing" in found["row_noise"].text
-    assert evaluation.headline.endswith("off in 2 of 12 checks: row noise and two-sample test.")
+    assert "off in 3 of 13 checks: row noise, two-sample test and cost of a denoiser." in evaluation.headline
+    assert "A linear denoiser trained on them loses " in evaluation.headline
 
 
 def test_row_noise_too_weak_and_too_strong(workshop: Any) -> None:

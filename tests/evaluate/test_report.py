@@ -94,8 +94,9 @@ def test_page_says_the_verdict_and_every_figure_has_its_words(evaluation: Evalua
         assert finding.text in text
     for row in evaluation.table():
         assert row.measure in text
-    # Examples, likelihood, of the integers, histograms, photon transfer, rows, quantiles, by intensity, structure.
-    assert len(page.images) == page.tags.count("figcaption") == 3 + 3 + 1 + 2 + 4 + 2 + 1 + 2 + 3
+    # Examples, likelihood, of the integers, histograms, photon transfer, rows, quantiles, by intensity, structure,
+    # denoiser.
+    assert len(page.images) == page.tags.count("figcaption") == 3 + 3 + 1 + 2 + 4 + 2 + 1 + 2 + 3 + 1
     assert all(image["alt"] for image in page.images)
     for title in ("Dark", "Mid", "Bright"):
         assert re.search(rf"{title}: \d+ DN", text)

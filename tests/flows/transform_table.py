@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from noiseflow.flows import Conditions
 from noiseflow.flows.autoregressive.transform import MaskedAutoregressive
+from noiseflow.flows.camera.bent_scale import BentScale
+from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
@@ -113,6 +115,12 @@ def remembering_rows(planes: int) -> WithHead:
     return WithHead(RowMemory(planes, CAMERAS, ISOS, 0.5, 0.3, 0.7, 0.4), planes)
 
 
+def added_columns(planes: int) -> WithHead:
+    columns = ColumnNoise(planes, CAMERAS, ISOS, 0.5)
+    nn.init.constant_(columns.log_rows, -0.5)
+    return WithHead(columns, planes)
+
+
 SPLINE = spline_outputs(PLANES, 5)
 ODD_SPLINE = spline_outputs(PLANES, 6, odd=True)
 
@@ -126,6 +134,7 @@ TRANSFORMS: dict[str, Case] = {
     "actnorm": Case(lambda g: ActNorm(PLANES)),
     "householder": Case(lambda g: HouseholderConv1x1(PLANES, generator=g)),
     "shot_read": Case(lambda g: ShotReadScale(PLANES, CAMERAS, ISOS)),
+    "bent": Case(lambda g: BentScale(PLANES, CAMERAS, ISOS)),
     "row_noise": Case(lambda g: LineNoise(PLANES, CAMERAS, ISOS, start=0.5)),
     "row_noise_one_plane": Case(lambda g: rows(1, "row"), planes=1),
     "flickering_rows": Case(lambda g: flickering_rows(PLANES)),
@@ -136,6 +145,8 @@ TRANSFORMS: dict[str, Case] = {
     "neighbours_of_a_plane": Case(lambda g: NeighbourFilter(PLANES, CAMERAS, ISOS, "plane"), spread=0.05),
     "neighbours_of_one_plane": Case(lambda g: NeighbourFilter(1, CAMERAS, ISOS), planes=1, spread=0.05),
     "column_noise": Case(lambda g: rows(PLANES, "column")),
+    "columns_that_add": Case(lambda g: added_columns(PLANES)),
+    "columns_that_add_one_plane": Case(lambda g: added_columns(1), planes=1),
     "skew": Case(lambda g: WithHead(SinhArcsinh(CAMERAS, ISOS))),
     "tails": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS))),
     "tails_by_share": Case(lambda g: WithHead(heavy(CubicTails(CAMERAS, ISOS, by_read_share=True)))),

@@ -164,3 +164,28 @@ def test_noise_without_any_light_has_its_own_variance() -> None:
         one.long() * 0, one.long() * 0, 1e6 * one, 0 * one, 0 * one, 3e-7 * one, ("camera",), (100.0,)
     )
     assert float(fit_line(cells)[1]) == pytest.approx(3e-7, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["nlf", "physics_flow"])
+def test_a_switch_of_the_conversion_gain_is_not_interpolated(name: str) -> None:
+    """σ 4, 4·√2 and 2 DN at ISO 320, 640, 800: up to 800 the law of 640 holds, and the model says so."""
+    model = build(ModelSpec(name, "bayer", ("A",), (320.0, 640.0, 800.0, 1600.0)))
+    with torch.no_grad():
+        table = torch.tensor([[16.0, 32.0, 4.0, 8.0]]).log()
+        (model.log_beta2 if name == "nlf" else model.shot_read.log_beta2).copy_(table)
+        (model.log_beta1 if name == "nlf" else model.shot_read.log_beta1).fill_(-30.0)
+    if name == "physics_flow":
+        torch.nn.init.constant_(model.flow.transforms[1].log_variance, -30.0)
+    # As a run is loaded.
+    model.load_state_dict(model.state_dict())
+    clean = torch.zeros(1, 4, 64, 64)
+
+    def variance(iso: float) -> float:
+        return float(model.sample(Conditions(clean, iso, "A"), torch.Generator().manual_seed(1)).square().mean())
+
+    for iso, expected in ((320.0, 16.0), (640.0, 32.0), (800.0, 4.0), (1600.0, 8.0), (450.0, 22.5)):
+        # 16,384 values: 1.1 %.
+        assert variance(iso) == pytest.approx(expected, rel=0.05)
+    with pytest.warns(ExtrapolationWarning, match=r"ISO 700 lies between ISO 640 and 800.* falls to 0.35 of itself"):
+        assert variance(700.0) == pytest.approx(35.0, rel=0.05)
+    assert [step[1:3] for step in model.conversion_steps()] == [(640.0, 800.0)]

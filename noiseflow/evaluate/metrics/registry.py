@@ -21,6 +21,7 @@ METRICS = Registry[Callable[[Setup], Metric]](
         "temporal": "noiseflow.evaluate.metrics.sample_checks:TemporalMetric",
         "quantisation": "noiseflow.evaluate.metrics.sample_checks:QuantisationMetric",
         "two_sample": "noiseflow.evaluate.metrics.two_sample:TwoSampleMetric",
+        "denoising": "noiseflow.evaluate.metrics.denoising:DenoisingMetric",
     }
 )
 """Name in ``metrics.json`` → metric, in the order of the report."""

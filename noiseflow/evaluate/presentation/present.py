@@ -6,7 +6,9 @@ from typing import Any
 from noiseflow.core.progress import Progress, silent
 from noiseflow.evaluate.data_summary import FEWEST_SCENES
 from noiseflow.evaluate.metric import Score, Setup
+from noiseflow.evaluate.metrics.denoising import DenoisingCost
 from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
+from noiseflow.evaluate.presentation.denoising import DenoisingPresenter, cost_in_words
 from noiseflow.evaluate.presentation.distribution import ConditionalPresenter, MarginalPresenter
 from noiseflow.evaluate.presentation.figures import Pen
 from noiseflow.evaluate.presentation.formatting import count, join, percent
@@ -49,6 +51,7 @@ PRESENTERS: dict[str, Presenter[Any]] = {
     "temporal": TemporalPresenter(),
     "quantisation": QuantisationPresenter(),
     "two_sample": TwoSamplePresenter(),
+    "denoising": DenoisingPresenter(),
     "legacy_kl": LegacyKlPresenter(),
 }
 """Name of the metric in `noiseflow.evaluate.metrics.registry.METRICS` → its presenter."""
@@ -74,6 +77,7 @@ MEASURES = {
     "quantisation": "quantisation",
     "calibration": "calibration of the density",
     "two_sample": "two-sample test",
+    "denoising": "cost of a denoiser",
 }
 """Measures of findings in the words of a reader."""
 
@@ -92,7 +96,7 @@ def findings(scores: Scores, tested: str) -> tuple[Finding, ...]:
 
 
 def headline(scores: Scores, tested: str) -> str:
-    """The verdict in one or two sentences."""
+    """The verdict in two or three sentences."""
     checks = [each for each in findings(scores, tested) if each.measure not in (*LIKELIHOODS, "legacy_kl")]
     bad, unsettled = (
         [MEASURES.get(each.measure, each.measure) for each in checks if each.level == level]
@@ -105,7 +109,9 @@ def headline(scores: Scores, tested: str) -> str:
         samples = f"Its samples pass {passed} of {len(checks)} checks; not settled: {join(unsettled)}."
     else:
         samples = f"Its samples pass all {len(checks)} checks."
-    return f"{_standing(scores, tested)} {samples}"
+    denoising = scores.get("denoising")
+    cost = cost_in_words(denoising, tested) if isinstance(denoising, DenoisingCost) else ""
+    return " ".join(filter(None, (_standing(scores, tested), samples, cost)))
 
 
 def _standing(scores: Scores, tested: str) -> str:

@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso, falls, read_at_iso
 from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -74,7 +75,8 @@ class ShotReadScale(EarlierWeights, NoiseScale):
     """Divide by the standard deviation of shot and read noise.
 
     z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
-    camera over the fitted ISOs, linear in log ISO between and beyond them, plus offsets per
+    camera over the fitted ISOs, linear in log ISO between and beyond them (β₂ but for switches of the
+    conversion gain: `read_at_iso`), plus offsets per
     camera, ISO and plane, which start at 0 and stay constant beyond the fitted ISOs.  With one
     fitted ISO, β₁ goes with the ISO and β₂ by `READ_SLOPE`.
 
@@ -94,6 +96,8 @@ class ShotReadScale(EarlierWeights, NoiseScale):
     """
 
     log_isos: Tensor
+    switched: bool = False
+    """Whether the conversion gain is switched between two fitted ISOs: see `find_switches`."""
 
     def __init__(self, planes: int, cameras: int, isos: Sequence[float], *, shares_features: bool = False) -> None:
         super().__init__(shares_features=shares_features)
@@ -102,6 +106,10 @@ class ShotReadScale(EarlierWeights, NoiseScale):
         self.plane_beta1 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
         self.plane_beta2 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
         self._constant("log_isos", log_of(isos))
+
+    def find_switches(self) -> None:
+        """Look for ISOs between which β₂ falls, and is not to be interpolated: done at a start and at loading."""
+        self.switched = bool(falls(self.log_beta2.detach()).any())
 
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
@@ -123,6 +131,8 @@ class ShotReadScale(EarlierWeights, NoiseScale):
             rules = [torch.full_like(isos, slope) for slope in (SHOT_SLOPE, READ_SLOPE)]
             slopes = torch.cat([*rules, torch.zeros_like(within), torch.zeros_like(within)]).to(tables.dtype)
         found = at_iso(tables, knots, torch.cat([isos, isos, within, within]), slopes)
+        if self.switched:
+            found = torch.cat([found[:batch], read_at_iso(self.log_beta2[camera], knots, isos), found[2 * batch :]])
         base, own = found[: 2 * batch].reshape(2, batch, 1), found[2 * batch :].reshape(2, batch, planes)
         beta1, beta2 = (base + own).exp()[..., None, None]
         return beta1, beta2
@@ -133,3 +143,7 @@ class ShotReadScale(EarlierWeights, NoiseScale):
             saved, own = weights.get(prefix + name), getattr(self, name)
             if saved is not None and saved.ndim == 2 and saved.shape == own.shape[:2]:
                 weights[prefix + name] = saved[:, :, None].expand(own.shape).clone()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.find_switches()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso, read_at_iso
 from noiseflow.flows.nets.constants import log_of
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
@@ -48,9 +48,13 @@ class NoiseLevelFunction(GaussianModel):
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element, each (B, 1, 1, 1)."""
         camera, knots = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype)
-        tables = ((self.log_beta1[camera], SHOT_SLOPE), (self.log_beta2[camera], READ_SLOPE))
-        beta1, beta2 = (at_iso(table, knots, cond.isos, slope).exp()[:, None, None, None] for table, slope in tables)
-        return beta1, beta2
+        beta1 = at_iso(self.log_beta1[camera], knots, cond.isos, SHOT_SLOPE)
+        beta2 = read_at_iso(self.log_beta2[camera], knots, cond.isos)
+        return beta1.exp()[:, None, None, None], beta2.exp()[:, None, None, None]
+
+    def read_variances(self) -> Tensor:
+        """Ln β₂ at the fitted ISOs."""
+        return self.log_beta2
 
     def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂."""

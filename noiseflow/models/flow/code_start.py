@@ -10,7 +10,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.models.adc_levels import Levels, log_cells
 
-__all__ = ["keep_offsets", "start_tails_on_codes"]
+__all__ = ["keep_offsets", "start_tails_on_codes", "subtract_rounding"]
 
 EXCESSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Excess kurtoses of the read noise that are tried."""
@@ -19,7 +19,27 @@ MOST_VALUES = 2**18
 """Values that decide between them: an excess of 0.1 is known to 0.03 where all noise is read noise."""
 
 LEAST_LEFT = 0.1
-"""Least share of the read variance that is no line noise."""
+"""Least share of the read variance that is neither line noise nor rounding."""
+
+
+@torch.no_grad()
+def subtract_rounding(head: ShotReadScale, cond: Conditions, levels: Levels) -> None:
+    """Subtract the 1/12 of a squared code from a read variance that was found by moments, at most `LEAST_LEFT` left.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        Fitted to the variance of codes.
+    cond : Conditions
+        Resolved conditions of some codes, of which the cameras are taken.
+    levels : Levels
+        Black and white levels of these codes.
+    """
+    rounding = levels.span().square().reciprocal().flatten(1).mean(1) / 12
+    for camera in set(cond.camera_indices.tolist()):
+        own = head.log_beta2[camera].exp()
+        left = own - rounding[cond.camera_indices == camera].mean().to(own.dtype)
+        head.log_beta2[camera] = torch.maximum(left, LEAST_LEFT * own).log()
 
 
 @torch.no_grad()

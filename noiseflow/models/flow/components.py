@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.line_noise import NONE, LineNoise
 from noiseflow.flows.camera.neighbour_filter import GRIDS, NeighbourFilter
 from noiseflow.flows.conditions import Conditions
@@ -43,11 +44,14 @@ class Seen:
         Resolved conditions.
     noise : NoiseParameters
         Noise parameters of them.
+    rows : LineNoise, optional
+        The rows that were whitened.
     """
 
     x: Tensor
     cond: Conditions
     noise: NoiseParameters
+    rows: LineNoise | None = None
 
     def at(self, rows: Tensor) -> "Seen":
         """Some of the patches."""
@@ -55,7 +59,7 @@ class Seen:
         observed = None if observed is None else observed[rows]
         given = Conditions(cond.clean[rows], cond.isos[rows], cond.camera_indices[rows], observed)
         parts = NoiseParameters(noise.clean[rows], noise.beta1[rows], noise.beta2[rows], observed=observed)
-        return Seen(self.x[rows], given, parts)
+        return Seen(self.x[rows], given, parts, self.rows)
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,10 @@ class Kept:
 
 
 def _columns(sizes: Sizes, seen: Seen) -> Candidates:
-    columns = LineNoise(sizes.planes, sizes.cameras, sizes.isos, "column", in_read_noise=True).to(seen.x)
+    columns = ColumnNoise(sizes.planes, sizes.cameras, sizes.isos).to(seen.x)
     columns.start_from(seen.x, seen.cond, seen.noise)
+    if seen.rows is not None:
+        columns.follow(seen.rows)
     if bool((columns.log_variance.exp() > 2 * NONE).any()):
         yield True, columns
 

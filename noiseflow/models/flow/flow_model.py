@@ -96,8 +96,12 @@ class ResidualFlow(FlowModel):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         generator = torch.Generator().manual_seed(int(spec.options.get("seed", 0)))
-        head = ShotReadScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
+        head = self.head_of(spec)
         self.flow = Flow([head, *self.residual(head, spec, generator)])
+
+    def head_of(self, spec: ModelSpec) -> ShotReadScale:
+        """The head of the flow, not fitted."""
+        return ShotReadScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
 
     @abstractmethod
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
@@ -109,6 +113,10 @@ class ResidualFlow(FlowModel):
         head = self.flow.transforms[0]
         assert isinstance(head, ShotReadScale)
         return head
+
+    def read_variances(self) -> Tensor | None:
+        """Ln β₂ at the fitted ISOs, if the head found a switch of the conversion gain."""
+        return self.shot_read.log_beta2 if self.shot_read.switched else None
 
     def approximate_sigma(self, cond: Conditions) -> Tensor:
         """σ of the head, which the residual flow starts from."""
@@ -137,6 +145,7 @@ def start_head(head: ShotReadScale, spec: ModelSpec, statistics: NoiseStatistics
     nlf.start_from(statistics)
     head.log_beta1.copy_(nlf.log_beta1)
     head.log_beta2.copy_(nlf.log_beta2)
+    head.find_switches()
 
 
 @torch.no_grad()
@@ -150,6 +159,7 @@ def start_head_from_codes(
     nlf.start_from_codes(codes, cond, levels)
     head.log_beta1.copy_(nlf.log_beta1)
     head.log_beta2.copy_(nlf.log_beta2)
+    head.find_switches()
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from noiseflow.flows.camera.bent_scale import BentScale
+from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
@@ -26,7 +28,8 @@ from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.variance_line import fit_line
-from noiseflow.models.flow.code_start import keep_offsets, start_tails_on_codes
+from noiseflow.models.flow.bend_start import choose_bend
+from noiseflow.models.flow.code_start import keep_offsets, start_tails_on_codes, subtract_rounding
 from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
 from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines
@@ -41,7 +44,7 @@ DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_splin
 DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 """The same in earlier versions."""
 
-FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours")
+FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours", "bend")
 """Options that a fit sets by the data."""
 
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
@@ -76,7 +79,8 @@ class PhysicsFlow(ResidualFlow):
     sampled in two passes), ``row_flicker`` (false; a fit
     sets it where rows change with the light, see `RowNoise`), ``row_memory`` (false; a fit sets it where rows depend
     on the rows above, see `RowMemory`), ``neighbours`` (false, or a grid of `NeighbourFilter`, which a fit sets where
-    neighbours correlate), ``unknown_camera``, the probability in training that
+    neighbours correlate), ``bend`` (false; a fit sets it where the response bends, see `BentScale`),
+    ``unknown_camera``, the probability in training that
     a net does not get the camera (0), and ``seed`` (0).  The defaults of the first four are written into the
     model's own spec, so that a run keeps them.
     """
@@ -88,6 +92,12 @@ class PhysicsFlow(ResidualFlow):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(replace(spec, options={**DEFAULTS, **spec.options}))
         self.found: list[str] = []
+
+    def head_of(self, spec: ModelSpec) -> ShotReadScale:
+        """A straight response, or one that bends."""
+        if not flag_option(spec, "bend"):
+            return super().head_of(spec)
+        return BentScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
         """Row noise, skew and tails with the parameters of the head, a spline, couplings."""
@@ -105,7 +115,7 @@ class PhysicsFlow(ResidualFlow):
         else:
             transforms.append(LineNoise(planes, cameras, spec.isos, in_read_noise=True))
         if flag_option(spec, "column_noise"):
-            transforms.append(LineNoise(planes, cameras, spec.isos, "column", in_read_noise=True))
+            transforms.append(ColumnNoise(planes, cameras, spec.isos))
         if (grid := options.get("neighbours", False)) is not False:
             transforms.append(NeighbourFilter(planes, cameras, spec.isos, grid))
         transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
@@ -125,6 +135,8 @@ class PhysicsFlow(ResidualFlow):
     def start_from(self, statistics: NoiseStatistics) -> None:
         """Start as the maximum-likelihood noise level function, no component tried yet."""
         self.found = []
+        if isinstance(self.shot_read, BentScale):
+            torch.nn.init.zeros_(self.shot_read.bend)
         super().start_from(statistics)
 
     @torch.no_grad()
@@ -138,20 +150,42 @@ class PhysicsFlow(ResidualFlow):
         self.found = []
         if cond.observed is not None:
             noise = noise.masked_fill(~cond.observed, 0.0)
-        head, tails = self.shot_read, self.tails
+        tails = self.tails
         if self.planes > 1:
-            start_planes(head, noise, cond)
+            start_planes(self.shot_read, noise, cond)
+        bend = "" if bands is None else self._start_bend(noise, cond, bands)
+        head = self.shot_read
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         lines = [self._start_rows(each, noise, cond, bands) for each in lines]
         for each in lines:
+            if isinstance(each, ColumnNoise):
+                each.follow(lines[0])
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
         if bands is not None:
             self._start_components(lines, noise, cond)
+            self.shot_read.find_switches()
+            self.found.append(bend)
+            self.found += [
+                f"conversion gain switched between ISO {below:g} and {above:g}: read noise {factor:.2f} of that below"
+                for _, below, above, factor in self.conversion_steps()
+            ]
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)
         for before in self._before_shape():
             x, _ = before(x, cond, parameters)
         start_tails(head, tails, x, cond)
+
+    def _start_bend(self, noise: Tensor, cond: Conditions, bands: Tensor) -> str:
+        """Fit the bend of the response if the data show one, or the spec wants it; what was found, in words."""
+        if self.spec.options.get("bend") is False:
+            return "bend: left out"
+        found = choose_bend(self.shot_read, noise, cond, bands, planes=self.planes)
+        if isinstance(found.head, BentScale):
+            self.flow.transforms[0] = found.head
+            self.spec = replace(self.spec, options={**self.spec.options, "bend": True})
+            if self.planes > 1:
+                start_planes(found.head, noise, cond)
+        return found.note
 
     def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None) -> LineNoise:
         """Start line noise; what rows are found to have beyond an offset takes its place in model and spec."""
@@ -178,7 +212,7 @@ class PhysicsFlow(ResidualFlow):
         for name, component in COMPONENTS.items():
             if component.option in self.spec.options:
                 continue
-            kept = choose(name, sizes, Seen(x, even, parameters))
+            kept = choose(name, sizes, Seen(x, even, parameters, lines[0]))
             self.found.append(kept.note)
             if kept.transform is None:
                 continue
@@ -201,7 +235,10 @@ class PhysicsFlow(ResidualFlow):
     def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
         """Fit shot and read noise and tails to the integers, and subtract the line noise from the read noise."""
         before = self.shot_read.log_beta2.clone()
-        super().start_from_codes(codes, cond, levels)
+        if isinstance(self.shot_read, BentScale):
+            subtract_rounding(self.shot_read, checked_conditions(self, cond), levels)
+        else:
+            super().start_from_codes(codes, cond, levels)
         apart = [transform for transform in self.flow.transforms if isinstance(transform, (NoiseScale, SinhArcsinh))]
         start_tails_on_codes(Flow([*apart, self.tails]), self.tails, codes, checked_conditions(self, cond), levels)
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
@@ -220,8 +257,11 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
     With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.  An ISO
     with fewer than `FEWEST` values of a plane takes the factors of all ISOs together.
     """
-    beta1, beta2 = head.betas(cond)
-    ratio = (beta1 * cond.clean / beta2).clamp(min=0).double()
+    head.plane_beta1.zero_()
+    head.plane_beta2.zero_()
+    found = head.noise_parameters(cond)
+    beta1, beta2 = found.beta1, found.beta2
+    ratio = (beta1 * found.clean / beta2).clamp(min=0).double()
     square = (noise.square() / beta2).double()
     iso = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
     observed = cond.observed

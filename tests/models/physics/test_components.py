@@ -59,7 +59,7 @@ FOUND = {"row_flicker", "row_memory", "column_noise", "neighbours"}
 def test_a_plain_camera_gets_no_component(rows: float) -> None:
     model = started(frames(1, rows=rows))
     assert not FOUND & model.spec.options.keys()
-    assert [note.split(":")[1][:5] for note in model.found[1:]] == [" none", " none"]
+    assert [note.split(":")[1][:5] for note in model.found[1:]] == [" none", " none", " none"]
 
 
 def test_columns_are_found_and_sampled() -> None:

@@ -133,3 +133,11 @@ def test_a_frame_without_noise_is_found(count: int, quiet: int | None, rows_shak
 @pytest.mark.parametrize(("count", "size"), [(2, (128, 256)), (6, (8, 16))])
 def test_what_cannot_be_compared_is_not(count: int, size: tuple[int, int]) -> None:
     assert np.isnan(noise_shares(in_memory(shoot([np.full(size, 500.0)] * count, 0)))).all()
+
+
+def test_noise_below_a_code_is_not_compared() -> None:
+    """Frames at the middle of a code have a fifth of the noise of those between two: σ is 0.3 DN."""
+    levels = [500.0, 500.5, 500.0, 500.5, 500.5]
+    rng = np.random.default_rng(0)
+    mosaics = [np.rint(level + rng.normal(0, 0.3, (128, 256))).astype(np.uint16) for level in levels]
+    assert np.isnan(noise_shares(in_memory(mosaics))).all()

@@ -26,6 +26,11 @@ ISOS = (100.0, 25600.0)
 BITS = (14, 14, 14, 12, 12, 10)
 """Of the converter; one is drawn."""
 
+PARTS = ("tails", "rows", "columns", "pattern", "hot")
+
+NORMAL = 0.14
+"""Shape of Tukey's lambda that is nearly normal."""
+
 STRONG, STRONGEST = 0.35, 5.0
 """Part of the cameras whose rows are stronger than the prior finds likely, and by how much at most."""
 
@@ -132,11 +137,11 @@ def draw_cameras(rng: np.random.Generator, count: int, table: Array, only: Seque
     table : ndarray, shape (N, 4)
         From `camera_table`.
     only : sequence of str, optional
-        Parts besides shot and read noise that are drawn, of ``"rows"``, ``"columns"``, ``"pattern"``, ``"hot"``;
-        all if None.
+        Parts besides shot and normal read noise that are drawn, of `PARTS`; all if None.
     """
-    parts = ("rows", "columns", "pattern", "hot") if only is None else only
+    parts = PARTS if only is None else only
     full, read, row, shape = table[rng.integers(len(table), size=count)].T
+    shape = shape if "tails" in parts else np.full(count, NORMAL)
     row = np.minimum(row, 0.9 * read)
     pixel = np.sqrt(read**2 - row**2)
     strong = np.exp(rng.uniform(0, math.log(STRONGEST), count) * (rng.random(count) < STRONG))

@@ -1,0 +1,119 @@
+"""Column noise beside row noise: the offsets of rows and columns add, as they do on a sensor."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from noiseflow.flows.camera.earlier_weights import EarlierWeights
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.signal_model import NoiseParameters, required
+from noiseflow.ops.line_noise import unit_offset
+
+__all__ = ["ColumnNoise"]
+
+NO_ROWS = 1e-30
+"""Row variance of a camera without rows: the columns are then those of `LineNoise`."""
+
+
+class ColumnNoise(EarlierWeights, LineNoise):
+    """Whiten columns that share an offset, after rows of variance r were whitened.
+
+    One after the other the whitenings of rows and columns multiply the variance of what both have in common, the
+    mean of a frame: (1 + rD̄)(1 + cĎ) where the offsets add to 1 + rD̄ + cĎ, with D̄ the mean of |d|² over rows and
+    Ď = Σ Dⱼ²/D that over columns, Dⱼ = |dⱼ|² and D their sum.  So the frame's mean is divided by s as well,
+
+        s² = (1 + rD̄ + cĎ) / ((1 + rD̄)(1 + cĎ)),   x′ = x + d (dᵀx)(1/s − 1)/D,   log|det| = −log s,
+
+    and then the columns as in `LineNoise`.  With an even light the covariance is I + r·rows + c·columns exactly.
+
+    Parameters
+    ----------
+    planes : int
+        1, or those of a cell: 4, 16 or 36.
+    cameras : int
+        Number of cameras.
+    isos : sequence of float
+        Fitted ISOs, rising.
+    start : float
+        Starting c, in read-noise variances.
+    """
+
+    log_rows: Tensor
+
+    def __init__(self, planes: int, cameras: int, isos: Sequence[float], start: float = 3e-3) -> None:
+        super().__init__(planes, cameras, isos, "column", start, in_read_noise=True)
+        self.register_buffer("log_rows", torch.full((cameras, len(isos)), math.log(NO_ROWS)))
+
+    def follow(self, rows: LineNoise) -> None:
+        """Take the variance r of rows that are whitened before, at each camera's ISOs."""
+        self.log_rows.copy_(rows.offset_variance().detach().clamp(min=NO_ROWS).log())
+
+    def scale_offsets(self, log_factor: Tensor) -> None:
+        """Add to the logarithm of both variances, (cameras, isos)."""
+        super().scale_offsets(log_factor)
+        self.log_rows.add_(log_factor)
+
+    def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
+        """Σ d·x, Σ d² and the pixels of each column, (3, B, 1, columns of a cell, 1, W); of parts they add up."""
+        d = unit_offset(x, *required(noise, self).line_signal, self.cells)
+        terms = (d * x.reshape(d.shape), d.square(), torch.ones_like(d))
+        return torch.stack([term.sum(self.along, keepdim=True) for term in terms])
+
+    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+        """Data to latent."""
+        projection, square, _ = sums = self.sums(x, noise)
+        q, s = self._given(sums, cond)
+        mean = _over_columns(projection) / _over_columns(square).clamp(min=NO_ROWS) * (1 / s - 1)
+        root = (1 + q).sqrt()
+        variance = self.variance(cond)[:, None, None, None, None]
+        offsets = mean - (projection + square * mean) * variance / (root * (1 + root))
+        log_det = -0.5 * q.log1p().flatten(1).sum(1) - s.log().flatten(1).sum(1)
+        return self._add(x, noise, offsets), log_det
+
+    def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
+        """The offset of each column in read noises, (1, B, 1, columns of a cell, 1, W), from a whole frame's sums."""
+        projection, square, _ = sums
+        q, s = self._given(sums, cond)
+        root = (1 + q).sqrt()
+        own = projection * self.variance(cond).to(sums)[:, None, None, None, None] / (1 + root)
+        mean = _over_columns(projection * root) / _over_columns(square).clamp(min=NO_ROWS)
+        offsets: Tensor = own + (s - 1) * mean
+        return offsets[None]
+
+    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+        """Latent to data."""
+        return self.inverse_of_part(z, cond, self.resolve(self.sums(z, noise), cond), noise)
+
+    def inverse_of_part(
+        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
+    ) -> Tensor:
+        """Latent to data of a part of a frame, given what `resolve` found for its columns."""
+        return self._add(z, noise, sums[0])
+
+    def _given(self, sums: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+        """Q = cD of each column, and s of the frame, (B, 1, 1, 1, 1)."""
+        _, square, count = sums
+        knots = self.log_isos.to(self.log_variance.dtype)
+        rows = at_iso(self.log_rows.to(self.log_variance)[cond.camera_indices], knots, cond.isos).exp()
+        r, c = (each.to(sums)[:, None, None, None, None] for each in (rows, self.variance(cond)))
+        total = _over_columns(square).clamp(min=NO_ROWS)
+        along = r * total / count.amax((1, 2, 3, 4), keepdim=True)
+        down = c * _over_columns(square.square()) / total
+        return c * square, ((1 + along + down) / ((1 + along) * (1 + down))).sqrt()
+
+    def _add(self, x: Tensor, noise: NoiseParameters | None, offsets: Tensor) -> Tensor:
+        d = unit_offset(x, *required(noise, self).line_signal, self.cells)
+        return x + (d * offsets).reshape(x.shape)
+
+    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+        """Columns of before multiplied."""
+        weights.setdefault(f"{prefix}log_rows", torch.full_like(self.log_rows, math.log(NO_ROWS)))
+
+
+def _over_columns(values: Tensor) -> Tensor:
+    """Sum over the columns of a frame, (B, 1, 1, 1, 1)."""
+    return values.sum((1, 2, 3, 4), keepdim=True)
