@@ -15,7 +15,7 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
-from noiseflow.fit.censoring import censored_values
+from noiseflow.fit.censoring import away_from_the_clip, censored_values
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
@@ -266,7 +266,8 @@ def _start(
     start_from(model, statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)
-    refine_start(model, batch.noise, conditions_of(batch), torch.from_numpy(places_of(store, some)))
+    cond = away_from_the_clip(batch) if settings.objective == "discretised" else conditions_of(batch)
+    refine_start(model, batch.noise, cond, torch.from_numpy(places_of(store, some)))
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]

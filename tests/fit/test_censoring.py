@@ -7,7 +7,7 @@ import pytest
 
 from noiseflow.core.errors import FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.censoring import censored_values
+from noiseflow.fit.censoring import away_from_the_clip, censored_values
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields
@@ -16,17 +16,17 @@ from noiseflow.raw import RawSettings
 GAIN, READ, WHITE, SIDE = 1.0, 3.0, 1023, 8
 
 
-def store_of(path: Path, black: int, patches: int = 160) -> PatchStore:
+def store_of(path: Path, black: int, patches: int = 160, side: int = SIDE) -> PatchStore:
     """Half of the patches dark, with the true clean signal."""
     rng = np.random.default_rng(3)
-    with StoreWriter(path, layout="bayer", patch_size=SIDE, pairing="gt", provenance={}) as writer:
+    with StoreWriter(path, layout="bayer", patch_size=side, pairing="gt", provenance={}) as writer:
         table = np.zeros(patches, fields(4))
         table["camera"], table["scene"] = writer.label("cameras", "One"), writer.label("scenes", "a")
         table["source"], table["iso"] = writer.source("a.dng", "0"), 100
         table["black"], table["white"], table["frame"] = black, WHITE, np.arange(patches)
         table["split"] = np.arange(patches) % 4 == 0
         light = np.where(np.arange(patches) % 2 == 0, 0, rng.uniform(0, 300, patches))
-        clean = np.broadcast_to(light[:, None, None, None], (patches, 4, SIDE, SIDE))
+        clean = np.broadcast_to(light[:, None, None, None], (patches, 4, side, side))
         noisy = black + GAIN * rng.poisson(clean / GAIN) + READ * rng.standard_normal(clean.shape)
         writer.append(np.clip(np.rint(noisy), 0, WHITE), black + clean, table)
     return PatchStore(path)
@@ -43,6 +43,24 @@ def test_clipped_blacks_are_fitted_as_censored_observations(tmp_path: Path, blac
     # 46,000 values: σ is known to 0.5 %.
     assert float(result.model.log_beta2.detach().exp().sqrt()) * span == pytest.approx(READ, rel=0.02)
     assert float(result.model.log_beta1.detach().exp()) * span == pytest.approx(GAIN, rel=0.02)
+
+
+def test_the_mean_of_clipped_blacks_is_no_row_noise(tmp_path: Path) -> None:
+    """Half of the rows have an offset of 0.4 σ in common, by clipping; the moments of all rows found a memory."""
+    store = store_of(tmp_path / "s.h5", 0, 240, 16)
+    batch = store.read(store.indices("train"))
+    cond = away_from_the_clip(batch)
+    assert cond.observed is not None
+    dark = batch.clean.amax((1, 2, 3)) == 0
+    assert not cond.observed[dark].any()
+    assert cond.observed[~dark].float().mean() > 0.95
+    result = fit(
+        store, spec_for(store, "physics_flow"), tmp_path / "run", FitSettings(epochs=1, steps_per_epoch=1, batch=16)
+    )
+    assert result.components[0] == "rows: none"
+    # So few that nothing would be left: all are taken.
+    few = store.read(store.indices("train")[:4])
+    assert away_from_the_clip(few).observed is None
 
 
 def test_the_density_of_clipped_codes_is_warned_of(tmp_path: Path) -> None:
