@@ -4,7 +4,7 @@ Real and sampled residuals are drawn here: independent Gaussian pixels of varian
 variance unless it is one of variance.  Sizes rise from small ones; a test is done with a fault at the first size that
 it finds in 19 of 20.
 
-python -m tools.studies.power --patches 200 --out power.md
+python -m tools.studies.judging.power --patches 200 --out power.md
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Foreign models and methods in one table: simulate a camera, import, draw and score them all.
 
-python -m tools.studies.referee /tmp/referee-table --shared ../shared/data
+python -m tools.studies.judging.referee /tmp/referee-table --shared ../shared/data
 
 The camera is of known physics (Tukey-lambda read noise, row noise), so that the truth stands in the table too.  Models
 whose files are not at hand are left out.
