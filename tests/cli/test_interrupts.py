@@ -1,5 +1,6 @@
 """Signals, two at once, and odd surroundings: one line, the customary status, nothing half-written."""
 
+import hashlib
 import os
 import re
 import signal
@@ -170,3 +171,65 @@ def test_names_that_are_no_text_are_one_line_or_work(work: Path, monkeypatch: py
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     if result.exit_code:
         assert "no UTF-8" in result.stderr or "\\udce9" in result.stderr
+
+
+TWICE = """
+import os, signal, sys, time
+import noiseflow.cli
+{imports}
+
+def stopped(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def slow(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+{place} = stopped
+noiseflow.cli.farewell = slow
+noiseflow.cli.main({words!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "module", "place", "stands"),
+    [
+        (
+            "ingest raws --patch-size 8 --jobs 1",
+            "t.h5",
+            "noiseflow.patches.ingestion.ingestion",
+            "layout_of_all",
+            False,
+        ),
+        ("fit p.h5 --model nlf", "t", "noiseflow.fit.fit_model", "save", True),
+    ],
+)
+def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_half_written(
+    work: Path, tmp_path: Path, words: str, out: str, module: str, place: str, stands: bool
+) -> None:
+    """The second comes while the first is being answered, which would take a minute."""
+    given = [*words.split(), "--out", str(tmp_path / out)]
+    before = ""
+    if stands:
+        assert subprocess.run([*COMMAND, *given], cwd=work, check=False, capture_output=True).returncode == 0
+        given.append("--overwrite")
+        before = contents_of(tmp_path / out)
+    script = TWICE.format(imports=f"import {module}", place=f"{module}.{place}", words=given)
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", script], cwd=work, check=False, capture_output=True, text=True)
+    assert ended.returncode == 130, ended.stderr
+    assert time.monotonic() - began < 55
+    assert "Traceback" not in ended.stderr
+    assert contents_of(tmp_path / out) == before
+    again = subprocess.run([*COMMAND, *given], cwd=work, check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert not [path for path in tmp_path.iterdir() if path.name != out]
+    assert CliRunner().invoke(main, ["info", "--verify", str(tmp_path / out)]).exit_code == 0
+
+
+def contents_of(out: Path) -> str:
+    """A digest of a finished output; empty where there is none."""
+    if not out.exists() or (out.is_dir() and not (out / "spec.json").exists()):
+        return ""
+    files = [out] if out.is_file() else sorted(path for path in out.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -76,6 +76,14 @@ def test_the_page_of_pairs_runs_as_written(tmp_path: Path, monkeypatch: pytest.M
     assert found["noisy"].shape == found["clean"].shape == (4, 64, 96)
 
 
+def test_the_page_of_video_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names, found = run_page(ROOT / "docs" / "guide" / "video.md")
+    assert names == ["simulate", "fit-video", "info", "evaluate-video"]
+    assert len(found["noisy"]) == len(found["terms"]) == 3
+    assert found["batch"].noisy.shape == (1, 3, 4, 24, 32)
+
+
 def test_the_page_of_calibration_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     commands = fenced_commands(ROOT / "docs" / "calibrate.md")

@@ -8,6 +8,7 @@ import click
 
 from noiseflow.cli import main
 from tools.checks.bounds import lower_bounds
+from tools.checks.mutants import drawn, mutants_of, near_tests
 from tools.checks.newcomer import commands, unexplained
 from tools.checks.slow_tests import LISTED
 
@@ -40,3 +41,26 @@ def test_an_explained_warning_is_no_fault_and_any_other_is() -> None:
 def test_slow_tests_are_of_files_that_are_there() -> None:
     files = {line.split(maxsplit=1)[1].split("::")[0] for line in LISTED.read_text("utf-8").splitlines()}
     assert not [file for file in files if not (ROOT / file).is_file()]
+
+
+def test_a_planted_fault_is_that_change_and_no_other() -> None:
+    text = (
+        "def f(a: int, b: float = 2.0) -> float:\n    σ = a - 1\n    raise ValueError(f'{a + 1}')\n"
+        "    return -σ if a < b else 0.5\n"
+    )
+    planted = [mutant.planted(text).splitlines() for mutant in mutants_of(text, "f.py")]
+    assert [next(line.strip() for line in lines if line not in text.splitlines()) for lines in planted] == [
+        "σ = (a + 1)",
+        "σ = a - 2",
+        "return -σ if (a <= b) else 0.5",
+        "return (σ) if a < b else 0.5",
+        "return -σ if a < b else 0.625",
+    ]
+
+
+def test_faults_are_drawn_by_the_seed_and_have_tests_to_find_them() -> None:
+    first, again, other = drawn(("flows",), 5, 0), drawn(("flows",), 5, 0), drawn(("flows",), 5, 1)
+    assert first == again != other
+    for mutant in first:
+        assert near_tests(mutant.file)
+        assert (ROOT / mutant.file).read_text("utf-8")[mutant.start : mutant.end] == mutant.old

@@ -35,6 +35,9 @@ SPEC = "spec.json"
 WEIGHTS = "model.safetensors"
 STATE = "state"
 
+READINGS = 3
+"""Times that a run is read if it is replaced meanwhile."""
+
 SPEC_BYTES = 16 << 20
 """Largest spec that is read: one of a profile holds its numbers, some hundred kB."""
 
@@ -157,9 +160,37 @@ def load(folder: str | Path) -> NoiseModel:
     ------
     ModelError
         No run folder, an unfinished one, a file that was changed since it was written, weights that do not match the
-        spec or are not finite, or, of a run without checksums, noise that no camera has.
+        spec or are not finite, or, of a run without checksums, noise that no camera has; or it is replaced again and
+        again while it is read.
     """
     folder = Path(folder)
+    for _ in range(READINGS):
+        before = _files_of(folder)
+        try:
+            model = _load(folder)
+        except ModelError:
+            if _files_of(folder) == before:
+                raise
+        else:
+            # The spec of one run with the weights of another would be a model that nobody fitted.
+            if _files_of(folder) == before:
+                return model
+    raise ModelError(f"{folder}: is being replaced by another process; load it when that has ended")
+
+
+def _files_of(folder: Path) -> list[tuple[int, ...]]:
+    """Which files stand under the names of a run's spec and weights."""
+    found: list[tuple[int, ...]] = []
+    for name in (SPEC, WEIGHTS):
+        try:
+            about = (folder / name).stat()
+            found.append((about.st_dev, about.st_ino, about.st_mtime_ns, about.st_size))
+        except OSError:
+            found.append(())
+    return found
+
+
+def _load(folder: Path) -> NoiseModel:
     if not (folder / SPEC).is_file():
         raise ModelError(f"{folder}: no {SPEC} in it; expected a run folder of `noiseflow fit` or `noiseflow import`")
     if not (folder / WEIGHTS).is_file():

@@ -2,7 +2,7 @@
 
 Latents of frame t, one for each pixel p:
 
-    z_t(p) = Σ_i h_i,t(p)·u_i(p) + Σ_j g_j,t(p)·x_j,t + √(1 − Σ_i h_i,t(p)²)·N(0, 1)
+    z_t(p) = Σ_i h_i,t(p)·u_i(p) + Σ_j g_j,t(p)·x_j,t + N(0, r_t(p))
 
 with u_i(p) ~ N(0, 1) the pixel's own and the same in all frames, and x_j,t an autoregression that all pixels share.
 Given the frames' x, pixels are independent: each has a posterior mean of its u that is linear in the x before.
@@ -53,12 +53,12 @@ class PixelState:
         self.covariance = eye[None, :, :, None].expand(batch, own, own, pixels)
         self.by_sums = self.mean.new_zeros(batch, own, 0, pixels)
 
-    def predict(self, h: Tensor, g: Tensor) -> Prediction:
-        """Predict a frame with the strengths h, (B, I, N), of u and g, (B, J, N), of x."""
+    def predict(self, h: Tensor, g: Tensor, rest: Tensor) -> Prediction:
+        """Predict a frame with the strengths h, (B, I, N), of u and g, (B, J, N), of x, and the variance r, (B, N)."""
         spread = torch.einsum("bikn,bkn->bin", self.covariance, h)
         return Prediction(
             (h * self.mean).sum(1),
-            1 - h.square().sum(1) + (h * spread).sum(1),
+            rest + (h * spread).sum(1),
             torch.cat([g, torch.einsum("bin,bikn->bkn", h, self.by_sums)], 1),
         )
 
@@ -147,7 +147,8 @@ def _whitened(rest: Tensor, slopes: Tensor, covariance: Tensor) -> Tensor:
     """(I + G P Gᵀ)^(−½)·rest for slopes G and a covariance P: the symmetric root, by the small matrix alone."""
     root = torch.einsum("bkn,bkl->bln", slopes, torch.linalg.cholesky(covariance))
     values, vectors = torch.linalg.eigh(torch.einsum("bkn,bln->bkl", root, root))
-    values = values.clamp(min=1e-12)
-    factor = ((1 + values).rsqrt() - 1) / values
+    roots = (1 + values.clamp(min=0)).sqrt()
+    # ((1 + λ)^(−½) − 1)/λ, which is −½ at λ = 0.
+    factor = -1 / (roots * (1 + roots))
     along = torch.einsum("bkl,bkn,bn->bl", vectors, root, rest)
     return rest + torch.einsum("bkn,bkl,bl->bn", root, vectors, factor * along)

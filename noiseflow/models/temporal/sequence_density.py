@@ -11,23 +11,104 @@ from torch import Tensor
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import checked_conditions
+from noiseflow.models.temporal.frame_latent import sigma_of
 from noiseflow.models.temporal.linear_filter import FrameState, PixelState
-from noiseflow.models.temporal.strengths import strengths
+from noiseflow.models.temporal.strengths import Strengths, strengths
 from noiseflow.models.temporal.telegraph import TelegraphFilter
 
 if TYPE_CHECKING:
     from noiseflow.models.temporal.temporal_noise import TemporalNoise
 
-__all__ = ["SequenceDensity"]
+__all__ = ["LatentDensity", "SequenceDensity"]
 
 LOG_2PI = math.log(2 * math.pi)
 
 
-class SequenceDensity:
-    """What a `TemporalNoise` knows of a sequence so far; made by `TemporalNoise.follow`.
+class LatentDensity:
+    """What memory adds to the density of a sequence's latents: log q(z_t | z_1 … z_{t−1}) − log N(z_t; 0, I).
 
     Its memory does not grow with the frames of a scene that stands still, nor without a part of pixels or one of
     frames; else each frame of another signal, or of other masked pixels, adds columns to it.
+
+    Parameters
+    ----------
+    model : TemporalNoise
+        The model.
+    first : Conditions
+        Resolved conditions of the first frame.
+    """
+
+    def __init__(self, model: "TemporalNoise", first: Conditions) -> None:
+        self.model = model
+        batch, device = len(first.clean), first.clean.device
+        self.pixels = PixelState((batch, len(model.pixel_parts), first.clean[0].numel()), device)
+        memory = [part.memory(first) for part in model.frame_parts]
+        self.frames = FrameState(torch.stack(memory, 1)) if memory else None
+        self.jumps = None if model.telegraph is None else TelegraphFilter(model.telegraph, first)
+        self.joint = bool(model.pixel_parts and memory) and self.jumps is None
+        self.signals: list[tuple[Tensor, Tensor | None]] = []
+
+    def step(self, z: Tensor, cond: Conditions, sigma: Tensor) -> Tensor:
+        """Gain of the next frame, nats, (B,); the frame becomes past.
+
+        Parameters
+        ----------
+        z : Tensor of float64, shape (B, N)
+            Its latents, 0 where a pixel is masked.
+        cond : Conditions
+            Resolved.
+        sigma : Tensor of float64, shape (B, C, H, W)
+            σ of the frame's noise.
+        """
+        strong = strengths(self.model, cond, sigma)
+        plain = 0.5 * z.square().sum(1)
+        if self.jumps is not None:
+            return plain + self._with_jumps(z, strong, cond)
+        h = strong.own
+        predicted = self.pixels.predict(h, strong.shared, strong.rest)
+        if self.frames is None:
+            self.pixels.update(h, predicted, z, 0, new=False)
+            rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
+            return plain - 0.5 * rest.sum(1)
+        found = self.frames.take_in(predicted, z)
+        if not self.joint:
+            self.frames.skip_sums()
+            return plain + found
+        place, new = self._place(cond.clean, cond.observed)
+        self.pixels.update(h, predicted, z, len(self.model.frame_parts), new)
+        self.frames.advance(place, new)
+        return plain + found
+
+    def _place(self, clean: Tensor, observed: Tensor | None) -> tuple[int, bool]:
+        """Number of a signal among those seen, and whether it is new; other masks make another signal."""
+        for number, (signal, mask) in enumerate(self.signals):
+            same = mask is observed or (mask is not None and observed is not None and torch.equal(mask, observed))
+            if same and torch.equal(signal, clean):
+                return number, False
+        self.signals.append((clean, observed))
+        return len(self.signals) - 1, True
+
+    def _with_jumps(self, z: Tensor, strong: Strengths, cond: Conditions) -> Tensor:
+        """Log q(z | past) + N/2·log 2π: what is shared is taken out first, the rest is each pixel's own."""
+        assert self.jumps is not None
+        log_prob = z.new_zeros(len(z))
+        h, g = strong.own, strong.shared
+        if self.frames is not None:
+            independent = PixelState((len(z), 0, z.shape[1]), z.device).predict(h[:, :0], g, torch.ones_like(z))
+            v = self.frames.alone(independent, z)
+            log_prob = self.frames.take_in(independent, z) + 0.5 * v.square().sum(1)
+            self.frames.skip_sums()
+            z = v
+        predicted = self.pixels.predict(h, g[:, :0], strong.rest)
+        self.pixels.update(h, predicted, z, 0, new=False)
+        rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
+        seen = None if cond.observed is None else cond.observed.flatten(1).double()
+        own = self.jumps.step(z, -0.5 * (rest + LOG_2PI), strong.per_sigma, strong.jumping, seen)
+        return log_prob + own.sum(1) + 0.5 * LOG_2PI * cond.counts()
+
+
+class SequenceDensity:
+    """What a `TemporalNoise` knows of a sequence so far; made by `TemporalNoise.follow`.
 
     Parameters
     ----------
@@ -41,6 +122,7 @@ class SequenceDensity:
 
     def __init__(self, model: "TemporalNoise", iso: Tensor | float, camera: Tensor | int | str | Sequence[str]) -> None:
         self.model, self.iso, self.camera = model, iso, camera
+        self.memory: LatentDensity | None = None
         self.shape: torch.Size | None = None
 
     def __call__(self, noise: Tensor, clean: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -59,8 +141,8 @@ class SequenceDensity:
             A frame of another shape than the one before it.
         """
         cond = checked_conditions(self.model, Conditions(clean, self.iso, self.camera, observed))
-        if self.shape is None:
-            self._begin(cond)
+        if self.memory is None:
+            self.memory, self.shape = LatentDensity(self.model, cond), cond.clean.shape
         if noise.shape != self.shape or cond.clean.shape != self.shape:
             raise DataError(
                 f"frame: expected {tuple(self.shape or ())}, as the frames before; got {tuple(noise.shape)} and a "
@@ -73,61 +155,4 @@ class SequenceDensity:
         z = self.model.frame.latent(noise, replace(cond, observed=None)).double()
         if observed is not None:
             z = z * observed
-        return alone + self._gain(z.flatten(1), cond, clean)
-
-    def _begin(self, cond: Conditions) -> None:
-        self.shape = cond.clean.shape
-        model, batch = self.model, len(cond.clean)
-        self.pixels = PixelState((batch, len(model.pixel_parts), cond.clean[0].numel()), cond.clean.device)
-        memory = [part.memory(cond) for part in model.frame_parts]
-        self.frames = FrameState(torch.stack(memory, 1)) if memory else None
-        self.jumps = None if model.telegraph is None else TelegraphFilter(model.telegraph, cond)
-        self.joint = bool(model.pixel_parts and memory) and self.jumps is None
-        self.signals: list[tuple[Tensor, Tensor | None]] = []
-
-    def _gain(self, z: Tensor, cond: Conditions, clean: Tensor) -> Tensor:
-        """Log q(z | past) − log N(z; 0, I), nats, (B,); the frame becomes past."""
-        h, g, per_sigma = strengths(self.model, cond)
-        plain = 0.5 * (z.square().sum(1))
-        if self.jumps is not None:
-            return plain + self._with_jumps(z, h, g, per_sigma, cond)
-        predicted = self.pixels.predict(h, g)
-        if self.frames is None:
-            self.pixels.update(h, predicted, z, 0, new=False)
-            rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
-            return plain - 0.5 * rest.sum(1)
-        found = self.frames.take_in(predicted, z)
-        if not self.joint:
-            self.frames.skip_sums()
-            return plain + found
-        place, new = self._place(clean, cond.observed)
-        self.pixels.update(h, predicted, z, len(self.model.frame_parts), new)
-        self.frames.advance(place, new)
-        return plain + found
-
-    def _place(self, clean: Tensor, observed: Tensor | None) -> tuple[int, bool]:
-        """Number of a signal among those seen, and whether it is new; other masks make another signal."""
-        for number, (signal, mask) in enumerate(self.signals):
-            same = mask is observed or (mask is not None and observed is not None and torch.equal(mask, observed))
-            if same and torch.equal(signal, clean):
-                return number, False
-        self.signals.append((clean, observed))
-        return len(self.signals) - 1, True
-
-    def _with_jumps(self, z: Tensor, h: Tensor, g: Tensor, per_sigma: Tensor, cond: Conditions) -> Tensor:
-        """Log q(z | past) + N/2·log 2π: what is shared is taken out first, the rest is each pixel's own."""
-        assert self.jumps is not None
-        log_prob = z.new_zeros(len(z))
-        if self.frames is not None:
-            independent = PixelState((len(z), 0, z.shape[1]), z.device).predict(h[:, :0], g)
-            v = self.frames.alone(independent, z)
-            log_prob = self.frames.take_in(independent, z) + 0.5 * v.square().sum(1)
-            self.frames.skip_sums()
-            z = v
-        predicted = self.pixels.predict(h, g[:, :0])
-        self.pixels.update(h, predicted, z, 0, new=False)
-        rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
-        seen = None if cond.observed is None else cond.observed.flatten(1).double()
-        own = self.jumps.step(z, -0.5 * (rest + LOG_2PI), per_sigma, seen)
-        count = cond.counts()
-        return log_prob + own.sum(1) + 0.5 * LOG_2PI * count
+        return alone + self.memory.step(z.flatten(1), cond, sigma_of(self.model.frame, cond).double())

@@ -11,7 +11,7 @@ from torch import Tensor
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel, checked_conditions
-from noiseflow.models.temporal.frame_latent import with_base
+from noiseflow.models.temporal.frame_latent import sigma_of, with_base
 from noiseflow.models.temporal.strengths import strengths
 from noiseflow.models.temporal.telegraph import CLASSES, Telegraph, amplitudes
 from noiseflow.ops.random import sampling
@@ -220,19 +220,20 @@ class _FrameBase:
         """Latents of the pixels with the clean signal `like`."""
         fresh = sampling.normal(like, at_frame(generator, self.number))
         cond = checked_conditions(self.model, Conditions(like, self.iso, self.camera))
-        h, g, per_sigma = strengths(self.model, cond, like.dtype)
+        strong = strengths(self.model, cond, sigma_of(self.model.frame, cond).to(like.dtype))
+        h, rest = strong.own, strong.rest
         own = [self._window(each, like, generator).flatten(1) for each in self.memory.maps]
         level = None
         if self.traps is not None:
             level = self._window(self.traps, like, generator).flatten(1)
-            h = torch.where((level != 0)[:, None], 0.0, h)
-        z = fresh.flatten(1) * (1 - h.square().sum(1)).sqrt()
+            h, rest = torch.where((level != 0)[:, None], 0.0, h), torch.where(level != 0, strong.jumping, rest)
+        z = fresh.flatten(1) * rest.sqrt()
         for number, each in enumerate(own):
             z = z + h[:, number] * each
-        for number in range(g.shape[1]):
-            z = z + g[:, number] * self.shared[:, number, None].to(like)
+        for number in range(strong.shared.shape[1]):
+            z = z + strong.shared[:, number] * self.shared[:, number, None].to(like)
         if level is not None:
-            z = z + level * per_sigma
+            z = z + level * strong.per_sigma
         return z.to(like.dtype).reshape(like.shape)
 
     def _window(self, whole: Tensor, like: Tensor, source: Source) -> Tensor:

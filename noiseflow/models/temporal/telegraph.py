@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.temporal.part import Part
@@ -31,8 +31,9 @@ class Telegraph(Part):
     """A fraction of the pixels has a trap that is empty or full: two levels, A apart, a Markov chain over the frames.
 
     Per frame an empty trap fills with probability u, a full one empties with d; it is full u/(u + d) of the time,
-    and the pixel's mean is 0.  Amplitudes A are exponential, in `CLASSES` steps (`amplitudes`).  Such a pixel has
-    no share in the fixed pattern; which pixels they are only the frames show.
+    and the pixel's mean is 0.  The variance that traps make, in the mean over all pixels, is part of that of the
+    frame's noise, unless a pattern is added to it.  Amplitudes A are exponential, in `CLASSES` steps (`amplitudes`).
+    Such a pixel has no share in the fixed pattern; which pixels they are only the frames show.
 
     ``log_amplitude`` is the log of the mean A, normalised; ``logit_fraction``, ``logit_up`` and ``logit_down``
     give fraction, u and d.
@@ -49,6 +50,9 @@ class Telegraph(Part):
         "logit_down": -2.0,
     }
 
+    log_amplitude: nn.Parameter
+    logit_fraction: nn.Parameter
+
     def fraction(self, cond: Conditions) -> Tensor:
         """Part of the pixels that are telegraph pixels, float64, (B,)."""
         return self.at("logit_fraction", cond).sigmoid()
@@ -60,6 +64,13 @@ class Telegraph(Part):
     def mean_amplitude(self, cond: Conditions) -> Tensor:
         """Mean amplitude, normalised, float64, (B,)."""
         return self.at("log_amplitude", cond).exp()
+
+    def variance(self, cond: Conditions) -> Tensor:
+        """Mean over pixels of the variance that traps make, π·E[A²]·p·(1 − p), normalised, float64, (B,)."""
+        up, down = self.rates(cond)
+        full = up / (up + down)
+        square = sum(step**2 for step in amplitudes()) / CLASSES
+        return self.fraction(cond) * square * self.mean_amplitude(cond).square() * full * (1 - full)
 
     def facts(self, cond: Conditions) -> dict[str, float]:
         """Pixels per million, mean amplitude, and rates per frame."""
@@ -93,7 +104,7 @@ class TelegraphFilter:
         self.log_weight = weights.log()
         self.is_full = self.full.expand(-1, CLASSES, 1)
 
-    def step(self, v: Tensor, log_plain: Tensor, per_sigma: Tensor, seen: Tensor | None) -> Tensor:
+    def step(self, v: Tensor, log_plain: Tensor, per_sigma: Tensor, variance: Tensor, seen: Tensor | None) -> Tensor:
         """Log-density of one frame of each pixel given its past, (B, N); the frame becomes past.
 
         Parameters
@@ -104,12 +115,15 @@ class TelegraphFilter:
             Its log-density given the past, were the pixel no telegraph pixel.
         per_sigma : Tensor, shape (B, N)
             1/σ of the frame's noise.
+        variance : Tensor, shape (B, N)
+            Of a telegraph pixel's latent around its level.
         seen : Tensor of float64, shape (B, N), optional
             0 where the pixel is masked.
         """
         jump = self.amplitude * per_sigma[:, None]
         empty, full = (
-            -0.5 * (v[:, None] - level * jump).square() - HALF_LOG_2PI for level in (-self.full, 1 - self.full)
+            -0.5 * ((v[:, None] - level * jump).square() / variance[:, None] + variance[:, None].log()) - HALF_LOG_2PI
+            for level in (-self.full, 1 - self.full)
         )
         if seen is not None:
             empty, full, log_plain = empty * seen[:, None], full * seen[:, None], log_plain * seen

@@ -17,17 +17,20 @@ from noiseflow.models.temporal.stream import NoiseStream
 from noiseflow.models.temporal.telegraph import Telegraph
 from noiseflow.ops.random.sampling import Keyed, Source
 
-__all__ = ["TemporalNoise", "temporal_spec"]
+__all__ = ["PATTERN", "TemporalNoise", "as_temporal", "temporal_spec"]
+
+PATTERN = "within", "added"
+"""Whether the frame's model has the fixed pattern in its variance."""
 
 
-@register("temporal", ("frame", "parts"))
+@register("temporal", ("frame", "parts", "pattern"))
 class TemporalNoise(NoiseModel):
     """Noise of a sequence of frames, given the past: log p(n_1 … n_T) = Σ_t log p(n_t | n_1 … n_{t−1}).
 
     The frame's own model maps each frame's noise to a standard normal latent, z_t = f(n_t; clean, ISO, camera).
     What has memory is the latent of each pixel p,
 
-        z_t(p) = Σ_i h_i(p)·u_i(p) + Σ_j g_j(p)·x_j,t + √(1 − Σ_i h_i(p)²)·N(0, 1),
+        z_t(p) = Σ_i h_i(p)·u_i(p) + Σ_j g_j(p)·x_j,t + N(0, 1 − Σ_i h_i(p)²),
 
     u of the pixel and for ever (`PixelPart`), x of the frame and autoregressive (`FramePart`); h and g are the part's
     σ over σ of the frame's noise at that signal.  For a normal frame model n = σ·z this is the physical sum
@@ -37,15 +40,17 @@ class TemporalNoise(NoiseModel):
         log p(n_t | past) = log p_frame(n_t) + log q(z_t | z_1 … z_{t−1}) − log N(z_t; 0, I),
 
     exact for every flow, with q by a Kalman filter over all pixels at once (`linear_filter`).  The fixed pattern takes
-    its share of the variance that the frame's model has: a burst of one frame has that model's density.  Drift and
-    flicker are added to it, since independent pixels cannot have them; so are telegraph pixels (`Telegraph`).
+    its share of the variance that the frame's model has: a burst of one frame has that model's density.  Telegraph
+    pixels (`Telegraph`) take a share too, but a frame of them is a mixture.  Drift and flicker are added, since
+    independent pixels cannot have them.  Around a model that was fitted to noise without the pattern, as to bursts
+    whose mean is the clean signal, all is added, and the last term is N(0, 1).
 
     With telegraph pixels, x is first taken out of a frame as if its pixels were independent, S^(−½)(z − E z), and the
     rest is each pixel's own.  That is a normalised density of its own; it differs from the law of the samples only in
     the one direction of a frame that each x moves it in.
 
-    Options of the spec: ``frame``, a mapping with ``model`` and ``options`` of the frame's model, and ``parts``,
-    names in `noiseflow.models.temporal.registry.PARTS`.
+    Options of the spec: ``frame``, a mapping with ``model`` and ``options`` of the frame's model; ``parts``, names in
+    `noiseflow.models.temporal.registry.PARTS`; ``pattern``, ``"within"`` the frame's variance or ``"added"``.
 
     Examples
     --------
@@ -68,6 +73,10 @@ class TemporalNoise(NoiseModel):
                 raise ModelError(f"temporal: part {name!r} is not known; expected some of {', '.join(PARTS)}")
         if len(set(names)) != len(tuple(names)):
             raise ModelError(f"temporal: expected each part once; got {', '.join(names)}")
+        kind = spec.options.get("pattern", PATTERN[0])
+        if kind not in PATTERN:
+            raise ModelError(f"temporal: option pattern: expected {' or '.join(PATTERN)}; got {kind!r}")
+        self.adds_pattern = kind == "added"
         options = given.get("options") or {}
         self.frame = as_frame_model(build(replace(spec, model=given["model"], options=options)))
         self.parts = nn.ModuleDict({name: PARTS[name](spec) for name in PARTS if name in names})
@@ -90,7 +99,7 @@ class TemporalNoise(NoiseModel):
     @property
     def elementwise(self) -> bool:
         """Whether a single frame's latents are standard normal, and each of one noise value."""
-        return self.frame.elementwise and not self.frame_parts and self.telegraph is None
+        return self.frame.elementwise and not (self.frame_parts or self.telegraph or self.adds_pattern)
 
     def approximate_sigma(self, cond: Conditions) -> Tensor:
         """σ of the frame's model, (B, C, H, W)."""
@@ -242,6 +251,19 @@ class TemporalNoise(NoiseModel):
         return self.frame._working_dtype(given)
 
 
+def as_temporal(model: NoiseModel, name: str) -> TemporalNoise:
+    """The model, if it is one of sequences.
+
+    Raises
+    ------
+    ModelError
+        It is not; `name` is what to call it.
+    """
+    if not isinstance(model, TemporalNoise):
+        raise ModelError(f"{name}: {model.spec.model} is a model of single frames; make one of sequences by fit-video")
+    return model
+
+
 def one_iso(iso: Tensor | float, frames: int) -> Tensor | float:
     """The ISO of a sequence whose frames may each have one.
 
@@ -258,7 +280,7 @@ def one_iso(iso: Tensor | float, frames: int) -> Tensor | float:
     return iso[:, 0]
 
 
-def temporal_spec(frame: ModelSpec, parts: Sequence[str]) -> ModelSpec:
+def temporal_spec(frame: ModelSpec, parts: Sequence[str], pattern: str = PATTERN[0]) -> ModelSpec:
     """Spec of a `TemporalNoise` around a frame's model.
 
     Parameters
@@ -267,8 +289,12 @@ def temporal_spec(frame: ModelSpec, parts: Sequence[str]) -> ModelSpec:
         Spec of the frame's model.
     parts : sequence of str
         Names in `PARTS`.
+    pattern : str
+        One of `PATTERN`.
     """
-    options = {"frame": {"model": frame.model, "options": dict(frame.options)}, "parts": list(parts)}
+    options: dict[str, object] = {"frame": {"model": frame.model, "options": dict(frame.options)}, "parts": list(parts)}
+    if pattern != PATTERN[0]:
+        options["pattern"] = pattern
     if frame.before_rounding:
-        options["before_rounding"] = True  # type: ignore[assignment]
+        options["before_rounding"] = True
     return replace(frame, model="temporal", options=options)

@@ -14,10 +14,12 @@ SIGMAS = {"dark_pattern": 6e-3, "response_pattern": 1.5e-2, "black_drift": 6e-3,
 """σ of each part; nlf's own is 0.02 in the dark."""
 
 
-def temporal_model(parts: tuple[str, ...], seed: int = 0, frame: str = "nlf", layout: str = "mono") -> TemporalNoise:
+def temporal_model(
+    parts: tuple[str, ...], seed: int = 0, frame: str = "nlf", layout: str = "mono", pattern: str = "within"
+) -> TemporalNoise:
     """In float64, every parameter moved."""
     spec = ModelSpec(frame, layout, ("A", "B"), (100.0, 400.0))
-    model = build(temporal_spec(spec, parts)).double().eval()
+    model = build(temporal_spec(spec, parts, pattern)).double().eval()
     assert isinstance(model, TemporalNoise)
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -54,8 +56,10 @@ def covariance_of(model: TemporalNoise, clean: Tensor, cond: Conditions) -> NDAr
     for t in range(frames):
         for s in range(frames):
             own = variance("dark_pattern") + variance("response_pattern") * signal[t] * signal[s]
-            if s == t:
+            if s == t and not model.adds_pattern:
                 own = beta1 * signal[t] + beta2
+            elif s == t:
+                own = own + beta1 * signal[t] + beta2
             lag = abs(t - s)
             shared = variance("black_drift") * phi("black_drift") ** lag
             light = variance("light_flicker") * phi("light_flicker") ** lag * np.outer(signal[t], signal[s])

@@ -56,6 +56,13 @@ def test_the_sum_over_frames_is_the_joint_density(parts: tuple[str, ...], moving
     assert terms(model, noise, clean).sum(1).tolist() == pytest.approx(dense(model, noise, clean), rel=0, abs=1e-8)
 
 
+@pytest.mark.parametrize("parts", SETS, ids="+".join)
+def test_a_pattern_may_be_added_to_the_frame_s_noise(parts: tuple[str, ...]) -> None:
+    model = temporal_model(parts, pattern="added")
+    noise, clean = sequence(4, moving=True)
+    assert terms(model, noise, clean).sum(1).tolist() == pytest.approx(dense(model, noise, clean), rel=0, abs=1e-8)
+
+
 def test_a_signal_that_comes_back_needs_no_new_memory() -> None:
     model = temporal_model(LINEAR)
     noise, clean = sequence(6, moving=True)
@@ -64,7 +71,8 @@ def test_a_signal_that_comes_back_needs_no_new_memory() -> None:
     found = sum(density(noise[:, t], clean[:, t]) for t in range(6))
     assert isinstance(found, Tensor)
     assert found.tolist() == pytest.approx(dense(model, noise, clean), rel=0, abs=1e-8)
-    assert len(density.signals) == 3
+    assert density.memory is not None
+    assert len(density.memory.signals) == 3
 
 
 @pytest.mark.parametrize("parts", SETS, ids="+".join)
@@ -76,24 +84,27 @@ def test_masked_pixels_are_left_out_exactly(parts: tuple[str, ...]) -> None:
     assert found == pytest.approx(dense(model, noise, clean, observed), rel=0, abs=1e-8)
 
 
-def by_all_states(model: TemporalNoise, v: Tensor, per_sigma: float, share: float, cond: Conditions) -> float:
+def by_all_states(model: TemporalNoise, v: Tensor, sigma: float, own: float, cond: Conditions) -> float:
     """log of the sum over every path of states of one pixel, (T,)."""
     part = model.telegraph
     assert part is not None
     fraction, mean = float(part.fraction(cond)), float(part.mean_amplitude(cond))
     up, down = (float(rate) for rate in part.rates(cond))
     full, frames = up / (up + down), len(v)
-    plain = multivariate_normal(cov=np.full((frames, frames), share) + (1 - share) * np.eye(frames))
+    jumps = [step * mean / sigma for step in amplitudes()]
+    rest = 1 - fraction * float(np.mean(np.square(jumps))) * full * (1 - full)
+    share = own / sigma**2
+    plain = multivariate_normal(cov=np.full((frames, frames), share) + (rest - share) * np.eye(frames))
     total = (1 - fraction) * plain.pdf(v.numpy())
     steps = {(0, 1): up, (0, 0): 1 - up, (1, 0): down, (1, 1): 1 - down}
-    for step in amplitudes():
+    for jump in jumps:
         for path in itertools.product((0, 1), repeat=frames):
             chance = full if path[0] else 1 - full
             for pair in itertools.pairwise(path):
                 chance *= steps[pair]
-            level = (np.array(path) - full) * step * mean * per_sigma
-            density = np.exp(-0.5 * (v.numpy() - level) ** 2).prod() / (2 * math.pi) ** (frames / 2)
-            total += fraction / len(amplitudes()) * chance * density
+            level = (np.array(path) - full) * jump
+            density = np.exp(-0.5 * (v.numpy() - level) ** 2 / rest).prod() / (2 * math.pi * rest) ** (frames / 2)
+            total += fraction / len(jumps) * chance * density
     return math.log(total)
 
 
@@ -107,12 +118,11 @@ def test_telegraph_pixels_are_the_sum_over_all_states(parts: tuple[str, ...]) ->
         cond = cond.resolve(model.cameras)
         sigma = model.approximate_sigma(cond).flatten()
         z = noise[element].flatten(1).T / sigma[:, None]
-        shares = torch.zeros_like(sigma)
+        own = 0.0
         if "dark_pattern" in parts:
-            shares = (model.parts["dark_pattern"].strength(cond, sigma.reshape(cond.clean.shape)) ** 2).flatten()
+            own = float(model.parts["dark_pattern"].at("log_sigma", cond).exp()) ** 2
         joint = sum(
-            by_all_states(model, z[pixel], float(1 / sigma[pixel]), float(shares[pixel]), cond)
-            - 5 * float(sigma[pixel].log())
+            by_all_states(model, z[pixel], float(sigma[pixel]), own, cond) - 5 * float(sigma[pixel].log())
             for pixel in range(12)
         )
         assert float(found[element]) == pytest.approx(joint, abs=1e-8)
@@ -200,6 +210,8 @@ def test_what_does_not_fit_is_refused() -> None:
         build(temporal_spec(ModelSpec("nlf"), ["fog"]))
     with pytest.raises(ModelError, match="each part once"):
         build(temporal_spec(ModelSpec("nlf"), ["telegraph", "telegraph"]))
+    with pytest.raises(ModelError, match="expected within or added; got 'beside'"):
+        build(temporal_spec(ModelSpec("nlf"), [], "beside"))
     with pytest.raises(ModelError, match="fit-video"):
         build(ModelSpec("temporal"))
     with pytest.raises(ModelError, match="itself one of sequences"):

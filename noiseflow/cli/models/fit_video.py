@@ -1,0 +1,84 @@
+"""``noiseflow fit-video``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options
+from noiseflow.cli.progress import shown
+
+if TYPE_CHECKING:
+    from noiseflow.raw import RawSettings
+
+__all__ = ["fit_video"]
+
+
+@click.command("fit-video")
+@click.argument("run", type=PATH, metavar="RUN|PROFILE|CAMERA")
+@click.argument("frames", type=PATH, nargs=-1, required=True)
+@out_option("Run folder to write.")
+@click.option(
+    "--scene",
+    type=click.Choice(["flat", "static"]),
+    default="static",
+    show_default=True,
+    help="flat: an even scene or darks, which show the sensor's pattern; static: any that stands still.",
+)
+@click.option("--clean", type=PATH, help="Clean twin of the frames, for one sequence; it shows the pattern too.")
+@click.option("--part", "parts", multiple=True, help="Fit this part, not those that pay; repeatable.")
+@raw_options()
+@overwrite_option
+def fit_video(
+    run: Path,
+    frames: tuple[Path, ...],
+    out: Path,
+    scene: str,
+    clean: Path | None,
+    parts: tuple[str, ...],
+    settings: "RawSettings",
+    overwrite: bool,
+) -> None:
+    """Fit what a camera remembers from frame to frame, around the noise model in RUN.
+
+    FRAMES is a folder of raw frames of one scene that stands still, or a file with many; give flats and darks
+    together. Parts are kept where frames that were held out gain by them: dark_pattern, response_pattern,
+    black_drift, light_flicker, telegraph.
+
+    \b
+    noiseflow fit-video run/ darks/ flats/ --scene flat --out video/
+    noiseflow sample video/ clean.dng --frames 50 --out noisy.dng
+    """  # noqa: D301
+    from noiseflow.core.output.checks import writing
+    from noiseflow.core.output.folder import whole_folder
+    from noiseflow.core.output.listed import write_listed
+    from noiseflow.fit.sequences.choose_parts import fit_temporal
+    from noiseflow.fit.sequences.from_files import read_sequences
+    from noiseflow.models import load, save
+    from noiseflow.models.temporal.registry import PARTS
+
+    for name in parts:
+        if name not in PARTS:
+            raise click.BadParameter(f"{name!r}: expected some of {', '.join(PARTS)}", param_hint="--part")
+    inputs = [path for path in (run, *frames, clean) if path is not None]
+    with writing(out, folder=True, inputs=inputs, overwrite=overwrite):
+        model = load(run, "poisson_gaussian")
+        with shown("frames", "frames") as progress:
+            sequences = read_sequences(
+                frames, model.spec, scene=scene, clean=clean, settings=settings, progress=progress
+            )
+        with shown("fit", "trials") as progress:
+            found = fit_temporal(model, sequences, list(parts) or None, progress)
+        with whole_folder(out, "run", overwrite=overwrite) as made:
+            save(found.model, made)
+            write_listed(made, "fit.json", found.record().encode())
+    for trial in found.trials:
+        click.echo(f"{trial.part}: {_shown(trial.gain, trial.error)}{', kept' if trial.kept else ''}")
+    for note in found.notes:
+        click.echo(f"noiseflow: {note}", err=True)
+    named = ", ".join(found.model.parts) or "nothing: its frames are independent"
+    click.echo(f"{out}: remembers {named}; {_shown(found.gain, found.error)} over independent frames")
+
+
+def _shown(gain: float, error: float) -> str:
+    return f"{gain:+.5f}" + (f" ± {error:.5f}" if error < float("inf") else "") + " nats/dim"

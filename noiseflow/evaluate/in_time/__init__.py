@@ -1,0 +1,1 @@
+"""Scores of noise in time: sequences of frames, real and sampled."""

@@ -1,0 +1,144 @@
+"""Score models on sequences: their densities given the past, and samples of the same scenes beside the real frames."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from noiseflow.core.errors import DataError
+from noiseflow.core.progress import Progress, silent
+from noiseflow.evaluate.in_time.frame_correlation import FrameCorrelation
+from noiseflow.evaluate.in_time.given_the_past import GivenThePast
+from noiseflow.evaluate.in_time.mean_of_frames import MeanOfFrames
+from noiseflow.evaluate.in_time.measured import MeasuredSequences
+from noiseflow.evaluate.in_time.registry import METRICS_IN_TIME
+from noiseflow.evaluate.metric import DATA, Score, as_json
+from noiseflow.evaluate.statistics.intervals import Interval
+from noiseflow.fit.sequences.tiles import SequenceTiles, without_scene
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.temporal.temporal_noise import TemporalNoise
+from noiseflow.ops.random.sampling import Keyed
+
+__all__ = ["TimeScores", "evaluate_in_time", "measured_sequences", "rows_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class TimeScores:
+    """Scores of one sequence.
+
+    Parameters
+    ----------
+    source : str
+        What the sequence is called.
+    frames, tiles : int
+        How much was looked at.
+    scores : mapping of str to Score
+        By the names of `METRICS_IN_TIME`.
+    measured : MeasuredSequences
+        What was measured, for pictures.
+    """
+
+    source: str
+    frames: int
+    tiles: int
+    scores: Mapping[str, Score]
+    measured: MeasuredSequences
+
+    def to_json(self) -> str:
+        """Scores as indented JSON; NaN and infinity are null."""
+        content = {"source": self.source, "frames": self.frames, "tiles": self.tiles, **as_json(self.scores)}
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def evaluate_in_time(
+    models: Mapping[str, TemporalNoise], tiles: SequenceTiles, *, seed: int = 0, progress: Progress = silent
+) -> TimeScores:
+    """Score models that remember on a sequence that none was fitted to.
+
+    Parameters
+    ----------
+    models : mapping of str to TemporalNoise
+        By the names to show; the first one's frame model stands for independent frames.
+    tiles : SequenceTiles
+        Real noise.
+    seed : int
+        Seed of the samples.
+    progress : Progress
+        Called after each metric.
+
+    Raises
+    ------
+    DataError
+        No model, or one of the name of the data; a fixed pattern where the scene is not known.
+    """
+    measured = measured_sequences(models, tiles, seed)
+    scores = {}
+    for number, (name, metric) in enumerate(METRICS_IN_TIME.items()):
+        scores[name] = metric(measured)
+        progress(number + 1, len(METRICS_IN_TIME), name)
+    return TimeScores(tiles.source, tiles.frames, len(tiles.noise), scores, measured)
+
+
+@torch.no_grad()
+def measured_sequences(models: Mapping[str, TemporalNoise], tiles: SequenceTiles, seed: int = 0) -> MeasuredSequences:
+    """Densities and samples of models on tiles; the arguments are those of `evaluate_in_time`."""
+    if not models or DATA in models:
+        raise DataError(
+            f"models: expected one or more, none of them called {DATA!r}; got {', '.join(models) or 'none'}"
+        )
+    blind = [name for name, model in models.items() if model.pixel_parts]
+    if tiles.scene == "static" and blind:
+        raise DataError(
+            f"{tiles.source}: {blind[0]} has a fixed pattern, which cannot be told from an unknown scene; give flats, "
+            "darks or a clean twin"
+        )
+    noise, log_prob = {DATA: tiles.noise}, {}
+    alone: Tensor | None = None
+    for name, model in models.items():
+        log_prob[name] = model.log_prob_of_sequence(tiles.noise, tiles.clean, tiles.iso, tiles.camera)
+        clean = tiles.clean.expand(tiles.noise.shape)
+        source = Keyed(seed, tuple(range(len(clean))))
+        drawn = model.sample_sequence(clean, tiles.iso, tiles.camera, source)
+        noise[name] = without_scene(drawn) if tiles.scene == "static" else drawn
+        if alone is None:
+            alone = _alone(model, tiles)
+    assert alone is not None
+    return MeasuredSequences(noise, log_prob, alone)
+
+
+def _alone(model: TemporalNoise, tiles: SequenceTiles) -> Tensor:
+    """Log-density of each frame by the frame's model alone, nats, (B, T)."""
+    frames = range(tiles.frames)
+    clean = tiles.clean.expand(tiles.noise.shape)
+    values = [model.frame.log_prob(tiles.noise[:, t], Conditions(clean[:, t], tiles.iso, tiles.camera)) for t in frames]
+    return torch.stack(values, 1).double()
+
+
+def rows_of(scores: TimeScores) -> dict[str, dict[str, str]]:
+    """Rows of a table for people: measure → cell of the data and of each model."""
+    past, correlation, mean = (
+        scores.scores[name] for name in ("given_the_past", "frame_correlation", "mean_of_frames")
+    )
+    assert isinstance(past, GivenThePast)
+    assert isinstance(correlation, FrameCorrelation)
+    assert isinstance(mean, MeanOfFrames)
+    label = f"frames {past.first_frame} to {scores.frames - 1} given those before, over independent ones [nats/dim]"
+    rows = {label: {name: _interval(gain) for name, gain in past.gain.items()}}
+    for place, lag in enumerate(correlation.lags):
+        rows[f"correlation of frames {lag} apart"] = {
+            name: f"{values[place]:.4f}" for name, values in correlation.values.items()
+        }
+    for place, count in enumerate(mean.counts):
+        rows[f"variance of the mean of {count}, over that of one"] = {
+            name: f"{values[place]:.4f}" for name, values in mean.values.items()
+        }
+    first = {name: rows[label].get(name, "") for name in scores.measured.noise}
+    return {**rows, label: first}
+
+
+def _interval(gain: Interval) -> str:
+    if gain.low is None or gain.high is None:
+        return f"{gain.value:.5f}"
+    return f"{gain.value:.5f} ({gain.low:.5f} to {gain.high:.5f})"
