@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.fit.batches import conditions_of
 from noiseflow.fit.discretised_objective import codes_of
 from noiseflow.flows.conditions import Conditions
 from noiseflow.patches.store.patches import PatchBatch, Patches
@@ -56,7 +55,7 @@ def censored_values(store: Patches, rows: NDArray[np.int64], seed: int) -> str:
     return f"{100 * worst:.2g} % of the darkest values of {where} are at code 0, which stands for all values below it"
 
 
-def away_from_the_clip(batch: PatchBatch) -> Conditions:
+def away_from_the_clip(batch: PatchBatch, cond: Conditions) -> Conditions:
     """Conditions of patches in which values as dark as those at code 0 are masked.
 
     Clipped noise has a mean above 0, which the moments of rows take for an offset that rows share.  Nothing is
@@ -66,8 +65,10 @@ def away_from_the_clip(batch: PatchBatch) -> Conditions:
     ----------
     batch : PatchBatch
         Patches with codes that are clipped at 0.
+    cond : Conditions
+        Their conditions.
     """
-    cond, codes = conditions_of(batch), codes_of(batch)[0]
+    codes = codes_of(batch)[0]
     black, white = (torch.from_numpy(batch.table[name].astype(np.float64)) for name in ("black", "white"))
     level = black[:, :, None, None] + batch.clean * (white[:, None] - black)[:, :, None, None]
     at_zero = level[codes == 0]
@@ -76,8 +77,8 @@ def away_from_the_clip(batch: PatchBatch) -> Conditions:
     light = level > float(np.quantile(at_zero.numpy(), CLIPPING))
     observed = light if cond.observed is None else light & cond.observed
     left = observed.sum((1, 2, 3))
-    for camera, iso in {*zip(cond.camera_indices.tolist(), cond.isos.tolist(), strict=True)}:
-        if int(left[(cond.camera_indices == camera) & (cond.isos == iso)].sum()) < FEWEST:
+    for camera, iso in {*zip(batch.camera.tolist(), batch.iso.tolist(), strict=True)}:
+        if int(left[(batch.camera == camera) & (batch.iso == iso)].sum()) < FEWEST:
             return cond
     return replace(cond, observed=observed)
 

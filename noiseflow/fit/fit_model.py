@@ -266,7 +266,9 @@ def _start(
     start_from(model, statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)
-    cond = away_from_the_clip(batch) if settings.objective == "discretised" else conditions_of(batch)
+    cond = conditions_of(batch)
+    if settings.objective == "discretised":
+        cond = away_from_the_clip(batch, cond)
     refine_start(model, batch.noise, cond, torch.from_numpy(places_of(store, some)))
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["ONE_ISO_LAW", "READ_SLOPE", "SHOT_SLOPE", "at_iso", "falls", "read_at_iso"]
+__all__ = ["ONE_ISO_LAW", "READ_SLOPE", "SHOT_SLOPE", "at_iso", "at_signal", "falls", "read_at_iso"]
 
 SHOT_SLOPE = 1.0
 """d ln β₁ / d ln ISO of a camera that was seen at one ISO: K, and with it β₁ = K/(white − black), goes with the ISO."""
@@ -130,3 +130,24 @@ def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
     law = torch.where(below < 0, table[:, 0] + READ_SLOPE * below, law)
     switched = pick(falls(table), left) & (log_iso != log_knots[right])
     return torch.where(switched, law, plain)
+
+
+def at_signal(table: Tensor, clean: Tensor) -> Tensor:
+    """Interpolate a table over the signal linearly, its knots evenly from black to white; constant beyond.
+
+    Parameters
+    ----------
+    table : Tensor, shape (B, K)
+        Values at the knots, for each element.
+    clean : Tensor, shape (B, C, H, W)
+        Normalised signal.
+
+    Returns
+    -------
+    Tensor, shape (B, C, H, W)
+    """
+    parts = table.shape[1] - 1
+    place = (clean * parts).clamp(0, parts)
+    left = place.detach().floor().clamp(max=parts - 1).long()
+    low, high = (table.gather(1, index.flatten(1)).reshape(place.shape) for index in (left, left + 1))
+    return low + (place - left) * (high - low)

@@ -1,5 +1,7 @@
 """Figures against the formulas of EMVA 1288, and those that the data cannot support: absent, with the reason."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,9 @@ def test_figures_are_those_of_the_emva_formulas(shared_data, tmp_path, name):
     write_page(calibration, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert all(reason in page for reason in setting.absent.values())
+    # A figure in DN and in e⁻ has one meaning, and is absent in one row.
+    absent = re.findall(r"<tr>.*?</tr>", page.partition("<th>absent</th>")[2].partition("</table>")[0])
+    assert len(set(absent)) == len(absent)
     assert "<img alt='SNR'" in page
     least, reach = (setting.estimates[name].value for name in ("sensitivity_threshold_e", "dynamic_range_db"))
     noise_e = setting.estimates["read_noise_dn"].value / setting.estimates["gain_dn_per_e"].value

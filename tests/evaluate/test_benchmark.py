@@ -10,7 +10,7 @@ from noiseflow.core.errors import DataError
 from noiseflow.core.output.listed import fresh_folder
 from noiseflow.evaluate import write_report
 from noiseflow.evaluate.benchmark import run_benchmark as module
-from noiseflow.evaluate.benchmark.page import write_results
+from noiseflow.evaluate.benchmark.page import cells_of, write_results
 from noiseflow.evaluate.benchmark.run_benchmark import benchmark
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, read_spec
 from noiseflow.evaluate.evaluate_models import evaluate
@@ -72,6 +72,20 @@ def test_a_number_its_interval_and_its_floor_have_lines_of_their_own(
     write_results(read_spec(folder / "spec.toml"), [{**rows[0], "kl": kl, "kl_floor": 0.00018}], tmp_path)
     page = (tmp_path / "index.html").read_text("utf-8")
     assert '0.00058<span class="pm"> ± 0.00054</span><span class="pm"> (0.00018)</span>' in page
+
+
+def test_no_interval_of_a_table_leaves_the_range_of_its_measure(rows: list[dict[str, Any]]) -> None:
+    wide = {"standard_error": 0.5, "groups": 9}
+    found = cells_of(
+        {
+            **rows[0],
+            "kl": {**wide, "value": 0.4, "low": -0.1, "high": 0.9},
+            "kl_floor": 0.1,
+            "variance_ratio": {**wide, "value": 1.1, "low": -0.5, "high": 2.7},
+            "two_sample": {**wide, "value": 0.976, "low": 0.927, "high": 1.025},
+        }
+    )
+    assert found[6:9] == ["0.40 (0.00 to 0.90) (0.10)", "1.1 (0.0 to 2.7)", "97.6 (92.7 to 100.0)"]
 
 
 def test_what_is_finished_is_not_run_again(

@@ -160,3 +160,10 @@ def test_pages_have_contents_dark_mode_and_a_cue_to_scroll() -> None:
     assert "prefers-color-scheme: dark" in html
     assert "Scroll the table sideways" in html
     assert "@media print" in html
+
+
+def test_a_correlation_s_interval_ends_at_one_on_both_sides() -> None:
+    from noiseflow.evaluate.presentation.structure import _correlation
+
+    assert _correlation(Interval(0.95, 0.1, 0.75, 1.15, 9)) == _correlation(Interval(0.95, 0.1, 0.75, 1.0, 9))
+    assert _correlation(Interval(-0.95, 0.1, -1.15, -0.75, 9)) == _correlation(Interval(-0.95, 0.1, -1.0, -0.75, 9))

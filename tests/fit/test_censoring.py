@@ -7,6 +7,7 @@ import pytest
 
 from noiseflow.core.errors import FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.fit.batches import conditions_of
 from noiseflow.fit.censoring import away_from_the_clip, censored_values
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
@@ -49,7 +50,7 @@ def test_the_mean_of_clipped_blacks_is_no_row_noise(tmp_path: Path) -> None:
     """Half of the rows have an offset of 0.4 σ in common, by clipping; the moments of all rows found a memory."""
     store = store_of(tmp_path / "s.h5", 0, 240, 16)
     batch = store.read(store.indices("train"))
-    cond = away_from_the_clip(batch)
+    cond = away_from_the_clip(batch, conditions_of(batch))
     assert cond.observed is not None
     dark = batch.clean.amax((1, 2, 3)) == 0
     assert not cond.observed[dark].any()
@@ -60,7 +61,7 @@ def test_the_mean_of_clipped_blacks_is_no_row_noise(tmp_path: Path) -> None:
     assert result.components[0] == "rows: none"
     # So few that nothing would be left: all are taken.
     few = store.read(store.indices("train")[:4])
-    assert away_from_the_clip(few).observed is None
+    assert away_from_the_clip(few, conditions_of(few)).observed is None
 
 
 def test_the_density_of_clipped_codes_is_warned_of(tmp_path: Path) -> None:

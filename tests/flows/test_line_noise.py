@@ -1,7 +1,11 @@
 """Row noise against the closed form of a multivariate normal, and its start by moments."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.distributions import MultivariateNormal
 from transform_table import conditions, generator, noise_like
 
 from noiseflow.flows import Conditions, Flow
@@ -18,6 +22,27 @@ def test_density_is_that_of_unit_noise_with_a_common_offset(width: int) -> None:
     covariance = torch.eye(2 * width, dtype=torch.float64) + 0.2
     normal = torch.distributions.MultivariateNormal(torch.zeros(2 * width, dtype=torch.float64), covariance)
     torch.testing.assert_close(flow.log_prob(x, cond), normal.log_prob(lines).sum((1, 2)), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("planes", [1, 4])
+def test_masked_pixels_have_no_share_of_an_offset(planes: int) -> None:
+    """Against the normal of each line's observed pixels alone; offsets are those of readings, whatever the signal."""
+    layer = LineNoise(planes, 3, (100.0,), start=0.2).double()
+    cond = conditions(2, planes, 3, 5)
+    observed = torch.rand(2, planes, 3, 5, generator=generator(4)) > 0.3
+    x = noise_like(cond).masked_fill(~observed, 0.0)
+    z, log_det = layer(x, replace(cond, observed=observed))
+    found = log_det - 0.5 * (z.square() + math.log(2 * math.pi)).masked_fill(~observed, 0.0).sum((1, 2, 3))
+    side = math.isqrt(planes)
+    for element in range(2):
+        expected = 0.0
+        for first in range(0, planes, side):
+            for row in range(3):
+                seen = observed[element, first : first + side, row].flatten()
+                values = x[element, first : first + side, row].flatten()[seen]
+                covariance = torch.eye(len(values), dtype=torch.float64) + 0.2
+                expected += float(MultivariateNormal(torch.zeros_like(values), covariance).log_prob(values))
+        assert float(found[element].detach()) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("width", [16, 128])

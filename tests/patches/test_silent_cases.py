@@ -6,6 +6,7 @@ no statistics stand between a case and the plain one.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -334,3 +335,26 @@ def test_a_frame_without_the_others_noise_is_refused(tmp_path: Path, name: str, 
     write_dng(folder / f"{name}.dng", frame(np.rint(BLACK + SIGNAL).astype(np.uint16)))
     with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* of the noise variance of the other frames"):
         measured(folder, pairing=pairing)
+
+
+@pytest.mark.parametrize(
+    ("clean", "said"),
+    [
+        (SIGNAL, ""),
+        (1.1 * SIGNAL, "as bright as its clean signal"),
+        ("noisy", "of the noise's variance goes with the clean signal"),
+        (np.roll(SIGNAL, 6, 1), "is alike in neighbouring pixels"),
+    ],
+)
+@pytest.mark.parametrize("black", [0, BLACK])
+def test_a_clean_twin_that_is_none_is_said(tmp_path: Path, clean: np.ndarray | str, said: str, black: int) -> None:
+    """A twin of another exposure, one as noisy as the frame, one that does not lie on it: each made K wrong unsaid."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    light = exposures(black)[3] if isinstance(clean, str) else np.rint(black + clean).astype(np.uint16)
+    levels = {"black": (float(black),) * 4, "white": float(WHITE)}
+    write_dng(folder / "a_noisy.dng", replace(frame(exposures(black)[0]), **levels))  # type: ignore[arg-type]
+    write_dng(folder / "a_gt.dng", replace(frame(light), **levels))  # type: ignore[arg-type]
+    result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
+    doubted = [note for note in result.notes if "clean signal" in note and "a_noisy.dng" in note]
+    assert any(said in note for note in doubted) if said else not doubted

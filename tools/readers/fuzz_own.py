@@ -7,6 +7,7 @@ Fails if a case ends in an exception that is not ours, in other numbers without 
 process, or takes more than 1 GB of memory.  The same seed makes the same cases.
 """
 
+import copy
 import json
 import os
 import re
@@ -71,7 +72,8 @@ def _changed_value(value: Any, rng: np.random.Generator) -> Any:
         return value[:-1] if rng.random() < 0.5 else [*value, value[int(rng.integers(0, len(value)))]]
     if isinstance(value, str) and value and how <= 1:
         return value[:-1] + chr(int(rng.integers(32, 127)))
-    return EXTREME[int(rng.integers(0, len(EXTREME)))]
+    # A copy: what is put into one list must not stand in itself.
+    return copy.deepcopy(EXTREME[int(rng.integers(0, len(EXTREME)))])
 
 
 def of_json(data: bytes, rng: np.random.Generator) -> bytes:
@@ -89,7 +91,7 @@ def of_json(data: bytes, rng: np.random.Generator) -> bytes:
         if how == 0:
             del parent[last]
         elif how == 1 and isinstance(parent, dict):
-            parent[f"{last}x" if rng.random() < 0.5 else "new"] = parent[last]
+            parent[f"{last}x" if rng.random() < 0.5 else "new"] = copy.deepcopy(parent[last])
         else:
             parent[last] = _changed_value(parent[last], rng)
     text = json.dumps(content, indent=1)

@@ -112,7 +112,8 @@ def _tables(setting: Setting) -> list[str]:
     if facts:
         tables.append(_table(("without an error bar", "value", "unit"), facts, numbers=1))
     if setting.absent:
-        absent = [(meaning_of(name), reason) for name, reason in setting.absent.items()]
+        # A figure in DN and in e⁻ has one meaning.
+        absent = [*dict.fromkeys((meaning_of(name), reason) for name, reason in setting.absent.items())]
         tables.append(_table(("absent", "why"), absent, numbers=0))
     return tables
 

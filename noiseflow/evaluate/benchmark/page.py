@@ -88,8 +88,7 @@ def cells_of(row: Row) -> list[str]:
     """A row of the table in words."""
     if "error" in row:
         return [row["model"], f"failed: {row['error']}", *[""] * (len(COLUMNS) - 2)]
-    kl = _estimate(row["kl"])
-    two_sample = _estimate(row["two_sample"])
+    kl, ratio, two_sample = (_estimate(row[name]) for name in ("kl", "variance_ratio", "two_sample"))
     return [
         row["model"],
         number(_value(row["nats_per_dim"]), 4),
@@ -97,9 +96,9 @@ def cells_of(row: Row) -> list[str]:
         ("≤ " if row["codes_kind"] == "bound" else "") + number(_value(row["nats_per_pixel_codes"]), 4),
         _text(row["better_than_reference"], 5),
         _text(row["behind_oracle"], 5),
-        f"{plus_minus(kl, 6)} ({significant(row['kl_floor'])})" if kl else "–",
-        _text(row["variance_ratio"], 3),
-        plus_minus(two_sample.scaled(100.0), 1) if two_sample else "–",
+        f"{plus_minus(kl.within(0.0), 6)} ({significant(row['kl_floor'])})" if kl else "–",
+        plus_minus(ratio.within(0.0), 3) if ratio else "–",
+        plus_minus(two_sample.within(0.0, 1.0).scaled(100.0), 1) if two_sample else "–",
         ", ".join(row["faults"]).replace("_", " ") or "none",
         f"{row['parameters']:,}",
         f"{row['fit_s']:.0f}",

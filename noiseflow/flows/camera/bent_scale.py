@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.iso_table import at_iso, at_signal
 from noiseflow.flows.signal_model import NoiseParameters
 
 __all__ = ["PARTS", "BentScale"]
@@ -51,9 +51,4 @@ class BentScale(ShotReadScale):
         within = cond.isos.clamp(ends[0], ends[-1])
         tables = self.bend[cond.camera_indices].transpose(1, 2)
         table = at_iso(tables.flatten(0, 1), knots, within.repeat_interleave(PARTS + 1)).reshape(-1, PARTS + 1)
-        place = (cond.clean * PARTS).clamp(0, PARTS)
-        left = place.detach().floor().clamp(max=PARTS - 1).long()
-        weight = place - left
-        low, high = (table.gather(1, index.flatten(1)).reshape(place.shape) for index in (left, left + 1))
-        bend: Tensor = low + weight * (high - low)
-        return cond.clean * bend.exp()
+        return cond.clean * at_signal(table, cond.clean).exp()

@@ -9,6 +9,7 @@ from noiseflow.flows.camera.bent_scale import PARTS, BentScale
 from noiseflow.flows.camera.line_noise import numbered
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.iso_table import at_signal
 
 __all__ = ["ChosenBend", "choose_bend"]
 
@@ -89,7 +90,7 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
     cond = Conditions(cond.clean[some], cond.isos[some], cond.camera_indices[some], observed)
     noise, band = noise[some], numbered(bands[some])[1]
     knot = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
-    bent, straight, trial = (_like(head, planes).to(noise) for _ in range(3))
+    straight, trial = torch.zeros(2, cameras, isos, 3 + PARTS, dtype=torch.float64)
     gains = torch.zeros(int(band.max()) + 1, dtype=torch.float64)
     sizes = torch.bincount(band).double() * noise[0].numel()
     fold = band % FOLDS
@@ -100,11 +101,15 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
                 train = own & (fold != each)
                 if bool(train.any()):
                     cells = _cells(head, noise, cond, train)
-                    for scale, bends in ((straight, False), (trial, True)):
-                        _set(scale, head, owner, place, _fitted(cells, bends=bends))
+                    straight[owner, place], trial[owner, place] = (
+                        _fitted(cells, bends=bends) for bends in (False, True)
+                    )
         for number in torch.split((fold == each).nonzero()[:, 0], BATCH):
             part = _part(cond, number)
-            without, within = (_density(scale, noise[number], part) for scale in (straight, trial))
+            without, within = (
+                _density(head, found[part.camera_indices, knot[number]], noise[number], part)
+                for found in (straight, trial)
+            )
             gains.index_add_(0, band[number], within - without)
     gain = gains / sizes.clamp(min=1)
     mean, error = float(gain.mean()), float(gain.std() / len(gain) ** 0.5)
@@ -112,6 +117,7 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
     kept = len(gain) >= 2 * FOLDS and mean > SURE * error and mean > WORTH
     if not kept and not isinstance(head, BentScale):
         return ChosenBend(head, "bend: none")
+    bent = _like(head, planes).to(noise)
     for owner in range(cameras):
         for place in range(isos):
             own = (cond.camera_indices == owner) & (knot == place)
@@ -178,9 +184,13 @@ def _set(scale: BentScale, head: ShotReadScale, owner: int, place: int, found: T
     scale.bend[owner, place] = found[2:]
 
 
-def _density(scale: BentScale, noise: Tensor, cond: Conditions) -> Tensor:
-    """Log-density of normal noise of each patch, a constant left out, float64."""
-    variance = scale.variance(cond)
+def _density(head: ShotReadScale, found: Tensor, noise: Tensor, cond: Conditions) -> Tensor:
+    """Log-density of normal noise of each patch, a constant left out, float64, by what was `_fitted` for each."""
+    beta1, beta2 = head.betas(cond)
+    log1, log2 = found[:, :2].to(noise).T[..., None, None, None]
+    shot = beta1 * cond.clean * (log1 + at_signal(found[:, 2:].to(noise), cond.clean)).exp()
+    read = beta2 * log2.exp()
+    variance = torch.maximum(shot + read, 0.1 * read)
     each = -0.5 * (variance.log() + noise.square() / variance)
     if cond.observed is not None:
         each = each * cond.observed

@@ -119,11 +119,13 @@ class Kept:
 
 
 def _columns(sizes: Sizes, seen: Seen) -> Candidates:
-    columns = ColumnNoise(sizes.planes, sizes.cameras, sizes.isos).to(seen.x)
-    columns.start_from(seen.x, seen.cond, seen.noise)
-    if seen.rows is not None:
-        columns.follow(seen.rows)
-    if bool((columns.log_variance.exp() > 2 * NONE).any()):
+    found = LineNoise(sizes.planes, sizes.cameras, sizes.isos, "column", in_read_noise=True).to(seen.x)
+    found.start_from(seen.x, seen.cond, seen.noise)
+    if bool((found.log_variance.exp() > 2 * NONE).any()):
+        columns = ColumnNoise(sizes.planes, sizes.cameras, sizes.isos).to(seen.x)
+        columns.log_variance.copy_(found.log_variance)
+        if seen.rows is not None:
+            columns.follow(seen.rows)
         yield True, columns
 
 

@@ -1,9 +1,11 @@
 """Each frame with the scene's clean twin."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.pairing import FrameByFrame, FramePair, Pairing, Reference, split_by_scene
@@ -30,6 +32,19 @@ def prepare(scene: Scene) -> Reference:
         "twin_clips_at_dn": twin.clip_levels().ravel().tolist(),
     }
     return Reference({"twin": twin.planes()}, facts)
+
+
+ROWS, FEWEST = 32, 4000
+"""Rows of each plane that a clean signal is judged by, and the fewest pixels in them."""
+
+DARKEST, BRIGHTEST = 0.1, 0.8
+"""Part of the range from which on no noise reaches code 0, and of the clip up to which none reaches it."""
+
+OFF, SHARED, SURE = 0.03, 0.03, 6.0
+"""Departure of the mean, of the light, and part of the noise's variance that are said, at so many standard errors."""
+
+SMOOTH = 0.5
+"""Part of the noise's variance that is the same in neighbours of a row, rows' own means apart: no sensor's."""
 
 
 def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
@@ -61,7 +76,68 @@ def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
         # In the signal of the frame, and so in its clean signal too: none of it is noise.
         clean += left.astype(np.float32)
     valid = twin < np.asarray(facts["twin_clips_at_dn"])[:, None, None] if long else None
+    words = [f"{noisy.source}: {each}" for each in doubts(noisy, clean, valid)]
+    noisy = replace(noisy, cautions=(*noisy.cautions, *words)) if words else noisy
     return FramePair(scene.frames[number], number, noisy, clean, 0.0, valid)
+
+
+def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> Iterator[str]:
+    """What is doubtful about a clean signal, by some rows of it.
+
+    Where it is the frame's expected signal, noise and signal have nothing in common: the mean of the noise
+    is 0, and neighbours' differences of noise and of signal are not correlated.  Noise of its own, e, makes
+    −cov(Δclean, Δnoise) = var Δe; so do a shift and a wrong exposure.
+
+    Parameters
+    ----------
+    noisy : RawImage
+        The frame.
+    clean : ndarray, shape (C, h, w)
+        Its clean signal, DN.
+    valid : ndarray of bool, shape (C, h, w), optional
+        False where the clean signal is none.
+    """
+    black, white = noisy.levels()
+    rows = np.unique(np.linspace(0, clean.shape[1] - 1, ROWS).astype(int))
+    # Only these rows are packed: all of a frame would cost as much as cutting it.
+    stored = (rows[:, None] * noisy.side + np.arange(noisy.side)).ravel()
+    codes = replace(noisy, mosaic=noisy.mosaic[stored]).planes().astype(np.float64)
+    signal = clean[:, rows].astype(np.float64)
+    # By the signal, not by the codes: those that clip are of one sign of the noise.
+    floor = DARKEST * (white - black) if (codes <= 0).any() else -np.inf
+    good = (signal - black > floor) & (signal < BRIGHTEST * noisy.clip_levels())
+    if valid is not None:
+        good &= valid[:, rows]
+    if good.sum() < FEWEST:
+        return
+    noise, light = codes - signal, (signal - black)[good]
+    error = float(noise[good].std()) / np.sqrt(good.sum())
+    off, level = float(noise[good].mean()), float(light.mean())
+    if level > 0 and abs(off) > max(OFF * level, SURE * error):
+        yield (
+            f"is {100 * (1 + off / level):.1f} % as bright as its clean signal; is the exposure or the black level of "
+            "one of them wrong? The noise holds the difference"
+        )
+    pairs = good[..., 1:] & good[..., :-1]
+    steps = np.diff(noise)[pairs], np.diff(signal)[pairs]
+    power = float((steps[0] ** 2).mean())
+    if len(steps[0]) < FEWEST or not power > 0:
+        return
+    products = steps[0] * steps[1]
+    share, doubt = -float(products.mean()) / power, float(products.std()) / np.sqrt(len(products)) / power
+    if abs(share) > max(SHARED, SURE * doubt):
+        yield (
+            f"{100 * share:.0f} % of the noise's variance goes with the clean signal: is that noisy itself, such as an "
+            "exposure little longer, or not aligned? Gain and noise are wrong by about as much"
+        )
+    within = np.where(good, noise, 0.0)
+    within -= (within.sum(-1) / np.maximum(good.sum(-1), 1))[..., None]
+    smooth = 1 - power / 2 / float((within[good] ** 2).mean())
+    if smooth > SMOOTH:
+        yield (
+            f"{100 * smooth:.0f} % of what differs from the clean signal is alike in neighbouring pixels: is that not "
+            "aligned, or of another light? It counts as noise"
+        )
 
 
 def _exposure_ratio(noisy: RawImage, facts: Mapping[str, Any]) -> float:
