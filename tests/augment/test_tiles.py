@@ -33,11 +33,11 @@ def model_of(name: str) -> tuple[NoiseModel, float, str]:
     if name in ("poisson_gaussian", "poisson_gaussian_exact", "eld"):
         profile = shipped_profile("Sony A7S2")
         return from_profile(name, profile), 1600.0, profile.camera
-    if name == "dark_frame":
+    if name in ("dark_frame", "spectral"):
         profile = shipped_profile("Sony A7S2")
         draw = torch.Generator().manual_seed(0)
         dark = torch.randint(500, 530, (2, 4, 90, 100), generator=draw, dtype=torch.int32).numpy()
-        return dark_frame_model(profile, {1600.0: list(dark)}), 1600.0, profile.camera
+        return dark_frame_model(profile, {1600.0: list(dark)}, kind=name), 1600.0, profile.camera
     if "oracle" in name:
         physics = load_camera("PG-12" if name == "oracle" else "Sony A7S2")
         truth = truth_of(physics, sorted(physics.isos))
