@@ -37,6 +37,7 @@ COMMANDS = {
     "train-denoiser": "models.train_denoiser",
     "transfer": "models.transfer",
     "synthesize": "data.synthesize",
+    "clean-patches": "scores.clean_patches",
     "evaluate": "scores.evaluate",
     "evaluate-video": "scores.evaluate_video",
     "compare": "scores.compare",

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,11 +15,12 @@ from noiseflow.core.progress import Progress, in_stages, silent
 from noiseflow.evaluate.data_summary import Survey, read_whole, survey
 from noiseflow.evaluate.examples import Example, choose, crop, preview
 from noiseflow.evaluate.metric import DATA, Metric, Score, ScoredBatch, Setup, codes_kind_of, kind_of
-from noiseflow.evaluate.metrics.registry import LEGACY, METRICS
+from noiseflow.evaluate.metrics.registry import METRICS, OPTIONAL
 from noiseflow.evaluate.presentation.present import notes
 from noiseflow.evaluate.report.evaluation_result import Data, Evaluation
 from noiseflow.evaluate.scoring import Scorer, for_model
 from noiseflow.flows.conditions import Conditions
+from noiseflow.models.capabilities import HasDrawnSamples
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store.store import PatchStore
 from noiseflow.raw.bayer import plane_names
@@ -40,7 +41,7 @@ def evaluate(
     split: str = "test",
     seed: int = 0,
     max_patches: int | None = None,
-    legacy_kl: bool = False,
+    metrics: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Evaluation:
     """Score models on the patches of a split.
@@ -62,8 +63,9 @@ def evaluate(
         Seed of the samples, and of the choice of patches.
     max_patches : int, optional
         Score at most this many patches, drawn at random.
-    legacy_kl : bool
-        Whether to add the published KL estimators, for comparison with papers.
+    metrics : sequence of str
+        Metrics of `OPTIONAL` to add: stronger two-sample tests, proper scores for models without a density, or the
+        published KL estimators for comparison with papers.
     progress : Progress
         Called with per cent done, 100, and the stage: ``survey``, ``scores``, ``numbers``.
 
@@ -76,11 +78,14 @@ def evaluate(
     StoreError
         The split is empty or unknown.
     DataError
-        No model, NaN in the data, patches that no score can be had from.
+        No model, a metric that is not known, NaN in the data, patches that no score can be had from.
     ModelError
         A model does not know a camera of the data, is for another plane layout, or gives a
         density or samples that are not finite.
     """
+    unknown = sorted(set(metrics) - set(OPTIONAL))
+    if unknown:
+        raise DataError(f"metrics: {unknown[0]!r} is not known; expected some of {', '.join(OPTIONAL)}")
     rows = _drawn(store, split, max_patches, seed)
     camera_of = _check(models, store, rows)
     size = max(VALUES_AT_A_TIME // math.prod(store.patch_shape), 1)
@@ -90,15 +95,16 @@ def evaluate(
     with torch.no_grad(), _evaluating(models.values()):
         setup = _setup(models, camera_of, store, found, seed)
         scorer = Scorer(models, camera_of, store, setup)
-        metrics = {name: metric(setup) for name, metric in {**METRICS, **(LEGACY if legacy_kl else {})}.items()}
+        measures = {name: metric(setup) for name, metric in METRICS.items()}
+        measures |= {name: OPTIONAL[name](setup) for name in OPTIONAL if name in metrics}
         for start in range(0, len(rows), size):
             batch = scorer.score(read_whole(store, rows[start : start + size]), start, latent_left)
             latent_left -= len(batch.latent_group)
-            for metric in metrics.values():
+            for metric in measures.values():
                 metric.update(batch)
             examples += _examples(wanted, store, batch, rows[start : start + size])
             stage("scores")(min(start + size, len(rows)), len(rows), "patches")
-        scores = _numbers(metrics, stage("numbers"))
+        scores = _numbers(measures, stage("numbers"))
     order = list(wanted.values())
     return Evaluation(
         models=tuple(models),
@@ -158,8 +164,9 @@ def _setup(
         try:
             model.log_prob(noise, cond)
         except ModelError as error:
-            # A model that can neither score nor sample is refused here.
-            model.sample(cond, torch.Generator(noise.device).manual_seed(0))
+            if not isinstance(model, HasDrawnSamples):
+                # A model that can neither score nor sample is refused here.
+                model.sample(cond, torch.Generator(noise.device).manual_seed(0))
             without[name] = str(error)
     densities = {name: kind_of(model) for name, model in models.items() if name not in without}
     codes = {name: codes_kind_of(models[name]) for name in densities}

@@ -14,7 +14,7 @@ from noiseflow.evaluate.data_summary import scale_dn, signal_dn
 from noiseflow.evaluate.metric import DATA, CodesNll, ScoredBatch, Setup, seed_for
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.capabilities import approximate_sigma, latent
+from noiseflow.models.capabilities import HasDrawnSamples, HasLatent, approximate_sigma, latent
 from noiseflow.models.integers.dequantise import Dequantiser
 from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
@@ -143,7 +143,11 @@ class _ModelBatch:
 
     def sample(self) -> Tensor:
         """Sampled noise, shape (B, C, h, w), rounded to codes where the camera rounds after the model."""
-        sampled = self.model.sample(self.cond, self._generator("sample"))
+        if isinstance(self.model, HasDrawnSamples):
+            rows = self.scorer.setup.survey.rows[self.start : self.start + len(self.read.table)]
+            sampled = self.model.samples_of(rows, self.cond.clean, self.read.table)
+        else:
+            sampled = self.model.sample(self.cond, self._generator("sample"))
         if self.model.spec.before_rounding:
             sampled = Levels.of(self.read.table, self.real.device).rounded(sampled, self.cond.clean)
         noise: Tensor = sampled.cpu().float()
@@ -168,6 +172,8 @@ class _ModelBatch:
 
     def latent(self, rows: NDArray[np.int64], blurred: Tensor) -> Tensor | None:
         """The model's latent of some patches' real noise; None if it has none."""
+        if not isinstance(self.model, HasLatent):
+            return None
         real, cond, levels = self._some(rows)
         within = blurred.to(real.device, real.dtype)[rows]
         if self.model.spec.before_rounding:

@@ -4,9 +4,11 @@ A model has a capability if it has the method of the protocol; it need not deriv
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +19,7 @@ from noiseflow.models.model import NoiseModel, checked_conditions
 __all__ = [
     "CodesByLatent",
     "ExactCodes",
+    "HasDrawnSamples",
     "HasLatent",
     "HasLinearVariance",
     "HasScale",
@@ -90,6 +93,14 @@ class HasSigma(Protocol):
 
     def approximate_sigma(self, cond: Conditions) -> Tensor:
         """Approximate σ at each pixel under resolved conditions, (B, C, H, W)."""
+
+
+@runtime_checkable
+class HasDrawnSamples(Protocol):
+    """Samples that were drawn before, for the patches of one store."""
+
+    def samples_of(self, rows: NDArray[np.int64], clean: Tensor, table: NDArray[Any]) -> Tensor:
+        """Normalised noise drawn for rows of the store, with their clean signal and table, (B, C, h, w)."""
 
 
 @dataclass(frozen=True, eq=False)

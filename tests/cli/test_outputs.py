@@ -55,6 +55,7 @@ WRITERS = {
         "transfer in/raws/frame_00.dng --from sony-a7s2 --to pg-12 --out OUT", ".dng", "in/raws/frame_00.dng"
     ),
     ("synthesize", "out"): Writer("synthesize in/raws --run in/run --out OUT", "", "in/raws"),
+    ("clean-patches", "out"): Writer("clean-patches in/p.h5 --out OUT", "", "in/p.h5"),
     ("evaluate", "out"): Writer("evaluate in/run in/p.h5 --out OUT", "", "in/run"),
     ("evaluate-video", "out"): Writer("evaluate-video in/run in/raws --out OUT", "", "in/run"),
     ("benchmark", "out"): Writer("benchmark in/spec.toml --out OUT", "", "in/spec.toml", ""),

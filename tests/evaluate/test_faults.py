@@ -63,7 +63,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_planted_fault_is_flagged_and_named(workshop: Any, fault: str) -> None:
-    # The right model is flagged by any check in 9 of 240 reports (tools/studies/false_alarms.py);
+    # The right model is flagged by any check in 9 of 240 reports (tools/studies/judging/false_alarms.py);
     # here it must pass the one that the fault is for.
     of_store, of_right, of_faulty, measure, words = FAULTS[fault]
     noises = {

@@ -2,13 +2,13 @@
 
 import pytest
 
-from noiseflow.evaluate.metrics.registry import LEGACY, METRICS
-from noiseflow.evaluate.presentation.present import PRESENTERS
+from noiseflow.evaluate.metrics.registry import METRICS, OPTIONAL
+from noiseflow.evaluate.presentation.present import presenter_of
 
 
-@pytest.mark.parametrize("name", [*METRICS, *LEGACY])
+@pytest.mark.parametrize("name", [*METRICS, *OPTIONAL])
 def test_a_method_holds_no_name_that_was_not_filled_in(name: str) -> None:
-    presenter = PRESENTERS[name]
+    presenter = presenter_of(name)
     assert presenter.title
     assert presenter.method
     assert "{" not in presenter.title + presenter.method

@@ -30,6 +30,16 @@ def test_the_reference_lists_every_public_name(room: str) -> None:
     assert listed == sorted(getattr(noiseflow, room).__all__)
 
 
+def test_home_and_menu_list_every_page() -> None:
+    docs = ROOT / "docs"
+    home, menu = (docs / "index.md").read_text("utf-8"), (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in sorted(docs.rglob("*.md")):
+        name = page.relative_to(docs).as_posix()
+        assert name in menu, name
+        if name != "index.md" and page.parent.name not in ("api", "gallery"):
+            assert f"({name})" in home, name
+
+
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "index.html").write_text("<h1 id='top'>A</h1><a href='../index.html#here'>b</a>")

@@ -29,6 +29,12 @@ __all__ = ["evaluate"]
     help="Patches to score.",
 )
 @click.option("--max-patches", type=click.IntRange(min=1), help="Score at most this many patches.")
+@click.option(
+    "--metrics",
+    type=Registered("noiseflow.evaluate.metrics.registry:OPTIONAL"),
+    multiple=True,
+    help="Add this metric to the usual ones; repeatable.",
+)
 @click.option("--legacy-kl", is_flag=True, help="Add the published KL estimators, with a warning and their floor.")
 @click.option(
     "--body",
@@ -46,6 +52,7 @@ def evaluate(
     out: Path,
     split: str,
     max_patches: int | None,
+    metrics: tuple[str, ...],
     legacy_kl: bool,
     body: Path | None,
     device: str,
@@ -55,7 +62,8 @@ def evaluate(
 ) -> None:
     """Score models on the held-out patches of STORE, beside nlf, gaussian and the oracle.
 
-    RUN is a run folder, a profile of noiseflow calibrate, or a camera that noiseflow profiles lists.
+    RUN is a run folder, a profile of noiseflow calibrate, a camera that noiseflow profiles lists,
+    or a folder of samples that any program drew for what noiseflow clean-patches wrote.
     The report is about the first RUN. The baselines nlf and gaussian are fitted to the training
     patches of STORE; simulated data of known density add the true density, the oracle.
 
@@ -69,14 +77,15 @@ def evaluate(
     from noiseflow.evaluate import evaluate as run, write_report
     from noiseflow.evaluate.baselines import baselines, named
     from noiseflow.evaluate.evaluate_models import evaluation_costs
+    from noiseflow.evaluate.samples.to_score import to_score
     from noiseflow.fit.training.session import device_of
-    from noiseflow.models import load
 
+    asked = (*metrics, *(["legacy_kl"] if legacy_kl else []))
     inputs = [*runs, store, *([body] if body is not None else [])]
     with writing(out, folder=True, inputs=inputs, overwrite=overwrite):
         chosen = device_of(device)
-        models = named([(name, load(name, "poisson_gaussian").to(chosen)) for name in runs])
         with _opened(store, body) as patches, shown("evaluate", "%") as progress:
+            models = named([(name, to_score(name, patches, split).to(chosen)) for name in runs])
             stage = in_stages(progress, evaluation_costs(patches, split, max_patches))
             fitted = baselines(patches, models, stage("baselines"))
             models |= {name: each.to(chosen) for name, each in fitted.items()}
@@ -86,7 +95,7 @@ def evaluate(
                 split=split,
                 seed=seed,
                 max_patches=max_patches,
-                legacy_kl=legacy_kl,
+                metrics=asked,
                 progress=stage("evaluation"),
             )
             write_report(result, out, overwrite=overwrite, progress=stage("figures"))
@@ -94,7 +103,7 @@ def evaluate(
         click.echo(result.to_json(), nl=False)
     else:
         print_scores(result)
-    if legacy_kl:
+    if "legacy_kl" in asked:
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
         say(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}")
     click.echo(f"report: {out / 'index.html'}", err=as_json)

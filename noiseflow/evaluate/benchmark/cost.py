@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseflow.core.errors import StoreError
+from noiseflow.core.errors import ModelError, StoreError
 from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, bootstrap_ratio
 from noiseflow.fit.batches import conditions_of
 from noiseflow.flows.conditions import Conditions
@@ -21,15 +21,21 @@ SIDE = 512
 BATCH = 256
 
 
-def measured(model: NoiseModel, seed: int, repeats: int = 3) -> dict[str, float]:
-    """Pixels of the mosaic that are sampled a second, in millions: the best of some frames of 1 Mpix."""
+def measured(model: NoiseModel, seed: int, repeats: int = 3) -> dict[str, float | None]:
+    """Pixels of the mosaic that are sampled a second, in millions: the best of some frames of 1 Mpix.
+
+    None for a model of dark frames that are smaller.
+    """
     clean = torch.linspace(0, 0.5, SIDE).expand(1, model.planes, SIDE, SIDE)
     cond = Conditions(clean, float(np.sqrt(np.prod(model.iso_range))), 0)
     generator = torch.Generator().manual_seed(seed)
     best = float("inf")
     for _ in range(repeats):
         began = time.perf_counter()
-        model.sample(cond, generator)
+        try:
+            model.sample(cond, generator)
+        except ModelError:
+            return {"mpix_per_s": None}
         best = min(best, time.perf_counter() - began)
     return {"mpix_per_s": clean.numel() / best / 1e6}
 

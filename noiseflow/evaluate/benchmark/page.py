@@ -31,10 +31,16 @@ COLUMNS = (
     "samples, Mpix/s",
     "an ISO left out costs, nats/dim",
 )
-WORDS = ("model", "faults")
+WORDS = ("model", "faults", "stronger two-sample tests, %")
 """Columns of words, which stand to the left; numbers stand to the right."""
 
 Row = Mapping[str, Any]
+
+ADDED = {
+    "judges": ("stronger two-sample tests, %",),
+    "proper_scores": ("CRPS above real, σ", "energy above real, σ"),
+}
+"""Columns of metrics that a spec adds."""
 
 
 def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
@@ -49,7 +55,8 @@ def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
         columns=_columns(spec),
         words=WORDS,
         tables=[
-            (data.name, [(cells_of(row), _link(row)) for row in rows if row["data"] == data.name]) for data in spec.data
+            (data.name, [(cells_of(row, spec.metrics), _link(row)) for row in rows if row["data"] == data.name])
+            for data in spec.data
         ],
         notes=NOTES,
     )
@@ -74,23 +81,25 @@ def markdown(spec: BenchmarkSpec, rows: Sequence[Row]) -> str:
         fingerprint = next((row["fingerprint"][:12] for row in of_data if "fingerprint" in row), "none")
         groups = next((f", {row['patches']:,} patches of {row['groups']}" for row in of_data if "groups" in row), "")
         lines += [f"### {data.name}", "", f"Split `{spec.split}`{groups}; fingerprint `{fingerprint}`.", ""]
-        lines += ["| " + " | ".join(_columns(spec)) + " |", "|---" * len(COLUMNS) + "|"]
-        lines += ["| " + " | ".join(cells_of(row)) + " |" for row in of_data]
+        lines += ["| " + " | ".join(_columns(spec)) + " |", "|---" * len(_columns(spec)) + "|"]
+        lines += ["| " + " | ".join(cells_of(row, spec.metrics)) + " |" for row in of_data]
         lines.append("")
     return "\n".join([*lines, NOTES, ""])
 
 
 def _columns(spec: BenchmarkSpec) -> list[str]:
-    return [column.format(reference=spec.reference) for column in COLUMNS]
+    added = [column for metric in spec.metrics for column in ADDED[metric]]
+    return [column.format(reference=spec.reference) for column in COLUMNS] + added
 
 
-def cells_of(row: Row) -> list[str]:
-    """A row of the table in words."""
+def cells_of(row: Row, metrics: Sequence[str] = ()) -> list[str]:
+    """A row of the table in words, with the columns of added metrics."""
     if "error" in row:
-        return [row["model"], f"failed: {row['error']}", *[""] * (len(COLUMNS) - 2)]
+        count = len(COLUMNS) + sum(len(ADDED[metric]) for metric in metrics)
+        return [row["model"], f"failed: {row['error']}", *[""] * (count - 2)]
     kl, ratio, two_sample = (_estimate(row[name]) for name in ("kl", "variance_ratio", "two_sample"))
     return [
-        row["model"],
+        f"{row['model']} ({Path(row['from']).parent.name})" if "from" in row else row["model"],
         number(_value(row["nats_per_dim"]), 4),
         number(_value(row["nats_per_pixel_dn"]), 4),
         ("≤ " if row["codes_kind"] == "bound" else "") + number(_value(row["nats_per_pixel_codes"]), 4),
@@ -102,9 +111,18 @@ def cells_of(row: Row) -> list[str]:
         ", ".join(row["faults"]).replace("_", " ") or "none",
         f"{row['parameters']:,}",
         f"{row['fit_s']:.0f}",
-        significant(row["mpix_per_s"]),
+        "–" if row["mpix_per_s"] is None else significant(row["mpix_per_s"]),
         _left_out(row),
+        *(cell for metric in metrics for cell in _added(row, metric)),
     ]
+
+
+def _added(row: Row, metric: str) -> list[str]:
+    if metric == "judges":
+        accuracy = {judge: _estimate(value) for judge, value in row.get("judges", {}).items()}
+        said = [f"{judge} {plus_minus(each.scaled(100.0), 1)}" for judge, each in accuracy.items() if each is not None]
+        return [", ".join(said) or "–"]
+    return [_text(row.get(name), 5) for name in ("crps_excess", "energy_excess")]
 
 
 def _left_out(row: Row) -> str:
@@ -113,7 +131,7 @@ def _left_out(row: Row) -> str:
 
 
 def _link(row: Row) -> str:
-    return "" if "error" in row else quote(f"cells/{row['data']}/{row['model']}/report/index.html")
+    return "" if "error" in row or "from" in row else quote(f"cells/{row['data']}/{row['model']}/report/index.html")
 
 
 def _estimate(value: Mapping[str, Any] | None) -> Interval | None:

@@ -21,19 +21,24 @@ from noiseflow.core.progress import Progress, silent
 from noiseflow.core.reading.schema import built
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.baselines import baselines
+from noiseflow.evaluate.benchmark.appended import rows_of_others
 from noiseflow.evaluate.benchmark.cost import iso_cost, measured
+from noiseflow.evaluate.benchmark.given import content_digest, given_model, given_path
 from noiseflow.evaluate.benchmark.page import write_results
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, ModelChoice, digest
 from noiseflow.evaluate.evaluate_models import evaluate
 from noiseflow.evaluate.metric import ORACLE, as_json
 from noiseflow.evaluate.metrics.distribution import Marginal
+from noiseflow.evaluate.metrics.judges import Judges
 from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
+from noiseflow.evaluate.metrics.proper_scores import ProperScores
+from noiseflow.evaluate.metrics.samples_digest import SamplesDigest
 from noiseflow.evaluate.metrics.two_sample import TwoSample
 from noiseflow.evaluate.presentation.present import LIKELIHOODS
 from noiseflow.evaluate.report.evaluation_result import Evaluation
 from noiseflow.evaluate.report.report import write_report
 from noiseflow.fit.fit_model import FitSettings, fit, spec_for
-from noiseflow.models import NoiseModel, load
+from noiseflow.models import NoiseModel
 from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
 from noiseflow.patches.ingestion.executors import Pool, executor, processors
 from noiseflow.patches.schema import partial_folder
@@ -45,7 +50,7 @@ __all__ = ["BenchmarkCell", "benchmark", "prepare", "run_cell"]
 DATA_BEGUN, DATA_RECORD, CELL_RECORD = "begun.json", "data.json", "cell.json"
 KIND = "benchmark"
 
-ROW = 2
+ROW = 3
 """What a row of the table holds; a cell with a row of another number is run again."""
 
 
@@ -79,6 +84,10 @@ class BenchmarkCell:
         ISO that a second fit does not see.
     device : str
         Where models are fitted, sampled and scored.
+    metrics : tuple of str
+        Metrics added to the usual ones.
+    given : str
+        Checksum of what the model is read from; empty for one that is fitted.
     """
 
     folder: Path
@@ -93,12 +102,14 @@ class BenchmarkCell:
     reference: str
     leave_out: float | None = None
     device: str = "cpu"
+    metrics: tuple[str, ...] = ()
+    given: str = ""
 
     @property
     def key(self) -> str:
         """Checksum of what the result depends on."""
-        settings = (self.model, self.seed, self.split, self.max_patches, self.reference, self.leave_out)
-        return digest("cell", __version__, ROW, self.fingerprint, *settings)
+        scored = (self.seed, self.split, self.max_patches, self.reference, self.leave_out, self.metrics)
+        return digest("cell", __version__, ROW, self.fingerprint, self.model, self.given, *scored)
 
 
 def benchmark(
@@ -155,7 +166,8 @@ def benchmark(
 def _inputs(spec: BenchmarkSpec, base: Path) -> list[Path]:
     """What a benchmark reads."""
     named = [path for data in spec.data for path in (*data.sources, *([data.store] if data.store else []))]
-    return [base / path for path in (*named, *(model.run for model in spec.models if model.run))]
+    models = [given_path(model, base, data.name) for model in spec.models for data in spec.data]
+    return [*(base / path for path in (*named, *spec.results)), *(path for path in models if path is not None)]
 
 
 def _opened(out: Path) -> Path:
@@ -197,6 +209,8 @@ def _benchmark(
                 reference=spec.reference,
                 leave_out=data.leave_out,
                 device=device,
+                metrics=spec.metrics,
+                given="" if (path := given_path(model, base, data.name)) is None else content_digest(path),
             )
             for number, data in enumerate(spec.data)
             for model in spec.models
@@ -205,6 +219,9 @@ def _benchmark(
             rows[_place(cells[number])] = row
             progress(done, total, f"{row['model']} on {row['data']}")
     ordered = [rows[_place(cell)] for cell in cells]
+    fingerprints = {data.name: prepared[number][1] for number, data in enumerate(spec.data)}
+    for name in spec.results:
+        ordered += rows_of_others(base / name, fingerprints, spec.split)
     write_results(spec, ordered, out)
     return ordered
 
@@ -285,21 +302,32 @@ def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
     began = time.monotonic()
     choice = cell.model
     with PatchStore(cell.store) as store:
-        if choice.run is not None:
-            model: NoiseModel = load(cell.base / choice.run)
+        fixed = given_path(choice, cell.base, cell.data) is not None
+        if fixed:
+            model: NoiseModel = given_model(choice, cell.base, cell.data, store, cell.split)
         else:
             chosen = {"seed": cell.seed, "device": cell.device, **choice.fit}
             settings = built(FitSettings, chosen, f"[[model]] {choice.name!r}: fit", DataError)
             model = _fitted(store, choice, cell.folder / "run", settings)
         fitted = time.monotonic()
-        extra = {"parameters": sum(each.numel() for each in model.parameters()), **measured(model, cell.seed)}
-        if cell.leave_out is not None and choice.run is None:
+        extra: dict[str, Any] = {"parameters": sum(each.numel() for each in model.parameters())}
+        extra |= {"mpix_per_s": None} if choice.samples is not None else measured(model, cell.seed)
+        if cell.given:
+            extra["given_sha256"] = cell.given
+        if cell.leave_out is not None and not fixed:
             without = WithoutIsos(store, [cell.leave_out])
             other = _fitted(without, choice, cell.folder / "run_without", settings)
             extra["iso_left_out"] = as_json(iso_cost(store, model, other, cell.leave_out, cell.split))
         models = {choice.name: model} | baselines(store, {choice.name: model})
         models = {name: each.to(cell.device) for name, each in models.items()}
-        evaluation = evaluate(models, store, split=cell.split, seed=cell.seed, max_patches=cell.max_patches)
+        evaluation = evaluate(
+            models,
+            store,
+            split=cell.split,
+            seed=cell.seed,
+            max_patches=cell.max_patches,
+            metrics=("samples_digest", *cell.metrics),
+        )
     write_report(evaluation, cell.folder / "report", overwrite=True)
     seconds = {"fit_s": round(fitted - began, 1), "evaluate_s": round(time.monotonic() - fitted, 1)}
     return {"data": cell.data, **_row(evaluation, cell), **extra, **seconds}
@@ -321,6 +349,8 @@ def _row(evaluation: Evaluation, cell: BenchmarkCell) -> dict[str, Any]:
     checks = [finding for finding in evaluation.findings if finding.measure not in LIKELIHOODS]
     codes = evaluation.scores["codes"]
     assert isinstance(codes, CodeLikelihood)
+    digest_of_samples = evaluation.scores["samples_digest"]
+    assert isinstance(digest_of_samples, SamplesDigest)
     # Where codes are coarse a continuous density can seem better than the truth.
     gap = (codes.cells[0] if codes.coarse else whole).behind.get(ORACLE)
     return as_json(  # type: ignore[no-any-return]
@@ -342,9 +372,23 @@ def _row(evaluation: Evaluation, cell: BenchmarkCell) -> dict[str, Any]:
             "patches": evaluation.data.patches,
             "groups": f"{evaluation.data.groups} {evaluation.data.group_is}s",
             "fingerprint": cell.fingerprint,
+            "samples_sha256": digest_of_samples.sha256[tested],
             "key": cell.key,
+            **_more(evaluation),
         }
     )
+
+
+def _more(evaluation: Evaluation) -> dict[str, Any]:
+    """Numbers of the metrics that were added."""
+    found: dict[str, Any] = {}
+    proper, judges = (evaluation.scores.get(name) for name in ("proper_scores", "judges"))
+    if isinstance(proper, ProperScores):
+        for name in ("crps_excess", "energy_excess"):
+            found[name] = getattr(proper, name)[evaluation.tested]
+    if isinstance(judges, Judges):
+        found["judges"] = {judge: accuracy[evaluation.tested] for judge, accuracy in judges.accuracy.items()}
+    return found
 
 
 def _record(path: Path) -> Mapping[str, Any]:

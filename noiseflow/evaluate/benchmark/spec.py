@@ -19,6 +19,9 @@ Entry = TypeVar("Entry", "DataSpec", "ModelChoice")
 SPEC_BYTES = 1 << 20
 """Largest spec that is read."""
 
+METRICS = ("judges", "proper_scores")
+"""Metrics of `noiseflow.evaluate.metrics.registry.OPTIONAL` that have columns in the table."""
+
 NAME, PATH = Text(100, 1), Text(4096, 1)
 ISO = Number(0, 1e9, above=True)
 SIDE = Number(1, 65_536, whole=True)
@@ -38,8 +41,30 @@ DATA_SCHEMA = Table(
         "ingest": MapOf(Plain()),
     },
 )
+FOREIGN_SCHEMA = Table(
+    {"path": PATH},
+    {
+        "format": NAME,
+        "camera": NAME,
+        "cfa": NAME,
+        "iso": ISO,
+        "black": Number(0, 1e9),
+        "white": Number(0, 1e9, above=True),
+        "gain": Number(0, 1e9, above=True),
+        "profile": PATH,
+        "rename": MapOf(NAME),
+    },
+)
 MODEL_SCHEMA = Table(
-    {"name": NAME}, {"model": Text(1000, 1), "run": PATH, "fit": MapOf(Plain()), "options": MapOf(Plain())}
+    {"name": NAME},
+    {
+        "model": Text(1000, 1),
+        "run": PATH,
+        "foreign": FOREIGN_SCHEMA,
+        "samples": PATH,
+        "fit": MapOf(Plain()),
+        "options": MapOf(Plain()),
+    },
 )
 
 SPEC_SCHEMA = Table(
@@ -50,6 +75,8 @@ SPEC_SCHEMA = Table(
         "split": Choice(SPLITS),
         "max_patches": Number(1, 2**40, whole=True),
         "reference": Choice(("nlf", "gaussian")),
+        "metrics": ListOf(Choice(METRICS), 0, 10),
+        "results": ListOf(PATH, 0, 1000),
     },
 )
 """The file that `read_spec` reads; settings of ingest, fits and models are checked by what takes them."""
@@ -92,7 +119,7 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """One model: fitted to each set of data, or a run folder as it is.
+    """One model: fitted to each set of data, a run folder or a foreign model as it is, or samples.
 
     Parameters
     ----------
@@ -102,6 +129,12 @@ class ModelChoice:
         In the registry, or an architecture string; `name` if not given.
     run : str, optional
         A run folder, relative to the spec; nothing is fitted.
+    foreign : mapping
+        A model of another program: its ``path``, relative to the spec, ``format``, and what `noiseflow import` is told
+        otherwise: ``camera``, ``cfa``, ``iso``, ``black``, ``white``, ``gain``, ``profile``, ``rename`` (old to new).
+    samples : str, optional
+        A folder of samples that any program drew for the data, relative to the spec; ``{data}`` in it is the data's
+        name.
     fit : mapping
         Fields of `noiseflow.fit.FitSettings`.
     options : mapping
@@ -111,6 +144,8 @@ class ModelChoice:
     name: str
     model: str | None = None
     run: str | None = None
+    foreign: Mapping[str, Any] = field(default_factory=dict)
+    samples: str | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -136,6 +171,10 @@ class BenchmarkSpec:
         Data to score on.
     models : tuple of ModelChoice
         Models to fit or load.
+    metrics : tuple of str
+        Metrics to add: see `METRICS`.
+    results : tuple of str
+        ``results.json`` of others on the same data, relative to the spec, whose rows are appended.
     folder : Path
         That paths in it are relative to.
     """
@@ -148,6 +187,8 @@ class BenchmarkSpec:
     split: str = "test"
     max_patches: int | None = None
     reference: str = "nlf"
+    metrics: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
 
 
 def read_spec(path: str | Path) -> BenchmarkSpec:
@@ -174,6 +215,12 @@ def read_spec(path: str | Path) -> BenchmarkSpec:
         given = [what for what in ("camera", "sources", "store") if getattr(entry, what)]
         if len(given) != 1:
             raise DataError(f"{path}: [[data]] {entry.name!r}: expected one of camera, sources, store; got {given}")
+    for model in models:
+        given = [what for what in ("run", "foreign", "samples") if getattr(model, what)]
+        if len(given) > 1:
+            raise DataError(f"{path}: [[model]] {model.name!r}: expected one of run, foreign, samples; got {given}")
+    for name in ("metrics", "results"):
+        content[name] = tuple(content.get(name, ()))
     return BenchmarkSpec(data=data, models=models, folder=path.parent, **{"title": path.stem, **content})
 
 

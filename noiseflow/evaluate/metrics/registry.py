@@ -5,7 +5,7 @@ from collections.abc import Callable
 from noiseflow.core.registry import Registry
 from noiseflow.evaluate.metric import Metric, Setup
 
-__all__ = ["LEGACY", "METRICS"]
+__all__ = ["METRICS", "OPTIONAL"]
 
 METRICS = Registry[Callable[[Setup], Metric]](
     {
@@ -26,9 +26,12 @@ METRICS = Registry[Callable[[Setup], Metric]](
 )
 """Name in ``metrics.json`` → metric, in the order of the report."""
 
-LEGACY = Registry[Callable[[Setup], Metric]](
+OPTIONAL = Registry[Callable[[Setup], Metric]](
     {
+        "judges": "noiseflow.evaluate.metrics.judges:JudgesMetric",
+        "proper_scores": "noiseflow.evaluate.metrics.proper_scores:ProperScoresMetric",
+        "samples_digest": "noiseflow.evaluate.metrics.samples_digest:SamplesDigestMetric",
         "legacy_kl": "noiseflow.evaluate.metrics.legacy_kl:LegacyKlMetric",
     }
 )
-"""Only with ``--legacy-kl``."""
+"""Only when asked for with ``--metrics``; ``--legacy-kl`` asks for the last."""

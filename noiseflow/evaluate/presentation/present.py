@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from noiseflow.core.progress import Progress, silent
+from noiseflow.core.registry import Registry
 from noiseflow.evaluate.data_summary import FEWEST_SCENES
 from noiseflow.evaluate.metric import Score, Setup
 from noiseflow.evaluate.metrics.denoising import DenoisingCost
@@ -27,6 +28,7 @@ from noiseflow.evaluate.presentation.structure import RowNoisePresenter, Structu
 __all__ = [
     "LIKELIHOODS",
     "MEASURES",
+    "OPTIONAL_PRESENTERS",
     "PRESENTERS",
     "findings",
     "headline",
@@ -56,6 +58,15 @@ PRESENTERS: dict[str, Presenter[Any]] = {
 }
 """Name of the metric in `noiseflow.evaluate.metrics.registry.METRICS` → its presenter."""
 
+OPTIONAL_PRESENTERS = Registry[Presenter[Any]](
+    {
+        "judges": "noiseflow.evaluate.presentation.judges:PRESENTER",
+        "proper_scores": "noiseflow.evaluate.presentation.proper_scores:PRESENTER",
+        "samples_digest": "noiseflow.evaluate.presentation.samples_digest:PRESENTER",
+    }
+)
+"""Those of metrics that are asked for seldom, imported when they are."""
+
 Scores = Mapping[str, Score]
 """By the metric's name."""
 
@@ -77,6 +88,8 @@ MEASURES = {
     "quantisation": "quantisation",
     "calibration": "calibration of the density",
     "two_sample": "two-sample test",
+    "judges": "stronger two-sample tests",
+    "proper_scores": "proper scores",
     "denoising": "cost of a denoiser",
 }
 """Measures of findings in the words of a reader."""
@@ -87,7 +100,7 @@ FEW_GROUPS = 5
 
 def presenter_of(name: str) -> Presenter[Any]:
     """The presenter of a metric, a plain one if it has none."""
-    return PRESENTERS.get(name) or Presenter(name)
+    return OPTIONAL_PRESENTERS[name] if name in OPTIONAL_PRESENTERS else PRESENTERS.get(name) or Presenter(name)
 
 
 def findings(scores: Scores, tested: str) -> tuple[Finding, ...]:

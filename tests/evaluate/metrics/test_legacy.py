@@ -87,7 +87,7 @@ def test_no_values_and_nan_are_refused() -> None:
 def test_is_reported_only_where_asked_for_with_a_warning_and_its_floor(workshop: Any) -> None:
     store, model = workshop.store(patches=80), workshop.model()
     assert "legacy_kl" not in evaluate({"m": model}, store).scores
-    evaluation = evaluate({"m": model}, store, legacy_kl=True)
+    evaluation = evaluate({"m": model}, store, metrics=["legacy_kl"])
     finding = next(each for each in evaluation.findings if each.measure == "legacy_kl")
     assert finding.text.startswith("Warning")
     assert "the published 0.008 among them" in finding.text

@@ -2,7 +2,7 @@
 
 The stores and models are those of the tests; run it where they are.
 
-python -m tools.studies.false_alarms --reports 200
+python -m tools.studies.judging.false_alarms --reports 200
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from scipy.stats import beta
 
 from noiseflow.evaluate import evaluate
 
-WORKSHOP = Path(__file__).resolve().parents[2] / "tests" / "evaluate" / "conftest.py"
+WORKSHOP = Path(__file__).resolve().parents[3] / "tests" / "evaluate" / "conftest.py"
 KINDS = ("white", "rows", "smoothed", "tails")
 NOT_RIGHT = {"tails": ("calibration",)}
 """Checks of the density where it is the Gaussian of the same variance, whatever the noise: flagged rightly."""

@@ -1,0 +1,102 @@
+"""Rows of a table that others made on the same data, by their ``results.json``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from noiseflow.core.errors import DataError
+from noiseflow.core.reading.schema import ListOf, MapOf, Maybe, Number, Plain, Table, Text, checked
+from noiseflow.core.reading.text import read_json
+
+__all__ = ["ROW_SCHEMA", "rows_of_others"]
+
+SHA = Text(64, 64, "[0-9a-f]*")
+ANY = Maybe(Number())
+INTERVAL = Maybe(
+    Table({"value": ANY, "standard_error": ANY, "low": ANY, "high": ANY, "groups": Number(0, 1e9, whole=True)})
+)
+WORDS = ListOf(Text(100), 0, 100)
+
+ROW_SCHEMA = Table(
+    {
+        "data": Text(100, 1),
+        "model": Text(100, 1),
+        "fingerprint": SHA,
+        "samples_sha256": SHA,
+        "patches": Number(1, 2**40, whole=True),
+        "groups": Text(100),
+        "nats_per_dim": INTERVAL,
+        "nats_per_pixel_dn": INTERVAL,
+        "nats_per_pixel_codes": INTERVAL,
+        "codes_kind": Maybe(Text(20)),
+        "better_than_reference": INTERVAL,
+        "behind_oracle": INTERVAL,
+        "kl": INTERVAL,
+        "kl_floor": ANY,
+        "variance_ratio": INTERVAL,
+        "two_sample": INTERVAL,
+        "faults": WORDS,
+        "parameters": Number(0, 1e12, whole=True),
+        "fit_s": Number(0),
+        "mpix_per_s": ANY,
+    },
+    {
+        "unsettled": WORDS,
+        "headline": Text(10_000),
+        "key": Text(64),
+        "evaluate_s": Number(0),
+        "iso_left_out": Plain(),
+        "crps_excess": INTERVAL,
+        "energy_excess": INTERVAL,
+        "judges": MapOf(INTERVAL),
+        "given_sha256": Text(64),
+    },
+)
+"""A row that others can add: what the table shows, and the checksums of the data and of the samples."""
+
+FILE_SCHEMA = Table(
+    {"rows": ListOf(Plain(), 0, 100_000), "split": Text(20, 1)},
+    {"title": Text(1000), "noiseflow": Text(100), "seed": Number(0, 2**32 - 1, whole=True)},
+)
+
+
+def rows_of_others(path: Path, fingerprints: Mapping[str, str], split: str) -> list[dict[str, Any]]:
+    """The rows of a ``results.json`` that are of our data.
+
+    Parameters
+    ----------
+    path : Path
+        Somebody's ``results.json``.
+    fingerprints : mapping of str to str
+        Of our stores, by the name of the data.
+    split : str
+        Split that is scored.
+
+    Returns
+    -------
+    list of dict
+        Each with ``from``, the file that it is of; rows of failed cells are left out.
+
+    Raises
+    ------
+    DataError
+        Another file, another split, rows of data of ours with another checksum, or none of our data at all.
+    """
+    content = checked(read_json(path, "results.json of a benchmark", DataError), FILE_SCHEMA, str(path), DataError)
+    if content["split"] != split:
+        raise DataError(f"{path}: of the split {content['split']!r}; this benchmark scores {split!r}")
+    found = []
+    for row in content["rows"]:
+        if not isinstance(row, dict) or "error" in row or row.get("data") not in fingerprints:
+            continue
+        known = checked(row, ROW_SCHEMA, str(path), DataError, "expected a row of results.json with its checksums")
+        ours = fingerprints[known["data"]]
+        if known["fingerprint"] != ours:
+            raise DataError(
+                f"{path}: {known['model']} was scored on other data named {known['data']!r} "
+                f"({known['fingerprint'][:12]}, not {ours[:12]}): the rows cannot stand in one table"
+            )
+        found.append({**known, "from": str(path)})
+    if not found:
+        raise DataError(f"{path}: no row of {', '.join(fingerprints)}; expected results on the same data")
+    return found

@@ -1,0 +1,40 @@
+"""The checksum of the samples that were scored: by it two tables can be seen to be of the same ones."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from noiseflow.evaluate.metric import Metric, Score, ScoredBatch, Setup
+
+__all__ = ["SamplesDigest", "SamplesDigestMetric"]
+
+
+@dataclass(frozen=True)
+class SamplesDigest(Score):
+    """Checksums of samples.
+
+    Parameters
+    ----------
+    sha256 : mapping of str to str
+        Of the samples of each model, normalised noise as float32, in the order of the patches.
+    """
+
+    sha256: Mapping[str, str]
+
+
+class SamplesDigestMetric(Metric):
+    """Digests of what comes by."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.digests = {name: hashlib.sha256() for name in setup.models}
+
+    def update(self, batch: ScoredBatch) -> None:
+        """Add a batch."""
+        for name, digest in self.digests.items():
+            digest.update(np.ascontiguousarray(batch.noise[name].numpy(), "<f4").tobytes())
+
+    def score(self) -> SamplesDigest:
+        """The checksum of each model's samples."""
+        return SamplesDigest({name: digest.hexdigest() for name, digest in self.digests.items()})

@@ -1,0 +1,1 @@
+"""Studies of the two-sample tests, and the table of everybody's noise."""
