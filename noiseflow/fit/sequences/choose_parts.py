@@ -242,10 +242,9 @@ def _per_tile(model: TemporalNoise, data: Sequence[LatentTiles]) -> torch.Tensor
 
 
 def _gain(values: torch.Tensor, data: Sequence[LatentTiles]) -> tuple[float, float]:
-    """Mean of tiles' gains and its standard error, nats/dim."""
-    dims = torch.cat([torch.full((len(tiles.z),), float(tiles.dims)) for tiles in data]).double()
-    ratio = float(values.sum() / dims.sum())
-    if len(values) < 2:
-        return ratio, math.inf
-    rest = values - ratio * dims
-    return ratio, float(rest.std() * len(values) ** 0.5 / dims.sum())
+    """Mean of tiles' gains and its standard error, nats/dim; sequences are strata, for a part may be in some only."""
+    total = sum(len(tiles.z) * tiles.dims for tiles in data)
+    square = 0.0
+    for each in torch.split(values, [len(tiles.z) for tiles in data]):
+        square += len(each) * float(each.var()) if len(each) > 1 else math.inf
+    return float(values.sum()) / total, square**0.5 / total
