@@ -123,7 +123,7 @@ def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
 
     low, before = pick(table, left), pick(table, (left - 1).clamp(min=0))
     width = (log_knots[left] - log_knots[(left - 1).clamp(min=0)]).clamp(min=1e-6)
-    slope = torch.where(left > 0, ((low - before) / width).clamp(0, STEEPEST), READ_SLOPE)
+    slope = torch.where(left > 0, ((low - before) / width).clamp(0.0, STEEPEST), READ_SLOPE)
     law = low + slope * (log_iso - log_knots[left])
     above, below = log_iso - log_knots[-1], log_iso - log_knots[0]
     law = torch.where(above > 0, table[:, -1] + READ_SLOPE * above, law)

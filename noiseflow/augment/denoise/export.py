@@ -1,9 +1,6 @@
 """Export a photo denoiser as a graph."""
 
 import copy
-import io
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +11,8 @@ from noiseflow.augment.denoise.network import PhotoDenoiser
 from noiseflow.augment.denoise.stabilise import stabilised, unstabilised
 from noiseflow.core.errors import ModelError
 from noiseflow.core.output.checks import check_output, writing
-from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes
-from noiseflow.models.io.export import LEAST, quiet
-from noiseflow.models.io.graphs import onnx_graph
+from noiseflow.models.io.graphs import GRAPHS, free_sizes
 
 __all__ = ["INPUTS", "export_photo_denoiser"]
 
@@ -61,40 +56,20 @@ def export_photo_denoiser(denoiser: PhotoDenoiser, path: str | Path, *, overwrit
         `path` exists and may not be replaced, or is not ours.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ModelError(f"{path}: cannot export {path.suffix or 'without suffix'}; expected {', '.join(FORMATS)}")
+    if path.suffix.lower() not in GRAPHS:
+        raise ModelError(f"{path}: cannot export {path.suffix or 'without suffix'}; expected {', '.join(GRAPHS)}")
     check_output(path, overwrite=overwrite)
     exported = _Exported(copy.deepcopy(denoiser).float().cpu().eval().requires_grad_(False))
     with writing(path, overwrite=overwrite):
-        write_bytes(path, FORMATS[path.suffix.lower()](exported, denoiser.multiple), replace=overwrite)
+        about = {"model": "photo denoiser", "layout": "bayer", "period": str(denoiser.multiple)}
+        graph = GRAPHS[path.suffix.lower()](exported, *_example(denoiser.multiple), "clean", about)
+        write_bytes(path, graph, replace=overwrite)
     return path
 
 
 def _example(multiple: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    batch, height, width = (torch.export.Dim(name, min=LEAST) for name in ("batch", "rows", "columns"))
+    batch, height, width = free_sizes()
     line = torch.full((2, 4, 1, 1), 1e-4)
     examples = (torch.full((2, 4, 3 * multiple, 4 * multiple), 0.1), line, line.clone(), -line)
     shapes = ({0: batch, 2: multiple * height, 3: multiple * width}, {0: batch}, {0: batch}, {0: batch})
     return dict(zip(INPUTS, examples, strict=True)), dict(zip(INPUTS, shapes, strict=True))
-
-
-def _about(multiple: int) -> dict[str, str]:
-    return {"model": "photo denoiser", "layout": "bayer", "period": str(multiple)}
-
-
-def _onnx(exported: _Exported, multiple: int) -> bytes:
-    return onnx_graph(exported, *_example(multiple), "clean", _about(multiple))
-
-
-def _program(exported: _Exported, multiple: int) -> bytes:
-    examples, shapes = _example(multiple)
-    with quiet():
-        program = torch.export.export(exported, tuple(examples.values()), dynamic_shapes=shapes)
-        # In memory: its own writer aborts on names that are not UTF-8.
-        content = io.BytesIO()
-        torch.export.save(program, content, extra_files={f"{MARK}.json": json.dumps(_about(multiple))})
-    return content.getvalue()
-
-
-FORMATS: dict[str, Callable[[_Exported, int], bytes]] = {".onnx": _onnx, ".pt2": _program}
-"""Suffix → function that writes such a graph."""

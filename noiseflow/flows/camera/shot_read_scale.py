@@ -114,7 +114,7 @@ class ShotReadScale(EarlierWeights, NoiseScale):
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
         camera, knots, isos = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype), cond.isos
-        batch, (_, planes, count) = len(camera), self.plane_beta1.shape
+        batch, (_, planes, count) = camera.shape[0], self.plane_beta1.shape
         ends = self.log_isos.exp().to(isos.dtype)
         within = isos.clamp(ends[0], ends[-1]).repeat_interleave(planes)
         # All four tables read at once: for a small batch the calls cost more than the numbers.

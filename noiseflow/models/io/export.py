@@ -1,12 +1,7 @@
 """Export the sampling pass of a model to ONNX or torch.export."""
 
 import copy
-import io
-import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
-from noiseflow.core.extras import install
 from noiseflow.core.output.checks import check_output, writing
-from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
@@ -24,17 +17,13 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.closed_form.gaussian import Gaussian
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.flow.flow_model import FlowModel
+from noiseflow.models.io.graphs import GRAPHS, free_sizes
 from noiseflow.models.model import NoiseModel
 
-__all__ = ["FORMATS", "INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
+__all__ = ["INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
 
 INPUTS = ("clean", "iso", "camera", "z")
 """Input names of an exported sampler; its output is ``noise``."""
-
-OPSET = 18
-
-LEAST = 2
-"""Smallest batch, height and width to trace with: a size of 1 would become a constant."""
 
 Sampler = Callable[[Tensor, Conditions], Tensor]
 """Function of base noise z and resolved conditions that returns noise, (B, C, H, W)."""
@@ -129,8 +118,8 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
         `path` exists and may not be replaced, or is not ours.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ModelError(f"{path}: cannot export {path.suffix or 'without suffix'}; expected {', '.join(FORMATS)}")
+    if path.suffix.lower() not in GRAPHS:
+        raise ModelError(f"{path}: cannot export {path.suffix or 'without suffix'}; expected {', '.join(GRAPHS)}")
     check_output(path, overwrite=overwrite)
     latent_sampler(model)
     exported = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
@@ -138,74 +127,17 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
     period = exported.flow.cell if isinstance(exported, FlowModel) else 1
     about = {"model": model.spec.model, "layout": model.spec.layout, "cameras": "\n".join(model.cameras)}
     with writing(path, overwrite=overwrite):
-        graph = FORMATS[path.suffix.lower()](_Exported(exported), period, {**about, "period": str(period)})
+        made = GRAPHS[path.suffix.lower()]
+        graph = made(_Exported(exported), *_example(exported.planes, period), "noise", about | {"period": str(period)})
         write_bytes(path, graph, replace=overwrite)
     return path
 
 
-def _example(planes: int, period: int) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+def _example(planes: int, period: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Inputs to trace with, and their dynamic sizes."""
     clean = torch.full((2, planes, 8 * period, 9 * period), 0.1)
     inputs = (clean, torch.full((2,), 100.0), torch.zeros(2, dtype=torch.long), torch.zeros_like(clean))
-    batch, height, width = (torch.export.Dim(name, min=LEAST) for name in ("batch", "rows", "columns"))
+    batch, height, width = free_sizes()
     frame = {0: batch, 2: period * height if period > 1 else height, 3: period * width if period > 1 else width}
-    return inputs, {"clean": frame, "iso": {0: batch}, "camera": {0: batch}, "z": frame}
-
-
-def _onnx(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
-    try:
-        import onnx
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ModelError(f"export needs libraries that are not installed: {install('export')} ({error})") from error
-    inputs, shapes = _example(sampler.model.planes, period)
-    with quiet():
-        program = torch.onnx.export(
-            sampler,
-            inputs,
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=shapes,
-            verbose=False,
-            input_names=list(INPUTS),
-            output_names=["noise"],
-        )
-    assert program is not None
-    graph = program.model_proto
-    onnx.helper.set_model_props(graph, about)
-    graph.producer_name = MARK
-    content: bytes = graph.SerializeToString()
-    return content
-
-
-def _program(sampler: _Exported, period: int, about: dict[str, str]) -> bytes:
-    inputs, shapes = _example(sampler.model.planes, period)
-    with quiet():
-        program = torch.export.export(sampler, inputs, dynamic_shapes=shapes)
-        # torch 2.13 cannot load unused operations (an unbind without outputs).
-        program.graph_module.graph.eliminate_dead_code()
-        # Nor decompose a loaded program with the range of an expression, as of 2·rows; that of rows implies it.
-        ranges = program.range_constraints
-        for size in [size for size in ranges if not size.is_Symbol]:
-            del ranges[size]
-        # In memory: its own writer aborts on names that are not UTF-8.
-        content = io.BytesIO()
-        torch.export.save(program, content, extra_files={f"{MARK}.json": json.dumps(about)})
-    return content.getvalue()
-
-
-FORMATS: dict[str, Callable[[_Exported, int, dict[str, str]], bytes]] = {".onnx": _onnx, ".pt2": _program}
-"""Suffix → function that writes such a graph."""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence logs and deprecation warnings of the exporter and its libraries."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
+    sizes = (frame, {0: batch}, {0: batch}, frame)
+    return dict(zip(INPUTS, inputs, strict=True)), dict(zip(INPUTS, sizes, strict=True))
