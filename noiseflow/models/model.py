@@ -269,11 +269,11 @@ class NoiseModel(Constants, ABC):
         """What it computes in for a clean signal of a dtype: not in half precision."""
         return torch.promote_types(given, torch.float32)
 
-    def read_variances(self) -> Tensor | None:
+    def _read_variances(self) -> Tensor | None:
         """Logarithm of the read variance at the fitted ISOs, (cameras, isos), of a model that interpolates it."""
         return None
 
-    def conversion_steps(self) -> list[tuple[int, float, float, float]]:
+    def _conversion_steps(self) -> list[tuple[int, float, float, float]]:
         """Where the read noise falls while the ISO rises: the conversion gain is switched there (dual gain).
 
         Returns
@@ -281,7 +281,7 @@ class NoiseModel(Constants, ABC):
         list of tuple
             Camera index, the fitted ISOs below and above, and σ above over σ below.
         """
-        table = self.read_variances()
+        table = self._read_variances()
         if table is None or len(self.spec.isos) < 2:
             return []
         table, isos = table.detach(), self.spec.isos
@@ -294,7 +294,7 @@ class NoiseModel(Constants, ABC):
         """Warn once of ISOs outside the range or in a step; a model that cannot extrapolate refuses them here."""
         if self._warned_of_iso:
             return
-        for camera, below, above, factor in self.conversion_steps():
+        for camera, below, above, factor in self._conversion_steps():
             inside = (cond.isos > 1.01 * below) & (cond.isos < 0.99 * above) & (cond.camera_indices == camera)
             if inside.any():
                 self._warned_of_iso = True

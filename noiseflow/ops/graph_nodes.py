@@ -5,6 +5,7 @@ operation itself, which takes its kernel where one serves.
 """
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, get_args, get_type_hints
 
 import torch
@@ -28,7 +29,7 @@ Node = Callable[..., Any]
 
 
 def node_of(operation: Node, with_gradients: Node, reference: Node) -> Node | None:
-    """The node that stands for an operation in a graph, or None if it takes more than tensors and numbers.
+    """The node that stands for an operation in a graph; None if it does not say that it takes tensors and numbers only.
 
     Parameters
     ----------
@@ -40,8 +41,9 @@ def node_of(operation: Node, with_gradients: Node, reference: Node) -> Node | No
         The same by PyTorch's operations, with annotated arguments; its name is the node's.
     """
     name, hints = reference.__name__.lstrip("_"), get_type_hints(reference)
-    returned = hints.pop("return")
-    if not all(hint in _TYPES for hint in hints.values()):
+    returned = hints.pop("return", None)
+    untyped = returned is None or len(hints) < len(signature(reference).parameters)
+    if untyped or not all(hint in _TYPES for hint in hints.values()):
         return None
     arguments = ", ".join(f"{_TYPES[hint]} {argument}" for argument, hint in hints.items())
     count = len(get_args(returned)) or 1

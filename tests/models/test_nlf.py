@@ -188,4 +188,4 @@ def test_a_switch_of_the_conversion_gain_is_not_interpolated(name: str) -> None:
         assert variance(iso) == pytest.approx(expected, rel=0.05)
     with pytest.warns(ExtrapolationWarning, match=r"ISO 700 lies between ISO 640 and 800.* falls to 0.35 of itself"):
         assert variance(700.0) == pytest.approx(35.0, rel=0.05)
-    assert [step[1:3] for step in model.conversion_steps()] == [(640.0, 800.0)]
+    assert [step[1:3] for step in model._conversion_steps()] == [(640.0, 800.0)]

@@ -52,7 +52,7 @@ class NoiseLevelFunction(GaussianModel):
         beta2 = read_at_iso(self.log_beta2[camera], knots, cond.isos)
         return beta1.exp()[:, None, None, None], beta2.exp()[:, None, None, None]
 
-    def read_variances(self) -> Tensor:
+    def _read_variances(self) -> Tensor:
         """Ln β₂ at the fitted ISOs."""
         return self.log_beta2
 

@@ -114,7 +114,7 @@ class ResidualFlow(FlowModel):
         assert isinstance(head, ShotReadScale)
         return head
 
-    def read_variances(self) -> Tensor | None:
+    def _read_variances(self) -> Tensor | None:
         """Ln β₂ at the fitted ISOs, if the head found a switch of the conversion gain."""
         return self.shot_read.log_beta2 if self.shot_read.switched else None
 

@@ -167,7 +167,7 @@ class PhysicsFlow(ResidualFlow):
             self.found.append(bend)
             self.found += [
                 f"conversion gain switched between ISO {below:g} and {above:g}: read noise {factor:.2f} of that below"
-                for _, below, above, factor in self.conversion_steps()
+                for _, below, above, factor in self._conversion_steps()
             ]
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)
