@@ -1,9 +1,11 @@
 """Parameters tabulated at a camera's measured ISOs, read at any ISO."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["ONE_ISO_LAW", "READ_SLOPE", "SHOT_SLOPE", "at_iso", "at_signal", "falls", "read_at_iso"]
+__all__ = ["ONE_ISO_LAW", "READ_SLOPE", "SHOT_SLOPE", "at_iso", "at_signal", "conversion_steps", "falls", "read_at_iso"]
 
 SHOT_SLOPE = 1.0
 """d ln β₁ / d ln ISO of a camera that was seen at one ISO: K, and with it β₁ = K/(white − black), goes with the ISO."""
@@ -81,6 +83,25 @@ def falls(table: Tensor) -> Tensor:
     Tensor of bool, shape (..., K − 1)
     """
     return table.diff(dim=-1) < STEP
+
+
+def conversion_steps(table: Tensor, isos: Sequence[float]) -> list[tuple[float, float, float]]:
+    """Where the read noise falls while the ISO rises: the conversion gain is switched there (dual gain).
+
+    Parameters
+    ----------
+    table : Tensor, shape (K,)
+        Ln β₂ at the knots.
+    isos : sequence of float
+        The knots, rising.
+
+    Returns
+    -------
+    list of tuple
+        The ISOs below and above, and σ above over σ below.
+    """
+    steps = falls(table).nonzero()[:, 0].tolist()
+    return [(isos[knot], isos[knot + 1], float((0.5 * table.diff()[knot]).exp())) for knot in steps]
 
 
 def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, T
 from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
-from noiseflow.flows.iso_table import falls
+from noiseflow.flows.iso_table import conversion_steps
 from noiseflow.flows.nets.constants import Constants
 from noiseflow.flows.observed import imputed
 from noiseflow.models.shown import in_notebook, in_one_line
@@ -269,25 +269,16 @@ class NoiseModel(Constants, ABC):
         """What it computes in for a clean signal of a dtype: not in half precision."""
         return torch.promote_types(given, torch.float32)
 
-    def _read_variances(self) -> Tensor | None:
-        """Logarithm of the read variance at the fitted ISOs, (cameras, isos), of a model that interpolates it."""
-        return None
+    def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
+        """Of each camera: logarithm of the read variance and its ISOs, of a model that interpolates it."""
+        return ()
 
     def _conversion_steps(self) -> list[tuple[int, float, float, float]]:
-        """Where the read noise falls while the ISO rises: the conversion gain is switched there (dual gain).
-
-        Returns
-        -------
-        list of tuple
-            Camera index, the fitted ISOs below and above, and σ above over σ below.
-        """
-        table = self._read_variances()
-        if table is None or len(self.spec.isos) < 2:
-            return []
-        table, isos = table.detach(), self.spec.isos
+        """Camera index, the ISOs below and above, and σ above over σ below: see `conversion_steps`."""
         return [
-            (camera, isos[knot], isos[knot + 1], float((0.5 * table[camera].diff()[knot]).exp()))
-            for camera, knot in falls(table).nonzero().tolist()
+            (camera, *step)
+            for camera, (table, isos) in enumerate(self._read_variances())
+            for step in conversion_steps(table.detach(), isos)
         ]
 
     def _check_isos(self, cond: Conditions) -> None:

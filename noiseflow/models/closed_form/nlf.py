@@ -1,6 +1,7 @@
 """The camera noise level function: a heteroscedastic Gaussian."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -52,9 +53,9 @@ class NoiseLevelFunction(GaussianModel):
         beta2 = read_at_iso(self.log_beta2[camera], knots, cond.isos)
         return beta1.exp()[:, None, None, None], beta2.exp()[:, None, None, None]
 
-    def _read_variances(self) -> Tensor:
-        """Ln β₂ at the fitted ISOs."""
-        return self.log_beta2
+    def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
+        """Ln β₂ at the fitted ISOs, of each camera."""
+        return [(table, self.spec.isos) for table in self.log_beta2]
 
     def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂."""

@@ -114,9 +114,9 @@ class ResidualFlow(FlowModel):
         assert isinstance(head, ShotReadScale)
         return head
 
-    def _read_variances(self) -> Tensor | None:
-        """Ln β₂ at the fitted ISOs, if the head found a switch of the conversion gain."""
-        return self.shot_read.log_beta2 if self.shot_read.switched else None
+    def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
+        """Ln β₂ at the fitted ISOs, of each camera."""
+        return [(table, self.spec.isos) for table in self.shot_read.log_beta2]
 
     def approximate_sigma(self, cond: Conditions) -> Tensor:
         """σ of the head, which the residual flow starts from."""

@@ -3,7 +3,7 @@
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso
+from noiseflow.flows.iso_table import ONE_ISO_LAW, SHOT_SLOPE, at_iso, read_at_iso
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.clipped_normal import clipped_variance
 from noiseflow.models.closed_form.gaussian import GaussianModel
@@ -110,14 +110,14 @@ def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...] | None:
 class PhysicsModel(NoiseModel):
     """Base class: tables of physical parameters by camera, plane and ISO, interpolated linearly in log ISO.
 
-    Gains and noises are interpolated as logarithms, black level and shape as they are.
+    Gains and noises are interpolated as logarithms, black level and shape as they are; noises but for switches of
+    the conversion gain, as `read_at_iso` has it.
     """
 
     closed_form = True
     _one_iso_rule = ONE_ISO_LAW
-    positive = ("gain", "read", "scale", "row")
-    slopes: Mapping[str, float] = {"gain": SHOT_SLOPE} | dict.fromkeys(("read", "scale", "row"), READ_SLOPE / 2)
-    """Of a profile with one ISO; the noises are standard deviations."""
+    noises = ("read", "scale", "row")
+    """Parameters that are standard deviations or go with one."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -152,11 +152,22 @@ class PhysicsModel(NoiseModel):
             if name == "white":
                 rows.append(table["white"].expand(self.planes))
                 continue
-            log = name in self.positive
-            values = table[name].clamp(min=1e-9).log() if log else table[name]
-            at = at_iso(values.T, table["log_isos"], iso.expand(self.planes), self.slopes.get(name, 0.0))
-            rows.append(at.exp() if log else at)
+            values, isos = table[name].T, iso.expand(self.planes)
+            if name in self.noises:
+                variances = 2 * values.clamp(min=1e-9).log()
+                rows.append((0.5 * read_at_iso(variances, table["log_isos"], isos)).exp())
+            elif name == "gain":
+                rows.append(at_iso(values.clamp(min=1e-9).log(), table["log_isos"], isos, SHOT_SLOPE).exp())
+            else:
+                rows.append(at_iso(values, table["log_isos"], isos, 0.0))
         return torch.stack(rows).to(cond.clean)[:, :, None, None]
+
+    def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
+        """Ln of the read variance at the measured ISOs, of each camera, the mean of its planes."""
+        return [
+            (2 * table["read"].clamp(min=1e-9).log().mean(1), table["log_isos"].exp().tolist())
+            for table in self._tables
+        ]
 
     def span(self, cond: Conditions) -> Tensor:
         """White − black, DN, (B, C, 1, 1)."""

@@ -11,7 +11,7 @@ from noiseflow.calibrate import calibrate
 from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
-from noiseflow.core.errors import ModelError
+from noiseflow.core.errors import ExtrapolationWarning, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, build, from_profile, load, save
 from noiseflow.models.model import checked_conditions
@@ -144,6 +144,26 @@ def test_every_shipped_profile_makes_a_model(name):
     expected = (setting.value("gain_dn_per_e") * 0.1 * span + setting.value("read_noise_dn") ** 2) / span**2
     # Row noise leaves fewer independent values than 16,384: 20 % is 5 σ for a third of the variance in rows.
     assert float(noise.var()) == pytest.approx(expected, rel=0.2)
+
+
+def test_a_switch_of_the_conversion_gain_is_not_interpolated_and_said():
+    """σ = 4, 6, 2, 3 DN: between ISO 640 and 800 it goes on as below 640, ISO^0.585."""
+    black = {"black_dn": told(BLACK, "DN")}
+    settings = tuple(
+        Setting(iso, "Y", {"gain_dn_per_e": told(K * iso / 100, "DN/e-"), "read_noise_dn": told(read, "DN"), **black})
+        for iso, read in ((320.0, 4.0), (640.0, 6.0), (800.0, 2.0), (1600.0, 3.0))
+    )
+    model = from_profile("poisson_gaussian", Profile("toy", "mono", WHITE, settings))
+
+    def sigma_dn(iso):
+        noise = model.sample(flat(0.0, (128, 128), iso), torch.Generator().manual_seed(1))
+        return float(noise.std()) * (WHITE - BLACK)
+
+    slope = math.log(6 / 4) / math.log(2)
+    for iso, expected in ((640.0, 6.0), (800.0, 2.0), (1131.37, math.sqrt(6.0))):
+        assert sigma_dn(iso) == pytest.approx(expected, rel=0.03)
+    with pytest.warns(ExtrapolationWarning, match=r"ISO 700 lies between ISO 640 and 800.* falls to 0\.33 of itself"):
+        assert sigma_dn(700.0) == pytest.approx(6.0 * (700 / 640) ** slope, rel=0.03)
 
 
 def test_isos_with_darks_only_are_left_out_and_named():
