@@ -71,3 +71,9 @@ def test_a_density_is_one_graph_with_the_gradients_of_the_call(model: str) -> No
         gradients.append([parameter.grad for parameter in made.parameters()])
     torch.testing.assert_close(gradients[1], gradients[0])
     torch.testing.assert_close(in_graph(noise, cond), made(noise, cond))
+    sample = torch.compile(made.sample, backend="aot_eager", fullgraph=True)
+    with torch.random.fork_rng([]), torch.no_grad():
+        torch.manual_seed(1)
+        expected = made.sample(cond)
+        torch.manual_seed(1)
+        torch.testing.assert_close(sample(cond), expected)

@@ -130,7 +130,8 @@ def part_of(rows: slice, total: int) -> Iterator[None]:
 
 
 def _drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int]) -> Tensor:
-    part = _part.get()
+    # A graph cannot be traced through a context variable, and stands for a whole batch.
+    part = None if torch.compiler.is_compiling() else _part.get()
     if part is None or shape[0] != part[0].stop - part[0].start:
         return draw(tuple(shape))
     rows, total = part
