@@ -215,6 +215,8 @@ from builders import frame
 from noiseflow.augment import WRITERS, NoisyFrame, write_frame, write_preview
 from noiseflow.core.errors import NoiseflowError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+# Python itself leaves a compiled module half-written where files are limited.
+sys.dont_write_bytecode = True
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 rng = np.random.default_rng(0)
 image, values = frame(rng.integers(64, 1000, (200, 300)).astype(np.uint16)), rng.random((4, 100, 150), np.float32)

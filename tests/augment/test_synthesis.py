@@ -185,6 +185,7 @@ FILLED = """
 import resource, sys
 from noiseflow.augment import synthesize
 from noiseflow.core.errors import NoiseflowError
+sys.dont_write_bytecode = True
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]),) * 2)
 try:
     synthesize(sys.argv[1], sys.argv[2], [sys.argv[3]], kind=sys.argv[4], jobs=1)

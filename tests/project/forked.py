@@ -60,6 +60,8 @@ def no_tmp() -> None:
 
 
 def small_files() -> None:
+    # Python itself leaves a compiled module half-written where files are limited.
+    sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
 
 

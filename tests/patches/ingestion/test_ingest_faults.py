@@ -180,6 +180,7 @@ FILLED = """
 
     raws, out, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     if limit:
+        sys.dont_write_bytecode = True
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         ingest([raws], out, IngestOptions(patch_size=8))
