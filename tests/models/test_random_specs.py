@@ -1,5 +1,6 @@
 """New models of random specs, on random shapes under random conditions: exact both ways."""
 
+import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from model_table import CAMERAS, CELLS_OF_FOUR, generator
@@ -36,6 +37,8 @@ def specs(draw: st.DrawFn) -> ModelSpec:
     return ModelSpec(name, draw(st.sampled_from(("mono", *CELLS_OF_FOUR))), CAMERAS, tuple(sorted(isos)), options)
 
 
+# Weights drawn at random may switch the conversion gain, which a model says.
+@pytest.mark.filterwarnings("ignore::noiseflow.core.errors.ExtrapolationWarning")
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(specs(), st.integers(1, 7), st.integers(1, 7), st.integers(0, 1000))
 def test_round_trip_log_det_and_own_conditions(spec: ModelSpec, height: int, width: int, seed: int) -> None:
