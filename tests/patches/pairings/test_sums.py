@@ -130,6 +130,22 @@ def test_a_frame_without_noise_is_found(count: int, quiet: int | None, rows_shak
         assert abs(shares[quiet]) < 0.3
 
 
+@pytest.mark.parametrize("quiet", [None, 1])
+@pytest.mark.parametrize("light", [(0.95, 1, 1.05), (1.0, 0.9, 0.7, 0.6, 0.55)])
+def test_light_that_changes_over_a_texture_is_no_quiet_frame(light: tuple[float, ...], quiet: int | None) -> None:
+    """Frames between the others in light lie near their mean: their variance came to less than nothing."""
+    rng = np.random.default_rng(0)
+    texture = 1500 * np.exp(rng.normal(0, 0.3, (128, 256)))
+    mosaics = shoot([each * texture for each in light], 0)
+    if quiet is not None:
+        mosaics[quiet] = np.rint(BLACK + light[quiet] * texture).clip(0, 4095).astype(np.uint16)
+    shares = noise_shares(in_memory(mosaics))
+    assert np.flatnonzero(shares < QUIET).tolist() == ([] if quiet is None else [quiet])
+    if quiet is None:
+        # By 16,000 pairs of pixels, 90 % of them, a share is known to 1.5 %.
+        assert shares.min() > 0.9
+
+
 @pytest.mark.parametrize(("count", "size"), [(2, (128, 256)), (6, (8, 16))])
 def test_what_cannot_be_compared_is_not(count: int, size: tuple[int, int]) -> None:
     assert np.isnan(noise_shares(in_memory(shoot([np.full(size, 500.0)] * count, 0)))).all()

@@ -28,6 +28,9 @@ HALO = 2
 ROWS_COMPARED, VALUES_COMPARED = 32, 1 << 24
 """Most rows of a plane, and values in all, by which frames' noise is compared."""
 
+LIT_DN, MOST_LIGHT = 16.0, 2.0
+"""Light above black from which on, and factor up to which, rows are brought to one light."""
+
 BYTES_AT_ONCE = 1 << 20
 """So much of the frames' one row of blocks is worked on at a time: what stays in the processor's cache."""
 
@@ -120,19 +123,28 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
 
 
 def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
-    """`shares_of_noise` of the frames, by some rows of each plane.
+    """`shares_of_noise` of the frames, by some rows of each plane, over what frames of their light have at least.
 
-    Neighbours in a row are subtracted, so that rows have no part in it, and drift neither.
+    Neighbours in a row are subtracted, so that rows have no part in it.  The scene's structure has none either: rows
+    are brought to one light, as a lamp on alternating current changes it.  With r times the others' light v grows
+    with a power of r from 0, read noise, to 1, shot noise.
     """
     count, (planes, height, width) = len(stack.frames), stack.cube
     pairs = width // 2
     most = max(1, min(ROWS_COMPARED, VALUES_COMPARED // max(1, count * planes * pairs)))
     rows = np.unique(np.linspace(0, height - 1, most).astype(int))
     steps = np.empty((count, planes, len(rows), pairs), np.float32)
-    for step, frame in zip(steps, stack.frames, strict=True):
+    light = np.empty((count, planes, len(rows), 1), np.float32)
+    for step, lit, frame in zip(steps, light, stack.frames, strict=True):
         pixels = frame.planes[:, rows, : 2 * pairs].astype(np.float32)
         np.subtract(pixels[..., 1::2], pixels[..., ::2], out=step)
-    return shares_of_noise(steps.reshape(count, -1))
+        lit[:] = pixels.mean(-1, keepdims=True) - frame.image.levels()[0]
+    usual = np.median(light, 0)
+    ratio = light / np.maximum(usual, LIT_DN)
+    ratio = np.where((usual > LIT_DN) & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
+    steps /= ratio
+    r = ratio.mean((1, 2, 3), dtype=np.float64)
+    return shares_of_noise(steps.reshape(count, -1)) * np.maximum(r, r**2)
 
 
 def _summed(
