@@ -139,6 +139,14 @@ def test_a_binned_mosaic_is_doubtful(tmp_path: Path) -> None:
     assert any("binned 2×2" in words and "--cfa MONO" in words for words in image.cautions)
 
 
+def test_a_binning_that_is_no_number_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    unit = fits.PrimaryHDU(np.full(SHAPE, 500, np.uint16))
+    unit.header.update({"BAYERPAT": "RGGB", "XBINNING": "2x2", "GAIN": 1})
+    unit.writeto(tmp_path / "a.fits")
+    assert read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0)).cfa == "RGGB"
+
+
 def test_a_packed_fits_image(tmp_path: Path) -> None:
     fits = pytest.importorskip("astropy.io.fits")
     codes = np.random.default_rng(0).integers(64, 900, SHAPE).astype(np.uint16)

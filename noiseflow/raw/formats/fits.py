@@ -130,10 +130,10 @@ def _said(header: Any, path: Path) -> dict[str, Any]:
         value, _ = _number(header, (keyword,), -np.inf)
         if value is not None:
             where[keyword] = f"{value:g} (header, not used)"
-    binned = [int(header.get(keyword, 1) or 1) for keyword in ("YBINNING", "XBINNING")]
-    if said["cfa"] != MONO and max(binned) > 1:
+    across, down = (_number(header, (keyword,), 1.0)[0] or 1.0 for keyword in ("XBINNING", "YBINNING"))
+    if said["cfa"] != MONO and max(across, down) > 1:
         cautions.append(
-            f"a {said['cfa']} mosaic binned {binned[1]}×{binned[0]}: unless pixels of one colour were binned, its "
+            f"a {said['cfa']} mosaic binned {across:g}×{down:g}: unless pixels of one colour were binned, its "
             "pixels are mixtures of colours; then give --cfa MONO"
         )
     if where["cfa"].startswith("no ") and "DATAMAX" in header and said["white"] is None:
