@@ -62,8 +62,9 @@ class StoreWithBody(PatchStore):
         cfas = {CFAS[index] for index in np.unique(self.table["cfa"]).tolist()}
         height, width = maps.shape
         side = 1 if self.layout == "mono" else 2
-        ends = [int(self.table[name].max()) + length for name, length in zip("yx", self.patch_shape[1:], strict=True)]
-        if cfas != {maps.cfa} or self.layout not in ("bayer", "mono") or ends > [height // side, width // side]:
+        wide = [int(self.table[name].max()) + length for name, length in zip("yx", self.patch_shape[1:], strict=True)]
+        outside = wide[0] > height // side or wide[1] > width // side
+        if cfas != {maps.cfa} or self.layout not in ("bayer", "mono") or outside:
             raise DataError(
                 f"{path}: {self.layout} patches of {', '.join(sorted(cfas))}; the body maps {body} are {maps.cfa}, "
                 f"{width}×{height}: of another camera, mode or crop"
