@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.patches.sources.published import crvd
 from noiseflow.patches.sources.published.manifest import manifest
-from tools.readers.make_published import MAKERS, Pictures
+from tools.readers.make_published import MAKERS, Pictures, main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,6 +60,21 @@ def test_from_tree_to_store(name: str, tmp_path: Path) -> None:
         noisy, clean = store.codes(np.arange(len(store)))
     noise = noisy - clean
     assert abs(noise.mean()) < 6 * noise.std() / np.sqrt(noise.size / 10)
+
+
+def test_a_tree_is_not_written_into_a_folder_with_files(tmp_path: Path) -> None:
+    """Its files have the names of the real ones."""
+    real = tmp_path / "CRVD" / "indoor_raw_noisy" / "scene1" / "ISO1600" / "frame1_noisy0.tiff"
+    real.parent.mkdir(parents=True)
+    real.write_bytes(b"real")
+    refused = CliRunner().invoke(main, ["CRVD", str(tmp_path / "CRVD")])
+    assert refused.exit_code == 1
+    assert "CRVD: holds" in refused.output
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [real]
+    assert real.read_bytes() == b"real"
+    made = CliRunner().invoke(main, ["CRVD", str(tmp_path / "new")])
+    assert made.exit_code == 0, made.output
+    assert (tmp_path / "new" / real.relative_to(tmp_path / "CRVD")).is_file()
 
 
 def test_lists_of_another_length_are_said(tmp_path: Path) -> None:

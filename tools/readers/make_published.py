@@ -16,6 +16,9 @@ import click
 import numpy as np
 import tifffile
 
+from noiseflow.core.errors import OutputError
+from noiseflow.core.output.checks import writing
+from noiseflow.core.output.folder import whole_folder
 from noiseflow.patches.sources.published import eld
 from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.raw.formats.dng import write_dng
@@ -198,8 +201,12 @@ def _shared_out(total: int, among: int) -> Iterator[int]:
 @click.option("--whole", is_flag=True, help="As many files as the set is published with.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(name: str, out: Path, whole: bool, seed: int) -> None:
-    """Write a tiny tree of the data set NAME into the folder OUT."""
-    MAKERS[name](Pictures(out, seed), whole=whole)
+    """Write a tiny tree of the data set NAME into the new folder OUT."""
+    try:
+        with writing(out, folder=True), whole_folder(out, "made-up data set") as made:
+            MAKERS[name](Pictures(made, seed), whole=whole)
+    except OutputError as error:
+        raise click.ClickException(str(error)) from error
     click.echo(out)
 
 
