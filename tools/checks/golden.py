@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from noiseflow.calibrate import read_profile
 from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.core.errors import ModelError
+from noiseflow.core.output.whole import whole_file
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, TemporalNoise, build, from_profile, load, save, temporal_spec
 from noiseflow.patches import PatchStore
@@ -156,7 +157,8 @@ def numbers_of_profile(path: Path) -> Numbers:
 
 
 def _write(numbers: Numbers, path: Path) -> None:
-    save_file({name: value.contiguous() for name, value in numbers.items()}, str(path))
+    with whole_file(path) as partial:
+        save_file({name: value.contiguous() for name, value in numbers.items()}, str(partial))
 
 
 @click.command()

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from noiseflow.models import MODELS, load
 from noiseflow.patches.schema import READABLE
-from tools.checks.golden import MODELS_MADE, NUMBERS, Numbers, numbers_of_model, numbers_of_profile, numbers_of_store
+from tools.checks.golden import (
+    MODELS_MADE,
+    NUMBERS,
+    Numbers,
+    main,
+    numbers_of_model,
+    numbers_of_profile,
+    numbers_of_store,
+)
 
 REGISTERED = frozenset(MODELS)
 """Before other tests register toys."""
@@ -73,3 +82,15 @@ def test_a_weight_that_is_changed_by_a_thousandth_is_seen() -> None:
     with torch.no_grad():
         next(model.parameters()).mul_(1.001)
     assert beyond(numbers_of_model(model), load_file(HERE / "models" / "physics_flow" / NUMBERS))
+
+
+def test_what_stands_there_is_not_written_again(tmp_path: Path) -> None:
+    words = [str(tmp_path), "--only", "nlf"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    made = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert tmp_path / "models" / "nlf" / NUMBERS in made
+    for path in made:
+        path.write_bytes(made[path] + b"kept")
+    CliRunner().invoke(main, words)
+    assert {path: path.read_bytes() for path in made} == {path: content + b"kept" for path, content in made.items()}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(made)
