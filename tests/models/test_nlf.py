@@ -176,8 +176,9 @@ def test_a_switch_of_the_conversion_gain_is_not_interpolated(name: str) -> None:
         (model.log_beta1 if name == "nlf" else model.shot_read.log_beta1).fill_(-30.0)
     if name == "physics_flow":
         torch.nn.init.constant_(model.flow.transforms[1].log_variance, -30.0)
-    # As a run is loaded.
-    model.load_state_dict(model.state_dict())
+    # As after a training.
+    model.eval()
+    assert not build(model.spec).to("meta").eval().training
     clean = torch.zeros(1, 4, 64, 64)
 
     def variance(iso: float) -> float:
