@@ -71,7 +71,7 @@ def away_from_the_clip(batch: PatchBatch, cond: Conditions) -> Conditions:
     codes = codes_of(batch)[0]
     black, white = (torch.from_numpy(batch.table[name].astype(np.float64)) for name in ("black", "white"))
     level = black[:, :, None, None] + batch.clean * (white[:, None] - black)[:, :, None, None]
-    at_zero = level[codes == 0]
+    at_zero = level[codes == 0] if cond.observed is None else level[(codes == 0) & cond.observed]
     if not len(at_zero):
         return cond
     light = level > float(np.quantile(at_zero.numpy(), CLIPPING))

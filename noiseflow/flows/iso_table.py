@@ -1,11 +1,22 @@
 """Parameters tabulated at a camera's measured ISOs, read at any ISO."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["ONE_ISO_LAW", "READ_SLOPE", "SHOT_SLOPE", "at_iso", "at_signal", "conversion_steps", "falls", "read_at_iso"]
+__all__ = [
+    "ONE_ISO_LAW",
+    "READ_SLOPE",
+    "SAME_ISO",
+    "SHOT_SLOPE",
+    "at_iso",
+    "at_signal",
+    "conversion_steps",
+    "falls",
+    "read_at_iso",
+]
 
 SHOT_SLOPE = 1.0
 """d ln β₁ / d ln ISO of a camera that was seen at one ISO: K, and with it β₁ = K/(white − black), goes with the ISO."""
@@ -19,6 +30,9 @@ cameras that this package knows at several ISOs the slopes are 0 to 1.8, the med
 
 STEP = -0.21
 """Change of ln β₂ from one fitted ISO to the next below which the conversion gain is switched: σ falls to 0.9."""
+
+SAME_ISO = 0.01
+"""ISOs that differ by less than this part are one."""
 
 STEEPEST = 2.0
 """d ln β₂ / d ln ISO of noise before the amplifier, the largest."""
@@ -104,12 +118,13 @@ def conversion_steps(table: Tensor, isos: Sequence[float]) -> list[tuple[float, 
     return [(isos[knot], isos[knot + 1], float((0.5 * table.diff()[knot]).exp())) for knot in steps]
 
 
-def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
+def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, switched: Tensor | None = None) -> Tensor:
     """`at_iso` of ln β₂, with a switch of the conversion gain (dual gain) where it falls from a knot to the next.
 
     Between these two β₂ follows the law of the lower one: cameras switch at an ISO of their dial, and the upper knot
-    is the first that is known to lie above.  The law is the slope from the knot before, within 0 to `STEEPEST`, or
-    `READ_SLOPE` where there is none; beyond the ends of the table it is `READ_SLOPE` if the last step falls.
+    is the first that is known to lie above; an ISO less than `SAME_ISO` below it is that knot's.  The law is the slope
+    from the knot before, within 0 to `STEEPEST`, or `READ_SLOPE` where there is none; beyond the ends of the table it
+    is `READ_SLOPE` if the last step falls.
 
     Parameters
     ----------
@@ -119,6 +134,8 @@ def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
         Natural log of the ISOs, rising.
     iso : Tensor, shape (B,)
         ISO of each element.
+    switched : Tensor of bool, shape (K − 1,), optional
+        From which knots to the next the conversion gain is switched; where the table `falls` if None.
 
     Returns
     -------
@@ -142,15 +159,17 @@ def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor) -> Tensor:
     def pick(values: Tensor, index: Tensor) -> Tensor:
         return values.gather(1, index[:, None])[:, 0]
 
-    low, before = pick(table, left), pick(table, (left - 1).clamp(min=0))
+    low, high, before = pick(table, left), pick(table, right), pick(table, (left - 1).clamp(min=0))
     width = (log_knots[left] - log_knots[(left - 1).clamp(min=0)]).clamp(min=1e-6)
     slope = torch.where(left > 0, ((low - before) / width).clamp(0.0, STEEPEST), READ_SLOPE)
-    law = low + slope * (log_iso - log_knots[left])
+    law = torch.where(
+        log_iso > log_knots[right] + math.log1p(-SAME_ISO), high, low + slope * (log_iso - log_knots[left])
+    )
     above, below = log_iso - log_knots[-1], log_iso - log_knots[0]
     law = torch.where(above > 0, table[:, -1] + READ_SLOPE * above, law)
     law = torch.where(below < 0, table[:, 0] + READ_SLOPE * below, law)
-    switched = pick(falls(table), left) & (log_iso != log_knots[right])
-    return torch.where(switched, law, plain)
+    inside = pick(falls(table), left) if switched is None else switched[left]
+    return torch.where(inside, law, plain)
 
 
 def at_signal(table: Tensor, clean: Tensor) -> Tensor:

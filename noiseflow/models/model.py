@@ -16,7 +16,7 @@ from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, T
 from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
-from noiseflow.flows.iso_table import conversion_steps
+from noiseflow.flows.iso_table import SAME_ISO, conversion_steps
 from noiseflow.flows.nets.constants import Constants
 from noiseflow.flows.observed import imputed
 from noiseflow.models.shown import in_notebook, in_one_line
@@ -286,7 +286,8 @@ class NoiseModel(Constants, ABC):
         if self._warned_of_iso:
             return
         for camera, below, above, factor in self._conversion_steps():
-            inside = (cond.isos > 1.01 * below) & (cond.isos < 0.99 * above) & (cond.camera_indices == camera)
+            between = (cond.isos > (1 + SAME_ISO) * below) & (cond.isos < (1 - SAME_ISO) * above)
+            inside = between & (cond.camera_indices == camera)
             if inside.any():
                 self._warned_of_iso = True
                 warnings.warn(

@@ -1,9 +1,11 @@
 """Fits of a camera that clips its own dark noise at code 0."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from noiseflow.core.errors import FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
@@ -59,6 +61,13 @@ def test_the_mean_of_clipped_blacks_is_no_row_noise(tmp_path: Path) -> None:
         store, spec_for(store, "physics_flow"), tmp_path / "run", FitSettings(epochs=1, steps_per_epoch=1, batch=16)
     )
     assert result.components[0] == "rows: none"
+    # Dead pixels in the light, which are masked, are no clipped blacks.
+    batch.noise[~dark, :, :2, :2] = -batch.clean[~dark, :, :2, :2]
+    masked = torch.ones_like(batch.noise, dtype=torch.bool)
+    masked[~dark, :, :2, :2] = False
+    again = away_from_the_clip(replace(batch, observed=masked), replace(conditions_of(batch), observed=masked))
+    assert again.observed is not None
+    assert torch.equal(again.observed, cond.observed & masked)
     # So few that nothing would be left: all are taken.
     few = store.read(store.indices("train")[:4])
     assert away_from_the_clip(few, conditions_of(few)).observed is None

@@ -108,8 +108,19 @@ class ShotReadScale(EarlierWeights, NoiseScale):
         self._constant("log_isos", log_of(isos))
 
     def find_switches(self) -> None:
-        """Look for ISOs between which β₂ falls, and is not to be interpolated: done at a start and at loading."""
-        self.switched = bool(falls(self.log_beta2.detach()).any())
+        """Look for ISOs between which β₂ falls, and is not to be interpolated.
+
+        Done at a start, at loading, and by `train` and `eval`: at the fitted ISOs, which training has, it changes
+        nothing, and a look at the values at each step would make a GPU wait.
+        """
+        if not self.log_beta2.is_meta:
+            self.switched = bool(falls(self.log_beta2.detach()).any())
+
+    def train(self, mode: bool = True) -> "ShotReadScale":
+        """As of every module; what training made of β₂ decides on switches."""
+        self.find_switches()
+        super().train(mode)
+        return self
 
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""

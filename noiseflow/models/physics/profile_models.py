@@ -14,7 +14,7 @@ from torch import Tensor
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import ONE_ISO_LAW, SHOT_SLOPE, at_iso, read_at_iso
+from noiseflow.flows.iso_table import ONE_ISO_LAW, SHOT_SLOPE, at_iso, falls, read_at_iso
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.clipped_normal import clipped_variance
 from noiseflow.models.closed_form.gaussian import GaussianModel
@@ -111,7 +111,7 @@ class PhysicsModel(NoiseModel):
     """Base class: tables of physical parameters by camera, plane and ISO, interpolated linearly in log ISO.
 
     Gains and noises are interpolated as logarithms, black level and shape as they are; noises but for switches of
-    the conversion gain, as `read_at_iso` has it.
+    the conversion gain, which the read noise shows: see `read_at_iso`.
     """
 
     closed_form = True
@@ -155,7 +155,8 @@ class PhysicsModel(NoiseModel):
             values, isos = table[name].T, iso.expand(self.planes)
             if name in self.noises:
                 variances = 2 * values.clamp(min=1e-9).log()
-                rows.append((0.5 * read_at_iso(variances, table["log_isos"], isos)).exp())
+                switched = falls(_log_read_variance(table))
+                rows.append((0.5 * read_at_iso(variances, table["log_isos"], isos, switched)).exp())
             elif name == "gain":
                 rows.append(at_iso(values.clamp(min=1e-9).log(), table["log_isos"], isos, SHOT_SLOPE).exp())
             else:
@@ -164,10 +165,7 @@ class PhysicsModel(NoiseModel):
 
     def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
         """Ln of the read variance at the measured ISOs, of each camera, the mean of its planes."""
-        return [
-            (2 * table["read"].clamp(min=1e-9).log().mean(1), table["log_isos"].exp().tolist())
-            for table in self._tables
-        ]
+        return [(_log_read_variance(table), table["log_isos"].exp().tolist()) for table in self._tables]
 
     def span(self, cond: Conditions) -> Tensor:
         """White − black, DN, (B, C, 1, 1)."""
@@ -184,6 +182,11 @@ class PhysicsModel(NoiseModel):
 
     @abstractmethod
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
+
+
+def _log_read_variance(table: dict[str, Tensor]) -> Tensor:
+    """Ln of the read variance at the measured ISOs, the mean of the planes, (K,)."""
+    return 2 * table["read"].clamp(min=1e-9).log().mean(1)
 
 
 @register("poisson_gaussian", PROFILE_OPTION)

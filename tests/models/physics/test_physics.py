@@ -166,6 +166,21 @@ def test_a_switch_of_the_conversion_gain_is_not_interpolated_and_said():
         assert sigma_dn(700.0) == pytest.approx(6.0 * (700 / 640) ** slope, rel=0.03)
 
 
+def test_rows_and_shape_that_fall_alone_are_no_switch():
+    """The row noise falls to half and the scale of heavier tails to 0.7, while the read noise grows."""
+
+    def setting(iso, read, row, shape, scale):
+        noises = {"read_noise_dn": read, "row_noise_dn": row, "tukey_scale_dn": scale}
+        estimates = {name: told(value, "DN") for name, value in noises.items()}
+        return Setting(iso, "Y", {"gain_dn_per_e": told(K, "DN/e-"), "tukey_shape": told(shape, ""), **estimates})
+
+    settings = (setting(640.0, 4.0, 1.0, 0.14, 3.0), setting(800.0, 5.0, 0.5, -0.1, 2.1))
+    model = from_profile("eld", Profile("toy", "mono", WHITE, settings))
+    cond = checked_conditions(model, flat(0.0, (4, 4), math.sqrt(640.0 * 800.0)))
+    for name, expected in (("read", math.sqrt(20.0)), ("row", math.sqrt(0.5)), ("scale", math.sqrt(6.3))):
+        assert float(model.parameter_at(cond, name)) == pytest.approx(expected, rel=1e-6)
+
+
 def test_isos_with_darks_only_are_left_out_and_named():
     dark_only = Setting(200.0, "Y", {"read_noise_dn": told(READ, "DN"), "black_dn": told(BLACK, "DN")})
     whole = profile()
