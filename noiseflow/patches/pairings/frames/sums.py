@@ -143,8 +143,9 @@ def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
     ratio = light / np.maximum(usual, LIT_DN)
     ratio = np.where((usual > LIT_DN) & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
     steps /= ratio
-    r = ratio.mean((1, 2, 3), dtype=np.float64)
-    return shares_of_noise(steps.reshape(count, -1)) * np.maximum(r, r**2)
+    r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
+    shares: NDArray[np.float64] = shares_of_noise(steps.reshape(count, -1)) * np.maximum(r, r**2)
+    return shares
 
 
 def _summed(
