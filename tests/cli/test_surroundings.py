@@ -7,6 +7,7 @@ import pytest
 from builders import burst_folder, gaussian_store
 from forked import SURROUNDINGS, Commands, Ended
 
+import noiseflow.cli
 from noiseflow.models import ModelSpec, build, save
 
 WORDS = {
@@ -75,3 +76,9 @@ def test_it_works_or_one_line_says_why_not(
     assert made <= {"out.partial", "out.h5.partial", "out.dng"}, made
     again = commands.run(tmp_path, words)
     assert again.status == 0 or "out.dng" in made, again
+
+
+def test_what_is_said_goes_through_one_function() -> None:
+    """Any other way a full standard error ends the command, after its work is done."""
+    modules = Path(noiseflow.cli.__file__).parent.rglob("*.py")
+    assert [path.name for path in modules if "err=True" in path.read_text("utf-8")] == ["streams.py"]

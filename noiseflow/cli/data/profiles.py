@@ -113,10 +113,8 @@ def _write(profile: "Profile", out: Path, form: str, dng: Path | None, units: st
     if form == "darktable":
         write_darktable(profile, out, units=units, overwrite=overwrite)
     elif form == "dng" and dng is not None:
-        said = stamp_dng(
-            profile, dng, out, overwrite=overwrite, caution=lambda words: click.echo(f"noiseflow: {words}", err=True)
-        )
-        click.echo(f"{out}: NoiseProfile " + ", ".join(f"({s:.6g}, {o:.6g})" for s, o in said), err=True)
+        said = stamp_dng(profile, dng, out, overwrite=overwrite, caution=lambda words: say(f"noiseflow: {words}"))
+        say(f"{out}: NoiseProfile " + ", ".join(f"({s:.6g}, {o:.6g})" for s, o in said))
     else:
         write_profile(profile, out, overwrite=overwrite)
 

@@ -7,6 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import say
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawImage, RawSettings
@@ -117,7 +118,7 @@ def _by_pairs(
         denoiser = load_denoiser(run).to(chosen)
         known = camera_for(denoiser.spec.cameras, image, camera)
         if camera is None and (word := other_camera(known, image)):
-            click.echo(f"noiseflow: {word}", err=True)
+            say(f"noiseflow: {word}")
         frame = denoise_frame(denoiser, image, iso=iso, camera=known)
         write_frame(out, frame, overwrite=overwrite)
     return frame.image

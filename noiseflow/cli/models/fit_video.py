@@ -7,6 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import say
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -75,7 +76,7 @@ def fit_video(
     for trial in found.trials:
         click.echo(f"{trial.part}: {_shown(trial.gain, trial.error)}{', kept' if trial.kept else ''}")
     for note in found.notes:
-        click.echo(f"noiseflow: {note}", err=True)
+        say(f"noiseflow: {note}")
     named = ", ".join(found.model.parts) or "nothing: its frames are independent"
     click.echo(f"{out}: remembers {named}; {_shown(found.gain, found.error)} over independent frames")
 

@@ -9,6 +9,7 @@ import click
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -118,13 +119,13 @@ def sample(
     model = load(run).to(device_of(device))
     chosen = camera_for(model.cameras, frame, camera)
     if camera is None and (word := other_camera(chosen, frame)):
-        click.echo(f"noiseflow: {word}", err=True)
+        say(f"noiseflow: {word}")
     pattern: FixedPattern | BodyPattern
     if body is not None:
         maps = read_body(body)
         pattern = body_pattern(maps, frame, iso, model.spec.layout)
         for gap in maps.gaps(iso or frame.iso, frame.exposure_s):
-            click.echo(f"noiseflow: {plain_text(gap, LONGEST_LINE)}", err=True)
+            say(f"noiseflow: {plain_text(gap, LONGEST_LINE)}")
     elif profile is not None:
         pattern = pattern_from_profile(read_profile(profile), iso or frame.iso or 0.0, camera_seed)
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
+from noiseflow.cli.streams import say
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -71,13 +72,12 @@ def transfer(
             camera_for(models[1].cameras, None, to_camera, "--to-camera"),
         )
         if camera is None and (word := other_camera(cameras[0], image)):
-            click.echo(f"noiseflow: {word}", err=True)
+            say(f"noiseflow: {word}")
         frame, remains = transferred_image(image, models[0], models[1], iso=iso, clean=twin, cameras=cameras, seed=seed)
         write_frame(out, frame, overwrite=overwrite)
     click.echo(f"{out}: noise of {cameras[1]}, ISO {frame.image.iso:g}")
     if remains > LEAST_SAID:
-        click.echo(
+        say(
             f"noiseflow: {cameras[1]} has less noise: {100 * remains:.0f} % of the variance is the first "
-            "camera's and remains; give --clean",
-            err=True,
+            "camera's and remains; give --clean"
         )
