@@ -81,4 +81,4 @@ def test_it_works_or_one_line_says_why_not(
 def test_what_is_said_goes_through_one_function() -> None:
     """Any other way a full standard error ends the command, after its work is done."""
     modules = Path(noiseflow.cli.__file__).parent.rglob("*.py")
-    assert [path.name for path in modules if "err=True" in path.read_text("utf-8")] == ["streams.py"]
+    assert [path.name for path in modules if ", err=True" in path.read_text("utf-8")] == ["streams.py"]
