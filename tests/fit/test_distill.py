@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from model_table import generator
 from noiseflow.core.errors import DataError, ModelError, OutputError
 from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
 from noiseflow.fit.distillation import DistillSettings, distill, divergence, sampling_seconds
+from noiseflow.flows.camera.bent_scale import PARTS, BentScale
 from noiseflow.models import ModelSpec, build, load
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.patches import PatchStore
@@ -81,6 +83,18 @@ def test_a_student_gets_closer_to_its_teacher_and_is_a_run_like_any_other(
     assert abs(float(ratio.mean()) - result.kl) < 5 * (float(ratio.std()) / 8 + result.kl_error)
     assert all(parameter.requires_grad for parameter in teacher.parameters())
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_a_student_learns_the_bend_of_its_teacher(store: PatchStore, tmp_path: Path) -> None:
+    """It starts as the same head with a straight response, whose KL is that of two scales, and says what is left."""
+    bent = flow("physics_flow", bend=True)
+    with torch.no_grad():
+        assert isinstance(bent.shot_read, BentScale)
+        bent.shot_read.bend += torch.linspace(0, -2, PARTS + 1)
+    clean = clean_patches(store, bent.spec)
+    result = distill(bent, clean, tmp_path / "run", replace(SMALL, steps=60))
+    assert result.start_kl > 0.03
+    assert -4 * result.kl_error < result.kl < result.start_kl / 2
 
 
 def test_the_same_seed_gives_the_same_student(teacher: ResidualFlow, store: PatchStore, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def flickering_rows(planes: int) -> WithHead:
 
 
 def remembering_rows(planes: int) -> WithHead:
-    return WithHead(RowMemory(planes, CAMERAS, ISOS, 0.5, 0.3, 0.7, 0.4), planes)
+    return WithHead(RowMemory(planes, CAMERAS, ISOS, 0.5, 0.3, 0.7, 0.4, 0.6), planes)
 
 
 def added_columns(planes: int) -> WithHead:

@@ -68,7 +68,9 @@ class DarkMap:
         if not self.exposures_s:
             return "its darks say no exposure time: how the pattern grows with it is not known"
         low, high = self.exposures_s[0], self.exposures_s[-1]
-        if exposure_s is None or low * (1 - SAME_TIME) <= exposure_s <= high * (1 + SAME_TIME):
+        if exposure_s is None:
+            return f"the frame says no exposure time: its pattern is taken for that of the darks, of {low:g} s"
+        if low * (1 - SAME_TIME) <= exposure_s <= high * (1 + SAME_TIME):
             return ""
         if self.current is None:
             return f"its darks are of {low:g} s alone: what the pattern gains or loses at {exposure_s:g} s is left in"

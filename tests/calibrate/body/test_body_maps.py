@@ -250,6 +250,7 @@ def test_what_the_maps_do_not_know_is_said(body: BodyMaps, folder: Path, tmp_pat
     write_dng(tmp_path / "clean.dng", replace(shoot(0, 2.0, 0), mosaic=np.full(SIZE, BLACK + 800, np.uint16)))
     assert body.gaps(400, 1.0) == ["body of Test Body: darks of ISO 400 alone; frames of another ISO are refused"]
     assert "extrapolated" in body.gaps(400, 30.0)[1]
+    assert "taken for that of the darks, of 0.01 s" in one_time.gaps(400, None)[1]
     clean, maps, noisy = (str(tmp_path / name) for name in ("clean.dng", "b.h5", "noisy.dng"))
     named = ["sample", "Sony A7S2", clean, "--camera", "Sony A7S2", "--body", maps, "--out", noisy]
     run = CliRunner().invoke(main, named)
