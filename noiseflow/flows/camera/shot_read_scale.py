@@ -2,14 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso, falls, read_at_iso
+from noiseflow.flows.iso_table import SHOT_SLOPE, at_iso, read_at_iso
 from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -96,8 +95,6 @@ class ShotReadScale(EarlierWeights, NoiseScale):
     """
 
     log_isos: Tensor
-    switched: bool = False
-    """Whether the conversion gain is switched between two fitted ISOs: see `find_switches`."""
 
     def __init__(self, planes: int, cameras: int, isos: Sequence[float], *, shares_features: bool = False) -> None:
         super().__init__(shares_features=shares_features)
@@ -107,45 +104,25 @@ class ShotReadScale(EarlierWeights, NoiseScale):
         self.plane_beta2 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
         self._constant("log_isos", log_of(isos))
 
-    def find_switches(self) -> None:
-        """Look for ISOs between which β₂ falls, and is not to be interpolated.
-
-        Done at a start, at loading, and by `train` and `eval`: at the fitted ISOs, which training has, it changes
-        nothing, and a look at the values at each step would make a GPU wait.
-        """
-        if not self.log_beta2.is_meta:
-            self.switched = bool(falls(self.log_beta2.detach()).any())
-
-    def train(self, mode: bool = True) -> "ShotReadScale":
-        """As of every module; what training made of β₂ decides on switches."""
-        self.find_switches()
-        super().train(mode)
-        return self
-
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
         camera, knots, isos = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype), cond.isos
         batch, (_, planes, count) = camera.shape[0], self.plane_beta1.shape
         ends = self.log_isos.exp().to(isos.dtype)
         within = isos.clamp(ends[0], ends[-1]).repeat_interleave(planes)
-        # All four tables read at once: for a small batch the calls cost more than the numbers.
+        # Three tables read at once: for a small batch the calls cost more than the numbers.
         tables = torch.cat(
             [
                 self.log_beta1[camera],
-                self.log_beta2[camera],
                 self.plane_beta1[camera].reshape(batch * planes, count),
                 self.plane_beta2[camera].reshape(batch * planes, count),
             ]
         )
-        slopes: float | Tensor = 0.0
-        if count == 1:
-            rules = [torch.full_like(isos, slope) for slope in (SHOT_SLOPE, READ_SLOPE)]
-            slopes = torch.cat([*rules, torch.zeros_like(within), torch.zeros_like(within)]).to(tables.dtype)
-        found = at_iso(tables, knots, torch.cat([isos, isos, within, within]), slopes)
-        if self.switched:
-            found = torch.cat([found[:batch], read_at_iso(self.log_beta2[camera], knots, isos), found[2 * batch :]])
-        base, own = found[: 2 * batch].reshape(2, batch, 1), found[2 * batch :].reshape(2, batch, planes)
-        beta1, beta2 = (base + own).exp()[..., None, None]
+        slopes = torch.cat([torch.full_like(isos, SHOT_SLOPE), torch.zeros_like(within), torch.zeros_like(within)])
+        found = at_iso(tables, knots, torch.cat([isos, within, within]), slopes.to(tables.dtype))
+        shot, own = found[:batch, None], found[batch:].reshape(2, batch, planes)
+        read = read_at_iso(self.log_beta2[camera], knots, isos)[:, None]
+        beta1, beta2 = (torch.stack([shot, read]) + own).exp()[..., None, None]
         return beta1, beta2
 
     def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
@@ -154,7 +131,3 @@ class ShotReadScale(EarlierWeights, NoiseScale):
             saved, own = weights.get(prefix + name), getattr(self, name)
             if saved is not None and saved.ndim == 2 and saved.shape == own.shape[:2]:
                 weights[prefix + name] = saved[:, :, None].expand(own.shape).clone()
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self.find_switches()

@@ -145,7 +145,6 @@ def start_head(head: ShotReadScale, spec: ModelSpec, statistics: NoiseStatistics
     nlf.start_from(statistics)
     head.log_beta1.copy_(nlf.log_beta1)
     head.log_beta2.copy_(nlf.log_beta2)
-    head.find_switches()
 
 
 @torch.no_grad()
@@ -159,7 +158,6 @@ def start_head_from_codes(
     nlf.start_from_codes(codes, cond, levels)
     head.log_beta1.copy_(nlf.log_beta1)
     head.log_beta2.copy_(nlf.log_beta2)
-    head.find_switches()
 
 
 @torch.no_grad()

@@ -163,7 +163,6 @@ class PhysicsFlow(ResidualFlow):
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
         if bands is not None:
             self._start_components(lines, noise, cond)
-            self.shot_read.find_switches()
             self.found.append(bend)
             self.found += [
                 f"conversion gain switched between ISO {below:g} and {above:g}: read noise {factor:.2f} of that below"
