@@ -68,7 +68,8 @@ def without_body(noisy: RawImage, body: BodyMaps, *, iso: float | None = None, c
 
 def _filled(planes: Planes, hot: NDArray[np.bool_], clipped: NDArray[np.bool_]) -> Planes:
     """Planes whose hot pixels are the mean of the nearest good ones of their plane, where there are any."""
-    good, filled = ~(hot | clipped), planes.copy()
+    good = ~(hot | clipped)
+    filled: Planes = planes.copy()
     for plane, row, column in np.argwhere(hot):
         for reach in range(1, FARTHEST + 1):
             near = plane, *(slice(max(place - reach, 0), place + reach + 1) for place in (row, column))
