@@ -19,7 +19,7 @@ from noiseflow.cli.interrupts import begin, farewell, listening, remembering
 from noiseflow.cli.options import quiet_option
 from noiseflow.cli.streams import lost_answer, say
 from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
-from noiseflow.core.text import LONGEST_LINE, plain_text
+from noiseflow.core.text import LONGEST_LINE, lines_text, plain_text
 from noiseflow.core.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -111,6 +111,9 @@ class Commands(click.Group):
                     warnings.simplefilter("always", kind)
                 warnings.showwarning = _show_warning
                 result = super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = lines_text(error.message)
+            raise
         except KeyboardInterrupt as stop:
             line, status = farewell(ctx, stop)
             say(f"noiseflow: {line}")

@@ -166,9 +166,23 @@ def farewell(ctx: click.Context, stop: BaseException) -> tuple[str, int]:
     kept = kept or Kept("nothing is kept")
     added = [word for word in [kept.add] if word and word not in running.arguments]
     return (
-        f"stopped by {name}; {kept.text}; go on with: {shlex.join(['noiseflow', *running.arguments, *added])}",
+        f"stopped by {name}; {kept.text}; go on with: {' '.join(map(_quoted, ['noiseflow', *running.arguments, *added]))}",
         status,
     )
+
+
+def _quoted(word: str) -> str:
+    r"""A word for a shell, in characters that can be seen.
+
+    >>> _quoted("a\x1b[m b")
+    "$'a\\x1b[m b'"
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    # Bytes of names that are no text, too.
+    quoted = word.replace("\\", "\\\\").replace("'", "\\'")
+    parts = (each if each.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(each)) for each in quoted)
+    return f"$'{''.join(parts)}'"
 
 
 def _state(path: Path) -> State | None:

@@ -7,7 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawImage, RawSettings
@@ -88,7 +88,7 @@ def denoise(
             progress=progress,
         )
     _print(out, found.image)
-    click.echo(f"denoised by {found.network}; noise level: {found.noise}")
+    answer(f"denoised by {found.network}; noise level: {found.noise}")
 
 
 def _by_pairs(
@@ -126,4 +126,4 @@ def _by_pairs(
 
 def _print(out: Path, image: "RawImage") -> None:
     iso = "" if image.iso is None else f", ISO {image.iso:g}"
-    click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.pattern}{iso}")
+    answer(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.pattern}{iso}")

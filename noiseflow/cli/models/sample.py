@@ -9,7 +9,7 @@ import click
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -154,4 +154,4 @@ def sample(
         )
     for path in written:
         size = f"{frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}"
-        click.echo(f"{path}: {size}, noise of {chosen}, ISO {iso or frame.iso:g}")
+        answer(f"{path}: {size}, noise of {chosen}, ISO {iso or frame.iso:g}")

@@ -7,6 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -73,8 +74,8 @@ def evaluate_video(
             write_listed(made, "scores.json", scores.to_json().encode())
             write_listed(made, "strip.png", strip(scores.measured))
     if as_json:
-        click.echo(scores.to_json(), nl=False)
+        answer(scores.to_json().rstrip("\n"))
         return
     rows = rows_of(scores)
     print_table("measure", list(next(iter(rows.values()))), rows)
-    click.echo(f"{out}: {scores.frames} frames, {scores.tiles} tiles")
+    answer(f"{out}: {scores.frames} frames, {scores.tiles} tiles")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.interrupts import deferred
-from noiseflow.core.output.leftovers import KEPT
+from noiseflow.core.output.leftovers import KEPT, remove_or_leave
 from noiseflow.core.output.listed import fresh_folder
 from noiseflow.core.output.lock import note_kept, note_leaves, register
-from noiseflow.core.output.manifest import describe_foreign, discard, foreign, seal, set_aside
+from noiseflow.core.output.manifest import describe_foreign, foreign, seal, set_aside
 from noiseflow.core.output.moves import exchange, move_new, sync_folder
 from noiseflow.core.output.names import private_name
 
@@ -68,7 +68,7 @@ def install(partial: Path, path: Path, *, overwrite: bool) -> None:
         with deferred():
             exchange(partial, path)
             old = set_aside(partial)
-        discard(old)
+        remove_or_leave(old)
     sync_folder(path.parent)
 
 
@@ -111,7 +111,7 @@ def refilled_folder(path: Path, kind: str, *lines: Mapping[str, str]) -> Iterato
         with deferred():
             _put_back(aside, path)
         raise
-    discard(old)
+    remove_or_leave(old)
 
 
 def _put_back(aside: Path, path: Path) -> None:
@@ -119,6 +119,6 @@ def _put_back(aside: Path, path: Path) -> None:
     if not aside.is_dir():
         return
     if path.is_dir() and not foreign(path):
-        discard(set_aside(path))
+        remove_or_leave(set_aside(path))
     if not os.path.lexists(path):
         os.rename(aside, path)

@@ -16,7 +16,7 @@ from typing import Any
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.names import is_private
 
-__all__ = ["KEPT", "OLD", "REMOVERS", "clear_up", "identity_of"]
+__all__ = ["KEPT", "OLD", "REMOVERS", "clear_up", "identity_of", "remove_or_leave"]
 
 OLD = ".old"
 """Suffix of a folder of ours that was set aside to be removed: only what is listed in it is."""
@@ -59,8 +59,8 @@ def clear_up(lines: Iterable[Mapping[str, Any]], folder: Path) -> None:
             _restore(path, _named(folder, line.get("of")))
         elif (path := _named(folder, line.get("leaves"))) and path.is_dir():
             whole = _named(folder, line.get("once"))
-            if whole is not None and identity_of(whole) == line.get("is"):
-                _discard(path)
+            if whole is not None and line.get("is") is not None and identity_of(whole) == line.get("is"):
+                remove_or_leave(path)
 
 
 def _named(folder: Path, name: object, *, private: bool = False) -> Path | None:
@@ -75,7 +75,7 @@ def _named(folder: Path, name: object, *, private: bool = False) -> Path | None:
 
 def _remove(path: Path) -> None:
     if path.suffix == OLD and path.is_dir():
-        _discard(path)
+        remove_or_leave(path)
     elif path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -85,6 +85,18 @@ def _remove(path: Path) -> None:
 def _discard(path: Path) -> None:
     for remove in REMOVERS:
         remove(path)
+
+
+def remove_or_leave(path: Path) -> None:
+    """Remove what is ours in a folder that has lost its name.
+
+    One that cannot be removed, as its files are read-only, is in nobody's way: a warning names it.
+    """
+    try:
+        _discard(path)
+    except OSError as error:
+        # The same place each time: it is said once.
+        warnings.warn(f"{path}: was to be removed and is left ({(error.strerror or str(error)).lower()})", stacklevel=1)
 
 
 def _restore(kept: Path, path: Path | None) -> None:

@@ -17,12 +17,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.leftovers import clear_up, identity_of
 from noiseflow.core.output.names import PREFIX
-from noiseflow.core.output.system_lock import FLAGS, lock, read_all, unlock
+from noiseflow.core.output.system_lock import FLAGS, NO_LOCKS, lock, read_all, unlock
 
 __all__ = ["lock_file", "locked", "note_kept", "note_leaves", "register", "sweep"]
 
@@ -124,8 +125,10 @@ def sweep(folder: Path) -> None:
             if lines := _lines(descriptor):
                 clear_up(lines, file.parent)
                 _unlink(file)
-        except BlockingIOError:
-            # Its writer is alive: what it writes is in the way of whoever would remove the folder.
+        except OSError as error:
+            # Its writer is alive, or may be: what it writes is in the way of whoever would remove the folder.
+            if not isinstance(error, BlockingIOError) and error.errno not in NO_LOCKS:
+                raise
             continue
         finally:
             os.close(descriptor)
@@ -141,8 +144,11 @@ def _acquired(file: Path, target: Path) -> int:
             if _is_taken(descriptor, file, target):
                 clear_up(_lines(descriptor) or [], file.parent)
                 os.ftruncate(descriptor, 0)
-                _append(descriptor, {"noiseflow": "writing", "output": target.name, **_who()})
+                _append(descriptor, _who(target))
                 return descriptor
+        except _NoLocksError:
+            _be_first(descriptor, target, file)
+            return descriptor
         except BaseException:
             os.close(descriptor)
             raise
@@ -152,24 +158,54 @@ def _acquired(file: Path, target: Path) -> int:
 
 def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
     """Whether the lock is ours now; False if the file went away meanwhile."""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
         raise OutputError(f"{file}: is a special file where the lock of {target.name} belongs; move it away")
+    around = file.parent.stat()
+    if around.st_mode & stat.S_ISVTX and about.st_uid not in (
+        around.st_uid,
+        getattr(os, "geteuid", lambda: about.st_uid)(),
+    ):
+        # Its notes say what to remove, and in such a folder that is not his to say.
+        raise OutputError(f"{file}: is a lock of another user for {target.name}; choose another name")
     lines = _lines(descriptor)
     if lines is None:
         raise OutputError(f"{file}: is no lock of ours; move it away to write {target.name}")
     try:
         lock(descriptor)
     except BlockingIOError as error:
-        who = next(iter(_lines(descriptor) or []), {})
-        raise OutputError(
-            f"{target}: is being written by process {who.get('pid', '?')} on {who.get('host', '?')} since "
-            f"{who.get('since', 'just now')}; wait for it, or choose another name"
-        ) from error
+        raise OutputError(f"{_writer(descriptor, target)}; wait for it, or choose another name") from error
+    except OSError as error:
+        raise (_NoLocksError if error.errno in NO_LOCKS else error) from error
     try:
         now, ours = os.stat(file, follow_symlinks=False), os.fstat(descriptor)
     except FileNotFoundError:
         return False
     return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+class _NoLocksError(Exception):
+    """The file system has no locks."""
+
+
+def _be_first(descriptor: int, target: Path, file: Path) -> None:
+    """Where there are no locks: have a lock file that says nothing yet; its first line says whose it is."""
+    ours = {**_who(target), "token": token_hex(8)}
+    if not _lines(descriptor):
+        _append(descriptor, ours)
+    if (_lines(descriptor) or [])[:1] != [ours]:
+        raise OutputError(
+            f"{_writer(descriptor, target)}; this disk has no locks to tell: if that process is dead, remove {file.name}"
+        )
+
+
+def _writer(descriptor: int, target: Path) -> str:
+    """In words, who writes an output."""
+    who = next(iter(_lines(descriptor) or []), {})
+    return (
+        f"{target}: is being written by process {who.get('pid', '?')} on {who.get('host', '?')} since "
+        f"{who.get('since', 'just now')}"
+    )
 
 
 def _release(file: Path, descriptor: int) -> None:
@@ -190,8 +226,10 @@ def _unlink(file: Path) -> None:
             raise
 
 
-def _who() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+def _who(target: Path) -> dict[str, Any]:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    head = {"noiseflow": "writing", "output": target.name}
+    return {**head, "host": socket.gethostname(), "pid": os.getpid(), "since": since}
 
 
 def _append(descriptor: int, line: dict[str, Any]) -> None:

@@ -1,8 +1,12 @@
 """A file lock by the operating system, which the death of its holder frees, on POSIX and on Windows."""
 
+import errno
 import os
 
-__all__ = ["FLAGS", "NO_LINK", "lock", "read_all", "unlock"]
+__all__ = ["FLAGS", "NO_LINK", "NO_LOCKS", "lock", "read_all", "unlock"]
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What a file system answers that has no locks, such as Lustre without ``-o flock``."""
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 """Flag that refuses to open a symbolic link, where the system has it."""
@@ -26,6 +30,8 @@ def lock(descriptor: int) -> None:
     ------
     BlockingIOError
         Another process holds it.
+    OSError
+        One of `NO_LOCKS`: the file system has none.
     """
     if fcntl is not None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,10 +44,14 @@ def lock(descriptor: int) -> None:
 
 def unlock(descriptor: int) -> None:
     """Free a lock, for processes that are copies of this one, too."""
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    else:
-        _windows(descriptor, "LK_UNLCK")
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        else:
+            _windows(descriptor, "LK_UNLCK")
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
 
 
 def read_all(descriptor: int) -> bytes:

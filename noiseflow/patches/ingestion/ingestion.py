@@ -14,8 +14,9 @@ from typing import Any
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.interrupts import deferred
+from noiseflow.core.output.leftovers import remove_or_leave
 from noiseflow.core.output.lock import note_leaves
-from noiseflow.core.output.manifest import discard, listing, set_aside
+from noiseflow.core.output.manifest import listing, set_aside
 from noiseflow.core.output.whole import place_file
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
@@ -120,7 +121,7 @@ def ingest(
             left: list[Path] = []
             notes, known = _make(pool, folder, out, sources, plan, progress, partial(_place, folder, overwrite, left))
         for aside in left:
-            discard(aside)
+            remove_or_leave(aside)
     return _result(out, plan, notes, known, resumed)
 
 
