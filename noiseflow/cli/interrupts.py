@@ -165,10 +165,8 @@ def farewell(ctx: click.Context, stop: BaseException) -> tuple[str, int]:
         return f"stopped by {name}; {' and '.join(map(str, whole))} {'is' if len(whole) == 1 else 'are'} whole", status
     kept = kept or Kept("nothing is kept")
     added = [word for word in [kept.add] if word and word not in running.arguments]
-    return (
-        f"stopped by {name}; {kept.text}; go on with: {' '.join(map(_quoted, ['noiseflow', *running.arguments, *added]))}",
-        status,
-    )
+    again = " ".join(map(_quoted, ["noiseflow", *running.arguments, *added]))
+    return f"stopped by {name}; {kept.text}; go on with: {again}", status
 
 
 def _quoted(word: str) -> str:

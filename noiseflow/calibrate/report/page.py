@@ -50,7 +50,8 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
     profile = calibration.profile
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'>{GENERATOR}"
-        f"<meta name='viewport' content='width=device-width,initial-scale=1'><title>{html_text(profile.camera)}</title>",
+        "<meta name='viewport' content='width=device-width,initial-scale=1'>"
+        f"<title>{html_text(profile.camera)}</title>",
         f"<style>{STYLE}</style><h1>{html_text(profile.camera)}</h1>",
         f"<p>Layout {profile.layout}, white level {profile.white_dn:g} DN. "
         f"{html_text(str(profile.provenance.get('method', '')))}; sources: "

@@ -195,7 +195,7 @@ def _be_first(descriptor: int, target: Path, file: Path) -> None:
         _append(descriptor, ours)
     if (_lines(descriptor) or [])[:1] != [ours]:
         raise OutputError(
-            f"{_writer(descriptor, target)}; this disk has no locks to tell: if that process is dead, remove {file.name}"
+            f"{_writer(descriptor, target)}; the disk has no locks to tell: if that process is dead, remove {file.name}"
         )
 
 

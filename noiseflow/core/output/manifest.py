@@ -19,7 +19,7 @@ from noiseflow.core.errors import OutputError
 from noiseflow.core.output.leftovers import OLD, REMOVERS, remove_or_leave
 from noiseflow.core.output.lock import register, sweep
 from noiseflow.core.output.marks import has_mark
-from noiseflow.core.output.names import is_inside, private_name
+from noiseflow.core.output.names import private_name
 from noiseflow.core.output.system_lock import NO_LINK
 from noiseflow.core.output.whole import whole_file
 
@@ -75,7 +75,7 @@ class Listing:
         """Take up a line; one whose name leads out of the folder is none of ours."""
         kind = next((kind for kind in ("file", "growing", "marked", "folder") if kind in line), "")
         name = line.get(kind)
-        if not isinstance(name, str) or not is_inside(name):
+        if not isinstance(name, str) or os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
             return
         if kind == "file":
             self.files.setdefault(name, set()).add(str(line.get("sha256")))

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from noiseflow.core.errors import OutputError
 
-__all__ = ["inside", "is_inside", "is_private", "partial_of", "private_name"]
+__all__ = ["inside", "is_private", "partial_of", "private_name"]
 
 PREFIX = ".noiseflow-"
 PRIVATE = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}(\.\w{1,10})?", re.ASCII)
@@ -52,12 +52,7 @@ def inside(folder: Path, name: object, said_by: Path) -> Path:
     OutputError
         The name leads out of the folder, or is no name.
     """
-    if not is_inside(name):
-        raise OutputError(f"{said_by}: names {name!r}, which is no file inside {folder}; nothing outside is touched")
-    return folder.joinpath(*PurePosixPath(str(name)).parts)
-
-
-def is_inside(name: object) -> bool:
-    """Whether a name, with ``/`` between folders, is one of something inside a folder."""
     parts = PurePosixPath(name).parts if isinstance(name, str) and "\0" not in name else ()
-    return bool(parts) and not os.path.isabs(str(name)) and ".." not in parts
+    if not parts or os.path.isabs(str(name)) or ".." in parts:
+        raise OutputError(f"{said_by}: names {name!r}, which is no file inside {folder}; nothing outside is touched")
+    return folder.joinpath(*parts)
