@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,9 @@ from typing import Any
 
 import click
 
-__all__ = ["Kept", "Stopped", "begin", "farewell", "keeps", "kept_run", "listening", "remembering"]
+from noiseflow.core.text import lines_text
+
+__all__ = ["Kept", "Stopped", "begun", "farewell", "keeps", "kept_run", "listening", "remembering"]
 
 WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "TERM", "SIGHUP": "HUP"}
 NAMES = {getattr(signal, name): word for name, word in WORDS.items() if hasattr(signal, name)}
@@ -69,7 +71,15 @@ def listening() -> Iterator[None]:
             # Files under their final names are whole at any moment; the next run removes the private ones.
             os._exit(128 + number)
         came.append(number)
-        raise Stopped(number)
+        if _place.within:
+            raise Stopped(number)
+        # Before the command or after it, where click would say "Aborted!".
+        line, status = farewell(_place.ctx, Stopped(number))
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        with suppress(OSError):
+            os.write(2, f"noiseflow: {lines_text(line)}\n".encode(errors="backslashreplace"))
+        os._exit(status)
 
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     # Under nohup HUP is ignored, and stays so.
@@ -79,8 +89,20 @@ def listening() -> Iterator[None]:
             signal.signal(number, stop)
         yield
     finally:
+        _place.ctx = None
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@dataclass
+class _Place:
+    """Where the process is: its command, if it has begun, and whether that runs."""
+
+    ctx: click.Context | None = None
+    within: bool = False
+
+
+_place = _Place()
 
 
 @dataclass
@@ -92,9 +114,15 @@ class _Running:
     look: Callable[[], Kept | None] = field(default=lambda: None)
 
 
-def begin(ctx: click.Context, arguments: Sequence[str]) -> None:
-    """Note a command's words before it runs."""
+@contextmanager
+def begun(ctx: click.Context, arguments: Sequence[str]) -> Iterator[None]:
+    """Note a command's words before it runs, and that it runs; it catches `Stopped` itself."""
     ctx.meta[META] = _Running(arguments, {})
+    _place.ctx, _place.within = ctx, True
+    try:
+        yield
+    finally:
+        _place.within = False
 
 
 def keeps(look: Callable[[], Kept | None]) -> None:
@@ -154,10 +182,10 @@ def kept_run(out: Path) -> Kept | None:
     return Kept(f"the last state is kept in {out}", "--resume")
 
 
-def farewell(ctx: click.Context, stop: BaseException) -> tuple[str, int]:
+def farewell(ctx: click.Context | None, stop: BaseException) -> tuple[str, int]:
     """The line to print when a command was stopped, and its exit status."""
     number = stop.number if isinstance(stop, Stopped) else int(signal.SIGINT)
-    running = ctx.meta.get(META) or _Running(sys.argv[1:], {})
+    running = (ctx.meta.get(META) if ctx is not None else None) or _Running(sys.argv[1:], {})
     name, status = NAMES[signal.Signals(number)], 128 + number
     kept = running.look()
     whole = [path for path, state in running.before.items() if _state(path) not in (None, state)]

@@ -66,7 +66,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = frame(noisy_mosaic(signal_dn, rng), make="", model=NAME)
         write_dng(inputs / "raws" / f"{NAME}{number}.dng", image)
     simulate_series(inputs / "series", "PG-12", [400.0], size=(64, 96))
-    save(build(ModelSpec("nlf", cameras=("Maker One", NAME), isos=(400.0, 1600.0))), inputs / "run")
+    save(build(ModelSpec("nlf", cameras=(NAME,), isos=(400.0, 1600.0))), inputs / "run")
     made = CliRunner().invoke(
         main, ["ingest", str(inputs / "raws"), "--patch-size", "8", "--out", str(inputs / "p.h5")]
     )

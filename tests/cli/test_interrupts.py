@@ -233,3 +233,49 @@ def contents_of(out: Path) -> str:
         return ""
     files = [out] if out.is_file() else sorted(path for path in out.rglob("*") if path.is_file())
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+OUTSIDE = """
+import os, signal, sys
+import noiseflow.cli as cli
+def stopped(*_, **__):
+    os.kill(os.getpid(), signal.{name})
+cli.{place} = stopped
+cli.main({words!r})
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("Commands.resolve_command", "nothing is kept; go on with: noiseflow ingest raws"),
+        ("Commands.make_context", "nothing is kept; go on with: noiseflow ingest raws"),
+        ("lost_answer", "OUT is whole"),
+    ],
+)
+def test_a_signal_before_the_command_or_after_it_is_no_abort(
+    work: Path, tmp_path: Path, place: str, says: str, name: str, status: int
+) -> None:
+    out = tmp_path / "o.h5"
+    words = ["ingest", "raws", "--patch-size", "8", "--jobs", "1", "--out", str(out)]
+    script = OUTSIDE.format(name=name, place=place, words=words)
+    # As `sys.argv` of the program itself, which is what is known before the command.
+    command = [sys.executable, "-c", f"import sys; sys.argv = ['noiseflow', *{words!r}]\n{script}"]
+    ended = subprocess.run(command, cwd=work, check=False, capture_output=True, text=True)
+    assert ended.returncode == status, ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "Abort" not in ended.stderr
+    assert last.startswith(f"noiseflow: stopped by {'Ctrl-C' if name == 'SIGINT' else 'TERM'}; ")
+    assert says.replace("OUT", str(out)) in last
+    assert out.exists() == ("whole" in says)
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_no_traceback(work: Path) -> None:
+    script = "import os, runpy, signal, sys\nclass Finder:\n    def find_spec(self, name, *_):\n"
+    script += "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+    script += "sys.meta_path.insert(0, Finder())\nsys.argv = ['noiseflow', 'info', 'raws']\n"
+    script += "runpy.run_module('noiseflow', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=work, check=False, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGINT, ended.stderr
+    assert ended.stderr == ""
