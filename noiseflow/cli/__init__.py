@@ -111,7 +111,7 @@ class Commands(click.Group):
                 warnings.showwarning = _show_warning
                 result = super().invoke(ctx)
         except click.ClickException as error:
-            error.message = lines_text(error.message)
+            vars(error)["message"] = lines_text(error.message)
             raise
         except KeyboardInterrupt as stop:
             line, status = farewell(ctx, stop)

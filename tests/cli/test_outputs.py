@@ -287,18 +287,7 @@ def test_nothing_of_the_users_is_changed_and_a_line_says_why(
     assert any(word in line for word in ("choose another", "name", "move it away", "make it first", "not a directory"))
 
 
-QUICK = (
-    "simulate",
-    "ingest",
-    "fit",
-    "distill",
-    "sample",
-    "denoise",
-    "transfer",
-    "synthesize",
-    "export",
-    "clean-patches",
-)
+QUICK = ("simulate", "fit", "distill", "sample", "transfer", "synthesize", "clean-patches")
 """Commands that end within a second; each of the others writes as one of them does."""
 
 

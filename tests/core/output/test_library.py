@@ -26,7 +26,8 @@ from noiseflow.calibrate.profiles.exchange import stamp_dng, write_darktable
 from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.calibrate.report.page import write_page
 from noiseflow.core.errors import NoiseflowError
-from noiseflow.evaluate import benchmark, write_report
+from noiseflow.evaluate import write_report
+from noiseflow.evaluate.benchmark.run_benchmark import benchmark
 from noiseflow.evaluate.benchmark.spec import read_spec
 from noiseflow.evaluate.samples.task import write_clean_patches
 from noiseflow.fit import fit, fit_pairs, spec_for
