@@ -159,7 +159,7 @@ from pathlib import Path
 from noiseflow.core.output import lock
 from noiseflow.core.output.checks import writing
 def none(_): raise OSError(errno.ENOLCK, "No locks available")
-lock.lock = none
+lock._lock = none
 with writing(Path(sys.argv[1])):
     print("writes", flush=True)
     time.sleep(60)
@@ -173,7 +173,7 @@ def test_one_writer_at_a_time_on_a_disk_without_locks(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOLCK, "No locks available")
 
     out = tmp_path / "o.bin"
-    monkeypatch.setattr(lock, "lock", none)
+    monkeypatch.setattr(lock, "_lock", none)
     with subprocess.Popen([sys.executable, "-c", NO_LOCKS, out], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
