@@ -76,7 +76,7 @@ def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(work
 def test_signals_end_with_their_status_and_a_true_line(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int, name: str, done: bool
 ) -> None:
-    place = "noiseflow.patches.ingestion.ingestion." + ("remove_or_leave" if done else "layout_of_all")
+    place = "noiseflow.patches.ingestion.ingestion." + ("discard" if done else "layout_of_all")
     monkeypatch.setattr(place, lambda *_: os.kill(os.getpid(), number))
     words = ["ingest", str(work / "raws"), "--patch-size", "8", "--out", str(tmp_path / "s.h5")]
     result = CliRunner().invoke(main, words)

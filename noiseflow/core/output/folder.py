@@ -7,9 +7,9 @@ from pathlib import Path
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.interrupts import deferred
-from noiseflow.core.output.leftovers import kept_beside, note_leaves, remove_or_leave
+from noiseflow.core.output.leftovers import kept_beside, note_leaves
 from noiseflow.core.output.listed import fresh_folder
-from noiseflow.core.output.manifest import describe_foreign, foreign, seal, set_aside
+from noiseflow.core.output.manifest import describe_foreign, discard, foreign, seal, set_aside
 from noiseflow.core.output.whole import exchange, move_new, private_folder, sync_folder
 
 __all__ = ["install", "refilled_folder", "whole_folder"]
@@ -53,7 +53,7 @@ def install(partial: Path, path: Path, *, overwrite: bool) -> None:
         with deferred():
             exchange(partial, path)
             old = set_aside(partial)
-        remove_or_leave(old)
+        discard(old)
     sync_folder(path.parent)
 
 
@@ -95,7 +95,7 @@ def refilled_folder(path: Path, kind: str, *lines: Mapping[str, str]) -> Iterato
         with deferred():
             _put_back(aside, path)
         raise
-    remove_or_leave(old)
+    discard(old)
 
 
 def _put_back(aside: Path, path: Path) -> None:
@@ -103,6 +103,6 @@ def _put_back(aside: Path, path: Path) -> None:
     if not aside.is_dir():
         return
     if path.is_dir() and not foreign(path):
-        remove_or_leave(set_aside(path))
+        discard(set_aside(path))
     if not os.path.lexists(path):
         os.rename(aside, path)

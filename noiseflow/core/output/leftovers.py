@@ -33,7 +33,7 @@ __all__ = [
     "note_leaves",
     "private_beside",
     "private_name",
-    "remove_or_leave",
+    "say_left",
 ]
 
 PREFIX = ".noiseflow-"
@@ -162,7 +162,7 @@ def clear_up(lines: Iterable[Mapping[str, Any]], folder: Path) -> None:
         elif (path := _named(folder, line.get("leaves"))) and path.is_dir():
             whole = _named(folder, line.get("once"))
             if whole is not None and line.get("is") is not None and _identity_of(whole) == line.get("is"):
-                remove_or_leave(path)
+                _discard_or_leave(path)
 
 
 def _named(folder: Path, name: object, *, private: bool = False) -> Path | None:
@@ -177,7 +177,7 @@ def _named(folder: Path, name: object, *, private: bool = False) -> Path | None:
 
 def _remove(path: Path) -> None:
     if path.suffix == OLD and path.is_dir():
-        remove_or_leave(path)
+        _discard_or_leave(path)
     elif path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -189,16 +189,17 @@ def _discard(path: Path) -> None:
         remove(path)
 
 
-def remove_or_leave(path: Path) -> None:
-    """Remove what is ours in a folder that has lost its name.
-
-    One that cannot be removed, as its files are read-only, is in nobody's way: a warning names it.
-    """
+def _discard_or_leave(path: Path) -> None:
     try:
         _discard(path)
     except OSError as error:
-        # The same place each time: it is said once.
-        warnings.warn(f"{path}: was to be removed and is left ({(error.strerror or str(error)).lower()})", stacklevel=1)
+        say_left(path, error)
+
+
+def say_left(path: Path, error: OSError) -> None:
+    """Warn that a folder of ours that has lost its name is left, as its files may not be removed; it is in no way."""
+    # The same place each time: it is said once.
+    warnings.warn(f"{path}: was to be removed and is left ({(error.strerror or str(error)).lower()})", stacklevel=1)
 
 
 def _restore(kept: Path, path: Path | None) -> None:

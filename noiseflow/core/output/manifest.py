@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.leftovers import OLD, REMOVERS, private_beside, remove_or_leave
+from noiseflow.core.output.leftovers import OLD, REMOVERS, private_beside, say_left
 from noiseflow.core.output.lock import NO_LINK, sweep
 from noiseflow.core.output.marks import has_mark
 from noiseflow.core.output.whole import whole_file
@@ -27,6 +27,7 @@ __all__ = [
     "begin",
     "describe_foreign",
     "digest_of",
+    "discard",
     "foreign",
     "listing",
     "record",
@@ -226,7 +227,7 @@ def remove_ours(folder: Path) -> None:
     others = foreign(folder)
     if others:
         raise OutputError(f"{folder}: {describe_foreign(folder, others)}")
-    remove_or_leave(set_aside(folder))
+    discard(set_aside(folder))
 
 
 def set_aside(folder: Path) -> Path:
@@ -240,6 +241,14 @@ def set_aside(folder: Path) -> Path:
 
 
 def discard(aside: Path) -> None:
+    """Remove a folder of ours that was set aside; one whose files may not be removed is left, with a warning."""
+    try:
+        _remove(aside)
+    except OSError as error:
+        say_left(aside, error)
+
+
+def _remove(aside: Path) -> None:
     """Remove what is ours in a folder that was set aside, and the folder where nothing else is in it."""
     folders = [aside]
     for _, entry in _judged(aside):
@@ -255,7 +264,7 @@ def discard(aside: Path) -> None:
         os.rmdir(each)
 
 
-REMOVERS.append(discard)
+REMOVERS.append(_remove)
 
 
 def describe_foreign(folder: Path, others: list[str]) -> str:

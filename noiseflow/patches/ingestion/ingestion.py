@@ -13,8 +13,8 @@ from typing import Any
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.interrupts import deferred
-from noiseflow.core.output.leftovers import note_leaves, remove_or_leave
-from noiseflow.core.output.manifest import listing, set_aside
+from noiseflow.core.output.leftovers import note_leaves
+from noiseflow.core.output.manifest import discard, listing, set_aside
 from noiseflow.core.output.whole import place_file
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
@@ -119,7 +119,7 @@ def ingest(
             notes, known, whole = _make(pool, folder, out, sources, plan, progress)
             with on_disk(out):
                 done_with = _place(whole, out, folder, overwrite=overwrite)
-        remove_or_leave(done_with)
+        discard(done_with)
     return _result(out, plan, notes, known, resumed)
 
 

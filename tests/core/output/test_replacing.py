@@ -98,7 +98,7 @@ def make(path: Path, text: str) -> None:
         (partial / "x.txt").write_text(text)
 
 
-@pytest.mark.parametrize("step", ["set_aside", "remove_or_leave"])
+@pytest.mark.parametrize("step", ["set_aside", "discard"])
 def test_a_kill_after_the_exchange_leaves_the_new_output_alone(tmp_path: Path, step: str) -> None:
     out = tmp_path / "out"
     make(out, "old")
