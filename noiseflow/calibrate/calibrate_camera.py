@@ -12,7 +12,8 @@ from noiseflow.calibrate.from_tables import calibrate_tables
 from noiseflow.calibrate.measured import Calibration
 from noiseflow.calibrate.prior.few_shot import STANDARD_ISOS, few_shot
 from noiseflow.calibrate.profiles.profile import write_profile
-from noiseflow.calibrate.sources import raw_files_of, read_frames, read_tables
+from noiseflow.calibrate.sources import raw_files_of, read_frames
+from noiseflow.calibrate.transfer_tables import read_tables
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.progress import Progress, silent

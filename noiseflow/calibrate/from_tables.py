@@ -13,7 +13,7 @@ from noiseflow.calibrate.measurements.curve import Curve, linear_range
 from noiseflow.calibrate.measurements.photon_transfer import in_electrons
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.profiles.published import told
-from noiseflow.calibrate.sources import Table
+from noiseflow.calibrate.transfer_tables import Table
 from noiseflow.core.errors import DataError
 from noiseflow.core.version import __version__
 

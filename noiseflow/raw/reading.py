@@ -20,7 +20,8 @@ from noiseflow.raw.formats import libraw, tiff
 from noiseflow.raw.formats.tags.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection import inspected
-from noiseflow.raw.settings import RawSettings, settings_for
+from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.side_cars import settings_for
 
 __all__ = [
     "READERS",
