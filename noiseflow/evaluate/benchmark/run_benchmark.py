@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from noiseflow.core.errors import DataError, OutputError
-from noiseflow.core.output.checks import writing
+from noiseflow.core.output.checks import partial_of, writing
 from noiseflow.core.output.folder import refilled_folder
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import describe_foreign, foreign, listing
@@ -26,7 +26,6 @@ from noiseflow.evaluate.benchmark.page import write_results
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, digest
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.ingestion.executors import Pool, executor, processors
-from noiseflow.patches.schema import partial_folder
 from noiseflow.simulate import simulate
 
 __all__ = ["benchmark", "prepare"]
@@ -165,7 +164,7 @@ def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, 
         folder.parent.mkdir(exist_ok=True)
         with writing(folder, folder=True, goes_on=True):
             if record_in(folder / DATA_RECORD).get("key") != key or not path.exists():
-                made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_folder(path).name}
+                made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_of(path).name}
                 goes_on = record_in(folder / DATA_BEGUN).get("key") == key
                 with nullcontext() if goes_on else refilled_folder(folder, "data", *made):
                     if not goes_on:
