@@ -22,7 +22,7 @@ __all__ = ["calibrate_tables"]
 Array = NDArray[np.float64]
 
 ASSUMED = 0.05
-"""Relative standard error of a variance whose table tells none."""
+"""Relative standard error of a variance whose table states none."""
 
 
 def calibrate_tables(tables: list[Table], camera: str | None) -> Calibration:

@@ -321,7 +321,7 @@ def _clipped(read: PatchBatch) -> Tensor:
 
 
 def _close(group: NDArray[np.int64], most: int, seed: int) -> NDArray[np.bool_]:
-    """At most so many patches, as many of each group as there are, in a random order within it."""
+    """At most `most` patches, evenly from all groups, at random within each."""
     shuffled = np.random.default_rng(seed).permutation(len(group))
     order = shuffled[np.argsort(group[shuffled], kind="stable")]
     sizes = np.bincount(group)

@@ -244,7 +244,7 @@ def _shifted(
     Raises
     ------
     RawError
-        A code is no multiple of 2^shift: the data are not left-aligned by so many bits.
+        A code is not a multiple of 2^shift: the data are not left-aligned by that many bits.
     """
     if pixels.dtype.kind == "f":
         raise RawError(f"{source}: shift: holds fractions; expected whole codes")

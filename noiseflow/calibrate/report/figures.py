@@ -48,7 +48,7 @@ def _panel() -> Any:
 
 
 def gain_figure(profile: Profile) -> str:
-    """HTML of the picture of K over ISO, with its law."""
+    """HTML figure of K against ISO, with the fitted law."""
     axes = _panel()
     for plane in plane_names(profile.layout):
         found = [s for s in profile.settings if s.plane == plane and "gain_dn_per_e" in s.estimates]

@@ -89,7 +89,7 @@ def check_output(
     goes_on : bool
         Whether what stands there is an unfinished output that is gone on with: not looked into.
     needs : int
-        Bytes that will be written, as far as that is known.
+        Bytes that will be written; 0 if unknown.
 
     Raises
     ------

@@ -211,7 +211,7 @@ def plate(figure: "Figure", *, title: str, alt: str, caption: str, pixels: bool 
 
 
 def evenly(items: Sequence[int], most: int) -> list[int]:
-    """At most so many of the items, evenly spread, the first and the last among them."""
+    """At most `most` of the items, evenly spread, the first and the last among them."""
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
