@@ -123,7 +123,7 @@ def leaves(
         else:
             inside = np.maximum(np.abs(along), np.abs(across)) < radius
         piece = canvas[:, top:bottom, left:right]
-        piece[:, inside] = _filled(rng, pictures, along, across, radius)[:, inside]
+        piece[:, inside] = _filled(rng, pictures, along, radius)[:, inside]
     return np.clip(canvas, 0, 1)
 
 
@@ -132,7 +132,7 @@ def _colour(rng: np.random.Generator, pictures: Sequence[Array]) -> Array:
     return picture[:, rng.integers(picture.shape[1]), rng.integers(picture.shape[2])]
 
 
-def _filled(rng: np.random.Generator, pictures: Sequence[Array], along: Array, across: Array, radius: float) -> Array:
+def _filled(rng: np.random.Generator, pictures: Sequence[Array], along: Array, radius: float) -> Array:
     """Content of a shape, (3, h, w)."""
     colour, kind = _colour(rng, pictures)[:, None, None], rng.random()
     if kind < 0.66 or radius < 6:
