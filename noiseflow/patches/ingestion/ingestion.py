@@ -12,10 +12,9 @@ from typing import Any
 
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.core.output.checks import check_output, partial_of, writing
-from noiseflow.core.output.interrupts import deferred
 from noiseflow.core.output.leftovers import note_leaves
 from noiseflow.core.output.manifest import discard, listing, set_aside
-from noiseflow.core.output.whole import place_file
+from noiseflow.core.output.whole import deferred, place_file
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.patches.assembly.parts import PartNote, intact, part_file, read_note
@@ -145,7 +144,7 @@ def _result(
             *gathered([caution for note in notes for caution in note.cautions]),
             *dict.fromkeys(caution for each in known for caution in each["cautions"]),
             *_repeats(notes),
-            *clipped_means(plan.pairing, notes),
+            *clipped_means(PAIRINGS[plan.pairing], notes),
         ),
     )
 
