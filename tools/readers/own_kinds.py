@@ -13,7 +13,6 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from noiseflow.evaluate.benchmark.cell import BenchmarkCell
 
 from noiseflow.calibrate import read_profile, write_profile
 from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
@@ -21,6 +20,7 @@ from noiseflow.calibrate.transfer_tables import read_tables
 from noiseflow.cli.workflows.describe import describe
 from noiseflow.core.output.manifest import MANIFEST, listing
 from noiseflow.evaluate import evaluate, write_report
+from noiseflow.evaluate.benchmark.cell import BenchmarkCell
 from noiseflow.evaluate.benchmark.spec import read_spec
 from noiseflow.evaluate.report.compare_reports import compare
 from noiseflow.flows.conditions import Conditions
