@@ -133,13 +133,17 @@ class RowMemory(EarlierWeights, RowNoise):
         self.log_memory[WAVE].add_(log_factor)
         self.log_frame[0].add_(log_factor)
 
-    def coefficients(
-        self, sums: Tensor, cond: Conditions, *, memory: bool = True, narrow: bool = False
-    ) -> tuple[Pair, Tensor]:
+    def coefficients(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> tuple[Pair, Tensor]:
         """Factors on d and e of each row that bring data to latent, and log|det|, (B,), from the `sums` of the data.
 
-        Without `memory` those of independent rows; `narrow`: one projection a row where that is all in every row.
+        Without `memory` those of independent rows.
         """
+        return self._coefficients(sums, cond, memory=memory)
+
+    def _coefficients(
+        self, sums: Tensor, cond: Conditions, *, memory: bool, narrow: bool = False
+    ) -> tuple[Pair, Tensor]:
+        """As of `coefficients`; `narrow`: by one projection a row where in all rows that is all there is."""
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
         within = _inverse(_product(root, _plus_one(root)))
@@ -180,7 +184,7 @@ class RowMemory(EarlierWeights, RowNoise):
 
     def log_density_of_rows(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> Tensor:
         """What the rows add to the log-density of independent pixels, nats, (B,), from their sums."""
-        found, log_det = self.coefficients(sums, cond, memory=memory, narrow=True)
+        found, log_det = self._coefficients(sums, cond, memory=memory, narrow=True)
         p, gram, *_ = self._given(sums, cond)
         change = 2 * _dot(found, p) + _dot(found, _times(gram, found))
         return log_det - 0.5 * change.flatten(1).sum(1)
@@ -262,7 +266,7 @@ class _Projections:
 
     def step(self, moved: Tensor, like: Tensor) -> Pair:
         """Factors on d and e that move the projections there."""
-        change = (moved - self.u).unflatten(1, (-1, len(self.along)))
+        change = (moved - self.u).reshape(len(moved), -1, len(self.along))
         steps = [
             _scaled(_both(_unordered(each, like)), q) for each, q in zip(change.unbind(2), self.along, strict=True)
         ]
