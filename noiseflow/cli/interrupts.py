@@ -25,8 +25,14 @@ NAMES = {getattr(signal, name): word for name, word in WORDS.items() if hasattr(
 """Signals that stop a command, in words; Windows has no HUP."""
 
 META = "noiseflow.kept"
-OUTPUTS = ("out", "report", "preview")
+OUTPUTS = ("out", "report", "preview", "maps")
 """Parameters of commands that name what they write."""
+
+SHOWN = 3
+"""Outputs that are named; of more, such as the frames of a burst, their number."""
+
+AGAIN_S = 0.01
+"""Time after which a signal comes again that came where Python drops exceptions, such as in a destructor."""
 
 State = tuple[int, int, int]
 
@@ -84,11 +90,25 @@ def listening() -> Iterator[None]:
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     # Under nohup HUP is ignored, and stays so.
     before = {number: signal.getsignal(number) for number in NAMES if signal.getsignal(number) in defaults}
+    report, again = sys.unraisablehook, list[threading.Timer]()
+
+    def dropped(what: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(what.exc_value, Stopped):
+            report(what)
+            return
+        came.clear()
+        again.append(threading.Timer(AGAIN_S, os.kill, (os.getpid(), what.exc_value.number)))
+        again[-1].start()
+
     try:
+        sys.unraisablehook = dropped
         for number in before:
             signal.signal(number, stop)
         yield
     finally:
+        sys.unraisablehook = report
+        for timer in again:
+            timer.cancel()
         _place.ctx = None
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -125,17 +145,19 @@ def begun(ctx: click.Context, arguments: Sequence[str]) -> Iterator[None]:
         _place.within = False
 
 
-def keeps(look: Callable[[], Kept | None]) -> None:
+def keeps(look: Callable[[], Kept | None], outputs: Sequence[Path | None] | None = None) -> None:
     """Say how the command that runs finds out, when it is stopped, what is kept.
 
     Parameters
     ----------
     look : callable
-        Gives None where nothing is, or where all outputs are whole.
+        Gives None where nothing is, or where outputs are whole.
+    outputs : sequence of path, optional
+        What is written; by default what `OUTPUTS` name.
     """
     ctx = click.get_current_context()
     running = ctx.meta.setdefault(META, _Running(sys.argv[1:], {}))
-    named = [ctx.params.get(name) for name in OUTPUTS]
+    named = [ctx.params.get(name) for name in OUTPUTS] if outputs is None else outputs
     running.before = {path: _state(path) for path in named if isinstance(path, Path)}
     running.look = look
 
@@ -170,8 +192,8 @@ def _check_numbers(name: str, value: Any) -> None:
 def kept_run(out: Path) -> Kept | None:
     """The last state of a training, while its model is not written."""
     # By its files alone: the signal may have come while PyTorch was being imported.
+    from noiseflow.core.output.checks import partial_of
     from noiseflow.core.output.manifest import MANIFEST
-    from noiseflow.core.output.names import partial_of
 
     replacing = partial_of(out)
     if (replacing / MANIFEST).is_file() and any(replacing.glob("state/[0-9]*")):
@@ -189,8 +211,12 @@ def farewell(ctx: click.Context | None, stop: BaseException) -> tuple[str, int]:
     name, status = NAMES[signal.Signals(number)], 128 + number
     kept = running.look()
     whole = [path for path, state in running.before.items() if _state(path) not in (None, state)]
-    if kept is None and whole and len(whole) == len(running.before):
-        return f"stopped by {name}; {' and '.join(map(str, whole))} {'is' if len(whole) == 1 else 'are'} whole", status
+    if kept is None and whole:
+        shown = " and ".join(map(str, whole)) if len(whole) <= SHOWN else f"{len(whole)} files"
+        text = f"{shown} {'is' if len(whole) == 1 else 'are'} whole"
+        if len(whole) == len(running.before):
+            return f"stopped by {name}; {text}", status
+        kept = Kept(f"{text}, {len(running.before) - len(whole)} not written", "--overwrite")
     kept = kept or Kept("nothing is kept")
     added = [word for word in [kept.add] if word and word not in running.arguments]
     again = " ".join(map(_quoted, ["noiseflow", *running.arguments, *added]))

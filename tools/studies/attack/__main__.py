@@ -65,9 +65,9 @@ def attacks(
 def main(pairs: int, stops: int, only: tuple[str, ...], fault: tuple[str, ...], seed: int) -> None:
     """Attack commands that write, and print how they ended and what was wrong."""
     if "FAULT_CONTROL" not in os.environ:
-        with tempfile.TemporaryDirectory() as place:
-            Control(Path(place) / "control")
-            added = {"LD_PRELOAD": str(built(Path(place))), "FAULT_CONTROL": f"{place}/control"}
+        with tempfile.TemporaryDirectory() as above:
+            Control(Path(above) / "control")
+            added = {"LD_PRELOAD": str(built(Path(above))), "FAULT_CONTROL": f"{above}/control"}
             command = [sys.executable, "-m", "tools.studies.attack", *sys.argv[1:]]
             sys.exit(subprocess.run(command, env={**os.environ, **added}, check=False).returncode)
     import noiseflow.cli.workflows.describe

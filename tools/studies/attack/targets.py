@@ -128,7 +128,7 @@ def prepare(folder: Path) -> None:
     _samples(folder / "task", folder / "samples")
     if PUBLISHED.exists():
         shutil.copy(PUBLISHED, folder / "weights.npz")
-    save(build(ModelSpec("maf", cameras=(CAMERA,), isos=(400.0,))), folder / "maf")
+    save(build(ModelSpec("maf", cameras=(f"Simulated {CAMERA}",), isos=(400.0,))), folder / "maf")
     (folder / "spec.toml").write_text(
         'max_patches = 40\n[[data]]\nname = "a"\nstore = "p.h5"\n[[model]]\nname = "nlf"\n'
     )
