@@ -72,6 +72,22 @@ def test_a_tile_has_the_numbers_of_the_frame(top: int, left: int, height: int, w
     torch.testing.assert_close(alone, tile[1:], rtol=1e-14, atol=1e-15)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 40), st.integers(0, 300), st.integers(1, 20), st.sampled_from([1, 3, 32, 127, 128, 200, 260]))
+def test_a_tile_has_the_bits_of_the_frame_on_any_number_of_threads(
+    top: int, left: int, height: int, width: int
+) -> None:
+    keyed = Keyed(2**63 + 5, (3, 2**32 - 1))
+    whole = normal(torch.empty(2, 2, 60, 560), keyed)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2 if before == 1 else 1)
+        tile = normal(torch.empty(2, 2, height, width), replace(keyed, top=top, left=left))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(tile, whole[:, :, top : top + height, left : left + width])
+
+
 def test_seed_frame_stream_and_plane_are_all_in_the_key() -> None:
     like = torch.empty(1, 2, 64, 64)
     drawn = [

@@ -1,6 +1,5 @@
 """Random numbers of a sample: from a torch.Generator, keyed by seed, frame and position, or evenly spread."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
+from noiseflow.ops.random.keyed_normals import keyed_normals
 from noiseflow.ops.random.philox import philox
 from noiseflow.ops.random.spread import Spread
 
@@ -27,7 +27,6 @@ __all__ = [
     "uniform",
 ]
 
-WORD = 2.0**-32
 SMALL_RATE = 10.0
 """Poisson rate from which PTRS serves; below it the distribution function is inverted."""
 
@@ -152,14 +151,11 @@ def normal(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor
     if not isinstance(source, Keyed):
         dtype, device = like.dtype, like.device
         return _drawn(lambda shape: torch.randn(shape, generator=source, dtype=dtype, device=device), like.shape)
-    real = torch.promote_types(like.dtype, torch.float32)
-    words = [word.to(real) for word in philox(_counter(like, source, stream, 4), source.seed)]
-    pairs = []
-    for one, two in (words[:2], words[2:]):
-        radius = ((one + 0.5) * WORD).log_().mul_(-2).clamp_(min=0).sqrt_()
-        angle = two * (2 * math.pi * WORD)
-        pairs += [radius * angle.cos(), radius * angle.sin()]
-    return _in_columns(pairs, like, source).to(like.dtype)
+    frames = torch.tensor(_frames(like, source), dtype=torch.float64, device=like.device)
+    key_low, key_high = source.seed & 0xFFFF_FFFF, source.seed >> 32
+    # Nothing that is learnt goes in.
+    with torch.no_grad():
+        return keyed_normals(like.detach(), frames, key_low, key_high, int(stream), source.top, source.left)  # type: ignore[no-any-return]
 
 
 def row_normal(like: Tensor, lines: int, source: Source, stream: Stream = Stream.ROW) -> Tensor:
@@ -229,14 +225,20 @@ def poisson(rate: Tensor, source: Source, stream: Stream = Stream.SHOT) -> Tenso
 
 def _counter(like: Tensor, source: Keyed, stream: Stream, columns: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Counter words: group of so many columns, row, attempt·2¹⁶ + stream·2⁸ + plane, frame; they broadcast."""
-    batch, planes, height, width = like.shape
-    if len(source.frames) != batch:
-        raise DataError(f"frames: expected {batch}, one for each element of the batch; got {len(source.frames)}")
+    _, planes, height, width = like.shape
     groups = torch.arange(source.left // columns, (source.left + width - 1) // columns + 1, device=like.device)
     rows = torch.arange(source.top, source.top + height, device=like.device)[:, None]
     plane = torch.arange(planes, device=like.device)[:, None, None] + (stream << 8)
-    frames = torch.tensor(source.frames, device=like.device)[:, None, None, None]
+    frames = torch.tensor(_frames(like, source), device=like.device)[:, None, None, None]
     return groups, rows, plane, frames
+
+
+def _frames(like: Tensor, source: Keyed) -> tuple[int, ...]:
+    if len(source.frames) != like.shape[0]:
+        raise DataError(
+            f"frames: expected {like.shape[0]}, one for each element of the batch; got {len(source.frames)}"
+        )
+    return source.frames
 
 
 def _in_columns(numbers: Sequence[Tensor], like: Tensor, source: Keyed) -> Tensor:
