@@ -19,11 +19,8 @@ __all__ = [
     "falls",
     "range_caution",
     "read_at_iso",
-<<<<<<< HEAD
     "read_variance_at",
-=======
     "switch_caution",
->>>>>>> main
 ]
 
 SHOT_SLOPE = 1.0
