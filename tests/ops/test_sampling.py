@@ -1,5 +1,6 @@
 """Position-keyed random numbers: the published generator, the right distributions, and nothing but position."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from noiseflow.core.errors import DataError
+from noiseflow.ops.libraries.build import available
+from noiseflow.ops.native import compiled
 from noiseflow.ops.random.philox import philox
 from noiseflow.ops.random.sampling import Keyed, Stream, integers, normal, of_elements, poisson, row_normal, uniform
 
@@ -22,6 +25,8 @@ KNOWN_ANSWERS = [
     ),
 ]
 """philox4x32-10 in the file kat_vectors of the authors' Random123."""
+
+needs_compiler = pytest.mark.skipif(not available(), reason="no C++ compiler")
 
 BOTH = ("keyed", "generator")
 
@@ -141,6 +146,24 @@ def test_poisson_counts_are_poisson(rate: float, kind: str) -> None:
     chi_square = ((found - expected)[seen] ** 2 / expected[seen]).sum()
     # 16 cases: a false alarm in 600.
     assert stats.chi2.sf(chi_square, max(seen.sum() - 1, 1)) > 1e-4
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_a_rate_that_is_not_finite_is_its_own_count(kernels: bool) -> None:
+    rate = torch.tensor([float("nan"), float("inf"), 0.0, -1.0]).reshape(1, 1, 2, 2)
+    with compiled(kernels):
+        counts = poisson(rate, Keyed(1)).flatten().tolist()
+    assert math.isnan(counts[0])
+    assert counts[1:] == [float("inf"), 0.0, 0.0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("rate", [0.5, 9.9, 10.0, 31.0, 4000.0])
+def test_a_kernel_counts_as_its_reference_does(rate: float) -> None:
+    rates = torch.full((1, 2, 60, 70), rate)
+    with compiled(False):
+        expected = poisson(rates, Keyed(3))
+    assert torch.equal(poisson(rates, Keyed(3)), expected)
 
 
 def test_poisson_far_out_in_the_tail() -> None:
