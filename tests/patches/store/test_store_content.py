@@ -152,9 +152,29 @@ def of_other_size(file: h5py.File) -> None:
     file["clean"] = clean
 
 
+def unit_of_lists(file: h5py.File) -> None:
+    file.attrs["unit"] = np.zeros(3)
+
+
+def unit_of_nothing(file: h5py.File) -> None:
+    file.attrs["unit"] = np.zeros(0)
+
+
 @pytest.mark.parametrize(
     "change",
-    [linked, outside, virtual, external, packed, huge, group, of_floats, of_other_size],
+    [
+        linked,
+        outside,
+        virtual,
+        external,
+        packed,
+        huge,
+        group,
+        of_floats,
+        of_other_size,
+        unit_of_lists,
+        unit_of_nothing,
+    ],
     ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("schema", [4, 6])
