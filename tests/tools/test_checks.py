@@ -74,8 +74,9 @@ def test_faults_are_drawn_by_the_seed_and_have_tests_to_find_them() -> None:
 
 
 def test_faults_written_by_hand_stand_where_they_say() -> None:
-    faults = written()
-    assert len(faults) > 50
+    faults, gone = written()
+    # Those whose code has changed are said; too many of them, and the list is to be brought up to date.
+    assert len(faults) > 3 * len(gone)
     for fault in faults:
         text = (ROOT / fault.file).read_text("utf-8")
         ast.parse(fault.planted(text))

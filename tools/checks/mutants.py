@@ -65,7 +65,9 @@ def main(
     page: bool,
 ) -> None:
     """Plant faults, run the tests, and print what survives."""
-    mutants = written() if by_hand else drawn(rooms, count, seed)
+    mutants, gone = written() if by_hand else (drawn(rooms, count, seed), [])
+    for each in gone:
+        click.echo(f"the code of this fault has changed, so that it is not planted: {each}")
     mutants = [each for each in mutants if not places or f"{each.file}:{each.line}" in places]
     if only_list:
         for mutant in mutants:
