@@ -21,8 +21,8 @@ import pytest
 
 from tools.benching.page import put_between, table
 from tools.checks.faults import ROOMS, ROOT, Mutant, drawn, equivalents, written
-from tools.checks.planting import Collected, Tests, fate, near_tests
-from tools.checks.reach import Reach, read_reach
+from tools.checks.planting import Collected, Tests, fate, likely_tests, near_tests
+from tools.checks.reach import read_reach
 
 PAGE = ROOT / "docs" / "develop.md"
 
@@ -88,7 +88,7 @@ def main(
             click.echo(f"{became:11} {time.monotonic() - began:4.0f} s  {_words(mutant)}  {' '.join(by)}")
             sys.stdout.flush()
 
-    wanted = {test for mutant in mutants for test in _files(mutant, reached)}
+    wanted = {test.split("::")[0] for mutant in mutants for test in likely_tests(mutant, reached, None)}
     options = ["-q", "-s", "-p", "no:cacheprovider", "--quick", *sorted(wanted)]
     pytest.main(options, plugins=[Collected(run_all)])
     said = f"Written by hand, {len(mutants)}" if by_hand else f"Seed {seed}, {len(mutants)} drawn"
@@ -96,13 +96,6 @@ def main(
     click.echo(text)
     if page:
         put_between(PAGE, "written faults" if by_hand else "drawn faults", text)
-
-
-def _files(mutant: Mutant, reached: Reach) -> list[str]:
-    """Test files to be collected for a fault."""
-    if any(name.startswith(f"{mutant.file}:") for name in reached):
-        return [test.split("::")[0] for _, test in reached[mutant.file]]
-    return near_tests(mutant.file)
 
 
 def _words(mutant: Mutant) -> str:

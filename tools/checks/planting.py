@@ -47,7 +47,7 @@ def near_tests(file: str) -> list[str]:
     return [str(test.relative_to(ROOT)) for test in near or tests]
 
 
-def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str]) -> list[str]:
+def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> list[str]:
     """Tests that enter the function of a fault, or its file where it is in none: of its room first, the quickest first.
 
     Of a function that the map does not have, those of `near_tests`.
@@ -58,12 +58,14 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str]) -> list[str
         The fault.
     reach : dict
         Tests of each function.
-    known : sequence of str
-        All tests that there are.
+    known : sequence of str, optional
+        All tests that there are; without them files stand for their tests.
     """
     name = _function((ROOT / mutant.file).read_text("utf-8"), mutant.line)
     tests = reach.get(f"{mutant.file}:{name}" if name else mutant.file, [])
     near = set(near_tests(mutant.file))
+    if not tests and known is None:
+        return sorted(near)
     if not tests:
         return [test for test in known if test.split("::")[0] in near]
     chosen, spent = [], 0.0
@@ -172,6 +174,9 @@ def fate(mutant: Mutant, tests: Tests, reach: Reach, seconds: float, tell: Calla
         Takes the name of the test that found it, or why it was not planted.
     """
     chosen = [tests[name] for name in likely_tests(mutant, reach, list(tests)) if name in tests]
+    if not chosen:
+        tell("no quick test")
+        return "SURVIVES"
     answer = _forked(lambda: plant(mutant), chosen, seconds)
     if answer is None:
         return "undecided"
