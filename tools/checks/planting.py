@@ -36,14 +36,15 @@ class NotPlantedError(Exception):
 
 
 def near_tests(file: str) -> list[str]:
-    """Test files of the same room that name a module or something that it offers; all of the room if none does."""
+    """Test files of the same room that name a module or what it offers, most names first; all of the room if none does."""
     text = (ROOT / file).read_text("utf-8")
     listed = re.search(r"__all__ = \[(.*?)\]", text, re.DOTALL)
     names = {Path(file).stem, *re.findall(r'"(\w+)"', listed[1] if listed else "")}
     room = Path("tests") / Path(file).parts[1]
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names))) + r")\b")
     tests = sorted((ROOT / room).rglob("test_*.py"))
-    near = [test for test in tests if pattern.search(test.read_text("utf-8"))]
+    named = {test: len(set(pattern.findall(test.read_text("utf-8")))) for test in tests}
+    near = sorted((test for test in tests if named[test]), key=lambda test: -named[test])
     return [str(test.relative_to(ROOT)) for test in near or tests]
 
 
@@ -63,11 +64,12 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> l
     """
     name = _function((ROOT / mutant.file).read_text("utf-8"), mutant.line)
     tests = reach.get(f"{mutant.file}:{name}" if name else mutant.file, [])
-    near = set(near_tests(mutant.file))
+    files = near_tests(mutant.file)
     if not tests and known is None:
-        return sorted(near)
+        return files
     if not tests:
-        return [test for test in known if test.split("::")[0] in near]
+        return [test for file in files for test in known or () if test.split("::")[0] == file]
+    near = set(files)
     chosen, spent = [], 0.0
     for seconds, test in sorted(tests, key=lambda each: (each[1].split("::")[0] not in near, each)):
         if len(chosen) < MOST_TESTS and spent + seconds <= MOST_SECONDS:
