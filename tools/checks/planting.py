@@ -36,7 +36,7 @@ class NotPlantedError(Exception):
 
 
 def near_tests(file: str) -> list[str]:
-    """Test files of the same room that name a module or what it offers, most names first; all of the room if none does."""
+    """Test files of the room that name a module or what it offers, most names first; all of the room if none does."""
     text = (ROOT / file).read_text("utf-8")
     listed = re.search(r"__all__ = \[(.*?)\]", text, re.DOTALL)
     names = {Path(file).stem, *re.findall(r'"(\w+)"', listed[1] if listed else "")}
