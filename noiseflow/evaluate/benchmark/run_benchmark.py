@@ -2,114 +2,36 @@
 
 import itertools
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from noiseflow.core.errors import DataError, NoiseflowError, OutputError
-from noiseflow.core.output.checks import writing
+from noiseflow.core.errors import DataError, OutputError
+from noiseflow.core.output.checks import partial_of, writing
 from noiseflow.core.output.folder import refilled_folder
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import describe_foreign, foreign, listing
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.reading.schema import built
 from noiseflow.core.version import __version__
-from noiseflow.evaluate.baselines import baselines
 from noiseflow.evaluate.benchmark.appended import rows_of_others
-from noiseflow.evaluate.benchmark.cost import iso_cost, measured
-from noiseflow.evaluate.benchmark.given import content_digest, given_model, given_path
+from noiseflow.evaluate.benchmark.cell import BenchmarkCell, record_in, run_cell
+from noiseflow.evaluate.benchmark.given import content_digest, given_path
 from noiseflow.evaluate.benchmark.page import write_results
-from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, ModelChoice, digest
-from noiseflow.evaluate.evaluate_models import evaluate
-from noiseflow.evaluate.metric import ORACLE, as_json
-from noiseflow.evaluate.metrics.distribution import Marginal
-from noiseflow.evaluate.metrics.judges import Judges
-from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
-from noiseflow.evaluate.metrics.proper_scores import ProperScores
-from noiseflow.evaluate.metrics.samples_digest import SamplesDigest
-from noiseflow.evaluate.metrics.two_sample import TwoSample
-from noiseflow.evaluate.presentation.present import LIKELIHOODS
-from noiseflow.evaluate.report.evaluation_result import Evaluation
-from noiseflow.evaluate.report.report import write_report
-from noiseflow.fit.fit_model import FitSettings, fit, spec_for
-from noiseflow.models import NoiseModel
-from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
+from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, digest
+from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.ingestion.executors import Pool, executor, processors
-from noiseflow.patches.schema import partial_folder
-from noiseflow.patches.store.patches import Patches
 from noiseflow.simulate import simulate
 
-__all__ = ["BenchmarkCell", "benchmark", "prepare", "run_cell"]
+__all__ = ["benchmark", "prepare"]
 
-DATA_BEGUN, DATA_RECORD, CELL_RECORD = "begun.json", "data.json", "cell.json"
+DATA_BEGUN, DATA_RECORD = "begun.json", "data.json"
 KIND = "benchmark"
-
-ROW = 3
-"""What a row of the table holds; a cell with a row of another number is run again."""
-
-
-@dataclass(frozen=True)
-class BenchmarkCell:
-    """One model on one set of data: all that a process needs to know.
-
-    Parameters
-    ----------
-    folder : Path
-        Of its run, report and record.
-    store : Path
-        Patch store of the data.
-    fingerprint : str
-        Of the store.
-    data : str
-        Name of the data.
-    model : ModelChoice
-        Model to fit, or the run to load.
-    base : Path
-        That the model's paths are relative to.
-    seed : int
-        Seed of fit and samples.
-    split : str
-        Split that is scored.
-    max_patches : int or None
-        Most patches to score; all if None.
-    reference : str
-        Model that the others are compared with.
-    leave_out : float or None
-        ISO that a second fit does not see.
-    device : str
-        Where models are fitted, sampled and scored.
-    metrics : tuple of str
-        Metrics added to the usual ones.
-    given : str
-        Checksum of what the model is read from; empty for one that is fitted.
-    """
-
-    folder: Path
-    store: Path
-    fingerprint: str
-    data: str
-    model: ModelChoice
-    base: Path
-    seed: int
-    split: str
-    max_patches: int | None
-    reference: str
-    leave_out: float | None = None
-    device: str = "cpu"
-    metrics: tuple[str, ...] = ()
-    given: str = ""
-
-    @property
-    def key(self) -> str:
-        """Checksum of what the result depends on."""
-        scored = (self.seed, self.split, self.max_patches, self.reference, self.leave_out, self.metrics)
-        return digest("cell", __version__, ROW, self.fingerprint, self.model, self.given, *scored)
 
 
 def benchmark(
@@ -241,9 +163,9 @@ def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, 
         key = digest("data", __version__, data, seed)
         folder.parent.mkdir(exist_ok=True)
         with writing(folder, folder=True, goes_on=True):
-            if _record(folder / DATA_RECORD).get("key") != key or not path.exists():
-                made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_folder(path).name}
-                goes_on = _record(folder / DATA_BEGUN).get("key") == key
+            if record_in(folder / DATA_RECORD).get("key") != key or not path.exists():
+                made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_of(path).name}
+                goes_on = record_in(folder / DATA_BEGUN).get("key") == key
                 with nullcontext() if goes_on else refilled_folder(folder, "data", *made):
                     if not goes_on:
                         write_listed(folder, DATA_BEGUN, json.dumps({"key": key}).encode())
@@ -278,6 +200,7 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
         ingest(sources, path, options, jobs=1)
 
 
+<<<<<<< HEAD
 def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
     """Fit and score one cell, if it is not finished; its row of the table."""
     cell.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -400,6 +323,8 @@ def _record(path: Path) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+=======
+>>>>>>> main
 def _place(cell: BenchmarkCell) -> str:
     return str(cell.folder)
 

@@ -1,12 +1,18 @@
 """The filter of a Gaussian memory against the whole covariance of all frames, and its parts by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from temporal_models import temporal_model
 
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.model import checked_conditions
 from noiseflow.models.temporal.linear_filter import FrameState, PixelState, Prediction
+from noiseflow.models.temporal.strengths import MOST, MOST_TRAPS, strengths
+from noiseflow.models.temporal.telegraph import amplitudes
 
 PIXELS, FRAMES = 5, 5
 
@@ -87,3 +93,68 @@ def test_a_frame_without_what_is_shared_is_white_by_the_symmetric_root() -> None
     other = Prediction(torch.full_like(z[1], -0.2), torch.ones_like(z[1]), g[1])
     expected = root @ (z[1, 0].numpy() + 0.2 - slopes.T @ frames.mean[0].numpy())
     assert frames.alone(other, z[1])[0].numpy() == pytest.approx(expected)
+
+
+ALL = ("dark_pattern", "response_pattern", "black_drift", "light_flicker", "telegraph")
+
+
+def strong(pattern: str = "within", observed: torch.Tensor | None = None, scale: float = 1.0) -> tuple[Any, Any]:
+    """A model, and what its parts are at six pixels whose frame has a σ of 0.02 to 0.03."""
+    model = temporal_model(ALL, pattern=pattern)
+    clean = torch.tensor([-0.1, 0.0, 0.1, 0.3, 0.6, 1.0], dtype=torch.float64).reshape(1, 1, 2, 3)
+    cond = checked_conditions(model, Conditions(clean, 100.0, 0, observed))
+    sigma = scale * (0.02 + 0.01 * clean.clamp(min=0))
+    return model, strengths(model, cond, sigma)
+
+
+def by_hand(model: Any, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """σ of the pattern's parts and of the frame's over σ of the noise, and what traps leave of its variance."""
+    clean = np.array([-0.1, 0.0, 0.1, 0.3, 0.6, 1.0])
+    lit, sigma = np.maximum(clean, 0), scale * (0.02 + 0.01 * np.maximum(clean, 0))
+    level = {name: math.exp(float(model.parts[name].log_sigma[0, 0])) for name in ALL[:4]}
+    own = np.stack([level["dark_pattern"] / sigma, level["response_pattern"] * lit / sigma])
+    shared = np.stack([level["black_drift"] / sigma, level["light_flicker"] * lit / sigma])
+    up, down, fraction = (
+        1 / (1 + math.exp(-float(getattr(model.telegraph, name)[0, 0])))
+        for name in ("logit_up", "logit_down", "logit_fraction")
+    )
+    square = float(np.mean(np.square(amplitudes()))) * math.exp(2 * float(model.telegraph.log_amplitude[0, 0]))
+    traps = fraction * square * up * down / (up + down) ** 2 / sigma**2
+    return own, shared, 1 - np.minimum(traps, MOST_TRAPS)
+
+
+def test_what_is_new_in_a_frame_is_what_the_pattern_and_the_traps_leave() -> None:
+    model, found = strong()
+    own, shared, jumping = by_hand(model)
+    assert found.own[0].numpy() == pytest.approx(own)
+    assert found.shared[0].numpy() == pytest.approx(shared)
+    assert found.jumping[0].numpy() == pytest.approx(jumping)
+    assert found.rest[0].numpy() == pytest.approx(jumping - (own**2).sum(0))
+    assert (found.rest > 0).all()
+
+
+def test_a_pattern_that_is_added_takes_nothing_from_the_frame() -> None:
+    model, found = strong("added")
+    assert found.own[0].numpy() == pytest.approx(by_hand(model)[0])
+    assert found.rest.tolist() == found.jumping.tolist() == [[1.0] * 6]
+
+
+def test_a_pattern_stronger_than_the_frame_leaves_it_the_least_share() -> None:
+    model, found = strong(scale=0.01)
+    own, _, jumping = by_hand(model, 0.01)
+    assert jumping == pytest.approx(1 - MOST_TRAPS)
+    assert found.rest[0].numpy() == pytest.approx(1 - MOST, rel=1e-6)
+    # In the light, where both parts are there, they keep their ratio.
+    assert (found.own[0].numpy() / own.clip(1e-300))[:, 2:].std(0) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_masked_pixel_has_no_part() -> None:
+    observed = torch.ones(1, 1, 2, 3, dtype=torch.bool)
+    observed[0, 0, 1, 1] = False
+    model, found = strong(observed=observed)
+    own, shared, _ = by_hand(model)
+    assert found.own[0, :, 4].tolist() == found.shared[0, :, 4].tolist() == [0.0, 0.0]
+    assert (float(found.rest[0, 4]), float(found.jumping[0, 4])) == (1.0, 1.0)
+    assert found.own[0, :, 5].numpy() == pytest.approx(own[:, 5])
+    assert found.shared[0, :, 5].numpy() == pytest.approx(shared[:, 5])
+    assert found.per_sigma[0].numpy() == pytest.approx(1 / (0.02 + 0.01 * np.array([0, 0, 0.1, 0.3, 0.6, 1.0])))
