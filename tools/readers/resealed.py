@@ -43,11 +43,16 @@ def _list(listed: Path) -> None:
 
 
 def _body(file: h5py.File) -> None:
+    if any(not isinstance(each, h5py.Dataset) or each.is_virtual or each.size > 1 << 20 for each in file.values()):
+        return
     arrays = {name: np.asarray(file[name][...]) for name in file}
     file.attrs["content_blake3"] = body_file._checksum(arrays, str(file.attrs["facts"]))
 
 
 def _store(file: h5py.File) -> None:
+    # What claims a huge size, or is a part of itself, is not read here: its reader is to refuse it.
+    if any(each.is_virtual or (each.size or 0) > 1 << 20 for each in file.values() if isinstance(each, h5py.Dataset)):
+        return
     attributes = dict(file.attrs)
     schema = READABLE[int(attributes["schema"])]
     arrays: dict[str, Any] = {"table": file["table"][:]}

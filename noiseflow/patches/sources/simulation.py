@@ -3,12 +3,8 @@
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
-<<<<<<< HEAD
-from noiseflow.core.output.names import inside
-from noiseflow.core.reading.text import read_json
-=======
 from noiseflow.core.output.checks import inside
->>>>>>> main
+from noiseflow.core.reading.text import read_json
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 from noiseflow.simulate.manifest import MANIFEST
