@@ -12,7 +12,7 @@ from scipy import stats
 from noiseflow.core.errors import DataError
 from noiseflow.ops.libraries.build import available
 from noiseflow.ops.native import compiled
-from noiseflow.ops.random import sampling
+from noiseflow.ops.random import keyed_draws
 from noiseflow.ops.random.philox import philox
 from noiseflow.ops.random.sampling import Keyed, Stream, integers, normal, of_elements, poisson, row_normal, uniform
 
@@ -161,7 +161,7 @@ def test_no_retry_of_a_poisson_draw_reuses_a_counter(monkeypatch: pytest.MonkeyP
         asked.extend(zip(*(word.flatten().tolist() for word in whole), strict=True))
         return philox(counter, key)
 
-    monkeypatch.setattr(sampling, "philox", noted)
+    monkeypatch.setattr(keyed_draws, "philox", noted)
     with compiled(False):
         poisson(torch.full((2, 4, 24, 24), 30.0), Keyed(3, (0, 1)))
     assert attempts > 3
