@@ -17,7 +17,7 @@ from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
 from noiseflow.flows.iso_table import conversion_steps, range_caution, switch_caution
-from noiseflow.flows.nets.constants import Constants
+from noiseflow.flows.nets.saved_state import SavedState
 from noiseflow.flows.observed import imputed
 from noiseflow.models.shown import in_notebook, in_one_line
 from noiseflow.ops.random.sampling import Source
@@ -123,7 +123,7 @@ class ModelSpec:
             raise error if str(source) in str(error) else ModelError(f"{source}: {error}") from error
 
 
-class NoiseModel(Constants, ABC):
+class NoiseModel(SavedState, ABC):
     """Distribution of normalised noise given clean signal, ISO and camera.
 
     A subclass implements `_log_prob` and `_sample` for resolved conditions.  What only some models can do

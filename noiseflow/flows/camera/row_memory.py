@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.camera.row_noise import (
     NO_FLICKER,
     RowNoise,
@@ -36,7 +35,7 @@ START_DECAYS = (2.0, 3.0, 4.0)
 Pair = tuple[Tensor, Tensor]
 
 
-class RowMemory(EarlierWeights, RowNoise):
+class RowMemory(RowNoise):
     """Whiten rows whose offsets and light are correlated from one row to the next.
 
     The noise of pixel i in row t is s·ε + a_t·d′ + y·b_t: the offset a_t and the relative light b_t each have an

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import SHOT_SLOPE, at_iso, read_at_iso
-from noiseflow.flows.nets.constants import log_of
+from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.shot_read_noise import divide_by_std, multiply_by_std
@@ -70,7 +69,7 @@ class NoiseScale(Transform):
         return x
 
 
-class ShotReadScale(EarlierWeights, NoiseScale):
+class ShotReadScale(NoiseScale):
     """Divide by the standard deviation of shot and read noise.
 
     z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
