@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from noiseflow.calibrate import read_profile, write_profile
+from noiseflow.calibrate.from_tables import read_tables
 from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
-from noiseflow.calibrate.transfer_tables import read_tables
 from noiseflow.cli.workflows.describe import describe
 from noiseflow.core.output.manifest import MANIFEST, listing
 from noiseflow.evaluate import evaluate, write_report
