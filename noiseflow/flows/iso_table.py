@@ -101,23 +101,24 @@ def falls(table: Tensor) -> Tensor:
     return table.diff(dim=-1) < STEP
 
 
-def conversion_steps(table: Tensor, isos: Sequence[float]) -> list[tuple[float, float, float]]:
+def conversion_steps(tables: Sequence[tuple[Tensor, Sequence[float]]]) -> list[tuple[int, float, float, float]]:
     """Where the read noise falls while the ISO rises: the conversion gain is switched there (dual gain).
 
     Parameters
     ----------
-    table : Tensor, shape (K,)
-        Ln β₂ at the knots.
-    isos : sequence of float
-        The knots, rising.
+    tables : sequence of (Tensor, sequence of float)
+        For each camera ln β₂ at the knots, (K,), and the knots, rising.
 
     Returns
     -------
     list of tuple
-        The ISOs below and above, and σ above over σ below.
+        Number of the camera, the ISOs below and above, and σ above over σ below.
     """
-    steps = falls(table).nonzero()[:, 0].tolist()
-    return [(isos[knot], isos[knot + 1], float((0.5 * table.diff()[knot]).exp())) for knot in steps]
+    return [
+        (camera, isos[knot], isos[knot + 1], float((0.5 * table.detach().diff()[knot]).exp()))
+        for camera, (table, isos) in enumerate(tables)
+        for knot in falls(table.detach()).nonzero()[:, 0].tolist()
+    ]
 
 
 def switch_caution(isos: Tensor, step: Sequence[float], camera: str, model: str) -> str | None:
