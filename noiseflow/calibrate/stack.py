@@ -213,7 +213,7 @@ def components(stack: FrameStack, *, temporal_correlation: bool = True) -> Compo
     Parameters
     ----------
     stack : FrameStack
-        Of two frames or more.
+        Two frames or more.
     temporal_correlation : bool
         Whether neighbouring rows' offsets may be correlated, which widens the error bars.
 

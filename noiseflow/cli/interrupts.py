@@ -35,7 +35,7 @@ class Stopped(KeyboardInterrupt):
     Parameters
     ----------
     number : int
-        Of the signal.
+        Number of the signal.
     """
 
     def __init__(self, number: int = signal.SIGINT) -> None:

@@ -57,9 +57,9 @@ class Cell:
     patches : int
         Number of patches.
     noise_low, noise_high, noise_deviation : float
-        Of the normalised noise.
+        Least, largest and standard deviation of the normalised noise.
     signal_low, signal_high : float
-        Of what pixels are sorted by (`signal_dn`), DN above black.
+        Ends of the signal by which pixels are sorted (`signal_dn`), DN above black.
     scale_dn : float
         Mean of white − black over planes and patches.
     """
@@ -101,7 +101,7 @@ class Survey:
     brightness, texture : ndarray, shape (N,)
         Mean and standard deviation of each patch's clean signal, normalised.
     clean_variance : ndarray, shape (N,)
-        Of each patch's clean signal as an estimate, as a part of the noise's.
+        Variance of each patch's clean signal as an estimate, as a fraction of the noise's.
     clipped : float
         Part of the pixels at code 0 or at the white level.
     still : int
@@ -207,7 +207,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     batch : int
         Patches read at a time.
     seed : int
-        Of the choice of the patches to look at closely.
+        Seed of the choice of the patches to look at closely.
     progress : Progress
         Called with the number of patches read.
 

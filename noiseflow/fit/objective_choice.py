@@ -114,7 +114,7 @@ def _by_coarseness(statistics: NoiseStatistics, levels: list[Levels]) -> Objecti
     Parameters
     ----------
     statistics : NoiseStatistics
-        Of the training data.
+        Statistics of the training data.
     levels : list of Levels
         One for each camera of the statistics.
     """

@@ -74,7 +74,7 @@ class Transform(SavedState, ABC):
         cond : Conditions
             Resolved: `iso` and `camera` are tensors of shape (B,).
         noise : NoiseParameters, optional
-            Of each pixel, as the flow's head found them.
+            Noise parameters of each pixel, as found by the flow's head.
 
         Returns
         -------

@@ -31,9 +31,9 @@ class ReadNoiseShape:
     scale : Measurement
         Its scale, DN: x = scale·(p^λ − (1 − p)^λ)/λ.
     correlation : float
-        Of the Tukey-lambda probability plot.
+        Correlation of the Tukey-lambda probability plot.
     correlation_gaussian : float
-        Of the Gaussian probability plot.
+        Correlation of the Gaussian probability plot.
     excess_kurtosis : float
         Kurtosis minus 3.
     beyond_4_sigma : float

@@ -31,7 +31,7 @@ class CameraCurve:
     Parameters
     ----------
     name : str
-        Of the camera.
+        Name of the camera.
     isos : ndarray, shape (N,)
         Where something is known.
     values, errors : ndarray, shape (N, 4)

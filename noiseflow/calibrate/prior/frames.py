@@ -42,7 +42,7 @@ class Seen:
     Parameters
     ----------
     iso : float
-        Of the frames.
+        ISO of the frames.
     gain : tuple of float, optional
         K in DN/e⁻, and its relative standard error.
     read : tuple of float, optional
@@ -183,7 +183,7 @@ def pair_noise(first: RawImage, second: RawImage) -> Seen:
     Parameters
     ----------
     first, second : RawImage
-        Of one ISO and exposure, nothing having moved.
+        Two frames of one ISO and exposure; nothing may have moved.
 
     Raises
     ------

@@ -92,7 +92,7 @@ def traces_of(
     planes : sequence of ndarray, shape (H, W)
         DN.
     blocks, chosen : sequence
-        Of each plane.
+        Blocks, and those chosen, of each plane.
     line : VarianceLine
         Noise of all planes.
     """

@@ -61,7 +61,7 @@ class PitCalibration(Score):
     Parameters
     ----------
     levels : tuple of float
-        Of the quantiles.
+        Levels of the quantiles.
     models : mapping of str to Coverage
         Models that have a latent.
     """

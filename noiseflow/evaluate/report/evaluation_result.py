@@ -30,7 +30,7 @@ class Data:
     store : str
         Path.
     fingerprint : str
-        Of the store's content.
+        Fingerprint of the store's content.
     layout, pairing, split : str
         Layout of the planes, pairing of the store, split that was scored.
     patches, patches_in_split : int
@@ -79,11 +79,11 @@ class Evaluation:
     models : tuple of str
         The first is under test, the others are baselines.
     specs : mapping of str to mapping
-        Of each model, as JSON values.
+        Specs of each model, as JSON values.
     data : Data
         Facts about what was scored.
     seed : int
-        Of the samples.
+        Seed of the samples.
     scores : mapping of str to Score
         By the metric's name in `METRICS`.
     examples : tuple of Example

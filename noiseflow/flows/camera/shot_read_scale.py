@@ -81,7 +81,7 @@ class ShotReadScale(NoiseScale):
     Parameters
     ----------
     planes, cameras : int
-        Of the noise that it is for.
+        Planes and cameras of the noise that it is for.
     isos : sequence of float
         Fitted ISOs, rising.
     shares_features : bool

@@ -40,7 +40,7 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
     Parameters
     ----------
     cells : NoiseStatistics
-        Of one camera at one ISO.
+        Cells of one camera at one ISO.
 
     Returns
     -------

@@ -116,7 +116,7 @@ class TelegraphFilter:
         per_sigma : Tensor, shape (B, N)
             1/σ of the frame's noise.
         variance : Tensor, shape (B, N)
-            Of a telegraph pixel's latent around its level.
+            Variance of a telegraph pixel's latent around its level.
         seen : Tensor of float64, shape (B, N), optional
             0 where the pixel is masked.
         """

@@ -63,9 +63,9 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
     Parameters
     ----------
     notes : sequence of PartNote
-        Of all frames.
+        Notes of all frames.
     plan : Plan
-        Of the ingest.
+        Plan of the ingest.
     """
     if plan.options.body:
         how = "its pattern is in the clean signal, hot pixels are masked"

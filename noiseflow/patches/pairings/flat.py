@@ -154,7 +154,7 @@ def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, floa
     Parameters
     ----------
     facts : mapping
-        Of the reference.
+        Facts of the reference.
     plane : int
         Index of the colour plane.
     number : int or None
@@ -206,7 +206,7 @@ def _defects(
     a, b : ndarray, shape (4, h, w)
         The sums A and B of each pixel.
     noise : ndarray, shape (4,)
-        Of one frame's pixel, as a part of the level.
+        Noise of a pixel of one frame, as a fraction of the level.
     """
     planes, height, width = a.shape
     mask = np.empty(a.shape, bool)
