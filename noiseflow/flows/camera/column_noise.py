@@ -108,7 +108,7 @@ class ColumnNoise(LineNoise):
         d = unit_offset(x, *required(noise, self).line_signal, self.cells)
         return x + (d * offsets).reshape(x.shape)
 
-    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+    def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Columns of before multiplied."""
         weights.setdefault(f"{prefix}log_rows", torch.full_like(self.log_rows, math.log(NO_ROWS)))
 

@@ -194,7 +194,7 @@ class RowMemory(RowNoise):
         parts = (self.log_memory[LIGHT], self.log_frame[1])
         return any(bool((part.exp() > 2 * NO_FLICKER).any()) for part in parts)
 
-    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+    def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """In runs of before, frames had no offset of their own."""
         weights.setdefault(f"{prefix}log_frame", torch.full_like(self.log_frame, NO_FLICKER).log().detach())
 

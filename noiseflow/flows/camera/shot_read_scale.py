@@ -124,7 +124,7 @@ class ShotReadScale(NoiseScale):
         beta1, beta2 = (torch.stack([shot, read]) + own).exp()[..., None, None]
         return beta1, beta2
 
-    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+    def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Runs of before had one offset per camera and plane, the same at every ISO."""
         for name in ("plane_beta1", "plane_beta2"):
             saved, own = weights.get(prefix + name), getattr(self, name)

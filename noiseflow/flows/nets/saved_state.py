@@ -16,7 +16,7 @@ class SavedState(nn.Module):
     filled again from what was computed at first: a module that was made on the meta device gets them with its memory.
     """
 
-    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+    def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Bring weights of an earlier version into the form of this one, in place; here they stay as they are.
 
         Parameters
@@ -42,7 +42,7 @@ class SavedState(nn.Module):
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        self.bring_up(state_dict, prefix)
+        self._bring_up(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         for name, values in self.__dict__.get("_constant_values", {}).items():
             if (own := self._buffers[name]) is not None and own.is_meta:
@@ -56,7 +56,7 @@ def brought_up(module: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tenso
     weights = dict(weights)
     for name, part in module.named_modules():
         if isinstance(part, SavedState):
-            part.bring_up(weights, f"{name}." if name else "")
+            part._bring_up(weights, f"{name}." if name else "")
     return weights
 
 
