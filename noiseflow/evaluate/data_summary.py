@@ -37,7 +37,7 @@ CLOSE_VALUES = 2**22
 """Values of each source that the expensive measures look at."""
 
 COARSE = 0.02
-"""A code is coarse where 1/12 DN² is more than this part of the variance in the dark: where σ is below 2 DN."""
+"""A code is coarse where 1/12 DN² is more than this fraction of the variance in the dark: where σ is below 2 DN."""
 
 MOST_PAIRS = 512
 PLACE = ("camera", "iso", "scene", "y", "x")
@@ -103,7 +103,7 @@ class Survey:
     clean_variance : ndarray, shape (N,)
         Variance of each patch's clean signal as an estimate, as a fraction of the noise's.
     clipped : float
-        Part of the pixels at code 0 or at the white level.
+        Fraction of the pixels at code 0 or at the white level.
     still : int
         Patches whose noise does not vary, clipped throughout.
     curve : NoiseCurve
@@ -309,7 +309,7 @@ def _cell(camera: str | None, iso: float | None, facts: NDArray[np.float64]) -> 
 
 
 def _clipped(read: PatchBatch) -> Tensor:
-    """Part of each patch's pixels at code 0 or at the white level."""
+    """Fraction of each patch's pixels at code 0 or at the white level."""
     white = torch.from_numpy(read.table["white"].astype(np.float64))[:, None, None, None]
     spread = torch.from_numpy(np.sqrt(1.0 + read.table["clean_variance"].astype(np.float64)))[:, None, None, None]
     black = torch.from_numpy(read.table["black"].astype(np.float64))[:, :, None, None]

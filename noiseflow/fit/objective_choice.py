@@ -28,14 +28,14 @@ ENOUGH = 0.05
 """Least share of a camera's values at an ISO that the darkest cells must hold together, for their σ to count."""
 
 CENSORED = 3e-3
-"""Part of the darkest values at code 0 from which these are censored: noise cut off at −2.7 σ loses 0.7 % of its
+"""Fraction of the darkest values at code 0 from which these are censored: noise cut off at −2.7 σ loses 0.7 % of its
 variance."""
 
 DARKEST = 0.05
-"""Part of the values of a camera at an ISO that are the darkest."""
+"""Fraction of the values of a camera at an ISO that are the darkest."""
 
 CLIPPING = 0.999
-"""Part of the values at code 0 that are as dark as those which are called clipped."""
+"""Fraction of the values at code 0 that are as dark as those which are called clipped."""
 
 FEWEST = 20_000
 """Values of a camera at an ISO that must be left away from the clip."""

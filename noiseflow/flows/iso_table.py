@@ -37,7 +37,7 @@ STEP = -0.21
 """Change of ln β₂ from one fitted ISO to the next below which the conversion gain is switched: σ falls to 0.9."""
 
 SAME_ISO = 0.01
-"""ISOs that differ by less than this part are one."""
+"""ISOs that differ by less than this fraction are one."""
 
 STEEPEST = 2.0
 """d ln β₂ / d ln ISO of noise before the amplifier, the largest."""

@@ -37,7 +37,7 @@ class ReadNoiseShape:
     excess_kurtosis : float
         Kurtosis minus 3.
     beyond_4_sigma : float
-        Part of the pixels; 6.3e-5 for a Gaussian.
+        Fraction of the pixels; 6.3e-5 for a Gaussian.
     """
 
     shape: Measurement

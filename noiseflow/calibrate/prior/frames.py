@@ -18,7 +18,7 @@ __all__ = ["Seen", "dark_noise", "is_dark", "pair_noise", "picture_noise", "same
 Array = NDArray[np.float64]
 
 DARK_PART = 0.005
-"""A frame whose median is less than this part of the range above black is dark."""
+"""A frame whose median is less than this fraction of the range above black is dark."""
 
 LEAK = 2.0
 """Read noises by which parts of a dark may differ; more is light."""

@@ -29,7 +29,7 @@ class VarianceLine:
     gain : float
         DN/e⁻.
     spread : float
-        Spread of pixel response or texture, as a part of the signal.
+        Spread of pixel response or texture, as a fraction of the signal.
     covariance : ndarray, shape (2, 2)
         Covariance of floor and gain, the spread being unknown.
     chi2 : float

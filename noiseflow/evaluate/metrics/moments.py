@@ -147,7 +147,7 @@ def _moments(raw: NDArray[np.float64], n: float) -> Moments:
 
 @dataclass(frozen=True)
 class Beyond:
-    """Part of the pixels farther out than a threshold, either way.
+    """Fraction of the pixels farther out than a threshold, either way.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ class Data:
     close_values : int
         Values of each source that the expensive measures looked at.
     clipped : float
-        Part of the pixels at code 0 or at the white level.
+        Fraction of the pixels at code 0 or at the white level.
     cameras : tuple of str
         Names of the cameras.
     isos : tuple of float

@@ -54,7 +54,7 @@ class Telegraph(Part):
     logit_fraction: nn.Parameter
 
     def fraction(self, cond: Conditions) -> Tensor:
-        """Part of the pixels that are telegraph pixels, float64, (B,)."""
+        """Fraction of the pixels that are telegraph pixels, float64, (B,)."""
         return self.at("logit_fraction", cond).sigmoid()
 
     def rates(self, cond: Conditions) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from noiseflow.raw.image import RawImage
 __all__ = ["believed_of_frame", "believed_of_ingest", "clipped_means", "layout_of_all"]
 
 CENSORED = 1e-3
-"""Part of the values at code 0 from which means of frames are said to be biased."""
+"""Fraction of the values at code 0 from which means of frames are said to be biased."""
 
 MOST_VALUES = 4
 """Values of one fact that are listed; the others are counted."""

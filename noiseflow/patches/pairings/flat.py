@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 LEVELS_APART = 1.5
 """Highest over lowest level from which on a pixel's offset is told from its response."""
 CLIPPED = 1e-3
-"""Part of the pixels at the white level from which on a frame's level is not known."""
+"""Fraction of the pixels at the white level from which on a frame's level is not known."""
 LIT_SIGMAS = 3.0
 """A level of fewer σ of a pixel's noise above black is said to be no light."""
 

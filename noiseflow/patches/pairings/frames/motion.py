@@ -156,7 +156,7 @@ class Motion:
     whole : bool
         Whether it moves as a whole.
     part : float
-        Part of the blocks that were seen to move, neighbours not counted.
+        Fraction of the blocks that were seen to move, neighbours not counted.
     frames : tuple of int
         Frames in which most of the moving was seen.
     shift : float
