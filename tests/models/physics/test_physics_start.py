@@ -143,7 +143,7 @@ def test_rows_of_three_read_noises_leave_the_read_noise_what_it_is() -> None:
 
 @torch.no_grad()
 def test_columns_of_one_iso_are_not_given_to_another_that_has_none() -> None:
-    """Columns of r = 0.02 at ISO 1600 alone, 128 patches of 128 columns at either; those of 0.007 in one patch are not sure."""
+    """Of r = 0.02 at ISO 1600 alone, 128 patches there and at ISO 100; those of 0.007 in one patch are not sure."""
     isos, draws = (100.0, 400.0, 1600.0), generator(22)
     iso = torch.tensor(isos).repeat_interleave(torch.tensor([128, 1, 128]))
     planted = (0.02 * (iso == 1600) + 0.007 * (iso == 400)).sqrt()
