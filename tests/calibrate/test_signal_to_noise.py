@@ -53,6 +53,10 @@ def test_the_dynamic_range_knows_that_k_cancels() -> None:
     # With K's own error in both it was 1.2 dB.
     assert found.standard_error < 0.15
     assert found.covers(found.value + 1.9 * found.standard_error)
+    # A saturation that draws always put at one exposure has no error; the interval still has two sides.
+    sure = dynamic_range(from_error(5000.0, 0.0, "DN"), noise, gain)
+    assert sure.interval[0] < sure.value - sure.standard_error
+    assert sure.interval[1] > sure.value + sure.standard_error
 
 
 def test_the_total_snr_ends_at_the_response_that_differs() -> None:
