@@ -111,7 +111,7 @@ def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
             made = ({"folder": name} for name in ("run", "run_without", "report"))
             with refilled_folder(cell.folder, "cell", *made):
                 row = _fit_and_score(cell)
-                content = json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False)
+                content = json.dumps({"key": cell.key, "row": row}, indent=1)
                 write_listed(cell.folder, CELL_RECORD, content.encode())
             return row
     except NoiseflowError as error:
