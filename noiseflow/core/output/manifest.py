@@ -53,7 +53,7 @@ class Listing:
     Parameters
     ----------
     kind : str
-        Of the output: ``run``, ``report``, …
+        Kind of the output: ``run``, ``report``, …
     files : dict of set of str
         SHA-256 that a file may have, by its path in the folder with ``/`` between names.
     growing : list of str
@@ -195,7 +195,7 @@ def listing(folder: Path) -> Listing | None:
     for text in lines:
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(line, dict):
             continue

@@ -48,11 +48,11 @@ class BenchmarkCell:
     Parameters
     ----------
     folder : Path
-        Of its run, report and record.
+        Folder of its run, report and record.
     store : Path
         Patch store of the data.
     fingerprint : str
-        Of the store.
+        Fingerprint of the store.
     data : str
         Name of the data.
     model : ModelChoice
@@ -216,6 +216,6 @@ def record_in(path: Path) -> Mapping[str, Any]:
     """A record of finished work; empty if there is none, or a damaged one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
