@@ -197,7 +197,7 @@ def stopped(*_, **__):
 
 def slow(*_):
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(60)
+    time.sleep(600)
 
 {place} = stopped
 noiseflow.cli.farewell = slow
@@ -221,7 +221,7 @@ noiseflow.cli.main({words!r})
 def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_half_written(
     work: Path, tmp_path: Path, words: str, out: str, module: str, place: str, stands: bool
 ) -> None:
-    """The second comes while the first is being answered, which would take a minute."""
+    """The second comes while the first is being answered, which would take ten minutes."""
     given = [*words.split(), "--out", str(tmp_path / out)]
     before = ""
     if stands:
@@ -232,7 +232,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_half_written(
     began = time.monotonic()
     ended = subprocess.run([sys.executable, "-c", script], cwd=work, check=False, capture_output=True, text=True)
     assert ended.returncode == 130, ended.stderr
-    assert time.monotonic() - began < 55
+    assert time.monotonic() - began < 300
     assert "Traceback" not in ended.stderr
     assert contents_of(tmp_path / out) == before
     again = subprocess.run([*COMMAND, *given], cwd=work, check=False, capture_output=True, text=True)
