@@ -82,9 +82,11 @@ class NeighbourFilter(Transform):
         weights, log_scale = self._at(cond)
         picture = self.pictures(x)
         batch, channels, rows, columns = picture.shape
-        kernel = picture.new_zeros(batch, ABOVE + 1, 2 * BESIDE + 1)
+        weights = weights.to(x.dtype)
+        # Zeros like the weights: under `vmap` over an ensemble there is one kernel for each.
+        kernel = weights.new_zeros(batch, ABOVE + 1, 2 * BESIDE + 1)
         y, x_ = (torch.tensor(each, device=x.device) for each in zip(*TAPS, strict=True))
-        kernel[:, y + ABOVE, x_ + BESIDE] = -weights.to(x.dtype)
+        kernel[:, y + ABOVE, x_ + BESIDE] = -weights
         kernel[:, ABOVE, BESIDE] = 1.0
         kernel = (kernel * (-log_scale).exp()[:, None, None]).repeat_interleave(channels, 0)[:, None]
         padded = functional.pad(picture.reshape(1, batch * channels, rows, columns), (BESIDE, BESIDE, ABOVE, 0))
