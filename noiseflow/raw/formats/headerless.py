@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.raw.guards import check_size
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size
 from noiseflow.raw.packed_bits import PACKINGS, Packing
 from noiseflow.raw.settings import RawSettings
 
