@@ -5,12 +5,48 @@ What cannot be said does not stop the work.  An answer that cannot be printed is
 
 import errno
 import os
+import re
+import shutil
 import sys
+import textwrap
 from typing import TextIO
 
 import click
 
-__all__ = ["lost_answer", "say"]
+__all__ = ["lost_answer", "say", "tell"]
+
+OF_ONE_NUMBER = re.compile(r"(?<=\d) (±|to|…) (?=[-−\d])")
+"""Spaces within a number and its interval."""
+
+TIED = "\N{NO-BREAK SPACE}"
+"""A space at which `tell` does not break a line; printed as a plain one."""
+
+
+def tell(line: str, indent: int = 0) -> None:
+    """Print a line of the answer; on a terminal it breaks between words, never within a number and its interval.
+
+    In a file or a pipe it stays one line.
+
+    Parameters
+    ----------
+    line : str
+        What to print.
+    indent : int
+        Spaces before the second line and all after it.
+    """
+    if sys.stdout.isatty():
+        room = max(shutil.get_terminal_size().columns, indent + 20)
+        tied = OF_ONE_NUMBER.sub(rf"{TIED}\1{TIED}", line)
+        # Not textwrap's own white space: it would break at the tied ones too.
+        pieces = textwrap.wrap(
+            tied.replace(TIED, "\x00"),
+            room,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        line = "\n".join(pieces).replace("\x00", " ")
+    click.echo(line.replace(TIED, " "))
 
 
 def say(line: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import say, tell
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def _print(profile: "Profile", out: Path) -> None:
         click.echo(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
             low, high = estimate.interval
-            click.echo(f"  {name:29} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}")
+            tell(f"  {name:29} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}", indent=32)
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
-            click.echo(f"  {name:29} {text} {unit}".rstrip())
+            tell(f"  {name:29} {text} {unit}".rstrip(), indent=32)
         for name, reason in setting.absent.items():
-            click.echo(f"  {name:29} absent: {reason}")
+            tell(f"  {name:29} absent: {reason}", indent=32)

@@ -7,6 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, print_json, raw_options
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import tell
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> No
         click.echo(plain_text(str(path), LONGEST_LINE))
         width = max(14, *(len(label) + 1 for label in described))
         for label, text in described.items():
-            click.echo(f"  {label + ':':{width}} {plain_text(text, LONGEST_LINE)}")
+            tell(f"  {label + ':':{width}} {plain_text(text, LONGEST_LINE)}", indent=width + 3)
     if verify:
         with shown("verify", "patches") as progress:
             found, caution = verify_path(path, progress)
