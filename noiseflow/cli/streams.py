@@ -15,8 +15,10 @@ import click
 
 __all__ = ["lost_answer", "say", "tell"]
 
-OF_ONE_NUMBER = re.compile(r"(?<=\d) (±|to|…) (?=[-−\d])")
-"""Spaces within a number and its interval."""
+OF_ONE_NUMBER = re.compile(
+    r"(?<=\d) (?=%)|(?<=\d) (?=(?:±|to|…) [-−\d])|(?<=\d (?:±|…)) (?=[-−\d])|(?<=\d to) (?=[-−\d])"
+)
+"""Spaces within a number, its interval and its per cent."""
 
 TIED = "\N{NO-BREAK SPACE}"
 """A space at which `tell` does not break a line; printed as a plain one."""
@@ -36,7 +38,7 @@ def tell(line: str, indent: int = 0) -> None:
     """
     if sys.stdout.isatty():
         room = max(shutil.get_terminal_size().columns, indent + 20)
-        tied = OF_ONE_NUMBER.sub(rf"{TIED}\1{TIED}", line)
+        tied = OF_ONE_NUMBER.sub(TIED, line)
         # Not textwrap's own white space: it would break at the tied ones too.
         pieces = textwrap.wrap(
             tied.replace(TIED, "\x00"),

@@ -95,11 +95,12 @@ def test_an_interval_stays_whole_at_the_end_of_a_line(monkeypatch: pytest.Monkey
     for columns in range(40, 60):
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys, "stdout", Terminal())
-        tell("A denoiser trained on them loses −0.003 ± 0.035 dB (0.0002 to 0.0117).", indent=4)
+        tell("A denoiser trained on them loses −0.003 ± 0.035 dB (0.0002 to 0.0117), 5 % of all.", indent=4)
         printed = sys.stdout.getvalue()
         monkeypatch.undo()
         assert "−0.003 ± 0.035" in printed
-        assert "(0.0002 to 0.0117)." in printed
+        assert "(0.0002 to 0.0117)," in printed
+        assert "5 %" in printed
         assert "\n    " in printed
 
 

@@ -9,7 +9,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say, tell
+from noiseflow.cli.streams import TIED, say, tell
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _print(profile: "Profile", out: Path) -> None:
         click.echo(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
             low, high = estimate.interval
-            tell(f"  {name:29} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}", indent=32)
+            tell(f"  {name:29} {estimate!s:34} 95{TIED}%:{TIED}{low:.6g} … {high:.6g}", indent=32)
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
             tell(f"  {name:29} {text} {unit}".rstrip(), indent=32)
