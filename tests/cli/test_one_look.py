@@ -19,7 +19,7 @@ from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.cli import COMMANDS, main
 from noiseflow.cli.choices import Registered
 from noiseflow.cli.progress import facts_that_fit
-from noiseflow.cli.streams import tell
+from noiseflow.cli.streams import answer
 from noiseflow.cli.table import print_table
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.patches import PAIRINGS
@@ -91,17 +91,26 @@ def test_lines_of_an_answer_break_between_numbers(
     assert (len(lines) > len(found[io.StringIO].splitlines())) == (columns < 150)
 
 
+def test_json_on_a_terminal_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    main(["profiles", "Sony A7S2", "--json"], standalone_mode=False)
+    found = json.loads(sys.stdout.getvalue())
+    monkeypatch.undo()
+    assert "Sony A7S2" in found
+
+
 def test_an_interval_stays_whole_at_the_end_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for columns in range(40, 60):
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys, "stdout", Terminal())
-        tell("A denoiser trained on them loses −0.003 ± 0.035 dB (0.0002 to 0.0117), 5 % of all.", indent=4)
+        answer("verdict:    a denoiser trained on them loses −0.003 ± 0.035 dB (0.0002 to 0.0117), 5 % of all.")
         printed = sys.stdout.getvalue()
         monkeypatch.undo()
         assert "−0.003 ± 0.035" in printed
         assert "(0.0002 to 0.0117)," in printed
         assert "5 %" in printed
-        assert "\n    " in printed
+        assert "\n            " in printed
 
 
 def test_summaries_are_whole_sentences_at_80_columns() -> None:

@@ -1,6 +1,5 @@
 """The prior over cameras as a file: safetensors, its card beside it."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from safetensors.numpy import load, save
 from noiseflow.calibrate.prior.curve import DUAL_ISOS, OBSERVED, PARAMETERS
 from noiseflow.calibrate.prior.posterior import CameraPrior
 from noiseflow.core.errors import DataError
+from noiseflow.core.text import json_text
 
 __all__ = ["read_prior", "write_prior"]
 
@@ -45,4 +45,4 @@ def write_prior(prior: CameraPrior, path: Path, card: dict[str, object]) -> None
     """Write a prior, and its card as JSON beside it."""
     arrays = {name: np.ascontiguousarray(getattr(prior, name), np.float64) for name in SHAPES}
     path.write_bytes(save(arrays))
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.with_suffix(".json").write_text(json_text(card), encoding="utf-8")

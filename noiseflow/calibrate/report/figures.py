@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from noiseflow.calibrate.measurements.gain_law import law_of
 from noiseflow.calibrate.measurements.signal_to_noise import linear_snr
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.single_frame.estimate import PictureNoise
+from noiseflow.core.text import html_text
 from noiseflow.raw import plane_names
 
 __all__ = ["figures", "gain_figure"]
@@ -36,7 +36,7 @@ def _images(*panels: Any) -> str:
         buffer = io.BytesIO()
         axes.figure.savefig(buffer, format="png", dpi=90)
         text = base64.b64encode(buffer.getvalue()).decode("ascii")
-        pictures.append(f"<img alt='{escape(axes.get_title(), quote=True)}' src='data:image/png;base64,{text}'>")
+        pictures.append(f"<img alt='{html_text(axes.get_title())}' src='data:image/png;base64,{text}'>")
     return f"<div class='figures'>{''.join(pictures)}</div>"
 
 
@@ -48,7 +48,7 @@ def _panel() -> Any:
 
 
 def gain_figure(profile: Profile) -> str:
-    """HTML of the picture of K over ISO, with its law."""
+    """HTML figure of K against ISO, with the fitted law."""
     axes = _panel()
     for plane in plane_names(profile.layout):
         found = [s for s in profile.settings if s.plane == plane and "gain_dn_per_e" in s.estimates]
@@ -77,7 +77,7 @@ def figures(setting: Setting, shown: Evidence, planes: Sequence[str]) -> list[st
     """HTML of the pictures of a setting; `planes` are the names of the layout's."""
     found = []
     if shown.curve is not None and shown.fit is not None and shown.chosen is not None:
-        found.append(_photon_transfer(setting, shown))
+        found.append(_photon_transfer(shown))
     if shown.curve is not None and "sensitivity_threshold_e" in setting.estimates:
         found.append(_signal_to_noise(setting, shown))
     if shown.picture is not None:
@@ -89,7 +89,7 @@ def figures(setting: Setting, shown: Evidence, planes: Sequence[str]) -> list[st
     return found
 
 
-def _photon_transfer(setting: Setting, shown: Evidence) -> str:
+def _photon_transfer(shown: Evidence) -> str:
     assert shown.curve is not None
     assert shown.fit is not None
     assert shown.chosen is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.options import PATH, json_option, overwrite_option, print_json
-from noiseflow.cli.streams import TIED, say, tell
+from noiseflow.cli.streams import TIED, answer, say
 from noiseflow.core.text import plain_text
 
 if TYPE_CHECKING:
@@ -87,13 +87,12 @@ def profiles(
     for known, profile in known_profiles.items():
         isos = profile.isos
         source = profile.provenance.get("source") or profile.provenance.get("method", "")
-        tell(f"{plain_text(known)}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {plain_text(str(source), 200)}", 2)
+        answer(f"{plain_text(known)}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {plain_text(str(source), 200)}")
         if name is not None:
             plane = plane_names(profile.layout)[0 if profile.layout == "mono" else 1]
             for iso in isos:
                 setting = profile.at(iso, plane)
-                values = ", ".join(f"{k}{TIED}{e.value:.4g}" for k, e in setting.estimates.items())
-                tell(f"  ISO {iso:<6g} {values}", indent=13)
+                answer(f"  ISO {iso:<6g} " + ", ".join(f"{k}{TIED}{e.value:.4g}" for k, e in setting.estimates.items()))
 
 
 def _named(name: str) -> "Profile":
@@ -146,11 +145,10 @@ def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:
     for camera in shown:
         low, high = camera.full_electrons.interval
         left = f"; {camera.left_out} setting(s) not physical, left out" if camera.left_out else ""
-        tell(
+        answer(
             f"{plain_text(camera.name)}: ISO {camera.isos[0]:g} to {camera.isos[-1]:g}; "
             f"{camera.full_electrons.value:,.0f} e- fill the range at ISO {camera.isos[0]:g} "
-            f"({low:,.0f} to {high:,.0f}){left}",
-            indent=2,
+            f"({low:,.0f} to {high:,.0f}){left}"
         )
     if none:
         say(f"noiseflow: {len(none)} camera(s) with no physical setting are left out")

@@ -9,6 +9,7 @@ from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -93,11 +94,11 @@ def synthesize(
     noiseflow synthesize clean/ --run run/ --per-image 8 --isos 400-6400 --out pairs/
     """  # noqa: D301
     from noiseflow.augment import synthesize as make
-    from noiseflow.augment.synthesis.synthesis import PARTIAL
+    from noiseflow.core.output.checks import partial_of
     from noiseflow.fit.training.session import device_of
     from noiseflow.patches.sources.synthetic import SYNTHESIS
 
-    partial = Path(f"{out}{PARTIAL}")
+    partial = partial_of(out)
     keeps(lambda: Kept(f"what is done is kept in {partial}") if (partial / SYNTHESIS).is_file() else None)
     with shown("synthesize", "pairs") as progress:
         result = make(
@@ -117,6 +118,6 @@ def synthesize(
             device=str(device_of(device)),
             progress=progress,
         )
-    click.echo(
+    answer(
         f"{result.folder}: {result.pairs} pairs of {result.pictures} pictures ({result.resumed} of them done before)"
     )

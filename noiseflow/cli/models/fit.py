@@ -13,7 +13,7 @@ from noiseflow.cli.config import config_option
 from noiseflow.cli.interrupts import keeps, kept_run
 from noiseflow.cli.options import MOST_DIGITS, PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import tell
+from noiseflow.cli.streams import answer
 from noiseflow.core.errors import ModelError
 from noiseflow.core.progress import silent
 
@@ -283,11 +283,11 @@ def fit(
                 )
         if not ranks.leads:
             return
-    tell(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
+    answer(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
     if isinstance(result, FitResult):
-        tell(f"objective: {result.objective.name}, {result.objective.reason}")
+        answer(f"objective: {result.objective.name}, {result.objective.reason}")
         for found in result.components:
-            tell(f"found: {found}")
+            answer(f"found: {found}")
     if isinstance(result, PairResult):
-        tell(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
-    tell(f"{out}: {model}, fitted in {result.seconds:.0f} s")
+        answer(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
+    answer(f"{out}: {model}, fitted in {result.seconds:.0f} s")

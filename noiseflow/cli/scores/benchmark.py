@@ -10,7 +10,7 @@ import click
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, json_option, out_option, print_json
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import tell
+from noiseflow.cli.streams import answer
 from noiseflow.core.errors import NoiseflowError
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def benchmark(spec: Path, out: Path, device: str, as_json: bool, jobs: int, sche
         print_json(rows)
     elif sys.stdout.isatty():
         print_results(wanted, rows)
-        click.echo(f"page: {out / 'index.html'}")
+        answer(f"page: {out / 'index.html'}")
     else:
-        click.echo(markdown(wanted, rows))
-        click.echo(f"page: {out / 'index.html'}")
+        answer(markdown(wanted, rows))
+        answer(f"page: {out / 'index.html'}")
     failed = [row for row in rows if "error" in row]
     if failed:
         first = failed[0]
@@ -76,16 +76,16 @@ def print_results(spec: "BenchmarkSpec", rows: Sequence[Mapping[str, Any]]) -> N
     for data in spec.data:
         found = [(cells_of(row, spec.metrics), row) for row in rows if row["data"] == data.name]
         scored = [dict(zip(headings, cells, strict=True)) for cells, row in found if "error" not in row]
-        tell(f"{data.name}, split {spec.split}")
+        answer(f"{data.name}, split {spec.split}")
         numbers = [heading for heading in headings if heading not in WORDS]
         names = [each["model"] for each in scored]
         print_table("measure", names, {of: {each["model"]: each[of] for each in scored} for of in numbers})
         for words in WORDS[1:]:
             for each in scored:
                 if words in each:
-                    tell(f"{words} of {each['model']}: {each[words]}", indent=2)
+                    answer(f"  {words} of {each['model']}: {each[words]}")
         for cells, row in found:
             if "error" in row:
-                tell(f"{cells[0]}: {cells[1]}", indent=2)
-        click.echo()
-    tell(NOTES)
+                answer(f"  {cells[0]}: {cells[1]}")
+        answer("")
+    answer(NOTES)
