@@ -30,7 +30,7 @@ from noiseflow.patches.assembly.parts import (
     read_note,
 )
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
-from noiseflow.patches.ingestion.believed import believed_of_ingest, clipped_means, layout_of_all
+from noiseflow.patches.ingestion.believed import believed_of_ingest, doubtful_clean, layout_of_all
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -154,7 +154,7 @@ def _result(
             *gathered(caution for note in notes for caution in note.cautions),
             *dict.fromkeys(caution for each in known for caution in each["cautions"]),
             *_repeats(notes),
-            *clipped_means(plan.pairing, notes),
+            *doubtful_clean(plan.pairing, notes),
         ),
     )
 
