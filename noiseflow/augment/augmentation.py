@@ -65,6 +65,8 @@ class Augmentation(nn.Module, ABC):
 
     shape: str = "(B, C, H, W)"
     """Shape of its input, for errors."""
+    axes: tuple[int, ...] = (4,)
+    """Numbers of axes that a batch may have; 5 are sequences, for `augment_sequences`."""
 
     def __init__(self, seed: int, cameras: Sequence[str]) -> None:
         super().__init__()
@@ -157,10 +159,7 @@ class Augmentation(nn.Module, ABC):
         clean = _tensor(clean)
         single = clean.ndim == 3
         batch = clean[None] if single else clean
-        augment = self.augment
-        if batch.ndim == 5:
-            augment = getattr(self, "augment_sequences", augment)
-        if batch.ndim != (4 if augment == self.augment else 5) or (len(batch) and not batch[0].numel()):
+        if batch.ndim not in self.axes or (len(batch) and not batch[0].numel()):
             raise DataError(f"clean: expected shape {self.shape} with pixels; got {tuple(clean.shape)}")
         number = int(self._epoch) if epoch is None else _whole(epoch, "epoch")
         source = self.source(index, len(batch), generator, number)
@@ -170,6 +169,7 @@ class Augmentation(nn.Module, ABC):
             _checked(_numbers_of(exposure), "exposure", len(batch)),
             _checked(self._places(camera), "camera", len(batch)),
         )
+        augment = self.augment if batch.ndim == 4 else self.augment_sequences
         noisy, scaled, level, iso, exposures, cameras = augment(batch, request)
         if single:
             noisy, scaled, level = noisy[0], scaled[0], level[0]
@@ -183,6 +183,10 @@ class Augmentation(nn.Module, ABC):
     @abstractmethod
     def augment(self, batch: Tensor, request: Request) -> Outputs:
         """Add noise to a batch of four axes."""
+
+    def augment_sequences(self, batch: Tensor, request: Request) -> Outputs:
+        """Add noise to a batch of five axes, of a subclass whose `axes` say so."""
+        raise NotImplementedError
 
     def level_shape(self, clean: Sequence[int]) -> tuple[int, ...]:
         """Shape of the noise level for a clean signal of a shape."""
@@ -298,16 +302,8 @@ def _augment(
 
 
 @torch.library.register_fake("noiseflow::augment")  # type: ignore[untyped-decorator]
-def _(
-    clean: Any,
-    index: Any,
-    epoch: Any,
-    iso: Any,
-    exposure: Any,
-    camera: Any,
-    which: int,
-    generator: int | None = None,
-) -> Outputs:
+def _(clean: Any, *rest: Any) -> Outputs:
+    which = rest[5]
     dtype = clean.dtype if clean.is_floating_point() else torch.float32
     real = torch.float64 if dtype == torch.float64 else torch.float32
     batch = 1 if clean.ndim == 3 else clean.shape[0]

@@ -15,8 +15,7 @@ from noiseflow.augment.noise_level import NoiseLevelMap
 from noiseflow.augment.noisy_batch import NoisyBatch
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.capabilities import samples_codes
-from noiseflow.models.model import NoiseModel, draw, in_own_precision
+from noiseflow.models.model import NoiseModel, draw, in_own_precision, samples_codes
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
 from noiseflow.ops.readable import extremes
@@ -84,6 +83,8 @@ class AddCameraNoise(Augmentation):
     >>> batch.noisy.shape, batch.iso
     (torch.Size([2, 4, 8, 8]), tensor([100., 100.]))
     """
+
+    axes = (4, 5)
 
     def __init__(
         self,

@@ -326,7 +326,7 @@ def raw_files_of(source: Path) -> Iterator[Path]:
         raise DataError(f"{source}: no such file or folder")
     if source.is_dir():
         for folder, names, _ in walk(source):
-            yield from raw_files(folder / name for name in names)[0]
+            yield from raw_files([folder / name for name in names])[0]
     else:
         yield source
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from noiseflow.cli.choices import did_you_mean
+from noiseflow.cli.choices import Registered, did_you_mean
 
 __all__ = [
     "MOST_DIGITS",
@@ -21,7 +21,9 @@ __all__ = [
     "print_json",
     "quiet_option",
     "raw_options",
+    "scene_option",
     "seed_option",
+    "split_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,6 +39,13 @@ seed_option = click.option(
 )
 device_option = click.option(
     "--device", default="auto", show_default=True, metavar="NAME", help="auto (a GPU if there is one), cpu or cuda."
+)
+scene_option = click.option(
+    "--scene",
+    type=click.Choice(["flat", "static"]),
+    default="static",
+    show_default=True,
+    help="flat: an even scene or darks, which show the sensor's pattern; static: any that stands still.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -54,6 +63,12 @@ quiet_option = click.option("--quiet", is_flag=True, expose_value=False, callbac
 def print_json(content: Any) -> None:
     """Print a value as JSON on standard output."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def split_option(what: str) -> Callable[[Command], Command]:
+    """The option ``--split`` of a command that reads the patches of one split."""
+    splits = Registered("noiseflow.patches.schema:SPLITS")
+    return click.option("--split", type=splits, default="test", show_default=True, help=what)
 
 
 def out_option(what: str) -> Callable[[Command], Command]:

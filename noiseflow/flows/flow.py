@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.fusion import run, run_back
+from noiseflow.flows.fusion import FUSIONS, Fusion
 from noiseflow.flows.observed import MaskedPixels
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, sum_per_sample
@@ -31,7 +31,7 @@ def back_through(
     """
     rest = list(transforms)
     while rest:
-        z, done = run_back(rest, z, cond, noise, own=own)
+        z, done = _run_back(rest, z, cond, noise, own=own)
         rest = rest[done:]
     return z
 
@@ -115,7 +115,7 @@ class Flow(nn.Module):
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
         rest = self._chain()
         while rest:
-            x, term, done = run(rest, x, cond, noise)
+            x, term, done = _run(rest, x, cond, noise)
             log_det, rest = log_det + term, rest[done:]
         return x, log_det
 
@@ -176,3 +176,34 @@ class Flow(nn.Module):
 
     def _chain(self) -> list[Transform]:
         return [transform for transform in self.transforms if isinstance(transform, Transform)]
+
+
+def _run(
+    transforms: Sequence[Transform], x: Tensor, cond: Conditions, noise: NoiseParameters | None
+) -> tuple[Tensor, Tensor, int]:
+    """Data through the first of some transforms: z, log-det (B,), and how many they were, one or more."""
+    fusion, layers = _leading(transforms)
+    found = fusion.forward(layers, x, cond, noise) if fusion else None
+    if found is not None:
+        return *found, len(layers)
+    return *transforms[0](x, cond, noise), 1
+
+
+def _run_back(
+    transforms: Sequence[Transform], z: Tensor, cond: Conditions, noise: NoiseParameters | None, *, own: bool = False
+) -> tuple[Tensor, int]:
+    """Latent through the inverses of the first of some transforms: x, and how many they were, one or more."""
+    fusion, layers = _leading(transforms)
+    after = transforms[len(layers)] if len(layers) < len(transforms) else None
+    found = fusion.inverse(layers, after, z, cond, noise, own=own) if fusion else None
+    return (transforms[0].inverse(z, cond, noise), 1) if found is None else found
+
+
+def _leading(transforms: Sequence[Transform]) -> tuple[Fusion | None, Sequence[Transform]]:
+    """The pass that the first transforms join, and these transforms."""
+    name = transforms[0].joins
+    fusion = None if name is None else FUSIONS.get(name)
+    if fusion is None:
+        return None, transforms[:1]
+    count = next((at for at, each in enumerate(transforms) if each.joins != name), len(transforms))
+    return fusion, transforms[:count]

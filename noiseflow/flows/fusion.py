@@ -14,7 +14,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 
-__all__ = ["FUSIONS", "Fusion", "PlaneMixing", "run", "run_back"]
+__all__ = ["FUSIONS", "Fusion", "PlaneMixing"]
 
 
 class PlaneMixing(Transform):
@@ -60,34 +60,3 @@ class Fusion(ABC):
 
 FUSIONS: dict[str, Fusion] = {}
 """Name → fused pass."""
-
-
-def run(
-    transforms: Sequence[Transform], x: Tensor, cond: Conditions, noise: NoiseParameters | None
-) -> tuple[Tensor, Tensor, int]:
-    """Data through the first of some transforms: z, log-det (B,), and how many they were, one or more."""
-    fusion, layers = _leading(transforms)
-    found = fusion.forward(layers, x, cond, noise) if fusion else None
-    if found is not None:
-        return *found, len(layers)
-    return *transforms[0](x, cond, noise), 1
-
-
-def run_back(
-    transforms: Sequence[Transform], z: Tensor, cond: Conditions, noise: NoiseParameters | None, *, own: bool = False
-) -> tuple[Tensor, int]:
-    """Latent through the inverses of the first of some transforms: x, and how many they were, one or more."""
-    fusion, layers = _leading(transforms)
-    after = transforms[len(layers)] if len(layers) < len(transforms) else None
-    found = fusion.inverse(layers, after, z, cond, noise, own=own) if fusion else None
-    return (transforms[0].inverse(z, cond, noise), 1) if found is None else found
-
-
-def _leading(transforms: Sequence[Transform]) -> tuple[Fusion | None, Sequence[Transform]]:
-    """The pass that the first transforms join, and these transforms."""
-    name = transforms[0].joins
-    fusion = None if name is None else FUSIONS.get(name)
-    if fusion is None:
-        return None, transforms[:1]
-    count = next((at for at, each in enumerate(transforms) if each.joins != name), len(transforms))
-    return fusion, transforms[:count]

@@ -15,7 +15,9 @@ __all__ = [
     "at_signal",
     "conversion_steps",
     "falls",
+    "range_caution",
     "read_at_iso",
+    "switch_caution",
 ]
 
 SHOT_SLOPE = 1.0
@@ -116,6 +118,51 @@ def conversion_steps(table: Tensor, isos: Sequence[float]) -> list[tuple[float, 
     """
     steps = falls(table).nonzero()[:, 0].tolist()
     return [(isos[knot], isos[knot + 1], float((0.5 * table.diff()[knot]).exp())) for knot in steps]
+
+
+def switch_caution(isos: Tensor, step: Sequence[float], camera: str, model: str) -> str | None:
+    """Warning where one of some ISOs lies in a step of `conversion_steps`; None if none does.
+
+    Parameters
+    ----------
+    isos : Tensor, shape (N,)
+        ISOs of one camera's samples.
+    step : sequence of float
+        The ISOs below and above, and σ above over σ below.
+    camera, model : str
+        Their names, for the text.
+    """
+    below, above, factor = step
+    inside = isos[(isos > (1 + SAME_ISO) * below) & (isos < (1 - SAME_ISO) * above)]
+    if not len(inside):
+        return None
+    return (
+        f"ISO {float(inside[0]):g} lies between ISO {below:g} and {above:g}, where the read noise of {camera} falls "
+        f"to {factor:.2f} of itself: the conversion gain is switched there (dual gain). This {model} takes the law of "
+        f"ISO {below:g} up to {above:g}; fit an ISO in between to know where it is switched"
+    )
+
+
+def range_caution(isos: Tensor, fitted: tuple[float, float], model: str, one_iso_rule: str) -> str | None:
+    """Warning where an ISO is outside the fitted range; None if none is.
+
+    Parameters
+    ----------
+    isos : Tensor, shape (N,)
+        ISOs of the samples.
+    fitted : tuple of float
+        Lowest and highest fitted ISO.
+    model : str
+        Its name, for the text.
+    one_iso_rule : str
+        What the model does where it was fitted at one ISO.
+    """
+    low, high = fitted
+    if not ((isos < 0.99 * low) | (isos > 1.01 * high)).any():
+        return None
+    outside = sorted({f"{iso:g}" for iso in isos.tolist() if not 0.99 * low <= iso <= 1.01 * high})
+    rule = "its parameters are extrapolated in log ISO" if low < high else one_iso_rule
+    return f"ISO {', '.join(outside[:3])} is outside {low:g}…{high:g}, at which this {model} was fitted; {rule}"
 
 
 def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, switched: Tensor | None = None) -> Tensor:

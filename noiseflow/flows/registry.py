@@ -15,6 +15,7 @@ from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
+from noiseflow.flows.camera.neighbour_rows import NeighbourRows
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
@@ -101,6 +102,10 @@ def _row_memory(
     size: Size, start: float = 3e-3, flicker: float = 1e-7, memory: float = 1e-3, drift: float = 1e-7
 ) -> RowMemory:
     return RowMemory(size.planes, size.cameras, size.isos, start, flicker, memory, drift)
+
+
+def _neighbour_rows(size: Size, start: float = 3e-3, flicker: float = 1e-7) -> NeighbourRows:
+    return NeighbourRows(size.planes, size.cameras, size.isos, start, flicker)
 
 
 def _sinh_arcsinh(size: Size) -> SinhArcsinh:
@@ -242,6 +247,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "pixel_spline": _pixel_spline,
     "reversed": _reversed,
     "row_memory": _row_memory,
+    "neighbour_rows": _neighbour_rows,
     "row_noise": _row_noise,
     "shot_read_scale": _shot_read_scale,
     "bent_scale": _bent_scale,

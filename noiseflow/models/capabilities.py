@@ -30,7 +30,6 @@ __all__ = [
     "latent",
     "linear_variance",
     "of_one_frame",
-    "samples_codes",
 ]
 
 SIGMA_SAMPLES = 8
@@ -133,11 +132,6 @@ def exact_codes(model: NoiseModel) -> ExactCodes | None:
 def linear_variance(model: NoiseModel) -> HasLinearVariance | None:
     """Variance β₁·clean + β₂ of the normalised signal, before clipping; None if the model's variance is no line."""
     return model if isinstance(model, HasLinearVariance) else None
-
-
-def samples_codes(model: NoiseModel) -> bool:
-    """Whether its samples are whole codes less the clean signal, as clipped as the camera's; such a model says so."""
-    return bool(getattr(model, "samples_codes", False))
 
 
 def of_one_frame(model: NoiseModel) -> NoiseModel:

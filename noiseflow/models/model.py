@@ -16,7 +16,7 @@ from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, T
 from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
-from noiseflow.flows.iso_table import SAME_ISO, conversion_steps
+from noiseflow.flows.iso_table import conversion_steps, range_caution, switch_caution
 from noiseflow.flows.nets.constants import Constants
 from noiseflow.flows.observed import imputed
 from noiseflow.models.shown import in_notebook, in_one_line
@@ -34,6 +34,7 @@ __all__ = [
     "draw",
     "in_own_precision",
     "register",
+    "samples_codes",
 ]
 
 LIMITS = -1.0, 8.0
@@ -285,31 +286,15 @@ class NoiseModel(Constants, ABC):
         """Warn once of ISOs outside the range or in a step; a model that cannot extrapolate refuses them here."""
         if self._warned_of_iso:
             return
-        for camera, below, above, factor in self._conversion_steps():
-            between = (cond.isos > (1 + SAME_ISO) * below) & (cond.isos < (1 - SAME_ISO) * above)
-            inside = between & (cond.camera_indices == camera)
-            if inside.any():
-                self._warned_of_iso = True
-                warnings.warn(
-                    f"ISO {float(cond.isos[inside][0]):g} lies between ISO {below:g} and {above:g}, where the read "
-                    f"noise of {self.cameras[camera]!r} falls to {factor:.2f} of itself: the conversion gain is "
-                    f"switched there (dual gain). This {self.spec.model} takes the law of ISO {below:g} up to "
-                    f"{above:g}; fit an ISO in between to know where it is switched",
-                    ExtrapolationWarning,
-                    stacklevel=4,
-                )
-                return
-        low, high = self.iso_range
-        if ((cond.isos < 0.99 * low) | (cond.isos > 1.01 * high)).any():
+        found = (
+            switch_caution(cond.isos[cond.camera_indices == camera], step, f"{self.cameras[camera]!r}", self.spec.model)
+            for camera, *step in self._conversion_steps()
+        )
+        caution = next(filter(None, found), None)
+        caution = caution or range_caution(cond.isos, self.iso_range, self.spec.model, self._one_iso_rule)
+        if caution:
             self._warned_of_iso = True
-            outside = sorted({f"{iso:g}" for iso in cond.isos.tolist() if not 0.99 * low <= iso <= 1.01 * high})
-            rule = "its parameters are extrapolated in log ISO" if low < high else self._one_iso_rule
-            warnings.warn(
-                f"ISO {', '.join(outside[:3])} is outside {low:g}…{high:g}, at which this "
-                f"{self.spec.model} was fitted; {rule}",
-                ExtrapolationWarning,
-                stacklevel=4,
-            )
+            warnings.warn(caution, ExtrapolationWarning, stacklevel=4)
 
 
 def checked_conditions(model: NoiseModel, cond: Conditions) -> Conditions:
@@ -345,10 +330,15 @@ def in_own_precision(model: NoiseModel, cond: Conditions) -> Conditions:
     return cond if dtype == cond.clean.dtype else replace(cond, clean=cond.clean.to(dtype), iso=cond.isos.to(dtype))
 
 
+def samples_codes(model: NoiseModel) -> bool:
+    """Whether its samples are whole codes less the clean signal, as clipped as the camera's; such a model says so."""
+    return bool(getattr(model, "samples_codes", False))
+
+
 def draw(model: NoiseModel, cond: Conditions, source: Source = None, temperature: float = 1.0) -> Tensor:
     """`NoiseModel.sample` under conditions that `in_own_precision` gave, without a look at their values."""
     pathwise = torch.is_grad_enabled() and cond.clean.requires_grad
-    if pathwise and getattr(model, "samples_codes", False):
+    if pathwise and samples_codes(model):
         raise ModelError(
             f"{model.spec.model}: photon counts have no derivative by the clean signal: give it clean.detach()"
         )

@@ -1,9 +1,9 @@
-"""ISO and exposure time in the name of a file or of its folder; and names that are no data."""
+"""ISO and exposure time in the name of a file or of its folder."""
 
 import re
 from pathlib import Path
 
-__all__ = ["is_litter", "named_exposure_s", "named_iso", "without_settings"]
+__all__ = ["named_exposure_s", "named_iso", "without_settings"]
 
 ISO = re.compile(r"(?<![a-z])iso[\s_=-]*(\d{1,7})(?!\d)", re.IGNORECASE)
 EXPOSURE = re.compile(
@@ -11,18 +11,6 @@ EXPOSURE = re.compile(
     re.IGNORECASE,
 )
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
-
-LITTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"))
-"""Files and folders that operating systems leave behind."""
-
-
-def is_litter(name: str) -> bool:
-    """Whether a name is of a hidden file or of what operating systems leave behind.
-
-    >>> is_litter("._IMG_0001.dng"), is_litter("Thumbs.db"), is_litter("IMG_0001.dng")
-    (True, True, False)
-    """
-    return name.startswith(".") or name.lower() in LITTER
 
 
 def named_iso(path: Path) -> tuple[float | None, str]:

@@ -4,9 +4,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from noiseflow.raw.file_names import is_litter
+__all__ = ["is_litter", "walk"]
 
-__all__ = ["walk"]
+
+LITTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"))
+"""Files and folders that operating systems leave behind."""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a name is of a hidden file or of what operating systems leave behind.
+
+    >>> is_litter("._IMG_0001.dng"), is_litter("Thumbs.db"), is_litter("IMG_0001.dng")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in LITTER
 
 
 def walk(path: Path) -> Iterator[tuple[Path, list[str], str]]:

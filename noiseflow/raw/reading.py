@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
+from noiseflow.raw.file_names import named_exposure_s, named_iso
+from noiseflow.raw.folders import is_litter
 from noiseflow.raw.formats import libraw, tiff
 from noiseflow.raw.formats.tags.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
@@ -166,7 +167,7 @@ def read_raw(path: str | Path, settings: RawSettings | None = None, frame: int |
     ------
     RawError
         The file is missing, of an unknown kind, damaged, changes while it is read, is larger
-        than `noiseflow.raw.limits.MAX_PIXELS`, or of a sensor that is not supported; the
+        than `noiseflow.raw.guards.MAX_PIXELS`, or of a sensor that is not supported; the
         message names the file and the reason.
     """
     path = Path(path)

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.core.errors import RawError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.progress import Progress, silent
-from noiseflow.raw.formats.dng import SMALLEST, dng_bytes
-from noiseflow.simulate.cameras import load_camera
+from noiseflow.raw.formats.dng import dng_bytes
 from noiseflow.simulate.physics import CameraPhysics, expose
 from noiseflow.simulate.scenes import in_pattern, render, scene_names
-from noiseflow.simulate.write import image_of
+from noiseflow.simulate.write import checked_camera, image_of
 
 __all__ = ["BURST", "DARKS", "LEVELS", "simulate_series"]
 
@@ -75,12 +73,7 @@ def simulate_series(
     OutputError
         `out` is in the way, or the disk too small.
     """
-    physics = load_camera(camera)
-    chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
-    for iso in chosen:
-        physics.at(iso)
-    if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
-        raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
+    physics, chosen = checked_camera(camera, isos, size)
     shots = _shots(physics, chosen, size, seed)
     with (
         writing(out, folder=True, overwrite=overwrite, needs=2 * size[0] * size[1] * len(shots)) as out,

@@ -22,7 +22,7 @@ from noiseflow.simulate.manifest import MANIFEST
 from noiseflow.simulate.physics import CameraPhysics, expose
 from noiseflow.simulate.scenes import WHITE_BALANCE, in_pattern, render, scene_names
 
-__all__ = ["image_of", "simulate", "truth_of"]
+__all__ = ["checked_camera", "image_of", "simulate", "truth_of"]
 
 MAKE = "Simulated"
 """Make of every simulated camera, so that its files never pass for those of the real one."""
@@ -86,12 +86,7 @@ def simulate(
     OutputError
         `out` is in the way, or the disk too small.
     """
-    physics = load_camera(camera)
-    chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
-    for iso in chosen:
-        physics.at(iso)
-    if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
-        raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
+    physics, chosen = checked_camera(camera, isos, size)
     if not 0 < light <= 1:
         raise RawError(f"light {light:g}: expected more than 0 and at most 1, the full exposure")
     total = scenes * len(chosen) * frames
@@ -124,6 +119,25 @@ def simulate(
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return manifest
+
+
+def checked_camera(
+    camera: str, isos: Sequence[float] | None, size: tuple[int, int]
+) -> tuple[CameraPhysics, list[float]]:
+    """Physics of a camera, and the ISOs to simulate: those given, or all that are known of it.
+
+    Raises
+    ------
+    RawError
+        Unknown camera or ISO, or a size (H, W) of the mosaic that is odd or too small.
+    """
+    physics = load_camera(camera)
+    chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
+    for iso in chosen:
+        physics.at(iso)
+    if min(size) < SMALLEST or size[0] % 2 or size[1] % 2:
+        raise RawError(f"size {size[0]}×{size[1]}: expected even numbers of at least {SMALLEST}")
+    return physics, chosen
 
 
 def _part(progress: Progress, before: int, total: int) -> Progress:

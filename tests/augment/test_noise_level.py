@@ -9,7 +9,7 @@ from noiseflow.augment.noise_level import SIGNALS, NoiseLevelMap
 from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import NoiseModel, from_profile
-from noiseflow.models.capabilities import samples_codes
+from noiseflow.models.model import samples_codes
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Stream
 from noiseflow.ops.random.spread import Spread

@@ -15,6 +15,8 @@ from noiseflow.augment.frames import tiles
 from noiseflow.augment.frames.tiles import FrameNoise
 from noiseflow.augment.frames.windows import Window
 from noiseflow.calibrate.profiles.published import shipped_profile
+from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
+from noiseflow.flows.camera.neighbour_rows import NeighbourRows
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import MODELS, ModelSpec, NoiseModel, build, from_profile
@@ -24,7 +26,13 @@ from noiseflow.ops.random.sampling import Keyed
 from noiseflow.simulate import load_camera, truth_of
 
 SMALL = {"couplings": 2, "steps": 1, "bins": 4, "blocks": 1}
-OTHERS = ("physics_flow with columns", "physics_flow with flicker", "physics_flow with memory", "oracle", "line oracle")
+EXTRA = {
+    "columns": {"column_noise": True},
+    "flicker": {"row_flicker": True},
+    "memory": {"row_memory": True},
+    "neighbours": {"neighbours": "mosaic", "neighbour_rows": True},
+}
+OTHERS = (*(f"physics_flow with {each}" for each in EXTRA), "oracle", "line oracle")
 ALL = [*sorted(set(MODELS) - NEEDS_FRAME), *OTHERS]
 
 
@@ -45,8 +53,7 @@ def model_of(name: str) -> tuple[NoiseModel, float, str]:
         oracle = oracle_from_truth(truth, "bayer", [camera], truth[camera]["isos"])
         assert oracle is not None
         return oracle, truth[camera]["isos"][-1], camera
-    extra = {"columns": "column_noise", "flicker": "row_flicker", "memory": "row_memory"}.get(name.split()[-1])
-    options = {**SMALL, **({extra: True} if extra else {})}
+    options = {**SMALL, **EXTRA.get(name.split()[-1], {})}
     name = name.split()[0]
     spec = ModelSpec(name, "bayer", CAMERAS, ISOS, known(name, options))
     if name == "noise_flow":
@@ -59,6 +66,10 @@ def model_of(name: str) -> tuple[NoiseModel, float, str]:
         for module in model.modules():
             if isinstance(module, RowNoise):
                 module.log_flicker.fill_(-10.0)
+            if isinstance(module, NeighbourFilter):
+                module.weights.mul_(0.3)
+            if isinstance(module, NeighbourRows):
+                module.taps.copy_(torch.tensor([1.1, -0.2, 0.1, 0.0, 0.0]))
     return model, 640.0, "B"
 
 

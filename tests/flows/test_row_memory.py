@@ -8,7 +8,7 @@ from transform_table import conditions, noise_like, randomised, remembering_rows
 
 from noiseflow.flows.camera import row_process
 from noiseflow.flows.camera.row_memory import RowMemory
-from noiseflow.flows.camera.row_process import RowProcess, colour, whiten
+from noiseflow.flows.camera.row_process import RowProcess, colour, filtered, unfiltered, whiten
 
 
 def process(batch: int = 2) -> RowProcess:
@@ -45,16 +45,31 @@ def test_the_density_is_that_of_the_rows_covariance() -> None:
 
 
 @torch.no_grad()
-def test_row_by_row_it_is_the_factorisation(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("taps", [None, (1.2, -0.3, 0.1), (0.9, 0.0, 0.2, 0.0, -0.1)])
+@pytest.mark.parametrize("parts", [(), (2,)])
+def test_row_by_row_it_is_the_factorisation(
+    taps: tuple[float, ...] | None, parts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = torch.Generator().manual_seed(5)
-    u, size = (torch.rand(2, 40, generator=draw).double() for _ in range(2))
-    found, log_det = whiten(u, size, process())
-    torch.testing.assert_close(colour(found, size, process()), u, rtol=0, atol=1e-12)
+    u, size = torch.rand(2, 40, generator=draw).double(), torch.rand(2, 40, *parts, generator=draw).double()
+    through = None if taps is None else torch.tensor([taps, [1.0] * len(taps)]).double()
+    given = (size, process(), through)
+    found, log_det = whiten(u, *given)
+    torch.testing.assert_close(colour(found, *given), u, rtol=0, atol=1e-12)
     monkeypatch.setattr(row_process, "LONG", 1)
-    again, same = whiten(u, size, process())
+    again, same = whiten(u, *given)
     torch.testing.assert_close(again, found, rtol=0, atol=1e-10)
     torch.testing.assert_close(same, log_det, rtol=0, atol=1e-10)
-    torch.testing.assert_close(colour(found, size, process()), u, rtol=0, atol=1e-10)
+    torch.testing.assert_close(colour(found, *given), u, rtol=0, atol=1e-10)
+
+
+def test_a_filter_down_the_rows_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    taps = torch.tensor([[1.2, -0.3, 0.1], [0.9, 0.2, 0.0]]).double()
+    u = torch.rand(2, 30, generator=torch.Generator().manual_seed(7)).double()
+    assert float(filtered(u, taps)[0, 5]) == pytest.approx(float(1.2 * u[0, 5] - 0.3 * u[0, 4] + 0.1 * u[0, 3]))
+    torch.testing.assert_close(unfiltered(filtered(u, taps), taps), u, rtol=0, atol=1e-12)
+    monkeypatch.setattr(row_process, "LONG", 1)
+    torch.testing.assert_close(unfiltered(filtered(u, taps), taps), u, rtol=0, atol=1e-12)
 
 
 def test_a_sampled_row_has_the_covariance_wanted() -> None:

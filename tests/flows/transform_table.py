@@ -14,6 +14,7 @@ from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
+from noiseflow.flows.camera.neighbour_rows import NeighbourRows
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
@@ -115,6 +116,12 @@ def remembering_rows(planes: int) -> WithHead:
     return WithHead(RowMemory(planes, CAMERAS, ISOS, 0.5, 0.3, 0.7, 0.4, 0.6), planes)
 
 
+def rows_among_neighbours(planes: int) -> WithHead:
+    found = NeighbourRows(planes, CAMERAS, ISOS, 0.5, 0.3, 0.7, 0.4, 0.6)
+    found.taps.copy_(torch.tensor([1.1, -0.2, 0.1, 0.05, -0.1]))
+    return WithHead(found, planes)
+
+
 def added_columns(planes: int) -> WithHead:
     columns = ColumnNoise(planes, CAMERAS, ISOS, 0.5)
     nn.init.constant_(columns.log_rows, -0.5)
@@ -140,6 +147,7 @@ TRANSFORMS: dict[str, Case] = {
     "flickering_rows": Case(lambda g: flickering_rows(PLANES)),
     "flickering_rows_one_plane": Case(lambda g: flickering_rows(1), planes=1),
     "remembering_rows": Case(lambda g: remembering_rows(PLANES)),
+    "rows_among_neighbours": Case(lambda g: rows_among_neighbours(PLANES)),
     "remembering_rows_one_plane": Case(lambda g: remembering_rows(1), planes=1),
     "neighbours_of_a_mosaic": Case(lambda g: NeighbourFilter(PLANES, CAMERAS, ISOS), spread=0.05),
     "neighbours_of_a_plane": Case(lambda g: NeighbourFilter(PLANES, CAMERAS, ISOS, "plane"), spread=0.05),

@@ -15,7 +15,7 @@ from PIL import Image
 from noiseflow.cli import main
 from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw, reading
-from noiseflow.raw.limits import MAX_PIXELS
+from noiseflow.raw.guards import MAX_PIXELS
 
 SETTINGS = RawSettings(cfa="RGGB", black=(0.0,), white=1023.0, size=(40_000, 25_000))
 

@@ -29,11 +29,14 @@ class DenoisedPhoto:
         Network that was used, for the user.
     noise : str
         Where its noise level is from, for the user.
+    gaps : tuple of str
+        What the maps of the body do not know of it, in sentences.
     """
 
     image: RawImage
     network: str
     noise: str
+    gaps: tuple[str, ...] = ()
 
 
 def read_photo(path: str | Path, settings: RawSettings | None = None) -> RawImage:
@@ -68,6 +71,7 @@ def denoise_photo_file(
     *,
     denoiser: str | Path | None = None,
     model: str | Path | None = None,
+    body: str | Path | None = None,
     iso: float | None = None,
     camera: str | None = None,
     strength: float = 1.0,
@@ -91,8 +95,10 @@ def denoise_photo_file(
     model : path or str, optional
         Noise model that tells the noise level, as `noiseflow.load` takes it.  If None it is the file's NoiseProfile,
         or else measured on its pixels.
+    body : path, optional
+        Maps of ``noiseflow calibrate --maps``: their pattern is taken out first, whole, whatever the strength.
     iso, camera : optional
-        Of the noise model; those of the file if None.
+        Of the noise model and the maps; those of the file if None.
     strength : float
         Part of the noise that is taken off, 0 to 1.
     settings : RawSettings, optional
@@ -118,7 +124,7 @@ def denoise_photo_file(
     from noiseflow.core.output.checks import check_apart, check_output, writing
 
     noisy, out = Path(noisy), Path(out)
-    inputs: Sequence[str | Path] = [path for path in (noisy, denoiser) if path is not None]
+    inputs: Sequence[str | Path] = [path for path in (noisy, denoiser, body) if path is not None]
     if model is not None and Path(model).exists():
         inputs = [*inputs, model]
     with writing(out, inputs=inputs, overwrite=overwrite):
@@ -134,10 +140,17 @@ def denoise_photo_file(
         from noiseflow.augment.denoise.noise_line import find_noise
         from noiseflow.augment.denoise.photo import check_photo, denoise_photo
         from noiseflow.augment.denoise.shipped import shipped_denoiser
+        from noiseflow.augment.denoise.without_body import without_body
+        from noiseflow.calibrate.body.body_file import read_body
         from noiseflow.fit.training.session import device_of
         from noiseflow.models.io.named import load
 
         check_photo(image)
+        gaps: list[str] = []
+        if body is not None:
+            maps = read_body(body)
+            gaps = maps.gaps(iso or image.iso, image.exposure_s)
+            image = without_body(image, maps, iso=iso, camera=camera)
         network = shipped_denoiser() if denoiser is None else load_photo_denoiser(denoiser)
         noise = find_noise(image, None if model is None else load(model), iso=iso, camera=camera)
         frame = denoise_photo(network.to(device_of(device)), image, noise, strength=strength, progress=progress)
@@ -146,4 +159,4 @@ def denoise_photo_file(
         if preview is not None:
             write_preview(preview, frame.image, overwrite=overwrite)
     name = "the shipped network" if denoiser is None else f"the network in {denoiser}"
-    return DenoisedPhoto(frame.image, name, noise.source)
+    return DenoisedPhoto(frame.image, name, noise.source, tuple(gaps))

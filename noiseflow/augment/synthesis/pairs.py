@@ -19,8 +19,8 @@ import torch
 from noiseflow.augment.distributions import Distribution
 from noiseflow.augment.frames.frame import sample_frame
 from noiseflow.core.errors import DataError, ExtrapolationWarning
+from noiseflow.core.output.leftovers import private_name
 from noiseflow.core.output.marks import MARK
-from noiseflow.core.output.names import private_name
 from noiseflow.models import NoiseModel, load
 from noiseflow.patches.assembly.parts import write_whole
 from noiseflow.patches.checksums import file_sha256

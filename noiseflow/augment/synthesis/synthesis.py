@@ -18,7 +18,7 @@ from noiseflow.augment.distributions import Distribution, LogUniform, distributi
 from noiseflow.augment.synthesis.pairs import FORMATS, NOTES, CameraChoice, PairTask, Recipe, make_pair, read_note
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, OutputError
 from noiseflow.core.output.checks import check_output, writing
-from noiseflow.core.output.folder import install, private_folder
+from noiseflow.core.output.folder import install
 from noiseflow.core.output.manifest import (
     MANIFEST,
     begin,
@@ -29,8 +29,8 @@ from noiseflow.core.output.manifest import (
     remove_ours,
     seal,
 )
-from noiseflow.core.output.moves import move_new
 from noiseflow.core.output.names import inside
+from noiseflow.core.output.whole import move_new, private_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
 from noiseflow.models import load

@@ -1,5 +1,6 @@
 """``noiseflow denoise``."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import click
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options
 from noiseflow.cli.progress import shown
 from noiseflow.cli.streams import say
+from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawImage, RawSettings
@@ -21,6 +23,12 @@ __all__ = ["denoise"]
     "--model",
     metavar="RUN|PROFILE|CAMERA",
     help="Noise model that tells the noise level; without it the file's NoiseProfile, or else its own pixels do.",
+)
+@click.option(
+    "--body",
+    type=PATH,
+    help="Maps of the body, of noiseflow calibrate --maps: dark shading, photo response and hot pixels are taken out "
+    "first.",
 )
 @click.option(
     "--strength",
@@ -39,6 +47,7 @@ __all__ = ["denoise"]
 def denoise(
     paths: tuple[Path, ...],
     model: str | None,
+    body: Path | None,
     strength: float,
     preview: Path | None,
     iso: float | None,
@@ -56,6 +65,7 @@ def denoise(
     \b
     noiseflow denoise photo.ARW --out photo.dng
     noiseflow denoise photo.ARW --model camera.json --strength 0.8 --out photo.dng
+    noiseflow denoise photo.ARW --body body.h5 --out photo.dng
     noiseflow denoise run/ noisy.dng --out denoised.dng
     """  # noqa: D301
     from noiseflow.augment.denoise.names import is_photo_denoiser
@@ -70,7 +80,7 @@ def denoise(
                 f"{run} is no run of noiseflow train-denoiser: --model, --strength and --preview go with those, and "
                 "with the shipped network"
             )
-        image = _by_pairs(run, noisy, out, settings, iso, camera, device, overwrite)
+        image = _by_pairs(run, noisy, out, settings, body, iso, camera, device, overwrite)
         return _print(out, image)
     with shown("denoise", "pixels") as progress:
         found = denoise_photo_file(
@@ -78,6 +88,7 @@ def denoise(
             out,
             denoiser=run,
             model=model,
+            body=body,
             iso=iso,
             camera=camera,
             strength=strength,
@@ -87,6 +98,7 @@ def denoise(
             overwrite=overwrite,
             progress=progress,
         )
+    _say_gaps(found.gaps)
     _print(out, found.image)
     click.echo(f"denoised by {found.network}; noise level: {found.noise}")
 
@@ -96,6 +108,7 @@ def _by_pairs(
     noisy: Path,
     out: Path,
     settings: "RawSettings",
+    body: Path | None,
     iso: float | None,
     camera: str | None,
     device: str,
@@ -105,15 +118,21 @@ def _by_pairs(
     from noiseflow.core.output.checks import writing
     from noiseflow.raw import read_raw
 
-    with writing(out, inputs=[run, noisy], overwrite=overwrite):
+    with writing(out, inputs=[run, noisy, *([] if body is None else [body])], overwrite=overwrite):
         # Before torch, which takes seconds to load: a file that needs more flags says so at once.
         image = read_raw(noisy, settings)
 
         from noiseflow.augment import denoise_frame, write_frame
+        from noiseflow.augment.denoise.without_body import without_body
         from noiseflow.augment.frames.frame_camera import camera_for, other_camera
+        from noiseflow.calibrate.body.body_file import read_body
         from noiseflow.fit.training.session import device_of
         from noiseflow.models import load_denoiser
 
+        if body is not None:
+            maps = read_body(body)
+            _say_gaps(maps.gaps(iso or image.iso, image.exposure_s))
+            image = without_body(image, maps, iso=iso, camera=camera)
         chosen = device_of(device)
         denoiser = load_denoiser(run).to(chosen)
         known = camera_for(denoiser.spec.cameras, image, camera)
@@ -122,6 +141,11 @@ def _by_pairs(
         frame = denoise_frame(denoiser, image, iso=iso, camera=known)
         write_frame(out, frame, overwrite=overwrite)
     return frame.image
+
+
+def _say_gaps(gaps: Iterable[str]) -> None:
+    for gap in gaps:
+        say(f"noiseflow: {plain_text(gap, LONGEST_LINE)}")
 
 
 def _print(out: Path, image: "RawImage") -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options
+from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, scene_option
 from noiseflow.cli.progress import shown
 from noiseflow.cli.streams import say
 
@@ -19,13 +19,7 @@ __all__ = ["fit_video"]
 @click.argument("run", type=PATH, metavar="RUN|PROFILE|CAMERA")
 @click.argument("frames", type=PATH, nargs=-1, required=True)
 @out_option("Run folder to write.")
-@click.option(
-    "--scene",
-    type=click.Choice(["flat", "static"]),
-    default="static",
-    show_default=True,
-    help="flat: an even scene or darks, which show the sensor's pattern; static: any that stands still.",
-)
+@scene_option
 @click.option("--clean", type=PATH, help="Clean twin of the frames, for one sequence; it shows the pattern too.")
 @click.option("--part", "parts", multiple=True, help="Fit this part, not those that pay; repeatable.")
 @raw_options()

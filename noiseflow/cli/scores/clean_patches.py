@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from noiseflow.cli.choices import Registered
-from noiseflow.cli.options import PATH, out_option, overwrite_option
+from noiseflow.cli.options import PATH, out_option, overwrite_option, split_option
 from noiseflow.cli.progress import shown
 
 __all__ = ["clean_patches"]
@@ -14,13 +13,7 @@ __all__ = ["clean_patches"]
 @click.command("clean-patches")
 @click.argument("store", type=PATH)
 @out_option("Folder to write.")
-@click.option(
-    "--split",
-    type=Registered("noiseflow.patches.schema:SPLITS"),
-    default="test",
-    show_default=True,
-    help="Patches to write.",
-)
+@split_option("Patches to write.")
 @overwrite_option
 def clean_patches(store: Path, out: Path, split: str, overwrite: bool) -> None:
     """Write the clean patches of STORE for a program that draws noise for them.

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.choices import Registered
-from noiseflow.cli.options import PATH, device_option, json_option, out_option, overwrite_option, seed_option
+from noiseflow.cli.options import (
+    PATH,
+    device_option,
+    json_option,
+    out_option,
+    overwrite_option,
+    seed_option,
+    split_option,
+)
 from noiseflow.cli.progress import shown
 from noiseflow.cli.streams import say
 from noiseflow.core.text import LONGEST_LINE, plain_text
@@ -21,13 +29,7 @@ __all__ = ["evaluate"]
 @click.argument("runs", type=PATH, nargs=-1, required=True, metavar="RUN...")
 @click.argument("store", type=PATH)
 @out_option("Report folder to write.")
-@click.option(
-    "--split",
-    type=Registered("noiseflow.patches.schema:SPLITS"),
-    default="test",
-    show_default=True,
-    help="Patches to score.",
-)
+@split_option("Patches to score.")
 @click.option("--max-patches", type=click.IntRange(min=1), help="Score at most this many patches.")
 @click.option(
     "--metrics",

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, raw_options, seed_option
+from noiseflow.cli.options import (
+    PATH,
+    json_option,
+    out_option,
+    overwrite_option,
+    raw_options,
+    scene_option,
+    seed_option,
+)
 from noiseflow.cli.progress import shown
 
 if TYPE_CHECKING:
@@ -18,13 +26,7 @@ __all__ = ["evaluate_video"]
 @click.argument("run", type=PATH)
 @click.argument("frames", type=PATH)
 @out_option("Folder to write: scores.json, and strip.png, one row of pixels over time.")
-@click.option(
-    "--scene",
-    type=click.Choice(["flat", "static"]),
-    default="static",
-    show_default=True,
-    help="flat: an even scene or darks, which show the sensor's pattern; static: any that stands still.",
-)
+@scene_option
 @click.option("--clean", type=PATH, help="Clean twin of the frames.")
 @raw_options()
 @json_option

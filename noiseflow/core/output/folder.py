@@ -1,33 +1,18 @@
 """Folders that are either there with all their files or not there."""
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.interrupts import deferred
-from noiseflow.core.output.leftovers import KEPT
+from noiseflow.core.output.leftovers import kept_beside, note_leaves
 from noiseflow.core.output.listed import fresh_folder
-from noiseflow.core.output.lock import note_kept, note_leaves, register
 from noiseflow.core.output.manifest import describe_foreign, discard, foreign, seal, set_aside
-from noiseflow.core.output.moves import exchange, move_new, sync_folder
-from noiseflow.core.output.names import private_name
+from noiseflow.core.output.whole import exchange, move_new, private_folder, sync_folder
 
-__all__ = ["install", "private_folder", "refilled_folder", "whole_folder"]
-
-
-@contextmanager
-def private_folder(beside: Path) -> Iterator[Path]:
-    """An empty folder that nobody else has, beside a path, for the time of a block."""
-    partial = beside.with_name(private_name())
-    register(partial)
-    try:
-        partial.mkdir()
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+__all__ = ["install", "refilled_folder", "whole_folder"]
 
 
 @contextmanager
@@ -99,8 +84,7 @@ def refilled_folder(path: Path, kind: str, *lines: Mapping[str, str]) -> Iterato
     others = foreign(path)
     if others:
         raise OutputError(f"{path}: {describe_foreign(path, others)}")
-    aside = path.with_name(private_name(KEPT))
-    note_kept(aside, path)
+    aside = kept_beside(path)
     try:
         os.rename(path, aside)
         fresh_folder(path, kind, *lines)

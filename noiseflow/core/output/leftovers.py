@@ -1,22 +1,42 @@
-"""What a writer notes in its lock, so that the next one can clear up after its death.
+"""Private files and folders of a writer: their names, and the notes by which the next one clears up after its death.
 
-Each note is a JSON line.  ``private``: a file or folder that no final name stands for yet; it is removed.
-``kept``: an earlier output that was set aside while a new one is made in its place; it gets its name
+Each note is a JSON line in the writer's lock.  ``private``: a file or folder that no final name stands for yet; it
+is removed.  ``kept``: an earlier output that was set aside while a new one is made in its place; it gets its name
 back.  ``leaves``: a folder that is of no use once the output is a certain file or folder.
 """
 
+import json
 import os
+import re
+import secrets
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.names import is_private
 
-__all__ = ["KEPT", "OLD", "REMOVERS", "clear_up", "identity_of"]
+__all__ = [
+    "HELD",
+    "OLD",
+    "PREFIX",
+    "REMOVERS",
+    "Held",
+    "append",
+    "clear_up",
+    "is_private",
+    "kept_beside",
+    "note_leaves",
+    "private_beside",
+    "private_name",
+]
+
+PREFIX = ".noiseflow-"
+PRIVATE = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}(\.\w{1,10})?", re.ASCII)
 
 OLD = ".old"
 """Suffix of a folder of ours that was set aside to be removed: only what is listed in it is."""
@@ -28,7 +48,88 @@ REMOVERS: list[Callable[[Path], None]] = []
 """How a folder that was set aside is removed: `noiseflow.core.output.manifest`, which knows lists, registers itself."""
 
 
-def identity_of(path: Path) -> list[int] | None:
+@dataclass(frozen=True)
+class Held:
+    """An output that this process alone writes.
+
+    Parameters
+    ----------
+    target, file : Path
+        The output, and its lock beside it.
+    descriptor : int
+        Of the open lock.
+    """
+
+    target: Path
+    file: Path
+    descriptor: int
+
+
+HELD: ContextVar[tuple[Held, ...]] = ContextVar("held outputs", default=())
+"""Outputs whose locks are held here, the innermost last; `noiseflow.core.output.lock` takes and frees them."""
+
+
+def private_name(suffix: str = "") -> str:
+    """A name that nobody else has: 96 random bits, short for file systems with short names.
+
+    Parameters
+    ----------
+    suffix : str
+        Kept, since some libraries choose a format by it.
+    """
+    kept = suffix if re.fullmatch(r"\.\w{1,10}", suffix, re.ASCII) else ""
+    return f"{PREFIX}{secrets.token_hex(12)}{kept}"
+
+
+def is_private(name: str) -> bool:
+    """Whether `private_name` could have given this name."""
+    return PRIVATE.fullmatch(name) is not None
+
+
+def private_beside(path: Path, suffix: str = "") -> Path:
+    """A new private path beside `path`, noted in the lock of its output, so that a killed writer's is removed."""
+    private = path.with_name(private_name(suffix))
+    _note(private, lambda name: {"private": name})
+    return private
+
+
+def kept_beside(path: Path) -> Path:
+    """A new private path for an earlier output, noted: the output gets its name back if this process dies."""
+    aside = path.with_name(private_name(KEPT))
+    _note(aside, lambda name: {"kept": name, "of": str(Path(name).with_name(path.name))})
+    return aside
+
+
+def note_leaves(left: Path, whole: Path, path: Path) -> None:
+    """Note what is to be removed if this process dies right after the output took its name.
+
+    Parameters
+    ----------
+    left : Path
+        Folder beside the output.
+    whole : Path
+        The new output under the name that it has now.
+    path : Path
+        The output.
+    """
+    found = _identity_of(whole)
+    _note(left, lambda name: {"leaves": name, "once": str(Path(name).with_name(path.name)), "is": found})
+
+
+def append(descriptor: int, line: Mapping[str, Any]) -> None:
+    """Add a line to a lock."""
+    os.write(descriptor, (json.dumps(dict(line)) + "\n").encode())
+
+
+def _note(path: Path, line_of: Callable[[str], dict[str, Any]]) -> None:
+    real = Path(os.path.realpath(path.parent)) / path.name
+    for held in reversed(HELD.get()):
+        if real.is_relative_to(held.target.parent):
+            append(held.descriptor, line_of(str(real.relative_to(held.target.parent))))
+            return
+
+
+def _identity_of(path: Path) -> list[int] | None:
     """Device and number of a file or folder, which a change of name leaves as they are; None if it is not there."""
     try:
         about = path.stat(follow_symlinks=False)
@@ -59,7 +160,7 @@ def clear_up(lines: Iterable[Mapping[str, Any]], folder: Path) -> None:
             _restore(path, _named(folder, line.get("of")))
         elif (path := _named(folder, line.get("leaves"))) and path.is_dir():
             whole = _named(folder, line.get("once"))
-            if whole is not None and identity_of(whole) == line.get("is"):
+            if whole is not None and _identity_of(whole) == line.get("is"):
                 _discard(path)
 
 

@@ -2,17 +2,13 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.interrupts import deferred
-from noiseflow.core.output.lock import register
 from noiseflow.core.output.manifest import begin, listing, record, remove_ours
-from noiseflow.core.output.moves import exchange, move_new
-from noiseflow.core.output.names import private_name
-from noiseflow.core.output.whole import write_bytes
+from noiseflow.core.output.whole import exchange, move_new, private_folder, write_bytes
 
 __all__ = ["adopt", "fresh_folder", "remove_listed", "write_listed", "write_listed_folder"]
 
@@ -62,10 +58,7 @@ def write_listed_folder(root: Path, name: str, contents: Mapping[str, bytes]) ->
     _make_parent(root, name)
     for entry in target.iterdir() if target.is_dir() else ():
         _must_be_ours(root, f"{name}/{entry.name}")
-    partial = target.with_name(private_name())
-    register(partial)
-    try:
-        partial.mkdir()
+    with private_folder(target) as partial:
         for each, content in contents.items():
             (partial / each).write_bytes(content)
         record(
@@ -80,8 +73,6 @@ def write_listed_folder(root: Path, name: str, contents: Mapping[str, bytes]) ->
                 exchange(partial, target)
         else:
             move_new(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def fresh_folder(folder: Path, kind: str, *lines: Mapping[str, str]) -> None:

@@ -11,35 +11,35 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.leftovers import clear_up, identity_of
-from noiseflow.core.output.names import PREFIX
-from noiseflow.core.output.system_lock import FLAGS, lock, read_all, unlock
+from noiseflow.core.output.leftovers import HELD, PREFIX, Held, append, clear_up
 
-__all__ = ["lock_file", "locked", "note_kept", "note_leaves", "register", "sweep"]
+__all__ = ["NO_LINK", "lock_file", "locked", "sweep"]
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""Flag that refuses to open a symbolic link, where the system has it."""
+
+FLAGS = os.O_RDWR | NO_LINK | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""How a lock file is opened: no link is followed, and a pipe is not waited for."""
+
+FAR = 1 << 30
+"""Byte that is locked on Windows: a locked byte cannot be read there, and the text of a lock file must be."""
 
 LOCK = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}\.lock", re.ASCII)
 
 TRIES = 100
 """Times that a lock file may vanish between opening and locking, as others finish."""
-
-
-@dataclass(frozen=True)
-class _Held:
-    target: Path
-    file: Path
-    descriptor: int
-
-
-_held: ContextVar[tuple[_Held, ...]] = ContextVar("held outputs", default=())
 
 
 def lock_file(target: Path) -> Path:
@@ -58,59 +58,17 @@ def locked(target: Path) -> Iterator[None]:
         Another process writes it; says which, and since when.
     """
     target = Path(os.path.realpath(target.parent)) / target.name
-    if any(held.target == target for held in _held.get()):
+    if any(held.target == target for held in HELD.get()):
         yield
         return
     file = lock_file(target)
     descriptor = _acquired(file, target)
-    token = _held.set((*_held.get(), _Held(target, file, descriptor)))
+    token = HELD.set((*HELD.get(), Held(target, file, descriptor)))
     try:
         yield
     finally:
-        _held.reset(token)
+        HELD.reset(token)
         _release(file, descriptor)
-
-
-def register(path: Path) -> None:
-    """List a private file or folder in the lock of the output that it is for, before it is made."""
-    _note(path, lambda name: {"private": name})
-
-
-def note_kept(aside: Path, path: Path) -> None:
-    """Note, before an earlier output is set aside, that it gets its name back if this process dies.
-
-    Parameters
-    ----------
-    aside : Path
-        Private name that the earlier output will have.
-    path : Path
-        The output.
-    """
-    _note(aside, lambda name: {"kept": name, "of": str(Path(name).with_name(path.name))})
-
-
-def note_leaves(left: Path, whole: Path, path: Path) -> None:
-    """Note what is to be removed if this process dies right after the output took its name.
-
-    Parameters
-    ----------
-    left : Path
-        Folder beside the output.
-    whole : Path
-        The new output under the name that it has now.
-    path : Path
-        The output.
-    """
-    found = identity_of(whole)
-    _note(left, lambda name: {"leaves": name, "once": str(Path(name).with_name(path.name)), "is": found})
-
-
-def _note(path: Path, line_of: Callable[[str], dict[str, Any]]) -> None:
-    real = Path(os.path.realpath(path.parent)) / path.name
-    for held in reversed(_held.get()):
-        if real.is_relative_to(held.target.parent):
-            _append(held.descriptor, line_of(str(real.relative_to(held.target.parent))))
-            return
 
 
 def sweep(folder: Path) -> None:
@@ -120,7 +78,7 @@ def sweep(folder: Path) -> None:
             continue
         descriptor = os.open(file, FLAGS)
         try:
-            lock(descriptor)
+            _lock(descriptor)
             if lines := _lines(descriptor):
                 clear_up(lines, file.parent)
                 _unlink(file)
@@ -141,7 +99,7 @@ def _acquired(file: Path, target: Path) -> int:
             if _is_taken(descriptor, file, target):
                 clear_up(_lines(descriptor) or [], file.parent)
                 os.ftruncate(descriptor, 0)
-                _append(descriptor, {"noiseflow": "writing", "output": target.name, **_who()})
+                append(descriptor, {"noiseflow": "writing", "output": target.name, **_who()})
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -158,7 +116,7 @@ def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
     if lines is None:
         raise OutputError(f"{file}: is no lock of ours; move it away to write {target.name}")
     try:
-        lock(descriptor)
+        _lock(descriptor)
     except BlockingIOError as error:
         who = next(iter(_lines(descriptor) or []), {})
         raise OutputError(
@@ -177,7 +135,7 @@ def _release(file: Path, descriptor: int) -> None:
         clear_up(_lines(descriptor) or [], file.parent)
         _unlink(file)
     finally:
-        unlock(descriptor)
+        _free(descriptor)
         os.close(descriptor)
 
 
@@ -194,13 +152,9 @@ def _who() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
-def _append(descriptor: int, line: dict[str, Any]) -> None:
-    os.write(descriptor, (json.dumps(line) + "\n").encode())
-
-
 def _lines(descriptor: int) -> list[dict[str, Any]] | None:
     """What a lock file says; None if it is no lock file of ours.  A line that was cut short is left out."""
-    text = read_all(descriptor)
+    text = _read_all(descriptor)
     lines = []
     for line in text.splitlines():
         try:
@@ -210,3 +164,46 @@ def _lines(descriptor: int) -> list[dict[str, Any]] | None:
     if text and not (lines and isinstance(lines[0], dict) and lines[0].get("noiseflow") == "writing"):
         return None
     return [line for line in lines if isinstance(line, dict)]
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file, or raise at once.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds it.
+    """
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    try:
+        _windows(descriptor, "LK_NBLCK")
+    except PermissionError as error:
+        raise BlockingIOError(error.errno, error.strerror) from error
+
+
+def _free(descriptor: int) -> None:
+    """Free a lock, for processes that are copies of this one, too."""
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    else:
+        _windows(descriptor, "LK_UNLCK")
+
+
+def _read_all(descriptor: int) -> bytes:
+    """Content of a file, from its first byte on."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    left, blocks = os.fstat(descriptor).st_size, []
+    while left > 0 and (block := os.read(descriptor, left)):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks)
+
+
+def _windows(descriptor: int, mode: str) -> None:
+    import importlib
+
+    msvcrt = importlib.import_module("msvcrt")
+    os.lseek(descriptor, FAR, os.SEEK_SET)
+    msvcrt.locking(descriptor, getattr(msvcrt, mode), 1)

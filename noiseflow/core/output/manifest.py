@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.leftovers import OLD, REMOVERS
-from noiseflow.core.output.lock import register, sweep
+from noiseflow.core.output.leftovers import OLD, REMOVERS, private_beside
+from noiseflow.core.output.lock import NO_LINK, sweep
 from noiseflow.core.output.marks import has_mark
-from noiseflow.core.output.names import private_name
-from noiseflow.core.output.system_lock import NO_LINK
 from noiseflow.core.output.whole import whole_file
 
 __all__ = [
@@ -233,8 +231,7 @@ def set_aside(folder: Path) -> Path:
 
     A kill then leaves no half of it under its own name, and the next writer removes what is left.
     """
-    aside = folder.with_name(private_name(OLD))
-    register(aside)
+    aside = private_beside(folder, OLD)
     os.rename(folder, aside)
     return aside
 

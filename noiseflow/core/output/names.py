@@ -1,38 +1,16 @@
-"""Names: those of our private files beside an output, and those that a file gives."""
+"""Names: that of an output that is being made, and those that a file gives."""
 
 import os
-import re
-import secrets
 from pathlib import Path, PurePosixPath
 
 from noiseflow.core.errors import OutputError
 
-__all__ = ["inside", "is_private", "partial_of", "private_name"]
-
-PREFIX = ".noiseflow-"
-PRIVATE = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}(\.\w{1,10})?", re.ASCII)
+__all__ = ["inside", "partial_of"]
 
 
 def partial_of(path: str | Path) -> Path:
     """Where an output is made that takes long and is gone on with after a kill; a list in it says that it is ours."""
     return Path(f"{path}.partial")
-
-
-def private_name(suffix: str = "") -> str:
-    """A name that nobody else has: 96 random bits, short for file systems with short names.
-
-    Parameters
-    ----------
-    suffix : str
-        Kept, since some libraries choose a format by it.
-    """
-    kept = suffix if re.fullmatch(r"\.\w{1,10}", suffix, re.ASCII) else ""
-    return f"{PREFIX}{secrets.token_hex(12)}{kept}"
-
-
-def is_private(name: str) -> bool:
-    """Whether `private_name` could have given this name."""
-    return PRIVATE.fullmatch(name) is not None
 
 
 def inside(folder: Path, name: object, said_by: Path) -> Path:

@@ -1,15 +1,36 @@
-"""Files that are either there with all their content or not there."""
+"""Files that are either there with all their content or not there, and the steps that give files and folders a name."""
 
+import ctypes
+import errno
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from noiseflow.core.output.lock import register
-from noiseflow.core.output.moves import move_new
-from noiseflow.core.output.names import private_name
+from noiseflow.core.output.leftovers import kept_beside, private_beside
 
-__all__ = ["place_file", "whole_file", "write_bytes", "write_text"]
+__all__ = [
+    "exchange",
+    "move_new",
+    "place_file",
+    "private_folder",
+    "sync_folder",
+    "whole_file",
+    "write_bytes",
+    "write_text",
+]
+
+AT_FDCWD, NO_REPLACE, EXCHANGE = -100, 1, 2
+"""Arguments of Linux' `renameat2`."""
+
+MAC_FLAGS = {NO_REPLACE: 4, EXCHANGE: 2}
+"""The same flags of macOS' `renamex_np`."""
+
+UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
 @contextmanager
@@ -30,8 +51,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
     OSError
         The disk is full, or may not be written to.  Nothing stands under `path` that was not there before.
     """
-    partial = path.with_name(private_name(path.suffix))
-    register(partial)
+    partial = private_beside(path, path.suffix)
     try:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield partial
@@ -39,6 +59,17 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
         place_file(partial, path, replace=replace)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def private_folder(beside: Path) -> Iterator[Path]:
+    """An empty folder that nobody else has, beside a path, for the time of a block."""
+    partial = private_beside(beside)
+    try:
+        partial.mkdir()
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def place_file(whole: Path, path: Path, *, replace: bool) -> None:
@@ -60,6 +91,75 @@ def write_text(path: Path, text: str, *, replace: bool = False) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"), replace=replace)
 
 
+def move_new(source: Path, target: Path) -> None:
+    """Give a file or folder a name that is free.
+
+    Raises
+    ------
+    FileExistsError
+        The name is taken.
+    """
+    if _in_one_step(source, target, NO_REPLACE):
+        return
+    # Not one step where the system has none: the check comes as late as it can.
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    os.rename(source, target)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two paths of one folder swap their names.
+
+    Where the system has no such step, a kill in between costs the one that `other` was to be, never the one it was.
+    """
+    if _in_one_step(one, other, EXCHANGE):
+        return
+    aside = kept_beside(other)
+    os.rename(other, aside)
+    os.rename(one, other)
+    os.rename(aside, one)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems have no such call for folders.
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+@cache
+def _function() -> Any:
+    name = {"linux": "renameat2", "darwin": "renamex_np"}.get(sys.platform)
+    return getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None
+
+
+def _in_one_step(source: Path, target: Path, flag: int) -> bool:
+    """Whether the system could do it in one step; an error other than 'not supported' is raised."""
+    function = _function()
+    if function is None:
+        return False
+    names = os.fsencode(source), os.fsencode(target)
+    if sys.platform == "darwin":
+        failed = function(*names, MAC_FLAGS[flag])
+    else:
+        failed = function(AT_FDCWD, names[0], AT_FDCWD, names[1], flag)
+    if not failed:
+        return True
+    code = ctypes.get_errno()
+    if code in UNSUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code), str(source), None, str(target))

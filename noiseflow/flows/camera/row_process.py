@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["RowProcess", "colour", "whiten"]
+__all__ = ["RowProcess", "colour", "filtered", "unfiltered", "whiten"]
 
 LONG = 512
 """Rows beyond which the recursion is faster than a factorisation, and has no gradient."""
@@ -31,55 +31,102 @@ class RowProcess:
 
     def covariance(self, rows: int) -> Tensor:
         """k(t − s), (B, rows, rows), float64."""
+        return self.of_parts(rows).sum(1)
+
+    def of_parts(self, rows: int) -> Tensor:
+        """The same of each part, (B, K, rows, rows)."""
         t = torch.arange(rows, dtype=torch.float64, device=self.variance.device)
         # A decay of exactly 0 or 1 would have no gradient.
         decay = self.decay.double().clamp(1e-12, 1 - 1e-12)
         terms = (decay.log()[..., None] * t).exp() * (self.frequency.double()[..., None] * t).cos()
-        lagged = (self.variance.double()[..., None] * terms).sum(1)
-        return lagged[:, (t[:, None] - t).abs().long()]
+        lagged = self.variance.double()[..., None] * terms
+        return lagged[..., (t[:, None] - t).abs().long()]
 
 
-def whiten(u: Tensor, size: Tensor, process: RowProcess) -> tuple[Tensor, Tensor]:
+def whiten(u: Tensor, size: Tensor, process: RowProcess, taps: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Standard normal innovations of u = √D·g + ε, with log|det|, (B,).
 
     Parameters
     ----------
     u : Tensor, shape (B, rows)
         Seen values, from top to bottom.
-    size : Tensor, shape (B, rows)
-        √D, the process' size in units of the white noise of each row.
+    size : Tensor, shape (B, rows) or (B, rows, K)
+        √D, the process' size in units of the white noise of each row; the same for its parts, or one for each.
     process : RowProcess
         Covariance of g.
+    taps : Tensor, shape (B, T), optional
+        A filter down the rows that √D·g has passed, see `filtered`.
     """
     if u.shape[1] > LONG:
-        found, log_det = _recursion(u, size, process, back=False)
+        found, log_det = _recursion(u, size, process, taps, back=False)
         return found, log_det
-    factor = _factor(size, process)
+    factor = _factor(size, process, taps)
     z = torch.linalg.solve_triangular(factor, u.double()[..., None], upper=False)[..., 0]
     return z.to(u.dtype), -factor.diagonal(dim1=1, dim2=2).log().sum(1).to(u.dtype)
 
 
-def colour(z: Tensor, size: Tensor, process: RowProcess) -> Tensor:
+def colour(z: Tensor, size: Tensor, process: RowProcess, taps: Tensor | None = None) -> Tensor:
     """The inverse of `whiten`."""
     if z.shape[1] > LONG:
-        return _recursion(z, size, process, back=True)[0]
-    return (_factor(size, process) @ z.double()[..., None])[..., 0].to(z.dtype)
+        return _recursion(z, size, process, taps, back=True)[0]
+    return (_factor(size, process, taps) @ z.double()[..., None])[..., 0].to(z.dtype)
 
 
-def _factor(size: Tensor, process: RowProcess) -> Tensor:
-    """L of M = I + √D k √D = L Lᵀ, float64."""
-    size = size.double()
-    covariance = size[:, :, None] * process.covariance(size.shape[1]) * size[:, None, :]
-    eye = torch.eye(size.shape[1], dtype=torch.float64, device=size.device)
+def filtered(u: Tensor, taps: Tensor) -> Tensor:
+    """Σ taps_j u_(t − j) down the rows, with 0 above the first, (B, rows)."""
+    rows, count = u.shape[1], taps.shape[1]
+    above = torch.nn.functional.pad(u, (count - 1, 0))
+    return sum(
+        (taps[:, lag, None].to(u) * above[:, count - 1 - lag :][:, :rows] for lag in range(count)), u.new_zeros(())
+    )
+
+
+def unfiltered(v: Tensor, taps: Tensor) -> Tensor:
+    """The inverse of `filtered`; beyond `LONG` rows it has no gradient."""
+    if v.shape[1] <= LONG:
+        lower = _lower(taps, v.shape[1])
+        solved: Tensor = torch.linalg.solve_triangular(lower, v.double()[..., None], upper=False)
+        return solved[..., 0].to(v.dtype)
+    values, given = (each.detach().double().cpu().numpy() for each in (v, taps))
+    lags = given.shape[1] - 1
+    found = np.zeros((len(values), lags + values.shape[1]))
+    for row in range(values.shape[1]):
+        above = (found[:, row : row + lags][:, ::-1] * given[:, 1:]).sum(1)
+        found[:, row + lags] = (values[:, row] - above) / given[:, 0]
+    return torch.from_numpy(found[:, lags:]).to(v)
+
+
+def _lower(taps: Tensor, rows: int) -> Tensor:
+    """The filter as a matrix, (B, rows, rows), float64."""
+    ones = torch.ones(rows, dtype=torch.float64, device=taps.device)
+    terms = [tap[:, None, None] * torch.diag(ones[lag:], -lag) for lag, tap in enumerate(taps.double().T) if lag < rows]
+    return torch.stack(terms).sum(0)
+
+
+def _factor(size: Tensor, process: RowProcess, taps: Tensor | None) -> Tensor:
+    """L of M = I + √D k √D = L Lᵀ, float64; of I + H √D k √D Hᵀ with a filter H."""
+    size, rows = size.double(), size.shape[1]
+    if size.ndim == 2:
+        covariance = size[:, :, None] * process.covariance(rows) * size[:, None, :]
+    else:
+        size = size.transpose(1, 2)
+        covariance = (size[..., :, None] * process.of_parts(rows) * size[..., None, :]).sum(1)
+    if taps is not None:
+        lower = _lower(taps, rows)
+        covariance = lower @ covariance @ lower.transpose(1, 2)
+    eye = torch.eye(rows, dtype=torch.float64, device=size.device)
     factor: Tensor = torch.linalg.cholesky(eye + covariance)
     return factor
 
 
 @torch.no_grad()
-def _recursion(given: Tensor, size: Tensor, process: RowProcess, *, back: bool) -> tuple[Tensor, Tensor]:
+def _recursion(
+    given: Tensor, size: Tensor, process: RowProcess, taps: Tensor | None, *, back: bool
+) -> tuple[Tensor, Tensor]:
     """The same row by row: the innovations of a Kalman filter, whose state is a rotating decay for each part of k.
 
-    νₜ = (uₜ − √Dₜ hᵀm)/√Sₜ,  Sₜ = 1 + Dₜ hᵀP h,  log|det| = −½ Σ log Sₜ.
+    νₜ = (uₜ − hᵀm)/√Sₜ,  Sₜ = 1 + hᵀP h,  log|det| = −½ Σ log Sₜ, with √Dₜ in h; a filter also sees the values of
+    √D·g of the rows above, which are states too.
 
     References
     ----------
@@ -90,23 +137,29 @@ def _recursion(given: Tensor, size: Tensor, process: RowProcess, *, back: bool) 
         each.detach().double().cpu().numpy() for each in (process.variance, process.decay, process.frequency)
     )
     batch, parts = v.shape
-    states = 2 * parts
+    weights = np.ones((batch, 1)) if taps is None else taps.detach().double().cpu().numpy()
+    own, states = 2 * parts, 2 * parts + weights.shape[1] - 1
     step, end = np.zeros((batch, states, states)), np.zeros((batch, states, states))
     for part in range(parts):
         at = slice(2 * part, 2 * part + 2)
         cos, sin = (phi[:, part] * function(omega[:, part]) for function in (np.cos, np.sin))
         step[:, at, at] = np.array([[cos, -sin], [sin, cos]]).transpose(2, 0, 1)
         end[:, at, at] = v[:, part, None, None] * np.eye(2)
-    transposed = step.transpose(0, 2, 1)
-    fresh = end - step @ end @ transposed
-    seen = np.arange(0, states, 2)
+    fresh = end - step @ end @ step.transpose(0, 2, 1)
+    for lag in range(own + 1, states):
+        step[:, lag, lag - 1] = 1.0
+    seen = np.zeros((batch, states))
+    seen[:, own:] = weights[:, 1:]
     mean, spread = np.zeros((batch, states)), end
     found, logs = np.empty_like(values), np.zeros(batch)
     for row in range(values.shape[1]):
-        root_d = sizes[:, row]
-        gain = spread[:, :, seen].sum(2)
-        s = 1 + root_d**2 * gain[:, seen].sum(1)
-        expected = root_d * mean[:, seen].sum(1)
+        root_d = sizes[:, row] if sizes.ndim == 3 else sizes[:, row, None]
+        seen[:, :own:2] = weights[:, :1] * root_d
+        if states > own:
+            step[:, own, :own:2] = root_d
+        gain = (spread @ seen[..., None])[..., 0]
+        s = 1 + (gain * seen).sum(1)
+        expected = (mean * seen).sum(1)
         if back:
             found[:, row] = values[:, row] * np.sqrt(s) + expected
             surprise = found[:, row] - expected
@@ -114,8 +167,8 @@ def _recursion(given: Tensor, size: Tensor, process: RowProcess, *, back: bool) 
             surprise = values[:, row] - expected
             found[:, row] = surprise / np.sqrt(s)
         logs -= 0.5 * np.log(s)
-        mean = mean + gain * (root_d * surprise / s)[:, None]
-        spread = spread - gain[:, :, None] * gain[:, None, :] * (root_d**2 / s)[:, None, None]
+        mean = mean + gain * (surprise / s)[:, None]
+        spread = spread - gain[:, :, None] * gain[:, None, :] / s[:, None, None]
         mean = (step @ mean[..., None])[..., 0]
-        spread = step @ spread @ transposed + fresh
+        spread = step @ spread @ step.transpose(0, 2, 1) + fresh
     return torch.from_numpy(found).to(given), torch.from_numpy(logs).to(given)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.ops.conditional_net import hidden_layers
-from noiseflow.ops.masked_affine import soft_clamp
 from noiseflow.ops.random import sampling
 
 __all__ = ["ConditionalNet", "SampleFeatures", "SpatialFilm", "signal_features"]
@@ -63,7 +62,8 @@ class SampleFeatures(nn.Module):
         if self.training and self.dropout:
             index = index.masked_fill(sampling.uniform(index, None) < self.dropout, unknown)
         stops = (cond.isos.log() - math.log(800.0)) / ISO_SPAN
-        return torch.cat([soft_clamp(stops, 2.0).to(self.cameras.dtype)[:, None], self.cameras[index]], 1)
+        soft = 2.0 * (stops / 2.0).tanh()
+        return torch.cat([soft.to(self.cameras.dtype)[:, None], self.cameras[index]], 1)
 
 
 class SpatialFilm(nn.Module):

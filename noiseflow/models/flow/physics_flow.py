@@ -13,6 +13,7 @@ from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
+from noiseflow.flows.camera.neighbour_rows import NeighbourRows
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
@@ -32,6 +33,7 @@ from noiseflow.models.flow.bend_start import choose_bend
 from noiseflow.models.flow.code_start import keep_offsets, start_tails_on_codes, subtract_rounding
 from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
+from noiseflow.models.flow.neighbour_start import rows_among_neighbours
 from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
@@ -44,8 +46,10 @@ DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_splin
 DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 """The same in earlier versions."""
 
-FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours", "bend")
+FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours", "neighbour_rows", "bend")
 """Options that a fit sets by the data."""
+
+ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
 
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
@@ -79,7 +83,8 @@ class PhysicsFlow(ResidualFlow):
     sampled in two passes), ``row_flicker`` (false; a fit
     sets it where rows change with the light, see `RowNoise`), ``row_memory`` (false; a fit sets it where rows depend
     on the rows above, see `RowMemory`), ``neighbours`` (false, or a grid of `NeighbourFilter`, which a fit sets where
-    neighbours correlate), ``bend`` (false; a fit sets it where the response bends, see `BentScale`),
+    neighbours correlate), ``neighbour_rows`` (false; a fit sets it for rows beside these, see `NeighbourRows`),
+    ``bend`` (false; a fit sets it where the response bends, see `BentScale`),
     ``unknown_camera``, the probability in training that
     a net does not get the camera (0), and ``seed`` (0).  The defaults of the first four are written into the
     model's own spec, so that a run keeps them.
@@ -108,7 +113,9 @@ class PhysicsFlow(ResidualFlow):
         dropout = float(options.get("unknown_camera", 0.0))
 
         transforms: list[Transform] = []
-        if flag_option(spec, "row_memory"):
+        if flag_option(spec, "neighbour_rows"):
+            transforms.append(NeighbourRows(planes, cameras, spec.isos))
+        elif flag_option(spec, "row_memory"):
             transforms.append(RowMemory(planes, cameras, spec.isos))
         elif flag_option(spec, "row_flicker"):
             transforms.append(RowNoise(planes, cameras, spec.isos))
@@ -163,6 +170,7 @@ class PhysicsFlow(ResidualFlow):
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
         if bands is not None:
             self._start_components(lines, noise, cond)
+            self._start_rows_again(noise, cond, bands)
             self.found.append(bend)
             self.found += [
                 f"conversion gain switched between ISO {below:g} and {above:g}: read noise {factor:.2f} of that below"
@@ -223,6 +231,24 @@ class PhysicsFlow(ResidualFlow):
                 self.shot_read.log_beta2.sub_(share)
                 for line in [*lines, kept.transform]:
                     line.scale_offsets(share)
+
+    def _start_rows_again(self, noise: Tensor, cond: Conditions, bands: Tensor) -> None:
+        """Where neighbours were found, give the place of the rows to such as take their filter into account."""
+        lines: list[Any] = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+        neighbours = [transform for transform in self.flow.transforms if isinstance(transform, NeighbourFilter)]
+        if not neighbours or not lines:
+            return
+        rows, head = lines[0], self.shot_read
+        found = rows_among_neighbours(head, rows, neighbours[0], noise, cond, bands, planes=self.planes)
+        place = [transform is rows for transform in self.flow.transforms].index(True)
+        self.flow.transforms[place] = found.rows.requires_grad_(False)
+        others = {key: value for key, value in self.spec.options.items() if key not in ROW_OPTIONS}
+        self.spec = replace(self.spec, options={**others, **found.options})
+        self.found[:1] = found.notes
+        share = found.rows.offset_variance().log1p() - rows.offset_variance().log1p()
+        head.log_beta2.sub_(share)
+        for line in [found.rows, *lines[1:]]:
+            line.scale_offsets(share)
 
     def _before_shape(self) -> list[Transform]:
         """The transforms between the head and the skew: lines and neighbours, in the order data → latent."""

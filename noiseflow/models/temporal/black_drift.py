@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor
-
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.temporal.part import FramePart
 
@@ -18,11 +16,8 @@ class BlackDrift(FramePart):
     ``log_sigma`` is the log of σ, normalised; ``memory_of`` gives φ = tanh.
     """
 
+    of_light = False
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-5), "memory_of": 0.5}
-
-    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
-        """σ/σ_frame."""
-        return self.at("log_sigma", cond).exp().to(sigma)[:, None, None, None] / sigma
 
     def facts(self, cond: Conditions) -> dict[str, float]:
         """σ of the drift, normalised, and its correlation from one frame to the next."""

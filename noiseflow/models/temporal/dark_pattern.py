@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor
-
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.temporal.part import PixelPart
 from noiseflow.ops.random.sampling import Stream
@@ -24,11 +22,8 @@ class DarkPattern(PixelPart):
     """
 
     stream = Stream.OWN_OFFSET
+    of_light = False
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-4)}
-
-    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
-        """σ/σ_frame."""
-        return self.at("log_sigma", cond).exp().to(sigma)[:, None, None, None] / sigma
 
     def facts(self, cond: Conditions) -> dict[str, float]:
         """DSNU, normalised."""

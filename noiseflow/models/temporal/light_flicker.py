@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor
-
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.temporal.part import FramePart
 
@@ -18,13 +16,8 @@ class LightFlicker(FramePart):
     ``log_sigma`` is the log of σ, relative to the signal; ``memory_of`` gives φ = tanh.
     """
 
+    of_light = True
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-4), "memory_of": 0.5}
-
-    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
-        """σ·signal/σ_frame."""
-        return (
-            self.at("log_sigma", cond).exp().to(sigma)[:, None, None, None] * cond.clean.to(sigma).clamp(min=0) / sigma
-        )
 
     def facts(self, cond: Conditions) -> dict[str, float]:
         """σ of the light, %, and its correlation from one frame to the next."""

@@ -13,7 +13,7 @@ from noiseflow.flows.nets.constants import Constants, log_of
 from noiseflow.models.model import ModelSpec
 from noiseflow.ops.random.sampling import Stream
 
-__all__ = ["FramePart", "Part", "PixelPart"]
+__all__ = ["FramePart", "NormalPart", "Part", "PixelPart"]
 
 
 class Part(Constants):
@@ -46,13 +46,19 @@ class Part(Constants):
         """What it is in the field's words, for the first element of resolved conditions."""
 
 
-class PixelPart(Part):
-    """A part of which each pixel has a value of its own that stays through the sequence, N(0, 1) before it is seen."""
+class NormalPart(Part):
+    """A part that is a normal variable times σ, or times σ of the signal.
 
-    stream: Stream
-    """Random numbers of the values, when they are sampled."""
+    ``log_sigma`` is the log of σ, normalised or relative to the signal.
+    """
 
-    @abstractmethod
+    of_light: ClassVar[bool]
+    """Whether it goes with the signal."""
+
+    def sigma(self, cond: Conditions) -> Tensor:
+        """σ of each element, float64, (B,)."""
+        return self.at("log_sigma", cond).exp()
+
     def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
         """σ of the part over σ of the frame's noise, (B, C, H, W).
 
@@ -63,14 +69,19 @@ class PixelPart(Part):
         sigma : Tensor, shape (B, C, H, W)
             σ of the frame's noise, normalised.
         """
+        own = self.sigma(cond).to(sigma)[:, None, None, None]
+        return (own * cond.clean.to(sigma).clamp(min=0) if self.of_light else own) / sigma
 
 
-class FramePart(Part):
+class PixelPart(NormalPart):
+    """A part of which each pixel has a value of its own that stays through the sequence, N(0, 1) before it is seen."""
+
+    stream: Stream
+    """Random numbers of the values, when they are sampled."""
+
+
+class FramePart(NormalPart):
     """A part that all pixels of a frame share, x_t = φ·x_{t−1} + √(1 − φ²)·N(0, 1), stationary."""
-
-    @abstractmethod
-    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
-        """σ of the part over σ of the frame's noise, (B, C, H, W); the arguments are those of `PixelPart.strength`."""
 
     def memory(self, cond: Conditions) -> Tensor:
         """φ of each element, float64, (B,)."""

@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor
-
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.temporal.part import PixelPart
 from noiseflow.ops.random.sampling import Stream
@@ -25,13 +23,8 @@ class ResponsePattern(PixelPart):
     """
 
     stream = Stream.OWN_RESPONSE
+    of_light = True
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-3)}
-
-    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
-        """σ·signal/σ_frame."""
-        return (
-            self.at("log_sigma", cond).exp().to(sigma)[:, None, None, None] * cond.clean.to(sigma).clamp(min=0) / sigma
-        )
 
     def facts(self, cond: Conditions) -> dict[str, float]:
         """PRNU, % of the signal."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel, checked_conditions
-from noiseflow.models.temporal.frame_latent import sigma_of, with_base
-from noiseflow.models.temporal.strengths import strengths
+from noiseflow.models.temporal.frame_latent import with_base
+from noiseflow.models.temporal.remembered import Remembered
 from noiseflow.models.temporal.telegraph import CLASSES, Telegraph, amplitudes
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Keyed, Source, Stream
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from noiseflow.models.temporal.temporal_noise import TemporalNoise
 
 __all__ = ["NoiseStream", "at_frame"]
+
+STRIP = 131_072
+"""Values of a strip: its dozen arrays fit into a core's cache."""
 
 
 def at_frame(source: Source, number: int) -> Source:
@@ -179,11 +182,9 @@ class Traps:
         u = self._uniform(source)
         self.full = torch.where(self.full, u >= self.down, u < self.up)
 
-    def level(self) -> Tensor:
-        """Level of every pixel, normalised, 0 where there is no trap, float64, (B, C, H, W)."""
-        level = torch.zeros_like(self.like, dtype=torch.float64)
-        level[self.place] = (self.full.double() - self.mean) * self.amplitude
-        return level
+    def level(self, full: Tensor) -> Tensor:
+        """Level of each telegraph pixel, normalised, float64, (K,), where `full` says whose traps are."""
+        return (full.double() - self.mean) * self.amplitude
 
     def _uniform(self, source: Source) -> Tensor:
         """A number for each telegraph pixel, in the order of their places; an element has those that it has alone."""
@@ -214,28 +215,18 @@ class _FrameBase:
     ) -> None:
         self.model, self.memory, self.iso, self.camera, self.number = model, memory, iso, camera, number
         self.shared = memory.shared
-        self.traps = None if memory.traps is None else memory.traps.level()
+        self.full = None if memory.traps is None else memory.traps.full
 
     def sample(self, like: Tensor, generator: Source = None) -> Tensor:
-        """Latents of the pixels with the clean signal `like`."""
-        fresh = sampling.normal(like, at_frame(generator, self.number))
+        """Latents of the pixels with the clean signal `like`, strip by strip: what a strip takes stays in the cache."""
+        latent = sampling.normal(like, at_frame(generator, self.number))
+        if not self.model.parts:
+            return latent
+        top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
         cond = checked_conditions(self.model, Conditions(like, self.iso, self.camera))
-        strong = strengths(self.model, cond, sigma_of(self.model.frame, cond).to(like.dtype))
-        h, rest = strong.own, strong.rest
-        own = [self._window(each, like, generator).flatten(1) for each in self.memory.maps]
-        level = None
-        if self.traps is not None:
-            level = self._window(self.traps, like, generator).flatten(1)
-            h, rest = torch.where((level != 0)[:, None], 0.0, h), torch.where(level != 0, strong.jumping, rest)
-        z = fresh.flatten(1) * rest.sqrt()
-        for number, each in enumerate(own):
-            z = z + h[:, number] * each
-        for number in range(strong.shared.shape[1]):
-            z = z + strong.shared[:, number] * self.shared[:, number, None].to(like)
-        if level is not None:
-            z = z + level * strong.per_sigma
-        return z.to(like.dtype).reshape(like.shape)
-
-    def _window(self, whole: Tensor, like: Tensor, source: Source) -> Tensor:
-        top, left = (source.top, source.left) if isinstance(source, Keyed) else (0, 0)
-        return whole[:, :, top : top + like.shape[2], left : left + like.shape[3]].to(like.device)
+        past = Remembered(self.model, self.memory, cond, self.shared, self.full)
+        rows = max(1, STRIP // max(1, like[:, :, :1].numel()))
+        for start in range(0, like.shape[2], rows):
+            strip = np.s_[:, :, start : start + rows]
+            past.add_to(latent[strip], like[strip], (top + start, left))
+        return latent

@@ -11,7 +11,7 @@ from noiseflow.flows.conditions import Conditions
 if TYPE_CHECKING:
     from noiseflow.models.temporal.temporal_noise import TemporalNoise
 
-__all__ = ["MOST", "Strengths", "strengths"]
+__all__ = ["MOST", "Strengths", "share_of_jumping", "strengths"]
 
 MOST = 0.9999
 """Largest share of the frame's variance that the fixed pattern may have; at 1 nothing would be left for the frame."""
@@ -62,10 +62,7 @@ def strengths(model: "TemporalNoise", cond: Conditions, sigma: Tensor) -> Streng
     own = [part.strength(cond, sigma).expand_as(sigma).flatten(1) for part in model.pixel_parts]
     shared = [part.strength(cond, sigma).expand_as(sigma).flatten(1) for part in model.frame_parts]
     h, g = (torch.stack(each, 1) if each else none for each in (own, shared))
-    jumping = torch.ones_like(sigma).flatten(1)
-    if model.telegraph is not None and not model.adds_pattern:
-        traps = model.telegraph.variance(cond).to(sigma)[:, None] / sigma.flatten(1).square()
-        jumping = jumping - traps.clamp(max=MOST_TRAPS)
+    jumping = share_of_jumping(model, cond, sigma).expand_as(sigma).flatten(1)
     if not model.adds_pattern:
         least = jumping - (1 - MOST)
         h = h * (least[:, None] / torch.maximum(h.square().sum(1, keepdim=True), least[:, None])).sqrt()
@@ -75,3 +72,11 @@ def strengths(model: "TemporalNoise", cond: Conditions, sigma: Tensor) -> Streng
         jumping = torch.where(seen[:, 0], jumping, 1.0)
     rest = jumping if model.adds_pattern else jumping - h.square().sum(1)
     return Strengths(h, g, jumping, rest, 1 / sigma.flatten(1))
+
+
+def share_of_jumping(model: "TemporalNoise", cond: Conditions, sigma: Tensor) -> Tensor:
+    """Variance of a telegraph pixel around its level, as in `Strengths`, of a shape that broadcasts to (B, C, H, W)."""
+    if model.telegraph is None or model.adds_pattern:
+        return sigma.new_ones(len(sigma), 1, 1, 1)
+    traps = model.telegraph.variance(cond).to(sigma)[:, None, None, None] / sigma.square()
+    return 1 - traps.clamp(max=MOST_TRAPS)

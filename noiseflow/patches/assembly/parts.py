@@ -25,9 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
-from noiseflow.core.output.folder import private_folder
 from noiseflow.core.output.manifest import begin, listing, record, remove_ours
-from noiseflow.core.output.moves import move_new
+from noiseflow.core.output.whole import move_new, private_folder
 from noiseflow.patches.checksums import patch_crcs
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE, fields, mask_bytes, partial_folder
 from noiseflow.raw.bayer import plane_names

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
-from noiseflow.core.output.moves import move_new
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.patches.assembly.parts import (
     PIXELS,
@@ -113,9 +112,8 @@ def assemble(
     scene_facts: Mapping[str, Mapping[str, Any]] | None = None,
     means: Sequence[SceneMean] | None = None,
     executor: Executor | None = None,
-    place: Callable[[Path, Path], None] = move_new,
-) -> int:
-    """Make a store of the parts in a folder, and give it its name.
+) -> Path:
+    """Make a store of the parts in a folder; the caller gives it its name.
 
     Parameters
     ----------
@@ -124,7 +122,7 @@ def assemble(
     parts : int
         Number of parts.
     path : Path
-        The store.
+        Name that the store will have, for messages.
     header : StoreHeader
         Facts that hold for all patches.
     scene_facts : mapping, optional
@@ -133,13 +131,11 @@ def assemble(
         If the frames' clean signals are computed from these.
     executor : Executor, optional
         Copies the patches; this process if it is not given.
-    place : callable
-        Gives the whole file, its first argument, the name `path`; it replaces nothing if not given.
 
     Returns
     -------
-    int
-        Patches stored.
+    Path
+        The whole store, a file in the folder.
 
     Raises
     ------
@@ -163,8 +159,7 @@ def assemble(
         _conclude(whole, contents, crcs)
         with whole.open("r+b") as file:
             os.fsync(file.fileno())
-        place(whole, path)
-    return len(contents.table)
+    return whole
 
 
 def _contents(

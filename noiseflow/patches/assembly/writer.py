@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from noiseflow.core.output.checks import check_output, writing
-from noiseflow.core.output.folder import private_folder
-from noiseflow.core.output.whole import place_file
-from noiseflow.patches.assembly.parts import PartNote, PartWriter
+from noiseflow.core.output.whole import place_file, private_folder
+from noiseflow.patches.assembly.parts import PartNote, PartWriter, on_disk
 from noiseflow.patches.assembly.store_assembly import assemble
 from noiseflow.patches.schema import LABELS, StoreHeader
 
@@ -107,5 +105,6 @@ class StoreWriter:
     ) -> None:
         with self._stack:
             if kind is None:
-                place = partial(place_file, replace=self._overwrite)
-                assemble(self._folder, self._parts, self.path, self.header, place=place)
+                whole = assemble(self._folder, self._parts, self.path, self.header)
+                with on_disk(self.path):
+                    place_file(whole, self.path, replace=self._overwrite)

@@ -3,18 +3,17 @@
 import importlib
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.interrupts import deferred
-from noiseflow.core.output.lock import note_leaves
+from noiseflow.core.output.leftovers import note_leaves
 from noiseflow.core.output.manifest import discard, listing, set_aside
 from noiseflow.core.output.whole import place_file
 from noiseflow.core.progress import Progress, silent
@@ -117,19 +116,19 @@ def ingest(
                 importlib.import_module("scipy.special")
             with on_disk(out):
                 resumed = _begin(folder, plan, overwrite=overwrite)
-            left: list[Path] = []
-            notes, known = _make(pool, folder, out, sources, plan, progress, partial(_place, folder, overwrite, left))
-        for aside in left:
-            discard(aside)
+            notes, known, whole = _make(pool, folder, out, sources, plan, progress)
+            with on_disk(out):
+                done_with = _place(whole, out, folder, overwrite=overwrite)
+        discard(done_with)
     return _result(out, plan, notes, known, resumed)
 
 
-def _place(folder: Path, overwrite: bool, left: list[Path], whole: Path, path: Path) -> None:
-    """Give the store its name and take it from the folder that it was made in: both, or neither."""
+def _place(whole: Path, path: Path, folder: Path, *, overwrite: bool) -> Path:
+    """Give the store its name and take it from the folder that it was made in, now to be removed: both, or neither."""
     note_leaves(folder, whole, path)
     with deferred():
         place_file(whole, path, replace=overwrite)
-        left.append(set_aside(folder))
+        return set_aside(folder)
 
 
 def _result(
@@ -151,7 +150,7 @@ def _result(
         reason=plan.reason,
         notes=(
             *plan.notes,
-            *gathered(caution for note in notes for caution in note.cautions),
+            *gathered([caution for note in notes for caution in note.cautions]),
             *dict.fromkeys(caution for each in known for caution in each["cautions"]),
             *_repeats(notes),
             *doubtful_clean(plan.pairing, notes),
@@ -160,15 +159,9 @@ def _result(
 
 
 def _make(
-    pool: Pool,
-    folder: Path,
-    out: Path,
-    sources: Sequence[str | Path],
-    plan: Plan,
-    progress: Progress,
-    place: Callable[[Path, Path], None],
-) -> tuple[list[PartNote], list[dict[str, Any]]]:
-    """Carry out a plan and put the store together; return the notes of its parts and the facts of its scenes."""
+    pool: Pool, folder: Path, out: Path, sources: Sequence[str | Path], plan: Plan, progress: Progress
+) -> tuple[list[PartNote], list[dict[str, Any]], Path]:
+    """Carry out a plan and put the store together: notes of its parts, facts of its scenes, and the store's file."""
     try:
         with on_disk(out):
             scenes = _run(pool, folder.absolute(), plan, progress)
@@ -188,7 +181,7 @@ def _make(
             # Imported by now, see `_run`.
             from noiseflow.patches.assembly.store_assembly import assemble
 
-            assemble(folder.absolute(), len(notes), out, header, facts, means, pool.executor, place)
+            whole = assemble(folder.absolute(), len(notes), out, header, facts, means, pool.executor)
     except BrokenProcessPool as error:
         raise NoiseflowError(
             f"{out}: a process of the ingest was killed, perhaps because memory ran out; finished frames are kept "
@@ -199,7 +192,7 @@ def _make(
         if not isinstance(error, StoreError) or _nothing(folder, plan):
             clear(folder)
         raise
-    return notes, scenes
+    return notes, scenes, whole
 
 
 def _repeats(notes: Sequence[PartNote]) -> Iterator[str]:

@@ -247,7 +247,7 @@ def _group(scene: Scene, number: int, split_by: str) -> str:
 
 def _without_repeats(scenes: Sequence[Scene]) -> tuple[list[Scene], list[str]]:
     """The scenes without frames whose file repeats an earlier one, and a note about these."""
-    repeats = repeated_files(frame.path for scene in scenes for frame in scene.frames)
+    repeats = repeated_files([frame.path for scene in scenes for frame in scene.frames])
     if not repeats:
         return list(scenes), []
     kept = []

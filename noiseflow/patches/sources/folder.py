@@ -1,18 +1,25 @@
 """Folders of raw files: clean twins by name, or else each folder a scene for each ISO and exposure in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.sources.kinds import kind_of
-from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frames
-from noiseflow.patches.sources.settings_groups import grouped, names_of
+from noiseflow.patches.sources.scene import (
+    LONG_TWIN,
+    Collection,
+    Scene,
+    clean_frame,
+    file_frames,
+    kind_of,
+    same_exposure,
+)
 from noiseflow.patches.sources.twins import Twins, find_twins
 from noiseflow.raw.folders import walk
-from noiseflow.raw.reading import is_raw, raw_files
+from noiseflow.raw.reading import glance, is_raw, raw_files
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["gather", "recognises"]
+__all__ = ["Group", "gather", "grouped", "names_of", "recognises"]
 
 SHOWN = 3
 """Names in a line of the report."""
@@ -35,7 +42,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     for folder, names, problem in walk(path):
         if problem:
             report.append(problem)
-        files, others = raw_files(folder / name for name in names)
+        files, others = raw_files([folder / name for name in names])
         if files:
             folders[folder] = files
         if others:
@@ -96,3 +103,71 @@ def _below(path: Path, file: Path) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+
+
+@dataclass
+class Group:
+    """Files of one setting.
+
+    Parameters
+    ----------
+    iso : float or None
+        ISO that the files share.
+    exposure_s : float or None
+        Of the first file, in seconds.
+    files : list of Path
+        Files of the group.
+    """
+
+    iso: float | None
+    exposure_s: float | None
+    files: list[Path] = field(default_factory=list)
+
+    def takes(self, iso: float | None, exposure_s: float | None) -> bool:
+        """Whether a file of these settings belongs here."""
+        return self.iso == iso and same_exposure(self.exposure_s, exposure_s)
+
+
+def grouped(files: Iterable[Path], settings: RawSettings, *, by_exposure: bool = True) -> list[Group]:
+    """Files by ISO, and by exposure time within 1 %; in their own order within a group.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Raw files of one folder.
+    settings : RawSettings
+        Settings that replace what the files state.
+    by_exposure : bool
+        Whether the exposure time counts; flats of one series differ by it.
+    """
+    groups: list[Group] = []
+    for file in files:
+        try:
+            iso, exposure_s = glance(file, settings)
+        except RawError:
+            # Damaged: reading the file says how.
+            iso = exposure_s = None
+        exposure_s = exposure_s if by_exposure else None
+        group = next((each for each in groups if each.takes(iso, exposure_s)), None)
+        if group is None:
+            group = Group(iso, exposure_s)
+            groups.append(group)
+        group.files.append(file)
+    return groups
+
+
+def names_of(name: str, groups: list[Group]) -> list[str]:
+    """A name for each group of a scene: with its ISO and its exposure time, as far as they tell groups apart.
+
+    >>> names_of("desk", [Group(100, 0.1), Group(800, 0.1)])
+    ['desk_ISO100', 'desk_ISO800']
+    """
+    if len(groups) == 1:
+        return [name]
+    isos, exposures = ({getattr(group, what) for group in groups} for what in ("iso", "exposure_s"))
+    names = []
+    for group in groups:
+        iso = f"_ISO{group.iso:g}" if len(isos) > 1 and group.iso is not None else ""
+        exposure = f"_{group.exposure_s:g}s" if len(exposures) > 1 and group.exposure_s is not None else ""
+        names.append(name + iso + exposure)
+    return [each if names.count(each) == 1 else f"{each}_{number}" for number, each in enumerate(names)]

@@ -3,6 +3,7 @@
 All of it can be pickled, to be sent to worker processes.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +17,32 @@ from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import frame_count, read_clean, read_frame
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["LONG_TWIN", "Collection", "Frame", "Scene", "clean_frame", "file_frame", "file_frames", "is_long"]
+__all__ = [
+    "LONG_TWIN",
+    "Collection",
+    "Frame",
+    "Scene",
+    "clean_frame",
+    "file_frame",
+    "file_frames",
+    "is_long",
+    "kind_of",
+    "same_exposure",
+]
 
+
+KIND_WORDS = {
+    "dark": {"dark", "darks", "darkframe", "darkframes", "bias", "biases"},
+    "flat": {"flat", "flats", "flatfield", "flatfields", "flatframes"},
+}
+"""Words in a folder's name that say what its frames are."""
 
 LONG_TWIN: Mapping[str, str] = {"clean_twin": "long exposure"}
 """Facts of a scene whose clean signal is a longer exposure of it, or one at another ISO."""
+
+
+SAME_EXPOSURE = 0.01
+"""Exposure times that differ by less than this part are one setting: files round them differently."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +115,30 @@ class Collection:
     report: tuple[str, ...] = ()
 
 
+def same_exposure(first: float | None, other: float | None) -> bool:
+    """Whether two exposure times in s are one setting.
+
+    >>> same_exposure(0.016683, 0.016684), same_exposure(0.01, None)
+    (True, False)
+    """
+    if first is None or other is None:
+        return first is other
+    return abs(first - other) <= SAME_EXPOSURE * max(first, other)
+
+
 def is_long(scene: Scene) -> bool:
     """Whether a scene's clean twin is a longer exposure, to be brought to each frame's exposure time and ISO."""
     return scene.facts.get("clean_twin") == LONG_TWIN["clean_twin"]
+
+
+def kind_of(name: str) -> str:
+    """Kind that a folder's name says: ``"dark"``, ``"flat"`` or none.
+
+    >>> kind_of("ISO100_darks"), kind_of("darkroom")
+    ('dark', '')
+    """
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    return next((kind for kind, names in KIND_WORDS.items() if words & names), "")
 
 
 def file_frame(path: Path, settings: RawSettings) -> Frame:

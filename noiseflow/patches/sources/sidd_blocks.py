@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
 from noiseflow.patches.sources.sidd_published import facts_of, published
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.sidd import SceneName, restored, signal_in_dn
+from noiseflow.raw.guards import MAX_PIXELS, decoding
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import MAX_PIXELS
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["gather", "read_block", "recognises"]

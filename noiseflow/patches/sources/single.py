@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from noiseflow.patches.sources.kinds import kind_of
-from noiseflow.patches.sources.scene import Collection, Scene, file_frames
+from noiseflow.patches.sources.scene import Collection, Scene, file_frames, kind_of
 from noiseflow.raw.reading import is_raw
 from noiseflow.raw.settings import RawSettings
 

@@ -13,7 +13,6 @@ import numpy as np
 import tifffile
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.dng import SMALLEST
 from noiseflow.raw.formats.tags.dng_levels import BLACK, BLACK_REPEAT, MASKED_AREAS, WHITE, Levels, levels_of
 from noiseflow.raw.formats.tags.tiff_pages import (
@@ -26,8 +25,8 @@ from noiseflow.raw.formats.tags.tiff_pages import (
     pattern_of,
     raw_page,
 )
+from noiseflow.raw.guards import check_size, decoding
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["PageFacts", "facts_of", "page_facts", "read", "unsupported"]

@@ -17,7 +17,7 @@ import skimage
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
+from noiseflow.raw.guards import decoding
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import MONO
 from noiseflow.raw.settings import RawSettings

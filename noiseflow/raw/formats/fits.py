@@ -9,9 +9,8 @@ import numpy as np
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.extras import install
-from noiseflow.raw.decoding import decoding
+from noiseflow.raw.guards import check_size, decoding
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size
 from noiseflow.raw.patterns import BAYER_PHASES, MONO, shifted
 from noiseflow.raw.settings import RawSettings
 

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.marks import MARK
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.formats.planes import mosaic_image
+from noiseflow.raw.guards import MAX_PIXELS, check_size, decoding
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import MAX_PIXELS, check_size
 from noiseflow.raw.settings import RawSettings
 
 if TYPE_CHECKING:

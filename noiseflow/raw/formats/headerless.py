@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.raw.guards import check_size
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection.other_readings import other_order_is_smoother, refuse_exchanged_sides, smoother_packing
-from noiseflow.raw.limits import check_size
 from noiseflow.raw.packed_bits import PACKINGS, Packing
 from noiseflow.raw.patterns import MONO, cell_side, known_cfa
 from noiseflow.raw.settings import RawSettings

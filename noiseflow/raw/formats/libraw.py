@@ -14,8 +14,8 @@ from noiseflow.raw.black_levels import BlackMap
 from noiseflow.raw.formats import dng_pixels
 from noiseflow.raw.formats.tags.metadata import ISO_SATURATED, Metadata, of_exif
 from noiseflow.raw.formats.tags.tiff_facts import tiff_facts
+from noiseflow.raw.guards import check_size, refuse_truncated
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size, refuse_truncated
 from noiseflow.raw.patterns import MONO, cfa_of_colours, offsets, shifted
 from noiseflow.raw.settings import RawSettings
 

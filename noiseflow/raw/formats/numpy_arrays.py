@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.formats.planes import facts_of_npy, mosaic_image
+from noiseflow.raw.guards import MAX_PIXELS_PER_BYTE, check_size, decoding
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import MAX_PIXELS_PER_BYTE, check_size
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SUFFIXES", "count", "read"]

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
+from noiseflow.raw.guards import check_size, decoding
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SUFFIXES", "read"]

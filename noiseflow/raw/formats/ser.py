@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.raw.guards import check_size
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection.other_readings import other_order_is_smoother
-from noiseflow.raw.limits import check_size
 from noiseflow.raw.patterns import MONO
 from noiseflow.raw.settings import RawSettings
 

@@ -21,10 +21,9 @@ import scipy
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.hdf5 import plain_dataset
+from noiseflow.raw.guards import check_size, decoding
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size
 from noiseflow.raw.patterns import BAYER_PHASES
 from noiseflow.raw.settings import RawSettings
 

@@ -9,13 +9,12 @@ import numpy as np
 import tifffile
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.tags.dng_levels import levels_of
 from noiseflow.raw.formats.tags.metadata import of_tiff
 from noiseflow.raw.formats.tags.tiff_facts import data_end
 from noiseflow.raw.formats.tags.tiff_pages import cfa_of, is_dng, pattern_of
+from noiseflow.raw.guards import check_size, decoding, refuse_truncated
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.limits import check_size, refuse_truncated
 from noiseflow.raw.patterns import MONO
 from noiseflow.raw.settings import RawSettings
 

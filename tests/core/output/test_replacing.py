@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output import moves
+from noiseflow.core.output import whole
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import refilled_folder, whole_folder
 from noiseflow.core.output.listed import write_listed
@@ -29,7 +29,7 @@ def killed(path: Path, code: str) -> None:
     """Run code in a process that ends in its midst as by a kill: no block is left in order."""
     head = (
         "import os\nfrom pathlib import Path\n"
-        "from noiseflow.core.output import folder, moves\n"
+        "from noiseflow.core.output import folder, whole\n"
         "from noiseflow.core.output.checks import writing\n"
         "from noiseflow.core.output.folder import refilled_folder, whole_folder\n"
         "from noiseflow.core.output.listed import write_listed\n"
@@ -119,13 +119,13 @@ def test_without_an_exchange_in_one_step_a_kill_leaves_a_whole_output(tmp_path: 
     out = tmp_path / "out"
     make(out, "old")
     code = (
-        "moves._in_one_step = lambda *_: False\n"
+        "whole._in_one_step = lambda *_: False\n"
         "left, rename = [0], os.rename\n"
         "def counted(*names):\n"
         "    rename(*names)\n"
         "    left[0] += 'out' in map(lambda name: Path(name).name, names)\n"
         f"    if left[0] == {rename}: os._exit(9)\n"
-        "moves.os.rename = counted\n"
+        "whole.os.rename = counted\n"
         "with writing(path, folder=True, overwrite=True), whole_folder(path, 'test', overwrite=True) as partial:\n"
         "    (partial / 'x.txt').write_text('new')"
     )
@@ -136,7 +136,7 @@ def test_without_an_exchange_in_one_step_a_kill_leaves_a_whole_output(tmp_path: 
 
 
 def test_two_folders_swap_where_the_system_has_no_such_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moves, "_in_one_step", lambda *_: False)
+    monkeypatch.setattr(whole, "_in_one_step", lambda *_: False)
     out = tmp_path / "out"
     make(out, "old")
     make(out, "new")
@@ -170,7 +170,7 @@ with writing(path):
     child = os.fork()
     if not child:
         from noiseflow.core.output import lock
-        lock._held.set(())
+        lock.HELD.set(())
         try:
             with writing(path, overwrite=True): pass
         except OutputError as error:

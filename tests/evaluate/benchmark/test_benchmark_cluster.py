@@ -11,25 +11,18 @@ import pytest
 from noiseflow.core.errors import NoiseflowError
 from noiseflow.evaluate.benchmark.run_benchmark import benchmark
 from noiseflow.evaluate.benchmark.spec import read_spec
+from tests.evaluate.benchmark.test_benchmark import SPEC as SMALL
 
 distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
-SPEC = """
-title = "Small"
-[[data]]
-name = "PG-12"
-camera = "PG-12"
-isos = [100]
-scenes = 6
-size = [64, 128]
-[[model]]
-name = "nlf"
-[[model]]
-name = "gaussian"
+SPEC = (
+    SMALL.replace("scenes = 10", "scenes = 6")
+    + """
 [[model]]
 name = "nlf again"
 model = "nlf"
 """
+)
 
 
 # The killed worker leaves sockets and files behind, which the cluster warns of.

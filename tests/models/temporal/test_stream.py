@@ -61,7 +61,7 @@ def test_telegraph_pixels_jump_as_often_and_as_far_as_they_should() -> None:
     emptied = ((full[1:] == 0) & (full[:-1] == 1)).sum() / (full[:-1] == 1).sum()
     assert float(filled) == pytest.approx(up, rel=0.1)
     assert float(emptied) == pytest.approx(down, rel=0.1)
-    level = traps.level()
+    level = traps.level(traps.full)
     assert float(level.sum()) / count == pytest.approx(0, abs=5 * float(traps.amplitude.std()) / count**0.5)
     assert float(traps.amplitude.mean()) == pytest.approx(0.916 * float(part.mean_amplitude(cond)), rel=0.1)
 

@@ -10,7 +10,7 @@ from noiseflow.patches import IngestOptions, PatchStore, collect, ingest
 from noiseflow.patches.pairings import PAIRINGS, choose_pairing
 from noiseflow.patches.pairings.burst import fit_drift
 from noiseflow.patches.sources import Frame, Scene
-from noiseflow.patches.sources.kinds import kind_of
+from noiseflow.patches.sources.scene import kind_of
 from noiseflow.raw.bayer import pack, unpack
 from noiseflow.raw.formats.dng import write_dng
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.sources.settings_groups import same_exposure
+from noiseflow.patches.sources.scene import same_exposure
 from noiseflow.raw.image import RawImage
 
 __all__ = ["PackedFrame", "PackedFrames", "same_exposure_twice", "same_setting"]

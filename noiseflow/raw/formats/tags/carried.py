@@ -8,8 +8,8 @@ from typing import Any
 import tifffile
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.tags.tiff_pages import all_pages, numbers
+from noiseflow.raw.guards import decoding
 
 __all__ = ["NOISE_REDUCTION", "Carried", "carried_from", "noise_reduction"]
 

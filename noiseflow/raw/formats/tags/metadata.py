@@ -10,8 +10,8 @@ import numpy as np
 import tifffile
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.tags.tiff_pages import all_pages
+from noiseflow.raw.guards import decoding
 
 __all__ = ["Metadata", "of_exif", "of_tiff"]
 

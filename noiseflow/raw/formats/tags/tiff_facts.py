@@ -8,10 +8,10 @@ from pathlib import Path
 import tifffile
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
 from noiseflow.raw.formats.dng_pixels import PageFacts, facts_of
 from noiseflow.raw.formats.tags.metadata import Metadata, of_tiff
 from noiseflow.raw.formats.tags.tiff_pages import all_pages
+from noiseflow.raw.guards import decoding
 
 __all__ = ["TiffFacts", "data_end", "tiff_facts"]
 

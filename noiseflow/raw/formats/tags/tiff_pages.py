@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.decoding import decoding
+from noiseflow.raw.guards import decoding
 from noiseflow.raw.patterns import MONO, cfa_of_colours
 
 __all__ = [

@@ -1,0 +1,94 @@
+"""Row noise of a camera whose neighbours correlate, found again once their filter is known."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from noiseflow.flows.camera.line_noise import NONE, LineNoise
+from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
+from noiseflow.flows.camera.neighbour_rows import NeighbourRows
+from noiseflow.flows.camera.row_memory import RowMemory
+from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.flow.row_start import (
+    SURE,
+    WORTH,
+    ChosenRows,
+    _add_memory,
+    _Bands,
+    _bands,
+    _fit_independent,
+    _frames,
+    _held_out_gain,
+    measure_lines,
+)
+
+__all__ = ["rows_among_neighbours"]
+
+
+@torch.no_grad()
+def rows_among_neighbours(
+    head: ShotReadScale,
+    rows: LineNoise,
+    neighbours: NeighbourFilter,
+    noise: Tensor,
+    cond: Conditions,
+    bands: Tensor,
+    *,
+    planes: int,
+) -> ChosenRows:
+    """Start rows whose pixels a filter decorrelates, with a memory if held-out bands gain by one even so.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        Shot and read noise, without the offset of `rows`.
+    rows : LineNoise
+        Row noise that was found before neighbours were looked for.
+    neighbours : NeighbourFilter
+        The started filter.
+    noise : Tensor, shape (B, C, H, W)
+        Normalised noise.
+    cond : Conditions
+        Resolved conditions of the noise.
+    bands : Tensor of int, shape (B,) or (B, 2)
+        Equal for patches on the same sensor rows.
+    planes : int
+        Planes of the noise.
+    """
+    size = (planes, *rows.log_variance.shape[:1], rows.log_isos.exp().tolist())
+    alone = RowNoise(*size).to(noise)
+    if isinstance(rows, RowMemory):
+        # A likelihood of independent pixels took in part of what neighbours share: from moments again.
+        measure_lines(head, alone, noise, cond, bands)
+    else:
+        alone.load_state_dict(rows.state_dict(), strict=False)
+    if not alone.flickers and not bool((alone.log_variance.exp() > 2 * NONE).any()):
+        plain = LineNoise(*size, in_read_noise=True).to(noise)
+        plain.log_variance.copy_(alone.log_variance)
+        return ChosenRows(plain, {}, ("rows: none",))
+    found = rows if isinstance(rows, NeighbourRows) else NeighbourRows(*size).to(noise)
+    found.follow(neighbours)
+    data, shared = _bands(head, alone, noise, cond, bands)
+    found.log_frame.copy_(shared.log())
+    gain, error = _held_out_gain(found, alone, data)
+    remembers = gain > SURE * error and gain > WORTH and _fitted(found, alone, data)
+    found.to(noise.dtype)
+    if remembers:
+        worth = f"worth {gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
+        note = f"rows that remember the rows above{_frames(found)}: {worth}"
+        return ChosenRows(found, {"neighbour_rows": True, "row_memory": True}, (note,))
+    found.log_memory.fill_(math.log(NO_FLICKER))
+    found.log_frame.fill_(math.log(NO_FLICKER))
+    found.log_variance.copy_(alone.log_variance)
+    found.log_flicker.copy_(alone.log_flicker)
+    if alone.flickers:
+        return ChosenRows(found, {"neighbour_rows": True, "row_flicker": True}, ("rows that follow the light",))
+    return ChosenRows(found, {"neighbour_rows": True}, ("row noise",))
+
+
+def _fitted(rows: NeighbourRows, alone: RowNoise, data: _Bands) -> bool:
+    _fit_independent(rows, alone, data)
+    return _add_memory(rows, alone, data)
