@@ -12,10 +12,9 @@ from noiseflow.calibrate.stack import FrameStack, StackSums
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.raw import RawImage, RawSettings, frame_count, raw_files, read_frame
-from noiseflow.raw.cautions import gathered
 from noiseflow.raw.folders import walk
 from noiseflow.raw.formats.emva import NOMINAL_ISO, EmvaFolder, is_emva, read_emva, read_frame as read_emva_frame
-from noiseflow.raw.inspection import quiet_words, shares_of_noise
+from noiseflow.raw.inspection import gathered, quiet_words, shares_of_noise
 
 __all__ = ["Frames", "Group", "Table", "raw_files_of", "read_frames", "read_tables"]
 

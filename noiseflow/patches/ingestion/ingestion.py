@@ -38,7 +38,7 @@ from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.frames.packed_frames import same_exposure_twice
 from noiseflow.patches.schema import SPLITS, StoreHeader, partial_folder
 from noiseflow.patches.sources import Collection, Scene, collect
-from noiseflow.raw.cautions import gathered
+from noiseflow.raw.inspection import gathered
 
 __all__ = ["ingest"]
 

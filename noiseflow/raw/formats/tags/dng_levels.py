@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.black_levels import BlackMap
-from noiseflow.raw.formats.tags.opcodes import opcode_words
+from noiseflow.raw.formats.tags.opcodes import OPCODE_LISTS, opcode_words
 from noiseflow.raw.formats.tags.tiff_pages import numbers
 from noiseflow.raw.patterns import MONO, cell_side, offsets
 
@@ -148,7 +148,9 @@ def levels_of(page: tifffile.TiffPage, first: tifffile.TiffPage | None = None) -
         cautions = (*cautions, "MaskedAreas reaches into the active area; only what lies outside of it was taken")
     white, words = _white(_with_any(page, first, (WHITE,)))
     said_by = " + ".join(names) + (" of IFD0" if names and of_black is not page else "")
-    return Levels(black, white, area, spans, said_by, (*cautions, *words, *opcode_words(page)))
+    if any(tag in page.tags for tag in OPCODE_LISTS):
+        words = (*words, *opcode_words(page))
+    return Levels(black, white, area, spans, said_by, (*cautions, *words))
 
 
 def _with_any(page: tifffile.TiffPage, first: tifffile.TiffPage | None, tags: tuple[int, ...]) -> tifffile.TiffPage:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import tifffile
 
-__all__ = ["opcode_words"]
+__all__ = ["OPCODE_LISTS", "opcode_words"]
 
-LISTS = {51008: "OpcodeList1", 51009: "OpcodeList2"}
+OPCODE_LISTS = {51008: "OpcodeList1", 51009: "OpcodeList2"}
 """Tags of the lists that work on codes; the third works on the picture."""
 
 BENDING = {7: "MapTable", 8: "MapPolynomial", 10: "DeltaPerRow", 11: "DeltaPerColumn"}
@@ -25,7 +25,7 @@ def opcode_words(page: tifffile.TiffPage) -> tuple[str, ...]:
     Adobe: Digital Negative (DNG) Specification 1.4, chapter 7: big-endian, whatever the file is.
     """
     words = []
-    for tag, name in LISTS.items():
+    for tag, name in OPCODE_LISTS.items():
         entry = page.tags.get(tag)
         if entry is not None and isinstance(entry.value, bytes):
             found = [BENDING[code] for code in dict.fromkeys(_codes(entry.value)) if code in BENDING]

@@ -1,12 +1,15 @@
-"""Whether the frames of one scene are alike in their noise: means, clean twins and denoised frames are not."""
+"""What is said of many frames: those without the others' noise, and warnings put into few lines."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["QUIET", "quiet_words", "shares_of_noise"]
+__all__ = ["QUIET", "gathered", "quiet_words", "shares_of_noise"]
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 LEAST_NOISE = 1.0
 """Variance in DN² below which noise is no more than rounding makes of it: it changes with the fraction of the level."""
@@ -75,3 +78,25 @@ def quiet_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
                 "twin, or denoised? Take it out"
             )
     return ""
+
+
+def gathered(cautions: Iterable[str]) -> list[str]:
+    """One line for each kind of caution: the first of it, and how many other frames say the same.
+
+    Two cautions are of one kind if they differ by the file, before the first colon, and by numbers only.
+
+    >>> gathered(["a.dng: clips at 99 DN", "b.dng: clips at 98 DN", "b.dng: is odd"])
+    ['a.dng: clips at 99 DN (and so 1 other frame)', 'b.dng: is odd']
+    """
+    first: dict[str, str] = {}
+    files: dict[str, set[str]] = {}
+    for caution in cautions:
+        file, _, words = caution.partition(": ")
+        kind = NUMBER.sub("#", words)
+        first.setdefault(kind, caution)
+        files.setdefault(kind, set()).add(file)
+    lines = []
+    for kind, caution in first.items():
+        others = len(files[kind]) - 1
+        lines.append(caution + (f" (and so {others} other frame{'s' if others > 1 else ''})" if others else ""))
+    return lines
