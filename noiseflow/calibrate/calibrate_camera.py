@@ -8,11 +8,11 @@ from pathlib import Path
 from noiseflow.calibrate.body.body_file import write_body
 from noiseflow.calibrate.body.measure_maps import measure_maps
 from noiseflow.calibrate.from_frames import calibrate_frames
-from noiseflow.calibrate.from_tables import calibrate_tables
+from noiseflow.calibrate.from_tables import calibrate_tables, read_tables
 from noiseflow.calibrate.measured import Calibration
 from noiseflow.calibrate.prior.few_shot import STANDARD_ISOS, few_shot
 from noiseflow.calibrate.profiles.profile import write_profile
-from noiseflow.calibrate.sources import raw_files_of, read_frames, read_tables
+from noiseflow.calibrate.sources import raw_files_of, read_frames
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.progress import Progress, silent

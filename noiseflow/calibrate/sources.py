@@ -1,22 +1,21 @@
-"""What calibration reads: EMVA folders, photon-transfer tables, folders of raw frames."""
+"""What calibration reads: EMVA folders and folders of raw frames."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from noiseflow.calibrate.stack import FrameStack, StackSums
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.raw import RawImage, RawSettings, frame_count, raw_files, read_frame
-from noiseflow.raw.folders import walk
+from noiseflow.raw.file_names import walk
 from noiseflow.raw.formats.emva import NOMINAL_ISO, EmvaFolder, is_emva, read_emva, read_frame as read_emva_frame
 from noiseflow.raw.inspection import gathered, quiet_words, shares_of_noise
 
-__all__ = ["Frames", "Group", "Table", "raw_files_of", "read_frames", "read_tables"]
+__all__ = ["Frames", "Group", "raw_files_of", "read_frames"]
 
 SAME_EXPOSURE, SAME_LEVEL = 0.01, 0.02
 """Exposure times, and levels of flats of unknown exposure, that differ by less than this part are one setting."""
@@ -102,14 +101,6 @@ class Frames:
     white: float
     groups: list[Group]
     cautions: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A photon-transfer table: rows of ISO, exposure in s, mean DN, temporal σ in DN; shape (N, 4)."""
-
-    path: Path
-    rows: NDArray[np.float64]
 
 
 def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: RawSettings | None = None) -> Frames:
@@ -356,47 +347,3 @@ def _is_dark(image: RawImage, file: Path) -> tuple[bool, list[str]]:
     if any(word.startswith("flat") for word in words):
         return False, []
     return part < DARK_PART, []
-
-
-MOST_OF_A_TABLE = 1e9
-"""Largest number of a table, and one over its least: beyond them none is measured, and squares overflow."""
-
-
-def read_tables(paths: Iterable[Path]) -> list[Table]:
-    """Read photon-transfer tables: lines of ISO; exposure s; mean DN; temporal σ DN; no header.
-
-    Raises
-    ------
-    DataError
-        A line that is not four positive numbers.
-    """
-    tables = []
-    for path in paths:
-        rows: list[list[float]] = []
-        for number, line in enumerate(_read(path).splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                row = [float(word) for word in line.replace(",", ";").split(";")]
-            except ValueError as error:
-                raise DataError(
-                    f"{path}: line {number}: {error}; expected ISO; exposure s; mean DN; sigma DN"
-                ) from error
-            if len(row) != 4 or not (
-                np.isfinite(row).all() and min(row) >= 1 / MOST_OF_A_TABLE and max(row) <= MOST_OF_A_TABLE
-            ):
-                raise DataError(
-                    f"{path}: line {number}: expected four positive numbers, ISO; exposure s; mean DN; sigma DN"
-                )
-            rows.append(row)
-        if not rows:
-            raise DataError(f"{path}: an empty table; expected lines of ISO; exposure s; mean DN; sigma DN")
-        tables.append(Table(path, np.array(rows)))
-    return tables
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not text; expected a table of ISO; exposure s; mean DN; sigma DN") from error

@@ -142,8 +142,8 @@ def _check_numbers(name: str, value: Any) -> None:
 def kept_run(out: Path) -> Kept | None:
     """The last state of a training, while its model is not written."""
     # By its files alone: the signal may have come while PyTorch was being imported.
+    from noiseflow.core.output.checks import partial_of
     from noiseflow.core.output.manifest import MANIFEST
-    from noiseflow.core.output.names import partial_of
 
     replacing = partial_of(out)
     if (replacing / MANIFEST).is_file() and any(replacing.glob("state/[0-9]*")):

@@ -67,7 +67,7 @@ def _bar(title: str, unit: str, console: "Console | None" = None) -> Iterator[Pr
 
 
 def facts_that_fit(done: int, total: int, unit: str, seconds: float, note: str, room: int) -> str:
-    """What to say beside a bar: whole facts, the most important that fit.
+    """The text beside a progress bar: as many facts as fit, the most important first.
 
     Parameters
     ----------
@@ -78,9 +78,9 @@ def facts_that_fit(done: int, total: int, unit: str, seconds: float, note: str, 
     seconds : float
         Time since the start.
     note : str
-        How the work stands.
+        Status, such as the latest loss.
     room : int
-        Characters that there is room for.
+        Width available, in characters.
 
     Examples
     --------

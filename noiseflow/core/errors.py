@@ -42,7 +42,7 @@ class ModelError(NoiseflowError):
 
 
 class ExtrapolationWarning(UserWarning):
-    """A model is asked for an ISO outside the range it was fitted on."""
+    """An ISO outside the range that a model was fitted on."""
 
 
 class FitWarning(UserWarning):

@@ -268,7 +268,7 @@ def build_layers(layers: Sequence[Layer], size: Size) -> list[Transform]:
     layers : sequence of mappings
         ``{"name": …}`` of `TRANSFORMS`, and the layer's options.
     size : Size
-        What they are made for.
+        Planes, cameras and ISOs of the flow.
 
     Raises
     ------

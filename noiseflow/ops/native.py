@@ -340,7 +340,7 @@ class Operation:
         return self.kernel(kernels, *arguments)
 
     def _run_for_gradients(self, *arguments: Any) -> Any:
-        """Within a graph that is compiled, which has first derivatives only, kernels need not be asked for."""
+        """Within a graph that is compiled, which has first derivatives only, kernels are the default."""
         with compiled(_wanted.get() is not False):
             return self._run(*arguments)
 

@@ -76,7 +76,7 @@ def odd_knots_from(raw: Tensor, bins: int, box: float) -> Knots:
 
 
 def _parts(logits: Tensor) -> Tensor:
-    """Where the inner of so many bins end, as parts of them all."""
+    """Ends of the inner bins, as fractions of the whole."""
     return soft_clamp(logits, LOGIT_BOUND).softmax(-1).cumsum(-1)[..., :-1]
 
 

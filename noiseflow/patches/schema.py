@@ -52,7 +52,6 @@ and 5 with ``source_sha256``, SHA-256 of the files, in the place of ``source_bla
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,6 @@ __all__ = [
     "MASKED",
     "MASK_TYPE",
     "NOISY_TYPE",
-    "PARTIAL",
     "PIXELS_OF",
     "READABLE",
     "SCHEMA",
@@ -82,7 +80,6 @@ __all__ = [
     "agreed_truth",
     "fields",
     "mask_bytes",
-    "partial_folder",
 ]
 
 SCHEMA, SHARED, MASKED, SHARED_MASKED = 6, 7, 8, 9
@@ -130,8 +127,6 @@ READABLE = {
 
 SPLITS = ("train", "val", "test")
 LABELS = ("cameras", "scenes", "sources")
-PARTIAL = ".partial"
-"""Added to a store's name for the folder in which it is made."""
 
 NOISY_TYPE, CLEAN_TYPE, CRC_TYPE, MASK_TYPE = np.dtype("<u2"), np.dtype("<f4"), np.dtype("<u4"), np.dtype("u1")
 
@@ -167,11 +162,6 @@ class StoreHeader:
     def patch_shape(self) -> tuple[int, int, int]:
         """(C, h, w)."""
         return len(plane_names(self.layout)), self.patch_size, self.patch_size
-
-
-def partial_folder(path: Path) -> Path:
-    """The folder in which the store of that name is made."""
-    return path.with_name(path.name + PARTIAL)
 
 
 def mask_bytes(patch_shape: tuple[int, ...]) -> int:

@@ -1,9 +1,11 @@
-"""ISO and exposure time in the name of a file or of its folder."""
+"""Names of files and folders: the ISO and the exposure time in them, which are no data, and what is below a folder."""
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["named_exposure_s", "named_iso", "without_settings"]
+__all__ = ["is_litter", "named_exposure_s", "named_iso", "walk", "without_settings"]
 
 ISO = re.compile(r"(?<![a-z])iso[\s_=-]*(\d{1,7})(?!\d)", re.IGNORECASE)
 EXPOSURE = re.compile(
@@ -11,6 +13,10 @@ EXPOSURE = re.compile(
     re.IGNORECASE,
 )
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
+
+
+LITTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"))
+"""Files and folders that operating systems leave behind."""
 
 
 def named_iso(path: Path) -> tuple[float | None, str]:
@@ -50,3 +56,40 @@ def without_settings(name: str) -> str:
     ('10003_00_', 'desk__1')
     """
     return ISO.sub("", EXPOSURE.sub("", name))
+
+
+def is_litter(name: str) -> bool:
+    """Whether a name is of a hidden file or of what operating systems leave behind.
+
+    >>> is_litter("._IMG_0001.dng"), is_litter("Thumbs.db"), is_litter("IMG_0001.dng")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def walk(path: Path) -> Iterator[tuple[Path, list[str], str]]:
+    """Folders below and including `path` in the order of their names, their files, and why one cannot be opened.
+
+    Links to folders are followed, each folder once; what operating systems leave behind is passed over.
+    """
+    problems: list[OSError] = []
+    seen: set[tuple[int, int] | str] = set()
+    for folder, below, names in os.walk(path, onerror=problems.append, followlinks=True):
+        one = _identity(folder)
+        if one in seen:
+            below.clear()
+            continue
+        seen.add(one)
+        below[:] = sorted(name for name in below if not is_litter(name))
+        yield Path(folder), sorted(name for name in names if not is_litter(name)), ""
+    for problem in problems:
+        yield Path(problem.filename), [], f"{problem.filename}: cannot be opened ({problem.strerror}); left out"
+
+
+def _identity(folder: str) -> tuple[int, int] | str:
+    """What a folder and all links to it share: its number, since resolving a deep path takes a look at each part."""
+    try:
+        about = os.stat(folder)
+    except OSError:
+        return os.path.realpath(folder)
+    return (about.st_dev, about.st_ino) if about.st_ino else os.path.realpath(folder)

@@ -184,7 +184,7 @@ class RawImage:
             Normalised planes, C = 1 for ``"mono"`` and else as of `planes`.  Rounded to whole DN
             and clipped to [0, white]; rows and columns beyond whole cells keep their codes, rounded.
         iso : float, optional
-            Another ISO to say.
+            ISO of the result; that of this frame if None.
         """
         layout = "mono" if len(signal) == 1 else self.layout
         black, white = self.levels(layout)

@@ -91,7 +91,7 @@ def _named() -> Iterator[tuple[str, str]]:
 
 
 NAMED_CFAS = dict(_named())
-"""Short names, of the phase of a cell in `CELLS` from which so many rows and columns are cut off: ``"XTRANS+1+0"``."""
+"""Short names of a cell in `CELLS` and of its phase, the rows and columns cut off before it: ``"XTRANS+1+0"``."""
 
 
 def known_cfa(text: str) -> str | None:

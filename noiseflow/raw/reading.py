@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.file_names import named_exposure_s, named_iso
-from noiseflow.raw.folders import is_litter
+from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
 from noiseflow.raw.formats import libraw, tiff
 from noiseflow.raw.formats.tags.tiff_pages import is_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection import inspected
-from noiseflow.raw.settings import RawSettings, settings_for
+from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.side_cars import settings_for
 
 __all__ = [
     "READERS",

@@ -1,18 +1,5 @@
-"""What a user says about raw files: overrides of what the files say, or all there is to know.
+"""What a user says about raw files: overrides of what the files say, or all there is to know."""
 
-A flag wins over the side-car, the side-car over the file.  A side-car is a small TOML
-file: ``NAME.toml`` beside ``NAME.raw``, or ``noiseflow.toml`` for a folder and all folders
-below it; the nearer one wins::
-
-    cfa = "RGGB"
-    black = 600                  # or of R, G1, G2, B: [600, 601, 601, 600]
-    white = 16383
-    iso = 200
-    size = [768, 512]            # width, height; of a file without header
-    dtype = "<u2"                # or packed: "RAW10", "Mono12p", …
-"""
-
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,24 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.core.reading.text import read_toml
 from noiseflow.raw.black_levels import BlackMap, plane_levels
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.packed_bits import PACKINGS
 from noiseflow.raw.patterns import BAYER_PHASES, LEVEL_COUNTS, MONO, cell_side, known_cfa, offsets, shifted
 
-__all__ = ["FOLDER_SIDE_CAR", "RawSettings", "black_of_area", "settings_for"]
-
-FOLDER_SIDE_CAR = "noiseflow.toml"
+__all__ = ["RawSettings", "black_of_area"]
 
 LONGEST_EXPOSURE_S = 2.0**32 - 1
 """The longest that the tag of raw files holds, a ratio of 32 bits; 136 years."""
-
-LARGEST_NUMBER = 1 << 53
-"""Largest whole number in a side-car: a double holds it exactly."""
-
-SIDE_CAR_BYTES = 1 << 16
-"""Largest side-car that is read."""
 
 Area = tuple[int, int, int, int]
 """Top, left, height, width, in pixels."""
@@ -266,7 +244,7 @@ def _shifted(
     Raises
     ------
     RawError
-        A code is no multiple of 2^shift: the data are not left-aligned by so many bits.
+        A code is not a multiple of 2^shift: the data are not left-aligned by that many bits.
     """
     if pixels.dtype.kind == "f":
         raise RawError(f"{source}: shift: holds fractions; expected whole codes")
@@ -300,70 +278,6 @@ def black_of_area(pixels: NDArray[Any], cfa: str, area: Area, source: str) -> tu
     return tuple(
         float(within[(row - top) % side :: side, (column - left) % side :: side].mean()) for row, column in offsets(cfa)
     )
-
-
-def settings_for(path: Path, flags: RawSettings | None = None) -> RawSettings:
-    """The settings of one file: flags over ``NAME.toml`` over ``noiseflow.toml`` of its folder and those above.
-
-    Raises
-    ------
-    RawError
-        A side-car that is no TOML, or has an unknown key or a value of a wrong type.
-    """
-    settings = flags or RawSettings()
-    above = Path(os.path.abspath(path)).parents
-    for side_car in (path.with_suffix(".toml"), *(folder / FOLDER_SIDE_CAR for folder in above)):
-        if side_car != path and side_car.is_file():
-            settings = settings.over(read_side_car(side_car))
-    return settings
-
-
-def read_side_car(path: Path) -> RawSettings:
-    """Read the settings that a TOML file holds."""
-    table = read_toml(path, "the settings of raw files", RawError, most=SIDE_CAR_BYTES)
-    try:
-        values = _typed(table)
-        return RawSettings(**values, places=tuple((name, str(path)) for name in values))
-    except RawError as error:
-        raise RawError(f"{path}: {error}") from error
-
-
-KINDS: dict[str, tuple[str, type | tuple[type, ...], int]] = {
-    "cfa": ("a text", str, 0),
-    "black": ("a number or a list of four, one for each plane", (int, float), 4),
-    "white": ("a number", (int, float), 0),
-    "iso": ("a number", (int, float), 0),
-    "exposure_s": ("a number of seconds", (int, float), 0),
-    "camera": ("a text", str, 0),
-    "size": ("a list of width and height", int, 2),
-    "dtype": ("a text such as '<u2' or 'RAW10'", str, 0),
-    "header_bytes": ("a whole number", int, 0),
-    "stride": ("a whole number of bytes", int, 0),
-    "shift": ("a whole number of bits", int, 0),
-    "crop": ("a list of top, left, height, width", int, 4),
-    "masked": ("a list of top, left, height, width", int, 4),
-}
-"""Keys of a side-car: what is expected, the type, and the length of a list."""
-
-
-def _typed(table: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in KINDS:
-            raise RawError(f"unknown key {key!r}; expected {', '.join(KINDS)}")
-        expected, kind, length = KINDS[key]
-        items = value if isinstance(value, list) else [value]
-        lengths = {"black": LEVEL_COUNTS}.get(key, (length or 1,))
-        fits = len(items) in lengths and isinstance(value, list) == (len(items) > 1)
-        if not fits or not all(isinstance(item, kind) and not isinstance(item, bool) and _sane(item) for item in items):
-            raise RawError(f"{key}: expected {expected}; got {value!r}")
-        values[key] = tuple(items) if length else value
-    return values
-
-
-def _sane(item: Any) -> bool:
-    """Whether a whole number is one that an array can hold; anything else is."""
-    return not isinstance(item, int) or abs(item) <= LARGEST_NUMBER
 
 
 def _dtype(name: str) -> np.dtype[Any]:

@@ -10,9 +10,10 @@ from builders import burst_folder, gaussian_store
 from simulated_scenes import pairs
 
 from noiseflow.core.errors import DataError, OutputError, StoreError
+from noiseflow.core.output.checks import PARTIAL
 from noiseflow.patches import IngestOptions, StoreMix, collect, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
-from noiseflow.patches.schema import PARTIAL, fields
+from noiseflow.patches.schema import fields
 from noiseflow.patches.store.store import PatchStore
 
 

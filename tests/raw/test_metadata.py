@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from tiff_writer import write_dng_tags
 
-from noiseflow.raw.file_names import named_exposure_s, named_iso
-from noiseflow.raw.folders import is_litter
+from noiseflow.raw.file_names import is_litter, named_exposure_s, named_iso
 from noiseflow.raw.reading import read_raw
 
 CODES = np.random.default_rng(0).integers(300, 3000, (40, 48)).astype(np.uint16)

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw
 from noiseflow.raw.bayer import BAYER_PHASES, offsets
-from noiseflow.raw.settings import settings_for
+from noiseflow.raw.side_cars import settings_for
 
 SIZE = 'size = [8, 6]\ncfa = "RGGB"\nblack = 2\nwhite = 500\n'
 

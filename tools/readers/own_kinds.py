@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from noiseflow.calibrate import read_profile, write_profile
+from noiseflow.calibrate.from_tables import read_tables
 from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
-from noiseflow.calibrate.sources import read_tables
 from noiseflow.cli.workflows.describe import describe
 from noiseflow.core.output.manifest import MANIFEST, listing
 from noiseflow.evaluate import evaluate, write_report
-from noiseflow.evaluate.benchmark.run_benchmark import BenchmarkCell
+from noiseflow.evaluate.benchmark.cell import BenchmarkCell
 from noiseflow.evaluate.benchmark.spec import read_spec
 from noiseflow.evaluate.report.compare_reports import compare
 from noiseflow.flows.conditions import Conditions

@@ -20,7 +20,7 @@ BOX = 9
 """Side in pixels of the mean that deviations are taken from."""
 
 NEAR = 3.0
-"""Deviation in σ up to which a pixel tells of its row and column."""
+"""Deviation in σ up to which a pixel counts in the mean of its row and column."""
 
 SOFT = 6.0
 """Deviation in σ beyond which it is compressed."""
@@ -29,7 +29,7 @@ CELL, LINE = 8, 11
 """Rows and columns are averaged over `LINE` cells of `CELL` pixels: 88 of a plane."""
 
 CLIPPING = 8.0
-"""Distance in σ from the ends of the range up to which it is told to the network."""
+"""Distance from the ends of the range, in σ, at which that feature of a pixel saturates."""
 
 FEATURES = 3 * PLANES + 4
 """Planes that the network sees: `PhotoDenoiser.features`."""
@@ -78,13 +78,13 @@ class Block(nn.Module):
 
 
 class PhotoDenoiser(nn.Module):
-    """A U-net on noise of unit variance, told the noise by two numbers of each plane.
+    """A U-net on noise of unit variance, conditioned on the noise by two numbers for each plane.
 
     With the line var = β₁·x + β₂ of the noise at hand and its stabilising transform f (see `stabilised`),
 
         D(x) = f⁻¹(f(x) − r),  r = net(deviations of f(x) from its 9×9 mean, …),
 
-    so that the network never meets the camera's units, gain or ISO.  It is told besides, of each pixel, how much of
+    so that the network never meets the camera's units, gain or ISO.  It also gets, for each pixel, how much of
     the variance is the read noise's and how near the ends of the range are, and of each row and column of the sensor
     the mean deviation of 88 pixels to both colours, which shows row noise and banding.  It is trained on the error of
     D(x) itself: what the transform's bias is in few photons it learns.

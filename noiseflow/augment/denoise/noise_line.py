@@ -35,7 +35,7 @@ class NoiseLine:
     source: str
 
     def scaled(self, factor: float) -> "NoiseLine":
-        """The line of a σ so many times as large."""
+        """The line for a σ that is `factor` times as large."""
         return NoiseLine(self.slope * factor**2, self.offset * factor**2, f"{self.source}, σ × {factor:g}")
 
 
@@ -58,7 +58,7 @@ def find_noise(
     ModelError
         The model has other planes, or does not know the camera.
     DataError
-        Nothing tells the noise.
+        The noise level is not known.
     """
     if model is not None:
         return noise_of_model(model, image, iso=iso, camera=camera)

@@ -93,7 +93,7 @@ def denoise_photo_file(
     denoiser : path, optional
         Run folder of ``noiseflow train-denoiser``; the shipped network if None.
     model : path or str, optional
-        Noise model that tells the noise level, as `noiseflow.load` takes it.  If None it is the file's NoiseProfile,
+        Noise model that gives the noise level, as `noiseflow.load` takes it.  If None it is the file's NoiseProfile,
         or else measured on its pixels.
     body : path, optional
         Maps of ``noiseflow calibrate --maps``: their pattern is taken out first, whole, whatever the strength.

@@ -32,7 +32,7 @@ MEANS = 33
 """Signals at which the mean of the stabilised noise is taken, evenly spaced in their square root."""
 
 NODES = 129
-"""Signals at which a model's variance is asked for, likewise."""
+"""Signals at which a model's variance is sampled, likewise."""
 
 ROUNDS, MOST_CORRECTED = 3, 1.5
 """Corrections of the transform by the variance that it left, and the largest factor of one."""
@@ -185,7 +185,7 @@ def _tables(signal: Array, variance: Array, moments: Callable[[Transform, Array]
             density = density / np.sqrt(np.interp(x, at, np.clip(spread, 1 / MOST_CORRECTED, MOST_CORRECTED)))
     bias = mean - transform(at)
     dense = signal[0] + (signal[-1] - signal[0]) * np.linspace(0, 1, TABLE) ** 2
-    # Rising: clipping at white bends the mean back where nothing can be told any more.
+    # Rising: clipping at white bends the mean back where it no longer determines the signal.
     means = np.maximum.accumulate(
         transform(dense) + np.interp(np.sqrt(dense - signal[0]), np.sqrt(at - signal[0]), bias)
     )

@@ -17,7 +17,7 @@ import torch
 from noiseflow.augment.distributions import Distribution, LogUniform, distribution
 from noiseflow.augment.synthesis.pairs import FORMATS, NOTES, CameraChoice, PairTask, Recipe, make_pair, read_note
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, OutputError
-from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.checks import check_output, inside, partial_of, writing
 from noiseflow.core.output.folder import install
 from noiseflow.core.output.manifest import (
     MANIFEST,
@@ -29,7 +29,6 @@ from noiseflow.core.output.manifest import (
     remove_ours,
     seal,
 )
-from noiseflow.core.output.names import inside
 from noiseflow.core.output.whole import move_new, private_folder
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
@@ -43,8 +42,6 @@ from noiseflow.patches.sources.synthetic import PAIRS, SYNTHESIS
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["Synthesis", "synthesize"]
-
-PARTIAL = ".partial"
 
 MOST_PAIRS = 100_000
 """Pairs of one clean frame."""
@@ -148,7 +145,7 @@ def synthesize(
         recipe = replace(_recipe(runs, cameras, iso, exposure, kind, seed), device=device)
         pairs = _pairs(Path(clean), settings or RawSettings(), per_image)
         said = {"tool": f"noiseflow {__version__}", "per_image": per_image, **_said(recipe)}
-        partial = Path(f"{out}{PARTIAL}")
+        partial = partial_of(out)
         _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
         todo = [pair for pair in pairs if read_note(partial, pair) is None]
         with _kept_on_error(out, partial):

@@ -35,4 +35,4 @@ FRAME_KINDS: tuple[FrameKind, ...] = (
     FrameKind("burst", burst.present, burst.measure),
     FrameKind("single frame", single_frame.present, single_frame.measure),
 )
-"""Kinds in the order in which they are asked; more than one may be present."""
+"""Kinds in the order in which they are tried; more than one may be present."""

@@ -34,8 +34,6 @@ class BurstNoise:
     edge_ratio : float
         Variance where the scene is steep over that where it is flat, at the same signal;
         1 for a scene that stood still.
-    brightness_drift : float
-        Relative standard deviation of the frames' mean signal.
     cautions : tuple of str
         What limits these numbers, in sentences for the user.
     """
@@ -46,7 +44,6 @@ class BurstNoise:
     variance: Array
     covariance: Array
     edge_ratio: float
-    brightness_drift: float
     cautions: tuple[str, ...]
 
 
@@ -145,7 +142,7 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
         )
     gain = from_error(parameters[0], float(np.sqrt(covariance[0, 0])), "DN/e-", m - 1)
     read = root(float(parameters[1]), float(np.sqrt(covariance[1, 1])), "DN", m - 1)
-    return BurstNoise(gain, read, x, y, covariance, edge_ratio, drift, tuple(cautions))
+    return BurstNoise(gain, read, x, y, covariance, edge_ratio, tuple(cautions))
 
 
 def _smooth(mean: Array) -> Array:

@@ -29,8 +29,6 @@ class DarkSeries:
         Dark current, DN/s; None where the exposures do not support one.
     noise : Measurement
         Temporal dark noise at zero exposure, DN, quantisation included.
-    noise_variance_error : float
-        Standard error of its square, DN².
     no_current : str
         Why there is no dark current; empty where there is one.
     """
@@ -38,7 +36,6 @@ class DarkSeries:
     black: Measurement
     current: Measurement | None
     noise: Measurement
-    noise_variance_error: float
     no_current: str = ""
 
 
@@ -71,7 +68,7 @@ def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: A
         noise_error = float(np.sqrt((known**2).sum())) / count
         noise = root(square, noise_error, "DN")
         reason = f"dark frames of {len(np.unique(exposure_s))} exposure time(s); a dark current needs three"
-        return DarkSeries(from_error(value, black_error, "DN"), None, noise, noise_error, reason)
+        return DarkSeries(from_error(value, black_error, "DN"), None, noise, reason)
     (black, current), level_covariance, level_free = _line(exposure_s, level, level_error, level_error)
     (square, _), covariance, free = _line(exposure_s, variance, *_common(exposure_s, variance, error))
     noise_error = math.sqrt(covariance[0, 0])
@@ -81,7 +78,6 @@ def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: A
         from_error(black, math.sqrt(level_covariance[0, 0]), "DN", level_free),
         None if reason else found,
         root(square, noise_error, "DN", free),
-        noise_error,
         reason,
     )
 

@@ -50,10 +50,6 @@ class GainLaw:
         error = relative if hit else math.hypot(relative, self.scatter * (1 + outside))
         return from_error(value, value * error, "DN/e-")
 
-    def is_flat(self, iso: float) -> bool:
-        """Whether an ISO is in the part that only names a higher ISO."""
-        return iso > self.top_iso * 1.001
-
 
 def fit_gain_law(isos: Array, gains: Array, errors: Array) -> GainLaw:
     """Fit the law to measured gains.

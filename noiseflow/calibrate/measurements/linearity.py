@@ -96,7 +96,7 @@ def linearity(
     if saturation is not None:
         inside = (signal >= 0.05 * signal[saturation]) & (signal <= 0.95 * signal[saturation])
     worst, extremes = None, (math.nan, math.nan)
-    reason = _no_linearity(exposure[inside], signal[inside], curve.clipped[inside], saturation, light_known)
+    reason = _no_linearity(exposure[inside], signal[inside], saturation, light_known)
     if not reason:
         # Weights 1/signal²: the line of least relative departure.
         design = np.stack([exposure[inside], np.ones(int(inside.sum()))], 1) / signal[inside, None]
@@ -108,7 +108,7 @@ def linearity(
     return Linearity(responsivity, capacity, level, step, worst, deviations, extremes, reason)
 
 
-def _no_linearity(exposure: Array, signal: Array, clipped: Array, saturation: int | None, light_known: bool) -> str:
+def _no_linearity(exposure: Array, signal: Array, saturation: int | None, light_known: bool) -> str:
     """Why levels between 5 and 95 % of saturation have no linearity error; empty where they have one."""
     if saturation is None:
         return "the series does not reach saturation, of which linearity takes 5 to 95 %"

@@ -13,11 +13,11 @@ from noiseflow.simulate import camera_names, load_camera
 __all__ = ["from_noise_profile", "from_sidd_nlf", "shipped_names", "shipped_profile", "told"]
 
 UNKNOWN = (float("-inf"), float("inf"))
-"""Interval of a number whose source tells no error."""
+"""Interval of a number whose source states no error."""
 
 
 def told(value: float, unit: str) -> Measurement:
-    """A number from a source that tells no error: its interval is open."""
+    """A number from a source that states no error: its interval is open."""
     return Measurement(float(value), 0.0, UNKNOWN, unit)
 
 
@@ -27,7 +27,7 @@ def shipped_names() -> tuple[str, ...]:
 
 
 def shipped_profile(name: str) -> Profile:
-    """A profile of published numbers; their sources tell no error bars, so the intervals are open."""
+    """A profile of published numbers; their sources state no error bars, so the intervals are open."""
     camera = load_camera(name)
     settings = []
     for iso, at in camera.isos.items():

@@ -48,7 +48,7 @@ def _panel() -> Any:
 
 
 def gain_figure(profile: Profile) -> str:
-    """HTML of the picture of K over ISO, with its law."""
+    """HTML figure of K against ISO, with the fitted law."""
     axes = _panel()
     for plane in plane_names(profile.layout):
         found = [s for s in profile.settings if s.plane == plane and "gain_dn_per_e" in s.estimates]
@@ -77,7 +77,7 @@ def figures(setting: Setting, shown: Evidence, planes: Sequence[str]) -> list[st
     """HTML of the pictures of a setting; `planes` are the names of the layout's."""
     found = []
     if shown.curve is not None and shown.fit is not None and shown.chosen is not None:
-        found.append(_photon_transfer(setting, shown))
+        found.append(_photon_transfer(shown))
     if shown.curve is not None and "sensitivity_threshold_e" in setting.estimates:
         found.append(_signal_to_noise(setting, shown))
     if shown.picture is not None:
@@ -89,7 +89,7 @@ def figures(setting: Setting, shown: Evidence, planes: Sequence[str]) -> list[st
     return found
 
 
-def _photon_transfer(setting: Setting, shown: Evidence) -> str:
+def _photon_transfer(shown: Evidence) -> str:
     assert shown.curve is not None
     assert shown.fit is not None
     assert shown.chosen is not None

@@ -20,7 +20,7 @@ BLOCKS_A_CELL = 60
 """Of a picture, below which cells are fewer."""
 
 FLAT = 1.3
-"""A block is flat whose other planes hold at most so much more than noise: 4 σ of 3 × 60 coefficients, rounded down."""
+"""A block is flat if its other planes hold at most this times the noise: 4 σ of 3 × 60 coefficients, rounded down."""
 
 LEAST_PART = 0.1
 """Of the blocks of a cell that is taken however textured they are; the middle frequencies say what that cost."""
@@ -31,7 +31,7 @@ LEAK = 0.09
 """Energy of texture in the high coefficients over that in the middle ones: 0.05 to 0.15 in pictures."""
 
 BLOWN = 3.0
-"""A block with so many times the noise's energy holds a defect, or texture in this plane alone."""
+"""A block with this many times the noise's energy holds a defect, or texture in this plane alone."""
 
 UNCLIPPED = 4.0
 """Standard deviations that a block's mean must keep from 0 and from saturation."""

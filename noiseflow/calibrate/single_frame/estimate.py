@@ -26,7 +26,7 @@ ROUNDS = 4
 """Of choosing blocks by the noise and measuring the noise in the blocks."""
 
 LARGEST_ERROR = 0.12
-"""Relative standard error of K beyond which a picture is said not to tell it."""
+"""Relative standard error of K beyond which a picture is refused as too uncertain."""
 
 LEAST_ERROR = 0.007
 """Relative standard error of K that no picture goes below: what simulated ones scatter by besides counting."""

@@ -93,11 +93,11 @@ def synthesize(
     noiseflow synthesize clean/ --run run/ --per-image 8 --isos 400-6400 --out pairs/
     """  # noqa: D301
     from noiseflow.augment import synthesize as make
-    from noiseflow.augment.synthesis.synthesis import PARTIAL
+    from noiseflow.core.output.checks import partial_of
     from noiseflow.fit.training.session import device_of
     from noiseflow.patches.sources.synthetic import SYNTHESIS
 
-    partial = Path(f"{out}{PARTIAL}")
+    partial = partial_of(out)
     keeps(lambda: Kept(f"what is done is kept in {partial}") if (partial / SYNTHESIS).is_file() else None)
     with shown("synthesize", "pairs") as progress:
         result = make(

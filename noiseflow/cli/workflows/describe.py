@@ -9,7 +9,7 @@ from pathlib import Path
 
 from noiseflow.augment.denoise.names import is_photo_denoiser
 from noiseflow.core.errors import NoiseflowError
-from noiseflow.patches.schema import PARTIAL
+from noiseflow.core.output.checks import PARTIAL
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.raw.reading import frame_count, is_raw, read_frame
 from noiseflow.raw.settings import RawSettings

@@ -1,4 +1,4 @@
-"""Whether an output may be written, found out before any work is done."""
+"""Where outputs may stand, found out before any work is done."""
 
 import errno
 import os
@@ -8,14 +8,17 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.lock import locked
 from noiseflow.core.output.manifest import MANIFEST, describe_foreign, foreign, listing
 from noiseflow.core.output.marks import has_mark
 
-__all__ = ["check_apart", "check_output", "writing"]
+__all__ = ["PARTIAL", "check_apart", "check_output", "inside", "partial_of", "writing"]
+
+PARTIAL = ".partial"
+"""Behind the name of an output, the name of the folder in which it is made, if that takes long."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system answers where no more can be written."""
@@ -86,7 +89,7 @@ def check_output(
     goes_on : bool
         Whether what stands there is an unfinished output that is gone on with: not looked into.
     needs : int
-        Bytes that will be written, as far as that is known.
+        Bytes that will be written; 0 if unknown.
 
     Raises
     ------
@@ -105,10 +108,38 @@ def check_output(
     return path
 
 
+def partial_of(path: str | Path) -> Path:
+    """Where an output is made that takes long and is gone on with after a kill; a list in it says that it is ours."""
+    return Path(f"{path}{PARTIAL}")
+
+
 def check_apart(*paths: str | Path | None) -> None:
     """Refuse two outputs of one command that are the same, or of which one lies in the other."""
     for one, other in combinations([Path(path) for path in paths if path is not None], 2):
         _check_input(one, other, what="another output of this command")
+
+
+def inside(folder: Path, name: object, said_by: Path) -> Path:
+    """The path of a file that another file names, which must lie in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        What the user named.
+    name : object
+        From a manifest: relative, with ``/`` between folders.
+    said_by : Path
+        The manifest, for the error.
+
+    Raises
+    ------
+    OutputError
+        The name leads out of the folder, or is no name.
+    """
+    parts = PurePosixPath(name).parts if isinstance(name, str) and "\0" not in name else ()
+    if not parts or os.path.isabs(str(name)) or ".." in parts:
+        raise OutputError(f"{said_by}: names {name!r}, which is no file inside {folder}; nothing outside is touched")
+    return folder.joinpath(*parts)
 
 
 def _check_place(path: Path, *, folder: bool) -> None:

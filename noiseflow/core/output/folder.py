@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.interrupts import deferred
 from noiseflow.core.output.leftovers import kept_beside, note_leaves
 from noiseflow.core.output.listed import fresh_folder
 from noiseflow.core.output.manifest import describe_foreign, discard, foreign, seal, set_aside
-from noiseflow.core.output.whole import exchange, move_new, private_folder, sync_folder
+from noiseflow.core.output.whole import deferred, exchange, move_new, private_folder, sync_folder
 
 __all__ = ["install", "refilled_folder", "whole_folder"]
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.interrupts import deferred
 from noiseflow.core.output.manifest import begin, listing, record, remove_ours
-from noiseflow.core.output.whole import exchange, move_new, private_folder, write_bytes
+from noiseflow.core.output.whole import deferred, exchange, move_new, private_folder, write_bytes
 
 __all__ = ["adopt", "fresh_folder", "remove_listed", "write_listed", "write_listed_folder"]
 

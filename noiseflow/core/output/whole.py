@@ -4,16 +4,20 @@ import ctypes
 import errno
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from noiseflow.core.output.leftovers import kept_beside, private_beside
 
 __all__ = [
+    "deferred",
     "exchange",
     "move_new",
     "place_file",
@@ -29,6 +33,9 @@ AT_FDCWD, NO_REPLACE, EXCHANGE = -100, 1, 2
 
 MAC_FLAGS = {NO_REPLACE: 4, EXCHANGE: 2}
 """The same flags of macOS' `renamex_np`."""
+
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a process to stop; Windows has no HUP."""
 
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
@@ -89,6 +96,27 @@ def write_bytes(path: Path, content: bytes | memoryview, *, replace: bool = Fals
 def write_text(path: Path, text: str, *, replace: bool = False) -> None:
     """Write a whole file of UTF-8; bytes of file names that are no text become ASCII."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"), replace=replace)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let a signal to stop wait until the end of the block, which takes no longer than a few renames."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            os.kill(os.getpid(), came[0])
 
 
 def move_new(source: Path, target: Path) -> None:

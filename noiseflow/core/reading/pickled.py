@@ -60,7 +60,7 @@ NAMES = {
 
 @dataclass
 class _Named:
-    """A name in the file, or what it was asked to make: its arguments, and the state that was given to it."""
+    """A name in the file, or a call that it requests: its arguments, and the state that follows."""
 
     kind: str
     arguments: tuple[Any, ...] = ()

@@ -2,114 +2,36 @@
 
 import itertools
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from noiseflow.core.errors import DataError, NoiseflowError, OutputError
-from noiseflow.core.output.checks import writing
+from noiseflow.core.errors import DataError, OutputError
+from noiseflow.core.output.checks import partial_of, writing
 from noiseflow.core.output.folder import refilled_folder
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import describe_foreign, foreign, listing
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.reading.schema import built
 from noiseflow.core.version import __version__
-from noiseflow.evaluate.baselines import baselines
 from noiseflow.evaluate.benchmark.appended import rows_of_others
-from noiseflow.evaluate.benchmark.cost import iso_cost, measured
-from noiseflow.evaluate.benchmark.given import content_digest, given_model, given_path
+from noiseflow.evaluate.benchmark.cell import BenchmarkCell, record_in, run_cell
+from noiseflow.evaluate.benchmark.given import content_digest, given_path
 from noiseflow.evaluate.benchmark.page import write_results
-from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, ModelChoice, digest
-from noiseflow.evaluate.evaluate_models import evaluate
-from noiseflow.evaluate.metric import ORACLE, as_json
-from noiseflow.evaluate.metrics.distribution import Marginal
-from noiseflow.evaluate.metrics.judges import Judges
-from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelihood
-from noiseflow.evaluate.metrics.proper_scores import ProperScores
-from noiseflow.evaluate.metrics.samples_digest import SamplesDigest
-from noiseflow.evaluate.metrics.two_sample import TwoSample
-from noiseflow.evaluate.presentation.present import LIKELIHOODS
-from noiseflow.evaluate.report.evaluation_result import Evaluation
-from noiseflow.evaluate.report.report import write_report
-from noiseflow.fit.fit_model import FitSettings, fit, spec_for
-from noiseflow.models import NoiseModel
-from noiseflow.patches import IngestOptions, PatchStore, WithoutIsos, ingest
+from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, DataSpec, digest
+from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.ingestion.executors import Pool, executor, processors
-from noiseflow.patches.schema import partial_folder
-from noiseflow.patches.store.patches import Patches
 from noiseflow.simulate import simulate
 
-__all__ = ["BenchmarkCell", "benchmark", "prepare", "run_cell"]
+__all__ = ["benchmark", "prepare"]
 
-DATA_BEGUN, DATA_RECORD, CELL_RECORD = "begun.json", "data.json", "cell.json"
+DATA_BEGUN, DATA_RECORD = "begun.json", "data.json"
 KIND = "benchmark"
-
-ROW = 3
-"""What a row of the table holds; a cell with a row of another number is run again."""
-
-
-@dataclass(frozen=True)
-class BenchmarkCell:
-    """One model on one set of data: all that a process needs to know.
-
-    Parameters
-    ----------
-    folder : Path
-        Of its run, report and record.
-    store : Path
-        Patch store of the data.
-    fingerprint : str
-        Of the store.
-    data : str
-        Name of the data.
-    model : ModelChoice
-        Model to fit, or the run to load.
-    base : Path
-        That the model's paths are relative to.
-    seed : int
-        Seed of fit and samples.
-    split : str
-        Split that is scored.
-    max_patches : int or None
-        Most patches to score; all if None.
-    reference : str
-        Model that the others are compared with.
-    leave_out : float or None
-        ISO that a second fit does not see.
-    device : str
-        Where models are fitted, sampled and scored.
-    metrics : tuple of str
-        Metrics added to the usual ones.
-    given : str
-        Checksum of what the model is read from; empty for one that is fitted.
-    """
-
-    folder: Path
-    store: Path
-    fingerprint: str
-    data: str
-    model: ModelChoice
-    base: Path
-    seed: int
-    split: str
-    max_patches: int | None
-    reference: str
-    leave_out: float | None = None
-    device: str = "cpu"
-    metrics: tuple[str, ...] = ()
-    given: str = ""
-
-    @property
-    def key(self) -> str:
-        """Checksum of what the result depends on."""
-        scored = (self.seed, self.split, self.max_patches, self.reference, self.leave_out, self.metrics)
-        return digest("cell", __version__, ROW, self.fingerprint, self.model, self.given, *scored)
 
 
 def benchmark(
@@ -241,9 +163,9 @@ def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, 
         key = digest("data", __version__, data, seed)
         folder.parent.mkdir(exist_ok=True)
         with writing(folder, folder=True, goes_on=True):
-            if _record(folder / DATA_RECORD).get("key") != key or not path.exists():
-                made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_folder(path).name}
-                goes_on = _record(folder / DATA_BEGUN).get("key") == key
+            if record_in(folder / DATA_RECORD).get("key") != key or not path.exists():
+                made = {"marked": path.name}, {"folder": "raws"}, {"folder": partial_of(path).name}
+                goes_on = record_in(folder / DATA_BEGUN).get("key") == key
                 with nullcontext() if goes_on else refilled_folder(folder, "data", *made):
                     if not goes_on:
                         write_listed(folder, DATA_BEGUN, json.dumps({"key": key}).encode())
@@ -276,128 +198,6 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
     # A process of a pool, or a Dask worker, is to have no processes of its own.
     if not path.exists():
         ingest(sources, path, options, jobs=1)
-
-
-def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
-    """Fit and score one cell, if it is not finished; its row of the table."""
-    cell.folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with writing(cell.folder, folder=True, goes_on=True):
-            held = _record(cell.folder / CELL_RECORD)
-            if held.get("key") == cell.key:
-                row: dict[str, Any] = held["row"]
-                return row
-            made = ({"folder": name} for name in ("run", "run_without", "report"))
-            with refilled_folder(cell.folder, "cell", *made):
-                row = _fit_and_score(cell)
-                content = json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False)
-                write_listed(cell.folder, CELL_RECORD, content.encode())
-            return row
-    except NoiseflowError as error:
-        # Not recorded: it is tried again next time.
-        return {"data": cell.data, "model": cell.model.name, "error": str(error)}
-
-
-def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
-    began = time.monotonic()
-    choice = cell.model
-    with PatchStore(cell.store) as store:
-        fixed = given_path(choice, cell.base, cell.data) is not None
-        if fixed:
-            model: NoiseModel = given_model(choice, cell.base, cell.data, store, cell.split)
-        else:
-            chosen = {"seed": cell.seed, "device": cell.device, **choice.fit}
-            settings = built(FitSettings, chosen, f"[[model]] {choice.name!r}: fit", DataError)
-            model = _fitted(store, choice, cell.folder / "run", settings)
-        fitted = time.monotonic()
-        extra: dict[str, Any] = {"parameters": sum(each.numel() for each in model.parameters())}
-        extra |= {"mpix_per_s": None} if choice.samples is not None else measured(model, cell.seed)
-        if cell.given:
-            extra["given_sha256"] = cell.given
-        if cell.leave_out is not None and not fixed:
-            without = WithoutIsos(store, [cell.leave_out])
-            other = _fitted(without, choice, cell.folder / "run_without", settings)
-            extra["iso_left_out"] = as_json(iso_cost(store, model, other, cell.leave_out, cell.split))
-        models = {choice.name: model} | baselines(store, {choice.name: model})
-        models = {name: each.to(cell.device) for name, each in models.items()}
-        evaluation = evaluate(
-            models,
-            store,
-            split=cell.split,
-            seed=cell.seed,
-            max_patches=cell.max_patches,
-            metrics=("samples_digest", *cell.metrics),
-        )
-    write_report(evaluation, cell.folder / "report", overwrite=True)
-    seconds = {"fit_s": round(fitted - began, 1), "evaluate_s": round(time.monotonic() - fitted, 1)}
-    return {"data": cell.data, **_row(evaluation, cell), **extra, **seconds}
-
-
-def _fitted(store: Patches, choice: ModelChoice, out: Path, settings: FitSettings) -> NoiseModel:
-    spec = spec_for(store, choice.model or choice.name, dict(choice.options))
-    return fit(store, spec, out, settings).model
-
-
-def _row(evaluation: Evaluation, cell: BenchmarkCell) -> dict[str, Any]:
-    tested = evaluation.tested
-    likelihood, marginal = evaluation.scores["likelihood"], evaluation.scores["marginal"]
-    two_sample = evaluation.scores["two_sample"]
-    assert isinstance(likelihood, DensityLikelihood)
-    assert isinstance(marginal, Marginal)
-    assert isinstance(two_sample, TwoSample)
-    whole, divergence = likelihood.cells[0], marginal.cells[0]
-    checks = [finding for finding in evaluation.findings if finding.measure not in LIKELIHOODS]
-    codes = evaluation.scores["codes"]
-    assert isinstance(codes, CodeLikelihood)
-    digest_of_samples = evaluation.scores["samples_digest"]
-    assert isinstance(digest_of_samples, SamplesDigest)
-    # Where codes are coarse a continuous density can seem better than the truth.
-    gap = (codes.cells[0] if codes.coarse else whole).behind.get(ORACLE)
-    return as_json(  # type: ignore[no-any-return]
-        {
-            "model": tested,
-            "nats_per_dim": whole.nats_per_dim.get(tested),
-            "nats_per_pixel_dn": whole.nats_per_pixel_dn.get(tested),
-            "nats_per_pixel_codes": codes.cells[0].nats_per_pixel.get(tested),
-            "codes_kind": codes.kinds.get(tested),
-            "better_than_reference": whole.behind.get(cell.reference),
-            "behind_oracle": None if gap is None else -gap,
-            "kl": divergence.kl_interval.get(tested),
-            "kl_floor": divergence.floor,
-            "variance_ratio": divergence.variance_ratio[tested],
-            "two_sample": two_sample.accuracy.get(tested),
-            "faults": [finding.measure for finding in checks if finding.level == "bad"],
-            "unsettled": [finding.measure for finding in checks if finding.level == "open"],
-            "headline": evaluation.headline,
-            "patches": evaluation.data.patches,
-            "groups": f"{evaluation.data.groups} {evaluation.data.group_is}s",
-            "fingerprint": cell.fingerprint,
-            "samples_sha256": digest_of_samples.sha256[tested],
-            "key": cell.key,
-            **_more(evaluation),
-        }
-    )
-
-
-def _more(evaluation: Evaluation) -> dict[str, Any]:
-    """Numbers of the metrics that were added."""
-    found: dict[str, Any] = {}
-    proper, judges = (evaluation.scores.get(name) for name in ("proper_scores", "judges"))
-    if isinstance(proper, ProperScores):
-        for name in ("crps_excess", "energy_excess"):
-            found[name] = getattr(proper, name)[evaluation.tested]
-    if isinstance(judges, Judges):
-        found["judges"] = {judge: accuracy[evaluation.tested] for judge, accuracy in judges.accuracy.items()}
-    return found
-
-
-def _record(path: Path) -> Mapping[str, Any]:
-    """A record of finished work; empty if there is none, or a damaged one."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _place(cell: BenchmarkCell) -> str:

@@ -130,7 +130,7 @@ class ModelChoice:
     run : str, optional
         A run folder, relative to the spec; nothing is fitted.
     foreign : mapping
-        A model of another program: its ``path``, relative to the spec, ``format``, and what `noiseflow import` is told
+        A model of another program: its ``path``, relative to the spec, ``format``, and what `noiseflow import` takes
         otherwise: ``camera``, ``cfa``, ``iso``, ``black``, ``white``, ``gain``, ``profile``, ``rename`` (old to new).
     samples : str, optional
         A folder of samples that any program drew for the data, relative to the spec; ``{data}`` in it is the data's

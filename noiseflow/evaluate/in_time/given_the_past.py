@@ -1,4 +1,4 @@
-"""How much better the later half of a sequence is told by a model that has seen the earlier half."""
+"""How much better a model predicts the later half of a sequence once it has seen the earlier half."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

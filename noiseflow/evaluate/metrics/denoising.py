@@ -137,7 +137,7 @@ def window_of(shape: tuple[int, int, int]) -> int:
 
 
 def _features(patches: Tensor, side: int, most: int) -> Tensor:
-    """Windows of all planes around at most so many pixels, the means of their rows and columns, (B, N, features)."""
+    """Windows of all planes around some pixels, the means of their rows and columns, (B, N, features)."""
     batch, _, height, width = patches.shape
     down, across = height - side + 1, width - side + 1
     step = max(1, math.ceil((down * across / most) ** 0.5))

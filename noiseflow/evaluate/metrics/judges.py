@@ -13,7 +13,7 @@ from noiseflow.evaluate.statistics.intervals import VERDICT, Interval, ratio_of_
 __all__ = ["FEWEST", "LEVEL", "Judges", "JudgesMetric", "accuracy_of"]
 
 FEWEST = 100
-"""Patches from which on a judge is asked."""
+"""Fewest patches for a judge."""
 
 LEVEL = 1 - (1 - VERDICT) / len(JUDGES)
 """Coverage of a judge's interval: all of them together flag the right model as often as one other check does."""
@@ -30,7 +30,7 @@ class Judges(Score):
     patches : int
         Real patches, and as many sampled ones.
     accuracy : mapping of str to mapping of str to Interval
-        Per judge, and per model that is judged: part classified correctly, ½ is chance.  Empty if there are too few
+        Per judge, and per model: share classified correctly, ½ is chance.  Empty if there are too few
         patches.
     """
 

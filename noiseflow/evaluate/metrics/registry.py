@@ -34,4 +34,4 @@ OPTIONAL = Registry[Callable[[Setup], Metric]](
         "legacy_kl": "noiseflow.evaluate.metrics.legacy_kl:LegacyKlMetric",
     }
 )
-"""Only when asked for with ``--metrics``; ``--legacy-kl`` asks for the last."""
+"""Only with ``--metrics``; ``--legacy-kl`` adds the last."""

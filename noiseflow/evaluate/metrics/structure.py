@@ -304,5 +304,5 @@ def radial(power: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def frequencies_of(count: int) -> NDArray[np.float64]:
-    """Frequencies of so many bins up to ½, cycles/pixel of a plane."""
+    """Frequencies of `count` bins up to ½, cycles/pixel of a plane."""
     return np.linspace(0.5 / count, 0.5, count)

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from noiseflow.core.text import figure_text
 from noiseflow.evaluate.data_summary import CLOSE_VALUES, FEWEST_SCENES
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.denoising import PARTS, SIGNAL, WINDOWS, DenoisingCost
-from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, dots, names_down, plate
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, dots, names_down, plate, shown
 from noiseflow.evaluate.presentation.formatting import percent, plus_minus
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
 from noiseflow.evaluate.statistics.intervals import VERDICT
@@ -67,7 +66,7 @@ class DenoisingPresenter(Presenter[DenoisingCost]):
         if not score.cost or score.floor is None:
             return []
         values = {DATA: score.floor, **score.cost}
-        return [Record.of(value, "denoising_cost", "dB", name, None, None, "") for name, value in values.items()]
+        return [Record("denoising_cost", "dB", name, None, None, "", *value.numbers) for name, value in values.items()]
 
     def plates(self, score: DenoisingCost, pens: Mapping[str, Pen]) -> Sequence[Plate]:
         """Costs with their intervals."""
@@ -79,7 +78,7 @@ class DenoisingPresenter(Presenter[DenoisingCost]):
             ax = axes(figure, "cost, dB", "")
             ax.axvline(0, color=pens[DATA].colour, linewidth=0.8)
             for place, name in enumerate(names):
-                dots(ax, [values[name]], [float(place)], pens[name], figure_text(name))
+                dots(ax, [values[name]], [float(place)], pens[name], shown(name))
             names_down(ax, names)
             return [
                 plate(

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from noiseflow.core.text import figure_text
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.distribution import (
     BINS_PER_SIGMA,
@@ -28,6 +27,7 @@ from noiseflow.evaluate.presentation.figures import (
     legend,
     line,
     plate,
+    shown,
 )
 from noiseflow.evaluate.presentation.formatting import cell_labels, cell_name, percent, plus_minus, significant
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
@@ -141,21 +141,28 @@ class MarginalPresenter(Presenter[Marginal]):
         """Divergences, floors and moments."""
         records = []
         for cell in score.cells:
-            where = (cell.camera, cell.iso, "")
+            where = camera, iso, part = cell.camera, cell.iso, ""
             if cell.floor is not None:
                 records.append(Record("kl_floor", "nats", DATA, *where, cell.floor, high=cell.floor_high))
-            records += [Record.of(value, "kl", "nats", name, *where) for name, value in cell.kl_interval.items()]
+            records += [
+                Record("kl", "nats", name, camera, iso, part, *value.numbers)
+                for name, value in cell.kl_interval.items()
+            ]
             for measure, unit, of in (("js", "nats", cell.js), ("wasserstein", "σ", cell.wasserstein)):
                 if of.floor is not None:
                     records.append(Record(f"{measure}_floor", unit, DATA, *where, of.floor, high=of.floor_high))
-                records += [Record.of(value, measure, unit, name, *where) for name, value in of.models.items()]
+                records += [
+                    Record(measure, unit, name, camera, iso, part, *value.numbers) for name, value in of.models.items()
+                ]
             for measure, unit, values in (
                 ("mean", "DN", cell.mean_dn),
                 ("variance", "DN²", cell.variance_dn2),
                 ("skewness", "1", cell.skewness),
                 ("variance_ratio", "1", cell.variance_ratio),
             ):
-                records += [Record.of(value, measure, unit, name, *where) for name, value in values.items()]
+                records += [
+                    Record(measure, unit, name, camera, iso, part, *value.numbers) for name, value in values.items()
+                ]
         return records
 
     def plates(self, score: Marginal, pens: Mapping[str, Pen]) -> Sequence[Plate]:
@@ -248,7 +255,9 @@ class ConditionalPresenter(Presenter[Conditional]):
                 if of.floor is not None:
                     records.append(Record(f"conditional_bin_{measure}_floor", unit, DATA, *where, of.floor))
                 for name, value in of.models.items():
-                    records.append(Record.of(value, f"conditional_bin_{measure}", unit, name, *where))
+                    records.append(
+                        Record(f"conditional_bin_{measure}", unit, name, None, None, where[2], *value.numbers)
+                    )
             for name, parts in bin_.below.items():
                 records += [
                     Record(f"below_quantile_{level:g}", "1", name, *where, part)
@@ -340,7 +349,7 @@ def _draw(cell: MarginalCell, name: str, pens: Mapping[str, Pen]) -> Plate:
                 color=pen.colour,
                 linestyle=pen.dash,
                 linewidth=1.0 if source == DATA else 1.3,
-                label=None if source == DATA else figure_text(source),
+                label=None if source == DATA else shown(source),
             )
         ax.set_yscale("log")
         ax.set_ylim(bottom=0.5 * smallest)

@@ -39,6 +39,7 @@ __all__ = [
     "names_down",
     "pens_for",
     "plate",
+    "shown",
 ]
 
 INK, GREY, LIGHT_GREY = "#1f2328", "#57606a", "#d0d7de"
@@ -122,10 +123,15 @@ def axes(figure: "Figure", xlabel: str, ylabel: str, grid: bool = True) -> "Axes
     return ax
 
 
+def shown(name: str) -> str:
+    """A name as a figure shows it: cut to `LONGEST`, its signs no formulas."""
+    return figure_text(name, LONGEST)
+
+
 def line(ax: "Axes", x: Any, y: Any, pen: Pen, name: str) -> None:
     """A line through points, with its name in the legend."""
     style: dict[str, Any] = {"color": pen.colour, "marker": pen.marker, "linestyle": pen.dash}
-    ax.plot(x, y, markersize=3.5, linewidth=1.2, label=figure_text(name, LONGEST), **style)
+    ax.plot(x, y, markersize=3.5, linewidth=1.2, label=shown(name), **style)
 
 
 def bars(
@@ -134,7 +140,7 @@ def bars(
     """Numbers with bars from end to end of their intervals, joined by a line; no bar where there is no interval."""
     reach = _reach(values) if any(value.low is not None for value in values) else None
     style = {**_marker(pen), "linestyle": pen.dash if joined else "none"}
-    label = None if name is None else figure_text(name, LONGEST)
+    label = None if name is None else shown(name)
     ax.errorbar(places, [value.value for value in values], yerr=reach, linewidth=1.2, label=label, **style)
 
 
@@ -147,7 +153,7 @@ def across(ax: "Axes", values: Mapping[str, Sequence[Interval]], pens: Mapping[s
 
 def dots(ax: "Axes", values: Sequence[Interval], places: Sequence[float], pen: Pen, name: str) -> None:
     """Numbers with their intervals along the x axis, at places on the y axis."""
-    known, label = [value.value for value in values], figure_text(name, LONGEST)
+    known, label = [value.value for value in values], shown(name)
     ax.errorbar(known, places, xerr=_reach(values), linestyle="none", label=label, **_marker(pen))
 
 
@@ -165,7 +171,7 @@ def _reach(values: Sequence[Interval]) -> list[list[float]]:
 
 def names_down(ax: "Axes", names: Sequence[str]) -> None:
     """Name the rows of `across`, the first at the top."""
-    ax.set_yticks(range(len(names)), [figure_text(name, LONGEST) for name in names])
+    ax.set_yticks(range(len(names)), [shown(name) for name in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(False, axis="y")
 
@@ -205,7 +211,7 @@ def plate(figure: "Figure", *, title: str, alt: str, caption: str, pixels: bool 
 
 
 def evenly(items: Sequence[int], most: int) -> list[int]:
-    """At most so many of the items, evenly spread, the first and the last among them."""
+    """At most `most` of the items, evenly spread, the first and the last among them."""
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]

@@ -64,7 +64,7 @@ def plus_minus(estimate: Interval, decimals: int = 4) -> str:
 
 
 def percent(part: float, decimals: int = 0) -> str:
-    """A part of 1 as per cent.
+    """A fraction as a percentage.
 
     >>> percent(0.95)
     '95 %'

@@ -66,7 +66,7 @@ class JudgesPresenter(Presenter[Judges]):
     def records(self, score: Judges) -> Sequence[Record]:
         """Accuracies."""
         return [
-            Record.of(value, "judge_accuracy", "1", name, None, None, judge)
+            Record("judge_accuracy", "1", name, None, None, judge, *value.numbers)
             for judge, accuracy in score.accuracy.items()
             for name, value in accuracy.items()
         ]

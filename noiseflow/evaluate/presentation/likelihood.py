@@ -197,7 +197,7 @@ class DensityLikelihoodPresenter(Presenter[DensityLikelihood]):
             ("nll_behind", "nats/dim", "behind"),
         )
         return [
-            Record.of(value, measure, unit, model, cell.camera, cell.iso, cell.part)
+            Record(measure, unit, model, cell.camera, cell.iso, cell.part, *value.numbers)
             for cell in (*score.cells, *score.cameras, *score.signals)
             for measure, unit, name in kinds
             for model, value in getattr(cell, name).items()
@@ -341,7 +341,7 @@ class CodeLikelihoodPresenter(Presenter[CodeLikelihood]):
         """All likelihoods and differences; the measure's name says what is a bound."""
         tested = list(score.kinds)[:1]
         return [
-            Record.of(value, measure, "nats/pixel", model, cell.camera, cell.iso, cell.part)
+            Record(measure, "nats/pixel", model, cell.camera, cell.iso, cell.part, *value.numbers)
             for cell in (*score.cells, *score.cameras, *score.signals, *score.planes)
             for name, field, partners in (("nll_codes", "nats_per_pixel", []), ("nll_codes_behind", "behind", tested))
             for model, value in getattr(cell, field).items()

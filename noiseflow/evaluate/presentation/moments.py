@@ -195,17 +195,21 @@ class TailsPresenter(Presenter[Tails]):
 
     def records(self, score: Tails) -> Sequence[Record]:
         """Kurtosis, parts beyond each threshold, quantiles."""
-        where = (None, None)
-        records = [Record.of(value, "kurtosis", "1", name, *where, "") for name, value in score.kurtosis.items()]
+        records = [
+            Record("kurtosis", "1", name, None, None, "", *value.numbers) for name, value in score.kurtosis.items()
+        ]
         for each in score.beyond:
             part = f"beyond {each.threshold:g} σ"
-            records += [Record.of(value, "tail_part", "1", name, *where, part) for name, value in each.part.items()]
             records += [
-                Record.of(value, "tail_missing", "1", name, *where, part) for name, value in each.missing.items()
+                Record("tail_part", "1", name, None, None, part, *value.numbers) for name, value in each.part.items()
+            ]
+            records += [
+                Record("tail_missing", "1", name, None, None, part, *value.numbers)
+                for name, value in each.missing.items()
             ]
         for name, values in score.quantiles.items():
             records += [
-                Record("residual_quantile", "σ", name, *where, f"{level:g}", value)
+                Record("residual_quantile", "σ", name, None, None, f"{level:g}", value)
                 for level, value in zip(score.levels, values, strict=True)
             ]
         return records

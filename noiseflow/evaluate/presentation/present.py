@@ -65,7 +65,7 @@ OPTIONAL_PRESENTERS = Registry[Presenter[Any]](
         "samples_digest": "noiseflow.evaluate.presentation.samples_digest:PRESENTER",
     }
 )
-"""Those of metrics that are asked for seldom, imported when they are."""
+"""Presenters of metrics that are rarely requested, imported on demand."""
 
 Scores = Mapping[str, Score]
 """By the metric's name."""

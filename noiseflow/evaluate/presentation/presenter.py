@@ -49,14 +49,6 @@ class Record:
     low: float | None = None
     high: float | None = None
 
-    @classmethod
-    def of(
-        cls, interval: Interval, measure: str, unit: str, model: str, camera: str | None, iso: float | None, part: str
-    ) -> "Record":
-        """A number with its interval."""
-        ends = (interval.standard_error, interval.low, interval.high)
-        return cls(measure, unit, model, camera, iso, part, interval.value, *ends)
-
 
 ScoreType = TypeVar("ScoreType", bound=Score)
 
@@ -93,7 +85,7 @@ class Presenter(Generic[ScoreType]):
     def records(self, score: ScoreType) -> Sequence[Record]:
         """All its numbers, flat."""
         return [
-            Record.of(value, name, "", model, None, None, "")
+            Record(name, "", model, None, None, "", *value.numbers)
             if isinstance(value, Interval)
             else Record(name, "", model, None, None, "", float(value))
             for name, of in _numbers(score)

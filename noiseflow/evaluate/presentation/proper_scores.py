@@ -53,7 +53,7 @@ class ProperScoresPresenter(Presenter[ProperScores]):
     def records(self, score: ProperScores) -> Sequence[Record]:
         """Scores and excesses."""
         return [
-            Record.of(value, f"{name}{suffix}", "σ", model, None, None, "")
+            Record(f"{name}{suffix}", "σ", model, None, None, "", *value.numbers)
             for name in NAMES
             for suffix in ("", "_excess")
             for model, value in getattr(score, f"{name}{suffix}").items()

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from noiseflow.core.text import figure_text
 from noiseflow.evaluate.data_summary import CLOSE_VALUES, FEWEST_SCENES, MOST_PAIRS
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.legacy_kl import FLOOR_SIGMA, FLOOR_VALUES, MOST_PATCHES, LegacyKl
@@ -20,7 +19,7 @@ from noiseflow.evaluate.metrics.sample_checks import (
     Temporal,
 )
 from noiseflow.evaluate.metrics.two_sample import BANDS, FEWEST, FILTERS, FOLDS, SIZE, UNITS, TwoSample
-from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, dots, legend, names_down, plate
+from noiseflow.evaluate.presentation.figures import Pen, Plate, axes, canvas, dots, legend, names_down, plate, shown
 from noiseflow.evaluate.presentation.formatting import cell_name, number, percent, plus_minus, significant
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
 from noiseflow.evaluate.statistics.intervals import VERDICT, Interval
@@ -99,7 +98,7 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
         records = []
         for name, coverage in score.models.items():
             records += [
-                Record.of(below, "latent_below", "1", name, None, None, f"{level:g}")
+                Record("latent_below", "1", name, None, None, f"{level:g}", *below.numbers)
                 for level, below in zip(LEVELS, coverage.below, strict=True)
             ]
             records += [
@@ -124,7 +123,7 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
                     color=pen.colour,
                     linestyle=pen.dash,
                     linewidth=1.3,
-                    label=figure_text(name),
+                    label=shown(name),
                 )
             tested = next(iter(score.models.values()))
             reach = max(0.1, 1.3 * max(abs(height - 1) for height in tested.histogram))
@@ -180,7 +179,7 @@ class TemporalPresenter(Presenter[Temporal]):
         """The correlation."""
         if score.excess is None:
             return []
-        return [Record.of(score.excess, "temporal_correlation", "1", DATA, None, None, "lag 1 frame")]
+        return [Record("temporal_correlation", "1", DATA, None, None, "lag 1 frame", *score.excess.numbers)]
 
     def plates(self, score: Temporal, pens: Mapping[str, Pen]) -> Sequence[Plate]:
         """No figure."""
@@ -289,7 +288,8 @@ class TwoSamplePresenter(Presenter[TwoSample]):
     def records(self, score: TwoSample) -> Sequence[Record]:
         """Accuracies."""
         return [
-            Record.of(value, "two_sample_accuracy", "1", name, None, None, "") for name, value in score.accuracy.items()
+            Record("two_sample_accuracy", "1", name, None, None, "", *value.numbers)
+            for name, value in score.accuracy.items()
         ]
 
     def plates(self, score: TwoSample, pens: Mapping[str, Pen]) -> Sequence[Plate]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.core.text import figure_text
 from noiseflow.evaluate.data_summary import CLOSE_VALUES
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.row_noise import SIGNAL_BINS, RowNoise, RowRatio
@@ -23,6 +22,7 @@ from noiseflow.evaluate.presentation.figures import (
     legend,
     names_down,
     plate,
+    shown,
 )
 from noiseflow.evaluate.presentation.formatting import cell_labels, percent, plus_minus, times
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
@@ -100,7 +100,7 @@ class RowNoisePresenter(Presenter[RowNoise]):
     def records(self, score: RowNoise) -> Sequence[Record]:
         """All ratios and differences."""
         return [
-            Record.of(value, measure, "1", name, ratio.camera, ratio.iso, ratio.part)
+            Record(measure, "1", name, ratio.camera, ratio.iso, ratio.part, *value.numbers)
             for ratio in (score.whole, *score.planes, *score.signals, *score.cells)
             for measure, values in (("row_ratio", ratio.ratio), ("row_ratio_missing", ratio.missing))
             for name, value in values.items()
@@ -235,7 +235,7 @@ class StructurePresenter(Presenter[Structure]):
     def records(self, score: Structure) -> Sequence[Record]:
         """All that is compared, and the spectra."""
         records = [
-            Record.of(value, f"{measure}{suffix}", "1", name, None, None, each.part)
+            Record(f"{measure}{suffix}", "1", name, None, None, each.part, *value.numbers)
             for measure, many in (
                 ("autocorrelation", score.lags),
                 ("column_ratio", (score.columns,)),
@@ -274,7 +274,7 @@ class StructurePresenter(Presenter[Structure]):
                 colour = ax.imshow(
                     image, cmap="RdBu_r", vmin=-largest, vmax=largest, extent=(-reach, reach, reach, -reach)
                 )
-                ax.set_title(figure_text(name), fontsize=9)
+                ax.set_title(shown(name), fontsize=9)
                 ax.set_xlabel("columns")
             left.set_ylabel("rows")
             figure.colorbar(colour, ax=(left, right), shrink=0.85, aspect=14, pad=0.02).set_label("correlation")
@@ -306,7 +306,7 @@ class StructurePresenter(Presenter[Structure]):
                         color=pen.colour,
                         linestyle=pen.dash,
                         linewidth=1.2,
-                        label=figure_text(name),
+                        label=shown(name),
                     )
                 ax.set_ylabel("power, × white", fontsize=8)
                 ax.set_title(title, fontsize=9, loc="left", pad=2)

@@ -51,6 +51,11 @@ class Interval:
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     @property
+    def numbers(self) -> tuple[float, float | None, float | None, float | None]:
+        """Value, standard error, and the two ends."""
+        return self.value, self.standard_error, self.low, self.high
+
+    @property
     def without_interval(self) -> "Interval":
         """The value alone."""
         return Interval(self.value, None, None, None, self.groups)

@@ -136,7 +136,7 @@ def fit_temporal(
 
 
 def _able(sequences: Sequence[SequenceTiles], parts: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Parts that can be told from these sequences, and why others cannot."""
+    """Parts that can be identified from these sequences, and why others cannot."""
     names = list(PARTS) if parts is None else list(parts)
     notes = []
     if any(tiles.scene == "static" for tiles in sequences):

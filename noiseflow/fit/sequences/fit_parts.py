@@ -24,7 +24,7 @@ LEAST_SHARE = 1e-4
 """Least share of the frame's variance at which a part starts."""
 
 LEAST_SIGNAL = 0.01
-"""Signal below which a sequence tells nothing of the light."""
+"""Signal below which a sequence says nothing about the light."""
 
 JUMPS, FRACTIONS = (1.5, 3.0, 8.0), (1e-3, 1e-2, 1e-1)
 """Jumps of telegraph pixels, σ of the frame's noise, and parts of the pixels, at which their fit may start."""

@@ -69,7 +69,7 @@ class Fronts:
 
 
 def longest_chain(net: MaskedNet, planes: int, height: int, width: int) -> int:
-    """Most values of a frame that need one another: so many passes of the net from any start give the solution."""
+    """Longest chain of dependent values in a frame: that many passes of the net solve it from any start."""
     return planes * Fronts(height, width, net.above, net.beside).count
 
 

@@ -21,7 +21,7 @@ class BentScale(ShotReadScale):
 
     s² = max(β₁·y·exp b(y) + β₂, β₂/10), b linear between knots at y = 0, 1/16, … 1 and constant beyond: where the
     response f of the sensor is no line, the variance of shot noise goes with f′², and falls to nothing where the
-    sensor saturates.  All that later transforms are told of the signal is y·exp b(y), the light of a straight
+    sensor saturates.  Later transforms see the signal only as y·exp b(y), the light of a straight
     sensor with the same shot noise.
 
     Parameters

@@ -45,7 +45,7 @@ class NeighbourFilter(Transform):
     Parameters
     ----------
     planes, cameras : int
-        Of the noise.
+        Planes and cameras of the noise.
     isos : sequence of float
         Fitted ISOs, rising; w and log σ are linear in log ISO between them.
     grid : str

@@ -8,7 +8,7 @@ from torch import Tensor
 from noiseflow.flows.camera.neighbour_filter import ABOVE, TAPS, NeighbourFilter
 from noiseflow.flows.camera.row_memory import LEAST, Pair, RowMemory, _ordered, _unordered
 from noiseflow.flows.camera.row_noise import NO_FLICKER
-from noiseflow.flows.camera.row_process import RowProcess, colour, filtered, unfiltered, whiten
+from noiseflow.flows.camera.row_process import RowProcess, both, colour, filtered, unfiltered, whiten
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
 
@@ -64,40 +64,35 @@ class NeighbourRows(RowMemory):
 
     def coefficients(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> tuple[Pair, Tensor]:
         """As of `RowMemory`."""
-        u, size, sizes, process, taps = self._seen(sums, cond, memory=memory)
-        moved, log_det = whiten(filtered(u, taps), sizes, process, taps)
+        u, size, sizes, processes, taps = self._seen(sums, cond, memory=memory)
+        moved, log_det = whiten(filtered(u, taps), sizes, processes, taps)
         return self._step(unfiltered(moved, taps) - u, size, sums), log_det
 
     def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
         """As of `RowMemory`."""
-        u, size, sizes, process, taps = self._seen(sums, cond, memory=True)
-        moved = unfiltered(colour(filtered(u, taps), sizes, process, taps), taps)
+        u, size, sizes, processes, taps = self._seen(sums, cond, memory=True)
+        moved = unfiltered(colour(filtered(u, taps), sizes, processes, taps), taps)
         return torch.stack(self._step(moved - u, size, sums))
 
     def log_density_of_rows(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> Tensor:
         """What the rows add to the log-density of noise that the filter whitens, nats, (B,), from their sums."""
-        u, _, sizes, process, taps = self._seen(sums, cond, memory=memory)
+        u, _, sizes, processes, taps = self._seen(sums, cond, memory=memory)
         through = filtered(u, taps)
-        moved, log_det = whiten(through, sizes, process, taps)
+        moved, log_det = whiten(through, sizes, processes, taps)
         return log_det - 0.5 * (moved.square() - through.square()).sum(1)
 
     def _seen(
         self, sums: Tensor, cond: Conditions, *, memory: bool
-    ) -> tuple[Tensor, Tensor, Tensor, RowProcess, Tensor]:
-        """Projections û, |d|, √D of each part, the parts, and the filter."""
+    ) -> tuple[Tensor, Tensor, Tensor, list[RowProcess], Tensor]:
+        """Projections û, |d|, √D of offset and light, their processes, and the filter."""
         first, _, dd, de, _ = sums.unbind()
         size = (dd + LEAST).sqrt()
         own = [_alone(each(cond)) for each in (self.variance, self.flicker)]
-        pairs = list(zip(own, self.processes(cond), strict=True)) if memory else [(each,) for each in own]
-        along = [_ordered(each) for each in (size, de / size)]
-        sizes = [line for line, group in zip(along, pairs, strict=True) for each in group for _ in each.variance[0]]
-        parts = [each for group in pairs for each in group]
-        process = RowProcess(
-            *(torch.cat([getattr(each, name) for each in parts], 1) for name in ("variance", "decay", "frequency"))
-        )
+        processes = [both(*pair) for pair in zip(own, self.processes(cond), strict=True)] if memory else own
+        sizes = torch.stack([_ordered(each) for each in (size, de / size)], 2)
         camera, knots = cond.camera_indices, self.log_isos.to(self.taps.dtype)
         taps = torch.stack([at_iso(self.taps[camera, :, lag], knots, cond.isos) for lag in range(LAGS + 1)], 1)
-        return _ordered(first / size), size, torch.stack(sizes, 2), process, taps
+        return _ordered(first / size), size, sizes, processes, taps
 
     def _step(self, change: Tensor, size: Tensor, sums: Tensor) -> Pair:
         step = _unordered(change, sums[0]) / size

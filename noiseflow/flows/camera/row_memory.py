@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,13 +48,17 @@ class RowMemory(EarlierWeights, RowNoise):
     in read-noise variances and relative to the light: memory of the row before, banding, and the drift of a lamp;
     w is what all rows of a frame share, a black level or a lamp that changes from frame to frame.
 
-    `RowNoise` whitens each row.  What is left of a part is c_t·g_t along A c of each row, g with covariance k, so
-    that the rows' projections û on it have the covariance M = I + √D k √D, D = |A c|².  With M = L Lᵀ
+    `RowNoise` whitens each row; what is left of an offset a and a light b lies along A c_a and A c_b.  With
+    q₁ = A c_a/|A c_a| and q₂ along what of A c_b is orthogonal to it, a row's projections on both are
 
-    z = x + A c (L⁻¹û − û)/√D,  log|det dz/dx| = −Σ log Lₜₜ,  and back with L in the place of L⁻¹.
+    û₁ = |A c_a|·a + α·b + ε₁,  û₂ = γ·b + ε₂,  α = q₁ᵀA c_b,  γ = q₂ᵀA c_b.
 
-    First the offset, then the light.  A row depends on the rows above: a frame cannot be sampled in strips before
-    the sums of all its rows are known (`whole_frame`).
+    M is their covariance over all rows, I + Σ √D k √D of offset and light, which add.  With M = L Lᵀ
+
+    z = x + Σ q (L⁻¹û − û),  log|det dz/dx| = −Σ log Lₜₜ,  and back with L in the place of L⁻¹.
+
+    A row depends on the rows above: a frame cannot be sampled in strips before the sums of all its rows are known
+    (`whole_frame`).
 
     Parameters
     ----------
@@ -133,31 +138,32 @@ class RowMemory(EarlierWeights, RowNoise):
 
         Without `memory` those of independent rows.
         """
+        return self._coefficients(sums, cond, memory=memory)
+
+    def _coefficients(
+        self, sums: Tensor, cond: Conditions, *, memory: bool, narrow: bool = False
+    ) -> tuple[Pair, Tensor]:
+        """As of `coefficients`; `narrow`: by one projection a row where in all rows that is all there is."""
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
         within = _inverse(_product(root, _plus_one(root)))
         found = _minus(_scaled(sizes, _times(within, _scaled(sizes, p))))
         log_det = -0.5 * _determinant(s).log().flatten(1).sum(1)
+        if not memory:
+            return found, log_det
         p = _plus(p, _times(gram, found))
-        for unit, process in zip(_UNITS, self.processes(cond), strict=True) if memory else ():
-            direction, size = _direction(unit, gram, sizes, within)
-            u = _ordered(_dot(direction, p) / size)
-            moved, log = whiten(u, _ordered(size), process)
-            step = _scaled(direction, _both(_unordered(moved - u, p[0]) / size))
-            found, p, log_det = _plus(found, step), _plus(p, _times(gram, step)), log_det + log
-        return found, log_det
+        seen = self._projections(p, gram, sizes, within, cond, narrow=narrow)
+        moved, log = whiten(seen.u, seen.sizes, seen.processes, each=len(seen.along))
+        return _plus(found, seen.step(moved, p[0])), log_det + log
 
     def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
         """Factors on d and e that bring latent to data, (2, B, 2 or 1, 1, H, 1), from the sums of a frame's rows."""
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
         within = _inverse(_product(root, _plus_one(root)))
-        found: Pair = (torch.zeros_like(p[0]), torch.zeros_like(p[0]))
-        for unit, process in reversed([*zip(_UNITS, self.processes(cond), strict=True)]):
-            direction, size = _direction(unit, gram, sizes, within)
-            u = _ordered(_dot(direction, p) / size)
-            step = _scaled(direction, _both(_unordered(colour(u, _ordered(size), process) - u, p[0]) / size))
-            found, p = _plus(found, step), _plus(p, _times(gram, step))
+        seen = self._projections(p, gram, sizes, within, cond)
+        found = seen.step(colour(seen.u, seen.sizes, seen.processes, each=len(seen.along)), p[0])
+        p = _plus(p, _times(gram, found))
         rest = _scaled(sizes, _times(_inverse(_plus_one(root)), _scaled(sizes, p)))
         return torch.stack(_plus(found, rest))
 
@@ -178,10 +184,16 @@ class RowMemory(EarlierWeights, RowNoise):
 
     def log_density_of_rows(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> Tensor:
         """What the rows add to the log-density of independent pixels, nats, (B,), from their sums."""
-        found, log_det = self.coefficients(sums, cond, memory=memory)
+        found, log_det = self._coefficients(sums, cond, memory=memory, narrow=True)
         p, gram, *_ = self._given(sums, cond)
         change = 2 * _dot(found, p) + _dot(found, _times(gram, found))
         return log_det - 0.5 * change.flatten(1).sum(1)
+
+    @property
+    def lights(self) -> bool:
+        """Whether the light of any camera's rows remembers."""
+        parts = (self.log_memory[LIGHT], self.log_frame[1])
+        return any(bool((part.exp() > 2 * NO_FLICKER).any()) for part in parts)
 
     def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """In runs of before, frames had no offset of their own."""
@@ -199,6 +211,30 @@ class RowMemory(EarlierWeights, RowNoise):
             state_dict.setdefault(prefix + name, value.detach())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def _projections(
+        self, p: Pair, gram: Symmetric, sizes: Pair, within: Symmetric, cond: Conditions, *, narrow: bool = False
+    ) -> "_Projections":
+        """What rows that are whitened by themselves show of their memory."""
+        along, light = (_direction(unit, gram, sizes, within) for unit in _UNITS)
+        size = _length(along, gram)
+        q = _scaled(_both(1 / size), along)
+        offset, lamp = self.processes(cond)
+        if not self.lights:
+            return _Projections(_ordered(_dot(q, p)), _ordered(size)[..., None], (offset,), (q,))
+        alpha = _dot(q, _times(gram, light))
+        rest = _plus(light, _minus(_scaled(_both(alpha), q)))
+        gamma = _length(rest, gram)
+        apart = gamma > APART * _length(light, gram)
+        zero = torch.zeros_like(size)
+        loads = [(size, zero), (alpha, torch.where(apart, gamma, zero))]
+        directions = [q]
+        if not narrow or bool(apart.any()):
+            directions.append(_scaled(_both(torch.where(apart, 1 / gamma, zero)), rest))
+        u = torch.stack([_ordered(_dot(each, p)) for each in directions], 2).flatten(1)
+        each_load = [[_ordered(part) for part in load[: len(directions)]] for load in loads]
+        loads_of = torch.stack([torch.stack(load, 2).flatten(1) for load in each_load], 2)
+        return _Projections(u, loads_of, (offset, lamp), tuple(directions))
+
     def _given(self, sums: Tensor, cond: Conditions) -> tuple[Pair, Symmetric, Pair, Symmetric]:
         """Aᵀx, G = AᵀA, (√r, √f) and S = I + diag(√r, √f) G diag(√r, √f)."""
         first, second, dd, de, ee = sums.unbind()
@@ -213,20 +249,45 @@ LARGEST = 10.0
 """Largest log v: beyond any camera, and far from where a factorisation loses its precision."""
 
 LEAST = 1e-30
-"""Added to D, for rows without an observed pixel or without light."""
+"""Added to squared lengths, for rows without an observed pixel or without light."""
+
+APART = 0.01
+"""Least part of a row's light that must not follow its offset for the rest to count: float32 sums tell 10⁻³."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Projections:
+    """Projections of rows from top to bottom, the sizes of the processes in them, and their directions."""
+
+    u: Tensor
+    sizes: Tensor
+    processes: tuple[RowProcess, ...]
+    along: tuple[Pair, ...]
+
+    def step(self, moved: Tensor, like: Tensor) -> Pair:
+        """Factors on d and e that move the projections there."""
+        change = (moved - self.u).reshape(len(moved), -1, len(self.along))
+        steps = [
+            _scaled(_both(_unordered(each, like)), q) for each, q in zip(change.unbind(2), self.along, strict=True)
+        ]
+        return steps[0] if len(steps) == 1 else _plus(*steps)
 
 
 def _process(variances: list[Tensor], decays: list[Tensor], frequencies: list[Tensor]) -> RowProcess:
     return RowProcess(*(torch.stack(each, 1) for each in (variances, decays, frequencies)))
 
 
-def _direction(unit: tuple[float, float], gram: Symmetric, sizes: Pair, within: Symmetric) -> tuple[Pair, Tensor]:
-    """Coefficients c of what whitening the rows leaves of a unit offset or light, and √D = |A c|."""
+def _direction(unit: tuple[float, float], gram: Symmetric, sizes: Pair, within: Symmetric) -> Pair:
+    """Coefficients c of what whitening the rows leaves of a unit offset or light, A c."""
     one = torch.ones_like(gram[0])
     k = (unit[0] * one, unit[1] * one)
     lost = _scaled(sizes, _times(within, _scaled(sizes, _times(gram, k))))
-    c = _plus(k, _minus(lost))
-    return c, (_dot(c, _times(gram, c)).clamp(min=0) + LEAST).sqrt()
+    return _plus(k, _minus(lost))
+
+
+def _length(c: Pair, gram: Symmetric) -> Tensor:
+    """|A c|."""
+    return (_dot(c, _times(gram, c)).clamp(min=0) + LEAST).sqrt()
 
 
 def _scaled(sizes: Pair, v: Pair) -> Pair:

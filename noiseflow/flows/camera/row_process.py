@@ -1,5 +1,6 @@
-"""A stationary Gaussian process down the rows of a frame, seen in white noise: its whitening and its inverse."""
+"""Stationary Gaussian processes down the rows of a frame, seen in white noise: their whitening and its inverse."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["RowProcess", "colour", "filtered", "unfiltered", "whiten"]
+__all__ = ["RowProcess", "both", "colour", "filtered", "unfiltered", "whiten"]
 
 LONG = 512
 """Rows beyond which the recursion is faster than a factorisation, and has no gradient."""
@@ -29,47 +30,56 @@ class RowProcess:
     decay: Tensor
     frequency: Tensor
 
-    def covariance(self, rows: int) -> Tensor:
-        """k(t − s), (B, rows, rows), float64."""
-        return self.of_parts(rows).sum(1)
-
-    def of_parts(self, rows: int) -> Tensor:
-        """The same of each part, (B, K, rows, rows)."""
+    def covariance(self, rows: int, each: int = 1) -> Tensor:
+        """k(t − s), (B, rows·each, rows·each), float64, each row `each` times."""
         t = torch.arange(rows, dtype=torch.float64, device=self.variance.device)
         # A decay of exactly 0 or 1 would have no gradient.
         decay = self.decay.double().clamp(1e-12, 1 - 1e-12)
         terms = (decay.log()[..., None] * t).exp() * (self.frequency.double()[..., None] * t).cos()
-        lagged = self.variance.double()[..., None] * terms
-        return lagged[..., (t[:, None] - t).abs().long()]
+        lagged = (self.variance.double()[..., None] * terms).sum(1)
+        t = t.repeat_interleave(each)
+        return lagged[:, (t[:, None] - t).abs().long()]
 
 
-def whiten(u: Tensor, size: Tensor, process: RowProcess, taps: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Standard normal innovations of u = √D·g + ε, with log|det|, (B,).
+def both(one: RowProcess, other: RowProcess) -> RowProcess:
+    """The sum of two independent processes."""
+    pairs = ((getattr(one, name), getattr(other, name)) for name in ("variance", "decay", "frequency"))
+    return RowProcess(*(torch.cat(pair, 1) for pair in pairs))
+
+
+def whiten(
+    u: Tensor, sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None = None, each: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Standard normal innovations of u = Σ √D·g + ε, with log|det|, (B,).
 
     Parameters
     ----------
-    u : Tensor, shape (B, rows)
+    u : Tensor, shape (B, N)
         Seen values, from top to bottom.
-    size : Tensor, shape (B, rows) or (B, rows, K)
-        √D, the process' size in units of the white noise of each row; the same for its parts, or one for each.
-    process : RowProcess
-        Covariance of g.
+    sizes : Tensor, shape (B, N, P)
+        √D, the size of each process in units of the white noise of each value.
+    processes : sequence of RowProcess
+        Covariances of the P independent g.
     taps : Tensor, shape (B, T), optional
         A filter down the rows that √D·g has passed, see `filtered`.
+    each : int
+        Values of a row that follow each other, which see the same g.
     """
-    if u.shape[1] > LONG:
-        found, log_det = _recursion(u, size, process, taps, back=False)
+    if u.shape[1] > LONG * each:
+        found, log_det = _recursion(u, sizes, processes, taps, each, back=False)
         return found, log_det
-    factor = _factor(size, process, taps)
+    factor = _factor(sizes, processes, taps, each)
     z = torch.linalg.solve_triangular(factor, u.double()[..., None], upper=False)[..., 0]
     return z.to(u.dtype), -factor.diagonal(dim1=1, dim2=2).log().sum(1).to(u.dtype)
 
 
-def colour(z: Tensor, size: Tensor, process: RowProcess, taps: Tensor | None = None) -> Tensor:
+def colour(
+    z: Tensor, sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None = None, each: int = 1
+) -> Tensor:
     """The inverse of `whiten`."""
-    if z.shape[1] > LONG:
-        return _recursion(z, size, process, taps, back=True)[0]
-    return (_factor(size, process, taps) @ z.double()[..., None])[..., 0].to(z.dtype)
+    if z.shape[1] > LONG * each:
+        return _recursion(z, sizes, processes, taps, each, back=True)[0]
+    return (_factor(sizes, processes, taps, each) @ z.double()[..., None])[..., 0].to(z.dtype)
 
 
 def filtered(u: Tensor, taps: Tensor) -> Tensor:
@@ -103,25 +113,23 @@ def _lower(taps: Tensor, rows: int) -> Tensor:
     return torch.stack(terms).sum(0)
 
 
-def _factor(size: Tensor, process: RowProcess, taps: Tensor | None) -> Tensor:
-    """L of M = I + √D k √D = L Lᵀ, float64; of I + H √D k √D Hᵀ with a filter H."""
-    size, rows = size.double(), size.shape[1]
-    if size.ndim == 2:
-        covariance = size[:, :, None] * process.covariance(rows) * size[:, None, :]
-    else:
-        size = size.transpose(1, 2)
-        covariance = (size[..., :, None] * process.of_parts(rows) * size[..., None, :]).sum(1)
-    if taps is not None:
-        lower = _lower(taps, rows)
-        covariance = lower @ covariance @ lower.transpose(1, 2)
-    eye = torch.eye(rows, dtype=torch.float64, device=size.device)
-    factor: Tensor = torch.linalg.cholesky(eye + covariance)
+def _factor(sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None, each: int) -> Tensor:
+    """L of M = I + Σ √D k √D = L Lᵀ, float64; of I + H (Σ √D k √D) Hᵀ with a filter H."""
+    count = sizes.shape[1]
+    total = torch.eye(count, dtype=torch.float64, device=sizes.device)
+    for size, process in zip(sizes.double().unbind(2), processes, strict=True):
+        covariance = size[:, :, None] * process.covariance(count // each, each) * size[:, None, :]
+        if taps is not None:
+            lower = _lower(taps, count)
+            covariance = lower @ covariance @ lower.transpose(1, 2)
+        total = total + covariance
+    factor: Tensor = torch.linalg.cholesky(total)
     return factor
 
 
 @torch.no_grad()
 def _recursion(
-    given: Tensor, size: Tensor, process: RowProcess, taps: Tensor | None, *, back: bool
+    given: Tensor, sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None, each: int, *, back: bool
 ) -> tuple[Tensor, Tensor]:
     """The same row by row: the innovations of a Kalman filter, whose state is a rotating decay for each part of k.
 
@@ -132,9 +140,12 @@ def _recursion(
     ----------
     Anderson, Moore: Optimal filtering, Prentice-Hall 1979, section 5.5.
     """
-    values, sizes = (each.detach().double().cpu().numpy() for each in (given, size))
+    counts = [process.variance.shape[1] for process in processes]
+    values, by_process = (part.detach().double().cpu().numpy() for part in (given, sizes))
+    loads = np.repeat(by_process, counts, 2)
     v, phi, omega = (
-        each.detach().double().cpu().numpy() for each in (process.variance, process.decay, process.frequency)
+        torch.cat([getattr(process, name) for process in processes], 1).detach().double().cpu().numpy()
+        for name in ("variance", "decay", "frequency")
     )
     batch, parts = v.shape
     weights = np.ones((batch, 1)) if taps is None else taps.detach().double().cpu().numpy()
@@ -153,7 +164,7 @@ def _recursion(
     mean, spread = np.zeros((batch, states)), end
     found, logs = np.empty_like(values), np.zeros(batch)
     for row in range(values.shape[1]):
-        root_d = sizes[:, row] if sizes.ndim == 3 else sizes[:, row, None]
+        root_d = loads[:, row]
         seen[:, :own:2] = weights[:, :1] * root_d
         if states > own:
             step[:, own, :own:2] = root_d
@@ -169,6 +180,8 @@ def _recursion(
         logs -= 0.5 * np.log(s)
         mean = mean + gain * (surprise / s)[:, None]
         spread = spread - gain[:, :, None] * gain[:, None, :] / s[:, None, None]
+        if (row + 1) % each:
+            continue
         mean = (step @ mean[..., None])[..., 0]
         spread = step @ spread @ step.transpose(0, 2, 1) + fresh
     return torch.from_numpy(found).to(given), torch.from_numpy(logs).to(given)

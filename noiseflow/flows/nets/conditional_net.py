@@ -116,7 +116,7 @@ class ConditionalNet(nn.Module):
     from_noise : bool
         Whether it sees the noise parameters (`NoiseParameters.net_inputs`) instead of the signal (`signal_features`).
     own_signal : bool
-        Told of the signal at its own place only, and the last convolution of kernel 1.  Of a
+        Sees the signal at its own pixel only, and its last convolution has kernel 1.  Of a
         burst the clean signal is a mean of other frames: from a neighbourhood of it a net could
         tell those frames' noise, and with it a part of the noise that it is to model.
     """

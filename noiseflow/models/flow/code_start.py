@@ -1,5 +1,7 @@
 """The start of the default model on integer codes: what their exact likelihood says beyond moments."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.models.adc_levels import Levels, log_cells
 
-__all__ = ["keep_offsets", "start_tails_on_codes", "subtract_rounding"]
+__all__ = ["keep_offsets", "offsets_in_codes", "start_tails_on_codes", "subtract_rounding"]
 
 EXCESSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Excess kurtoses of the read noise that are tried."""
@@ -20,6 +22,15 @@ MOST_VALUES = 2**18
 
 LEAST_LEFT = 0.1
 """Least share of the read variance that is neither line noise nor rounding."""
+
+REACH = 8
+"""Codes each way whose edges count."""
+
+SMOOTH = 2.0
+"""σ in codes from which rounding passes on an offset as it is, to 10⁻³⁰."""
+
+LEAST_PASSED = 0.05
+"""Least part of an offset's variance that is taken to pass the rounding: below it a row tells nothing of it."""
 
 
 @torch.no_grad()
@@ -46,7 +57,7 @@ def subtract_rounding(head: ShotReadScale, cond: Conditions, levels: Levels) -> 
 def keep_offsets(head: ShotReadScale, lines: list[LineNoise], log_beta2: Tensor) -> None:
     """Subtract line noise from a read variance that was fitted to the integers, and keep its size in DN.
 
-    Means of lines do not feel the rounding of codes, but r is counted in read-noise variances, which do.
+    r is counted in read-noise variances, of which rounding is a part no longer.
 
     Parameters
     ----------
@@ -55,7 +66,7 @@ def keep_offsets(head: ShotReadScale, lines: list[LineNoise], log_beta2: Tensor)
     lines : list of LineNoise
         Started with the read variance before.
     log_beta2 : Tensor, shape (cameras, isos)
-        Logarithm of that read variance, without line noise.
+        Logarithm of that read variance, without line noise; where codes are coarse, over what `offsets_in_codes`.
     """
     if not lines:
         return
@@ -65,6 +76,50 @@ def keep_offsets(head: ShotReadScale, lines: list[LineNoise], log_beta2: Tensor)
     for each in lines:
         each.scale_offsets(log_beta2 - left)
     head.log_beta2.copy_(left)
+
+
+@torch.no_grad()
+def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
+    """Part of the variance of a line's offset that the mean of its codes shows, for each camera at its ISOs.
+
+    An offset δ moves the mean of a pixel's codes by δ·Σ p(b), with p the density in codes and b the edges of the
+    codes: by less than δ where the signal lies in the middle of a code and σ is a fraction of one.  The mean over
+    a patch counts, and patches by the square of their read noise's share, by which an offset shows.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        With the variance of the noise before rounding.
+    codes : Tensor, shape (B, C, H, W)
+        Codes, DN.
+    cond : Conditions
+        Resolved conditions of the codes.
+    levels : Levels
+        Black and white levels.
+
+    Returns
+    -------
+    Tensor, shape (cameras, isos)
+        From `LEAST_PASSED`; 1 where no patch is.
+    """
+    edge = levels.cells(codes, cond.clean).low * levels.span()
+    edge = edge - edge.round()
+    sigma = (head.variance(cond).double().sqrt() * levels.span()).clamp(0.01, SMOOTH)
+    densities = [(-0.5 * ((edge + step) / sigma).square()).exp() for step in range(-REACH, REACH + 1)]
+    passed = torch.stack(densities).sum(0) / (math.sqrt(2 * math.pi) * sigma)
+    share = head.read_share(cond).double().expand_as(passed)
+    seen = torch.ones_like(passed) if cond.observed is None else cond.observed.double()
+    count = cond.counts().clamp(min=1)
+    passed, share = ((each * seen).sum((1, 2, 3)) / count for each in (passed, share))
+    weight = share.square() * count
+    found = torch.ones_like(head.log_beta2)
+    knots = head.log_isos.to(cond.isos.dtype)
+    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
+    for camera in set(cond.camera_indices.tolist()):
+        for knot in set(index[cond.camera_indices == camera].tolist()):
+            rows = (cond.camera_indices == camera) & (index == knot)
+            found[camera, knot] = (weight * passed.square())[rows].sum() / weight[rows].sum()
+    return found.clamp(min=LEAST_PASSED)
 
 
 @torch.no_grad()

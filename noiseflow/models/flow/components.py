@@ -24,7 +24,7 @@ SURE = 3.0
 """Standard errors of the held-out gain from which a component is kept: 1 in 700 by chance, were the gain 0."""
 
 HELD_OUT = 4
-"""Every so many patches one decides, and is not fitted to."""
+"""One patch in this many is held out to decide, and not fitted to."""
 
 MOST = 2048
 """Most patches on which components are started and tried: 2 million values of a plane."""

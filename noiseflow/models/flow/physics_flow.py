@@ -30,7 +30,7 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.flow.bend_start import choose_bend
-from noiseflow.models.flow.code_start import keep_offsets, start_tails_on_codes, subtract_rounding
+from noiseflow.models.flow.code_start import keep_offsets, offsets_in_codes, start_tails_on_codes, subtract_rounding
 from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
 from noiseflow.models.flow.neighbour_start import rows_among_neighbours
@@ -267,7 +267,8 @@ class PhysicsFlow(ResidualFlow):
         apart = [transform for transform in self.flow.transforms if isinstance(transform, (NoiseScale, SinhArcsinh))]
         start_tails_on_codes(Flow([*apart, self.tails]), self.tails, codes, checked_conditions(self, cond), levels)
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
-        keep_offsets(self.shot_read, lines, before)
+        passed = offsets_in_codes(self.shot_read, codes, checked_conditions(self, cond), levels)
+        keep_offsets(self.shot_read, lines, before - passed.log())
 
     @property
     def tails(self) -> CubicTails:

@@ -30,7 +30,7 @@ def _claims(path: Path) -> bool:
 
 
 def _never(path: Path) -> bool:
-    """A method and no format: it is asked for by its name."""
+    """A method, not a format: it is chosen by name."""
     return False
 
 

@@ -52,7 +52,7 @@ def import_model(source: ForeignSource, name: str | None = None) -> NoiseModel:
     source : ForeignSource
         The file or folder, and what it does not say itself.
     name : str, optional
-        Its format, of `FORMATS`; by its content if None.
+        A format in `FORMATS`; recognised by its content if None.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def import_model(source: ForeignSource, name: str | None = None) -> NoiseModel:
     Raises
     ------
     ModelError
-        No format of that name, another content, numbers that make no plausible noise.
+        No format of that name, content of another format, implausible numbers.
     DataError
         What the format does not say is missing, such as the gain of dark frames.
     """
@@ -72,7 +72,7 @@ def import_model(source: ForeignSource, name: str | None = None) -> NoiseModel:
 
 
 def renamed(model: NoiseModel, old: str, new: str) -> NoiseModel:
-    """The same model with another name for one of its cameras, so that it can be asked for a store's.
+    """The same model with another name for one of its cameras, to match that of a store.
 
     Raises
     ------

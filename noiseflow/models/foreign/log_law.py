@@ -93,7 +93,7 @@ class LogLawCamera:
 
 
 def chosen(cameras: Sequence[LogLawCamera], source: ForeignSource) -> LogLawCamera:
-    """The only camera of a file, or the one that was asked for.
+    """The only camera of a file, or the requested one.
 
     Raises
     ------

@@ -7,11 +7,10 @@ from pathlib import Path
 from safetensors.torch import save as serialise
 
 from noiseflow.core.errors import ModelError, OutputError
-from noiseflow.core.output.checks import check_output
+from noiseflow.core.output.checks import check_output, partial_of
 from noiseflow.core.output.folder import install
 from noiseflow.core.output.listed import fresh_folder, write_listed
 from noiseflow.core.output.manifest import MANIFEST, describe_foreign, foreign, listing, remove_ours
-from noiseflow.core.output.names import partial_of
 from noiseflow.core.output.verified import check_file
 from noiseflow.core.reading.text import read_text
 from noiseflow.models.io.weights import building, check_plausible, fill, read_tensors, within_means

@@ -13,7 +13,7 @@ from noiseflow.models.temporal.part import Part
 __all__ = ["Telegraph", "TelegraphFilter", "amplitudes"]
 
 CLASSES = 4
-"""Amplitudes in place of the exponential law's: the middles of so many equal parts of it."""
+"""Number of amplitudes that stand for the exponential law: the middles of equally likely parts of it."""
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

@@ -166,7 +166,7 @@ def _flags(words: tuple[str, ...], macros: Mapping[str, int | float], kind: str)
 
 
 def library_name(files: Sequence[str], macros: Mapping[str, int | float]) -> str:
-    """File of a prebuilt library: its first source, and a digest of all sources and macros.
+    """File name of a prebuilt library: its first source and a digest of all sources and macros.
 
     Parameters
     ----------

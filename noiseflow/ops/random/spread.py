@@ -96,7 +96,7 @@ def _cells(planes: int, height: int, width: int, cell: int, seed: int, stream: i
 
 @lru_cache(maxsize=8)
 def _normal_of_strata(count: int) -> Tensor:
-    """Of each of so many equally likely strata of N(0, 1) the sixth root of its mean of z⁶, float64.
+    """Sixth root of the mean of z⁶ over each of `count` equally likely strata of N(0, 1), float64.
 
     The middle of the outermost strata would lack much of the tails.  ∫ z⁶ φ = 15 Φ(z) − (z⁵ + 5z³ + 15z) φ(z).
     """

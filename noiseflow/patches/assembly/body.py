@@ -18,7 +18,7 @@ _read: Callable[[str], BodyMaps] = lru_cache(maxsize=1)(read_body)
 
 
 def with_body(pair: FramePair, path: str, *, pattern: bool) -> FramePair:
-    """A pair whose clean signal holds the body's pattern, without its hot pixels.
+    """The pair with the body's fixed pattern added to its clean signal, and its hot pixels masked.
 
     The codes of the noisy frame stay the camera's integers: noisy − (clean with the pattern) is what (noisy without
     the pattern) − clean would be, but for a factor 1 + PRNU on the noise.
@@ -30,7 +30,7 @@ def with_body(pair: FramePair, path: str, *, pattern: bool) -> FramePair:
     path : str
         File of the maps.
     pattern : bool
-        Whether the clean signal lacks the pattern: not that of a burst, flats or darks, whose mean has it.
+        Whether the clean signal lacks the pattern; that of a burst, of flats or of darks is a mean and has it.
 
     Raises
     ------

@@ -1,22 +1,18 @@
-"""The folder in which a store is made, and its parts: the patches of one frame each.
+"""The parts of a store that is being made: the patches of one frame each.
 
 A part is there when its JSON file is, which is written last and takes its name at once: a
 process may be killed at any moment and leaves whole parts only.  Parts are named by the
 number of their frame in the plan, so that two processes that make the same part make the
 same files.
 
-A part's patches stand in the store after those of all earlier parts.  Each part records how many
-patches it holds before it writes them.  A part that knows the counts of all earlier ones writes
-its noisy patches straight to their place in the store; others write a file of their own, which is
+A part that knows the counts of all earlier ones (`noiseflow.patches.assembly.unfinished`) writes its
+noisy patches straight to their place in the store; others write a file of their own, which is
 copied when the store is put together.  Copying all of them would cost a third more processor time.
 """
 
-import errno
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -25,30 +21,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
-from noiseflow.core.output.manifest import begin, listing, record, remove_ours
-from noiseflow.core.output.whole import move_new, private_folder
+from noiseflow.patches.assembly.unfinished import store_file
 from noiseflow.patches.checksums import patch_crcs
-from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE, fields, mask_bytes, partial_folder
+from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE, fields, mask_bytes
 from noiseflow.raw.bayer import plane_names
 
 __all__ = [
     "PIXELS",
     "PartNote",
     "PartWriter",
-    "begin_folder",
-    "clear",
     "copy_part",
     "damaged",
     "intact",
-    "list_parts",
-    "on_disk",
     "part_file",
-    "patches_before",
     "read_note",
     "read_table",
     "recolumned",
-    "record_count",
-    "store_file",
     "write_fully",
     "write_whole",
 ]
@@ -58,78 +46,6 @@ PIXELS = 4096
 
 COPY_BYTES = 1 << 20
 """Bytes copied at a time, so that they stay in the processor's cache: five times as fast as more."""
-
-PATIENCE_S = 0.5
-"""Longest wait, in seconds, for the count of the part just before, whose frame is being decoded."""
-
-COUNT_TYPE = np.dtype("<u4")
-"""One more than the number of patches of a part, in the file of counts; 0 where it is not known yet."""
-
-
-OURS = ("plan.json*", "counts*", "store.h5*", "around.h5*", "part-??????.*", "scene-??????.*")
-"""Files in the folder in which a store is made, and those that a killed process leaves there."""
-
-
-def begin_folder(folder: Path, plan: bytes = b"") -> None:
-    """Make the folder of an unfinished store, which a list in it says is ours from the moment it has its name.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the unfinished store.
-    plan : bytes
-        Content of its ``plan.json``.
-    """
-    with private_folder(folder) as made:
-        list_parts(made)
-        (made / "plan.json").write_bytes(plan)
-        move_new(made, folder)
-
-
-def list_parts(folder: Path) -> None:
-    """Put the list of what an ingest writes into a folder that was found to be one of an unfinished store."""
-    if listing(folder) is None:
-        begin(folder, "unfinished store")
-        record(folder, *({"growing": pattern} for pattern in OURS))
-
-
-def clear(folder: Path) -> None:
-    """Remove what an ingest left in a folder, and the folder; do nothing if it does not exist.
-
-    Raises
-    ------
-    OutputError
-        It holds something that no ingest writes; nothing is removed.
-    """
-    if folder.exists():
-        remove_ours(folder)
-
-
-@contextmanager
-def on_disk(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that says what is kept.
-
-    Parameters
-    ----------
-    path : Path
-        The store that is being made.
-
-    Raises
-    ------
-    StoreError
-        For any `OSError` of the block that does not name another file.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.filename and not str(error.filename).startswith((str(path), str(path.absolute()))):
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        reason = "no space left" if full else (error.strerror or str(error))
-        raise StoreError(
-            f"{path}: cannot be written ({reason}); finished frames are kept in {partial_folder(path).name}: free some "
-            "space and give the same command again to go on"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -188,44 +104,6 @@ class PartNote:
 def part_file(folder: Path, number: int, kind: str) -> Path:
     """One of a part's files: ``noisy``, ``clean``, ``mask``, ``table`` or ``json``."""
     return folder / f"part-{number:06d}.{kind}"
-
-
-def store_file(folder: Path) -> Path:
-    """The store that is being made."""
-    return folder / "store.h5"
-
-
-def record_count(folder: Path, number: int, patches: int) -> None:
-    """Record how many patches a part holds, for the parts after it."""
-    file = os.open(folder / "counts", os.O_WRONLY | os.O_CREAT, 0o666)
-    try:
-        os.pwrite(file, np.array(patches + 1, COUNT_TYPE).tobytes(), number * COUNT_TYPE.itemsize)
-    finally:
-        os.close(file)
-
-
-def patches_before(folder: Path, number: int, *, patience_s: float = 0.0) -> int | None:
-    """Number of patches of all parts before one whose own count is recorded; None if it is not known.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the ingest.
-    number : int
-        Number of the part.
-    patience_s : float
-        How long to wait, in seconds, for the part just before, if it is the only one missing.
-    """
-    last = time.monotonic() + patience_s
-    while True:
-        known = np.fromfile(folder / "counts", COUNT_TYPE, number)
-        counts = np.zeros(number, np.int64)
-        counts[: len(known)] = known
-        if counts.all():
-            return int((counts - 1).sum())
-        if not counts[:-1].all() or time.monotonic() >= last:
-            return None
-        time.sleep(0.002)
 
 
 class PartWriter:

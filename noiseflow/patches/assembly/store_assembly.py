@@ -21,15 +21,14 @@ from noiseflow.patches.assembly.parts import (
     PartNote,
     copy_part,
     damaged,
-    on_disk,
     part_file,
     read_note,
     read_table,
     recolumned,
-    store_file,
     write_fully,
 )
 from noiseflow.patches.assembly.scene_files import SceneMean, place_mean
+from noiseflow.patches.assembly.unfinished import on_disk, store_file
 from noiseflow.patches.checksums import content_checksum
 from noiseflow.patches.schema import (
     CHECKSUMS,

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.whole import place_file, private_folder
-from noiseflow.patches.assembly.parts import PartNote, PartWriter, on_disk
+from noiseflow.patches.assembly.parts import PartNote, PartWriter
 from noiseflow.patches.assembly.store_assembly import assemble
+from noiseflow.patches.assembly.unfinished import on_disk
 from noiseflow.patches.schema import LABELS, StoreHeader
 
 __all__ = ["StoreWriter"]

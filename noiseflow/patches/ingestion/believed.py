@@ -9,6 +9,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.ingestion.plan import Plan
 from noiseflow.patches.pairings import PAIRINGS
+from noiseflow.patches.pairings.pairing import Pairing
 from noiseflow.raw.image import RawImage
 
 __all__ = ["believed_of_frame", "believed_of_ingest", "doubtful_clean", "layout_of_all"]
@@ -140,18 +141,18 @@ def _frames(count: int) -> str:
     return f"{count} frame{'s' if count > 1 else ''}"
 
 
-def doubtful_clean(pairing: str, notes: Sequence[PartNote]) -> Iterator[str]:
+def doubtful_clean(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]:
     """Cautions where a clean signal is no independent one, or lies above the signal.
 
     Parameters
     ----------
-    pairing : str
-        A name in `PAIRINGS`.
+    pairing : Pairing
+        How the clean signals were made.
     notes : sequence of PartNote
-        Of all frames.
+        Notes of all frames.
     """
     zeros, values = (sum(getattr(note, name) for note in notes) for name in ("zero_values", "values"))
-    if not PAIRINGS[pairing].twin and PAIRINGS[pairing].clean == "signal" and zeros > CENSORED * values:
+    if not pairing.twin and pairing.clean == "signal" and zeros > CENSORED * values:
         yield (
             f"{100 * zeros / values:.2g} % of the values are clipped at code 0: the mean of such frames lies above "
             "the signal, and their noise is too small in the dark. Calibrate with darks, which takes the clipping into "

@@ -11,24 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import NoiseflowError, RawError, StoreError
-from noiseflow.core.output.checks import check_output, writing
-from noiseflow.core.output.interrupts import deferred
+from noiseflow.core.output.checks import check_output, partial_of, writing
 from noiseflow.core.output.leftovers import note_leaves
 from noiseflow.core.output.manifest import discard, listing, set_aside
-from noiseflow.core.output.whole import place_file
+from noiseflow.core.output.whole import deferred, place_file
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
-from noiseflow.patches.assembly.parts import (
-    PartNote,
-    begin_folder,
-    clear,
-    intact,
-    list_parts,
-    on_disk,
-    part_file,
-    read_note,
-)
+from noiseflow.patches.assembly.parts import PartNote, intact, part_file, read_note
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
+from noiseflow.patches.assembly.unfinished import begin_folder, clear, list_parts, on_disk
 from noiseflow.patches.ingestion.believed import believed_of_ingest, doubtful_clean, layout_of_all
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
@@ -36,7 +27,7 @@ from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
 from noiseflow.patches.options import IngestOptions, IngestResult
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.frames.packed_frames import same_exposure_twice
-from noiseflow.patches.schema import SPLITS, StoreHeader, partial_folder
+from noiseflow.patches.schema import SPLITS, StoreHeader
 from noiseflow.patches.sources import Collection, Scene, collect
 from noiseflow.raw.inspection import gathered
 
@@ -108,7 +99,7 @@ def ingest(
     inputs = [*sources, *([options.body] if options.body else [])]
     with writing(out, inputs=inputs, overwrite=overwrite) as out:
         collections = [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources]
-        folder = partial_folder(out)
+        folder = partial_of(out)
         with executor(jobs or _processes(collections), scheduler) as pool:
             plan = make_plan(sources, collections, options)
             if PAIRINGS[plan.pairing].stacking is not None:
@@ -153,7 +144,7 @@ def _result(
             *gathered([caution for note in notes for caution in note.cautions]),
             *dict.fromkeys(caution for each in known for caution in each["cautions"]),
             *_repeats(notes),
-            *doubtful_clean(plan.pairing, notes),
+            *doubtful_clean(PAIRINGS[plan.pairing], notes),
         ),
     )
 

@@ -14,16 +14,9 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.cut import cut_patches, select_patches
-from noiseflow.patches.assembly.parts import (
-    PATIENCE_S,
-    PIXELS,
-    PartNote,
-    PartWriter,
-    patches_before,
-    read_note,
-    record_count,
-)
+from noiseflow.patches.assembly.parts import PIXELS, PartNote, PartWriter, read_note
 from noiseflow.patches.assembly.scene_files import SceneFiles
+from noiseflow.patches.assembly.unfinished import PATIENCE_S, patches_before, record_count
 from noiseflow.patches.checksums import file_checksum, pixel_checksum
 from noiseflow.patches.ingestion.believed import believed_of_frame
 from noiseflow.patches.ingestion.plan import Task, stamp

@@ -162,9 +162,9 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
     Block by block, frame − middle frame = o + (g − 1)·s, s being the scene's signal above
     black: weighted least squares, blocks off by more than 4σ (where the scene moves) left
     out.  Over K blocks two parameters take 2/K of a block mean's variance from the noise,
-    2/(pixels of the plane) of a pixel's, whatever the scene: nothing.  But a gain that is
-    not determined would multiply the fixed pattern.  So gains are fitted plane by plane only
-    where the scene has contrast enough (their standard errors are below 2 %) and the frames
+    2/(pixels of the plane) of a pixel's, whatever the scene: negligible.  But a gain that is
+    poorly determined would multiply the fixed pattern.  So gains are fitted plane by plane only
+    where the scene has enough contrast (their standard errors are below 2 %) and the frames
     need them (χ² of the n gains, one false alarm in a thousand); else offsets alone.
     Offsets alone are right where the black level drifts, and where the scene has one level;
     a gain alone would be right for flicker, but the offset costs nothing.
@@ -174,9 +174,9 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
     middles : ndarray, shape (n, C, *grid)
         Block means of n ≥ 2 frames, DN, from any origin.
     signal : ndarray, shape (C, *grid)
-        Of the scene above black, DN.
+        Signal of the scene above black, DN.
     variance : ndarray, shape (C, *grid)
-        Of a block mean, DN²; infinite for blocks that do not count.
+        Variance of a block mean, DN²; infinite for blocks to ignore.
     """
     n, planes = middles.shape[:2]
     steps = (middles - median(np.moveaxis(middles, 0, -1))).reshape(n, planes, -1).astype(np.float64)

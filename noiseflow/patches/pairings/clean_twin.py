@@ -35,13 +35,14 @@ def prepare(scene: Scene) -> Reference:
 
 
 ROWS, FEWEST = 32, 4000
-"""Rows of each plane that a clean signal is judged by, and the fewest pixels in them."""
+"""Rows of each plane on which a clean signal is checked, and the fewest pixels in them."""
 
 DARKEST, BRIGHTEST = 0.1, 0.8
 """Part of the range from which on no noise reaches code 0, and of the clip up to which none reaches it."""
 
 OFF, SHARED, SURE = 0.03, 0.03, 6.0
-"""Departure of the mean, of the light, and part of the noise's variance that are said, at so many standard errors."""
+"""Departures of the mean and of the light, and share of the noise variance, that are reported if they exceed this many
+standard errors."""
 
 SMOOTH = 0.5
 """Part of the noise's variance that is the same in neighbours of a row, rows' own means apart: no sensor's."""
@@ -82,7 +83,7 @@ def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
 
 
 def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> Iterator[str]:
-    """What is doubtful about a clean signal, by some rows of it.
+    """Doubts about a clean signal, found on a sample of its rows.
 
     Where it is the frame's expected signal, noise and signal have nothing in common: the mean of the noise
     is 0, and neighbours' differences of noise and of signal are not correlated.  Noise of its own, e, makes
@@ -95,7 +96,7 @@ def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_]
     clean : ndarray, shape (C, h, w)
         Its clean signal, DN.
     valid : ndarray of bool, shape (C, h, w), optional
-        False where the clean signal is none.
+        False where the clean signal is not known.
     """
     black, white = noisy.levels()
     rows = np.unique(np.linspace(0, clean.shape[1] - 1, ROWS).astype(int))

@@ -15,7 +15,7 @@ from noiseflow.patches.sources.scene import (
     same_exposure,
 )
 from noiseflow.patches.sources.twins import Twins, find_twins
-from noiseflow.raw.folders import walk
+from noiseflow.raw.file_names import walk
 from noiseflow.raw.reading import glance, is_raw, raw_files
 from noiseflow.raw.settings import RawSettings
 

@@ -107,7 +107,7 @@ class Collection:
     truth : mapping
         About the cameras, by name, if they are simulated.
     report : tuple of str
-        Lines to be said aloud: what is missing, left out or unreadable.
+        Remarks for the user: what is missing, left out or unreadable.
     """
 
     scenes: tuple[Scene, ...]

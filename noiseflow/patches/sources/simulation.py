@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
-from noiseflow.core.output.names import inside
+from noiseflow.core.output.checks import inside
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 from noiseflow.simulate.manifest import MANIFEST

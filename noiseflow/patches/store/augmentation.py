@@ -45,7 +45,7 @@ def turned(planes: NDArray[Any], turn: str, cfa: str, size: tuple[int, int]) -> 
     Raises
     ------
     DataError
-        The turn is not known, or leaves fewer rows or columns than are asked for.
+        The turn is not known, or leaves fewer rows or columns than requested.
 
     Examples
     --------

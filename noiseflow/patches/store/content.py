@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
+from noiseflow.core.output.checks import partial_of
 from noiseflow.core.reading.hdf5 import own_dataset
 from noiseflow.core.reading.system import refused_by_system
 from noiseflow.core.units import SIGNAL_UNIT
@@ -27,7 +28,6 @@ from noiseflow.patches.schema import (
     SPLITS,
     fields,
     mask_bytes,
-    partial_folder,
 )
 from noiseflow.raw.bayer import plane_names
 
@@ -124,7 +124,7 @@ def _unreadable(path: Path, error: BaseException, what: str) -> StoreError:
 
 def _opened(path: Path) -> h5py.File:
     """The file, if it is a patch store that this version can read."""
-    partial = partial_folder(path)
+    partial = partial_of(path)
     if path.is_dir() or not path.exists():
         left = partial if partial.exists() else path if path.is_dir() else None
         hint = f"; {left.name} is what an ingest that was stopped left: ingest again to go on" if left else ""

@@ -108,6 +108,6 @@ def _stride(path: Path, settings: RawSettings, own: int) -> int:
 
 
 def _fits(packing: Packing, width: int, height: int, found: int) -> bool:
-    """Whether so many bytes may be packed rows, padded or not."""
+    """Whether a file of this size may hold packed rows, padded or not."""
     own = packing.row_bytes(width) * height
     return found == own or (own < found < 2 * width * height and found % height == 0)

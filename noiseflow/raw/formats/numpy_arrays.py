@@ -21,7 +21,7 @@ SUFFIXES = frozenset((".npy", ".npz"))
 MAX_FIELD_BYTES = 10_000
 
 MAX_COLOURS = 4
-"""A last axis of so many values or fewer holds colours, no columns."""
+"""A last axis of at most this many values holds colours, not columns."""
 
 
 def count(path: Path) -> int:

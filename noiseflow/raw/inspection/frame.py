@@ -76,7 +76,7 @@ class Look:
     image: RawImage
 
     def rows(self, pixels: int) -> NDArray[Any]:
-        """Rows of cells, spread over the frame, of about so many pixels: shape (n, side, W), DN."""
+        """Rows of cells, spread over the frame, with about that many pixels: shape (n, side, W), DN."""
         height, width = self.image.mosaic.shape
         side = self.image.side
         groups = height // side

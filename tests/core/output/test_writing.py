@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.checks import check_apart, check_output, writing
+from noiseflow.core.output.checks import check_apart, check_output, inside, writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.output.leftovers import is_private, private_name
 from noiseflow.core.output.lock import lock_file, locked
 from noiseflow.core.output.manifest import MANIFEST, begin, foreign, listing, record, remove_ours
-from noiseflow.core.output.names import inside
 from noiseflow.core.output.whole import whole_file, write_bytes, write_text
 
 

@@ -9,7 +9,7 @@ from noiseflow.cli import main
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.listed import fresh_folder
 from noiseflow.evaluate import write_report
-from noiseflow.evaluate.benchmark import run_benchmark as module
+from noiseflow.evaluate.benchmark import cell, run_benchmark
 from noiseflow.evaluate.benchmark.page import cells_of, write_results
 from noiseflow.evaluate.benchmark.run_benchmark import benchmark
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec, read_spec
@@ -94,7 +94,7 @@ def test_what_is_finished_is_not_run_again(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("ran again")
 
-    for name in ("fit", "simulate", "ingest", "evaluate"):
+    for module, name in ((cell, "fit"), (run_benchmark, "simulate"), (run_benchmark, "ingest"), (cell, "evaluate")):
         monkeypatch.setattr(module, name, never)
     assert benchmark(read_spec(folder / "spec.toml"), folder / "out") == rows
     # A record that is not as we wrote it is somebody's: its cell is an error that names it.
@@ -123,12 +123,12 @@ def test_the_key_changes_with_what_the_result_depends_on(monkeypatch: pytest.Mon
             "max_patches": None,
             "reference": "nlf",
         }
-        return module.BenchmarkCell(model=model, **{**given, **changes}).key
+        return cell.BenchmarkCell(model=model, **{**given, **changes}).key
 
     assert key() == key(folder=Path("b"), store=Path("elsewhere"))
     assert len({key(), key(seed=1), key(fingerprint="g"), key(fit={"epochs": 2}), key(max_patches=9)}) == 5
     before = key()
-    monkeypatch.setattr(module, "ROW", module.ROW + 1)
+    monkeypatch.setattr(cell, "ROW", cell.ROW + 1)
     assert key() != before
 
 

@@ -7,7 +7,7 @@ import torch
 from builders import gaussian_store
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.names import partial_of
+from noiseflow.core.output.checks import partial_of
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.training import engine, session
 from noiseflow.models import load

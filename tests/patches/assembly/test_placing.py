@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from builders import burst_folder
 
+from noiseflow.core.output.checks import PARTIAL
 from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.patches.assembly.parts import PIXELS, patches_before, record_count, store_file
+from noiseflow.patches.assembly.parts import PIXELS
+from noiseflow.patches.assembly.unfinished import patches_before, record_count, store_file
 from noiseflow.patches.ingestion import tasks
-from noiseflow.patches.schema import PARTIAL
 
 SIZE = (256, 192)
 """Enough for a frame to be placed."""

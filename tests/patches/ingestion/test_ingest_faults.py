@@ -18,11 +18,12 @@ from click.testing import CliRunner
 
 from noiseflow.cli import main
 from noiseflow.core.errors import NoiseflowError, OutputError, RawError, StoreError
+from noiseflow.core.output.checks import PARTIAL
 from noiseflow.patches import IngestOptions, PatchStore, ingest
-from noiseflow.patches.assembly.parts import PartNote, list_parts
+from noiseflow.patches.assembly.parts import PartNote
+from noiseflow.patches.assembly.unfinished import list_parts
 from noiseflow.patches.ingestion import tasks
 from noiseflow.patches.ingestion.tasks import cut_frames
-from noiseflow.patches.schema import PARTIAL
 
 ROUNDS = 20
 

@@ -41,7 +41,7 @@ COLUMNS = (0.03, 0.4)
 """Noise of columns against that of pixels, where there is any."""
 
 LINE_ERROR = 0.05
-"""Relative error, one σ, of the noise level that the network is told."""
+"""Relative error, one σ, of the noise level that the network is given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def draw_cameras(rng: np.random.Generator, count: int, table: Array, only: Seque
     Parameters
     ----------
     rng : numpy Generator
-        Of the draws.
+        Source of the random numbers.
     count : int
         Number of cameras.
     table : ndarray, shape (N, 4)
@@ -165,7 +165,7 @@ def draw_cameras(rng: np.random.Generator, count: int, table: Array, only: Seque
 def add_noise(
     clean: Tensor, cameras: DrawnCameras, generator: torch.Generator, jitter: float = LINE_ERROR
 ) -> NoisyCrops:
-    """Photons, read noise, lines, pattern, hot pixels, rounding and clipping; the noise level told with an error.
+    """Photons, read noise, lines, pattern, hot pixels, rounding and clipping; the noise level is stated with an error.
 
     Parameters
     ----------
@@ -174,9 +174,9 @@ def add_noise(
     cameras : DrawnCameras
         A camera each.
     generator : torch.Generator
-        Of the noise.
+        Source of the noise.
     jitter : float
-        Relative standard deviation of the told noise level.
+        Relative standard deviation of the stated noise level.
     """
 
     def normal(*shape: int) -> Tensor:

@@ -28,7 +28,7 @@ def drawn_cameras(side: int, only: Sequence[str] | None = None, leaf_count: int 
 
 
 def held_out_cameras(side: int) -> CropSource:
-    """Pictures and cameras that no training draws; the noise level is told without error."""
+    """Pictures and cameras that no training draws; the noise level is stated without error."""
     clean, table = clean_crops(HELD_OUT, 1, 0), camera_table(HELD_OUT_SEED, HELD_OUT_CAMERAS)
 
     def draw(rng: np.random.Generator, generator: torch.Generator, count: int) -> NoisyCrops:

@@ -41,7 +41,7 @@ def of_pictures(planes: PlaneSource, spec: ModelSpec, side: int) -> CleanSource:
 
 
 def modelled_crops(model: NoiseModel, clean: CleanSource, jitter: float = LINE_ERROR) -> CropSource:
-    """Clean signals with noise that a model samples; the noise level is the model's own, told with an error.
+    """Clean signals with noise that a model samples; the noise level is the model's own, stated with an error.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def modelled_crops(model: NoiseModel, clean: CleanSource, jitter: float = LINE_E
     clean : CleanSource
         Clean signals with an ISO and a camera of the model each; ISOs are moved to thirds of a stop.
     jitter : float
-        Relative standard deviation of the told noise level.
+        Relative standard deviation of the stated noise level.
 
     Raises
     ------

@@ -31,17 +31,17 @@ class DenoisingObjective:
     Parameters
     ----------
     train : CropSource
-        What it is trained on.
+        Crops to train on.
     held_out : CropSource
-        What it is judged by: always the same draws.
+        Crops to validate on: always the same draws.
     count_held_out : int
         Number of held-out crops.
     batch_size : int
         Crops per step.
     seed : int
-        Of the draws.
+        Seed of the draws.
     device : torch.device
-        Where it is trained.
+        Device to train on.
     """
 
     train: CropSource

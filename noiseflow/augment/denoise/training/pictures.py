@@ -52,10 +52,10 @@ SHRUNK = (1.2, 3.0)
 """A crop is a larger one, shrunk by so much: what noise and blocks the picture has are averaged away."""
 
 DARKEST_STOPS = 6.0
-"""Crops are darkened by up to so many stops: photographs in little light."""
+"""Most stops by which crops are darkened, as in low light."""
 
 OVEREXPOSED, BRIGHTEST_STOPS = 0.15, 1.5
-"""Part of the crops that are brightened instead, by up to so many stops: what clips stays at 1."""
+"""Share of the crops that are brightened instead, and by how many stops at most; clipped pixels stay at 1."""
 
 BLURRED, BLUR = 0.2, (1.5, 6.0)
 """Part of the crops that are out of focus, and by how many pixels."""
@@ -93,7 +93,7 @@ def leaves(
     Parameters
     ----------
     rng : numpy Generator
-        Of the draws.
+        Source of the random numbers.
     pictures : sequence of ndarray, shape (3, H, W)
         Where colours and textures are from.
     side, shapes : int
@@ -123,7 +123,7 @@ def leaves(
         else:
             inside = np.maximum(np.abs(along), np.abs(across)) < radius
         piece = canvas[:, top:bottom, left:right]
-        piece[:, inside] = _filled(rng, pictures, along, across, radius)[:, inside]
+        piece[:, inside] = _filled(rng, pictures, along, radius)[:, inside]
     return np.clip(canvas, 0, 1)
 
 
@@ -132,7 +132,7 @@ def _colour(rng: np.random.Generator, pictures: Sequence[Array]) -> Array:
     return picture[:, rng.integers(picture.shape[1]), rng.integers(picture.shape[2])]
 
 
-def _filled(rng: np.random.Generator, pictures: Sequence[Array], along: Array, across: Array, radius: float) -> Array:
+def _filled(rng: np.random.Generator, pictures: Sequence[Array], along: Array, radius: float) -> Array:
     """Content of a shape, (3, h, w)."""
     colour, kind = _colour(rng, pictures)[:, None, None], rng.random()
     if kind < 0.66 or radius < 6:

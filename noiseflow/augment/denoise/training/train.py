@@ -96,7 +96,7 @@ def train_photo_denoiser(
     Parameters
     ----------
     crops, held_out : CropSource
-        What it is trained on and judged by.
+        Crops to train and to validate on.
     out : path
         Run folder to write, for `load_photo_denoiser`.
     settings : DenoiserSettings, optional

@@ -118,7 +118,7 @@ def find_defects(
         How many; 2 or more for a variance.
     levels : tuple
         Black levels, shape (4, 1, 1), and white level, DN, as of `RawImage.levels`.  Blocks
-        whose mean is above 90 % of white are not judged.
+        whose mean is above 90 % of white are skipped.
     drift_variance : ndarray, shape (4,), optional
         Variance of the frames' means, DN², which a pixel that never changes has about them.
     structured : bool
@@ -128,7 +128,7 @@ def find_defects(
     signal : ndarray, shape (4, *grid)
         Mean of each block, DN.
     blocks : Blocks
-        Of the rows that are judged.
+        Of the rows that are tested.
     inner : slice
         Which of the rows given they are.
     """
@@ -292,7 +292,7 @@ def _unsteady(
     at = blocks.beyond(variance[inner], limit) + np.array((inner.start, 0))
     if signal is not None and len(at):
         around = _neighbours(variance, at).mean(1)
-        # A glint has the photon noise of its own light: at most so many times its neighbours'.
+        # A glint has the photon noise of its own light: at most this many times its neighbours'.
         beside = np.maximum(_neighbours(signal, at).mean(1), 1.0)
         around *= np.maximum(signal[tuple(at.T)] / beside, 1.0)
         at = at[variance[tuple(at.T)] > ALLOWANCE * _rare_ratio(UNLIKELY, free, 8 * free) * around]

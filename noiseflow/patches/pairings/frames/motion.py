@@ -32,7 +32,7 @@ ENOUGH = 1 << 18
 ROWS = 64
 """Rows of a plane that are looked at, evenly spread."""
 SAMPLED = 8
-"""Of so many pixels one is looked at for their spread."""
+"""One pixel in this many is used to estimate the spread."""
 WILD = 6.0
 
 
@@ -195,7 +195,7 @@ def find_motion(
     residuals : ndarray, shape (n, C, *grid)
         DN, from `fit_drift`.
     variance : ndarray, shape (C, *grid)
-        Of a block mean of one frame, DN²; infinite for blocks that are not judged.
+        Variance of a block mean of one frame, DN²; infinite for blocks to ignore.
     flows : sequence of sequence of Shift
         Frame by frame, plane by plane.
     """

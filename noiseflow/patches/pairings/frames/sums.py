@@ -17,7 +17,7 @@ from noiseflow.raw.inspection import shares_of_noise
 __all__ = ["MOST_FRAMES", "Strip", "Sums", "noise_shares", "strips", "sum_strip"]
 
 MOST_FRAMES = 2**16
-"""A sum of so many 16-bit frames is still exact in 32 bits."""
+"""Number of 16-bit frames whose sum is still exact in 32 bits."""
 
 SATURATED = 0.9
 """Part of the white level above which noise and flicker may reach it."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
-from noiseflow.raw.folders import walk
+from noiseflow.raw.file_names import walk
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SCENES", "TEST_SCENES", "gather", "recognises"]

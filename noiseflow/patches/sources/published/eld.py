@@ -74,7 +74,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
 
 
 def _numbered(folder: Path) -> tuple[dict[int, Path], list[str]]:
-    """The frames of a scene by number, and what is to be said of it."""
+    """The frames of a scene by number, and remarks about it."""
     raws = [file for file in sorted(folder.iterdir()) if is_raw(file)]
     named = {int(match[1]): file for file in raws if (match := NAME.fullmatch(file.name)) and int(match[1]) in FRAMES}
     if named or not raws:
