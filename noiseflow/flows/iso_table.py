@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,12 +12,14 @@ __all__ = [
     "READ_SLOPE",
     "SAME_ISO",
     "SHOT_SLOPE",
+    "IsoPlace",
     "at_iso",
     "at_signal",
     "conversion_steps",
     "falls",
     "range_caution",
     "read_at_iso",
+    "read_variance_at",
     "switch_caution",
 ]
 
@@ -71,17 +74,62 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, slope: float | Tensor 
     >>> at_iso(torch.tensor([1.0]), torch.tensor([100.0]).log(), torch.tensor([100.0, 271.8282]), slope=1.0)
     tensor([1., 2.])
     """
-    table = table.expand(iso.shape[0], -1)
-    knots = log_knots.shape[0]
-    if knots == 1:
-        # As the knot was computed, so that nothing is added at the fitted ISO itself.
-        return table[:, 0] + slope * (iso.double().log().to(table.dtype) - log_knots[0].to(table.dtype))
-    log_iso = iso.to(table.dtype).log()
-    # Counted, not searched: a table has few knots, and ONNX has no searchsorted.
-    right = torch.sum(log_iso.detach()[:, None] > log_knots, 1).clamp(1, knots - 1)
-    left = right - 1
-    weight = (log_iso - log_knots[left]) / (log_knots[right] - log_knots[left])
-    low, high = table.gather(1, left[:, None])[:, 0], table.gather(1, right[:, None])[:, 0]
+    return IsoPlace.of(log_knots.to(table.dtype), iso).read(table.expand(iso.shape[0], -1), slope)
+
+
+@dataclass(frozen=True)
+class IsoPlace:
+    """Where ISOs lie among the knots of tables: found once, for all the tables that are read there.
+
+    Parameters
+    ----------
+    log_knots : Tensor, shape (K,)
+        Natural log of the ISOs of the knots, rising.
+    log_iso : Tensor, shape (B,)
+        Natural log of the ISOs.
+    left : Tensor of int, shape (B,)
+        Index of the knot to the left of each; of the first or the last but one beyond the ends.
+    weight : Tensor, shape (B,)
+        Part of the way to the next knot: below 0 and above 1 beyond the ends.  Of one knot the log ISO above it.
+    """
+
+    log_knots: Tensor
+    log_iso: Tensor
+    left: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(cls, log_knots: Tensor, iso: Tensor) -> "IsoPlace":
+        """The place of ISOs, shape (B,), in the dtype of the knots."""
+        if log_knots.shape[0] == 1:
+            # As the knot was computed, so that nothing is added at the fitted ISO itself.
+            log_iso = iso.double().log().to(log_knots.dtype)
+            return cls(log_knots, log_iso, torch.zeros_like(iso, dtype=torch.long), log_iso - log_knots)
+        log_iso = iso.to(log_knots.dtype).log()
+        # Counted, not searched: a table has few knots, and ONNX has no searchsorted.
+        left = (torch.sum(log_iso.detach()[:, None] > log_knots, 1) - 1).clamp(0, log_knots.shape[0] - 2)
+        start = log_knots[left]
+        return cls(log_knots, log_iso, left, (log_iso - start) / (log_knots[left + 1] - start))
+
+    def ends(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """Values at the knots to the left and to the right, each (B, ...), of a table (B, ..., K)."""
+        index = self.left.reshape(-1, *[1] * (table.ndim - 1)).expand(*table.shape[:-1], 1)
+        return table.gather(-1, index)[..., 0], table.gather(-1, index + 1)[..., 0]
+
+    def read(self, table: Tensor, slope: float | Tensor = 0.0) -> Tensor:
+        """A table (B, K) at the place, shape (B,): see `at_iso`."""
+        if self.log_knots.shape[0] == 1:
+            return table[:, 0] + slope * self.weight
+        return _mix(*self.ends(table), self.weight)
+
+    def held(self, table: Tensor) -> Tensor:
+        """A table (B, C, K) at the place, shape (B, C): constant beyond its ends."""
+        if self.log_knots.shape[0] == 1:
+            return table[..., 0]
+        return _mix(*self.ends(table), self.weight.clamp(0.0, 1.0)[:, None])
+
+
+def _mix(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
     # (1 − w)·low + w·high is exact at both knots, where low + w·(high − low) is not.
     return (1 - weight) * low + weight * high
 
@@ -194,29 +242,29 @@ def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, switched: Tensor 
     >>> read_at_iso(table, knots, torch.tensor([400.0, 500.0, 800.0, 1600.0])) - torch.tensor([2.0, 2.0, 1.0, 1.0])
     tensor([0.0000, 0.2231, 0.0000, 0.6931])
     """
-    plain = at_iso(table, log_knots, iso, READ_SLOPE)
-    knots = log_knots.shape[0]
-    if knots == 1:
-        return plain
-    table = table.expand(iso.shape[0], -1)
-    log_iso = iso.to(table.dtype).log()
-    right = torch.sum(log_iso.detach()[:, None] > log_knots, 1).clamp(1, knots - 1)
-    left = right - 1
+    place = IsoPlace.of(log_knots.to(table.dtype), iso)
+    return read_variance_at(place, table.expand(iso.shape[0], -1), switched)
 
-    def pick(values: Tensor, index: Tensor) -> Tensor:
-        return values.gather(1, index[:, None])[:, 0]
 
-    low, high, before = pick(table, left), pick(table, right), pick(table, (left - 1).clamp(min=0))
-    width = (log_knots[left] - log_knots[(left - 1).clamp(min=0)]).clamp(min=1e-6)
-    slope = torch.where(left > 0, ((low - before) / width).clamp(0.0, STEEPEST), READ_SLOPE)
-    law = torch.where(
-        log_iso > log_knots[right] + math.log1p(-SAME_ISO), high, low + slope * (log_iso - log_knots[left])
-    )
-    above, below = log_iso - log_knots[-1], log_iso - log_knots[0]
-    law = torch.where(above > 0, table[:, -1] + READ_SLOPE * above, law)
-    law = torch.where(below < 0, table[:, 0] + READ_SLOPE * below, law)
-    inside = pick(falls(table), left) if switched is None else switched[left]
-    return torch.where(inside, law, plain)
+def read_variance_at(place: IsoPlace, table: Tensor, switched: Tensor | None = None) -> Tensor:
+    """`read_at_iso` of a table, shape (B, K), at a place that is known."""
+    if table.shape[1] == 1:
+        return place.read(table, READ_SLOPE)
+    low, high = place.ends(table)
+    inside = high - low < STEP if switched is None else switched[place.left]
+    return torch.where(inside, _law_below(place, table, low, high), _mix(low, high, place.weight))
+
+
+def _law_below(place: IsoPlace, table: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Ln β₂ by the law of the knot to the left, up to the one to the right."""
+    knots, left = place.log_knots, place.left
+    earlier, start = (left - 1).clamp(min=0), knots[left]
+    width = (start - knots[earlier]).clamp(min=1e-6)
+    slope = ((low - table.gather(1, earlier[:, None])[:, 0]) / width).clamp(0.0, STEEPEST)
+    slope = torch.where(left > 0, slope, READ_SLOPE)
+    rest = knots[left + 1] - place.log_iso
+    reached = high - READ_SLOPE * rest.clamp(max=0.0)
+    return torch.where(rest < -math.log1p(-SAME_ISO), reached, low + slope * (place.log_iso - start))
 
 
 def at_signal(table: Tensor, clean: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ _LIBRARY: Any = torch.library.Library("noiseflow", "FRAGMENT")  # type: ignore[n
 Node = Callable[..., Any]
 
 
-def node_of(operation: Node, with_gradients: Node, reference: Node) -> Node | None:
+def node_of(operation: Node, with_gradients: Node, reference: Node, results: Node) -> Node | None:
     """The node that stands for an operation in a graph; None if it does not say that it takes tensors and numbers only.
 
     Parameters
@@ -39,6 +39,8 @@ def node_of(operation: Node, with_gradients: Node, reference: Node) -> Node | No
         The same, where its gradients are to be found.
     reference : callable
         The same by PyTorch's operations, with annotated arguments; its name is the node's.
+    results : callable
+        Function of the same arguments to tensors of the results' shapes and dtypes; it reads no values.
     """
     name, hints = reference.__name__.lstrip("_"), get_type_hints(reference)
     returned = hints.pop("return", None)
@@ -55,7 +57,7 @@ def node_of(operation: Node, with_gradients: Node, reference: Node) -> Node | No
         return found.contiguous() if count == 1 else tuple(each.contiguous() for each in found)
 
     def shaped(*given: Any) -> Any:
-        found = reference(*map(_as_given, given))
+        found = results(*map(_as_given, given))
         return _empty_like(found) if count == 1 else tuple(map(_empty_like, found))
 
     _LIBRARY.impl(name, forward, "CPU")

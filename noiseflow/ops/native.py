@@ -301,6 +301,8 @@ class Operation:
         Whether the kernel has gradients.
     constant : tuple of str
         Arguments that the kernel has no gradient for, or takes in any dtype.
+    results : callable, optional
+        Function of the same arguments to tensors like the results, where the reference does more than shapes tell.
 
     Attributes
     ----------
@@ -314,6 +316,7 @@ class Operation:
     built_for: Callable[..., Mapping[str, int] | None]
     differentiable: bool = True
     constant: tuple[str, ...] = ()
+    results: Callable[..., Any] | None = None
     node: Callable[..., Any] | None = field(init=False)
     _checked: tuple[bool, ...] = field(init=False)
 
@@ -321,7 +324,9 @@ class Operation:
         """Enter the table, and the graphs' own."""
         names = inspect.signature(self.reference).parameters
         object.__setattr__(self, "_checked", tuple(name not in self.constant for name in names))
-        object.__setattr__(self, "node", node_of(self._run, self._run_for_gradients, self.reference))
+        object.__setattr__(
+            self, "node", node_of(self._run, self._run_for_gradients, self.reference, self.results or self.reference)
+        )
         OPERATIONS[self.reference.__name__.lstrip("_")] = self
 
     def __call__(self, *arguments: Any) -> Any:

@@ -1,5 +1,6 @@
 """Position-keyed random numbers: the published generator, the right distributions, and nothing but position."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from noiseflow.core.errors import DataError
+from noiseflow.ops.libraries.build import available
+from noiseflow.ops.native import compiled
 from noiseflow.ops.random.philox import philox
 from noiseflow.ops.random.sampling import Keyed, Stream, integers, normal, of_elements, poisson, row_normal, uniform
 
@@ -22,6 +25,8 @@ KNOWN_ANSWERS = [
     ),
 ]
 """philox4x32-10 in the file kat_vectors of the authors' Random123."""
+
+needs_compiler = pytest.mark.skipif(not available(), reason="no C++ compiler")
 
 BOTH = ("keyed", "generator")
 
@@ -70,6 +75,22 @@ def test_a_tile_has_the_numbers_of_the_frame(top: int, left: int, height: int, w
     torch.testing.assert_close(tile, whole[:, :, top : top + height, left : left + width], rtol=1e-14, atol=1e-15)
     alone = draw(part[1:], of_elements(replace(keyed, top=top, left=left), [1]))
     torch.testing.assert_close(alone, tile[1:], rtol=1e-14, atol=1e-15)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 40), st.integers(0, 300), st.integers(1, 20), st.sampled_from([1, 3, 32, 127, 128, 200, 260]))
+def test_a_tile_has_the_bits_of_the_frame_on_any_number_of_threads(
+    top: int, left: int, height: int, width: int
+) -> None:
+    keyed = Keyed(2**63 + 5, (3, 2**32 - 1))
+    whole = normal(torch.empty(2, 2, 60, 560), keyed)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2 if before == 1 else 1)
+        tile = normal(torch.empty(2, 2, height, width), replace(keyed, top=top, left=left))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(tile, whole[:, :, top : top + height, left : left + width])
 
 
 def test_seed_frame_stream_and_plane_are_all_in_the_key() -> None:
@@ -125,6 +146,24 @@ def test_poisson_counts_are_poisson(rate: float, kind: str) -> None:
     chi_square = ((found - expected)[seen] ** 2 / expected[seen]).sum()
     # 16 cases: a false alarm in 600.
     assert stats.chi2.sf(chi_square, max(seen.sum() - 1, 1)) > 1e-4
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_a_rate_that_is_not_finite_is_its_own_count(kernels: bool) -> None:
+    rate = torch.tensor([float("nan"), float("inf"), 0.0, -1.0]).reshape(1, 1, 2, 2)
+    with compiled(kernels):
+        counts = poisson(rate, Keyed(1)).flatten().tolist()
+    assert math.isnan(counts[0])
+    assert counts[1:] == [float("inf"), 0.0, 0.0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("rate", [0.5, 9.9, 10.0, 31.0, 4000.0])
+def test_a_kernel_counts_as_its_reference_does(rate: float) -> None:
+    rates = torch.full((1, 2, 60, 70), rate)
+    with compiled(False):
+        expected = poisson(rates, Keyed(3))
+    assert torch.equal(poisson(rates, Keyed(3)), expected)
 
 
 def test_poisson_far_out_in_the_tail() -> None:

@@ -17,6 +17,7 @@ from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.ops import native
 from noiseflow.ops.libraries.command import FORMS
+from noiseflow.ops.random.sampling import Keyed
 
 MODELS: Sequence[tuple[str, Mapping[str, Any]]] = (
     ("noise_flow", {}),
@@ -68,6 +69,7 @@ def use(model: NoiseModel) -> None:
         with torch.no_grad():
             model.eval().log_prob(noise, cond)
             model.sample(cond, generator=generator)
+            model.sample(cond, generator=Keyed(0, (0, 1)))
 
 
 @click.command()

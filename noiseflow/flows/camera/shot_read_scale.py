@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.iso_table import SHOT_SLOPE, at_iso, read_at_iso
+from noiseflow.flows.iso_table import SHOT_SLOPE, IsoPlace, read_variance_at
 from noiseflow.flows.nets.constants import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -106,23 +106,13 @@ class ShotReadScale(EarlierWeights, NoiseScale):
 
     def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
-        camera, knots, isos = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype), cond.isos
-        batch, (_, planes, count) = camera.shape[0], self.plane_beta1.shape
-        ends = self.log_isos.exp().to(isos.dtype)
-        within = isos.clamp(ends[0], ends[-1]).repeat_interleave(planes)
-        # Three tables read at once: for a small batch the calls cost more than the numbers.
-        tables = torch.cat(
-            [
-                self.log_beta1[camera],
-                self.plane_beta1[camera].reshape(batch * planes, count),
-                self.plane_beta2[camera].reshape(batch * planes, count),
-            ]
-        )
-        slopes = torch.cat([torch.full_like(isos, SHOT_SLOPE), torch.zeros_like(within), torch.zeros_like(within)])
-        found = at_iso(tables, knots, torch.cat([isos, within, within]), slopes.to(tables.dtype))
-        shot, own = found[:batch, None], found[batch:].reshape(2, batch, planes)
-        read = read_at_iso(self.log_beta2[camera], knots, isos)[:, None]
-        beta1, beta2 = (torch.stack([shot, read]) + own).exp()[..., None, None]
+        camera, planes = cond.camera_indices, self.plane_beta1.shape[1]
+        place = IsoPlace.of(self.log_isos.to(self.log_beta1.dtype), cond.isos)
+        shot = place.read(self.log_beta1[camera], SHOT_SLOPE)
+        read = read_variance_at(place, self.log_beta2[camera])
+        own = place.held(torch.cat([self.plane_beta1, self.plane_beta2], 1)[camera])
+        base = torch.stack([shot, read], 1)[..., None]
+        beta1, beta2 = (base + own.reshape(-1, 2, planes)).exp()[..., None, None].unbind(1)
         return beta1, beta2
 
     def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:

@@ -1,6 +1,5 @@
 """Random numbers of a sample: from a torch.Generator, keyed by seed, frame and position, or evenly spread."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
-from noiseflow.ops.random.philox import philox
+from noiseflow.ops.random.keyed_draws import keyed_counts, keyed_normals, keyed_uniforms
 from noiseflow.ops.random.spread import Spread
 
 __all__ = [
@@ -26,10 +25,6 @@ __all__ = [
     "row_normal",
     "uniform",
 ]
-
-WORD = 2.0**-32
-SMALL_RATE = 10.0
-"""Poisson rate from which PTRS serves; below it the distribution function is inverted."""
 
 
 class Stream(IntEnum):
@@ -152,14 +147,10 @@ def normal(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor
     if not isinstance(source, Keyed):
         dtype, device = like.dtype, like.device
         return _drawn(lambda shape: torch.randn(shape, generator=source, dtype=dtype, device=device), like.shape)
-    real = torch.promote_types(like.dtype, torch.float32)
-    words = [word.to(real) for word in philox(_counter(like, source, stream, 4), source.seed)]
-    pairs = []
-    for one, two in (words[:2], words[2:]):
-        radius = ((one + 0.5) * WORD).log_().mul_(-2).clamp_(min=0).sqrt_()
-        angle = two * (2 * math.pi * WORD)
-        pairs += [radius * angle.cos(), radius * angle.sin()]
-    return _in_columns(pairs, like, source).to(like.dtype)
+    # Nothing that is learnt goes into a draw.
+    with torch.no_grad():
+        drawn: Tensor = keyed_normals(like.detach(), *_drawn_by(like, source, stream))
+    return drawn
 
 
 def row_normal(like: Tensor, lines: int, source: Source, stream: Stream = Stream.ROW) -> Tensor:
@@ -176,7 +167,9 @@ def uniform(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tenso
     if not isinstance(source, Keyed):
         device = like.device
         return _drawn(lambda shape: torch.rand(shape, generator=source, dtype=torch.float64, device=device), like.shape)
-    return _in_columns(_two_uniforms(_counter(like, source, stream, 2), source.seed), like, source)
+    with torch.no_grad():
+        drawn: Tensor = keyed_uniforms(like.detach(), *_drawn_by(like, source, stream))
+    return drawn
 
 
 def integers(limits: tuple[int, ...], row: int, source: Source, stream: Stream = Stream.CROP) -> list[int]:
@@ -193,94 +186,21 @@ def integers(limits: tuple[int, ...], row: int, source: Source, stream: Stream =
 def poisson(rate: Tensor, source: Source, stream: Stream = Stream.SHOT) -> Tensor:
     """Poisson counts of given rates (B, C, H, W), in the dtype of the rates.
 
-    Keyed, the distribution function is inverted below a rate of 10, and above it counts are
-    by transformed rejection (PTRS), whose every attempt has a key of its own: both are exact.
-
-    References
-    ----------
-    Hörmann: The transformed rejection method for generating Poisson random variables,
-    Insurance: Mathematics and Economics 12, 1993, algorithm PTRS.
+    Keyed, they are exact too: see `noiseflow.ops.random.keyed_draws`.
     """
     if isinstance(source, Spread):
         return source.poisson(rate, stream)
     if not isinstance(source, Keyed):
         return torch.poisson(rate, generator=source)
-    counter = _counter(rate, source, stream, 1)
-    u, v = _two_uniforms(counter, source.seed)
-    exact = rate.double()
-    small = exact < SMALL_RATE
-    counts = torch.empty_like(exact)
-    counts[small] = _inverted(exact[small], u[small])
-    open_ = (~small).nonzero(as_tuple=True)
-    # A shape of four axes for every word, so that the words of single pixels can be picked from it.
-    words = [word.expand(rate.shape) for word in counter]
-    attempt = 0
-    u, v = u[open_], v[open_]
-    while len(u):
-        tried, accepted = _ptrs(exact[open_], u, v)
-        done = tuple(axis[accepted] for axis in open_)
-        counts[done] = tried[accepted]
-        open_ = tuple(axis[~accepted] for axis in open_)
-        attempt += 1
-        c0, c1, c2, c3 = (word[open_] for word in words)
-        u, v = _two_uniforms((c0, c1, c2 + (attempt << 16), c3), source.seed)
+    with torch.no_grad():
+        counts: Tensor = keyed_counts(rate.detach(), *_drawn_by(rate, source, stream))
     return counts.to(rate.dtype)
 
 
-def _counter(like: Tensor, source: Keyed, stream: Stream, columns: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Counter words: group of so many columns, row, attempt·2¹⁶ + stream·2⁸ + plane, frame; they broadcast."""
-    batch, planes, height, width = like.shape
-    if len(source.frames) != batch:
-        raise DataError(f"frames: expected {batch}, one for each element of the batch; got {len(source.frames)}")
-    groups = torch.arange(source.left // columns, (source.left + width - 1) // columns + 1, device=like.device)
-    rows = torch.arange(source.top, source.top + height, device=like.device)[:, None]
-    plane = torch.arange(planes, device=like.device)[:, None, None] + (stream << 8)
-    frames = torch.tensor(source.frames, device=like.device)[:, None, None, None]
-    return groups, rows, plane, frames
-
-
-def _in_columns(numbers: Sequence[Tensor], like: Tensor, source: Keyed) -> Tensor:
-    """Numbers of each group of columns side by side, cut to the columns of `like`."""
-    start = source.left % len(numbers)
-    return torch.stack(list(numbers), -1).flatten(3)[..., start : start + like.shape[3]]
-
-
-def _two_uniforms(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor]:
-    """Two numbers of the open interval (0, 1) in 52 bits for each counter, float64."""
-    w0, w1, w2, w3 = philox(counter, key)
-    u, v = (((high << 20 | low >> 12).double() + 0.5) * 2.0**-52 for high, low in ((w0, w1), (w2, w3)))
-    return u, v
-
-
-def _inverted(rate: Tensor, u: Tensor) -> Tensor:
-    """Least k with P(count ≤ k) ≥ u."""
-    count = torch.zeros_like(rate)
-    term = (-rate).exp()
-    below = term.clone()
-    at = (u > below).nonzero(as_tuple=True)[0]
-    rate, term, below, u = rate[at], term[at], below[at], u[at]
-    k = 0
-    # At a rate of 10 the terms are below the last bit of 1 from about 50 on.
-    while len(at) and k < 200:
-        k += 1
-        term = term * rate / k
-        below = below + term
-        count[at] = float(k)
-        more = u > below
-        at, rate, term, below, u = at[more], rate[more], term[more], below[more], u[more]
-    return count
-
-
-def _ptrs(rate: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """One attempt: counts, and whether they stand; constants and names as in the paper."""
-    b = 0.931 + 2.53 * rate.sqrt()
-    a = -0.059 + 0.02483 * b
-    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
-    squeeze = 0.9277 - 3.6224 / (b - 2)
-    u = u - 0.5
-    us = 0.5 - u.abs()
-    k = ((2 * a / us + b) * u + rate + 0.43).floor()
-    bound = k * rate.log() - rate - torch.lgamma(k + 1)
-    fits = (v * inverse_alpha / (a / us.square() + b)).log() <= bound
-    quick = (us >= 0.07) & (v <= squeeze)
-    return k, (k >= 0) & (quick | ((us >= 0.013) | (v <= us)) & fits)
+def _drawn_by(like: Tensor, source: Keyed, stream: Stream) -> tuple[Tensor, int, int, int, int, int]:
+    """Frames, key, stream and place of a draw, as operations take them."""
+    batch, given = like.shape[0], len(source.frames)
+    if given != batch:
+        raise DataError(f"frames: expected {batch}, one for each element of the batch; got {given}")
+    frames = torch.tensor(source.frames, dtype=torch.float64, device=like.device)
+    return frames, source.seed & 0xFFFF_FFFF, source.seed >> 32, int(stream), source.top, source.left
