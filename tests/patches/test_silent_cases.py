@@ -404,3 +404,18 @@ def test_16_bits_of_a_film_in_the_other_order_are_seen(tmp_path: Path, plain: di
     (folder / "a.ser").write_bytes(header + np.stack(exposures()).astype(">u2").tobytes())
     found = measured(folder, replace(SAID, white=None))
     assert found == (pytest.approx(plain["burst"][0], rel=2e-3), pytest.approx(plain["burst"][1], rel=5e-3))
+
+
+@pytest.mark.parametrize("full", [400, 500])
+@pytest.mark.parametrize("spread", [6, 40])
+def test_pixels_that_are_full_at_a_code_of_their_own_are_said(tmp_path: Path, full: int, spread: int) -> None:
+    """There is no spike of one code at the top, and K came out 9 % too low."""
+    folder = tmp_path / "burst"
+    folder.mkdir()
+    wells = full + np.random.default_rng(3).integers(0, spread, SHAPE)
+    for number, codes in enumerate(exposures()):
+        write_dng(folder / f"{number}.dng", frame(np.minimum(codes, wells).astype(np.uint16)))
+    result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
+    (words,) = [note for note in result.notes if "are full" in note]
+    found = float(words.split("noise of what is ")[1].split(" DN")[0])
+    assert full - BLACK - 60 < found < full - BLACK + spread
