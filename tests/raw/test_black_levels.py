@@ -23,9 +23,10 @@ def codes(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(300, 3000, SHAPE).astype(np.uint16)
 
 
-def test_the_specifications_formula(tmp_path: Path) -> None:
-    """200 random combinations of base, cell, row and column deltas, masked areas, byte order and phase."""
-    for seed in range(200):
+@pytest.mark.parametrize("seeds", [range(200), pytest.param(range(200, 1000), marks=pytest.mark.slow)])
+def test_the_specifications_formula(tmp_path: Path, seeds: range) -> None:
+    """1,000 random combinations of base, cell, row and column deltas, masked areas, byte order and phase."""
+    for seed in seeds:
         check_formula(tmp_path, seed)
 
 

@@ -53,7 +53,7 @@ def test_sensitivity_tags_in_the_standards_order(
 def test_a_saturated_iso_alone_is_said(tmp_path: Path) -> None:
     image = read_raw(write_dng_tags(tmp_path / "a.dng", CODES, "RGGB", exif={ISO: ("short", [65535])}))
     assert image.iso == 65535
-    assert "65535" in image.cautions[0]
+    assert any("65535" in words for words in image.cautions)
 
 
 def test_exposure_zero_is_a_value(tmp_path: Path) -> None:
