@@ -32,6 +32,9 @@ TAPS = (
 )
 """Row and column of each neighbour, from the pixel."""
 
+FREQUENCIES = 64
+"""Over which a spectrum is averaged."""
+
 HALO = 24
 """Pixels of a plane beyond which a pixel has no influence: at Σ|w| = 0.6 less than 10⁻⁵ of it is left."""
 
@@ -133,6 +136,15 @@ class NeighbourFilter(Transform):
                 weights, scale = _yule_walker(self.pictures(_some(x[rows]))) if enough else pooled
                 self.weights[camera, knot] = weights.to(self.weights)
                 self.log_scale[camera, knot] = scale.log().to(self.log_scale)
+
+    def spectrum_of_columns(self) -> Tensor:
+        """Variance of the mean of a long column over that of independent pixels, (cameras, isos)."""
+        # Down a column all is summed up; across columns the mean over all frequencies is taken.
+        frequency = 2 * torch.pi * torch.arange(FREQUENCIES, dtype=torch.float64) / FREQUENCIES
+        beside = torch.tensor([float(x) for _, x in TAPS], dtype=torch.float64)
+        waves = torch.polar(torch.ones(len(TAPS), FREQUENCIES, dtype=torch.float64), -beside[:, None] * frequency)
+        response = 1 - self.weights.detach().double().to(torch.complex128) @ waves
+        return self.log_scale.detach().double().mul(2).exp() * response.abs().square().reciprocal().mean(-1)
 
     def _at(self, cond: Conditions) -> tuple[Tensor, Tensor]:
         """W, (B, taps), and log σ, (B,)."""

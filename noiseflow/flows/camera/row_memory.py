@@ -126,6 +126,10 @@ class RowMemory(EarlierWeights, RowNoise):
         parts = (self.log_variance, self.log_memory[OFFSET], self.log_memory[WAVE], self.log_frame[0])
         return torch.stack([each.exp() for each in parts]).sum(0)
 
+    def light_variance(self) -> Tensor:
+        """Relative variance of the whole light at the fitted ISOs, (cameras, isos)."""
+        return self.log_flicker.exp() + self.log_memory[LIGHT].exp() + self.log_frame[1].exp()
+
     def scale_offsets(self, log_factor: Tensor) -> None:
         """Add to the logarithm of every variance of the offset, (cameras, isos)."""
         super().scale_offsets(log_factor)

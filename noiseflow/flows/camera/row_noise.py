@@ -64,6 +64,10 @@ class RowNoise(LineNoise):
         knots = self.log_isos.to(self.log_flicker.dtype)
         return at_iso(self.log_flicker[cond.camera_indices], knots, cond.isos).exp()
 
+    def light_variance(self) -> Tensor:
+        """Relative variance of the whole light at the fitted ISOs, (cameras, isos)."""
+        return self.log_flicker.exp()
+
     def relative_signal(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """y/s, its planes as (2, 2) of a cell or (1, 1), (B, 2, 2, H, W) or (B, 1, 1, H, W)."""
         found = required(noise, self)

@@ -6,7 +6,7 @@ from torch import Tensor
 from noiseflow.flows.camera.line_noise import SURE, bands_of_rows, numbered
 from noiseflow.flows.camera.row_noise import NO_FLICKER
 
-__all__ = ["shared_by_frames"]
+__all__ = ["runs_of_bands", "shared_by_frames"]
 
 FAR = 0.5
 """Bands are far apart from this part of the frame's height on: a slow drift within the frame is no constant of it."""
@@ -61,6 +61,33 @@ def shared_by_frames(sums: Tensor, index: Tensor, cameras: Tensor, places: Tenso
             if len(one) > 2:
                 found[:, owner, place] = _variances(projection[rows], offset[rows], light[rows], one, other)
     return found
+
+
+def runs_of_bands(places: Tensor, height: int, most: int) -> Tensor:
+    """Numbers of bands that lie one below the other in a frame, from top to bottom, (runs, n).
+
+    n is the largest power of 2, up to `most`, for which half of the bands lie in such runs.
+
+    Parameters
+    ----------
+    places : Tensor of int, shape (bands, 2)
+        Frame and topmost row of each band, in rising order.
+    height : int
+        Rows of a band.
+    most : int
+        Most bands of a run.
+    """
+    count = len(places)
+    below = (places[1:, 0] == places[:-1, 0]) & (places[1:, 1] - places[:-1, 1] == height)
+    first = torch.cat([torch.ones(1, dtype=torch.bool), ~below]).nonzero()[:, 0]
+    group = torch.searchsorted(first, torch.arange(count), right=True) - 1
+    within = torch.arange(count) - first[group]
+    length = torch.bincount(group)
+    n = 1 << max(most, 1).bit_length() - 1
+    while n > 1 and 2 * int((length // n * n).sum()) < count:
+        n //= 2
+    tops = ((within % n == 0) & (within + n <= length[group])).nonzero()[:, 0]
+    return tops[:, None] + torch.arange(n)
 
 
 def _variances(projection: Tensor, offset: Tensor, light: Tensor, one: Tensor, other: Tensor) -> Tensor:

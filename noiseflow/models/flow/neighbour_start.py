@@ -1,6 +1,7 @@
 """Row noise of a camera whose neighbours correlate, found again once their filter is known."""
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ def rows_among_neighbours(
     bands: Tensor,
     *,
     planes: int,
+    left_out: Collection[str] = (),
 ) -> ChosenRows:
     """Start rows whose pixels a filter decorrelates, with a memory if held-out bands gain by one even so.
 
@@ -57,6 +59,8 @@ def rows_among_neighbours(
         Equal for patches on the same sensor rows.
     planes : int
         Planes of the noise.
+    left_out : collection of str
+        As of `choose_rows`.
     """
     size = (planes, *rows.log_variance.shape[:1], rows.log_isos.exp().tolist())
     alone = RowNoise(*size).to(noise)
@@ -65,6 +69,8 @@ def rows_among_neighbours(
         measure_lines(head, alone, noise, cond, bands)
     else:
         alone.load_state_dict(rows.state_dict(), strict=False)
+    if "row_flicker" in left_out:
+        alone.log_flicker.fill_(math.log(NO_FLICKER))
     if not alone.flickers and not bool((alone.log_variance.exp() > 2 * NONE).any()):
         plain = LineNoise(*size, in_read_noise=True).to(noise)
         plain.log_variance.copy_(alone.log_variance)
@@ -74,7 +80,8 @@ def rows_among_neighbours(
     data, shared = _bands(head, alone, noise, cond, bands)
     found.log_frame.copy_(shared.log())
     gain, error = _held_out_gain(found, alone, data)
-    remembers = gain > SURE * error and gain > WORTH and _fitted(found, alone, data)
+    wanted = "row_memory" not in left_out
+    remembers = wanted and gain > SURE * error and gain > WORTH and _fitted(found, alone, data)
     found.to(noise.dtype)
     if remembers:
         worth = f"worth {gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"

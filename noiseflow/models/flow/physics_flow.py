@@ -15,7 +15,7 @@ from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
 from noiseflow.flows.camera.neighbour_rows import NeighbourRows
 from noiseflow.flows.camera.row_memory import RowMemory
-from noiseflow.flows.camera.row_noise import RowNoise
+from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.conditions import Conditions
@@ -168,6 +168,8 @@ class PhysicsFlow(ResidualFlow):
             if isinstance(each, ColumnNoise):
                 each.follow(lines[0])
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
+        if lines and isinstance(lines[0], RowNoise):
+            self._subtract_light(lines[0], noise, cond)
         if bands is not None:
             self._start_components(lines, noise, cond)
             self._start_rows_again(noise, cond, bands)
@@ -199,12 +201,23 @@ class PhysicsFlow(ResidualFlow):
         if not lines.whole_rows and not lines.whole_frame:
             start_lines(self.shot_read, lines, noise, cond, bands)
             return lines
-        found = choose_rows(self.shot_read, lines, noise, cond, bands, planes=self.planes)
+        without = self._left_out()
+        found = choose_rows(self.shot_read, lines, noise, cond, bands, planes=self.planes, left_out=without)
         place = [transform is lines for transform in self.flow.transforms].index(True)
         self.flow.transforms[place] = found.rows
         self.spec = replace(self.spec, options={**self.spec.options, **found.options})
         self.found.extend(found.notes)
         return found.rows
+
+    def _subtract_light(self, rows: RowNoise, noise: Tensor, cond: Conditions) -> None:
+        """Fit shot and read noise of the planes again, without the variance of a light that rows share."""
+        light = rows.light_variance()
+        if not bool((light > 2 * NO_FLICKER).any()):
+            return
+        offsets = rows.offset_variance().log1p()
+        self.shot_read.log_beta2.add_(offsets)
+        start_planes(self.shot_read, noise, cond, light)
+        self.shot_read.log_beta2.sub_(offsets)
 
     def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Conditions) -> None:
         """Try the components that the spec does not name, and put those that are kept behind the rows."""
@@ -214,6 +227,8 @@ class PhysicsFlow(ResidualFlow):
         parameters = self.shot_read.noise_parameters(even)
         x, _ = self.shot_read(noise[some], even, parameters)
         for before in self._before_shape():
+            if isinstance(before, NeighbourFilter):
+                before.start_from(x, even)
             x, _ = before(x, even, parameters)
         sizes = Sizes(self.planes, len(self.cameras), self.spec.isos)
         for name, component in COMPONENTS.items():
@@ -232,6 +247,9 @@ class PhysicsFlow(ResidualFlow):
                 for line in [*lines, kept.transform]:
                     line.scale_offsets(share)
 
+    def _left_out(self) -> list[str]:
+        return [name for name in ROW_OPTIONS if self.spec.options.get(name) is False]
+
     def _start_rows_again(self, noise: Tensor, cond: Conditions, bands: Tensor) -> None:
         """Where neighbours were found, give the place of the rows to such as take their filter into account."""
         lines: list[Any] = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
@@ -239,12 +257,18 @@ class PhysicsFlow(ResidualFlow):
         if not neighbours or not lines:
             return
         rows, head = lines[0], self.shot_read
-        found = rows_among_neighbours(head, rows, neighbours[0], noise, cond, bands, planes=self.planes)
+        without = self._left_out()
+        found = rows_among_neighbours(
+            head, rows, neighbours[0], noise, cond, bands, planes=self.planes, left_out=without
+        )
         place = [transform is rows for transform in self.flow.transforms].index(True)
         self.flow.transforms[place] = found.rows.requires_grad_(False)
-        others = {key: value for key, value in self.spec.options.items() if key not in ROW_OPTIONS}
+        others = {key: value for key, value in self.spec.options.items() if key not in ROW_OPTIONS or value is False}
         self.spec = replace(self.spec, options={**others, **found.options})
         self.found[:1] = found.notes
+        for line in lines[1:]:
+            if isinstance(line, ColumnNoise):
+                line.log_variance.sub_(neighbours[0].spectrum_of_columns().log().to(line.log_variance))
         share = found.rows.offset_variance().log1p() - rows.offset_variance().log1p()
         head.log_beta2.sub_(share)
         for line in [found.rows, *lines[1:]]:
@@ -277,11 +301,22 @@ class PhysicsFlow(ResidualFlow):
 
 
 @torch.no_grad()
-def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
+def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Tensor | None = None) -> None:
     """Fit β₁ and β₂ of each plane relative to its camera's, at each ISO, by maximum likelihood.
 
     With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.  An ISO
     with fewer than `FEWEST` values of a plane takes the factors of all ISOs together.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        Shot and read noise of the cameras.
+    noise : Tensor, shape (B, C, H, W)
+        Normalised noise.
+    cond : Conditions
+        Resolved conditions of the noise.
+    light : Tensor, shape (cameras, isos), optional
+        Relative variance of the light that is part of the noise, and is left out of its squares.
     """
     head.plane_beta1.zero_()
     head.plane_beta2.zero_()
@@ -290,6 +325,9 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions) -> None:
     ratio = (beta1 * found.clean / beta2).clamp(min=0).double()
     square = (noise.square() / beta2).double()
     iso = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
+    if light is not None:
+        share = light[cond.camera_indices, iso][:, None, None, None]
+        square = square - (share * found.clean.square() / beta2).double()
     observed = cond.observed
     for camera in set(cond.camera_indices.tolist()):
         own = cond.camera_indices == camera

@@ -4,17 +4,18 @@ Found from whole bands of sensor rows, of which the sums along each row hold all
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from noiseflow.flows.camera.line_noise import NONE, LineNoise, bands_of_rows
+from noiseflow.flows.camera.line_noise import NONE, LineNoise, bands_of_rows, numbered
 from noiseflow.flows.camera.row_memory import LIGHT, OFFSET, START_DECAYS, WAVE, RowMemory
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.flow.frame_start import shared_by_frames
+from noiseflow.models.flow.frame_start import runs_of_bands, shared_by_frames
 
 __all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines"]
 
@@ -35,6 +36,12 @@ WORTH = 1e-5
 
 STEPS = 30
 """Steps of the maximisation."""
+
+TALL = 256
+"""Sensor rows of a band on which a memory is fitted in the end: what drifts over more rows is not told by 64."""
+
+MOST_TALL, STEPS_TALL = 32, 12
+"""Most of these bands, and steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +65,15 @@ class ChosenRows:
 
 @dataclass(frozen=True, eq=False)
 class _Bands:
-    """Sums along the rows of bands, (5, N, 2 or 1, 1, H, 1), their ISO and camera, and their number of values."""
+    """Sums along the rows of bands, (5, N, 2 or 1, 1, H, 1), their ISO and camera, and their number of values.
+
+    Where frames are known, `tall` are such bands as lie below each other, as one.
+    """
 
     sums: Tensor
     cond: Conditions
     values: float
+    tall: "_Bands | None" = None
 
     def at(self, index: Tensor) -> "_Bands":
         iso, camera = self.cond.isos[index], self.cond.camera_indices[index]
@@ -71,7 +82,14 @@ class _Bands:
 
 @torch.no_grad()
 def choose_rows(
-    head: ShotReadScale, plain: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None, *, planes: int
+    head: ShotReadScale,
+    plain: LineNoise,
+    noise: Tensor,
+    cond: Conditions,
+    bands: Tensor | None,
+    *,
+    planes: int,
+    left_out: Collection[str] = (),
 ) -> ChosenRows:
     """Start the row noise that the data show, and subtract it from the read noise.
 
@@ -93,6 +111,8 @@ def choose_rows(
         nothing is known of whole frames.
     planes : int
         Planes of the noise.
+    left_out : collection of str
+        ``"row_memory"`` or ``"row_flicker"``, if the user does not want them.
     """
     total = head.log_beta2.clone()
     start_lines(head, plain, noise, cond, bands)
@@ -100,9 +120,16 @@ def choose_rows(
     flickering = plain if isinstance(plain, RowNoise) else RowNoise(*size).to(noise)
     if flickering is not plain:
         measure_lines(head, flickering, noise, cond, bands)
+    if "row_flicker" in left_out:
+        flickering.log_flicker.fill_(math.log(NO_FLICKER))
+        flickering.log_variance.copy_(plain.log_variance)
     flickers = flickering.flickers
+    if flickers and flickering is not plain:
+        # Offsets that took in the light have left too little read noise.
+        head.log_beta2.copy_(total)
+        start_lines(head, flickering, noise, cond, bands)
     seen = bool((plain.log_variance.exp() > 2 * NONE).any()) or flickers
-    if bands is not None and seen:
+    if bands is not None and seen and "row_memory" not in left_out:
         memory = plain if isinstance(plain, RowMemory) else RowMemory(*size).to(noise)
         data, shared = _bands(head, flickering, noise, cond, bands)
         memory.log_frame.copy_(shared.log())
@@ -116,8 +143,6 @@ def choose_rows(
     if not flickers or flickering is plain:
         name = "row noise" if seen else "rows: none"
         return ChosenRows(plain, {}, (name,))
-    head.log_beta2.copy_(total)
-    start_lines(head, flickering, noise, cond, bands)
     return ChosenRows(flickering, {"row_flicker": True}, ("rows that follow the light",))
 
 
@@ -192,7 +217,18 @@ def _bands(
     iso = knots.exp()[knot[some]].double()
     given = Conditions(torch.zeros(len(some), 1, 1, 1, dtype=torch.float64), iso, camera[some])
     values = noise.numel() / count
-    return _Bands(joined[:, some].double().reshape(5, len(some), *shape), given, values), shared
+    tall = None
+    if bands.ndim == 2:
+        most = TALL // (shape[0] * shape[2])
+        runs = runs_of_bands(bands[numbered(bands)[0]], shape[2], most)
+        runs = runs[:: max(1, -(-len(runs) // MOST_TALL))]
+        if runs.shape[1] > 1:
+            stacked = joined[:, runs].double().reshape(5, *runs.shape, *shape).movedim(2, 4).flatten(4, 5)
+            first = runs[:, 0]
+            blank = torch.zeros(len(runs), 1, 1, 1, dtype=torch.float64)
+            of_runs = Conditions(blank, knots.exp()[knot[first]].double(), camera[first])
+            tall = _Bands(stacked, of_runs, values * runs.shape[1])
+    return _Bands(joined[:, some].double().reshape(5, len(some), *shape), given, values, tall), shared
 
 
 def _held_out_gain(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[float, float]:
@@ -219,6 +255,8 @@ def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
         found = _add_memory(memory, start, data)
     else:
         found = _climb(memory, start, data)
+    if found and data.tall is not None:
+        found = _climb(memory, start, data.tall, STEPS_TALL)
     if not found:
         memory.log_memory.fill_(math.log(NO_FLICKER))
         memory.log_variance.copy_(start.log_variance)
@@ -245,9 +283,10 @@ def _add_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
     return _climb(memory, start, data)
 
 
-def _climb(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
+def _climb(memory: RowMemory, start: RowNoise, data: _Bands, steps: int = STEPS) -> bool:
+    names = [*_independent(start), "log_memory", "logit_decay", "logit_frequency"]
     try:
-        _maximise(memory, data, [*_independent(start), "log_memory", "logit_decay", "logit_frequency"], memory=True)
+        _maximise(memory, data, names, steps, memory=True)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         return False
     if not start.flickers:
@@ -259,9 +298,9 @@ def _independent(start: RowNoise) -> list[str]:
     return ["log_variance", "log_flicker"] if start.flickers else ["log_variance"]
 
 
-def _maximise(rows: RowMemory, data: _Bands, names: list[str], *, memory: bool) -> None:
+def _maximise(rows: RowMemory, data: _Bands, names: list[str], steps: int = STEPS, *, memory: bool) -> None:
     parameters = [getattr(rows, name).requires_grad_() for name in names]
-    optimiser = torch.optim.LBFGS(parameters, max_iter=STEPS, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()

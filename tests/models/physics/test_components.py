@@ -107,3 +107,13 @@ def test_rows_are_added_to_neighbours_and_do_not_multiply_with_them(step: int) -
     expected, found = line_figures(mosaic[:, 0]), line_figures(sampled(model, 7))
     assert found[0] == pytest.approx(expected[0], rel=0.13)
     assert found[1] == pytest.approx(expected[1], abs=0.12)
+
+
+def test_columns_are_added_to_neighbours_too() -> None:
+    """1.3 times as much where they multiply; 12,288 columns of 64 pixels: see `test_columns_are_found_and_sampled`."""
+    kernel = torch.tensor([[0.0, 0.25, 0.0], [0.25, 1.0, 0.25], [0.0, 0.25, 0.0]])
+    mosaic = frames(8, rows=0.03, columns=0.2, kernel=kernel / kernel.square().sum().sqrt())
+    model = started(mosaic)
+    assert FOUND & model.spec.options.keys() == {"neighbours", "column_noise"}
+    real, drawn = (each.mean(1).square().mean() for each in (mosaic[:, 0], sampled(model, 9)))
+    assert float(drawn / real) == pytest.approx(1.0, rel=0.08)

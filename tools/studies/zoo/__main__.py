@@ -1,0 +1,124 @@
+"""A zoo of cameras: what a default fit finds of each, and what its samples lack.
+
+python -m tools.studies.zoo docs/guide/results-zoo.md
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import torch
+
+import noiseflow
+from noiseflow.fit import FitSettings
+from tools.studies.zoo.cameras import CAMERAS, GAIN, READ, ROWS
+from tools.studies.zoo.frames import Frames, alone
+from tools.studies.zoo.measures import FIGURES, RATIOS, Deviation
+from tools.studies.zoo.trial import Trial, tried
+from tools.studies.zoo.truth import COVARIANCES
+from tools.studies.zoo.unseen import UNSEEN
+
+ZOO: Mapping[str, tuple[Frames, str]] = {name: (alone(camera), option) for name, (camera, option) in CAMERAS.items()}
+
+KEPT = "## Real sensors"
+"""Heading of what is written by hand."""
+
+SIGNALS, DRAWS = 2, 8
+"""Scenes of each light that samples are compared on, and frames of each."""
+
+NAMES = (*FIGURES, "frame means")
+HEAD = (
+    "camera",
+    "planted",
+    "found",
+    "objective",
+    "better than nlf, nats/dim",
+    "behind the truth, 10⁻³ nats/dim",
+    "cost of a denoiser, dB",
+    *NAMES,
+)
+
+TEXT = """# Results: a zoo of cameras
+
+Made by `{command}` with noiseflow {version}, torch {torch}.
+
+Each camera has shot noise (K = {gain:g} DN/e⁻), read noise ({read:g} DN), rows ({rows:g} DN) and one property more;
+those of the second table have several, or other strengths, or are shot in another way (`tools/studies/zoo/unseen.py`).
+A default `physics_flow` is fitted to 24 frames of 256 × 384 from dark to 95 % of full scale, three of each of eight
+lights, and compared with the camera on {signals} other scenes of each light, {draws} frames of each: sampled over real
+(correlations: sampled less real), ± the standard error, in the light at which it is farthest from the camera's; rows
+and columns about the mean of their frame. In brackets what a second draw of the camera does in its worst light: that
+much is chance, for a perfect model too. *Planted* and *found* are options of the spec. *Behind the truth*: NLL of
+fresh crops less that of normal noise of the true covariance; below 0 where the skewness of shot noise counts. *Cost*:
+what samples lose the best linear denoiser against other noise of the camera, in the light where they lose most.
+"""
+
+
+def cell(name: str, figure: Deviation, floor: Deviation) -> str:
+    """One cell: the value and its error, and the floor."""
+    if name in RATIOS or name == "frame means":
+        return f"{figure.value:.3f} ± {figure.error:.3f} ({floor.floor:.3f})"
+    return f"{figure.value:+.3f} ± {figure.error:.3f} ({floor.floor:+.3f})"
+
+
+def row_of(name: str, planted: str, trial: Trial) -> str:
+    """One row of the table."""
+    floors = {}
+    for each in FIGURES:
+        nought = 1.0 if each in RATIOS else 0.0
+        floors[each] = max((light[each] for light in trial.each.values()), key=lambda at: abs(at.floor - nought))
+    floors["frame means"] = trial.figures["frame means"]
+    cells = [cell(each, trial.figures[each], floors[each]) for each in NAMES]
+    behind = "–" if trial.behind is None else f"{1e3 * trial.behind.value:+.2f} ± {1e3 * trial.behind.error:.2f}"
+    cost = f"{-trial.cost.value:+.2f} ± {trial.cost.error:.2f}"
+    head = [name, planted, trial.found, trial.result.objective.name, f"{trial.gain:.4f}", behind, cost]
+    return "| " + " | ".join([*head, *cells]) + " |"
+
+
+def page(rows: Mapping[str, list[str]], command: str, before: str = "") -> str:
+    """The page with its tables; from `KEPT` on it stays as it was `before`."""
+    text = TEXT.format(
+        command=command,
+        version=noiseflow.__version__,
+        torch=torch.__version__,
+        gain=GAIN,
+        read=READ,
+        rows=ROWS,
+        signals=SIGNALS,
+        draws=DRAWS,
+    )
+    lines = [text]
+    for title, several in rows.items():
+        if several:
+            lines += [f"## {title}\n", "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD), *several, ""]
+    return "\n".join([*lines, before[before.index(KEPT) :] if KEPT in before else ""])
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--camera", "names", multiple=True, type=click.Choice([*ZOO, *UNSEEN]), help="All by default.")
+@click.option("--steps", default=8, show_default=True, help="Steps of each fit.")
+@click.option("--seed", default=0, show_default=True)
+def main(out: Path, names: tuple[str, ...], steps: int, seed: int) -> None:
+    """Fit the default model to each camera of the zoo and write the page OUT; its part on real sensors is kept."""
+    settings = FitSettings(epochs=1, steps_per_epoch=steps)
+    rows: dict[str, list[str]] = {"One property each": [], "Several properties, other strengths, other frames": []}
+    for title, cameras in zip(rows, (ZOO, UNSEEN), strict=True):
+        for name, (frames, planted) in cameras.items():
+            if names and name not in names:
+                continue
+            with TemporaryDirectory() as folder:
+                known = COVARIANCES.get(name)
+                trial = tried(frames, Path(folder), settings, seed, signals=SIGNALS, draws=DRAWS, covariance=known)
+            rows[title].append(row_of(name, planted, trial))
+            click.echo(f"{name}: {'; '.join((*trial.result.components, *trial.warned))}\n{rows[title][-1]}")
+            # After each, so that a stop loses one camera.
+            which = "".join(f' --camera "{each}"' for each in names)
+            command = f"python -m tools.studies.zoo {out}{which} --steps {steps} --seed {seed}"
+            before = out.read_text(encoding="utf-8") if out.exists() else ""
+            out.write_text(page(rows, command, before), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
