@@ -244,8 +244,12 @@ class _Series:
         light = self.exposure_s if self.exposure_s is not None else (0.0 if self.dark else self.level)
         stacks = [total.finish() for total in self.sums]
         values = np.concatenate([stack.sample - stack.frame_means[:, None].astype(np.float32) for stack in stacks], 1)
-        quiet = quiet_words(self.sources, shares_of_noise(values))
-        if quiet:
+        above = np.array([stack.frame_means for stack in stacks]) - np.reshape(self.black, (-1, 1))
+        unlike = np.ptp(above, 1) > np.maximum(SAME_LEVEL * above.max(1), LEAST_LIGHT)
+        # Two frames of unlike light are of two settings, which has words of its own.
+        if (len(self.sources) > 2 or not unlike.any()) and (
+            quiet := quiet_words(self.sources, shares_of_noise(values))
+        ):
             raise DataError(quiet)
         timed = self.exposure_s is not None
         return Group(

@@ -360,7 +360,7 @@ def test_a_clean_twin_that_is_none_is_said(tmp_path: Path, clean: np.ndarray | s
     assert any(said in note for note in doubted) if said else not doubted
 
 
-@pytest.mark.parametrize("name", ["b", "mean", "denoised"])
+@pytest.mark.parametrize("name", ["b", "denoised"])
 def test_two_frames_of_which_one_has_no_noise_are_refused(tmp_path: Path, name: str) -> None:
     """K was half of the truth, and nothing was said: two frames' differences do not tell whose noise it is."""
     folder = tmp_path / "burst"
