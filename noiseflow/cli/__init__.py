@@ -15,11 +15,11 @@ from typing import Any, NoReturn
 import click
 
 from noiseflow.cli.choices import did_you_mean
-from noiseflow.cli.interrupts import begin, farewell, listening, remembering
+from noiseflow.cli.interrupts import begun, farewell, listening, remembering
 from noiseflow.cli.options import quiet_option
 from noiseflow.cli.streams import lost_answer, say
 from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
-from noiseflow.core.text import LONGEST_LINE, plain_text
+from noiseflow.core.text import LONGEST_LINE, lines_text, plain_text
 from noiseflow.core.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -104,13 +104,15 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of ours or of the file system is one line and status 1."""
-        begin(ctx, ctx.obj or [])
         try:
-            with warnings.catch_warnings():
+            with begun(ctx, ctx.obj or []), warnings.catch_warnings():
                 for kind in (ExtrapolationWarning, FitWarning):
                     warnings.simplefilter("always", kind)
                 warnings.showwarning = _show_warning
                 result = super().invoke(ctx)
+        except click.ClickException as error:
+            vars(error)["message"] = lines_text(error.message)
+            raise
         except KeyboardInterrupt as stop:
             line, status = farewell(ctx, stop)
             say(f"noiseflow: {line}")

@@ -8,6 +8,7 @@ import click
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 __all__ = ["demo"]
 
@@ -35,9 +36,9 @@ def demo(out: Path, device: str, seed: int, overwrite: bool) -> None:
     began = time.monotonic()
     result = run(out, seed=seed, device=device, overwrite=overwrite, stage=shown)
     print_scores(result.evaluation)
-    click.echo(f"raw files  {result.raws}")
-    click.echo(f"patches    {result.store}")
-    click.echo(f"model      {result.run}")
-    click.echo(f"sampled    {result.sample}")
-    click.echo(f"report     {result.report / 'index.html'}")
-    click.echo(f"done in {time.monotonic() - began:.0f} s")
+    answer(f"raw files  {result.raws}")
+    answer(f"patches    {result.store}")
+    answer(f"model      {result.run}")
+    answer(f"sampled    {result.sample}")
+    answer(f"report     {result.report / 'index.html'}")
+    answer(f"done in {time.monotonic() - began:.0f} s")

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -16,15 +16,23 @@ from typing import Any
 
 import click
 
-__all__ = ["Kept", "Stopped", "begin", "farewell", "keeps", "kept_run", "listening", "remembering"]
+from noiseflow.core.text import lines_text
+
+__all__ = ["Kept", "Stopped", "begun", "farewell", "keeps", "kept_run", "listening", "remembering"]
 
 WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "TERM", "SIGHUP": "HUP"}
 NAMES = {getattr(signal, name): word for name, word in WORDS.items() if hasattr(signal, name)}
 """Signals that stop a command, in words; Windows has no HUP."""
 
 META = "noiseflow.kept"
-OUTPUTS = ("out", "report", "preview")
+OUTPUTS = ("out", "report", "preview", "maps")
 """Parameters of commands that name what they write."""
+
+SHOWN = 3
+"""Outputs that are named; of more, such as the frames of a burst, their number."""
+
+AGAIN_S = 0.01
+"""Time after which a signal comes again that came where Python drops exceptions, such as in a destructor."""
 
 State = tuple[int, int, int]
 
@@ -69,18 +77,52 @@ def listening() -> Iterator[None]:
             # Files under their final names are whole at any moment; the next run removes the private ones.
             os._exit(128 + number)
         came.append(number)
-        raise Stopped(number)
+        if _place.within:
+            raise Stopped(number)
+        # Before the command or after it, where click would say "Aborted!".
+        line, status = farewell(_place.ctx, Stopped(number))
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        with suppress(OSError):
+            os.write(2, f"noiseflow: {lines_text(line)}\n".encode(errors="backslashreplace"))
+        os._exit(status)
 
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     # Under nohup HUP is ignored, and stays so.
     before = {number: signal.getsignal(number) for number in NAMES if signal.getsignal(number) in defaults}
+    report, again = sys.unraisablehook, list[threading.Timer]()
+
+    def dropped(what: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(what.exc_value, Stopped):
+            report(what)
+            return
+        came.clear()
+        again.append(threading.Timer(AGAIN_S, os.kill, (os.getpid(), what.exc_value.number)))
+        again[-1].start()
+
     try:
+        sys.unraisablehook = dropped
         for number in before:
             signal.signal(number, stop)
         yield
     finally:
+        sys.unraisablehook = report
+        for timer in again:
+            timer.cancel()
+        _place.ctx = None
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@dataclass
+class _Place:
+    """Where the process is: its command, if it has begun, and whether that runs."""
+
+    ctx: click.Context | None = None
+    within: bool = False
+
+
+_place = _Place()
 
 
 @dataclass
@@ -92,22 +134,30 @@ class _Running:
     look: Callable[[], Kept | None] = field(default=lambda: None)
 
 
-def begin(ctx: click.Context, arguments: Sequence[str]) -> None:
-    """Note a command's words before it runs."""
+@contextmanager
+def begun(ctx: click.Context, arguments: Sequence[str]) -> Iterator[None]:
+    """Note a command's words before it runs, and that it runs; it catches `Stopped` itself."""
     ctx.meta[META] = _Running(arguments, {})
+    _place.ctx, _place.within = ctx, True
+    try:
+        yield
+    finally:
+        _place.within = False
 
 
-def keeps(look: Callable[[], Kept | None]) -> None:
+def keeps(look: Callable[[], Kept | None], outputs: Sequence[Path | None] | None = None) -> None:
     """Say how the command that runs finds out, when it is stopped, what is kept.
 
     Parameters
     ----------
     look : callable
-        Gives None where nothing is, or where all outputs are whole.
+        Gives None where nothing is, or where outputs are whole.
+    outputs : sequence of path, optional
+        What is written; by default what `OUTPUTS` name.
     """
     ctx = click.get_current_context()
     running = ctx.meta.setdefault(META, _Running(sys.argv[1:], {}))
-    named = [ctx.params.get(name) for name in OUTPUTS]
+    named = [ctx.params.get(name) for name in OUTPUTS] if outputs is None else outputs
     running.before = {path: _state(path) for path in named if isinstance(path, Path)}
     running.look = look
 
@@ -154,21 +204,37 @@ def kept_run(out: Path) -> Kept | None:
     return Kept(f"the last state is kept in {out}", "--resume")
 
 
-def farewell(ctx: click.Context, stop: BaseException) -> tuple[str, int]:
+def farewell(ctx: click.Context | None, stop: BaseException) -> tuple[str, int]:
     """The line to print when a command was stopped, and its exit status."""
     number = stop.number if isinstance(stop, Stopped) else int(signal.SIGINT)
-    running = ctx.meta.get(META) or _Running(sys.argv[1:], {})
+    running = (ctx.meta.get(META) if ctx is not None else None) or _Running(sys.argv[1:], {})
     name, status = NAMES[signal.Signals(number)], 128 + number
     kept = running.look()
     whole = [path for path, state in running.before.items() if _state(path) not in (None, state)]
-    if kept is None and whole and len(whole) == len(running.before):
-        return f"stopped by {name}; {' and '.join(map(str, whole))} {'is' if len(whole) == 1 else 'are'} whole", status
+    if kept is None and whole:
+        shown = " and ".join(map(str, whole)) if len(whole) <= SHOWN else f"{len(whole)} files"
+        text = f"{shown} {'is' if len(whole) == 1 else 'are'} whole"
+        if len(whole) == len(running.before):
+            return f"stopped by {name}; {text}", status
+        kept = Kept(f"{text}, {len(running.before) - len(whole)} not written", "--overwrite")
     kept = kept or Kept("nothing is kept")
     added = [word for word in [kept.add] if word and word not in running.arguments]
-    return (
-        f"stopped by {name}; {kept.text}; go on with: {shlex.join(['noiseflow', *running.arguments, *added])}",
-        status,
-    )
+    again = " ".join(map(_quoted, ["noiseflow", *running.arguments, *added]))
+    return f"stopped by {name}; {kept.text}; go on with: {again}", status
+
+
+def _quoted(word: str) -> str:
+    r"""A word for a shell, in characters that can be seen.
+
+    >>> _quoted("a\x1b[m b")
+    "$'a\\x1b[m b'"
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    # Bytes of names that are no text, too.
+    quoted = word.replace("\\", "\\\\").replace("'", "\\'")
+    parts = (each if each.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(each)) for each in quoted)
+    return f"$'{''.join(parts)}'"
 
 
 def _state(path: Path) -> State | None:

@@ -1,7 +1,6 @@
 """Options that several commands share."""
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from noiseflow.cli.choices import Registered, did_you_mean
+from noiseflow.cli.streams import answer
+from noiseflow.core.text import json_text
 
 __all__ = [
     "MOST_DIGITS",
@@ -62,7 +63,7 @@ quiet_option = click.option("--quiet", is_flag=True, expose_value=False, callbac
 
 def print_json(content: Any) -> None:
     """Print a value as JSON on standard output."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    answer(json_text(content, 2).rstrip("\n"))
 
 
 def split_option(what: str) -> Callable[[Command], Command]:

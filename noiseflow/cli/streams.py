@@ -10,13 +10,20 @@ from typing import TextIO
 
 import click
 
-__all__ = ["lost_answer", "say"]
+from noiseflow.core.text import lines_text
+
+__all__ = ["answer", "lost_answer", "say"]
+
+
+def answer(text: str) -> None:
+    """Print lines on standard output; names in them may be those of strangers."""
+    click.echo(lines_text(text))
 
 
 def say(line: str) -> None:
     """Print a line on standard error; where that takes nothing, go on in silence."""
     try:
-        click.echo(line, err=True)
+        click.echo(lines_text(line), err=True)
     except OSError:
         _silence(sys.stderr)
 

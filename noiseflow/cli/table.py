@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from noiseflow.core.text import lines_text
+
 if TYPE_CHECKING:
     from noiseflow.evaluate import Evaluation
 
@@ -46,6 +48,12 @@ def print_table(
         Where to print; standard output by default.
     """
     console = console or Console(file=sys.stdout)
+    # Names of strangers: see `noiseflow.core.text`.
+    columns = [lines_text(name) for name in columns]
+    rows = {
+        lines_text(label): {lines_text(name): lines_text(text) for name, text in cells.items()}
+        for label, cells in rows.items()
+    }
     used = [name for name in columns if any(name in cells for cells in rows.values())]
     widths = {name: max(cell_len(text) for text in (name, *(c.get(name, "") for c in rows.values()))) for name in used}
     labels = max((cell_len(label) for label in (heading, *rows)), default=0)
@@ -58,7 +66,7 @@ def print_table(
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", collapse_padding=True)
     table.add_column(heading, width=max(1, min(labels, left)), overflow="fold")
     for name in shown:
-        table.add_column(name, justify="right", no_wrap=True, width=widths[name])
+        table.add_column(Text(name), justify="right", no_wrap=True, width=widths[name])
     for label, cells in rows.items():
         table.add_row(Text(label), *(Text(cells.get(name, "")) for name in shown))
     console.print(table)

@@ -2,8 +2,9 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import cycle
+
+from noiseflow.core.text import html_text
 
 __all__ = ["curves", "facts"]
 
@@ -23,9 +24,9 @@ def facts(title: str, rows: Mapping[str, str], drawing: str = "") -> str:
         SVG, as of `curves`.
     """
     body = "".join(
-        f"<tr><th style='text-align:left'>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items()
+        f"<tr><th style='text-align:left'>{html_text(k)}</th><td>{html_text(v)}</td></tr>" for k, v in rows.items()
     )
-    return f"<div><b>{escape(title)}</b><table>{body}</table>{drawing}</div>"
+    return f"<div><b>{html_text(title)}</b><table>{body}</table>{drawing}</div>"
 
 
 def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:

@@ -10,7 +10,17 @@ import re
 import unicodedata
 from typing import Any
 
-__all__ = ["LONGEST_LINE", "csv_cell", "figure_text", "html_text", "json_text", "plain_text", "rich_text", "tag_text"]
+__all__ = [
+    "LONGEST_LINE",
+    "csv_cell",
+    "figure_text",
+    "html_text",
+    "json_text",
+    "lines_text",
+    "plain_text",
+    "rich_text",
+    "tag_text",
+]
 
 LONGEST_LINE = 1000
 """Characters of a message."""
@@ -54,6 +64,15 @@ def plain_text(text: str, longest: int = LONGEST) -> str:
         return visible
     kept = longest - 1
     return visible[: kept - kept // 3] + "…" + visible[len(visible) - kept // 3 :]
+
+
+def lines_text(text: str) -> str:
+    r"""Text of any length for a terminal: line breaks and rows of spaces stay, characters without a glyph are escaped.
+
+    >>> lines_text("S6\x1b[31m:\n  1")
+    'S6\\x1b[31m:\n  1'
+    """
+    return "\n".join(map(_all_visible, text.split("\n")))
 
 
 def rich_text(text: str, longest: int = LONGEST) -> str:

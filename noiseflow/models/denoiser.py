@@ -196,7 +196,7 @@ def save_denoiser(denoiser: Denoiser, run: str | Path) -> None:
     """Write a denoiser into the folder ``denoiser`` of a run folder, as safetensors and JSON."""
     weights = {name: value.detach().cpu().contiguous() for name, value in denoiser.state_dict().items()}
     write_listed(Path(run), f"{DENOISER}/{DENOISER}.safetensors", serialise(weights))
-    spec = json.dumps(asdict(denoiser.spec), indent=2, ensure_ascii=False) + "\n"
+    spec = json.dumps(asdict(denoiser.spec), indent=2) + "\n"
     write_listed(Path(run), f"{DENOISER}/spec.json", spec.encode())
 
 

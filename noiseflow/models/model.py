@@ -105,7 +105,7 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """Encode as indented JSON."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "spec.json") -> "ModelSpec":

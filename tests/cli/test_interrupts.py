@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -233,3 +234,114 @@ def contents_of(out: Path) -> str:
         return ""
     files = [out] if out.is_file() else sorted(path for path in out.rglob("*") if path.is_file())
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+OUTSIDE = """
+import os, signal, sys
+import noiseflow.cli as cli
+def stopped(*_, **__):
+    os.kill(os.getpid(), signal.{name})
+cli.{place} = stopped
+cli.main({words!r})
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("Commands.resolve_command", "nothing is kept; go on with: noiseflow ingest raws"),
+        ("Commands.make_context", "nothing is kept; go on with: noiseflow ingest raws"),
+        ("lost_answer", "OUT is whole"),
+    ],
+)
+def test_a_signal_before_the_command_or_after_it_is_no_abort(
+    work: Path, tmp_path: Path, place: str, says: str, name: str, status: int
+) -> None:
+    out = tmp_path / "o.h5"
+    words = ["ingest", "raws", "--patch-size", "8", "--jobs", "1", "--out", str(out)]
+    script = OUTSIDE.format(name=name, place=place, words=words)
+    # As `sys.argv` of the program itself, which is what is known before the command.
+    command = [sys.executable, "-c", f"import sys; sys.argv = ['noiseflow', *{words!r}]\n{script}"]
+    ended = subprocess.run(command, cwd=work, check=False, capture_output=True, text=True)
+    assert ended.returncode == status, ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "Abort" not in ended.stderr
+    assert last.startswith(f"noiseflow: stopped by {'Ctrl-C' if name == 'SIGINT' else 'TERM'}; ")
+    assert says.replace("OUT", str(out)) in last
+    assert out.exists() == ("whole" in says)
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_no_traceback(work: Path) -> None:
+    script = "import os, runpy, signal, sys\nclass Finder:\n    def find_spec(self, name, *_):\n"
+    script += "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+    script += "sys.meta_path.insert(0, Finder())\nsys.argv = ['noiseflow', 'info', 'raws']\n"
+    script += "runpy.run_module('noiseflow', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=work, check=False, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGINT, ended.stderr
+    assert ended.stderr == ""
+
+
+def test_a_signal_that_comes_in_a_destructor_is_not_lost(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python prints an exception there and drops it: the command went on to its end, beside a traceback."""
+
+    class Loaded:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def slow(*_: object) -> None:
+        Loaded()
+        time.sleep(5)
+        raise AssertionError
+
+    monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.layout_of_all", slow)
+    words = ["ingest", str(work / "raws"), "--patch-size", "8", "--jobs", "1", "--out", str(tmp_path / "s.h5")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 143, result.output
+    assert "Traceback" not in result.output
+    assert "stopped by TERM" in result.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "second"),
+    [
+        ("--preview x.png", "x.dng", "write_preview"),
+        ("--frames 3", "x_000.dng", "write_frame"),
+        ("--frames 3 --preview x.png", "x_000.dng", "write_preview"),
+        ("--frames 5", "x_000.dng", "write_frame"),
+    ],
+)
+def test_a_command_of_several_outputs_goes_on_with_what_is_not_written(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, first: str, second: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = work / "raws" / "frame_00.dng"
+    given = ["sample", "pg-12", str(frame), "--iso", "400", "--out", "x.dng", *words.split()]
+    module = "noiseflow.augment.frames.to_files"
+    from noiseflow.augment.frames import to_files
+
+    write, calls = getattr(to_files, second), [0]
+
+    def stopped(*arguments: object, **how: object) -> None:
+        calls[0] += 1
+        if second == "write_preview" or calls[0] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        write(*arguments, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{module}.{second}", stopped)
+        result = CliRunner().invoke(main, given)
+    assert result.exit_code == 143, result.output
+    assert (tmp_path / first).exists()
+    last = result.stderr.strip().splitlines()[-1]
+    said, _, command = last.partition("; go on with: noiseflow ")
+    assert re.search(r" (is|are) whole, \d not written$", said)
+    again = CliRunner().invoke(main, shlex.split(command))
+    assert again.exit_code == 0, again.output
+    # All is there now, and a signal that comes then says so.
+    monkeypatch.setattr("noiseflow.cli.models.sample.answer", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    result = CliRunner().invoke(main, [*given, "--overwrite"])
+    assert result.exit_code == 143
+    assert result.stderr.strip().endswith("whole")

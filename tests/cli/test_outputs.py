@@ -38,13 +38,19 @@ WRITERS = {
     ("demo", "out"): Writer("demo OUT"),
     ("simulate", "out"): Writer("simulate OUT --camera PG-12 --iso 100 --scenes 1 --size 32 48"),
     ("ingest", "out"): Writer("ingest in/raws --patch-size 8 --out OUT", ".h5", "in/raws"),
+    ("ingest", "out", "file"): Writer("ingest in/raws/frame_00.dng --out OUT", ".h5", "in/raws/frame_00.dng"),
     ("calibrate", "out"): Writer("calibrate in/raws --out OUT", ".json", "in/raws"),
+    ("calibrate", "out", "file"): Writer("calibrate in/raws/frame_00.dng --out OUT", ".json", "in/raws/frame_00.dng"),
     ("calibrate", "report"): Writer("calibrate in/raws --out new.json --report OUT", ".html", "in/raws"),
+    ("calibrate", "report", "file"): Writer(
+        "calibrate in/raws/frame_00.dng --out new.json --report OUT", ".html", "in/raws/frame_00.dng"
+    ),
     ("calibrate", "maps"): Writer("calibrate in/raws --out new.json --maps OUT", ".h5", "in/raws"),
     ("fit", "out"): Writer("fit in/p.h5 --model nlf --out OUT", "", "in/p.h5"),
     ("fit-video", "out"): Writer("fit-video in/run in/raws --part black_drift --out OUT", "", "in/raws"),
     ("distill", "out"): Writer("distill in/run --steps 1 --out OUT", "", "in/run"),
     ("sample", "out"): Writer("sample in/run in/raws/frame_00.dng --out OUT", ".dng", "in/run"),
+    ("sample", "out", "clean"): Writer("sample in/run in/raws/frame_00.dng --out OUT", ".dng", "in/raws/frame_00.dng"),
     ("sample", "preview"): Writer("sample in/run in/raws/frame_00.dng --out n.npy --preview OUT", ".png", "in/run"),
     ("denoise", "out"): Writer("denoise in/run in/raws/frame_00.dng --out OUT", ".dng", "in/run"),
     ("denoise", "preview"): Writer(
@@ -57,8 +63,10 @@ WRITERS = {
     ("synthesize", "out"): Writer("synthesize in/raws --run in/run --out OUT", "", "in/raws"),
     ("clean-patches", "out"): Writer("clean-patches in/p.h5 --out OUT", "", "in/p.h5"),
     ("evaluate", "out"): Writer("evaluate in/run in/p.h5 --out OUT", "", "in/run"),
+    ("evaluate", "out", "samples"): Writer("evaluate in/samples in/p.h5 --out OUT", "", "in/samples"),
     ("evaluate-video", "out"): Writer("evaluate-video in/run in/raws --out OUT", "", "in/run"),
     ("benchmark", "out"): Writer("benchmark in/spec.toml --out OUT", "", "in/spec.toml", ""),
+    ("benchmark", "out", "named"): Writer("benchmark in/raws.toml --out OUT", "", "in/raws", ""),
     ("export", "out"): Writer("export in/run OUT", ".pt2", "in/run"),
     ("export", "out", "shards"): Writer("export in/p.h5 OUT", "", "in/p.h5"),
     ("import", "out"): Writer("import in/weights.npz --out OUT", "", "in/weights.npz"),
@@ -110,6 +118,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(build(ModelSpec("maf", cameras=("Maker One",), isos=(100.0, 1600.0))), folder / "run")
     np.savez(folder / "weights.npz", x=np.zeros(3))
     (folder / "spec.toml").write_text('[[data]]\nname = "a"\nstore = "p.h5"\n[[model]]\nname = "nlf"\n')
+    (folder / "raws.toml").write_text('[[data]]\nname = "a"\nsources = ["raws"]\n[[model]]\nname = "nlf"\n')
+    mine(folder / "samples" / "noise.npy")
     return folder
 
 
@@ -275,3 +285,26 @@ def test_nothing_of_the_users_is_changed_and_a_line_says_why(
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("noiseflow: ")
     assert any(word in line for word in ("choose another", "name", "move it away", "make it first", "not a directory"))
+
+
+QUICK = ("simulate", "fit", "distill", "sample", "transfer", "synthesize", "clean-patches")
+"""Commands that end within a second; each of the others writes as one of them does."""
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name[0] in QUICK and len(name) == 2], ids="-".join)
+def test_what_is_called_partial_is_the_users_too(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: tuple[str, ...]
+) -> None:
+    """A command that makes its output elsewhere does its work; one that would make it there says so."""
+    writer = WRITERS[name]
+    (tmp_path / "in").symlink_to(inputs)
+    monkeypatch.chdir(tmp_path)
+    names = [f"out{writer.suffix}.partial", f".out.partial{writer.suffix}", f"out.partial{writer.suffix}"]
+    for each in names:
+        mine(tmp_path / each / "photo.dng" if writer.folder else tmp_path / each)
+    before = {each: content for each, content in sandbox(tmp_path).items() if "partial" in each}
+    result = CliRunner().invoke(main, writer.words.replace("OUT", f"out{writer.suffix}").split())
+    assert {each: content for each, content in sandbox(tmp_path).items() if "partial" in each} == before
+    refused = result.exit_code == 1 and "move it away" in result.stderr
+    assert refused == (name[0] in KEEPS_A_PARTIAL), result.output
+    assert refused or result.exit_code == 0, result.output

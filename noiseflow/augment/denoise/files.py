@@ -48,7 +48,7 @@ def save_photo_denoiser(denoiser: PhotoDenoiser, folder: str | Path, about: Mapp
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in denoiser.state_dict().items()}
     write_listed(Path(folder), WEIGHTS, serialise(weights))
-    card = json.dumps({"spec": asdict(denoiser.spec), "about": dict(about)}, indent=2, ensure_ascii=False) + "\n"
+    card = json.dumps({"spec": asdict(denoiser.spec), "about": dict(about)}, indent=2) + "\n"
     write_listed(Path(folder), CARD, card.encode())
 
 

@@ -1,6 +1,5 @@
 """The prior over cameras as a file: safetensors, its card beside it."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from safetensors.numpy import load, save
 from noiseflow.calibrate.prior.curve import DUAL_ISOS, OBSERVED, PARAMETERS
 from noiseflow.calibrate.prior.posterior import CameraPrior
 from noiseflow.core.errors import DataError
+from noiseflow.core.text import json_text
 
 __all__ = ["read_prior", "write_prior"]
 
@@ -31,11 +31,13 @@ def read_prior(path: str | Path) -> CameraPrior:
     """
     try:
         arrays = load(Path(path).read_bytes())
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: cannot be read as a prior over cameras ({error})") from error
-    found = {name: array.shape for name, array in arrays.items()}
-    if found != SHAPES or not all(np.isfinite(array).all() for array in arrays.values()):
-        raise DataError(f"{path}: arrays {found}; expected finite {SHAPES}, as tools.studies.cameras.learn writes them")
+    found = {name: array.shape for name, array in arrays.items() if array.dtype == np.float64}
+    if found != SHAPES or len(arrays) != len(found) or not all(np.isfinite(array).all() for array in arrays.values()):
+        raise DataError(
+            f"{path}: arrays of float64 {found}; expected finite {SHAPES}, as tools.studies.cameras.learn writes them"
+        )
     if np.linalg.eigvalsh(arrays["covariance"]).min() <= 0 or arrays["dual"].min() < 0 or arrays["scatter"].min() <= 0:
         raise DataError(f"{path}: its covariance is not positive definite, or a scatter or probability is negative")
     return CameraPrior(arrays["mean"], arrays["covariance"], arrays["scatter"], arrays["dual"] / arrays["dual"].sum())
@@ -45,4 +47,4 @@ def write_prior(prior: CameraPrior, path: Path, card: dict[str, object]) -> None
     """Write a prior, and its card as JSON beside it."""
     arrays = {name: np.ascontiguousarray(getattr(prior, name), np.float64) for name in SHAPES}
     path.write_bytes(save(arrays))
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.with_suffix(".json").write_text(json_text(card), encoding="utf-8")

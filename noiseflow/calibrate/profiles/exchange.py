@@ -3,7 +3,6 @@
 Both are var = a·x + b of the normalised signal, a = K/(white − black) and b = σ²/(white − black)².
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes, write_text
+from noiseflow.core.text import json_text
 from noiseflow.raw import plane_names, read_raw
 from noiseflow.raw.formats.dng_stamp import stamped
 
@@ -115,8 +115,7 @@ def darktable_entry(profile: Profile, *, units: str = "mosaic") -> dict[str, Any
 def write_darktable(profile: Profile, path: str | Path, *, units: str = "mosaic", overwrite: bool = False) -> None:
     """Write `darktable_entry` to a file."""
     with writing(path, overwrite=overwrite) as path:
-        text = json.dumps(darktable_entry(profile, units=units), indent=1, ensure_ascii=False, allow_nan=False)
-        write_text(path, text + "\n", replace=overwrite)
+        write_text(path, json_text(darktable_entry(profile, units=units)), replace=overwrite)
 
 
 def stamp_dng(

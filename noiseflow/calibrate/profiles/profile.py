@@ -15,6 +15,7 @@ from noiseflow.core.output.checks import writing
 from noiseflow.core.output.whole import write_text
 from noiseflow.core.reading.schema import checked
 from noiseflow.core.reading.text import json_value, read_json, read_text
+from noiseflow.core.text import json_text
 from noiseflow.raw.bayer import plane_names
 
 __all__ = [
@@ -194,7 +195,7 @@ class Profile:
         """The profile as indented JSON."""
         fields = _plain({"schema": SCHEMA, **asdict(self)})
         fields[CHECKSUM] = _checksum(fields)
-        return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(fields)
 
     @classmethod
     def from_json(cls, text: str, source: str = "camera.json") -> "Profile":

@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from noiseflow.calibrate.measurements.gain_law import law_of
 from noiseflow.calibrate.measurements.signal_to_noise import linear_snr
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.single_frame.estimate import PictureNoise
+from noiseflow.core.text import html_text
 from noiseflow.raw import plane_names
 
 __all__ = ["figures", "gain_figure"]
@@ -36,7 +36,7 @@ def _images(*panels: Any) -> str:
         buffer = io.BytesIO()
         axes.figure.savefig(buffer, format="png", dpi=90)
         text = base64.b64encode(buffer.getvalue()).decode("ascii")
-        pictures.append(f"<img alt='{escape(axes.get_title(), quote=True)}' src='data:image/png;base64,{text}'>")
+        pictures.append(f"<img alt='{html_text(axes.get_title())}' src='data:image/png;base64,{text}'>")
     return f"<div class='figures'>{''.join(pictures)}</div>"
 
 

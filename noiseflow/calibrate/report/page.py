@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from noiseflow.calibrate.measured import Calibration
@@ -15,6 +14,7 @@ from noiseflow.calibrate.report.style import STYLE
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_text
+from noiseflow.core.text import html_text
 from noiseflow.raw import plane_names
 
 __all__ = ["write_page"]
@@ -50,19 +50,20 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
     profile = calibration.profile
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'>{GENERATOR}"
-        f"<meta name='viewport' content='width=device-width,initial-scale=1'><title>{escape(profile.camera)}</title>",
-        f"<style>{STYLE}</style><h1>{escape(profile.camera)}</h1>",
+        "<meta name='viewport' content='width=device-width,initial-scale=1'>"
+        f"<title>{html_text(profile.camera)}</title>",
+        f"<style>{STYLE}</style><h1>{html_text(profile.camera)}</h1>",
         f"<p>Layout {profile.layout}, white level {profile.white_dn:g} DN. "
-        f"{escape(str(profile.provenance.get('method', '')))}; sources: "
-        f"{escape(', '.join(map(str, profile.provenance.get('sources', []))))}.</p>",
-        *(f"<p class='caution'>{escape(caution)}</p>" for caution in profile.cautions),
+        f"{html_text(str(profile.provenance.get('method', '')))}; sources: "
+        f"{html_text(', '.join(map(str, profile.provenance.get('sources', []))))}.</p>",
+        *(f"<p class='caution'>{html_text(caution)}</p>" for caution in profile.cautions),
     ]
     parts += [_contents(profile), "<h2 id='summary'>Summary</h2>", f"<div class='summary'>{_summary(profile)}</div>"]
     if len(profile.isos) > 1:
         parts.append("<h2 id='gain'>Gain versus ISO</h2>" + gain_figure(profile))
     for setting in profile.settings:
         parts.append(f"<h2 id='{_place(setting)}'>ISO {setting.iso:g}, plane {setting.plane} ({setting.kind})</h2>")
-        parts += [f"<p class='caution'>{escape(caution)}</p>" for caution in setting.cautions]
+        parts += [f"<p class='caution'>{html_text(caution)}</p>" for caution in setting.cautions]
         parts += _tables(setting)
         shown = calibration.evidence.get((setting.iso, setting.plane))
         if shown is not None:
@@ -75,12 +76,12 @@ def _contents(profile: Profile) -> str:
     """Links to the parts of the page."""
     places = {"summary": "Summary"} | ({"gain": "Gain versus ISO"} if len(profile.isos) > 1 else {})
     places |= {_place(setting): f"ISO {setting.iso:g}, {setting.plane}" for setting in profile.settings}
-    return "<nav>" + "".join(f"<a href='#{place}'>{escape(words)}</a>" for place, words in places.items()) + "</nav>"
+    return "<nav>" + "".join(f"<a href='#{place}'>{html_text(words)}</a>" for place, words in places.items()) + "</nav>"
 
 
 def _place(setting: Setting) -> str:
     """Name of a setting's part, for links."""
-    return escape(f"iso-{setting.iso:g}-{setting.plane}")
+    return html_text(f"iso-{setting.iso:g}-{setting.plane}")
 
 
 def _summary(profile: Profile) -> str:
@@ -141,4 +142,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) 
 
 def _signs(text: str) -> str:
     """HTML of a cell, with real minus signs and e⁻."""
-    return escape(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻"))
+    return html_text(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻"))

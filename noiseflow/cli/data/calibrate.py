@@ -9,7 +9,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ def calibrate(
     else:
         _print(profile, out)
     if calibration.body is not None:
-        click.echo(f"{maps}: maps of the body", err=as_json)
+        (say if as_json else answer)(f"{maps}: maps of the body")
         for line in calibration.body.said():
-            click.echo(f"  {line}", err=as_json)
+            (say if as_json else answer)(f"  {line}")
     if report is not None:
-        click.echo(f"{report}: the page", err=as_json)
+        (say if as_json else answer)(f"{report}: the page")
     for setting in profile.settings:
         for caution in setting.cautions:
             say(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {plain_text(caution, LONGEST_LINE)}")
@@ -102,14 +102,14 @@ def _print(profile: "Profile", out: Path) -> None:
     """Every number of a profile with its 95 % interval."""
     from noiseflow.calibrate.profiles.facts import said
 
-    click.echo(f"{out}: {plain_text(profile.camera)}, {len(profile.isos)} ISO(s), {profile.layout}")
+    answer(f"{out}: {plain_text(profile.camera)}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:
-        click.echo(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
+        answer(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
             low, high = estimate.interval
-            click.echo(f"  {name:29} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}")
+            answer(f"  {name:29} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}")
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
-            click.echo(f"  {name:29} {text} {unit}".rstrip())
+            answer(f"  {name:29} {text} {unit}".rstrip())
         for name, reason in setting.absent.items():
-            click.echo(f"  {name:29} absent: {reason}")
+            answer(f"  {name:29} absent: {reason}")

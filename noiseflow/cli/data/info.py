@@ -7,6 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, print_json, raw_options
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer, say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> No
     if as_json:
         print_json(described)
     else:
-        click.echo(plain_text(str(path), LONGEST_LINE))
+        answer(plain_text(str(path), LONGEST_LINE))
         width = max(14, *(len(label) + 1 for label in described))
         for label, text in described.items():
-            click.echo(f"  {label + ':':{width}} {plain_text(text, LONGEST_LINE)}")
+            answer(f"  {label + ':':{width}} {plain_text(text, LONGEST_LINE)}")
     if verify:
         with shown("verify", "patches") as progress:
             found, caution = verify_path(path, progress)
-        click.echo(f"  {'verified:':14} {found}", err=as_json)
+        (say if as_json else answer)(f"  {'verified:':14} {found}")
         if caution:
-            click.echo(f"  {'caution:':14} {caution}", err=as_json)
+            (say if as_json else answer)(f"  {'caution:':14} {caution}")

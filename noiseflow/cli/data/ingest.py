@@ -11,6 +11,7 @@ from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -135,13 +136,13 @@ def ingest(
     with shown("ingest", "frames") as progress:
         result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
-    click.echo(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
-    click.echo(f"Why {result.pairing!r}: {plain_text(result.reason, LONGEST_LINE)}")
+    answer(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
+    answer(f"Why {result.pairing!r}: {plain_text(result.reason, LONGEST_LINE)}")
     left_out = f"{result.clipped} patches left out as clipped, {result.masked} as masked"
-    click.echo(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
+    answer(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
     for fact, value, source in result.believed:
-        click.echo(f"  {fact + ':':14} {value} ({source})")
+        answer(f"  {fact + ':':14} {value} ({source})")
     for note in result.notes:
-        click.echo(plain_text(note, LONGEST_LINE))
+        answer(plain_text(note, LONGEST_LINE))
     if result.pairing == "none":
-        click.echo("No clean signal: single frames without a twin or a burst. A model cannot be fitted to this store.")
+        answer("No clean signal: single frames without a twin or a burst. A model cannot be fitted to this store.")

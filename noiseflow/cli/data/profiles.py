@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.options import PATH, json_option, overwrite_option, print_json
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 from noiseflow.core.text import plain_text
 
 if TYPE_CHECKING:
@@ -87,14 +87,12 @@ def profiles(
     for known, profile in known_profiles.items():
         isos = profile.isos
         source = profile.provenance.get("source") or profile.provenance.get("method", "")
-        click.echo(
-            f"{plain_text(known)}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {plain_text(str(source), 200)}"
-        )
+        answer(f"{plain_text(known)}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {plain_text(str(source), 200)}")
         if name is not None:
             plane = plane_names(profile.layout)[0 if profile.layout == "mono" else 1]
             for iso in isos:
                 setting = profile.at(iso, plane)
-                click.echo(f"  ISO {iso:<6g} " + ", ".join(f"{k} {e.value:.4g}" for k, e in setting.estimates.items()))
+                answer(f"  ISO {iso:<6g} " + ", ".join(f"{k} {e.value:.4g}" for k, e in setting.estimates.items()))
 
 
 def _named(name: str) -> "Profile":
@@ -147,7 +145,7 @@ def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:
     for camera in shown:
         low, high = camera.full_electrons.interval
         left = f"; {camera.left_out} setting(s) not physical, left out" if camera.left_out else ""
-        click.echo(
+        answer(
             f"{plain_text(camera.name)}: ISO {camera.isos[0]:g} to {camera.isos[-1]:g}; "
             f"{camera.full_electrons.value:,.0f} e- fill the range at ISO {camera.isos[0]:g} "
             f"({low:,.0f} to {high:,.0f}){left}"

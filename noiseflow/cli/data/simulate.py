@@ -6,6 +6,7 @@ import click
 
 from noiseflow.cli.options import PATH, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 __all__ = ["simulate"]
 
@@ -53,14 +54,14 @@ def simulate(
 
     if camera == "list":
         for name in camera_names():
-            click.echo(name)
+            answer(name)
         return
     if series:
         with shown("simulate", "frames") as progress:
             files = simulate_series(
                 out, camera, isos or None, size=size, seed=seed, overwrite=overwrite, progress=progress
             )
-        click.echo(f"{out}: {len(files)} frames of {camera}: flats, darks and a burst")
+        answer(f"{out}: {len(files)} frames of {camera}: flats, darks and a burst")
         return
     with shown("simulate", "frames") as progress:
         manifest = run(
@@ -75,4 +76,4 @@ def simulate(
             overwrite=overwrite,
             progress=progress,
         )
-    click.echo(f"{out}: {len(manifest['scenes'])} scenes of {camera}, with clean twins")
+    answer(f"{out}: {len(manifest['scenes'])} scenes of {camera}, with clean twins")

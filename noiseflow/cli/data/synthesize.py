@@ -9,6 +9,7 @@ from noiseflow.cli.choices import Registered
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -117,6 +118,6 @@ def synthesize(
             device=str(device_of(device)),
             progress=progress,
         )
-    click.echo(
+    answer(
         f"{result.folder}: {result.pairs} pairs of {result.pictures} pictures ({result.resumed} of them done before)"
     )

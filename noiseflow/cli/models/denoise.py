@@ -8,7 +8,7 @@ import click
 
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def denoise(
         )
     _say_gaps(found.gaps)
     _print(out, found.image)
-    click.echo(f"denoised by {found.network}; noise level: {found.noise}")
+    answer(f"denoised by {found.network}; noise level: {found.noise}")
 
 
 def _by_pairs(
@@ -150,4 +150,4 @@ def _say_gaps(gaps: Iterable[str]) -> None:
 
 def _print(out: Path, image: "RawImage") -> None:
     iso = "" if image.iso is None else f", ISO {image.iso:g}"
-    click.echo(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.pattern}{iso}")
+    answer(f"{out}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} {image.pattern}{iso}")

@@ -9,6 +9,7 @@ import click
 from noiseflow.cli.interrupts import keeps, kept_run
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import silent
 
@@ -99,9 +100,9 @@ def distill(
         )
         if not ranks.leads:
             return
-    click.echo(f"remaining KL {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
-    click.echo(
+    answer(f"remaining KL {result.kl:.5f} ± {result.kl_error:.5f} nats/dim (start {result.start_kl:.4f})")
+    answer(
         f"128×128 pixels of each plane: teacher {result.teacher_seconds * 1e3:.0f} ms, "
         f"student {result.student_seconds * 1e3:.1f} ms, {result.speed_up:.0f}× faster"
     )
-    click.echo(f"{out}: iaf, distilled in {result.seconds:.0f} s")
+    answer(f"{out}: iaf, distilled in {result.seconds:.0f} s")

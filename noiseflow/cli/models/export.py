@@ -6,6 +6,7 @@ import click
 
 from noiseflow.cli.options import PATH, overwrite_option, quiet_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 __all__ = ["export"]
 
@@ -53,7 +54,7 @@ def _sampler(run: Path, out: Path, overwrite: bool) -> None:
     with writing(out, inputs=[run], overwrite=overwrite):
         model = load(run)
         export_sampler(model, out, overwrite=overwrite)
-    click.echo(f"{out}: {', '.join(INPUTS)} → noise; cameras {', '.join(model.cameras)}")
+    answer(f"{out}: {', '.join(INPUTS)} → noise; cameras {', '.join(model.cameras)}")
 
 
 def _denoiser(run: Path, out: Path, overwrite: bool) -> None:
@@ -63,7 +64,7 @@ def _denoiser(run: Path, out: Path, overwrite: bool) -> None:
 
     with writing(out, inputs=[run], overwrite=overwrite):
         export_photo_denoiser(load_photo_denoiser(run), out, overwrite=overwrite)
-    click.echo(f"{out}: {', '.join(INPUTS)} → clean")
+    answer(f"{out}: {', '.join(INPUTS)} → clean")
 
 
 def _shards(store: Path, out: Path, per_shard: int, overwrite: bool) -> None:
@@ -72,4 +73,4 @@ def _shards(store: Path, out: Path, per_shard: int, overwrite: bool) -> None:
 
     with PatchStore(store) as patches, shown("export", "patches") as progress:
         counts = export_shards(patches, out, per_shard=per_shard, overwrite=overwrite, progress=progress)
-    click.echo(f"{out}: {', '.join(f'{count:,} patches to {split}' for split, count in counts.items())}")
+    answer(f"{out}: {', '.join(f'{count:,} patches to {split}' for split, count in counts.items())}")

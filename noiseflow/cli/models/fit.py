@@ -13,6 +13,7 @@ from noiseflow.cli.config import config_option
 from noiseflow.cli.interrupts import keeps, kept_run
 from noiseflow.cli.options import MOST_DIGITS, PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 from noiseflow.core.errors import ModelError
 from noiseflow.core.progress import silent
 
@@ -38,7 +39,7 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
             raise click.BadParameter(f"{each!r}: expected NAME=VALUE, such as couplings=4")
         try:
             options[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             options[name] = value
     return options
 
@@ -282,11 +283,11 @@ def fit(
                 )
         if not ranks.leads:
             return
-    click.echo(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
+    answer(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
     if isinstance(result, FitResult):
-        click.echo(f"objective: {result.objective.name}, {result.objective.reason}")
+        answer(f"objective: {result.objective.name}, {result.objective.reason}")
         for found in result.components:
-            click.echo(f"found: {found}")
+            answer(f"found: {found}")
     if isinstance(result, PairResult):
-        click.echo(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
-    click.echo(f"{out}: {model}, fitted in {result.seconds:.0f} s")
+        answer(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
+    answer(f"{out}: {model}, fitted in {result.seconds:.0f} s")

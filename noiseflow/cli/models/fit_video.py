@@ -7,7 +7,7 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, scene_option
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -68,11 +68,11 @@ def fit_video(
             save(found.model, made)
             write_listed(made, "fit.json", found.record().encode())
     for trial in found.trials:
-        click.echo(f"{trial.part}: {_shown(trial.gain, trial.error)}{', kept' if trial.kept else ''}")
+        answer(f"{trial.part}: {_shown(trial.gain, trial.error)}{', kept' if trial.kept else ''}")
     for note in found.notes:
         say(f"noiseflow: {note}")
     named = ", ".join(found.model.parts) or "nothing: its frames are independent"
-    click.echo(f"{out}: remembers {named}; {_shown(found.gain, found.error)} over independent frames")
+    answer(f"{out}: remembers {named}; {_shown(found.gain, found.error)} over independent frames")
 
 
 def _shown(gain: float, error: float) -> str:

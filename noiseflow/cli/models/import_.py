@@ -7,6 +7,7 @@ import click
 
 from noiseflow.cli.choices import Registered
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options
+from noiseflow.cli.streams import answer
 
 if TYPE_CHECKING:
     from noiseflow.raw.settings import RawSettings
@@ -68,9 +69,9 @@ def import_(
             model = renamed(model, old, new)
         with whole_folder(out, "run", overwrite=overwrite) as made:
             save(model, made)
-    click.echo(
+    answer(
         f"{out}: {model.spec.model} for {', '.join(model.cameras)}, ISO {model.iso_range[0]:g}–{model.iso_range[1]:g}; "
         f"{FORMATS[found].what}"
     )
     if FORMATS[found].licence is not None:
-        click.echo(f"Weights: {FORMATS[found].licence}; of their authors.")
+        answer(f"Weights: {FORMATS[found].licence}; of their authors.")

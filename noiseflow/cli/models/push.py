@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from noiseflow.cli.options import PATH
+from noiseflow.cli.streams import answer
 
 __all__ = ["push"]
 
@@ -25,4 +26,4 @@ def push(run: Path, repo: str, scored: Path | None, licence: str, private: bool)
     """  # noqa: D301
     from noiseflow.models.io.hub import push as publish
 
-    click.echo(publish(run, repo, report=scored, licence=licence, private=private))
+    answer(publish(run, repo, report=scored, licence=licence, private=private))

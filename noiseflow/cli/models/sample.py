@@ -1,27 +1,20 @@
 """``noiseflow sample``."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from noiseflow.cli.interrupts import Kept, keeps
+from noiseflow.cli.interrupts import keeps
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, raw_options, seed_option
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
 
 __all__ = ["sample"]
-
-
-def _kept_frames(paths: list[Path]) -> Kept | None:
-    """Frames of a burst that are done, of those that were to be written."""
-    done = sum(path.exists() for path in paths)
-    return Kept(f"{done} frames of the burst are kept", "--overwrite") if 0 < done < len(paths) else None
 
 
 @click.command()
@@ -133,8 +126,7 @@ def sample(
             camera_seed, prnu / 100, dsnu_dn=dsnu, shading_dn=shading, hot_fraction=million / 1e6, hot_dn=least
         )
     if frames > 1:
-        paths = [path for path in burst_paths(out, frames) if not path.exists()]
-        keeps(partial(_kept_frames, paths))
+        keeps(lambda: None, [*burst_paths(out, frames), preview])
     with shown("sample", "pixels") as progress:
         written = sample_to_files(
             model,
@@ -154,4 +146,4 @@ def sample(
         )
     for path in written:
         size = f"{frame.mosaic.shape[0]}×{frame.mosaic.shape[1]} {frame.pattern}"
-        click.echo(f"{path}: {size}, noise of {chosen}, ISO {iso or frame.iso:g}")
+        answer(f"{path}: {size}, noise of {chosen}, ISO {iso or frame.iso:g}")

@@ -8,6 +8,7 @@ import click
 from noiseflow.cli.interrupts import keeps, kept_run
 from noiseflow.cli.options import PATH, device_option, out_option, overwrite_option, seed_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 __all__ = ["train_denoiser"]
 
@@ -106,5 +107,5 @@ def train_denoiser(
             inputs=inputs,
             progress=progress,
         )
-    click.echo(f"held-out error {result.error:.4f} σ²/2 (start {result.start_error:.4f})")
-    click.echo(f"{out}: photo denoiser, {result.steps} steps in {result.seconds:.0f} s")
+    answer(f"held-out error {result.error:.4f} σ²/2 (start {result.start_error:.4f})")
+    answer(f"{out}: photo denoiser, {result.steps} steps in {result.seconds:.0f} s")

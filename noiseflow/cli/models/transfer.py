@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, raw_options, seed_option
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -75,7 +75,7 @@ def transfer(
             say(f"noiseflow: {word}")
         frame, remains = transferred_image(image, models[0], models[1], iso=iso, clean=twin, cameras=cameras, seed=seed)
         write_frame(out, frame, overwrite=overwrite)
-    click.echo(f"{out}: noise of {cameras[1]}, ISO {frame.image.iso:g}")
+    answer(f"{out}: noise of {cameras[1]}, ISO {frame.image.iso:g}")
     if remains > LEAST_SAID:
         say(
             f"noiseflow: {cameras[1]} has less noise: {100 * remains:.0f} % of the variance is the first "

@@ -7,6 +7,7 @@ import click
 from noiseflow.cli.interrupts import Kept, keeps
 from noiseflow.cli.options import PATH, device_option, json_option, out_option, print_json
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 from noiseflow.core.errors import NoiseflowError
 
 __all__ = ["benchmark"]
@@ -44,8 +45,8 @@ def benchmark(spec: Path, out: Path, device: str, as_json: bool, jobs: int, sche
     if as_json:
         print_json(rows)
     else:
-        click.echo(markdown(wanted, rows))
-        click.echo(f"page: {out / 'index.html'}")
+        answer(markdown(wanted, rows))
+        answer(f"page: {out / 'index.html'}")
     failed = [row for row in rows if "error" in row]
     if failed:
         first = failed[0]

@@ -6,6 +6,7 @@ import click
 
 from noiseflow.cli.options import PATH, out_option, overwrite_option, split_option
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 __all__ = ["clean_patches"]
 
@@ -34,4 +35,4 @@ def clean_patches(store: Path, out: Path, split: str, overwrite: bool) -> None:
     with PatchStore(store) as patches, shown("clean patches", "patches") as progress:
         write_clean_patches(patches, out, split=split, overwrite=overwrite, progress=progress)
         count, shape = len(patches.indices(split)), patches.patch_shape
-    click.echo(f"{out}: {count:,} patches of {shape[0]} × {shape[1]} × {shape[2]}, split {split}")
+    answer(f"{out}: {count:,} patches of {shape[0]} × {shape[1]} × {shape[2]}, split {split}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from noiseflow.cli.options import PATH, json_option, print_json
+from noiseflow.cli.streams import answer
 
 __all__ = ["compare"]
 
@@ -53,4 +54,4 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     }
     print_table("measure", columns, rows)
     for sentence in found.words():
-        click.echo(sentence)
+        answer(sentence)

@@ -16,7 +16,7 @@ from noiseflow.cli.options import (
     split_option,
 )
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import say
+from noiseflow.cli.streams import answer, say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -102,13 +102,13 @@ def evaluate(
             )
             write_report(result, out, overwrite=overwrite, progress=stage("figures"))
     if as_json:
-        click.echo(result.to_json(), nl=False)
+        answer(result.to_json().rstrip("\n"))
     else:
         print_scores(result)
     if "legacy_kl" in asked:
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
         say(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}")
-    click.echo(f"report: {out / 'index.html'}", err=as_json)
+    (say if as_json else answer)(f"report: {out / 'index.html'}")
 
 
 def _opened(path: Path, body: Path | None) -> "PatchStore":

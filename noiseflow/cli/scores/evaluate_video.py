@@ -15,6 +15,7 @@ from noiseflow.cli.options import (
     seed_option,
 )
 from noiseflow.cli.progress import shown
+from noiseflow.cli.streams import answer
 
 if TYPE_CHECKING:
     from noiseflow.raw import RawSettings
@@ -75,8 +76,8 @@ def evaluate_video(
             write_listed(made, "scores.json", scores.to_json().encode())
             write_listed(made, "strip.png", strip(scores.measured))
     if as_json:
-        click.echo(scores.to_json(), nl=False)
+        answer(scores.to_json().rstrip("\n"))
         return
     rows = rows_of(scores)
     print_table("measure", list(next(iter(rows.values()))), rows)
-    click.echo(f"{out}: {scores.frames} frames, {scores.tiles} tiles")
+    answer(f"{out}: {scores.frames} frames, {scores.tiles} tiles")

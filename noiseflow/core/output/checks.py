@@ -144,6 +144,8 @@ def inside(folder: Path, name: object, said_by: Path) -> Path:
 
 def _check_place(path: Path, *, folder: bool) -> None:
     what = "folder" if folder else "file"
+    if "\0" in str(path):
+        raise OutputError(f"{str(path)!r}: no name may hold a NUL; name a new {what}")
     real = Path(os.path.realpath(path))
     here = Path.cwd()
     if path.name in ("", "..") or real == here or real in here.parents:
@@ -156,6 +158,10 @@ def _check_place(path: Path, *, folder: bool) -> None:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise OutputError(f"{path}: the name is too long for this disk; choose a shorter one") from error
     if stat.S_ISLNK(mode):
         raise OutputError(f"{path}: is a symbolic link; name the {what} itself")
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -175,6 +181,8 @@ def _check_input(path: Path, given: Path, what: str = "an input") -> None:
 
 
 def _check_existing(path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        _check_removable(path)
     if path.is_dir():
         if not any(path.iterdir()):
             return
@@ -191,4 +199,16 @@ def _check_existing(path: Path, *, overwrite: bool) -> None:
     elif not has_mark(path):
         raise OutputError(
             f"{path}: was not written by noiseflow, so it is not replaced; move it away, or choose another name"
+        )
+
+
+def _check_removable(path: Path) -> None:
+    """Refuse what the system would not let this user replace, which it says only after all the work."""
+    if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: may not be written to, so what is in it cannot be replaced; choose another name")
+    about, around = path.lstat(), path.parent.stat()
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    if around.st_mode & stat.S_ISVTX and user not in (0, about.st_uid, around.st_uid):
+        raise OutputError(
+            f"{path}: belongs to another user, in a folder where only the owner may replace it; choose another name"
         )

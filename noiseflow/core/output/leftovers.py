@@ -33,6 +33,7 @@ __all__ = [
     "note_leaves",
     "private_beside",
     "private_name",
+    "say_left",
 ]
 
 PREFIX = ".noiseflow-"
@@ -160,8 +161,8 @@ def clear_up(lines: Iterable[Mapping[str, Any]], folder: Path) -> None:
             _restore(path, _named(folder, line.get("of")))
         elif (path := _named(folder, line.get("leaves"))) and path.is_dir():
             whole = _named(folder, line.get("once"))
-            if whole is not None and _identity_of(whole) == line.get("is"):
-                _discard(path)
+            if whole is not None and line.get("is") is not None and _identity_of(whole) == line.get("is"):
+                _discard_or_leave(path)
 
 
 def _named(folder: Path, name: object, *, private: bool = False) -> Path | None:
@@ -176,7 +177,7 @@ def _named(folder: Path, name: object, *, private: bool = False) -> Path | None:
 
 def _remove(path: Path) -> None:
     if path.suffix == OLD and path.is_dir():
-        _discard(path)
+        _discard_or_leave(path)
     elif path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -186,6 +187,19 @@ def _remove(path: Path) -> None:
 def _discard(path: Path) -> None:
     for remove in REMOVERS:
         remove(path)
+
+
+def _discard_or_leave(path: Path) -> None:
+    try:
+        _discard(path)
+    except OSError as error:
+        say_left(path, error)
+
+
+def say_left(path: Path, error: OSError) -> None:
+    """Warn that a folder of ours that has lost its name is left, as its files may not be removed; it is in no way."""
+    # The same place each time: it is said once.
+    warnings.warn(f"{path}: was to be removed and is left ({(error.strerror or str(error)).lower()})", stacklevel=1)
 
 
 def _restore(kept: Path, path: Path | None) -> None:

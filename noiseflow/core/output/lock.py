@@ -5,6 +5,7 @@ writer makes; it goes when the writer is done.  One that a killed writer left is
 next, who first clears up by the notes in it: see `noiseflow.core.output.leftovers`.
 """
 
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from noiseflow.core.errors import OutputError
@@ -32,6 +34,9 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 FLAGS = os.O_RDWR | NO_LINK | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """How a lock file is opened: no link is followed, and a pipe is not waited for."""
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What a file system answers that has no locks, such as Lustre without ``-o flock``."""
 
 FAR = 1 << 30
 """Byte that is locked on Windows: a locked byte cannot be read there, and the text of a lock file must be."""
@@ -82,8 +87,10 @@ def sweep(folder: Path) -> None:
             if lines := _lines(descriptor):
                 clear_up(lines, file.parent)
                 _unlink(file)
-        except BlockingIOError:
-            # Its writer is alive: what it writes is in the way of whoever would remove the folder.
+        except OSError as error:
+            # Its writer is alive, or may be: what it writes is in the way of whoever would remove the folder.
+            if not isinstance(error, BlockingIOError) and error.errno not in NO_LOCKS:
+                raise
             continue
         finally:
             os.close(descriptor)
@@ -96,10 +103,15 @@ def _acquired(file: Path, target: Path) -> int:
         except OSError as error:
             raise OutputError(f"{target}: cannot be written ({(error.strerror or str(error)).lower()})") from error
         try:
-            if _is_taken(descriptor, file, target):
+            try:
+                taken = _is_taken(descriptor, file, target)
+            except _NoLocksError:
+                _be_first(descriptor, target, file)
+                return descriptor
+            if taken:
                 clear_up(_lines(descriptor) or [], file.parent)
                 os.ftruncate(descriptor, 0)
-                append(descriptor, {"noiseflow": "writing", "output": target.name, **_who()})
+                append(descriptor, _who(target))
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -110,24 +122,51 @@ def _acquired(file: Path, target: Path) -> int:
 
 def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
     """Whether the lock is ours now; False if the file went away meanwhile."""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
         raise OutputError(f"{file}: is a special file where the lock of {target.name} belongs; move it away")
+    around, user = file.parent.stat(), os.geteuid() if hasattr(os, "geteuid") else about.st_uid
+    if around.st_mode & stat.S_ISVTX and about.st_uid not in (around.st_uid, user):
+        # Its notes say what to remove, and in such a folder that is not his to say.
+        raise OutputError(f"{file}: is a lock of another user for {target.name}; choose another name")
     lines = _lines(descriptor)
     if lines is None:
         raise OutputError(f"{file}: is no lock of ours; move it away to write {target.name}")
     try:
         _lock(descriptor)
     except BlockingIOError as error:
-        who = next(iter(_lines(descriptor) or []), {})
-        raise OutputError(
-            f"{target}: is being written by process {who.get('pid', '?')} on {who.get('host', '?')} since "
-            f"{who.get('since', 'just now')}; wait for it, or choose another name"
-        ) from error
+        raise OutputError(f"{_writer(descriptor, target)}; wait for it, or choose another name") from error
+    except OSError as error:
+        raise (_NoLocksError if error.errno in NO_LOCKS else error) from error
     try:
         now, ours = os.stat(file, follow_symlinks=False), os.fstat(descriptor)
     except FileNotFoundError:
         return False
     return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+class _NoLocksError(Exception):
+    """The file system has no locks."""
+
+
+def _be_first(descriptor: int, target: Path, file: Path) -> None:
+    """Where there are no locks: have a lock file that says nothing yet; its first line says whose it is."""
+    ours = {**_who(target), "token": token_hex(8)}
+    if not _lines(descriptor):
+        append(descriptor, ours)
+    if (_lines(descriptor) or [])[:1] != [ours]:
+        raise OutputError(
+            f"{_writer(descriptor, target)}; the disk has no locks to tell: if that process is dead, remove {file.name}"
+        )
+
+
+def _writer(descriptor: int, target: Path) -> str:
+    """In words, who writes an output."""
+    who = next(iter(_lines(descriptor) or []), {})
+    return (
+        f"{target}: is being written by process {who.get('pid', '?')} on {who.get('host', '?')} since "
+        f"{who.get('since', 'just now')}"
+    )
 
 
 def _release(file: Path, descriptor: int) -> None:
@@ -148,8 +187,10 @@ def _unlink(file: Path) -> None:
             raise
 
 
-def _who() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+def _who(target: Path) -> dict[str, Any]:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    head = {"noiseflow": "writing", "output": target.name}
+    return {**head, "host": socket.gethostname(), "pid": os.getpid(), "since": since}
 
 
 def _lines(descriptor: int) -> list[dict[str, Any]] | None:
@@ -159,7 +200,7 @@ def _lines(descriptor: int) -> list[dict[str, Any]] | None:
     for line in text.splitlines():
         try:
             lines.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     if text and not (lines and isinstance(lines[0], dict) and lines[0].get("noiseflow") == "writing"):
         return None
@@ -173,6 +214,8 @@ def _lock(descriptor: int) -> None:
     ------
     BlockingIOError
         Another process holds it.
+    OSError
+        One of `NO_LOCKS`: the file system has none.
     """
     if fcntl is not None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -185,10 +228,14 @@ def _lock(descriptor: int) -> None:
 
 def _free(descriptor: int) -> None:
     """Free a lock, for processes that are copies of this one, too."""
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    else:
-        _windows(descriptor, "LK_UNLCK")
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        else:
+            _windows(descriptor, "LK_UNLCK")
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
 
 
 def _read_all(descriptor: int) -> bytes:

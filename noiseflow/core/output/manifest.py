@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import OutputError
-from noiseflow.core.output.leftovers import OLD, REMOVERS, private_beside
+from noiseflow.core.output.leftovers import OLD, REMOVERS, private_beside, say_left
 from noiseflow.core.output.lock import NO_LINK, sweep
 from noiseflow.core.output.marks import has_mark
 from noiseflow.core.output.whole import whole_file
@@ -71,15 +71,17 @@ class Listing:
     folders: set[str] = field(default_factory=set)
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Take up a line."""
-        if isinstance(name := line.get("file"), str):
+        """Take up a line; one whose name leads out of the folder is none of ours."""
+        kind = next((kind for kind in ("file", "growing", "marked", "folder") if kind in line), "")
+        name = line.get(kind)
+        if not isinstance(name, str) or os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
+            return
+        if kind == "file":
             self.files.setdefault(name, set()).add(str(line.get("sha256")))
-        elif isinstance(name := line.get("growing"), str):
+        elif kind == "growing":
             self.growing.append(name)
-        elif isinstance(name := line.get("marked"), str):
-            self.marked.add(name)
-        elif isinstance(name := line.get("folder"), str):
-            self.folders.add(name)
+        else:
+            (self.marked if kind == "marked" else self.folders).add(name)
 
     def has(self, name: str, path: Path) -> bool:
         """Whether a file of the folder is ours."""
@@ -129,7 +131,9 @@ def record(folder: Path, *lines: Mapping[str, Any]) -> None:
     known = listing(folder)
     if known is None:
         return
-    if (folder / MANIFEST).stat().st_size > LONG:
+    about = (folder / MANIFEST).stat()
+    # The list of a copy that is made of links, such as of a backup, stays as it is.
+    if about.st_size > LONG or about.st_nlink > 1:
         _shorten(folder, known)
     descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_APPEND | NO_LINK)
     try:
@@ -191,7 +195,7 @@ def listing(folder: Path) -> Listing | None:
     for text in lines:
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(line, dict):
             continue
@@ -237,6 +241,14 @@ def set_aside(folder: Path) -> Path:
 
 
 def discard(aside: Path) -> None:
+    """Remove a folder of ours that was set aside; one whose files may not be removed is left, with a warning."""
+    try:
+        _remove(aside)
+    except OSError as error:
+        say_left(aside, error)
+
+
+def _remove(aside: Path) -> None:
     """Remove what is ours in a folder that was set aside, and the folder where nothing else is in it."""
     folders = [aside]
     for _, entry in _judged(aside):
@@ -252,7 +264,7 @@ def discard(aside: Path) -> None:
         os.rmdir(each)
 
 
-REMOVERS.append(discard)
+REMOVERS.append(_remove)
 
 
 def describe_foreign(folder: Path, others: list[str]) -> str:
@@ -277,10 +289,10 @@ def digest_of(path: Path) -> str:
 def _fits(names: list[str], patterns: list[str]) -> bool:
     if patterns[-1] == "**":
         patterns, names = patterns[:-1], names[: len(patterns) - 1]
-    if patterns[0] == "**":
+    if patterns and patterns[0] == "**":
         patterns = patterns[1:]
-        names = names[-len(patterns) :]
-    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
+        names = names[len(names) - len(patterns) :]
+    return 0 < len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
 
 
 def _passes(name: str, pattern: str) -> bool:

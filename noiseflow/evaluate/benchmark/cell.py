@@ -111,7 +111,7 @@ def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
             made = ({"folder": name} for name in ("run", "run_without", "report"))
             with refilled_folder(cell.folder, "cell", *made):
                 row = _fit_and_score(cell)
-                content = json.dumps({"key": cell.key, "row": row}, indent=1, ensure_ascii=False)
+                content = json.dumps({"key": cell.key, "row": row}, indent=1)
                 write_listed(cell.folder, CELL_RECORD, content.encode())
             return row
     except NoiseflowError as error:
@@ -216,6 +216,6 @@ def record_in(path: Path) -> Mapping[str, Any]:
     """A record of finished work; empty if there is none, or a damaged one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

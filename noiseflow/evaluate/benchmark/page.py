@@ -46,7 +46,7 @@ ADDED = {
 def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
     """Write ``results.json``, ``results.md`` and ``index.html``."""
     content = {"title": spec.title, "noiseflow": __version__, "seed": spec.seed, "split": spec.split, "rows": rows}
-    write_listed(out, "results.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_listed(out, "results.json", (json.dumps(content, indent=1) + "\n").encode())
     write_listed(out, "results.md", markdown(spec, rows).encode())
     page = render(
         "benchmark.html.j2",

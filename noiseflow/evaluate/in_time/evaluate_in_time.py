@@ -1,6 +1,5 @@
 """Score models on sequences: their densities given the past, and samples of the same scenes beside the real frames."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
+from noiseflow.core.text import json_text
 from noiseflow.evaluate.in_time.frame_correlation import FrameCorrelation
 from noiseflow.evaluate.in_time.given_the_past import GivenThePast
 from noiseflow.evaluate.in_time.mean_of_frames import MeanOfFrames
@@ -49,7 +49,7 @@ class TimeScores:
     def to_json(self) -> str:
         """Scores as indented JSON; NaN and infinity are null."""
         content = {"source": self.source, "frames": self.frames, "tiles": self.tiles, **as_json(self.scores)}
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(content, 2)
 
 
 def evaluate_in_time(

@@ -87,7 +87,7 @@ def write_clean_patches(
             "split": split,
             "shape": shape,
         }
-        write_text(partial / TASK, json.dumps(task, indent=1, ensure_ascii=False) + "\n")
+        write_text(partial / TASK, json.dumps(task, indent=1) + "\n")
     return out
 
 

@@ -95,8 +95,9 @@ def finish(work: str | Path, folder: str | Path) -> None:
         return
     try:
         install(work, folder, overwrite=True)
-    except OutputError as error:
-        raise OutputError(f"{error}; the new run is whole in {work}") from error
+    except (OutputError, OSError) as error:
+        said = f"{folder}: {error.strerror.lower()}" if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError(f"{said}; the new run is whole in {work}") from error
 
 
 def _is_run(folder: Path) -> bool:
