@@ -15,7 +15,7 @@ from noiseflow.raw.image import RawImage
 __all__ = ["believed_of_frame", "believed_of_ingest", "doubtful_clean", "layout_of_all"]
 
 CENSORED = 1e-3
-"""Part of the values at code 0 from which means of frames are said to be biased."""
+"""Fraction of the values at code 0 from which means of frames are said to be biased."""
 
 INDEPENDENT, FEWEST, LEAST_NOISE = 0.5, 100, 1.0
 """Of independent noise of n frames, n times the mean's square over the mean square is 1, ± 0.09 by 256 pixels; below
@@ -69,9 +69,9 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
     Parameters
     ----------
     notes : sequence of PartNote
-        Of all frames.
+        Notes of all frames.
     plan : Plan
-        Of the ingest.
+        Plan of the ingest.
     """
     if plan.options.body:
         how = "its pattern is in the clean signal, hot pixels are masked"

@@ -18,8 +18,8 @@ SURE_SIGMAS = 5.0
 """Standard errors by which two frames' noise must differ."""
 
 QUIET, STILL, FEWEST_VALUES = 0.4, 0.9, 1000
-"""A frame with less than this part of the others' noise variance is none of the same exposures; part of the values that
-is compared, since those that change most may move; and the fewest that can tell."""
+"""A frame with less than this fraction of the others' noise variance is of other exposures; fraction of the values that
+are compared, since those that change most may move; and the fewest values that decide."""
 
 
 def shares_of_noise(values: NDArray[Any]) -> NDArray[np.float64]:

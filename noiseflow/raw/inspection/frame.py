@@ -43,7 +43,7 @@ SPIKE_ALIKE = 0.5
 """Neighbours of clipped pixels are clipped too, at least this share; those of other bright pixels differ."""
 
 COLOUR_PART = 0.15
-"""Medians of the four places of a 2×2 cell that differ by more than this part are no monochrome sensor's."""
+"""Medians of the four places of a 2×2 cell that differ by more than this fraction are no monochrome sensor's."""
 
 PHASE_PART = 0.1
 """Medians of places of one colour that differ by more than this part are no one colour; real greens differ by 0.04."""
