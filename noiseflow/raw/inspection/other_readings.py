@@ -19,6 +19,10 @@ SMOOTHER = 3.0
 """A reading whose steps between neighbours are so many times smaller is the right one: noise and edges are the same
 in both, but for bits that stand too high, each of which at least doubles its part."""
 
+PACKED_SMOOTHER = 1.4
+"""The same of packings: bits in a wrong place make no smaller steps than those in the right one, but 1.5 to 300 times
+as large ones."""
+
 SAMPLED = 1 << 17
 """Pixels that are looked at, about."""
 
@@ -65,7 +69,7 @@ def smoother_packing(given: str, readings: Mapping[str, NDArray[Any]], bits: Map
     """
     steps = {name: mean_step(codes, side) / 2.0 ** bits[name] for name, codes in readings.items()}
     best = min(steps, key=lambda name: steps[name])
-    return best if steps[best] * SMOOTHER < steps[given] else ""
+    return best if steps[best] * PACKED_SMOOTHER < steps[given] else ""
 
 
 def refuse_exchanged_sides(path: Path, codes: NDArray[Any], side: int = 2) -> None:

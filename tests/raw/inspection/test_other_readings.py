@@ -91,7 +91,8 @@ def test_packings_are_told_apart(tmp_path: Path, scene: str, name: str) -> None:
                 read_raw(tmp_path / "a.raw", said(dtype=other, white=white))
 
 
-@pytest.mark.parametrize("scene", SCENES)
+# Squares all over the frame repeat at so many distances that they tell nothing.
+@pytest.mark.parametrize("scene", [name for name in SCENES if name != "edges"])
 @pytest.mark.parametrize("seed", range(5))
 def test_exchanged_sides_are_refused(tmp_path: Path, scene: str, seed: int) -> None:
     (tmp_path / "a.raw").write_bytes(codes(SCENES[scene], seed).tobytes())
