@@ -19,7 +19,7 @@ from noiseflow.raw.inspection import quiet_words, shares_of_noise
 __all__ = ["Frames", "Group", "raw_files_of", "read_frames"]
 
 SAME_EXPOSURE, SAME_LEVEL = 0.01, 0.02
-"""Exposure times, and levels of flats of unknown exposure, that differ by less than this part are one setting."""
+"""Exposure times, and levels of flats of unknown exposure, that differ by less than this fraction are one setting."""
 
 PAIR = 2
 """Frames of a level of the photon-transfer series of an EMVA folder; longer series are for DSNU and PRNU."""
@@ -31,7 +31,7 @@ LEAST_LIGHT = 10.0
 """Level above black, DN, from which frames of one exposure time are told apart by their light."""
 
 DARK_PART = 0.005
-"""A frame whose median is less than this part of the range above black is dark."""
+"""A frame whose median is less than this fraction of the range above black is dark."""
 
 
 @dataclass(eq=False)

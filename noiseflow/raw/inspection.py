@@ -46,11 +46,11 @@ LEAST_NOISE = 1.0
 """Variance in DN² below which noise is no more than rounding makes of it: it changes with the fraction of the level."""
 
 QUIET, STILL, FEWEST_VALUES = 0.4, 0.9, 1000
-"""A frame with less than this part of the others' noise variance is none of the same exposures; part of the values that
-is compared, since those that change most may move; and the fewest that can tell."""
+"""A frame with less than this fraction of the others' noise variance is of other exposures; fraction of the values that
+are compared, since those that change most may move; and the fewest values that decide."""
 
 COLOUR_PART = 0.15
-"""Medians of the four places of a 2×2 cell that differ by more than this part are no monochrome sensor's."""
+"""Medians of the four places of a 2×2 cell that differ by more than this fraction are no monochrome sensor's."""
 
 
 LOW_BYTES, UNEVEN = 4096, 2.0

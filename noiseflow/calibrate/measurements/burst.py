@@ -30,7 +30,7 @@ class BurstNoise:
     signal, variance : ndarray, shape (B,)
         Cells of the scene's signal above black, DN, and temporal variance, DN².
     covariance : ndarray, shape (2, 2)
-        Of K and the read variance.
+        Covariance of K and the read variance.
     edge_ratio : float
         Variance where the scene is steep over that where it is flat, at the same signal;
         1 for a scene that stood still.

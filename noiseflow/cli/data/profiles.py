@@ -38,7 +38,7 @@ FORMS = ("json", "darktable", "dng")
     type=click.Choice(("mosaic", "darktable")),
     default="mosaic",
     show_default=True,
-    help="Of --write darktable: the variance of raw pixels, or what darktable's own profiling finds.",
+    help="For --write darktable: the variance of raw pixels, or what darktable's own profiling finds.",
 )
 @click.option(
     "--darktable", "published", type=PATH, help="List the cameras of this noiseprofiles.json instead, translated."

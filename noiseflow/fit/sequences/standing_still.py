@@ -15,7 +15,7 @@ WILD = 6.0
 """σ from which a block's step counts as motion."""
 
 MOST_PART = 0.005
-"""Part of the blocks of any frame, or of all, that may."""
+"""Fraction of the blocks of any frame, or of all, that may."""
 
 MOST_TOGETHER = 4.0
 """Largest ratio of the variance of block means to that of independent pixels; readout rows make it 1.3 at most."""

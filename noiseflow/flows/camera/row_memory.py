@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.camera.row_noise import (
     NO_FLICKER,
     RowNoise,
@@ -37,7 +36,7 @@ START_DECAYS = (2.0, 3.0, 4.0)
 Pair = tuple[Tensor, Tensor]
 
 
-class RowMemory(EarlierWeights, RowNoise):
+class RowMemory(RowNoise):
     """Whiten rows whose offsets and light are correlated from one row to the next.
 
     The noise of pixel i in row t is s·ε + a_t·d′ + y·b_t: the offset a_t and the relative light b_t each have an
@@ -202,7 +201,7 @@ class RowMemory(EarlierWeights, RowNoise):
         parts = (self.log_memory[LIGHT], self.log_frame[1])
         return any(bool((part.exp() > 2 * NO_FLICKER).any()) for part in parts)
 
-    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+    def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """In runs of before, frames had no offset of their own."""
         weights.setdefault(f"{prefix}log_frame", torch.full_like(self.log_frame, NO_FLICKER).log().detach())
 

@@ -80,7 +80,7 @@ def keep_offsets(head: ShotReadScale, lines: list[LineNoise], log_beta2: Tensor)
 
 @torch.no_grad()
 def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
-    """Part of the variance of a line's offset that the mean of its codes shows, for each camera at its ISOs.
+    """Fraction of the variance of a line's offset that the mean of its codes shows, for each camera at its ISOs.
 
     An offset δ moves the mean of a pixel's codes by δ·Σ p(b), with p the density in codes and b the edges of the
     codes: by less than δ where the signal lies in the middle of a code and σ is a fraction of one.  The mean over

@@ -23,7 +23,7 @@ from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.iso_table import at_iso
+from noiseflow.flows.iso_table import at_iso, conversion_steps
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.transform import Transform
@@ -176,7 +176,7 @@ class PhysicsFlow(ResidualFlow):
             self.found.append(bend)
             self.found += [
                 f"conversion gain switched between ISO {below:g} and {above:g}: read noise {factor:.2f} of that below"
-                for _, below, above, factor in self._conversion_steps()
+                for _, below, above, factor in conversion_steps(self._read_variances())
             ]
         parameters = head.noise_parameters(cond)
         x, _ = head(noise, cond, parameters)

@@ -13,7 +13,7 @@ from noiseflow.raw.image import RawImage
 __all__ = ["believed_of_frame", "believed_of_ingest", "clipped_means", "layout_of_all"]
 
 CENSORED = 1e-3
-"""Part of the values at code 0 from which means of frames are said to be biased."""
+"""Fraction of the values at code 0 from which means of frames are said to be biased."""
 
 MOST_VALUES = 4
 """Values of one fact that are listed; the others are counted."""
@@ -63,9 +63,9 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
     Parameters
     ----------
     notes : sequence of PartNote
-        Of all frames.
+        Notes of all frames.
     plan : Plan
-        Of the ingest.
+        Plan of the ingest.
     """
     if plan.options.body:
         how = "its pattern is in the clean signal, hot pixels are masked"
