@@ -69,7 +69,7 @@ def from_error(value: float, standard_error: float, unit: str, degrees_of_freedo
     unit : str
         Unit of the estimate, such as ``"DN/e-"``; empty for a pure number.
     degrees_of_freedom : float
-        Of the standard error, where it was itself estimated from few residuals.
+        Degrees of freedom of the standard error, where it was itself estimated from few residuals.
     """
     half = quantile(degrees_of_freedom) * standard_error
     return Measurement(float(value), float(standard_error), (float(value - half), float(value + half)), unit)
@@ -86,7 +86,7 @@ def root(square: float, standard_error: float, unit: str, degrees_of_freedom: fl
     square, standard_error : float
         The variance and its standard error, in the square of `unit`.
     unit : str
-        Of the root.
+        Unit of the root.
     """
     half = quantile(degrees_of_freedom) * standard_error
     value = math.sqrt(max(square, 0.0))
@@ -111,8 +111,9 @@ def quotient(numerator: Measurement, denominator: Measurement, unit: str) -> Mea
     extra = value * denominator.standard_error * factor
     # Each end moves out by the denominator's part, in quadrature.
     half = quantile(math.inf) * extra
+    # A saturation that is the same exposure in every draw has an interval without width.
     low, high = (
-        value + math.copysign(math.hypot((end - numerator.value) * factor, half), end - numerator.value)
-        for end in numerator.interval
+        value + sign * math.hypot((end - numerator.value) * factor, half)
+        for sign, end in zip((-1, 1), numerator.interval, strict=True)
     )
     return Measurement(value, math.hypot(numerator.standard_error * factor, extra), (low, high), unit)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.flows.nets.constants import log_of
+from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import WHOLE_FRAME, WholeLines
 from noiseflow.ops.line_noise import COLUMNS, ROWS, add_lines, line_sums, unit_offset, whiten_lines

@@ -46,7 +46,7 @@ def library_of(name: str, command: Callable[[Path], list[str]]) -> Path:
     Parameters
     ----------
     name : str
-        Of the file; it holds a checksum of all that the library depends on.
+        Name of the file; it holds a checksum of all that the library depends on.
     command : callable
         From the file to write to the words of the compiler's command.
 
