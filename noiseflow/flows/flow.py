@@ -205,5 +205,7 @@ def _leading(transforms: Sequence[Transform]) -> tuple[Fusion | None, Sequence[T
     fusion = None if name is None else FUSIONS.get(name)
     if fusion is None:
         return None, transforms[:1]
-    count = next((at for at, each in enumerate(transforms) if each.joins != name), len(transforms))
+    count = 1
+    while count < len(transforms) and transforms[count].joins == name:
+        count += 1
     return fusion, transforms[:count]

@@ -33,6 +33,10 @@ def test_pytorch_finds_no_fault_in_a_node(name: str) -> None:
 @nodes
 def test_a_compiled_graph_gives_the_numbers_and_gradients_of_the_call(name: str) -> None:
     operation = OPERATIONS[name]
+    # Before PyTorch 2.7 nobody can tell whether a graph is to be saved: it takes the reference.
+    by_node = hasattr(torch.compiler, "is_exporting")
+    if operation.results is not None and not by_node:
+        pytest.skip("a reference that reads values is no graph")
     seen: list[str] = []
 
     def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
@@ -43,8 +47,7 @@ def test_a_compiled_graph_gives_the_numbers_and_gradients_of_the_call(name: str)
     expected = outcome(operation.reference, drawn(name, torch.float64), operation._checked)
     in_graph = torch.compile(lambda *given: operation(*given), backend=backend, fullgraph=True)
     found = outcome(in_graph, drawn(name, torch.float64), operation._checked)
-    # Before PyTorch 2.7 nobody can tell whether a graph is to be saved: it takes the reference.
-    assert any(f"noiseflow.{name}" in target for target in seen) == hasattr(torch.compiler, "is_exporting")
+    assert any(f"noiseflow.{name}" in target for target in seen) == by_node
     for value, reference in zip(found, expected, strict=True):
         torch.testing.assert_close(value, reference)
 

@@ -51,7 +51,9 @@ class FlowModel(NoiseModel):
 
     def _working_dtype(self, given: torch.dtype) -> torch.dtype:
         """That of its weights: nets take no other."""
-        return next((each.dtype for each in self.parameters()), super()._working_dtype(given))
+        for each in self.parameters():
+            return each.dtype
+        return super()._working_dtype(given)
 
     def latent(self, noise: Tensor, cond: Conditions) -> Tensor:
         """Latent z of the flow."""
