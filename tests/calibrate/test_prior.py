@@ -1,5 +1,6 @@
 """The prior over cameras, and a whole camera from one or two frames."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from noiseflow.calibrate import few_shot, read_profile, sample_camera
 from noiseflow.calibrate.prior.curve import DUAL_ISOS, CameraCurve, curve_at
 from noiseflow.calibrate.prior.few_shot import curve_of_frames, shipped_prior
 from noiseflow.calibrate.prior.frames import dark_noise
+from noiseflow.calibrate.prior.learning import START, learn_prior
 from noiseflow.calibrate.prior.posterior import posterior_of
 from noiseflow.calibrate.prior.weights import read_prior, write_prior
 from noiseflow.cli import main
@@ -162,3 +164,39 @@ def test_the_command(tmp_path: Path) -> None:
     assert profile.isos[0] == 100
     assert profile.at(100, "R").kind == "posterior"
     assert "measured at ISO 1600 alone" in profile.cautions[0]
+
+
+def test_a_camera_s_curve_is_its_formula() -> None:
+    parameters = np.array([10.0, 0.9, 1.0, 2.5, -2.0, -0.05, 0.1, 0.7])
+    isos = np.array([100.0, 400.0, 800.0, 1600.0])
+    for dual in (None, 800.0):
+        found = curve_at(parameters, isos, dual)
+        for iso, row in zip(isos, found, strict=True):
+            before = math.exp(1.0 + (0.7 if dual is not None and iso < dual else 0.0))
+            read = math.hypot(before, math.exp(2.5) * 100 / iso)
+            expected = (10.0 - 0.9 * math.log(iso / 100), math.log(read), -2.0 + 0.1 * math.log(iso / 800), -0.05)
+            assert row == pytest.approx(expected)
+    assert curve_at(np.stack([parameters, parameters + 1]), isos, None).shape == (2, 4, 4)
+
+
+def test_a_prior_is_learnt_from_cameras_and_counts_what_it_began_with_as_five() -> None:
+    """Cameras whose curves are all but exact: their posteriors are at the truth."""
+    isos = np.array([100.0, 400.0, 1600.0, 25600.0])
+    generator = np.random.default_rng(0)
+    truths = START.mean + np.array([0.6, 0.02, 0.5, 0.6, 0.4, 0.05, 0.05, 0.0]) * generator.uniform(0.5, 1.5, (4, 8))
+    curves = [CameraCurve("", isos, curve_at(each, isos, None), np.full((4, 4), 1e-3)) for each in truths]
+    found = learn_prior(curves)
+    own = np.stack([posterior_of(each, found).weights @ posterior_of(each, found).means for each in curves])
+    # Not the drop at a switch, of which cameras without one say nothing.
+    seen = slice(0, 7)
+    assert np.abs(own - truths)[:, seen].max() < 0.25
+    mean = (own.sum(0) + 5 * START.mean) / 9
+    assert found.mean[seen] == pytest.approx(mean[seen], abs=0.02)
+    # Between cameras, and from where it began to where they are; less than what START alone allows would be wrong.
+    between = 5 * (START.covariance + np.outer(START.mean - mean, START.mean - mean)) / 9
+    between += (own - mean).T @ (own - mean) / 9
+    assert (np.diag(found.covariance) > 0.98 * np.diag(between)).all()
+    assert (np.diag(found.covariance)[:4] < 1.3 * np.diag(between)[:4]).all()
+    assert found.dual.sum() == pytest.approx(1.0)
+    assert found.dual[0] == pytest.approx((4 + 5 * START.dual[0]) / 9, abs=0.12)
+    assert np.array_equal(found.scatter, START.scatter)

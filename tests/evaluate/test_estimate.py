@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from noiseflow.evaluate.statistics.intervals import Interval, ratio_of_sums
+from noiseflow.evaluate.statistics.intervals import Interval, bootstrap_ratio, jackknife, ratio_of_sums
 
 REPEATS = 200
 
@@ -76,3 +76,60 @@ def test_negation_and_scale_carry_the_interval(value: float, error: float, facto
     mirrored, scaled = -estimate, estimate.scaled(factor)
     assert (mirrored.low, mirrored.high) == (-(value + error), -(value - 3 * error))
     assert (scaled.low, scaled.high) == ((value - 3 * error) * factor, (value + error) * factor)
+
+
+def test_an_interval_is_cut_to_the_range_of_its_measure() -> None:
+    known = Interval(0.5, 0.1, -0.2, 1.3, 7)
+    assert known.within(0.0) == Interval(0.5, 0.1, 0.0, 1.3, 7)
+    assert known.within(-0.2, 1.2) == Interval(0.5, 0.1, -0.2, 1.2, 7)
+    # Where both ends leave the range nothing is known; one end alone is cut, and an end on the limit leaves nothing.
+    assert known.within(0.0, 1.0) == Interval(0.5, None, None, None, 7)
+    assert known.within(-0.2, 1.0).low == -0.2
+    assert known.within(0.0, 1.3).high == 1.3
+    assert Interval(0.5, None, None, None, 7).within(0.0, 1.0) == Interval(0.5, None, None, None, 7)
+    assert known.half_width == pytest.approx(0.75)
+    assert Interval(0.5, None, None, None, 7).half_width is None
+
+
+def test_whether_an_interval_is_beyond_a_bound() -> None:
+    known = Interval(0.5, 0.1, 0.2, 0.9, 7)
+    assert [known.above(bound) for bound in (0.1999, 0.2, 0.5)] == [True, False, False]
+    assert [known.below(bound) for bound in (0.9001, 0.9, 0.5)] == [True, False, False]
+    nothing = Interval(0.5, None, None, None, 7)
+    assert not nothing.above(-9.0)
+    assert not nothing.below(9.0)
+
+
+def test_minus_an_interval_is_its_mirror() -> None:
+    assert -Interval(0.5, 0.1, 0.2, 0.9, 7) == Interval(-0.5, 0.1, -0.9, -0.2, 7)
+    assert Interval(0.5, 0.1, 0.2, 0.9, 7).scaled(2.0) == Interval(1.0, 0.2, 0.4, 1.8, 7)
+
+
+def test_a_jackknife_of_means_is_the_standard_error_of_the_mean() -> None:
+    values = np.random.default_rng(3).normal(2, 3, 12)
+    left_out = (values.sum() - values) / 11
+    found = jackknife(value=float(values.mean()), left_out=np.append(left_out, np.nan), level=0.9)
+    error = values.std(ddof=1) / np.sqrt(12)
+    assert found.standard_error == pytest.approx(error)
+    half = float(stats.t.ppf(0.95, 11)) * error
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half))
+    assert found.groups == 12
+    assert jackknife(value=1.0, left_out=np.array([1.0]), level=0.9) == Interval(1.0, None, None, None, 1)
+    assert jackknife(value=float("nan"), left_out=left_out, level=0.9).low is None
+    two = jackknife(value=1.5, left_out=np.array([1.0, 2.0]), level=0.9)
+    assert two.standard_error == pytest.approx(0.5)
+
+
+def test_a_bootstrap_of_few_or_many_groups_is_the_plain_interval() -> None:
+    rng = np.random.default_rng(4)
+    for groups, plain in ((4, True), (5, False), (400, False), (401, True)):
+        arrays = {"numerator": rng.exponential(1, groups), "denominator": np.ones(groups)}
+        found, usual = bootstrap_ratio(**arrays, level=0.95), ratio_of_sums(**arrays, level=0.95)
+        assert found.value == usual.value
+        assert (found.low == usual.low) == plain
+    skewed = {"numerator": np.array([0.0, 0.1, 0.2, 0.1, 0.0, 4.0]), "denominator": np.ones(6)}
+    found = bootstrap_ratio(**skewed, level=0.95)
+    assert found.low is not None
+    assert found.high is not None
+    # Of values with a long tail upwards the mean may lie further up than down.
+    assert found.high - found.value > 1.5 * (found.value - found.low)

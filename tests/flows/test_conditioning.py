@@ -1,9 +1,13 @@
 """A net that is told of its own place's signal only cannot see a neighbour's."""
 
+import math
+
+import pytest
 import torch
 from transform_table import conditions, generator, noise_like, own_signal_net
 
 from noiseflow.flows import Conditions
+from noiseflow.flows.nets.conditional_net import SampleFeatures, signal_features
 
 
 def test_a_neighbour_s_signal_changes_nothing_and_a_neighbour_s_value_does() -> None:
@@ -22,3 +26,29 @@ def test_a_neighbour_s_signal_changes_nothing_and_a_neighbour_s_value_does() -> 
     changed = (net(other, cond) != before).any(1)[0]
     assert changed.nonzero().tolist() == [[row, column] for row in (1, 2, 3) for column in (1, 2, 3)]
     assert net.reach == 1
+
+
+def features_at(iso: float) -> float:
+    net = SampleFeatures(2, generator=generator(0)).double().eval()
+    cond = Conditions(torch.zeros(1, 1, 1, 1, dtype=torch.float64), iso, 0).resolve(("A", "B"))
+    return float(net(cond).detach()[0, 0])
+
+
+@pytest.mark.parametrize(("iso", "stops"), [(800.0, 0.0), (1600.0, 1.0), (100.0, -3.0), (6400.0, 3.0)])
+def test_log_iso_is_counted_in_units_of_six_stops_from_800(iso: float, stops: float) -> None:
+    """Weights of published and saved nets are of this unit.  Between its bounds the soft clamp is nearly a line."""
+    assert features_at(iso) == pytest.approx(2 * math.tanh(stops / 6 / 2), abs=0.02)
+    assert features_at(iso) == pytest.approx(-features_at(800.0**2 / iso), abs=1e-12)
+
+
+@pytest.mark.parametrize("iso", [1e-3, 1e9])
+def test_beyond_two_units_it_saturates(iso: float) -> None:
+    assert abs(features_at(iso)) <= 2.0
+    assert features_at(iso) * (iso - 800) > 0
+
+
+def test_the_signal_is_shown_as_a_root_and_as_a_log() -> None:
+    clean = torch.tensor([-0.5, 0.0, 1e-3, 0.25, 1.0], dtype=torch.float64).reshape(1, 1, 1, 5)
+    root, log = signal_features(clean)[0, :, 0]
+    assert root.tolist() == pytest.approx([0, 0, math.sqrt(1e-3), 0.5, 1])
+    assert log.tolist() == pytest.approx([0, 0] + [math.log(1 + 1000 * y) / math.log(1001) for y in (1e-3, 0.25, 1.0)])

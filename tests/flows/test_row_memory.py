@@ -6,7 +6,7 @@ import pytest
 import torch
 from transform_table import conditions, noise_like, randomised, remembering_rows
 
-from noiseflow.flows.camera import row_process
+from noiseflow.flows.camera import row_memory, row_process
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_process import RowProcess, colour, filtered, unfiltered, whiten
 
@@ -20,8 +20,9 @@ def process(batch: int = 2) -> RowProcess:
 @torch.no_grad()
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("planes", [1, 4])
-def test_the_density_is_that_of_the_rows_covariance(planes: int, flat: bool) -> None:
+def test_the_density_is_that_of_the_rows_covariance(planes: int, flat: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offset and light, independent and remembering, add, whether the light follows the offset along rows or not."""
+    monkeypatch.setattr(row_memory, "APART", 1e-9)
     cond = conditions(3, planes, 6, 5)
     if flat:
         cond.clean[:] = 0.3
@@ -43,7 +44,6 @@ def test_the_density_is_that_of_the_rows_covariance(planes: int, flat: bool) -> 
             total += torch.einsum("tx,ts,sy->txsy", load, over_rows, load).reshape(total.shape)
         values = x[element].reshape(d.shape[1:]).permute(2, 0, 1, 3).flatten()
         expected = -0.5 * float(values @ torch.linalg.solve(total, values) + torch.logdet(total))
-        # Where all but a hundredth of the light follows the offset the rest of it is left out.
         assert found == pytest.approx(expected, rel=1e-9)
         assert float(own[element]) == pytest.approx(expected, rel=1e-9)
 

@@ -1,5 +1,6 @@
 """Noise parameters of a pixel: against scipy's Poisson distribution, and on their way to the layers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,9 +12,11 @@ from transform_table import CAMERAS, ISOS, conditions
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.combinators import Reversed, Squeezed
+from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -81,3 +84,19 @@ def test_combinators_pass_the_noise_parameters_of_the_pixels_that_they_pass(arou
     noise = head.shared_features(cond, None)
     x = torch.randn(cond.clean.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     torch.testing.assert_close(around(tails)(x, cond, noise)[0], tails(x, cond, noise)[0])
+
+
+def test_a_neighbour_filter_starts_at_the_filter_that_made_the_noise() -> None:
+    """Of 250,000 pixels made by a known recursion; a weight is known to 1/√250,000."""
+    made = NeighbourFilter(1, 1, (100.0,), "plane").double()
+    with torch.no_grad():
+        made.weights.copy_(0.08 * torch.randn(made.weights.shape, generator=torch.Generator().manual_seed(1)))
+        made.log_scale.fill_(math.log(0.7))
+    white = torch.randn(1, 1, 500, 500, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    cond = Conditions(torch.zeros_like(white), 100.0, 0).resolve(("A",))
+    found = NeighbourFilter(1, 1, (100.0,), "plane").double()
+    noise = made.inverse(white, cond).detach()
+    found.start_from(noise, cond)
+    assert float((found.weights - made.weights).detach().abs().max()) < 5 / 500
+    assert float(found.log_scale.detach()) == pytest.approx(math.log(0.7), abs=5 / 500)
+    assert float(found(noise, cond)[0].detach().square().mean()) == pytest.approx(1.0, abs=0.01)

@@ -12,6 +12,7 @@ from scipy import stats
 from noiseflow.core.errors import DataError
 from noiseflow.ops.libraries.build import available
 from noiseflow.ops.native import compiled
+from noiseflow.ops.random import keyed_draws
 from noiseflow.ops.random.philox import philox
 from noiseflow.ops.random.sampling import Keyed, Stream, integers, normal, of_elements, poisson, row_normal, uniform
 
@@ -146,6 +147,30 @@ def test_poisson_counts_are_poisson(rate: float, kind: str) -> None:
     chi_square = ((found - expected)[seen] ** 2 / expected[seen]).sum()
     # 16 cases: a false alarm in 600.
     assert stats.chi2.sf(chi_square, max(seen.sum() - 1, 1)) > 1e-4
+
+
+def test_no_retry_of_a_poisson_draw_reuses_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counters of all attempts, planes and frames differ: equal ones would give equal words."""
+    asked: list[tuple[int, ...]] = []
+    attempts = 0
+
+    def noted(counter: tuple[torch.Tensor, ...], key: int) -> tuple[torch.Tensor, ...]:
+        nonlocal attempts
+        attempts += 1
+        whole = torch.broadcast_tensors(*counter)
+        asked.extend(zip(*(word.flatten().tolist() for word in whole), strict=True))
+        return philox(counter, key)
+
+    monkeypatch.setattr(keyed_draws, "philox", noted)
+    with compiled(False):
+        poisson(torch.full((2, 4, 24, 24), 30.0), Keyed(3, (0, 1)))
+    assert attempts > 3
+    assert len(set(asked)) == len(asked)
+    # A counter's third word: attempt, stream and plane, each in bits of its own.
+    assert {word[2] >> 8 & 255 for word in asked} == {Stream.SHOT}
+    assert {word[2] & 255 for word in asked} == {0, 1, 2, 3}
+    # The last attempt has none left to draw.
+    assert max(word[2] >> 16 for word in asked) == attempts - 2
 
 
 @pytest.mark.parametrize("kernels", [True, False])

@@ -12,6 +12,7 @@ from tiff_writer import write_dng_tags
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets
 from noiseflow.raw.black_levels import BlackMap, plane_levels
+from noiseflow.raw.formats.tags.dng_levels import masked_means
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import read_raw
 from noiseflow.raw.settings import RawSettings
@@ -172,3 +173,37 @@ def test_rationals_of_any_cell_are_exact() -> None:
     levels, rest = plane_levels(BlackMap(((third, 1.0), (2.0, 3.0)), (1.0,) * 6), "RGGB", (6, 6))
     assert rest is None
     assert math.isclose(levels[0], 1 + third)
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", "GBRG", MONO])
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1), (5, 2)])
+def test_masked_pixels_are_those_of_each_plane_wherever_their_areas_begin(cfa: str, corner: tuple[int, int]) -> None:
+    """Each plane its own level, in the phase at `corner`; areas of both parities, that are averaged by their sizes."""
+    top, left = corner
+    cell = np.zeros((2, 2))
+    for index, (row, column) in enumerate(offsets(cfa)[:4]):
+        cell[row % 2, column % 2] = 100.0 if cfa == MONO else 100.0 + index
+    rows, columns = np.indices((12, 14))
+    pixels = cell[(rows - top) % 2, (columns - left) % 2]
+    areas = ((0, 0, 5, 4), (1, 5, 4, 8), (6, 9, 12, 14))
+    planes = 1 if cfa == MONO else 4
+    assert masked_means(pixels, cfa, top, left, areas) == tuple(100.0 + index for index in range(planes))
+    heavier = pixels.copy()
+    heavier[6:12, 9:14] += 7.0
+    found = masked_means(heavier, cfa, top, left, areas)
+    assert found is not None
+    for (row, column), level, before in zip(
+        offsets(cfa), found, masked_means(pixels, cfa, top, left, areas) or (), strict=False
+    ):
+        of_plane = (
+            np.ones(pixels.shape, bool)
+            if cfa == MONO
+            else (((rows - top) % 2 == row) & ((columns - left) % 2 == column))
+        )
+        sizes = [int(of_plane[y0:y1, x0:x1].sum()) for y0, x0, y1, x1 in areas]
+        assert level == pytest.approx(before + 7.0 * sizes[2] / sum(sizes))
+
+
+def test_a_plane_without_a_masked_pixel_has_no_mean() -> None:
+    assert masked_means(np.zeros((4, 4)), "RGGB", 0, 0, ((0, 0, 1, 4),)) is None
+    assert masked_means(np.zeros((4, 4)), MONO, 0, 0, ((0, 0, 1, 4),)) == (0.0,)

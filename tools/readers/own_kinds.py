@@ -31,7 +31,7 @@ from noiseflow.patches.sources import collect
 from noiseflow.raw import read_raw
 from noiseflow.simulate import simulate_series
 
-__all__ = ["KINDS", "Made"]
+__all__ = ["KINDS", "Made", "digest_of_values", "is_listed", "numbers_of"]
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "published" / "noise_flow_weights.npz"
 
@@ -61,7 +61,8 @@ class Made:
     protected: Callable[[Path], bool] = lambda _: False
 
 
-def _digest(*values: Any) -> str:
+def digest_of_values(*values: Any) -> str:
+    """SHA-256 of numbers, tensors and texts."""
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, torch.Tensor):
@@ -70,7 +71,7 @@ def _digest(*values: Any) -> str:
     return digest.hexdigest()
 
 
-def _numbers(model: Any) -> list[Any]:
+def numbers_of(model: Any) -> list[Any]:
     """A sample, which must be of camera size, and its density."""
     iso, camera = model.iso_range[0], model.cameras[0]
     clean = torch.full((2, model.planes, 4, 4), 0.2)
@@ -86,10 +87,11 @@ def _numbers(model: Any) -> list[Any]:
 
 def _use_run(box: Path) -> str:
     described = describe(box / "run")
-    return _digest(*_numbers(load(box / "run")), described)
+    return digest_of_values(*numbers_of(load(box / "run")), described)
 
 
-def _listed(box: Path) -> bool:
+def is_listed(box: Path) -> bool:
+    """Whether the folder ``run`` still has the SHA-256 of its spec and weights."""
     known = listing(box / "run")
     return known is not None and {"spec.json", "model.safetensors"} <= known.files.keys()
 
@@ -98,7 +100,7 @@ def run(folder: Path) -> Made:
     """A run with its list."""
     save(build(ModelSpec("realnvp", cameras=("A", "B"), isos=(100.0, 400.0), options={"width": 8})), folder / "run")
     files = ("run/spec.json", "run/model.safetensors", f"run/{MANIFEST}")
-    return Made("run", folder, files, _use_run, _listed)
+    return Made("run", folder, files, _use_run, is_listed)
 
 
 def old_run(folder: Path) -> Made:
@@ -114,7 +116,7 @@ def denoiser(folder: Path) -> Made:
 
     def use(box: Path) -> str:
         with torch.no_grad():
-            return _digest(load_denoiser(box / "run")(torch.full((1, 4, 8, 8), 0.2), 100.0))
+            return digest_of_values(load_denoiser(box / "run")(torch.full((1, 4, 8, 8), 0.2), 100.0))
 
     def protected(box: Path) -> bool:
         known = listing(box / "run")
@@ -137,7 +139,9 @@ def store(folder: Path) -> Made:
             opened.verify()
             batch = opened.read(np.arange(len(opened)))
             facts = opened.cameras, opened.scenes, opened.fingerprint, opened.scene_facts, opened.provenance
-            return _digest(*opened.codes(np.arange(len(opened))), batch.noise, opened.table.tobytes(), facts, described)
+            return digest_of_values(
+                *opened.codes(np.arange(len(opened))), batch.noise, opened.table.tobytes(), facts, described
+            )
 
     def protected(box: Path) -> bool:
         with h5py.File(box / "p.h5", "r") as file:
@@ -154,7 +158,7 @@ def profile(folder: Path) -> Made:
     def use(box: Path) -> str:
         read = read_profile(box / "camera.json")
         described = describe(box / "camera.json")
-        return _digest(read.to_json(), described, *_numbers(from_profile("poisson_gaussian", read)))
+        return digest_of_values(read.to_json(), described, *numbers_of(from_profile("poisson_gaussian", read)))
 
     return Made(
         "profile", folder, ("camera.json",), use, lambda box: '"sha256"' in (box / "camera.json").read_text("utf-8")
@@ -174,7 +178,9 @@ def published(folder: Path) -> Made:
     """The published weights, which lie beside the checkout."""
     folder.mkdir(parents=True)
     (folder / "w.npz").write_bytes(PUBLISHED.read_bytes())
-    return Made("published", folder, ("w.npz",), lambda box: _digest(*_numbers(import_published(box / "w.npz"))))
+    return Made(
+        "published", folder, ("w.npz",), lambda box: digest_of_values(*numbers_of(import_published(box / "w.npz")))
+    )
 
 
 def benchmark(folder: Path) -> Made:
@@ -206,7 +212,7 @@ def benchmark(folder: Path) -> Made:
             assert cell.key
             with building(box / "spec.toml"):
                 build(ModelSpec(choice.model or choice.name, options=choice.options))
-        return _digest(repr(spec))
+        return digest_of_values(repr(spec))
 
     return Made("benchmark", folder, ("spec.toml",), use)
 
@@ -226,7 +232,7 @@ def metrics(folder: Path) -> Made:
     def use(box: Path) -> str:
         report = box / "report"
         compared = compare(report, report)
-        return _digest(compared.words(), compared.numbers, describe(report))
+        return digest_of_values(compared.words(), compared.numbers, describe(report))
 
     return Made("metrics", folder / "only", ("report/metrics.json",), use)
 
@@ -239,7 +245,7 @@ def side_car(folder: Path) -> Made:
         'cfa = "RGGB"\nblack = [64, 64, 65, 64]\nwhite = 1023\nsize = [24, 32]\ndtype = "<u2"\ncrop = [0, 0, 8, 8]\n'
         'iso = 100\nexposure_s = 0.1\ncamera = "A B"\nheader_bytes = 0\n'
     )
-    return Made("side-car", folder, ("a.toml",), lambda box: _digest(read_raw(box / "a.raw").mosaic))
+    return Made("side-car", folder, ("a.toml",), lambda box: digest_of_values(read_raw(box / "a.raw").mosaic))
 
 
 def table(folder: Path) -> Made:
@@ -255,7 +261,7 @@ def table(folder: Path) -> Made:
         "table",
         folder,
         ("a.csv",),
-        lambda box: _digest(calibrate_tables(read_tables([box / "a.csv"]), "A").profile.to_json()),
+        lambda box: digest_of_values(calibrate_tables(read_tables([box / "a.csv"]), "A").profile.to_json()),
     )
 
 
@@ -272,7 +278,7 @@ def emva(folder: Path) -> Made:
 
     def use(box: Path) -> str:
         found = [scene.frames[0].read() for scene in collect(box).scenes]
-        return _digest(*[each.mosaic for each in found], [each.black for each in found])
+        return digest_of_values(*[each.mosaic for each in found], [each.black for each in found])
 
     return Made("emva", folder, ("EMVA1288_Data.txt",), use)
 
@@ -289,7 +295,7 @@ def hdf5(folder: Path) -> Made:
 
     def use(box: Path) -> str:
         described = describe(box / "a.h5")
-        return _digest(read_raw(box / "a.h5").mosaic, described)
+        return digest_of_values(read_raw(box / "a.h5").mosaic, described)
 
     return Made("hdf5", folder, ("a.h5",), use)
 
@@ -305,7 +311,9 @@ def state(folder: Path) -> Made:
 
     def use(box: Path) -> str:
         found, read = read_state(box / "run" / "state")
-        return _digest(json.dumps(found.__dict__), *[value for each in read.values() for value in each.values()])
+        return digest_of_values(
+            json.dumps(found.__dict__), *[value for each in read.values() for value in each.values()]
+        )
 
     def protected(box: Path) -> bool:
         return listing(box / "run") is not None

@@ -97,13 +97,17 @@ def note_file(folder: Path, pair: PairTask) -> Path:
 
 
 def read_note(folder: Path, pair: PairTask) -> dict[str, Any] | None:
-    """Manifest line of a finished pair whose clean file is unchanged; else None."""
+    """Manifest line of a finished pair whose clean file is unchanged; else None, as where the note is damaged."""
     path = note_file(folder, pair)
     if not path.exists():
         return None
-    note = json.loads(path.read_text(encoding="utf-8"))
-    line: dict[str, Any] = note["line"]
-    return line if note["stamp"] == list(stamp(pair.frame.path)) else None
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        line: dict[str, Any] = note["line"]
+        made_of = note["stamp"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return line if made_of == list(stamp(pair.frame.path)) else None
 
 
 def make_pair(folder: Path, pair: PairTask, recipe: Recipe) -> str:

@@ -15,6 +15,8 @@ from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import whole_file
 from noiseflow.core.reading.hdf5 import own_dataset
+from noiseflow.core.reading.schema import ListOf, MapOf, Maybe, Number, Table, Text, checked
+from noiseflow.core.reading.text import json_value
 from noiseflow.raw.patterns import cell_side
 
 __all__ = ["BODY_SCHEMA", "is_body", "read_body", "write_body"]
@@ -26,6 +28,30 @@ DAMAGED = (KeyError, OSError, ValueError, TypeError, AttributeError, RuntimeErro
 
 NUMBERS = ("iso", "offset_error", "noise", "frames", "exposures_s", "current_error")
 """Numbers of a `DarkMap`."""
+
+COUNT = Number(1, 2**31, whole=True)
+
+FACTS = Table(
+    {
+        "camera": Text(1000),
+        "cfa": Text(100, 1),
+        "provenance": MapOf(Text()),
+        "darks": ListOf(
+            Table(
+                {
+                    "iso": Number(0, above=True),
+                    "offset_error": Number(0),
+                    "noise": Number(0),
+                    "frames": COUNT,
+                    "exposures_s": ListOf(Number(0)),
+                    "current_error": Maybe(Number(0)),
+                }
+            )
+        ),
+        "gain": Maybe(Table({"error": Number(0), "frames": COUNT})),
+    }
+)
+"""What the file says beside its maps."""
 
 
 def is_body(path: str | Path) -> bool:
@@ -128,7 +154,8 @@ def read_body(path: str | Path) -> BodyMaps:
             text = str(file.attrs["facts"])
             if _checksum(arrays, text) != file.attrs["content_blake3"]:
                 raise ValueError("its maps or facts differ from their checksum")
-        return _body(arrays, json.loads(text))
+        facts = json_value(text, str(path), "facts of body maps", DataError)
+        return _body(arrays, checked(facts, FACTS, str(path), DataError, "measure the maps again"))
     except DAMAGED as error:
         raise DataError(f"{path}: damaged body maps ({error}); measure them again") from error
 

@@ -31,11 +31,13 @@ def read_prior(path: str | Path) -> CameraPrior:
     """
     try:
         arrays = load(Path(path).read_bytes())
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: cannot be read as a prior over cameras ({error})") from error
-    found = {name: array.shape for name, array in arrays.items()}
-    if found != SHAPES or not all(np.isfinite(array).all() for array in arrays.values()):
-        raise DataError(f"{path}: arrays {found}; expected finite {SHAPES}, as tools.studies.cameras.learn writes them")
+    found = {name: array.shape for name, array in arrays.items() if array.dtype == np.float64}
+    if found != SHAPES or len(arrays) != len(found) or not all(np.isfinite(array).all() for array in arrays.values()):
+        raise DataError(
+            f"{path}: arrays of float64 {found}; expected finite {SHAPES}, as tools.studies.cameras.learn writes them"
+        )
     if np.linalg.eigvalsh(arrays["covariance"]).min() <= 0 or arrays["dual"].min() < 0 or arrays["scatter"].min() <= 0:
         raise DataError(f"{path}: its covariance is not positive definite, or a scatter or probability is negative")
     return CameraPrior(arrays["mean"], arrays["covariance"], arrays["scatter"], arrays["dual"] / arrays["dual"].sum())

@@ -1,6 +1,5 @@
 """darktable's noise profiles, and the rule between their slopes and K."""
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.profiles.published import told
 from noiseflow.core.errors import DataError
+from noiseflow.core.reading.text import read_json
 from noiseflow.raw import plane_names
 
 __all__ = ["GREEN_RULE", "SPREAD", "from_darktable", "green_gain", "green_slopes"]
@@ -126,7 +126,7 @@ def from_darktable(
         raise DataError(f"darktable: the white level {white_dn} DN is not above black, {black_dn} DN")
     settings = []
     try:
-        entries = _profiles(json.loads(path.read_text(encoding="utf-8")), maker, model)
+        entries = _profiles(read_json(path, "darktable's noiseprofiles.json", DataError), maker, model)
         lines = {
             float(entry["iso"]): [[float(value) for value in entry[name]] for name in ("a", "b")] for entry in entries
         }
@@ -141,7 +141,7 @@ def from_darktable(
             ]
         if not settings:
             raise ValueError("only settings that are not physical")
-    except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: no darktable noise profile of {maker} {model} ({error!r})") from error
     caution = CAUTION if scaled else "darktable's slopes are of a demosaiced signal: ratios between ISOs only"
     provenance = {"method": "darktable noiseprofiles.json", "sources": [str(path)]}

@@ -1,6 +1,5 @@
 """Every camera of an installed darktable database, translated to the mosaic's units."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.darktable import GREEN_RULE, SPREAD, green_slopes
 from noiseflow.core.errors import DataError
+from noiseflow.core.reading.text import read_json
 
 __all__ = ["INSTALLED", "AtlasCamera", "read_atlas"]
 
@@ -51,7 +51,7 @@ def read_atlas(path: str | Path = INSTALLED) -> tuple[tuple[AtlasCamera, ...], t
         raise DataError(f"{path}: no darktable database; install darktable, or give its noiseprofiles.json")
     cameras, none = [], []
     try:
-        for maker in json.loads(path.read_text(encoding="utf-8"))["noiseprofiles"]:
+        for maker in read_json(path, "darktable's noiseprofiles.json", DataError)["noiseprofiles"]:
             for model in maker["models"]:
                 name = f"{maker['maker']} {model['model']}"
                 camera = _camera(name, [entry for entry in model["profiles"] if not entry.get("skip")])
@@ -59,7 +59,7 @@ def read_atlas(path: str | Path = INSTALLED) -> tuple[tuple[AtlasCamera, ...], t
                     cameras.append(camera)
                 else:
                     none.append(name)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: is no darktable noise database ({error!r})") from error
     return tuple(cameras), tuple(none)
 

@@ -200,7 +200,7 @@ def _lines(descriptor: int) -> list[dict[str, Any]] | None:
     for line in text.splitlines():
         try:
             lines.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     if text and not (lines and isinstance(lines[0], dict) and lines[0].get("noiseflow") == "writing"):
         return None

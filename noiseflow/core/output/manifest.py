@@ -195,7 +195,7 @@ def listing(folder: Path) -> Listing | None:
     for text in lines:
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(line, dict):
             continue

@@ -32,7 +32,7 @@ def has_mark(path: Path) -> bool:
         return False
     try:
         return test(path)
-    except (OSError, ValueError, struct.error, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, struct.error, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
         return False
 
 

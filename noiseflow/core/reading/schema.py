@@ -48,7 +48,9 @@ class MismatchError(Exception):
     """
 
     def __init__(self, place: str, found: str, expected: str) -> None:
-        super().__init__(f"{place or 'it'}: expected {expected}; got {found}")
+        # Names come from the file: a message is one line, whatever they hold.
+        words = f"{place or 'it'}: expected {expected}; got {found}"
+        super().__init__("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words))
 
 
 @dataclass(frozen=True)

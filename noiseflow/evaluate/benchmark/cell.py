@@ -216,6 +216,6 @@ def record_in(path: Path) -> Mapping[str, Any]:
     """A record of finished work; empty if there is none, or a damaged one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -142,12 +142,6 @@ class RowMemory(EarlierWeights, RowNoise):
 
         Without `memory` those of independent rows.
         """
-        return self._coefficients(sums, cond, memory=memory)
-
-    def _coefficients(
-        self, sums: Tensor, cond: Conditions, *, memory: bool, narrow: bool = False
-    ) -> tuple[Pair, Tensor]:
-        """As of `coefficients`; `narrow`: by one projection a row where in all rows that is all there is."""
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
         within = _inverse(_product(root, _plus_one(root)))
@@ -156,7 +150,7 @@ class RowMemory(EarlierWeights, RowNoise):
         if not memory:
             return found, log_det
         p = _plus(p, _times(gram, found))
-        seen = self._projections(p, gram, sizes, within, cond, narrow=narrow)
+        seen = self._projections(p, gram, sizes, within, cond, narrow=True)
         moved, log = whiten(seen.u, seen.sizes, seen.processes, each=len(seen.along))
         return _plus(found, seen.step(moved, p[0])), log_det + log
 
@@ -188,7 +182,7 @@ class RowMemory(EarlierWeights, RowNoise):
 
     def log_density_of_rows(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> Tensor:
         """What the rows add to the log-density of independent pixels, nats, (B,), from their sums."""
-        found, log_det = self._coefficients(sums, cond, memory=memory, narrow=True)
+        found, log_det = self.coefficients(sums, cond, memory=memory)
         p, gram, *_ = self._given(sums, cond)
         change = 2 * _dot(found, p) + _dot(found, _times(gram, found))
         return log_det - 0.5 * change.flatten(1).sum(1)
@@ -218,7 +212,11 @@ class RowMemory(EarlierWeights, RowNoise):
     def _projections(
         self, p: Pair, gram: Symmetric, sizes: Pair, within: Symmetric, cond: Conditions, *, narrow: bool = False
     ) -> "_Projections":
-        """What rows that are whitened by themselves show of their memory."""
+        """What rows that are whitened by themselves show of their memory.
+
+        `narrow`: by one projection a row where that is all there is in every row, which costs an eighth.  A frame is
+        sampled by two, so that its bits do not depend on those beside it in a batch.
+        """
         along, light = (_direction(unit, gram, sizes, within) for unit in _UNITS)
         size = _length(along, gram)
         q = _scaled(_both(1 / size), along)
@@ -228,7 +226,7 @@ class RowMemory(EarlierWeights, RowNoise):
         alpha = _dot(q, _times(gram, light))
         rest = _plus(light, _minus(_scaled(_both(alpha), q)))
         gamma = _length(rest, gram)
-        apart = gamma > APART * _length(light, gram)
+        apart = gamma.square() * lamp.variance.sum(1)[:, None, None, None, None] > APART
         zero = torch.zeros_like(size)
         loads = [(size, zero), (alpha, torch.where(apart, gamma, zero))]
         directions = [q]
@@ -255,8 +253,8 @@ LARGEST = 10.0
 LEAST = 1e-30
 """Added to squared lengths, for rows without an observed pixel or without light."""
 
-APART = 0.01
-"""Least part of a row's light that must not follow its offset for the rest to count: float32 sums tell 10⁻³."""
+APART = 1e-3
+"""Least variance, over that of its white noise, of what in a row shows the light and not the offset, to count."""
 
 
 @dataclass(frozen=True, eq=False)

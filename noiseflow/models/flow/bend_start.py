@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from noiseflow.flows.camera.bent_scale import PARTS, BentScale
 from noiseflow.flows.camera.line_noise import numbered
@@ -27,6 +28,9 @@ MOST = 2048
 
 BATCH = 256
 """Patches that are scored at a time."""
+
+WIDE = 5
+"""Side of the squares of pixels over which the clean signal is averaged."""
 
 CELLS = 256
 """Cells of signal from black to white."""
@@ -87,7 +91,10 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
     cameras, isos = head.log_beta1.shape
     some = torch.arange(0, len(noise), -(-len(noise) // MOST))
     observed = None if cond.observed is None else cond.observed[some]
-    cond = Conditions(cond.clean[some], cond.isos[some], cond.camera_indices[some], observed)
+    # A clean signal from other frames has noise of its own, which is large where that of the frame is: in the dark
+    # a pixel above black would seem to have shot noise.
+    clean = functional.avg_pool2d(cond.clean[some], WIDE, 1, WIDE // 2, count_include_pad=False)
+    cond = Conditions(clean, cond.isos[some], cond.camera_indices[some], observed)
     noise, band = noise[some], numbered(bands[some])[1]
     knot = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
     straight, trial = torch.zeros(2, cameras, isos, 3 + PARTS, dtype=torch.float64)
@@ -163,8 +170,7 @@ def _fitted(cells: _Cells, *, bends: bool) -> Tensor:
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        # The first knot is that of the dark, where there is no shot noise to bend.
-        bend = found[2:] * float(bends)
+        bend = _level_in_the_dark(found[2:]) * float(bends)
         log = (1 - weight) * bend[left] + weight * bend[left + 1]
         variance = ((found[0] + log).exp() * shot + found[1].exp() * read).clamp(min=0.1 * read)
         value = (count * (variance.log() + square / variance)).sum() / count.sum()
@@ -175,7 +181,18 @@ def _fitted(cells: _Cells, *, bends: bool) -> Tensor:
     with torch.enable_grad():
         optimiser.step(loss)  # type: ignore[no-untyped-call]
     result = found.detach()
-    return result if bends else torch.cat([result[:2], torch.zeros(PARTS + 1, dtype=torch.float64)])
+    if not bends:
+        return torch.cat([result[:2], torch.zeros(PARTS + 1, dtype=torch.float64)])
+    bend = _level_in_the_dark(result[2:])
+    return torch.cat([result[:1] + bend[:1], result[1:2], bend - bend[0]])
+
+
+def _level_in_the_dark(bend: Tensor) -> Tensor:
+    """The bend with its first knot as its second: in the dark there is no shot noise that would tell it.
+
+    A free knot there does not show in the means of cells, but in each pixel a little above black.
+    """
+    return torch.cat([bend[1:2], bend[1:]])
 
 
 def _set(scale: BentScale, head: ShotReadScale, owner: int, place: int, found: Tensor) -> None:

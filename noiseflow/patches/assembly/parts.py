@@ -206,7 +206,7 @@ def read_note(folder: Path, number: int) -> PartNote | None:
         return None
     try:
         return PartNote(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise damaged(path, str(error)) from error
 
 

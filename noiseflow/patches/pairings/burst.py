@@ -214,7 +214,8 @@ def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, floa
             mean_x = float((w * x).sum()) / total
             across = x - mean_x
             power = float((w * across**2).sum())
-            if power > 0:
+            # Of equal x the rounding of their mean is left.
+            if power > 1e-12 * float((w * x**2).sum()):
                 slope = float((w * across * (y - mean_y)).sum()) / power
                 error = power**-0.5
                 offset = mean_y - slope * mean_x

@@ -1,10 +1,10 @@
 """Folders that ``noiseflow simulate`` wrote: noisy frames with clean twins, and the truth."""
 
-import json
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.checks import inside
+from noiseflow.core.reading.text import read_json
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
 from noiseflow.simulate.manifest import MANIFEST
@@ -26,7 +26,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         The manifest cannot be understood.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(path / MANIFEST, "the manifest of a simulation", RawError)
         scenes = tuple(
             Scene(
                 name=f"{scene['name']}_ISO{float(scene['iso']):g}",
@@ -37,6 +37,6 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             for scene in manifest["scenes"]
         )
         truth = dict(manifest["truth"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RawError(f"{path / MANIFEST}: cannot understand it ({error!r}); simulate again") from error
     return Collection(scenes, truth)

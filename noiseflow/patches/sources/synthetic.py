@@ -39,6 +39,6 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             )
             for pair in pairs
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise RawError(f"{path / PAIRS}: cannot understand it ({error!r}); synthesize again") from error
     return Collection(scenes)

@@ -145,7 +145,7 @@ def _opened(path: Path) -> h5py.File:
     elif not isinstance(schema, np.integer) or int(schema) not in READABLE:
         known = ", ".join(map(str, READABLE))
         problem = f"a patch store of schema {schema}; expected one of {known}: ingest again with this version"
-    elif unit != SIGNAL_UNIT:
+    elif not isinstance(unit, str) or unit != SIGNAL_UNIT:
         problem = f"its signal is in {unit!r}; expected {SIGNAL_UNIT!r}"
     else:
         return file

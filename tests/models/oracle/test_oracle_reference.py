@@ -2,13 +2,15 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given, settings, strategies as st
 from scipy.special import gammaln, log_ndtr, logsumexp, xlogy
 
 from noiseflow.core.errors import DataError
-from noiseflow.models.oracle.poisson_gaussian import oracle_log_prob
+from noiseflow.models.oracle.poisson_gaussian import _log_bin, _log_bin_far, oracle_log_prob
 
 
 def log_prob_over_all_counts(code: int, rate: float, gain: float, sigma: float, black: float, white: int) -> float:
@@ -87,3 +89,16 @@ def test_what_has_no_answer_is_refused() -> None:
         oracle_log_prob(np.array([10.0]), np.array([np.nan]), gain=1.0, read_sigma=2.0, **levels)
     with pytest.raises(DataError, match="positive gain"):
         oracle_log_prob(np.array([10.0]), np.zeros(1), gain=0.0, read_sigma=2.0, **levels)
+
+
+@pytest.mark.parametrize("half", [0.004, 0.3, 2.0])
+@pytest.mark.parametrize("z", [0.0, -0.7, 3.0, 12.0, -30.0, 60.0, -400.0])
+def test_the_mass_of_a_code_is_that_of_many_digits(z: float, half: float) -> None:
+    """log[Φ(z + h) − Φ(z − h)]; the quick form serves up to 37 σ."""
+    with mpmath.workdps(60):
+        ends = [mpmath.erfc((abs(z) + shift) / mpmath.sqrt(2)) / 2 for shift in (-mpmath.mpf(half), mpmath.mpf(half))]
+        expected = float(mpmath.log(ends[0] - ends[1]))
+    at = torch.tensor([z], dtype=torch.float64)
+    assert float(_log_bin_far(at.clone(), half)) == pytest.approx(expected, rel=1e-10, abs=1e-10)
+    if abs(z) < 36:
+        assert float(_log_bin(at.clone(), half)) == pytest.approx(expected, rel=1e-9, abs=1e-9)

@@ -62,6 +62,25 @@ def test_a_bend_is_found_sampled_and_kept_on_codes() -> None:
     assert float(model.shot_read.log_beta2.detach().exp()) == pytest.approx(before - 1 / 12 / SPAN**2, rel=1e-3)
 
 
+@pytest.mark.parametrize("bends", [True, False])
+def test_a_clean_signal_that_is_another_frame_neither_hides_a_bend_nor_makes_one(bends: bool) -> None:
+    """Half of the patches dark, in pairs: their shot noise is none, though noise and clean signal go together.
+
+    The variance over a line falls by more than half at the bright end.
+    """
+    model, noise, cond = scene(bends=bends, seed=2)
+    light = cond.clean * (torch.arange(PATCHES) % 2)[:, None, None, None]
+    sigma = (GAIN * light * (share(light) if bends else 1) / SPAN + (READ / SPAN) ** 2).sqrt()
+    first, second = (sigma * torch.randn(noise.shape, generator=generator(seed)) for seed in (5, 6))
+    pair = checked_conditions(model, Conditions(light + second, 100.0, "A"))
+    found = choose_bend(model.shot_read, (first - second) / math.sqrt(2), pair, BANDS, planes=4)
+    assert isinstance(found.head, BentScale) is bends
+    if bends:
+        bend = found.head.bend.detach()[0, 0]
+        assert abs(float(bend[:9].diff().abs().max())) < 0.25
+        assert float(bend[-2] - bend[5]) == pytest.approx(math.log(share(torch.tensor(0.9375))), abs=0.25)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_straight_response_is_left_alone(seed: int) -> None:
     """By chance one seed in 700 would show a bend."""

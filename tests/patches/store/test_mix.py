@@ -11,7 +11,7 @@ from builders import burst_folder, gaussian_store
 from click.testing import CliRunner
 
 from noiseflow.cli import main
-from noiseflow.core.errors import StoreError
+from noiseflow.core.errors import DataError, StoreError
 from noiseflow.patches import IngestOptions, PatchStore, StoreMix, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import CONTENT, SCHEMA, SHARED, fields
@@ -133,3 +133,25 @@ def test_threads_read_beside_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda rows: store.read(rows).noise, batches * 4))
     assert all(torch.equal(a, b) for a, b in zip(found, expected * 4, strict=True))
+
+
+def test_the_weights_of_a_mixture_are_the_stores_whatever_their_sizes(tmp_path: Path) -> None:
+    stores = [gaussian_store(tmp_path / f"{size}.h5", patches=size, seed=size) for size in (10, 40, 20)]
+    mix = StoreMix(stores, [1.0, 3.0, 0.0])
+    rows = np.random.default_rng(0).permutation(len(mix))
+    weights = mix.weights(rows)
+    assert weights is not None
+    which = np.searchsorted([10, 50, 70], rows, side="right")
+    assert [float(weights[which == store].sum()) for store in range(3)] == pytest.approx([1.0, 3.0, 0.0])
+    for store, size in ((0, 10), (1, 40)):
+        assert weights[which == store] == pytest.approx([1.0, 3.0][store] / size)
+    # Of some rows, as of a split, what is left of a store has all of its weight.
+    some = mix.weights(np.array([9, 10, 49]))
+    assert some is not None
+    assert some.tolist() == pytest.approx([1.0, 1.5, 1.5])
+    assert StoreMix(stores).weights(rows) is None
+    with pytest.raises(DataError, match="weight 0"):
+        mix.weights(np.array([50, 69]))
+    for bad in ([1.0, 2.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0]):
+        with pytest.raises(StoreError, match="weights"):
+            StoreMix(stores, bad)

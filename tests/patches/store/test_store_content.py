@@ -152,9 +152,29 @@ def of_other_size(file: h5py.File) -> None:
     file["clean"] = clean
 
 
+def unit_of_lists(file: h5py.File) -> None:
+    file.attrs["unit"] = np.zeros(3)
+
+
+def unit_of_nothing(file: h5py.File) -> None:
+    file.attrs["unit"] = np.zeros(0)
+
+
 @pytest.mark.parametrize(
     "change",
-    [linked, outside, virtual, external, packed, huge, group, of_floats, of_other_size],
+    [
+        linked,
+        outside,
+        virtual,
+        external,
+        packed,
+        huge,
+        group,
+        of_floats,
+        of_other_size,
+        unit_of_lists,
+        unit_of_nothing,
+    ],
     ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("schema", [4, 6])
@@ -168,7 +188,7 @@ def test_what_no_ingest_writes_is_not_followed(
         if schema == 4:
             del file.attrs[CONTENT]
             file.attrs["schema"] = 4
-    refused(path, "damaged patch store .*expected|damaged patch store .*bytes of")
+    refused(path, "damaged patch store .*expected|damaged patch store .*bytes of|its signal is in")
 
 
 def test_mutated_stores_raise_no_foreign_error(stores: dict[str, Path], tmp_path: Path) -> None:
