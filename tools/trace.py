@@ -38,7 +38,7 @@ import click
 if TYPE_CHECKING:
     from noiseflow.models.model import ModelSpec
 
-__all__ = ["LIMITS", "MOST_ENTRIES", "Trip", "crowded_folders", "import_circles", "recorded", "trips"]
+__all__ = ["LIMITS", "MOST_ENTRIES", "Trip", "crowded_folders", "forget", "import_circles", "recorded", "trips"]
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "noiseflow"
@@ -130,7 +130,7 @@ def trips(folder: Path) -> dict[str, Trip]:
     from noiseflow.simulate import simulate, simulate_series
 
     found: dict[str, Trip] = {}
-    _forget()
+    forget()
     simulate_series(folder / "series", "PG-12", [400.0], size=(64, 96))
     simulate(folder / "raws", "PG-12", [400.0], scenes=10, size=(64, 96))
     with recorded() as found["ingest"]:
@@ -151,7 +151,7 @@ def trips(folder: Path) -> dict[str, Trip]:
     return {name: found[name] for name in LIMITS}
 
 
-def _forget() -> None:
+def forget() -> None:
     """Have the functions of the package forget the results that they remember."""
     for name, module in list(sys.modules.items()):
         if name == "noiseflow" or name.startswith("noiseflow."):

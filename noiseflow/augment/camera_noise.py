@@ -18,7 +18,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import NoiseModel, draw, in_own_precision, samples_codes
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
-from noiseflow.ops.readable import extremes
+from noiseflow.ops.readable import check_normalised
 from noiseflow.raw.bayer import offsets
 
 __all__ = ["AddCameraNoise", "NoisyBatch"]
@@ -184,14 +184,7 @@ class AddCameraNoise(Augmentation):
             black, white = self.levels
             clean = (clean.to(torch.float32) - black) / (white - black)
         clean = clean.to(torch.promote_types(clean.dtype, torch.float32))
-        found = extremes(clean)
-        if found is not None and found[0] != found[0]:
-            raise DataError("clean: holds NaN; mask or drop those patches first")
-        if found is not None and not (found[0] >= -SLACK and found[1] <= 1 + SLACK):
-            raise DataError(
-                f"clean: expected the normalised signal, 0 to 1; got {found[0]:.4g} to {found[1]:.4g}: "
-                "take off the black level and divide by white − black"
-            )
+        check_normalised(clean, -SLACK, 1 + SLACK, "0 to 1")
         return clean if self.cfa is None else to_planes(clean, self.cfa)
 
     def _add(self, clean: Tensor, request: Request) -> Outputs:

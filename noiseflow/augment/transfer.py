@@ -126,7 +126,7 @@ def transfer_frame(
     cameras : tuple of str, optional
         Names of the two among their models' cameras; the first of each if None.
     generator : torch.Generator, optional
-        Of the noise that is added.
+        Source of the added noise's random numbers.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def transferred_image(
     Parameters
     ----------
     image : RawImage
-        Of the source camera; its ISO must be known. Its levels stay.
+        Frame of the source camera; its ISO must be known. Its levels stay.
     source, target : NoiseModel
         Models of the two cameras.
     iso : float, optional
@@ -180,7 +180,7 @@ def transferred_image(
         Camera of each model; if None, that of `image`, or the model's only one, of the source, and the model's only
         one of the target.
     seed : int
-        Of the noise that is added where no clean twin is given.
+        Seed of the noise that is added where no clean twin is given.
 
     Returns
     -------

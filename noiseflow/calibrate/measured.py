@@ -99,7 +99,7 @@ class Take:
     plane : str
         Name of the colour plane, such as ``"G1"``.
     index : int
-        Of the plane.
+        Index of the plane.
     lights, darks_taken : list of Group
         Groups of one exposure each.
     frames : Frames

@@ -69,7 +69,7 @@ def from_error(value: float, standard_error: float, unit: str, degrees_of_freedo
     unit : str
         Unit of the estimate, such as ``"DN/e-"``; empty for a pure number.
     degrees_of_freedom : float
-        Of the standard error, where it was itself estimated from few residuals.
+        Degrees of freedom of the standard error, where it was itself estimated from few residuals.
     """
     half = quantile(degrees_of_freedom) * standard_error
     return Measurement(float(value), float(standard_error), (float(value - half), float(value + half)), unit)
@@ -86,7 +86,7 @@ def root(square: float, standard_error: float, unit: str, degrees_of_freedom: fl
     square, standard_error : float
         The variance and its standard error, in the square of `unit`.
     unit : str
-        Of the root.
+        Unit of the root.
     """
     half = quantile(degrees_of_freedom) * standard_error
     value = math.sqrt(max(square, 0.0))

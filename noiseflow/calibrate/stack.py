@@ -39,11 +39,11 @@ class FrameStack:
     sample_index : ndarray, shape (m,)
         Their flat positions.
     clipped : float
-        Part of the pixels at the highest code, if `white` was given, or at 0.
+        Fraction of the pixels at the highest code, if `white` was given, or at 0.
     highest : int
         Highest code seen.
     at_black : float
-        Part of the pixels at code 0.
+        Fraction of the pixels at code 0.
     """
 
     mean: NDArray[np.float32]
@@ -213,7 +213,7 @@ def components(stack: FrameStack, *, temporal_correlation: bool = True) -> Compo
     Parameters
     ----------
     stack : FrameStack
-        Of two frames or more.
+        Two frames or more.
     temporal_correlation : bool
         Whether neighbouring rows' offsets may be correlated, which widens the error bars.
 

@@ -43,7 +43,7 @@ class Stopped(KeyboardInterrupt):
     Parameters
     ----------
     number : int
-        Of the signal.
+        Number of the signal.
     """
 
     def __init__(self, number: int = signal.SIGINT) -> None:

@@ -37,7 +37,7 @@ def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label
     lines : mapping
         Label → x and y.
     x_label, y_label : str
-        Of the axes, with units.
+        Labels of the axes, with units.
     """
     from matplotlib.figure import Figure
 

@@ -37,7 +37,7 @@ CLOSE_VALUES = 2**22
 """Values of each source that the expensive measures look at."""
 
 COARSE = 0.02
-"""A code is coarse where 1/12 DN² is more than this part of the variance in the dark: where σ is below 2 DN."""
+"""A code is coarse where 1/12 DN² is more than this fraction of the variance in the dark: where σ is below 2 DN."""
 
 MOST_PAIRS = 512
 PLACE = ("camera", "iso", "scene", "y", "x")
@@ -57,9 +57,9 @@ class Cell:
     patches : int
         Number of patches.
     noise_low, noise_high, noise_deviation : float
-        Of the normalised noise.
+        Least, largest and standard deviation of the normalised noise.
     signal_low, signal_high : float
-        Of what pixels are sorted by (`signal_dn`), DN above black.
+        Ends of the signal by which pixels are sorted (`signal_dn`), DN above black.
     scale_dn : float
         Mean of white − black over planes and patches.
     """
@@ -101,9 +101,9 @@ class Survey:
     brightness, texture : ndarray, shape (N,)
         Mean and standard deviation of each patch's clean signal, normalised.
     clean_variance : ndarray, shape (N,)
-        Of each patch's clean signal as an estimate, as a part of the noise's.
+        Variance of each patch's clean signal as an estimate, as a fraction of the noise's.
     clipped : float
-        Part of the pixels at code 0 or at the white level.
+        Fraction of the pixels at code 0 or at the white level.
     still : int
         Patches whose noise does not vary, clipped throughout.
     curve : NoiseCurve
@@ -207,7 +207,7 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     batch : int
         Patches read at a time.
     seed : int
-        Of the choice of the patches to look at closely.
+        Seed of the choice of the patches to look at closely.
     progress : Progress
         Called with the number of patches read.
 
@@ -309,7 +309,7 @@ def _cell(camera: str | None, iso: float | None, facts: NDArray[np.float64]) -> 
 
 
 def _clipped(read: PatchBatch) -> Tensor:
-    """Part of each patch's pixels at code 0 or at the white level."""
+    """Fraction of each patch's pixels at code 0 or at the white level."""
     white = torch.from_numpy(read.table["white"].astype(np.float64))[:, None, None, None]
     spread = torch.from_numpy(np.sqrt(1.0 + read.table["clean_variance"].astype(np.float64)))[:, None, None, None]
     black = torch.from_numpy(read.table["black"].astype(np.float64))[:, :, None, None]

@@ -31,13 +31,13 @@ class Example:
     name : str
         ``"dark"``, ``"mid"`` or ``"bright"``.
     row : int
-        Of the store.
+        Row number in the store.
     camera, scene, plane : str
         Names of the camera, the scene and the plane that is shown.
     iso : float
         ISO of the patch.
     clean_variance : float
-        Of the clean signal as an estimate, as a part of the noise's.
+        Variance of the clean signal as an estimate, as a fraction of the noise's.
     clean : tuple of tuple of float
         Pixels, row by row.
     noise : mapping of str to tuple of tuple of float

@@ -58,7 +58,7 @@ def clean_frames(folder: str | Path, spec: ModelSpec, side: int = SIDE) -> Clean
     folder : path
         Its raw files, in sub-folders too.
     spec : ModelSpec
-        Of the model that the noise is to be of.
+        Spec of the model that the noise is to be of.
     side : int
         Side of a patch, in pixels of a plane.
 

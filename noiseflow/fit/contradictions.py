@@ -79,7 +79,7 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[st
     Parameters
     ----------
     statistics : NoiseStatistics
-        Of the training data.
+        Statistics of the training data.
     levels : list of Levels
         One a camera of the statistics.
 

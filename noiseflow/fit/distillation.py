@@ -47,6 +47,8 @@ class DistillSettings(TrainSettings):
         Held-out patches on which the remaining KL is estimated.
     """
 
+    COUNTS = ("steps", "batch", "held_out", "blocks", "width")
+
     learning_rate: float = 4e-3
     clip: float = 1.0
     patience: int | None = None
@@ -62,9 +64,6 @@ class DistillSettings(TrainSettings):
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         super().__post_init__()
-        for name in ("steps", "batch", "held_out", "blocks", "width"):
-            if getattr(self, name) < 1:
-                raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")
         if self.held_out < 2:
             raise DataError("held_out: expected 2 or more, since a standard error needs two values; got 1")
 

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
-from noiseflow.fit.censoring import away_from_the_clip, censored_values
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
-from noiseflow.fit.objective_choice import ObjectiveChoice, chosen_objective
+from noiseflow.fit.objective_choice import ObjectiveChoice, away_from_the_clip, choose_objective
 from noiseflow.fit.safeguards import Notes, best_start, check_result, check_start, weights_sha256, without_signal
 from noiseflow.fit.training.engine import DivergedError, train
 from noiseflow.fit.training.objective import TrainingLength
@@ -159,19 +158,16 @@ def _fit(
     train_rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
     statistics = gather(store, train_rows, session.progress)
     notes = Notes(aloud=session.ranks.leads)
-    for text in contradictions(statistics, levels_of(store)):
+    levels = levels_of(store)
+    for text in contradictions(statistics, levels):
         notes.warn(text)
-    choice = ObjectiveChoice(settings.objective, "as set")
-    censored = "" if choice.name == "discretised" else censored_values(store, train_rows, settings.seed)
-    if settings.objective == "auto":
-        choice = chosen_objective(statistics, levels_of(store))
-        if censored:
-            choice = ObjectiveChoice("discretised", censored)
-        if begin is not None:
-            choice = ObjectiveChoice("discretised" if spec.before_rounding else "continuous", "as that of the start")
-        settings = replace(settings, objective=choice.name)
-    if censored and choice.name == "continuous":
-        notes.warn(f"{censored}: the density of the integers is biased there; fit with the objective discretised")
+    start_spec = None if begin is None else begin.spec
+    choice, caution = choose_objective(
+        settings.objective, statistics, levels, store, train_rows, seed=settings.seed, start=start_spec
+    )
+    settings = replace(settings, objective=choice.name)
+    if caution:
+        notes.warn(caution)
     if choice.name == "discretised":
         spec = replace(spec, options={**spec.options, "before_rounding": True})
     model = build(spec)

@@ -1,11 +1,19 @@
 """Which likelihood a fit maximises where the user leaves it open: that of the integers, or their density."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from noiseflow.fit.contradictions import Levels
+from noiseflow.fit.discretised_objective import codes_of
+from noiseflow.flows.conditions import Conditions
+from noiseflow.models.model import ModelSpec
 from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.patches.store.patches import PatchBatch, Patches
 
-__all__ = ["ObjectiveChoice", "chosen_objective"]
+__all__ = ["ObjectiveChoice", "away_from_the_clip", "censored_values", "choose_objective"]
 
 ROUNDING = 1 / 12
 """Variance of rounding, DN²."""
@@ -18,6 +26,22 @@ A density of the integers counts rounding as noise; samples are rounded once mor
 
 ENOUGH = 0.05
 """Least share of a camera's values at an ISO that the darkest cells must hold together, for their σ to count."""
+
+CENSORED = 3e-3
+"""Fraction of the darkest values at code 0 from which these are censored: noise cut off at −2.7 σ loses 0.7 % of its
+variance."""
+
+DARKEST = 0.05
+"""Fraction of the values of a camera at an ISO that are the darkest."""
+
+CLIPPING = 0.999
+"""Fraction of the values at code 0 that are as dark as those which are called clipped."""
+
+FEWEST = 20_000
+"""Values of a camera at an ISO that must be left away from the clip."""
+
+PATCHES = 64
+"""Patches of each camera and ISO that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +60,53 @@ class ObjectiveChoice:
     reason: str
 
 
-def chosen_objective(statistics: NoiseStatistics, levels: list[Levels]) -> ObjectiveChoice:
+def choose_objective(
+    wanted: str,
+    statistics: NoiseStatistics,
+    levels: list[Levels],
+    store: Patches,
+    rows: NDArray[np.int64],
+    *,
+    seed: int,
+    start: ModelSpec | None,
+) -> tuple[ObjectiveChoice, str]:
+    """The objective of a fit, and a caution; an empty one if there is none.
+
+    ``"auto"`` takes that of the start; without one the probability of the integers where codes are coarse or dark
+    values are clipped at code 0, the density elsewhere.
+
+    Parameters
+    ----------
+    wanted : str
+        ``"auto"``, ``"continuous"`` or ``"discretised"``.
+    statistics : NoiseStatistics
+        Statistics of the training data.
+    levels : list of Levels
+        One for each camera of the statistics.
+    store : Patches
+        Patches that are fitted to.
+    rows : ndarray of int
+        Row numbers of the training data.
+    seed : int
+        Seed of the draw of patches to look at.
+    start : ModelSpec, optional
+        Spec of the model that the fit starts from.
+    """
+    censored = "" if wanted == "discretised" else censored_values(store, rows, seed)
+    if wanted != "auto":
+        choice = ObjectiveChoice(wanted, "as set")
+    elif start is not None:
+        choice = ObjectiveChoice("discretised" if start.before_rounding else "continuous", "as that of the start")
+    elif censored:
+        choice = ObjectiveChoice("discretised", censored)
+    else:
+        choice = _by_coarseness(statistics, levels)
+    if not censored or choice.name == "discretised":
+        return choice, ""
+    return choice, f"{censored}: the density of the integers is biased there; fit with the objective discretised"
+
+
+def _by_coarseness(statistics: NoiseStatistics, levels: list[Levels]) -> ObjectiveChoice:
     """Take the probability of the integers where codes are coarse at any camera and ISO, the density elsewhere.
 
     Codes are coarse where rounding has a share of `COARSE` or more in the variance of the darkest values.
@@ -44,7 +114,7 @@ def chosen_objective(statistics: NoiseStatistics, levels: list[Levels]) -> Objec
     Parameters
     ----------
     statistics : NoiseStatistics
-        Of the training data.
+        Statistics of the training data.
     levels : list of Levels
         One for each camera of the statistics.
     """
@@ -69,3 +139,68 @@ def chosen_objective(statistics: NoiseStatistics, levels: list[Levels]) -> Objec
     return ObjectiveChoice(
         "discretised" if coarse else "continuous", f"σ is {variance**0.5:.2f} DN in the dark of {where}, {share}"
     )
+
+
+def censored_values(store: Patches, rows: NDArray[np.int64], seed: int) -> str:
+    """Name the camera and ISO whose dark values are clipped at code 0 most, as a clause; empty where none are.
+
+    Parameters
+    ----------
+    store : Patches
+        Patches that are fitted to.
+    rows : ndarray of int
+        Row numbers.
+    seed : int
+        Seed of the draw of patches.
+    """
+    table, rng = store.table[rows], np.random.default_rng(seed)
+    worst, where = 0.0, ""
+    for camera in np.unique(table["camera"]):
+        of_camera = table["camera"] == camera
+        for iso in np.unique(table["iso"][of_camera]):
+            some = rows[of_camera & (table["iso"] == iso)]
+            part = _darkest_at_zero(store, rng.permutation(some)[:PATCHES])
+            if part > worst:
+                worst, where = part, f"{store.cameras[camera]} at ISO {iso:g}"
+    if worst < CENSORED:
+        return ""
+    return f"{100 * worst:.2g} % of the darkest values of {where} are at code 0, which stands for all values below it"
+
+
+def away_from_the_clip(batch: PatchBatch, cond: Conditions) -> Conditions:
+    """Conditions of patches in which values as dark as those at code 0 are masked.
+
+    Clipped noise has a mean above 0, which the moments of rows take for an offset that rows share.  Nothing is
+    masked where fewer than `FEWEST` values of a camera at an ISO would be left.
+
+    Parameters
+    ----------
+    batch : PatchBatch
+        Patches with codes that are clipped at 0.
+    cond : Conditions
+        Their conditions.
+    """
+    codes = codes_of(batch)[0]
+    black, white = (torch.from_numpy(batch.table[name].astype(np.float64)) for name in ("black", "white"))
+    level = black[:, :, None, None] + batch.clean * (white[:, None] - black)[:, :, None, None]
+    at_zero = level[codes == 0] if cond.observed is None else level[(codes == 0) & cond.observed]
+    if not len(at_zero):
+        return cond
+    light = level > float(np.quantile(at_zero.numpy(), CLIPPING))
+    observed = light if cond.observed is None else light & cond.observed
+    left = observed.sum((1, 2, 3))
+    for camera, iso in {*zip(batch.camera.tolist(), batch.iso.tolist(), strict=True)}:
+        if int(left[(batch.camera == camera) & (batch.iso == iso)].sum()) < FEWEST:
+            return cond
+    return replace(cond, observed=observed)
+
+
+def _darkest_at_zero(store: Patches, rows: NDArray[np.int64]) -> float:
+    """Part of the observed values of least clean signal whose code is 0."""
+    batch = store.read(rows)
+    codes, clean = codes_of(batch)[0].numpy().ravel(), batch.clean.numpy().ravel()
+    if batch.observed is not None:
+        seen = batch.observed.numpy().ravel()
+        codes, clean = codes[seen], clean[seen]
+    limit = np.quantile(clean, DARKEST)
+    return float((codes[clean <= limit] == 0).mean())

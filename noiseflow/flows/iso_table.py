@@ -37,7 +37,7 @@ STEP = -0.21
 """Change of ln β₂ from one fitted ISO to the next below which the conversion gain is switched: σ falls to 0.9."""
 
 SAME_ISO = 0.01
-"""ISOs that differ by less than this part are one."""
+"""ISOs that differ by less than this fraction are one."""
 
 STEEPEST = 2.0
 """d ln β₂ / d ln ISO of noise before the amplifier, the largest."""
@@ -149,23 +149,24 @@ def falls(table: Tensor) -> Tensor:
     return table.diff(dim=-1) < STEP
 
 
-def conversion_steps(table: Tensor, isos: Sequence[float]) -> list[tuple[float, float, float]]:
+def conversion_steps(tables: Sequence[tuple[Tensor, Sequence[float]]]) -> list[tuple[int, float, float, float]]:
     """Where the read noise falls while the ISO rises: the conversion gain is switched there (dual gain).
 
     Parameters
     ----------
-    table : Tensor, shape (K,)
-        Ln β₂ at the knots.
-    isos : sequence of float
-        The knots, rising.
+    tables : sequence of (Tensor, sequence of float)
+        For each camera ln β₂ at the knots, (K,), and the knots, rising.
 
     Returns
     -------
     list of tuple
-        The ISOs below and above, and σ above over σ below.
+        Number of the camera, the ISOs below and above, and σ above over σ below.
     """
-    steps = falls(table).nonzero()[:, 0].tolist()
-    return [(isos[knot], isos[knot + 1], float((0.5 * table.diff()[knot]).exp())) for knot in steps]
+    return [
+        (camera, isos[knot], isos[knot + 1], float((0.5 * table.detach().diff()[knot]).exp()))
+        for camera, (table, isos) in enumerate(tables)
+        for knot in falls(table.detach()).nonzero()[:, 0].tolist()
+    ]
 
 
 def switch_caution(isos: Tensor, step: Sequence[float], camera: str, model: str) -> str | None:

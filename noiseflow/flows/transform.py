@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
-from noiseflow.flows.nets.constants import Constants
+from noiseflow.flows.nets.saved_state import SavedState
 from noiseflow.flows.signal_model import NoiseParameters
 
 __all__ = ["WHOLE_FRAME", "Transform", "WholeLines", "full_precision", "sum_per_sample"]
@@ -16,7 +16,7 @@ WHOLE_FRAME = 1 << 30
 """Reach of a transform whose output depends on the whole frame; it cannot be cut into tiles."""
 
 
-class Transform(Constants, ABC):
+class Transform(SavedState, ABC):
     """An invertible map of (B, C, H, W) tensors under conditions.
 
     Every transform takes the conditions, and the noise parameters that a flow's head shares,
@@ -74,7 +74,7 @@ class Transform(Constants, ABC):
         cond : Conditions
             Resolved: `iso` and `camera` are tensors of shape (B,).
         noise : NoiseParameters, optional
-            Of each pixel, as the flow's head found them.
+            Noise parameters of each pixel, as found by the flow's head.
 
         Returns
         -------

@@ -17,11 +17,11 @@ from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, all_finite
 from noiseflow.flows.iso_table import conversion_steps, range_caution, switch_caution
-from noiseflow.flows.nets.constants import Constants
+from noiseflow.flows.nets.saved_state import SavedState
 from noiseflow.flows.observed import imputed
 from noiseflow.models.shown import in_notebook, in_one_line
 from noiseflow.ops.random.sampling import Source
-from noiseflow.ops.readable import extremes, readable
+from noiseflow.ops.readable import check_normalised, readable
 from noiseflow.raw.bayer import plane_names
 
 __all__ = [
@@ -123,7 +123,7 @@ class ModelSpec:
             raise error if str(source) in str(error) else ModelError(f"{source}: {error}") from error
 
 
-class NoiseModel(Constants, ABC):
+class NoiseModel(SavedState, ABC):
     """Distribution of normalised noise given clean signal, ISO and camera.
 
     A subclass implements `_log_prob` and `_sample` for resolved conditions.  What only some models can do
@@ -242,12 +242,7 @@ class NoiseModel(Constants, ABC):
                 f"generator: expected a torch.Generator; got {generator}: torch.Generator().manual_seed({generator})"
             )
         known = checked_conditions(self, cond)
-        found = extremes(known.clean)
-        if found is not None and not (LIMITS[0] <= found[0] and found[1] <= LIMITS[1]):
-            raise DataError(
-                f"clean: expected the normalised signal, about 0 to 1; got {found[0]:.4g} to {found[1]:.4g}: "
-                "take off the black level and divide by white − black"
-            )
+        check_normalised(known.clean, *LIMITS, "about 0 to 1")
         return draw(self, known, generator, temperature).to(cond.clean.dtype)
 
     @abstractmethod
@@ -274,21 +269,13 @@ class NoiseModel(Constants, ABC):
         """Of each camera: logarithm of the read variance and its ISOs, of a model that interpolates it."""
         return ()
 
-    def _conversion_steps(self) -> list[tuple[int, float, float, float]]:
-        """Camera index, the ISOs below and above, and σ above over σ below: see `conversion_steps`."""
-        return [
-            (camera, *step)
-            for camera, (table, isos) in enumerate(self._read_variances())
-            for step in conversion_steps(table.detach(), isos)
-        ]
-
     def _check_isos(self, cond: Conditions) -> None:
         """Warn once of ISOs outside the range or in a step; a model that cannot extrapolate refuses them here."""
         if self._warned_of_iso:
             return
         found = (
             switch_caution(cond.isos[cond.camera_indices == camera], step, f"{self.cameras[camera]!r}", self.spec.model)
-            for camera, *step in self._conversion_steps()
+            for camera, *step in conversion_steps(self._read_variances())
         )
         caution = next(filter(None, found), None)
         caution = caution or range_caution(cond.isos, self.iso_range, self.spec.model, self._one_iso_rule)

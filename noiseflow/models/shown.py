@@ -55,7 +55,7 @@ def noise_curves(
     lines : dict
         ISO → signals and standard deviations, both normalised.
     x_label, y_label : str
-        Of the axes.
+        Labels of the axes.
     """
     device = next((each.device for each in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     # Not up to the white level: models that clip there have less noise.

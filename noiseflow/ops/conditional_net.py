@@ -63,7 +63,7 @@ def _hidden_layers(
     gain1, shift1, gain2, shift2 : Tensor, shape (B, F)
         FiLM of both layers, for each element.
     w2 : Tensor, shape (F, F, 1, 1)
-        Of the second layer.
+        Weight of the second layer.
     """
     if ws is not None and values is not None:
         hidden = conv2d(values, w1, b1, padding="same") + conv2d(signal, ws)

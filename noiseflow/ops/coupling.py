@@ -215,7 +215,7 @@ def _coupling_chain(
     x : Tensor, shape (B, C, H, W)
         What enters.
     nets, bounds : sequences
-        Of each coupling, in the order in which they act.
+        Net and bound of each coupling, in the order in which they act.
     mixes : sequence of Tensor or None
         Before the first coupling and after each one: what multiplies a pixel's planes, (C, C) in float64, or None.
     inverse : bool
@@ -230,7 +230,7 @@ def _coupling_chain(
     z : Tensor, shape (B, C, H, W)
         What leaves.
     log_det : Tensor, shape (B,)
-        Of the couplings' forward direction, without the mixings; zeros of the inverse.
+        Log-det of the couplings' forward direction, without the mixings; zeros for the inverse.
     """
     log_dets = []
     for net, bound, mix in zip([*nets, None], [*bounds, None], mixes, strict=True):

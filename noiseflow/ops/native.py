@@ -63,15 +63,15 @@ class Argument:
     name : str
         Name of the argument.
     dtype : torch.dtype, optional
-        Of a tensor; None of a number.
+        Type of a tensor; None for a number.
     sizes : sequence of (str, code)
-        Of a tensor: the name that a size gets where it is met first, or the expression that it must equal.
+        Sizes of a tensor: the name that one gets where it is met first, or the expression that it must equal.
     optional : bool
         Whether a tensor may be left out.
     value : code, optional
         Expression of a number that follows from the sizes.
     kind : type, optional
-        Of a number that the caller gives.
+        Type of a number that the caller gives.
     """
 
     name: str

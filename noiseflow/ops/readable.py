@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-__all__ = ["extremes", "readable", "under_func"]
+from noiseflow.core.errors import DataError
+
+__all__ = ["check_normalised", "extremes", "readable", "under_func"]
 
 
 def readable() -> bool:
@@ -22,3 +24,33 @@ def extremes(values: Tensor) -> tuple[float, float] | None:
         return None
     low, high = torch.aminmax(values.detach())
     return float(low), float(high)
+
+
+def check_normalised(clean: Tensor, least: float, most: float, expected: str) -> None:
+    """Refuse a clean signal with NaN or in codes, if its values can be looked at.
+
+    Parameters
+    ----------
+    clean : Tensor
+        Clean signal.
+    least, most : float
+        Ends of what is taken for normalised.
+    expected : str
+        Range for the message, such as ``"0 to 1"``.
+
+    Raises
+    ------
+    DataError
+        A value is NaN or outside the range.
+    """
+    found = extremes(clean)
+    if found is None:
+        return
+    low, high = found
+    if low != low:
+        raise DataError("clean: holds NaN; mask or drop those patches first")
+    if not (least <= low and high <= most):
+        raise DataError(
+            f"clean: expected the normalised signal, {expected}; got {low:.4g} to {high:.4g}: "
+            "take off the black level and divide by white − black"
+        )

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 FLOOR = 0.1
-"""Least variance as a part of β₂, for clean estimates below black."""
+"""Least variance as a fraction of β₂, for clean estimates below black."""
 
 SIGNAL = "const float *clean[B, C, H, W], const float *beta1[B, C, 1, 1], const float *beta2[B, C, 1, 1]"
 

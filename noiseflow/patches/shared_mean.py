@@ -23,9 +23,9 @@ class Share:
     own : float
         Weight of the difference to the frame itself: 1/(n − 1), or 0.
     gain : tuple of float
-        Of each plane.
+        Gain of each plane.
     offset : tuple of float
-        Of each plane, DN.
+        Offset of each plane, DN.
     clean_variance : float
         Variance of the clean signal as an estimate, as a fraction of the noise variance.
     """

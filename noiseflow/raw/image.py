@@ -40,7 +40,7 @@ class RawImage:
     exposure_s : float or None
         Exposure time in seconds.
     make, model : str
-        Of the camera.
+        Maker and model of the camera.
     source : str
         Where it came from, for messages and provenance.
     noise_profile : tuple of (float, float)

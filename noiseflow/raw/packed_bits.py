@@ -28,7 +28,7 @@ class Packing:
     Parameters
     ----------
     bits : int
-        Of a code.
+        Bits per code.
     pixels, size : int
         Pixels in a group, and its bytes.
     unpack : callable

@@ -47,7 +47,7 @@ class RawSettings:
     size : tuple of int, optional
         (width, height) in pixels, of a file without header.
     dtype : str, optional
-        Of a file without header, as numpy spells it: ``"<u2"``, ``">u2"``, ``"u1"``; or a
+        Type of a file without header, as numpy spells it: ``"<u2"``, ``">u2"``, ``"u1"``; or a
         packing in `noiseflow.raw.packed_bits.PACKINGS`: ``"RAW10"``, ``"Mono12p"``, …
     header_bytes : int, optional
         Bytes before the pixels of a file without header.

@@ -47,7 +47,7 @@ def render(name: str, size: tuple[int, int], rng: np.random.Generator) -> NDArra
     size : tuple of int
         (H, W) of the mosaic, even.
     rng : numpy Generator
-        Of crop, flip and exposure.
+        Random numbers of crop, flip and exposure.
 
     Returns
     -------

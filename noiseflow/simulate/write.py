@@ -67,7 +67,7 @@ def simulate(
     frames : int
         Noisy frames of each scene at each ISO.
     light : float
-        Exposure as a part of the full one, in (0, 1]: 0.01 is the "ratio 100" of extreme
+        Exposure as a fraction of the full one, in (0, 1]: 0.01 is the "ratio 100" of extreme
         low light.
     overwrite : bool
         Whether a simulation in `out` may be replaced.

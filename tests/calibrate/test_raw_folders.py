@@ -1,6 +1,7 @@
 """Folders of DNG flats and darks of a known sensor, and what can be wrong with them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 
 from noiseflow.calibrate import calibrate, read_profile
 from noiseflow.calibrate.profiles.published import from_noise_profile, from_sidd_nlf, shipped_profile
+from noiseflow.calibrate.sources import _with_pairs
 from noiseflow.cli.data.calibrate import calibrate as command
 from noiseflow.core.errors import DataError, OutputError
 from noiseflow.raw import RawImage, read_raw
@@ -207,3 +209,36 @@ def test_a_master_frame_among_the_others_is_refused(tmp_path, kind):
     write(tmp_path / kind, f"{prefix}master", replace(images[0], mosaic=mean))
     with pytest.raises(DataError, match=rf"{prefix}master\.dng has 0\.?\d* of the noise variance of the other frames"):
         calibrate([tmp_path])
+
+
+@dataclass
+class Light:
+    """Frames of a series, of which only the time and the number count here."""
+
+    time: float
+    reads: list[Any]
+    sums: list[Any] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+    def one_time(self, other: "Light") -> bool:
+        return self.time == other.time
+
+    def add(self, image: Any, read: Any) -> None:
+        self.sums.append(image)
+        self.reads.append(read)
+
+
+def test_single_frames_of_a_time_are_one_series_and_others_stay_as_they_are() -> None:
+    def reads(*values: int) -> list[Any]:
+        return [lambda value=value: value for value in values]
+
+    single, other, pair, alone = Light(1, reads(1)), Light(1, reads(2, 3)), Light(2, reads(4, 5)), Light(3, reads(6))
+    twin = Light(2, reads(7, 8))
+    found = _with_pairs([single, pair, other, twin, alone])  # type: ignore[list-item]
+    assert [(each.time, [read() for read in each.reads]) for each in found] == [  # type: ignore[attr-defined]
+        (1, [1, 2, 3]),
+        (2, [4, 5]),
+        (2, [7, 8]),
+        (3, [6]),
+    ]
+    assert found[0].sums == [1, 2, 3]

@@ -10,7 +10,7 @@ import torch
 from noiseflow.core.errors import FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.batches import conditions_of
-from noiseflow.fit.censoring import away_from_the_clip, censored_values
+from noiseflow.fit.objective_choice import away_from_the_clip, censored_values
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields

@@ -7,6 +7,8 @@ import torch
 from transform_table import conditions, generator, noise_like, own_signal_net
 
 from noiseflow.flows import Conditions
+from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.nets.conditional_net import SampleFeatures, signal_features
 
 
@@ -52,3 +54,26 @@ def test_the_signal_is_shown_as_a_root_and_as_a_log() -> None:
     root, log = signal_features(clean)[0, :, 0]
     assert root.tolist() == pytest.approx([0, 0, math.sqrt(1e-3), 0.5, 1])
     assert log.tolist() == pytest.approx([0, 0] + [math.log(1 + 1000 * y) / math.log(1001) for y in (1e-3, 0.25, 1.0)])
+
+
+def test_constants_keep_their_precision_wherever_the_module_goes() -> None:
+    """Log ISOs that were rounded to float32 would be those for ever."""
+    net = LineNoise(1, 1, (100.0, 333.0))
+    exact = torch.tensor([100.0, 333.0], dtype=torch.float64).log()
+    assert torch.equal(net.double().log_isos, exact)
+    assert torch.equal(net.half().double().log_isos, exact)
+    assert torch.equal(net.float().log_isos, exact.float())
+    with torch.device("meta"):
+        empty = LineNoise(1, 1, (100.0, 333.0))
+    assert torch.equal(empty.to_empty(device="cpu").double().log_isos, exact)
+
+
+def test_light_and_offset_of_rows_are_the_sums_of_their_parts() -> None:
+    rows = RowMemory(1, 2, (100.0, 400.0))
+    with torch.no_grad():
+        for number, parameter in enumerate(rows.parameters()):
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator(number)) - 2)
+    parts = [rows.log_flicker, rows.log_memory[2], rows.log_frame[1]]
+    assert torch.allclose(rows.light_variance(), sum(part.exp() for part in parts))
+    parts = [rows.log_variance, rows.log_memory[0], rows.log_memory[1], rows.log_frame[0]]
+    assert torch.allclose(rows.offset_variance(), sum(part.exp() for part in parts))

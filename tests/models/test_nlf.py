@@ -13,7 +13,7 @@ from noiseflow.fit.batches import gather
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.iso_table import READ_SLOPE
+from noiseflow.flows.iso_table import READ_SLOPE, conversion_steps
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.closed_form.variance_line import fit_line
@@ -189,4 +189,4 @@ def test_a_switch_of_the_conversion_gain_is_not_interpolated(name: str) -> None:
         assert variance(iso) == pytest.approx(expected, rel=0.05)
     with pytest.warns(ExtrapolationWarning, match=r"ISO 700 lies between ISO 640 and 800.* falls to 0.35 of itself"):
         assert variance(700.0) == pytest.approx(35.0, rel=0.05)
-    assert [step[1:3] for step in model._conversion_steps()] == [(640.0, 800.0)]
+    assert [step[1:3] for step in conversion_steps(model._read_variances())] == [(640.0, 800.0)]

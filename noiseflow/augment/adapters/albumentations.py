@@ -31,7 +31,7 @@ class CameraNoise(ImageOnlyTransform):  # type: ignore[misc]
     p : float
         Probability that an image gets noise.
     pictures : bool
-        Of a run folder: whether images are sRGB pictures instead of raw planes.
+        Whether images are sRGB pictures instead of raw planes, for a run folder.
     clean_key : str, optional
         Key of the result under which the clean image is given, the target.
     """

@@ -51,7 +51,7 @@ def find_noise(
     model : NoiseModel, optional
         A fitted run or a profile.
     iso, camera : optional
-        Of the model; those of the frame if None.
+        ISO and camera of the model; those of the frame if None.
 
     Raises
     ------

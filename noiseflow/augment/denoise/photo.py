@@ -61,7 +61,7 @@ def denoise_photo(
     noise : NoiseLine
         Noise of the frame, from `find_noise`.
     strength : float
-        Part of the noise that is taken off, 0 to 1.
+        Fraction of the noise that is taken off, 0 to 1.
     tile : int
         Side of a tile in pixels of a plane.
     progress : Progress

@@ -98,9 +98,9 @@ def denoise_photo_file(
     body : path, optional
         Maps of ``noiseflow calibrate --maps``: their pattern is taken out first, whole, whatever the strength.
     iso, camera : optional
-        Of the noise model and the maps; those of the file if None.
+        ISO and camera of the noise model and the maps; those of the file if None.
     strength : float
-        Part of the noise that is taken off, 0 to 1.
+        Fraction of the noise that is taken off, 0 to 1.
     settings : RawSettings, optional
         What to take instead of what the file says.
     preview : path, optional

@@ -26,7 +26,7 @@ def frames_of(
     clean : RawImage
         Clean frame; only its size counts.
     iso, camera : float, str
-        Of the sequence.
+        ISO and camera of the sequence.
     seed : int
         Seed of all numbers.
     """

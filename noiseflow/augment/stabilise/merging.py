@@ -33,7 +33,7 @@ def merge_frames(
     frames : Tensor, shape (N, C, H, W)
         Normalised signals, aligned.
     model : NoiseModel
-        Of the camera.
+        Model of the camera.
     isos : sequence of float
         One a frame.
     exposures : sequence of float

@@ -18,10 +18,10 @@ DEFECT_KINDS = ("hot", "telegraph")
 """Kinds of pixels that a body's maps list."""
 
 SAME_ISO = 0.01
-"""ISOs that differ by less than this part are one."""
+"""ISOs that differ by less than this fraction are one."""
 
 SAME_TIME = 0.01
-"""Exposure times that differ by less than this part are one."""
+"""Exposure times that differ by less than this fraction are one."""
 
 
 @dataclass(frozen=True, eq=False)

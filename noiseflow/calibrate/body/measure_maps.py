@@ -36,7 +36,7 @@ SMOOTH = 33
 """Side of the window, in pixels of a plane, over which light is taken for even."""
 
 CLIPPED = 1e-3
-"""Part of the pixels of a flat that may clip."""
+"""Fraction of the pixels of a flat that may clip."""
 
 LIT = 10.0
 """σ of a frame's noise above black from which a flat says something of the response."""

@@ -29,7 +29,7 @@ class CensoredDark:
     level, level_error : float
         Mean and its standard error, DN; it may lie below 0.
     variance, variance_error : float
-        Of the value before rounding, DN².
+        Variance, and its error, of the value before rounding, DN².
     """
 
     level: float

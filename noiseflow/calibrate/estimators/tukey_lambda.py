@@ -31,13 +31,13 @@ class ReadNoiseShape:
     scale : Measurement
         Its scale, DN: x = scale·(p^λ − (1 − p)^λ)/λ.
     correlation : float
-        Of the Tukey-lambda probability plot.
+        Correlation of the Tukey-lambda probability plot.
     correlation_gaussian : float
-        Of the Gaussian probability plot.
+        Correlation of the Gaussian probability plot.
     excess_kurtosis : float
         Kurtosis minus 3.
     beyond_4_sigma : float
-        Part of the pixels; 6.3e-5 for a Gaussian.
+        Fraction of the pixels; 6.3e-5 for a Gaussian.
     """
 
     shape: Measurement

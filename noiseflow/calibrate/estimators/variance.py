@@ -35,7 +35,7 @@ def root_of(parts: Sequence[Part], unit: str) -> Measurement:
     parts : sequence of (float, float)
         Mean squares with their factors, in the square of `unit`, and degrees of freedom.
     unit : str
-        Of the root.
+        Unit of the root.
 
     References
     ----------

@@ -47,7 +47,7 @@ def conversion_steps(settings: Sequence[Setting]) -> tuple[ConversionStep, ...]:
     Parameters
     ----------
     settings : sequence of Setting
-        Of one plane.
+        Settings of one plane.
     """
     known = sorted((s for s in settings if "read_noise_dn" in s.estimates), key=lambda setting: setting.iso)
     steps = []
@@ -69,7 +69,7 @@ def digital_gain(codes: NDArray[Any]) -> float | None:
     Parameters
     ----------
     codes : ndarray of whole numbers
-        Of frames of one level.
+        Codes of frames of one level.
 
     Returns
     -------

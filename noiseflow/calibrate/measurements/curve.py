@@ -30,7 +30,7 @@ class Curve:
     shared_dark : bool
         Whether one dark serves all levels, so that its error is common to them.
     clipped : ndarray
-        Part of the pixels at the highest code.
+        Fraction of the pixels at the highest code.
     signal_error : ndarray
         Standard error of `signal`, DN; 0 where it is not known.
     """

@@ -33,7 +33,7 @@ class PhotonTransfer:
     read_variance : float
         Variance of the dark, DN², quantisation included.
     covariance : ndarray, shape (2, 2)
-        Of K (DN/e⁻) and the read variance (DN²).
+        Covariance of K (DN/e⁻) and the read variance (DN²).
     residuals : ndarray, shape (P,)
         Variance less the fit, DN².
     misfit : float

@@ -111,7 +111,7 @@ def linear_snr(electrons: Array, noise_e: float, dsnu_e: float = 0.0, prnu: floa
     dsnu_e : float
         DSNU, e⁻.
     prnu : float
-        PRNU as a part of the signal.
+        PRNU as a fraction of the signal.
 
     References
     ----------

@@ -12,13 +12,13 @@ Array = NDArray[np.float64]
 
 PARAMETERS = ("log_full_e", "iso_power", "log_input_e", "log_output_e", "log_row_part", "tail", "row_power", "log_drop")
 """Of a camera: ln of the electrons that fill the range at ISO 100; power of ISO that they fall with; ln of the
-noise before the amplifier, e⁻; ln of that after it, e⁻ at ISO 100; ln of row noise as a part of the read noise at
+noise before the amplifier, e⁻; ln of that after it, e⁻ at ISO 100; ln of row noise as a fraction of the read noise at
 ISO 800; Tukey-lambda shape; power of ISO of the row's part; ln of the factor by which the noise before the amplifier
 falls where the conversion gain is switched."""
 
 OBSERVED = ("log_full_e", "log_read_e", "log_row_part", "tail")
 """At one ISO: ln of the electrons that fill the range, ln of the read noise (rows included, rounding not) in e⁻, ln of
-the row noise as a part of it, Tukey-lambda shape."""
+the row noise as a fraction of it, Tukey-lambda shape."""
 
 DUAL_ISOS = (None, 250.0, 400.0, 500.0, 640.0, 800.0, 1250.0, 1600.0, 2000.0, 3200.0)
 """ISO from which the conversion gain is high; None for a camera of one gain."""
@@ -31,7 +31,7 @@ class CameraCurve:
     Parameters
     ----------
     name : str
-        Of the camera.
+        Name of the camera.
     isos : ndarray, shape (N,)
         Where something is known.
     values, errors : ndarray, shape (N, 4)

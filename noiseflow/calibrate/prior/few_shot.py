@@ -138,7 +138,7 @@ def few_shot(
     prior : CameraPrior, optional
         The shipped one if None.
     seed : int
-        Of the draws that the intervals are made of.
+        Seed of the draws that the intervals are made of.
 
     Raises
     ------

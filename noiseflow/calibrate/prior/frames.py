@@ -18,7 +18,7 @@ __all__ = ["Seen", "dark_noise", "is_dark", "pair_noise", "picture_noise", "same
 Array = NDArray[np.float64]
 
 DARK_PART = 0.005
-"""A frame whose median is less than this part of the range above black is dark."""
+"""A frame whose median is less than this fraction of the range above black is dark."""
 
 LEAK = 2.0
 """Read noises by which parts of a dark may differ; more is light."""
@@ -42,7 +42,7 @@ class Seen:
     Parameters
     ----------
     iso : float
-        Of the frames.
+        ISO of the frames.
     gain : tuple of float, optional
         K in DN/e⁻, and its relative standard error.
     read : tuple of float, optional
@@ -183,7 +183,7 @@ def pair_noise(first: RawImage, second: RawImage) -> Seen:
     Parameters
     ----------
     first, second : RawImage
-        Of one ISO and exposure, nothing having moved.
+        Two frames of one ISO and exposure; nothing may have moved.
 
     Raises
     ------

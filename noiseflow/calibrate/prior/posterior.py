@@ -22,7 +22,7 @@ class CameraPrior:
     Parameters
     ----------
     mean : ndarray, shape (8,)
-        Of `PARAMETERS`.
+        Mean of `PARAMETERS`.
     covariance : ndarray, shape (8, 8)
         Between cameras.
     scatter : ndarray, shape (4,)
@@ -51,7 +51,7 @@ class Posterior:
     weights : ndarray, shape (D,)
         Probability of each of `DUAL_ISOS`.
     means : ndarray, shape (D, 8)
-        Of `PARAMETERS`, given the ISO of the gain switch.
+        Means of `PARAMETERS`, given the ISO of the gain switch.
     covariances : ndarray, shape (D, 8, 8)
         Likewise.
     log_evidence : float
@@ -88,7 +88,7 @@ def posterior_of(curve: CameraCurve, prior: CameraPrior) -> Posterior:
     curve : CameraCurve
         What was observed, with its errors.
     prior : CameraPrior
-        Of cameras.
+        Prior over cameras.
     """
     fits = [_component(curve, prior, dual) for dual in DUAL_ISOS]
     logs = np.array([fit[2] for fit in fits]) + np.log(np.maximum(prior.dual, 1e-300))

@@ -131,7 +131,7 @@ def stamp_dng(
     Parameters
     ----------
     profile : Profile
-        Of the camera.
+        Profile of the camera.
     dng : path
         The DNG; it is not changed.
     path : path

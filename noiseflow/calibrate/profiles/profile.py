@@ -92,7 +92,7 @@ class Setting:
     estimates : mapping of str to Measurement
         Names from `QUANTITIES`; what was not measured is not there.
     covariance : tuple of tuple of float
-        Of gain_likelihood_dn_per_e (DN/e⁻) and read_noise_likelihood_dn² (DN²); empty if
+        Covariance of gain_likelihood_dn_per_e (DN/e⁻) and read_noise_likelihood_dn² (DN²); empty if
         there is no such fit.
     facts : mapping
         Plain numbers without an error bar: linearity error, hot pixels, lines of banding.

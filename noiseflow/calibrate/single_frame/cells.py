@@ -123,7 +123,7 @@ def choose(
     plane : int
         Number of the plane.
     blocks : sequence of Blocks
-        Of all planes.
+        Blocks of all planes.
     lines : sequence of VarianceLine
         Noise of each plane as known so far.
     black, ceiling : sequence of float

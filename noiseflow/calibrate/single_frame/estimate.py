@@ -234,7 +234,7 @@ def _plane(
 
 
 def _clipped(blocks: Sequence[Blocks], ceiling: Sequence[float]) -> float:
-    """Part of the blocks that is at saturation."""
+    """Fraction of the blocks that is at saturation."""
     return float(np.mean([np.mean(each.mean > 0.97 * top) for each, top in zip(blocks, ceiling, strict=True)]))
 
 

@@ -33,7 +33,7 @@ MOST_PHASE = 0.03
 """By which the ratio (E|c|)²/E c² of one phase of the 8×8 grid may depart from that of the others."""
 
 MOST_STEP = 0.1
-"""Part of the variance that steps between codes may make up."""
+"""Fraction of the variance that steps between codes may make up."""
 
 _NUMBER = np.add.outer(np.arange(SIDE), np.arange(SIDE))
 _OUTER, _NEXT = HIGH & (_NUMBER >= 10), HIGH & (_NUMBER <= 9)
@@ -92,7 +92,7 @@ def traces_of(
     planes : sequence of ndarray, shape (H, W)
         DN.
     blocks, chosen : sequence
-        Of each plane.
+        Blocks, and those chosen, of each plane.
     line : VarianceLine
         Noise of all planes.
     """

@@ -40,7 +40,7 @@ def row_noise_of(
     planes : sequence of ndarray, shape (H, W)
         DN.
     blocks, chosen : sequence
-        Of each plane.
+        Blocks, and those chosen, of each plane.
     line : VarianceLine
         Noise of all planes.
     """

@@ -29,11 +29,11 @@ class VarianceLine:
     gain : float
         DN/e⁻.
     spread : float
-        Of pixel response or texture, as a part of the signal.
+        Spread of pixel response or texture, as a fraction of the signal.
     covariance : ndarray, shape (2, 2)
-        Of floor and gain, the spread being unknown.
+        Covariance of floor and gain, the spread being unknown.
     chi2 : float
-        Of the cells about the curve, over their number less three.
+        χ² of the cells about the curve, over their number less three.
     """
 
     floor: float

@@ -9,7 +9,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import answer, say
+from noiseflow.cli.streams import TIED, answer, say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _print(profile: "Profile", out: Path) -> None:
         answer(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
             low, high = estimate.interval
-            answer(f"  {name:29} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}")
+            answer(f"  {name:29} {estimate!s:34} 95{TIED}%:{TIED}{low:.6g} … {high:.6g}")
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
             answer(f"  {name:29} {text} {unit}".rstrip())

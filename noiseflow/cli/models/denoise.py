@@ -22,7 +22,7 @@ __all__ = ["denoise"]
 @click.option(
     "--model",
     metavar="RUN|PROFILE|CAMERA",
-    help="Noise model that tells the noise level; without it the file's NoiseProfile, or else its own pixels do.",
+    help="Noise model that gives the noise level; without it the file's NoiseProfile, or else its pixels do.",
 )
 @click.option(
     "--body",
@@ -35,7 +35,7 @@ __all__ = ["denoise"]
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="Part of the noise that is taken off.",
+    help="Fraction of the noise to remove.",
 )
 @click.option("--preview", type=PATH, help="Also write the result as an sRGB picture (.png).")
 @click.option("--iso", type=float, help="ISO of the frame; the file's own if not given.")

@@ -21,7 +21,7 @@ __all__ = ["fit_video"]
 @out_option("Run folder to write.")
 @scene_option
 @click.option("--clean", type=PATH, help="Clean twin of the frames, for one sequence; it shows the pattern too.")
-@click.option("--part", "parts", multiple=True, help="Fit this part, not those that pay; repeatable.")
+@click.option("--part", "parts", multiple=True, help="Fit this part instead of those that pay; repeatable.")
 @raw_options()
 @overwrite_option
 def fit_video(

@@ -22,9 +22,9 @@ __all__ = ["import_"]
     "--format",
     "form",
     type=Registered("noiseflow.models.foreign.formats:FORMATS"),
-    help="What PUBLISHED is; by its content if not said.",
+    help="Format of PUBLISHED; recognised by its content if not given.",
 )
-@click.option("--profile", type=PATH, help="Profile or shipped camera that says the gain of dark frames.")
+@click.option("--profile", type=PATH, help="Profile or shipped camera that gives the gain of dark frames.")
 @click.option("--gain", type=click.FloatRange(min=0, min_open=True), help="Gain of dark frames, DN/e-.")
 @click.option(
     "--rename", nargs=2, multiple=True, metavar="OLD NEW", help="Another name for one of its cameras; repeatable."

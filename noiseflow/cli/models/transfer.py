@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["transfer"]
 
 LEAST_SAID = 0.005
-"""Part of the variance that remains from which it is said."""
+"""Fraction of the variance that remains from which it is said."""
 
 
 @click.command()

@@ -71,9 +71,9 @@ def demo(
     size : tuple of int
         (H, W) of a frame.
     epochs : int
-        Of the fit, at the most.
+        Epochs of the fit, at the most.
     seed : int
-        Of all randomness.
+        Seed of all randomness.
     device : str
         Where the model is fitted, sampled and scored: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda"``.
     overwrite : bool

@@ -23,7 +23,7 @@ def whole_folder(path: Path, kind: str, *, overwrite: bool = False) -> Iterator[
     path : Path
         Checked and locked: see `noiseflow.core.output.checks.writing`.
     kind : str
-        Of the output, for the list.
+        Kind of the output, for the list.
     overwrite : bool
         Whether a folder of ours in that place may be replaced.
 
@@ -67,9 +67,9 @@ def refilled_folder(path: Path, kind: str, *lines: Mapping[str, str]) -> Iterato
     path : Path
         Checked and locked: see `noiseflow.core.output.checks.writing`.
     kind : str
-        Of the output, for its list.
+        Kind of the output, for its list.
     *lines : mapping
-        Of what will stand in it: see `noiseflow.core.output.manifest.record`.
+        What the list says of its future content: see `noiseflow.core.output.manifest.record`.
 
     Raises
     ------

@@ -58,7 +58,7 @@ class Held:
     target, file : Path
         The output, and its lock beside it.
     descriptor : int
-        Of the open lock.
+        Descriptor of the open lock.
     """
 
     target: Path

@@ -84,7 +84,7 @@ def fresh_folder(folder: Path, kind: str, *lines: Mapping[str, str]) -> None:
     kind : str
         Kind of the folder, such as ``"run"``, for its list.
     *lines : mapping
-        Of what will stand in it: see `noiseflow.core.output.manifest.record`.
+        What the list says of its future content: see `noiseflow.core.output.manifest.record`.
 
     Raises
     ------

@@ -53,7 +53,7 @@ class Listing:
     Parameters
     ----------
     kind : str
-        Of the output: ``run``, ``report``, …
+        Kind of the output: ``run``, ``report``, …
     files : dict of set of str
         SHA-256 that a file may have, by its path in the folder with ``/`` between names.
     growing : list of str

@@ -165,7 +165,7 @@ class ListOf(Schema):
     Parameters
     ----------
     of : Schema
-        Of each value.
+        Schema of each value.
     shortest, longest : int
         Fewest and most values.
     """

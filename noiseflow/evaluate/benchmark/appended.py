@@ -68,7 +68,7 @@ def rows_of_others(path: Path, fingerprints: Mapping[str, str], split: str) -> l
     path : Path
         Somebody's ``results.json``.
     fingerprints : mapping of str to str
-        Of our stores, by the name of the data.
+        Fingerprints of our stores, by the name of the data.
     split : str
         Split that is scored.
 

@@ -48,11 +48,11 @@ class BenchmarkCell:
     Parameters
     ----------
     folder : Path
-        Of its run, report and record.
+        Folder of its run, report and record.
     store : Path
         Patch store of the data.
     fingerprint : str
-        Of the store.
+        Fingerprint of the store.
     data : str
         Name of the data.
     model : ModelChoice

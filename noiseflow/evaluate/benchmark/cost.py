@@ -53,7 +53,7 @@ def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: flo
     iso : float
         That one.
     split : str
-        Of the patches that are scored.
+        Split of the patches that are scored.
 
     Returns
     -------

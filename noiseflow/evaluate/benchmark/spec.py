@@ -124,7 +124,7 @@ class ModelChoice:
     Parameters
     ----------
     name : str
-        Of its column.
+        Name of its column.
     model : str, optional
         In the registry, or an architecture string; `name` if not given.
     run : str, optional
@@ -138,7 +138,7 @@ class ModelChoice:
     fit : mapping
         Fields of `noiseflow.fit.FitSettings`.
     options : mapping
-        Of the model's spec.
+        Options of the model's spec.
     """
 
     name: str
@@ -159,7 +159,7 @@ class BenchmarkSpec:
     title : str
         Heading of the page.
     seed : int
-        Of simulation, splits, fits and samples.
+        Seed of simulation, splits, fits and samples.
     split : str
         That is scored.
     max_patches : int, optional

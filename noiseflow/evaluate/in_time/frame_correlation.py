@@ -22,7 +22,7 @@ class FrameCorrelation(Score):
     lags : tuple of int
         Distances in frames.
     values : mapping of str to tuple of float
-        Of the data and of each model, for each lag.
+        Correlation in the data and in each model's samples, for each lag.
     """
 
     lags: tuple[int, ...]

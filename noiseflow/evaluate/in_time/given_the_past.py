@@ -21,7 +21,7 @@ class GivenThePast(Score):
     first_frame : int
         The first of the later frames.
     gain : mapping of str to Interval
-        Of each model that remembers, over tiles.
+        Gain of each model that remembers, over tiles.
     """
 
     first_frame: int

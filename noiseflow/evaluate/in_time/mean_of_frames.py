@@ -22,7 +22,7 @@ class MeanOfFrames(Score):
     counts : tuple of int
         n.
     values : mapping of str to tuple of float
-        Of the data and of each model, for each n; 1/n where nothing is remembered.
+        Variance in the data and in each model's samples, for each n; 1/n where nothing is remembered.
     """
 
     counts: tuple[int, ...]

@@ -21,7 +21,7 @@ class RowSpectrum(Score):
     frequencies : tuple of float
         Cycles per frame, 0 for what stays, to ½.
     power : mapping of str to tuple of float
-        Of the data and of each model; 1 at all frequencies for pixels and frames that are independent.
+        Power in the data and in each model's samples; 1 at all frequencies for pixels and frames that are independent.
     """
 
     frequencies: tuple[float, ...]

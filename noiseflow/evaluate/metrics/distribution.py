@@ -236,7 +236,7 @@ class SignalBin:
     values : int
         Number of values in the bin.
     kl, js, wasserstein : Divergence
-        Of the residuals: nats, nats, σ.
+        Divergences of the residuals: nats, nats, σ.
     below : mapping of str to tuple of float
         Per model, part of the real residuals below each quantile (`Conditional.levels`) of
         the sampled ones: the levels themselves if the conditional quantiles are right.
@@ -259,7 +259,7 @@ class Conditional(Score):
     Parameters
     ----------
     levels : tuple of float
-        Of the quantiles.
+        Levels of the quantiles.
     bins : tuple of SignalBin
         From dark to bright.
     kl, js, wasserstein : mapping of str to float

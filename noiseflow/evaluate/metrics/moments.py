@@ -147,7 +147,7 @@ def _moments(raw: NDArray[np.float64], n: float) -> Moments:
 
 @dataclass(frozen=True)
 class Beyond:
-    """Part of the pixels farther out than a threshold, either way.
+    """Fraction of the pixels farther out than a threshold, either way.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class Beyond:
     pixels : mapping of str to int
         How many there are, per source.
     part : mapping of str to Interval
-        Of all pixels, per source.
+        Share of all pixels, per source.
     missing : mapping of str to Interval
         Of the data minus of the samples, per model; interval wider for the number of
         thresholds.
@@ -175,15 +175,15 @@ class Tails(Score):
     Parameters
     ----------
     values : int
-        Of each source.
+        Number of values of each source.
     kurtosis : mapping of str to Interval
         Fourth standardised moment of the residuals; 3 for a Gaussian.
     beyond : tuple of Beyond
         Per threshold.
     levels : tuple of float
-        Of the quantiles.
+        Levels of the quantiles.
     quantiles : mapping of str to tuple of float
-        Of the residuals, in σ, per source.
+        Quantiles of the residuals, in σ, per source.
     """
 
     values: int

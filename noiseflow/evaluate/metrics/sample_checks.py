@@ -61,7 +61,7 @@ class PitCalibration(Score):
     Parameters
     ----------
     levels : tuple of float
-        Of the quantiles.
+        Levels of the quantiles.
     models : mapping of str to Coverage
         Models that have a latent.
     """
@@ -117,7 +117,7 @@ class Temporal(Score):
     excess : Interval or None
         Correlation of the real noise minus what independent frames would show; None without pairs.
     expected : float
-        The latter, on average: −v, v the variance of the clean estimate as a part of the
+        The latter, on average: −v, v the variance of the clean estimate as a fraction of the
         noise's, since frames that serve in each other's clean estimates are not independent.
     """
 
@@ -182,7 +182,7 @@ class QuantisationCell:
     sigma_dn : float
         Smallest σ of the real noise in it, over the signals, DN.
     on_codes : mapping of str to float
-        Part of the values within 0.02 of a step of such a multiple, per source; 0.04 is chance.
+        Fraction of the values within 0.02 of a step of such a multiple, per source; 0.04 is chance.
     """
 
     camera: str | None

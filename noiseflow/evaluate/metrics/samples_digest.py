@@ -18,7 +18,7 @@ class SamplesDigest(Score):
     Parameters
     ----------
     sha256 : mapping of str to str
-        Of the samples of each model, normalised noise as float32, in the order of the patches.
+        SHA-256 of the samples of each model, normalised noise as float32, in the order of the patches.
     """
 
     sha256: Mapping[str, str]

@@ -54,7 +54,7 @@ class Structure(Score):
     Parameters
     ----------
     values : int
-        Of each source that were looked at.
+        Number of values of each source that were used.
     of_values : int
         That there are.
     lags : tuple of Compared

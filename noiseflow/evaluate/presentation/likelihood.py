@@ -53,9 +53,9 @@ class Unit:
     Parameters
     ----------
     measure : str
-        Of its findings.
+        Measure of its findings.
     unit : str
-        Of its differences.
+        Unit of its differences.
     of : str
         Beginning of its sentences.
     truth : str

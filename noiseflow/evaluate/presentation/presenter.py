@@ -59,7 +59,7 @@ class Presenter(Generic[ScoreType]):
     Parameters
     ----------
     name : str
-        Of the metric in ``metrics.json``; the heading where a presenter has no title.
+        Name of the metric in ``metrics.json``; the heading where a presenter has no title.
     """
 
     title: str = ""

@@ -30,7 +30,7 @@ class Data:
     store : str
         Path.
     fingerprint : str
-        Of the store's content.
+        Fingerprint of the store's content.
     layout, pairing, split : str
         Layout of the planes, pairing of the store, split that was scored.
     patches, patches_in_split : int
@@ -46,7 +46,7 @@ class Data:
     close_values : int
         Values of each source that the expensive measures looked at.
     clipped : float
-        Part of the pixels at code 0 or at the white level.
+        Fraction of the pixels at code 0 or at the white level.
     cameras : tuple of str
         Names of the cameras.
     isos : tuple of float
@@ -79,11 +79,11 @@ class Evaluation:
     models : tuple of str
         The first is under test, the others are baselines.
     specs : mapping of str to mapping
-        Of each model, as JSON values.
+        Specs of each model, as JSON values.
     data : Data
         Facts about what was scored.
     seed : int
-        Of the samples.
+        Seed of the samples.
     scores : mapping of str to Score
         By the metric's name in `METRICS`.
     examples : tuple of Example

@@ -104,7 +104,7 @@ def wasserstein_1(*, p: NDArray[np.float64], q: NDArray[np.float64], width: NDAr
     p, q : ndarray, shape (..., B)
         Counts.
     width : ndarray, shape (B,) or ()
-        Of each bin; the distance is in its unit.
+        Width of each bin; the distance is in its unit.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def divergences(
     models : sequence of str
         Names of the models.
     width : ndarray, shape (bins,) or ()
-        Of the bins, for Wasserstein-1.
+        Width of the bins, for Wasserstein-1.
     """
     whole = {name: part.sum(0).astype(np.float64) for name, part in counts.items()}
     filled = np.flatnonzero(counts[DATA].sum((1, 2)))

@@ -66,7 +66,7 @@ def fit_temporal(
     frame : NoiseModel
         Fitted model of a frame; it stays as it is.
     sequences : sequence of SequenceTiles
-        Of scenes that stand still.
+        Sequences of scenes that stand still.
     parts : sequence of str, optional
         Parts to fit, all of them; chosen by the data if None.
     progress : Progress

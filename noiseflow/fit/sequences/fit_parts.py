@@ -136,9 +136,9 @@ def fit_parts(model: TemporalNoise, data: Sequence[LatentTiles], iterations: int
     model : TemporalNoise
         Its parts are where the search starts; they are left at the best point.
     data : sequence of LatentTiles
-        Of the model's frame model.
+        Latents of the sequences under the model's frame model.
     iterations : int
-        Of L-BFGS.
+        Iterations of L-BFGS.
     """
     parameters = list(model.parts.parameters())
     if not parameters:

@@ -24,7 +24,7 @@ WILD = 6.0
 """σ from which a block's step counts as motion."""
 
 MOST_PART = 0.005
-"""Part of the blocks of any frame, or of all, that may."""
+"""Fraction of the blocks of any frame, or of all, that may."""
 
 FEWEST_PIXELS = 8
 """Side of a tile from which on its fine structure is looked at."""

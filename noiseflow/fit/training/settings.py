@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from noiseflow.core.errors import DataError
 
@@ -63,6 +63,9 @@ class TrainSettings:
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
 
+    COUNTS: ClassVar[tuple[str, ...]] = ()
+    """Names of further settings that are 1 or more, or None."""
+
     learning_rate: float = 2e-3
     schedule: str = "cosine"
     warmup: int = 0
@@ -84,8 +87,9 @@ class TrainSettings:
             raise DataError(f"learning rate: expected a positive number; got {self.learning_rate}")
         if not 0 <= self.ema < 1:
             raise DataError(f"ema: expected 0 or more and less than 1; got {self.ema}")
-        if self.patience is not None and self.patience < 1:
-            raise DataError(f"patience: expected 1 or more; got {self.patience}")
+        for name in ("patience", *self.COUNTS):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise DataError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
@@ -117,6 +121,8 @@ class FitSettings(TrainSettings):
         clipped ones included; or ``"auto"``, that of the integers where codes are coarse against the noise.
     """
 
+    COUNTS = ("epochs", "batch", "steps_per_epoch", "held_out")
+
     epochs: int = 20
     batch: int | None = 128
     steps_per_epoch: int | None = 100
@@ -128,9 +134,6 @@ class FitSettings(TrainSettings):
         super().__post_init__()
         if self.objective not in OBJECTIVES:
             raise DataError(f"objective: expected one of {', '.join(OBJECTIVES)}; got {self.objective!r}")
-        for name in ("epochs", "batch", "steps_per_epoch", "held_out"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")
 
 
 def learning_rate(settings: TrainSettings, step: int, steps: int, held_out: Sequence[float]) -> float:

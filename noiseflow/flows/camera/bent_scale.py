@@ -27,7 +27,7 @@ class BentScale(ShotReadScale):
     Parameters
     ----------
     planes, cameras : int
-        Of the noise that it is for.
+        Planes and cameras of the noise that it is for.
     isos : sequence of float
         Fitted ISOs, rising; b is linear in log ISO between them and constant beyond.
     shares_features : bool

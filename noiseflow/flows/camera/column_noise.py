@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
@@ -19,7 +18,7 @@ NO_ROWS = 1e-30
 """Row variance of a camera without rows: the columns are then those of `LineNoise`."""
 
 
-class ColumnNoise(EarlierWeights, LineNoise):
+class ColumnNoise(LineNoise):
     """Whiten columns that share an offset, after rows of variance r were whitened.
 
     One after the other the whitenings of rows and columns multiply the variance of what both have in common, the
@@ -109,7 +108,7 @@ class ColumnNoise(EarlierWeights, LineNoise):
         d = unit_offset(x, *required(noise, self).line_signal, self.cells)
         return x + (d * offsets).reshape(x.shape)
 
-    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+    def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Columns of before multiplied."""
         weights.setdefault(f"{prefix}log_rows", torch.full_like(self.log_rows, math.log(NO_ROWS)))
 

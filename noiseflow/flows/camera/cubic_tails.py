@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.flows.nets.constants import log_of
+from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.tails_and_skew import LEAST_REST, cubic_by_excess, tails, tails_inverse

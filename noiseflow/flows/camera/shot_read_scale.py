@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.camera.earlier_weights import EarlierWeights
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import SHOT_SLOPE, IsoPlace, read_variance_at
-from noiseflow.flows.nets.constants import log_of
+from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.shot_read_noise import divide_by_std, multiply_by_std
@@ -70,7 +69,7 @@ class NoiseScale(Transform):
         return x
 
 
-class ShotReadScale(EarlierWeights, NoiseScale):
+class ShotReadScale(NoiseScale):
     """Divide by the standard deviation of shot and read noise.
 
     z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
@@ -82,7 +81,7 @@ class ShotReadScale(EarlierWeights, NoiseScale):
     Parameters
     ----------
     planes, cameras : int
-        Of the noise that it is for.
+        Planes and cameras of the noise that it is for.
     isos : sequence of float
         Fitted ISOs, rising.
     shares_features : bool
@@ -115,7 +114,7 @@ class ShotReadScale(EarlierWeights, NoiseScale):
         beta1, beta2 = (base + own.reshape(-1, 2, planes)).exp()[..., None, None].unbind(1)
         return beta1, beta2
 
-    def bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
+    def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Runs of before had one offset per camera and plane, the same at every ISO."""
         for name in ("plane_beta1", "plane_beta2"):
             saved, own = weights.get(prefix + name), getattr(self, name)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from noiseflow.flows.camera.shot_read_scale import NoiseScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
-from noiseflow.flows.nets.constants import log_of
+from noiseflow.flows.nets.saved_state import log_of
 
 __all__ = ["SignalDependentScale"]
 

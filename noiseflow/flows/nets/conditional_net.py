@@ -104,7 +104,7 @@ class ConditionalNet(nn.Module):
     outputs : int
         Planes of the output.
     planes, cameras : int
-        Of the conditions.
+        Planes and cameras of the conditions.
     width : int
         Hidden planes.
     kernel : int

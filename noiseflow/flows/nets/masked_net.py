@@ -6,12 +6,12 @@ from torch import Tensor, nn
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.nets.conditional_net import SampleFeatures, SpatialFilm, signal_features
-from noiseflow.flows.nets.constants import Constants
+from noiseflow.flows.nets.saved_state import SavedState
 
 __all__ = ["MaskedNet"]
 
 
-class MaskedNet(Constants):
+class MaskedNet(SavedState):
     """Masked conv → FiLM → tanh → masked 1×1 → FiLM → tanh → masked 1×1, with the conditions.
 
     The order is raster: row by row, pixel by pixel, plane by plane.  The outputs for a value

@@ -16,7 +16,7 @@ __all__ = ["FLOOR", "LEAST", "fit_line", "line_nll"]
 Array = NDArray[np.float64]
 
 FLOOR = 0.1
-"""Least variance as a part of β₂, for clean estimates below black."""
+"""Least variance as a fraction of β₂, for clean estimates below black."""
 
 LEAST = 1e-12
 """Least β₁ and β₂, about a hundredth of a 16-bit step squared."""
@@ -40,7 +40,7 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
     Parameters
     ----------
     cells : NoiseStatistics
-        Of one camera at one ISO.
+        Cells of one camera at one ISO.
 
     Returns
     -------

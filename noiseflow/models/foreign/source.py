@@ -52,7 +52,7 @@ class ForeignFormat:
     read : callable
         Function from a `ForeignSource` to the model.
     licence : str, optional
-        Of what is usually imported so, where it restricts its use.
+        Licence of what is usually imported so, where it restricts its use.
     """
 
     what: str

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from noiseflow.core.errors import DataError, ModelError, NoiseflowError
 from noiseflow.core.output.verified import check_file
 from noiseflow.core.reading.system import refused_by_system
-from noiseflow.flows.camera.earlier_weights import brought_up
 from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.nets.saved_state import brought_up
 from noiseflow.models.model import NoiseModel
 
 __all__ = ["building", "check_plausible", "fill", "read_tensors", "within_means"]

@@ -25,7 +25,7 @@ class Prediction:
     Parameters
     ----------
     mean, variance : Tensor, shape (B, N)
-        Of each pixel.
+        Mean and variance of each pixel.
     slopes : Tensor, shape (B, K, N)
         By the state y of `FrameState`.
     """
@@ -68,7 +68,7 @@ class PixelState:
         Parameters
         ----------
         h, predicted : Tensor, Prediction
-            Of `predict`.
+            Results of `predict`.
         z : Tensor, shape (B, N)
             The frame's latents.
         shared : int

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.iso_table import at_iso
-from noiseflow.flows.nets.constants import Constants, log_of
+from noiseflow.flows.nets.saved_state import SavedState, log_of
 from noiseflow.models.model import ModelSpec
 from noiseflow.ops.random.sampling import Stream
 
 __all__ = ["FramePart", "NormalPart", "Part", "PixelPart"]
 
 
-class Part(Constants):
+class Part(SavedState):
     """A part of the memory; each of its parameters is a table by camera and ISO, linear in log ISO between.
 
     Parameters

@@ -89,7 +89,7 @@ class NoiseStream:
         Parameters
         ----------
         like : Tensor, shape (B, C, H, W)
-            Of the shape of the whole frame.
+            Tensor of the shape of the whole frame.
         """
         if self.memory is not None and self.memory.shape != like.shape:
             raise DataError(
@@ -112,7 +112,7 @@ class Memory:
     model : TemporalNoise
         The model.
     like : Tensor, shape (B, C, H, W)
-        Of the shape of a frame.
+        Tensor of the shape of a frame.
     iso, camera, source
         Those of `NoiseStream`.
     """
@@ -158,7 +158,7 @@ class Traps:
     cond : Conditions
         Resolved conditions of the first frame.
     like : Tensor, shape (B, C, H, W)
-        Of the shape of a frame.
+        Tensor of the shape of a frame.
     source : torch.Generator or Keyed, optional
         Where the numbers come from.
     """

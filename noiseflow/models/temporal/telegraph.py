@@ -54,7 +54,7 @@ class Telegraph(Part):
     logit_fraction: nn.Parameter
 
     def fraction(self, cond: Conditions) -> Tensor:
-        """Part of the pixels that are telegraph pixels, float64, (B,)."""
+        """Fraction of the pixels that are telegraph pixels, float64, (B,)."""
         return self.at("logit_fraction", cond).sigmoid()
 
     def rates(self, cond: Conditions) -> tuple[Tensor, Tensor]:
@@ -116,7 +116,7 @@ class TelegraphFilter:
         per_sigma : Tensor, shape (B, N)
             1/σ of the frame's noise.
         variance : Tensor, shape (B, N)
-            Of a telegraph pixel's latent around its level.
+            Variance of a telegraph pixel's latent around its level.
         seen : Tensor of float64, shape (B, N), optional
             0 where the pixel is masked.
         """

@@ -14,7 +14,7 @@ LEVELS = 256
 """Steps of the signal between black and the level where a plane clips."""
 
 PART = 1e-3
-"""Part of the pixels of one step that clip, from which on the step and all above it are masked."""
+"""Fraction of the pixels of one step that clip, from which on the step and all above it are masked."""
 
 FEWEST = 3
 """Clipped pixels of a step that count: one or two may be defects."""

@@ -303,7 +303,7 @@ def _clipped_parts(
 
 
 def _masked_part(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> NDArray[np.float64]:
-    """Part of each patch's pixels that are not valid, shape (n,)."""
+    """Fraction of each patch's pixels that are not valid, shape (n,)."""
 
     def masked(top: int) -> NDArray[np.intp] | None:
         strip = valid[:, top : top + size]

@@ -45,7 +45,7 @@ OFF, SHARED, SURE = 0.03, 0.03, 6.0
 standard errors."""
 
 SMOOTH = 0.5
-"""Part of the noise's variance that is the same in neighbours of a row, rows' own means apart: no sensor's."""
+"""Fraction of the noise's variance that is the same in neighbours of a row, rows' own means apart: no sensor's."""
 
 
 def pair(scene: Scene, number: int, reference: Reference) -> FramePair:

@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 LEVELS_APART = 1.5
 """Highest over lowest level from which on a pixel's offset is told from its response."""
 CLIPPED = 1e-3
-"""Part of the pixels at the white level from which on a frame's level is not known."""
+"""Fraction of the pixels at the white level from which on a frame's level is not known."""
 LIT_SIGMAS = 3.0
 """A level of fewer σ of a pixel's noise above black is said to be no light."""
 
@@ -154,7 +154,7 @@ def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, floa
     Parameters
     ----------
     facts : mapping
-        Of the reference.
+        Facts of the reference.
     plane : int
         Index of the colour plane.
     number : int or None
@@ -206,7 +206,7 @@ def _defects(
     a, b : ndarray, shape (4, h, w)
         The sums A and B of each pixel.
     noise : ndarray, shape (4,)
-        Of one frame's pixel, as a part of the level.
+        Noise of a pixel of one frame, as a fraction of the level.
     """
     planes, height, width = a.shape
     mask = np.empty(a.shape, bool)

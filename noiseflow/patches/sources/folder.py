@@ -114,7 +114,7 @@ class Group:
     iso : float or None
         ISO that the files share.
     exposure_s : float or None
-        Of the first file, in seconds.
+        Exposure time of the first file, in seconds.
     files : list of Path
         Files of the group.
     """

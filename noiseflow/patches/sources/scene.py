@@ -42,7 +42,7 @@ LONG_TWIN: Mapping[str, str] = {"clean_twin": "long exposure"}
 
 
 SAME_EXPOSURE = 0.01
-"""Exposure times that differ by less than this part are one setting: files round them differently."""
+"""Exposure times that differ by less than this fraction are one setting: files round them differently."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def read_block(path: Path, noisy: Path, index: int, block: int, settings: RawSet
     noisy : Path
         The file that tells the number of codes.
     index, block : int
-        Of the instance, and of the block in it.
+        Number of the instance, and of the block in it.
     settings : RawSettings
         Settings that replace what the file states.
 

@@ -90,7 +90,7 @@ class PatchDataset(Dataset[Item]):
     view : View
         Crop, turns and dtype of each patch.
     seed : int
-        Of the view.
+        Seed of the view.
 
     Notes
     -----

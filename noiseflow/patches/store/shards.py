@@ -52,7 +52,7 @@ def export_shards(
     per_shard : int
         Most patches of a shard.
     seed : int
-        Of the order.
+        Seed of the order.
     overwrite : bool
         Whether an earlier folder of shards may be replaced.
     progress : callable

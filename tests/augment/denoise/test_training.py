@@ -103,6 +103,12 @@ def tiny(source_seed: int = 0) -> tuple[object, DenoiserSettings]:
 SPEC = PhotoDenoiserSpec((4, 8), 1)
 
 
+@pytest.mark.parametrize("name", ["steps", "batch", "side", "validations", "held_out"])
+def test_counts_below_one_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"{name}: expected 1 or more; got 0"):
+        DenoiserSettings(**{name: 0})
+
+
 def test_a_stopped_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     crops, settings = tiny()
     whole = train_photo_denoiser(crops, crops, tmp_path / "whole", settings, start=SPEC)  # type: ignore[arg-type]

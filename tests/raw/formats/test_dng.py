@@ -9,7 +9,7 @@ from builders import frame
 
 from noiseflow.core.errors import OutputError, RawError
 from noiseflow.raw.bayer import BAYER_PHASES, unpack
-from noiseflow.raw.formats.dng import SMALLEST, write_dng
+from noiseflow.raw.formats.dng import SMALLEST, XYZ_TO_SRGB, write_dng
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import read_raw
 
@@ -119,3 +119,12 @@ def test_what_does_not_fit_into_a_dng(tmp_path: Path, image: RawImage, message: 
     with pytest.raises(RawError, match=message):
         write_dng(tmp_path / "a.dng", image)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_matrix_to_srgb_is_the_inverse_of_the_primaries() -> None:
+    """IEC 61966-2-1: chromaticities of the primaries and of D65, to the four digits of the standard's matrix."""
+    primaries = np.array([[0.64, 0.33], [0.30, 0.60], [0.15, 0.06]])
+    columns = np.stack([primaries[:, 0], primaries[:, 1], 1 - primaries.sum(1)])
+    white = np.array([0.3127, 0.3290, 1 - 0.3127 - 0.3290]) / 0.3290
+    to_xyz = columns * np.linalg.solve(columns, white)
+    assert XYZ_TO_SRGB @ to_xyz == pytest.approx(np.eye(3), abs=6e-4)

@@ -50,3 +50,8 @@ def test_the_real_folder(shared_data: Path) -> None:
 def test_bad_listings_name_what_is_wrong(tmp_path: Path, listing: str, message: str) -> None:
     with pytest.raises(RawError, match=message):
         read_emva(make_folder(tmp_path / "set", listing))
+
+
+def test_a_series_has_its_exposure_and_its_photons_and_darks_have_none(tmp_path: Path) -> None:
+    folder = read_emva(make_folder(tmp_path / "set"))
+    assert [(series.exposure_ns, series.photons) for series in folder.series] == [(1000.0, 9.0), (1000.0, 0.0)]

@@ -61,7 +61,7 @@ class DrawnCameras:
     dark, response : Tensor
         Standard deviations of the fixed offset of a pixel, and of its relative response.
     hot : Tensor
-        Part of the pixels that are hot.
+        Fraction of the pixels that are hot.
     step : Tensor
         One code.
     floor : Tensor

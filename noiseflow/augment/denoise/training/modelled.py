@@ -46,7 +46,7 @@ def modelled_crops(model: NoiseModel, clean: CleanSource, jitter: float = LINE_E
     Parameters
     ----------
     model : NoiseModel
-        Of Bayer planes.
+        Model of Bayer planes.
     clean : CleanSource
         Clean signals with an ISO and a camera of the model each; ISOs are moved to thirds of a stop.
     jitter : float

@@ -58,7 +58,7 @@ OVEREXPOSED, BRIGHTEST_STOPS = 0.15, 1.5
 """Share of the crops that are brightened instead, and by how many stops at most; clipped pixels stay at 1."""
 
 BLURRED, BLUR = 0.2, (1.5, 6.0)
-"""Part of the crops that are out of focus, and by how many pixels."""
+"""Fraction of the crops that are out of focus, and by how many pixels."""
 
 
 def skimage_picture(name: str) -> Array:

@@ -39,6 +39,8 @@ class DenoiserSettings(TrainSettings):
         Held-out crops.
     """
 
+    COUNTS = ("steps", "batch", "side", "validations", "held_out")
+
     learning_rate: float = 2e-3
     warmup: int = 100
     clip: float = 1.0

@@ -128,7 +128,7 @@ def find_defects(
     signal : ndarray, shape (4, *grid)
         Mean of each block, DN.
     blocks : Blocks
-        Of the rows that are tested.
+        Blocks of the rows that are tested.
     inner : slice
         Which of the rows given they are.
     """

@@ -43,9 +43,9 @@ class Shift:
     Parameters
     ----------
     chi2 : float
-        Of the two components, on two degrees of freedom, if nothing moves.
+        χ² of the two components, on two degrees of freedom, if nothing moves.
     part : float
-        Of the squared difference, how much the shift explains.
+        Share of the squared difference that the shift explains.
     size : float
         Length, pixels of the plane.
     """
@@ -63,9 +63,9 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
     stack : PackedFrames
         Frames of one scene.
     mean : ndarray, shape (4, h, w)
-        Of all frames, DN.
+        Mean of all frames, DN.
     numbers : sequence of int
-        Of the frames.
+        Numbers of the frames.
     """
     height, width = stack.shape
     shifts: list[list[Shift]] = [[] for _ in numbers]
@@ -156,7 +156,7 @@ class Motion:
     whole : bool
         Whether it moves as a whole.
     part : float
-        Part of the blocks that were seen to move, neighbours not counted.
+        Fraction of the blocks that were seen to move, neighbours not counted.
     frames : tuple of int
         Frames in which most of the moving was seen.
     shift : float

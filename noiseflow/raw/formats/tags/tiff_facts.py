@@ -28,7 +28,7 @@ class TiffFacts:
     metadata : Metadata
         Camera, ISO and exposure by the tags.
     page : PageFacts or None
-        Of the raw image, if the file is a DNG.
+        Facts of the raw image, if the file is a DNG.
     data_end : int
         Byte after the last of its pixel data.
     """
