@@ -104,6 +104,15 @@ def test_a_folder_of_the_users_where_the_replacement_is_made_is_left(store: Patc
     assert contents(tmp_path) == before
 
 
+def test_an_empty_folder_of_a_fit_that_was_killed_at_once_is_not_in_the_way(store: PatchStore, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    fit(store, spec_for(store, "nlf"), out, SETTINGS)
+    partial_of(out).mkdir()
+    fit(store, spec_for(store, "gaussian"), out, SETTINGS, overwrite=True)
+    assert load(out).spec.model == "gaussian"
+    assert not partial_of(out).exists()
+
+
 def test_what_came_into_the_run_meanwhile_stays_and_the_new_run_is_not_lost(
     store: PatchStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,7 +88,7 @@ TARGETS = {
     "clean-patches": Target("clean-patches p.h5 --out OUT", same=("clean.npy", "task.json", "conditions.csv")),
     "profiles": Target("profiles Sony_A7S2 --out OUT.json", "OUT.json", ("",)),
     "profiles-darktable": Target("profiles Sony_A7S2 --write darktable --out OUT.json", "OUT.json", ("",)),
-    "profiles-dng": Target("profiles Sony_A7S2 --write dng --dng raws/frame_00.dng --out OUT.dng", "OUT.dng", ("",)),
+    "profiles-dng": Target("profiles camera.json --write dng --dng raws/frame_00.dng --out OUT.dng", "OUT.dng", ("",)),
 }
 """What is attacked.  To attack another command, give it a line."""
 
@@ -122,6 +122,7 @@ def prepare(folder: Path) -> None:
         "fit p.h5 --model nlf --out run",
         "fit-video run video/few --scene flat --part black_drift --out video-run",
         "clean-patches p.h5 --out task",
+        "calibrate series/flats series/darks --out camera.json",
     ):
         ended = run(folder, words.split())
         assert ended.status == 0, ended.said
