@@ -65,12 +65,12 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> l
     name = _function((ROOT / mutant.file).read_text("utf-8"), mutant.line)
     tests = reach.get(f"{mutant.file}:{name}" if name else mutant.file, [])
     files = near_tests(mutant.file)
-    if not tests and known is None:
-        return files
-    if not tests:
-        return [test for file in files for test in known or () if test.split("::")[0] == file]
-    near = set(files)
-    chosen, spent = [], 0.0
+    if known is None:
+        return [*files, *(test for _, test in tests)]
+    mapped = {test for each in reach.values() for _, test in each} if tests else set()
+    # Those that are newer than the map, if there is one.
+    chosen = [test for file in files for test in known if test.split("::")[0] == file and test not in mapped]
+    near, spent = set(files), 0.0
     for seconds, test in sorted(tests, key=lambda each: (each[1].split("::")[0] not in near, each)):
         if len(chosen) < MOST_TESTS and spent + seconds <= MOST_SECONDS:
             chosen.append(test)
