@@ -111,8 +111,9 @@ def quotient(numerator: Measurement, denominator: Measurement, unit: str) -> Mea
     extra = value * denominator.standard_error * factor
     # Each end moves out by the denominator's part, in quadrature.
     half = quantile(math.inf) * extra
+    # A saturation that is the same exposure in every draw has an interval without width.
     low, high = (
-        value + math.copysign(math.hypot((end - numerator.value) * factor, half), end - numerator.value)
-        for end in numerator.interval
+        value + sign * math.hypot((end - numerator.value) * factor, half)
+        for sign, end in zip((-1, 1), numerator.interval, strict=True)
     )
     return Measurement(value, math.hypot(numerator.standard_error * factor, extra), (low, high), unit)

@@ -40,12 +40,23 @@ def test_the_threshold_is_where_the_snr_is_one() -> None:
 
 def test_decibels_and_dynamic_range() -> None:
     assert decibels(from_error(1000.0, 10.0, "")).value == pytest.approx(60)
-    found = dynamic_range(from_error(10_000.0, 100.0, "e-"), from_error(10.0, 0.1, "e-"))
-    assert found.value == pytest.approx(60)
-    # 1 % and 1 %: √2 % are 0.123 dB.
-    assert found.standard_error == pytest.approx(20 / math.log(10) * 0.01 * math.sqrt(2), rel=1e-3)
-    assert found.covers(60.2)
-    assert not found.covers(60.3)
+
+
+def test_the_dynamic_range_knows_that_k_cancels() -> None:
+    noise, gain = from_error(READ, 0.01 * READ, "DN"), from_error(K, 0.1 * K, "DN/e-")
+    found = dynamic_range(from_error(5000.0, 50.0, "DN"), noise, gain)
+    least = threshold(noise, gain).value
+    assert found.value == pytest.approx(20 * math.log10(5000 / K / least))
+    # 1 % of saturation, 1 % of nearly all the threshold, and of K's 10 % half an electron in 8.5.
+    parts = 0.01, 0.01 * READ**2 / (READ**2 + (K / 2) ** 2) ** 0.5 / (least * K), 0.1 * K * 0.53 / (least * K)
+    assert found.standard_error == pytest.approx(20 / math.log(10) * math.hypot(*parts), rel=0.01)
+    # With K's own error in both it was 1.2 dB.
+    assert found.standard_error < 0.15
+    assert found.covers(found.value + 1.9 * found.standard_error)
+    # A saturation that draws always put at one exposure has no error; the interval still has two sides.
+    sure = dynamic_range(from_error(5000.0, 0.0, "DN"), noise, gain)
+    assert sure.interval[0] < sure.value - sure.standard_error
+    assert sure.interval[1] > sure.value + sure.standard_error
 
 
 def test_the_total_snr_ends_at_the_response_that_differs() -> None:

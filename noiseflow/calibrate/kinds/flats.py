@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from noiseflow.calibrate.estimators.likelihood import likelihood_gain, line_gain
 from noiseflow.calibrate.measured import Dark, Measured, Take
-from noiseflow.calibrate.measurement import quotient
+from noiseflow.calibrate.measurement import Measurement, quotient
 from noiseflow.calibrate.measurements.conversion import digital_gain
 from noiseflow.calibrate.measurements.curve import Curve, linear_range
 from noiseflow.calibrate.measurements.linearity import linearity
@@ -48,14 +48,14 @@ def measure(take: Take, found: Measured) -> None:
     curve = _curve(take, found)
     chosen, saturation = _range(curve, take, found)
     fit = _gain(curve.select(chosen), take, found)
-    _linearity(curve, chosen, saturation, fit, take, found)
+    full = _linearity(curve, chosen, saturation, fit, take, found)
     found.evidence.curve, found.evidence.chosen, found.evidence.fit = curve, chosen, fit
     _photo_response(take, found)
     _digital(take, curve, found)
     gain = fit.gain
     if found.series is not None:
         found.estimates["read_noise_e"] = in_electrons(found.series.noise, gain)
-        _performance(curve, saturation, take, found)
+        _performance(curve, saturation, full, take, found)
     if "dark_current_dn_per_s" in found.estimates:
         found.estimates["dark_current_e_per_s"] = quotient(found.estimates["dark_current_dn_per_s"], gain, "e-/s")
 
@@ -232,7 +232,8 @@ def _gain(used: Curve, take: Take, found: Measured) -> PhotonTransfer:
 
 def _linearity(
     curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, fit: PhotonTransfer, take: Take, found: Measured
-) -> None:
+) -> Measurement | None:
+    """Linearity and saturation; the saturation capacity times K, DN."""
     line = linearity(curve, chosen, saturation, fit, light_known=take.light_known)
     if line.saturation is not None and line.saturation_dn is not None:
         found.estimates |= {"saturation_e": line.saturation, "saturation_dn": line.saturation_dn}
@@ -250,17 +251,21 @@ def _linearity(
                 f"the signal departs from a line by {line.error_percent:.1f} %: nonlinear, or light that changed"
             )
     found.evidence.deviations = line.deviations
+    return line.full_dn
 
 
-def _performance(curve: Curve, saturation: int | None, take: Take, found: Measured) -> None:
+def _performance(curve: Curve, saturation: int | None, full: Measurement | None, take: Take, found: Measured) -> None:
     """Sensitivity threshold, dynamic range and largest SNR, by the linear model and by the general one."""
     noise, gain = found.estimates["read_noise_dn"], found.estimates["gain_dn_per_e"]
-    least = found.estimates["sensitivity_threshold_e"] = threshold(noise, gain)
+    found.estimates["sensitivity_threshold_e"] = threshold(noise, gain)
     capacity = found.estimates.get("saturation_e")
-    if capacity is None:
+    if capacity is None or full is None:
         found.absent |= dict.fromkeys(("dynamic_range_db", "snr_max_db"), "the series does not reach saturation")
     else:
-        found.estimates |= {"dynamic_range_db": dynamic_range(capacity, least), "snr_max_db": decibels(capacity, 10.0)}
+        found.estimates |= {
+            "dynamic_range_db": dynamic_range(full, noise, gain),
+            "snr_max_db": decibels(capacity, 10.0),
+        }
     likelihood = found.evidence.likelihood
     bent = likelihood is not None and likelihood.bend and likelihood.gain_at_zero
     start = bent.value if bent else gain.value

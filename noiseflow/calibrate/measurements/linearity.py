@@ -33,6 +33,8 @@ class Linearity:
         Saturation capacity, e⁻; None where the series does not reach it.
     saturation_dn : Measurement or None
         Signal above dark of the saturation point, DN.
+    full_dn : Measurement or None
+        Saturation capacity times K, DN: without K's error.
     step_e : float or None
         The step of the series above saturation, e⁻.
     error_percent : float or None
@@ -49,6 +51,7 @@ class Linearity:
     responsivity: float
     saturation: Measurement | None
     saturation_dn: Measurement | None
+    full_dn: Measurement | None
     step_e: float | None
     error_percent: float | None
     deviations: NDArray[np.float64]
@@ -85,9 +88,9 @@ def linearity(
     """
     exposure, signal = curve.exposure, curve.signal
     responsivity = float(signal[chosen] @ exposure[chosen]) / float(exposure[chosen] @ exposure[chosen])
-    capacity = level = step = None
+    capacity = level = full = step = None
     if saturation is not None:
-        capacity, level = _saturation(curve, saturation, responsivity if light_known else None, fit)
+        capacity, level, full = _saturation(curve, saturation, responsivity if light_known else None, fit)
         later = exposure[exposure > exposure[saturation]]
         if len(later) and light_known:
             step = responsivity * float(later.min() - exposure[saturation]) / fit.gain.value
@@ -105,7 +108,7 @@ def linearity(
         deviations[inside] = 100 * (signal[inside] - line) / line
         extremes = float(np.nanmin(deviations)), float(np.nanmax(deviations))
         worst = max(abs(end) for end in extremes)
-    return Linearity(responsivity, capacity, level, step, worst, deviations, extremes, reason)
+    return Linearity(responsivity, capacity, level, full, step, worst, deviations, extremes, reason)
 
 
 def _no_linearity(exposure: Array, signal: Array, saturation: int | None, light_known: bool) -> str:
@@ -127,8 +130,8 @@ def _no_linearity(exposure: Array, signal: Array, saturation: int | None, light_
 
 def _saturation(
     curve: Curve, at: int, responsivity: float | None, fit: PhotonTransfer
-) -> tuple[Measurement, Measurement]:
-    """Capacity in e⁻ and signal in DN at the point of largest variance; without R by the signal itself."""
+) -> tuple[Measurement, Measurement, Measurement]:
+    """Capacity in e⁻, signal in DN and capacity in DN at the point of largest variance; without R by the signal."""
     generator = np.random.default_rng(SEED)
     deviation = np.nan_to_num(curve.variance_error)
     if math.isfinite(fit.misfit):
@@ -146,7 +149,8 @@ def _saturation(
             curve.signal[at],
             "DN",
         ),
+        (light[peaks], light[at], "DN"),
     ):
         low, high = (float(end) for end in np.quantile(drawn, ends))
         found.append(Measurement(float(value), float(drawn.std()), (min(low, value), max(high, value)), unit))
-    return found[0], found[1]
+    return found[0], found[1], found[2]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.calibrate.measurement import Measurement, quotient
+from noiseflow.calibrate.measurement import Measurement, from_error, quotient
 from noiseflow.calibrate.measurements.curve import Curve
 
 __all__ = ["General", "decibels", "dynamic_range", "general_model", "linear_snr", "threshold"]
@@ -65,12 +65,25 @@ def threshold(noise: Measurement, gain: Measurement) -> Measurement:
     return _through(quotient(noise, gain, "e-"), lambda noise_e: math.hypot(noise_e, 0.5) + 0.5, "e-")
 
 
-def dynamic_range(capacity: Measurement, least: Measurement) -> Measurement:
-    """Saturation capacity over sensitivity threshold, both in e⁻, as dB.
+def dynamic_range(full: Measurement, noise: Measurement, gain: Measurement) -> Measurement:
+    """Saturation capacity over sensitivity threshold, as dB.
 
-    Its interval takes both for independent.  They share K, whose error cancels in the quotient: it is a little wide.
+    Both in DN, K·μ_e.sat and √(σ_y.dark² + K²/4) + K/2: K, which both have in e⁻, cancels but for a rest in the
+    threshold of few electrons.
+
+    Parameters
+    ----------
+    full : Measurement
+        Saturation capacity times K, DN.
+    noise : Measurement
+        Temporal dark noise σ_y.dark, DN.
+    gain : Measurement
+        K, DN/e⁻.
     """
-    return decibels(quotient(capacity, least, ""))
+    middle = math.hypot(noise.value, gain.value / 2)
+    by_noise, by_gain = noise.value / middle, gain.value / (4 * middle) + 0.5
+    error = math.hypot(by_noise * noise.standard_error, by_gain * gain.standard_error)
+    return decibels(quotient(full, from_error(middle + gain.value / 2, error, "DN"), ""))
 
 
 def decibels(ratio: Measurement, factor: float = 20.0) -> Measurement:

@@ -1,16 +1,14 @@
 """Which parts of a memory held-out tiles pay for."""
 
-import copy
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import torch
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.sequences.fit_parts import LatentTiles, fit_parts, gains, latent_tiles, start_part
+from noiseflow.fit.sequences.fit_parts import LatentTiles, fit_parts, latent_tiles, start_part
+from noiseflow.fit.sequences.part_trials import Trial, choose, gain_of, gain_per_tile
 from noiseflow.fit.sequences.tiles import SequenceTiles
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.temporal.frame_latent import as_frame_model
@@ -18,40 +16,10 @@ from noiseflow.models.temporal.part import PixelPart
 from noiseflow.models.temporal.registry import PARTS
 from noiseflow.models.temporal.temporal_noise import PATTERN, TemporalNoise, temporal_spec
 
-__all__ = ["LEAST", "TemporalFit", "Trial", "fit_temporal"]
-
-LEAST = 1e-5
-"""Least gain on held-out tiles that a part is kept for, nats/dim: a pattern of 0.1 % of the variance is worth that in
-fifty frames, and stops their averaging early."""
+__all__ = ["TemporalFit", "fit_temporal"]
 
 FINAL = 40
 """Iterations of the last fit, of all parts that were kept."""
-
-SURE = 3.0
-"""Standard errors that it must be, too, or else"""
-
-CHANCE = 1e-3
-"""so unlikely by chance in the signs and ranks of the tiles' gains, which a few hot pixels do not blur."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One part that was tried.
-
-    Parameters
-    ----------
-    part : str
-        Its name.
-    gain, error : float
-        Gain on held-out tiles over the parts before it, and its standard error, nats/dim.
-    kept : bool
-        Whether it was kept.
-    """
-
-    part: str
-    gain: float
-    error: float
-    kept: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +59,7 @@ def fit_temporal(
 ) -> TemporalFit:
     """Fit a memory around a frame's model, to every other tile of some sequences; the others choose its parts.
 
-    One part after the other is added, each time the one that held-out tiles gain most by, as long as that is more
-    than `LEAST` and no chance: `SURE` standard errors, or `CHANCE` by Wilcoxon's signed ranks.
+    What held-out tiles pay for is kept, by the rule of `part_trials`.
 
     Parameters
     ----------
@@ -129,9 +96,9 @@ def fit_temporal(
         model = with_parts(able, None)
         trials: tuple[Trial, ...] = ()
     else:
-        model, trials = _chosen(with_parts, able, held_out, progress)
+        model, trials = choose(with_parts, able, held_out, progress)
     fit_parts(model, fitted, FINAL)
-    gain, error = _gain(_per_tile(model, held_out), held_out)
+    gain, error = gain_of(gain_per_tile(model, held_out), held_out)
     return TemporalFit(model.eval(), trials, gain, error, tuple(notes))
 
 
@@ -185,66 +152,5 @@ def _fitted(
     return model
 
 
-def _chosen(
-    with_parts: Callable[[Sequence[str], TemporalNoise | None], TemporalNoise],
-    able: Sequence[str],
-    held_out: Sequence[LatentTiles],
-    progress: Progress,
-) -> tuple[TemporalNoise, tuple[Trial, ...]]:
-    """Add the part that gains most, as long as one gains enough."""
-    model = with_parts((), None)
-    best = torch.zeros_like(_per_tile(model, held_out))
-    trials: list[Trial] = []
-    rest, done, most = list(able), 0, len(able) * (len(able) + 1) // 2
-    while rest:
-        tried = []
-        for name in rest:
-            candidate = with_parts([*model.parts, name], model)
-            values = _per_tile(candidate, held_out)
-            tried.append((name, candidate, values, *_gain(values - best, held_out)))
-            done += 1
-            progress(done, most, name)
-        sure = [each for each in tried if each[3] > LEAST and _sure(each[2] - best, each[3], each[4])]
-        if not sure:
-            trials += [Trial(each[0], each[3], each[4], kept=False) for each in tried]
-            break
-        name, model, best, gain, error = max(sure, key=lambda each: each[3])
-        trials.append(Trial(name, gain, error, kept=True))
-        # What gained nothing now gains nothing later.
-        rest = [each[0] for each in tried if each[0] != name and each[3] > 0]
-        trials += [Trial(each[0], each[3], each[4], kept=False) for each in tried if each[3] <= 0]
-    progress(most, most, "")
-    return copy.deepcopy(model), tuple(trials)
-
-
 def _or_none(error: float) -> float | None:
     return error if math.isfinite(error) else None
-
-
-def _sure(values: torch.Tensor, gain: float, error: float) -> bool:
-    """Whether tiles gain by more than chance.
-
-    References
-    ----------
-    Wilcoxon: Individual comparisons by ranking methods, Biometrics Bulletin 1, 1945.
-    """
-    if gain > SURE * error:
-        return True
-    from scipy.stats import wilcoxon
-
-    return bool((values != 0).any()) and float(wilcoxon(values.numpy(), alternative="greater").pvalue) < CHANCE
-
-
-@torch.no_grad()
-def _per_tile(model: TemporalNoise, data: Sequence[LatentTiles]) -> torch.Tensor:
-    """Gain of each tile of all sequences over independent frames, nats."""
-    return torch.cat([gains(model, tiles).sum(1) for tiles in data])
-
-
-def _gain(values: torch.Tensor, data: Sequence[LatentTiles]) -> tuple[float, float]:
-    """Mean of tiles' gains and its standard error, nats/dim; sequences are strata, for a part may be in some only."""
-    total = sum(len(tiles.z) * tiles.dims for tiles in data)
-    square = 0.0
-    for each in torch.split(values, [len(tiles.z) for tiles in data]):
-        square += len(each) * float(each.var()) if len(each) > 1 else math.inf
-    return float(values.sum()) / total, square**0.5 / total

@@ -1,6 +1,6 @@
 """Whether a camera's response bends: the variance of its shot noise over the signal, tried on held-out bands."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -97,6 +97,8 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
     cond = Conditions(clean, cond.isos[some], cond.camera_indices[some], observed)
     noise, band = noise[some], numbered(bands[some])[1]
     knot = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
+    seen = _lit(head, cond)
+    lit = replace(cond, observed=seen)
     straight, trial = torch.zeros(2, cameras, isos, 3 + PARTS, dtype=torch.float64)
     gains = torch.zeros(int(band.max()) + 1, dtype=torch.float64)
     sizes = torch.bincount(band).double() * noise[0].numel()
@@ -106,13 +108,13 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
             for place in range(isos):
                 own = (cond.camera_indices == owner) & (knot == place)
                 train = own & (fold != each)
-                if bool(train.any()):
-                    cells = _cells(head, noise, cond, train)
+                if bool(seen[train].any()):
+                    cells = _cells(head, noise, lit, train)
                     straight[owner, place], trial[owner, place] = (
                         _fitted(cells, bends=bends) for bends in (False, True)
                     )
         for number in torch.split((fold == each).nonzero()[:, 0], BATCH):
-            part = _part(cond, number)
+            part = _part(lit, number)
             without, within = (
                 _density(head, found[part.camera_indices, knot[number]], noise[number], part)
                 for found in (straight, trial)
@@ -131,6 +133,16 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
             if bool(own.any()):
                 _set(bent, head, owner, place, _fitted(_cells(head, noise, cond, own), bends=True))
     return ChosenBend(bent, f"a response that bends: {worth}")
+
+
+def _lit(head: ShotReadScale, cond: Conditions) -> Tensor:
+    """Observed pixels with more shot noise than read noise.
+
+    Others know of no bend, and where codes are coarse the variance of those at black is not that of noise and rounding.
+    """
+    beta1, beta2 = head.betas(cond)
+    lit = beta1 * cond.clean > beta2
+    return lit if cond.observed is None else lit & cond.observed
 
 
 def _like(head: ShotReadScale, planes: int) -> BentScale:

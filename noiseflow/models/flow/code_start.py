@@ -1,6 +1,7 @@
 """The start of the default model on integer codes: what their exact likelihood says beyond moments."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,14 +12,28 @@ from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.flow import Flow
 from noiseflow.models.adc_levels import Levels, log_cells
+from noiseflow.models.flow.flow_model import start_head_from_codes
+from noiseflow.models.model import ModelSpec
 
-__all__ = ["keep_offsets", "offsets_in_codes", "start_tails_on_codes", "subtract_rounding"]
+__all__ = [
+    "keep_offsets",
+    "offsets_in_codes",
+    "start_read_noise_on_codes",
+    "start_tails_on_codes",
+    "subtract_rounding",
+]
 
 EXCESSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Excess kurtoses of the read noise that are tried."""
 
 MOST_VALUES = 2**18
 """Values that decide between them: an excess of 0.1 is known to 0.03 where all noise is read noise."""
+
+DARK = 2.0
+"""Shot over read variance up to which a response that bends is taken for straight."""
+
+FEWEST_DARK = 20_000
+"""Values from which the integers of the dark decide: σ is then known to 1 %."""
 
 LEAST_LEFT = 0.1
 """Least share of the read variance that is neither line noise nor rounding."""
@@ -51,6 +66,36 @@ def subtract_rounding(head: ShotReadScale, cond: Conditions, levels: Levels) -> 
         own = head.log_beta2[camera].exp()
         left = own - rounding[cond.camera_indices == camera].mean().to(own.dtype)
         head.log_beta2[camera] = torch.maximum(left, LEAST_LEFT * own).log()
+
+
+@torch.no_grad()
+def start_read_noise_on_codes(
+    head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Conditions, levels: Levels
+) -> None:
+    """Fit the read noise of a response that bends to the integers of the dark, where no bend is.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        Fitted to the variance of codes; its gain stays.
+    spec : ModelSpec
+        Of its model.
+    codes : Tensor, shape (B, C, H, W)
+        Codes, DN.
+    cond : Conditions
+        Resolved conditions of the codes.
+    levels : Levels
+        Black and white levels.
+    """
+    beta1, beta2 = head.betas(cond)
+    dark = beta1 * cond.clean < DARK * beta2
+    dark = dark if cond.observed is None else dark & cond.observed
+    if int(dark.sum()) < FEWEST_DARK:
+        subtract_rounding(head, cond, levels)
+        return
+    shot = head.log_beta1.clone()
+    start_head_from_codes(head, spec, codes, replace(cond, observed=dark), levels)
+    head.log_beta1.copy_(shot)
 
 
 @torch.no_grad()

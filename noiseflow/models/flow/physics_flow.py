@@ -30,7 +30,12 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.flow.bend_start import choose_bend
-from noiseflow.models.flow.code_start import keep_offsets, offsets_in_codes, start_tails_on_codes, subtract_rounding
+from noiseflow.models.flow.code_start import (
+    keep_offsets,
+    offsets_in_codes,
+    start_read_noise_on_codes,
+    start_tails_on_codes,
+)
 from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
 from noiseflow.models.flow.neighbour_start import rows_among_neighbours
@@ -285,7 +290,7 @@ class PhysicsFlow(ResidualFlow):
         """Fit shot and read noise and tails to the integers, and subtract the line noise from the read noise."""
         before = self.shot_read.log_beta2.clone()
         if isinstance(self.shot_read, BentScale):
-            subtract_rounding(self.shot_read, checked_conditions(self, cond), levels)
+            start_read_noise_on_codes(self.shot_read, self.spec, codes, checked_conditions(self, cond), levels)
         else:
             super().start_from_codes(codes, cond, levels)
         apart = [transform for transform in self.flow.transforms if isinstance(transform, (NoiseScale, SinhArcsinh))]

@@ -25,6 +25,10 @@ LARGEST = 1024
 """Pixels a side of a plane that are kept of the one frame of the spectral method, its middle."""
 
 
+ROUNDING = 12**-0.5
+"""σ of rounding to whole DN, uniform over ±½: no frame's noise is less."""
+
+
 def _claims(path: Path) -> bool:
     return path.is_dir() and bool(raw_paths(path))
 
@@ -87,12 +91,22 @@ def _profile(images: Mapping[float, list[RawImage]], source: ForeignSource) -> P
             numbers = {
                 "gain_dn_per_e": told(source.gain_dn_per_e * iso / lowest, "DN/e-"),
                 "black_dn": told(float(values.mean()), "DN"),
-                "read_noise_dn": told(max(float(values.std()), 0.29), "DN"),
+                "read_noise_dn": told(max(_temporal_sigma(values), ROUNDING), "DN"),
             }
             settings.append(Setting(iso, plane, numbers))
     image = first[0]
     provenance = {"sources": [str(source.path)], "gain": "told, in proportion to the ISO"}
     return Profile(image.camera, image.layout, image.white, tuple(settings), provenance)
+
+
+def _temporal_sigma(frames: NDArray[np.float64]) -> float:
+    """σ of what differs from frame to frame of a plane, (n, h, w), by differences of successive frames, DN.
+
+    The frames' own means go out, as does the body's pattern.  One frame alone cannot tell its pattern from noise:
+    all that varies over it counts.
+    """
+    centred = frames - frames.mean((1, 2), keepdims=True)
+    return float(centred.std() if len(frames) == 1 else np.diff(centred, axis=0).std() / 2**0.5)
 
 
 def _middle(planes: NDArray[Any]) -> NDArray[Any]:

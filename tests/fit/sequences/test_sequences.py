@@ -101,6 +101,34 @@ def test_a_scene_that_moves_is_refused(scene: str) -> None:
         check_still(tiles(passing, scene))
 
 
+@pytest.mark.parametrize(("step", "shake"), [(0.05, 0.0), (1.5, 0.0), (0.0, 0.1)])
+@pytest.mark.parametrize("scene", ["flat", "static"])
+def test_a_fine_texture_that_moves_is_refused(step: float, shake: float, scene: str) -> None:
+    """Blocks of 8×8 pixels know nothing of it: the variance of the noise was up to 2,000 times too large."""
+    rng = np.random.default_rng(4)
+    fine = np.fft.fft2(800 + 40 * rng.normal(size=(64, 96)))
+    waves = np.fft.fftfreq(64)[:, None], np.fft.fftfreq(96)[None]
+
+    def frames(step: float, shake: float) -> Frames:
+        moves = step * np.arange(8)[:, None] * (0.6, 0.8) + shake * rng.normal(size=(8, 2))
+        turned = [np.fft.ifft2(fine * np.exp(2j * np.pi * (waves[0] * y + waves[1] * x))).real for y, x in moves]
+        return np.stack(turned) + noisy(np.zeros((64, 96)), 8)
+
+    check_still(tiles(frames(0.0, 0.0), scene))
+    with pytest.raises(DataError, match=r"made: (something|the whole picture) moves"):
+        check_still(tiles(frames(step, shake), scene))
+
+
+def test_noise_of_neighbours_and_pixels_that_jump_do_not_move() -> None:
+    rng = np.random.default_rng(5)
+    for frames in (2, 3, 12):
+        smooth = rng.normal(size=(frames, 97, 129))
+        alike = 800 + 4 * (smooth[:, 1:, 1:] + 0.2 * smooth[:, 1:, :-1] + 0.2 * smooth[:, :-1, 1:])
+        alike[:, ::17, ::13] += 25 * (rng.random(alike[:, ::17, ::13].shape) < 0.3)
+        for scene in ("flat", "static"):
+            check_still(tiles(alike, scene))
+
+
 def test_drift_flicker_rows_and_a_pattern_do_not_move() -> None:
     rng = np.random.default_rng(3)
     frames = noisy(texture() * 0.5 + 400, 8) + 3 * rng.normal(size=(8, 1, 1)) + 0.7 * rng.normal(size=(8, 96, 1))

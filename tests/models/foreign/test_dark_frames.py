@@ -74,6 +74,19 @@ def test_rows_columns_planes_and_tails_come_along(folder: Path, tmp_path: Path, 
     assert abs(float(torch.corrcoef(torch.stack([rows[:, 0].flatten(), rows[:, 2].flatten()]))[0, 1])) < 0.2
 
 
+def test_the_read_noise_is_that_of_differences(tmp_path: Path) -> None:
+    """A pattern of 8 DN and a black level that drifts by 5 DN a frame are no noise of 2 DN."""
+    rng = np.random.default_rng(2)
+    pattern = 8.0 * rng.normal(size=(64, 64))
+    for number in range(4):
+        codes = np.rint(200 + 5 * number + pattern + 2.0 * rng.normal(size=(64, 64))).astype(np.uint16)
+        np.save(tmp_path / f"dark{number}.npy", codes)
+    model = import_model(ForeignSource(tmp_path, RAW, gain_dn_per_e=0.5), "dark_frames")
+    read = np.ravel(model.spec.options["profile"]["Mine"]["read"])
+    # 3 × 1,024 differences of neighbours in time: 2 %.
+    np.testing.assert_allclose(read, (4 + 1 / 12) ** 0.5, rtol=0.08)
+
+
 def test_shot_noise_is_added(folder: Path) -> None:
     model = import_model(ForeignSource(folder, RAW, gain_dn_per_e=0.5), "spectral")
     signal = 0.2 * (4095.0 - model_black(model))

@@ -11,6 +11,7 @@ from noiseflow.flows import Conditions
 from noiseflow.flows.camera.bent_scale import BentScale
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.adc_levels import Levels
+from noiseflow.models.flow import bend_start
 from noiseflow.models.flow.bend_start import choose_bend
 from noiseflow.models.flow.physics_flow import PhysicsFlow
 from noiseflow.models.model import checked_conditions
@@ -102,3 +103,25 @@ def test_a_bend_that_is_left_out_is_not_tried() -> None:
     model, noise, cond = scene(bends=True, seed=1, options={"bend": False})
     assert model._start_bend(noise, cond, BANDS) == "bend: left out"
     assert not isinstance(model.shot_read, BentScale)
+
+
+@pytest.mark.parametrize("lit", [True, False])
+def test_codes_of_a_dark_that_is_coarser_than_its_noise_are_no_bend(lit: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At σ = 0.4 codes the dark at black varies by 0.21, not by 0.16 + 1/12: seen as a bend, were the dark asked."""
+    span, gain, read, draws = 247.0, 0.03, 0.4, generator(8)
+    light = 0.95 * torch.arange(8).div(7).square().repeat(PATCHES // 8)[torch.randperm(PATCHES, generator=draws)]
+    # A slope over the patch: only at black do all pixels have one place between two codes.
+    clean = light[:, None, None, None] * (1 + 0.2 * torch.linspace(-1, 1, 32)[:, None]) * torch.ones(PATCHES, 4, 32, 32)
+    variance = gain * span * clean + read**2
+    noise = ((clean * span + variance.sqrt() * torch.randn(clean.shape, generator=draws)).round() / span) - clean
+    model = build(ModelSpec("physics_flow", "bayer", ("A",), (100.0,), {}))
+    assert isinstance(model, PhysicsFlow)
+    with torch.no_grad():
+        model.shot_read.log_beta1.fill_(math.log(gain / span))
+        model.shot_read.log_beta2.fill_(math.log((read**2 + 1 / 12) / span**2))
+    if not lit:
+        monkeypatch.setattr(bend_start, "_lit", lambda head, cond: torch.ones_like(cond.clean, dtype=torch.bool))
+    found = choose_bend(
+        model.shot_read, noise, checked_conditions(model, Conditions(clean, 100.0, "A")), BANDS, planes=4
+    )
+    assert (found.note == "bend: none") is lit

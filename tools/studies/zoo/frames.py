@@ -18,7 +18,7 @@ from noiseflow.patches.schema import fields
 from noiseflow.raw.bayer import pack, unpack
 from tools.studies.zoo.cameras import BLACK, BRIGHTEST, WHITE, Array, Camera
 
-__all__ = ["LIGHTS", "Frames", "Pair", "alone", "pairs", "store_of"]
+__all__ = ["LIGHTS", "QUAD", "Frames", "Pair", "alone", "packed", "pairs", "store_of"]
 
 LIGHTS = 8
 """Signals of a scene, from dark to bright."""
@@ -26,8 +26,9 @@ LIGHTS = 8
 TRAIN, ALL = 3, 5
 """Frames of each light that are trained on, and all of them."""
 
-CELLS = {"RGGB": 2, "MONO": 1, "QUAD": 4}
-LAYOUTS = {"RGGB": "bayer", "MONO": "mono", "QUAD": "quad"}
+QUAD = "RRGGRRGGGGBBGGBB"
+CELLS = {"RGGB": 2, "MONO": 1, QUAD: 4}
+LAYOUTS = {"RGGB": "bayer", "MONO": "mono", QUAD: "quad"}
 
 Draw = Callable[[np.random.Generator, Array, float], Array]
 
@@ -85,6 +86,18 @@ class Frames:
         return found
 
 
+def packed(mosaic: Array, cfa: str) -> Array:
+    """Planes of a mosaic; of a monochrome sensor the one that it is."""
+    found: Array = mosaic[None] if cfa == "MONO" else pack(mosaic, cfa)
+    return found
+
+
+def unpacked(planes: Array, cfa: str) -> Array:
+    """The inverse of `packed`."""
+    found: Array = planes[0] if cfa == "MONO" else unpack(planes, cfa)
+    return found
+
+
 def alone(camera: Camera) -> Frames:
     """Frames of one camera at one ISO."""
     return Frames({"zoo": lambda rng, signal, iso: camera(rng, signal)})
@@ -101,7 +114,9 @@ def store_of(path: Path, frames: Frames, seed: int) -> PatchStore:
             for camera, iso, light in _all(frames):
                 signal = frames.signal(number + sum(frames.each[:split]), light)
                 codes = frames.shot(rng, camera, iso, signal) + frames.black
-                cut = [_patches(pack(each, frames.cfa), down, across, side) for each in (codes, signal + frames.black)]
+                cut = [
+                    _patches(packed(each, frames.cfa), down, across, side) for each in (codes, signal + frames.black)
+                ]
                 table = np.zeros(len(cut[0]), fields(planes))
                 table["camera"], table["iso"] = writer.label("cameras", camera), iso
                 table["scene"] = writer.label("scenes", "scene" if frames.one_scene else f"scene {count}")
@@ -122,9 +137,9 @@ def _all(frames: Frames) -> Iterator[tuple[str, float, int]]:
     )
 
 
-def _patches(packed: NDArray[np.floating], down: int, across: int, side: int) -> NDArray[np.floating]:
-    cut = packed.reshape(-1, down, side, across, side).transpose(1, 3, 0, 2, 4)
-    return np.ascontiguousarray(cut.reshape(-1, packed.shape[0], side, side))
+def _patches(planes: NDArray[np.floating], down: int, across: int, side: int) -> NDArray[np.floating]:
+    cut = planes.reshape(-1, down, side, across, side).transpose(1, 3, 0, 2, 4)
+    return np.ascontiguousarray(cut.reshape(-1, planes.shape[0], side, side))
 
 
 class Pair(NamedTuple):
@@ -147,10 +162,10 @@ def pairs(frames: Frames, model: NoiseModel, seed: int, *, signals: int, draws: 
         for number in range(sum(frames.each), sum(frames.each) + signals):
             signal = frames.signal(number, light)
             clean = (
-                torch.from_numpy(pack(signal / (frames.white - frames.black), frames.cfa)).float()[None].contiguous()
+                torch.from_numpy(packed(signal / (frames.white - frames.black), frames.cfa)).float()[None].contiguous()
             )
             for _ in range(draws):
                 drawn = model.sample(Conditions(clean, torch.tensor([iso]), camera), draw)
                 made = levels.rounded(drawn, clean)[0].double().numpy() * (frames.white - frames.black)
                 real, again = (frames.shot(rng, camera, iso, signal) - signal for _ in range(2))
-                yield Pair(camera, iso, float(frames.lights[light]), real, again, unpack(made, frames.cfa))
+                yield Pair(camera, iso, float(frames.lights[light]), real, again, unpacked(made, frames.cfa))

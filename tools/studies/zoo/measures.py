@@ -7,9 +7,8 @@ import numpy as np
 import torch
 
 from noiseflow.evaluate.metrics.denoising import _best, _features, _scenes, window_of
-from noiseflow.raw.bayer import pack
 from tools.studies.zoo.cameras import Array
-from tools.studies.zoo.frames import Frames, Pair
+from tools.studies.zoo.frames import Frames, Pair, packed
 
 __all__ = ["FIGURES", "RATIOS", "Deviation", "denoising_cost", "deviations", "frame_means", "measures", "worst"]
 
@@ -168,9 +167,9 @@ def denoising_cost(pairs: Sequence[Pair], frames: Frames) -> Deviation:
 
 
 def _cut(noise: Array, frames: Frames) -> torch.Tensor:
-    packed = torch.from_numpy(pack(noise, frames.cfa)).float()
+    planes = torch.from_numpy(packed(noise, frames.cfa)).float()
     side = frames.side
-    parts = packed.unfold(1, side, side).unfold(2, side, side)
+    parts = planes.unfold(1, side, side).unfold(2, side, side)
     return parts.permute(1, 2, 0, 3, 4).flatten(0, 1)
 
 

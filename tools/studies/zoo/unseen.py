@@ -18,7 +18,7 @@ from tools.studies.zoo.cameras import (
     plain,
     shot_and_read,
 )
-from tools.studies.zoo.frames import LIGHTS, Frames
+from tools.studies.zoo.frames import LIGHTS, QUAD, Frames
 
 __all__ = ["UNSEEN"]
 
@@ -143,7 +143,7 @@ UNSEEN: Mapping[str, tuple[Frames, str]] = {
     "bright only": (replace(_one(ordinary), lights=tuple(0.6 + 0.05 * place for place in range(LIGHTS))), "nothing"),
     "dark only": (replace(_one(ordinary), lights=(0.0,), each=(24, 8, 8)), "nothing"),
     "mono": (replace(_one(flickering), cfa="MONO"), "row_flicker"),
-    "quad": (replace(_one(ordinary), cfa="QUAD"), "nothing"),
+    "quad": (replace(_one(ordinary), cfa=QUAD), "nothing"),
     "rows of one camera": (Frames({"rows": ordinary, "none": without_rows}), "nothing"),
     "black that drifts by σ": (_one(drifting_black), "row_memory"),
     "one scene": (replace(_one(ordinary), one_scene=True), "nothing"),

@@ -1,0 +1,229 @@
+"""Trials of the parts of a memory: which of them held-out tiles pay for."""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from noiseflow.core.progress import Progress
+from noiseflow.fit.sequences.fit_parts import LatentTiles, gains
+from noiseflow.models.temporal.part import PixelPart
+from noiseflow.models.temporal.registry import PARTS
+from noiseflow.models.temporal.temporal_noise import TemporalNoise
+
+__all__ = ["Trial", "choose", "gain_of", "gain_per_tile"]
+
+LEAST = 1e-5
+"""Least gain on held-out tiles that a part is kept for, nats/dim: a pattern of 0.1 % of the variance is worth that in
+fifty frames, and stops their averaging early."""
+
+SURE = 3.0
+"""Standard errors that it must be, too, or else"""
+
+CHANCE = 1e-3
+"""so unlikely by chance in the signs and ranks of the tiles' gains, which a few hot pixels do not blur."""
+
+
+FEWEST_FRAMES = 4
+"""Frames from which on their combinations have a scatter."""
+
+JUMPING = "telegraph"
+"""The part that is tried last, and has to owe its gain to the order of the frames."""
+
+Build = Callable[[Sequence[str], TemporalNoise | None], TemporalNoise]
+"""Fits parts of these names, from where those of another model ended."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One part that was tried.
+
+    Parameters
+    ----------
+    part : str
+        Its name.
+    gain, error : float
+        Gain on held-out tiles over the parts before it, and its standard error, nats/dim.
+    kept : bool
+        Whether it was kept.
+    """
+
+    part: str
+    gain: float
+    error: float
+    kept: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """The parts so far.
+
+    Parameters
+    ----------
+    model : TemporalNoise
+        With them.
+    per_tile : Tensor, shape (tiles,)
+        Gain of each held-out tile over independent frames, nats.
+    trials : tuple of Trial
+        In their order.
+    """
+
+    model: TemporalNoise
+    per_tile: torch.Tensor
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def has_pattern(self) -> bool:
+        return bool(self.model.pixel_parts)
+
+
+def choose(
+    with_parts: Build, able: Sequence[str], held_out: Sequence[LatentTiles], progress: Progress
+) -> tuple[TemporalNoise, tuple[Trial, ...]]:
+    """Add parts as long as held-out tiles gain by them.
+
+    Patterns, drift and flicker come first, each time the one that gains most, as long as that is more than `LEAST` and
+    no chance: `SURE` standard errors, or `CHANCE` by Wilcoxon's signed ranks.  The first pattern need not be sure by
+    the likelihood, of which a faint one in few frames has little: it is enough that the mean of held-out frames surely
+    has more power than other combinations of them.
+
+    Telegraph pixels come last.  A mixture of levels describes any noise that is not normal, codes of less than a bit
+    of noise above all, and would stand in for the pattern; so what they gain with the frames shuffled, where
+    jumps have no order, does not count for them.  What they make superfluous goes.
+
+    Parameters
+    ----------
+    with_parts : Build
+        Fits candidates.
+    able : sequence of str
+        Names of the parts that these sequences can tell of.
+    held_out : sequence of LatentTiles
+        Tiles that judge.
+    progress : Progress
+        Called after each trial.
+    """
+    model = with_parts((), None)
+    state = _State(model, torch.zeros_like(gain_per_tile(model, held_out)))
+    linear = [name for name in able if name != JUMPING]
+    done, most = 0, len(linear) * (len(linear) + 1) // 2 + (JUMPING in able)
+    while linear:
+        tried = []
+        for name in linear:
+            candidate = with_parts([*state.model.parts, name], state.model)
+            per_tile = gain_per_tile(candidate, held_out)
+            step = per_tile - state.per_tile
+            tried.append((Trial(name, *gain_of(step, held_out), kept=False), candidate, per_tile, step))
+            done += 1
+            progress(done, most, name)
+        sure = [
+            each
+            for each in tried
+            if each[0].gain > LEAST
+            and (_sure(each[3], each[0].gain, each[0].error) or _lasting(each[0].part, state, held_out))
+        ]
+        if not sure:
+            state = replace(state, trials=(*state.trials, *(each[0] for each in tried)))
+            break
+        best = max(sure, key=lambda each: each[0].gain)
+        kept = replace(best[0], kept=True)
+        # What gained nothing now gains nothing later.
+        over = [each[0] for each in tried if each is not best and each[0].gain <= 0]
+        linear = [each[0].part for each in tried if each is not best and each[0].gain > 0]
+        state = _State(best[1], best[2], (*state.trials, kept, *over))
+    if JUMPING in able:
+        progress(most, most, JUMPING)
+        state = _with_jumps(state, with_parts, held_out)
+    progress(most, most, "")
+    return copy.deepcopy(state.model), state.trials
+
+
+def _with_jumps(state: _State, with_parts: Build, held_out: Sequence[LatentTiles]) -> _State:
+    """The state with telegraph pixels, if the order of the frames pays for them, and without what they replace."""
+    candidate = with_parts([*state.model.parts, JUMPING], state.model)
+    per_tile = gain_per_tile(candidate, held_out)
+    step = per_tile - state.per_tile
+    trial = Trial(JUMPING, *gain_of(step, held_out), kept=False)
+    mixed = [_shuffled(tiles) for tiles in held_out]
+    in_order = step - (gain_per_tile(candidate, mixed) - gain_per_tile(state.model, mixed))
+    ordered = gain_of(in_order, held_out)
+    worth = trial.gain > LEAST and _sure(step, trial.gain, trial.error)
+    if not (worth and ordered[0] > LEAST and _sure(in_order, *ordered)):
+        return replace(state, trials=(*state.trials, trial))
+    trials = (*state.trials, replace(trial, kept=True))
+    state = _State(candidate, per_tile, trials)
+    for name in [each for each in state.model.parts if each != JUMPING]:
+        without = with_parts([each for each in state.model.parts if each != name], state.model)
+        values = gain_per_tile(without, held_out)
+        loss = state.per_tile - values
+        lost, error = gain_of(loss, held_out)
+        if lost > LEAST and _sure(loss, lost, error):
+            continue
+        dropped = tuple(replace(each, kept=each.kept and each.part != name) for each in state.trials)
+        state = _State(without, values, dropped)
+    return state
+
+
+def _shuffled(tiles: LatentTiles) -> LatentTiles:
+    """The same frames in an order without meaning."""
+    order = torch.randperm(tiles.z.shape[1], generator=torch.Generator().manual_seed(1))
+    return replace(tiles, z=tiles.z[:, order])
+
+
+def _lasting(part: str, state: _State, held_out: Sequence[LatentTiles]) -> bool:
+    """Whether a part would be the first pattern, and held-out pixels surely keep an offset.
+
+    Of T frames there are T orthonormal combinations, one of which is their mean; the powers of all are alike where no
+    frame knows of another, however pixels of one frame are correlated.
+    """
+    if state.has_pattern or not issubclass(PARTS[part], PixelPart):
+        return False
+    return any(_mean_stands_out(tiles.z) for tiles in held_out)
+
+
+def _mean_stands_out(z: torch.Tensor) -> bool:
+    """Whether the mean of frames z, (B, T, N), has more power than the other combinations scatter, by Student's t."""
+    from scipy.stats import t as student
+
+    frames = z.shape[1]
+    if frames < FEWEST_FRAMES:
+        return False
+    number = torch.arange(frames, dtype=z.dtype)
+    waves = torch.cos(math.pi / frames * (number[None] + 0.5) * number[:, None])
+    waves = waves / waves.norm(dim=1, keepdim=True)
+    # What pixels of a frame share is no pattern.
+    centred = z - z.mean((0, 2), keepdim=True)
+    power = torch.stack([torch.einsum("t,btn->bn", wave, centred).square().mean() for wave in waves])
+    others = power[1:]
+    excess = float(power[0] - others.mean()) / (float(others.std()) * (1 + 1 / len(others)) ** 0.5)
+    return bool(excess > student.isf(CHANCE, len(others) - 1))
+
+
+def _sure(values: torch.Tensor, gain: float, error: float) -> bool:
+    """Whether tiles gain by more than chance.
+
+    References
+    ----------
+    Wilcoxon: Individual comparisons by ranking methods, Biometrics Bulletin 1, 1945.
+    """
+    if gain > SURE * error:
+        return True
+    from scipy.stats import wilcoxon
+
+    return bool((values != 0).any()) and float(wilcoxon(values.numpy(), alternative="greater").pvalue) < CHANCE
+
+
+@torch.no_grad()
+def gain_per_tile(model: TemporalNoise, data: Sequence[LatentTiles]) -> torch.Tensor:
+    """Gain of each tile of all sequences over independent frames, nats."""
+    return torch.cat([gains(model, tiles).sum(1) for tiles in data])
+
+
+def gain_of(values: torch.Tensor, data: Sequence[LatentTiles]) -> tuple[float, float]:
+    """Mean of tiles' gains and its standard error, nats/dim; sequences are strata, for a part may be in some only."""
+    total = sum(len(tiles.z) * tiles.dims for tiles in data)
+    square = 0.0
+    for each in torch.split(values, [len(tiles.z) for tiles in data]):
+        square += len(each) * float(each.var()) if len(each) > 1 else math.inf
+    return float(values.sum()) / total, square**0.5 / total
