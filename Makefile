@@ -42,11 +42,11 @@ $(VENV)/develop.stamp: $(VENV)/torch.stamp setup.cfg setup.py pyproject.toml
 $(ADAPTERS)/adapters.stamp: setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv $(ADAPTERS)
 	$(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[deepinv,kornia,torchvision,albumentations,monai]' pytest hypothesis
+		--editable '.[deepinv,kornia,torchvision,albumentations,monai]' pytest hypothesis pytorch-lightning
 	touch $@
 
 test-adapters: $(ADAPTERS)/adapters.stamp
-	$(ADAPTERS)/bin/python -m pytest tests/augment/adapters
+	$(ADAPTERS)/bin/python -m pytest tests/augment/adapters tests/augment/training_loop/test_lightning.py
 
 demo: $(VENV)/package.stamp
 	$(BIN)/noiseflow demo demo --overwrite

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from noiseflow.calibrate.body.body_file import write_body
+from noiseflow.calibrate.body.from_pictures import maps_from_pictures
 from noiseflow.calibrate.body.measure_maps import measure_maps
 from noiseflow.calibrate.from_frames import calibrate_frames
 from noiseflow.calibrate.from_tables import calibrate_tables, read_tables
@@ -92,6 +94,7 @@ def calibrate_few(
     *,
     isos: Sequence[float] = STANDARD_ISOS,
     settings: RawSettings | None = None,
+    maps: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
@@ -107,8 +110,11 @@ def calibrate_few(
         ISOs of the profile; those of the frames are added.
     settings : RawSettings, optional
         Overrides of what the raw files say.
+    maps : path, optional
+        Where to write coarse maps of the body (HDF5), from many pictures of different scenes: see
+        `noiseflow.calibrate.body.from_pictures.maps_from_pictures`.  The profile is then that of the first picture.
     overwrite : bool
-        Whether a profile in `out` may be replaced.
+        Whether a profile in `out`, or maps in `maps`, may be replaced.
     progress : Progress
         Called after each frame.
 
@@ -120,18 +126,34 @@ def calibrate_few(
         A frame that cannot be read.
     """
     paths = [Path(source) for source in sources]
-    if out is None:
-        return _few(paths, isos, settings, progress)
-    with writing(out, inputs=[path for path in paths if path.is_file()], overwrite=overwrite) as out:
-        result = _few(paths, isos, settings, progress)
-        write_profile(result.profile, out, overwrite=overwrite)
+    inputs = [path for path in paths if path.is_file()]
+    with ExitStack() as stack:
+        for each in (out, maps):
+            if each is not None:
+                stack.enter_context(writing(each, inputs=inputs, overwrite=overwrite))
+        files = sorted({file for path in paths for file in raw_files_of(path)})
+        if not files:
+            raise DataError(f"{paths[0]}: no raw file; expected one picture or more")
+        if maps is None:
+            result = _few(paths, files, isos, settings, progress)
+        else:
+            body = maps_from_pictures([partial(read_frame, file, settings) for file in files], progress)
+            profile = few_shot([read_frame(files[0], settings)], isos)
+            words = f"the profile is that of {files[0].name}; the other pictures are for the maps alone"
+            result = Calibration(replace(profile, cautions=(*profile.cautions, words)), body=body)
+            write_body(body, maps, overwrite=overwrite)
+        if out is not None:
+            write_profile(result.profile, out, overwrite=overwrite)
     return result
 
 
-def _few(paths: Sequence[Path], isos: Sequence[float], settings: RawSettings | None, progress: Progress) -> Calibration:
-    files = sorted({file for path in paths for file in raw_files_of(path)})
-    if not files:
-        raise DataError(f"{paths[0]}: no raw file; expected one picture or more")
+def _few(
+    paths: Sequence[Path],
+    files: Sequence[Path],
+    isos: Sequence[float],
+    settings: RawSettings | None,
+    progress: Progress,
+) -> Calibration:
     if len(files) > MOST_FRAMES:
         raise DataError(
             f"{paths[0]}: {len(files)} frames; expected at most {MOST_FRAMES}. Calibrate them without --few"

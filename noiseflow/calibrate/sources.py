@@ -11,10 +11,9 @@ from noiseflow.calibrate.stack import FrameStack, StackSums
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.raw import RawImage, RawSettings, frame_count, raw_files, read_frame
-from noiseflow.raw.cautions import gathered
 from noiseflow.raw.file_names import walk
 from noiseflow.raw.formats.emva import NOMINAL_ISO, EmvaFolder, is_emva, read_emva, read_frame as read_emva_frame
-from noiseflow.raw.inspection import quiet_words, shares_of_noise
+from noiseflow.raw.inspection import gathered, quiet_words, shares_of_noise
 
 __all__ = ["Frames", "Group", "raw_files_of", "read_frames"]
 
@@ -245,8 +244,12 @@ class _Series:
         light = self.exposure_s if self.exposure_s is not None else (0.0 if self.dark else self.level)
         stacks = [total.finish() for total in self.sums]
         values = np.concatenate([stack.sample - stack.frame_means[:, None].astype(np.float32) for stack in stacks], 1)
-        quiet = quiet_words(self.sources, shares_of_noise(values))
-        if quiet:
+        above = np.array([stack.frame_means for stack in stacks]) - np.reshape(self.black, (-1, 1))
+        unlike = np.ptp(above, 1) > np.maximum(SAME_LEVEL * above.max(1), LEAST_LIGHT)
+        # Two frames of unlike light are of two settings, which has words of its own.
+        if (len(self.sources) > 2 or not unlike.any()) and (
+            quiet := quiet_words(self.sources, shares_of_noise(values))
+        ):
             raise DataError(quiet)
         timed = self.exposure_s is not None
         return Group(

@@ -63,7 +63,7 @@ quiet_option = click.option("--quiet", is_flag=True, expose_value=False, callbac
 
 def print_json(content: Any) -> None:
     """Print a value as JSON on standard output."""
-    answer(json_text(content, 2).rstrip("\n"))
+    answer(json_text(content, 2).rstrip("\n"), whole=True)
 
 
 def split_option(what: str) -> Callable[[Command], Command]:

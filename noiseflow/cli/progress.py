@@ -114,4 +114,5 @@ class _Lines:
         self.last = now
         rate = done / max(now - self.began, 1e-9)
         eta = (total - done) / rate if rate else 0.0
-        say(f"{self.title}: {done}/{total} {self.unit}, {rate:.3g}/s, ETA {eta:.0f} s, {plain_text(note)}")
+        facts = [f"{self.title}: {done}/{total} {self.unit}", f"{rate:.3g}/s", f"ETA {eta:.0f} s", plain_text(note)]
+        say(", ".join(filter(None, facts)))

@@ -5,19 +5,63 @@ What cannot be said does not stop the work.  An answer that cannot be printed is
 
 import errno
 import os
+import re
+import shutil
 import sys
+import textwrap
 from typing import TextIO
 
 import click
 
 from noiseflow.core.text import lines_text
 
-__all__ = ["answer", "lost_answer", "say"]
+__all__ = ["TIED", "answer", "lost_answer", "say"]
+
+OF_ONE_NUMBER = re.compile(
+    r"(?<=\d) (?=%)|(?<=\d) (?=(?:±|to|…) [-−\d])|(?<=\d (?:±|…)) (?=[-−\d])|(?<=\d to) (?=[-−\d])"
+)
+"""Spaces within a number, its interval and its per cent."""
+
+TIED = "\N{NO-BREAK SPACE}"
+"""A space at which `answer` does not break a line; printed as a plain one."""
+
+NARROWEST = 20
+"""Width that the text beside a label has at least."""
 
 
-def answer(text: str) -> None:
-    """Print lines on standard output; names in them may be those of strangers."""
-    click.echo(lines_text(text))
+def answer(text: str, whole: bool = False) -> None:
+    """Print lines on standard output; names in them may be those of strangers.
+
+    On a terminal a long line breaks between words, never within a number and its interval; what follows stands
+    under its text.  In a file or a pipe it stays one line, and so does one that is for programs, such as JSON.
+
+    Parameters
+    ----------
+    text : str
+        Lines.
+    whole : bool
+        Break no line, on a terminal neither.
+    """
+    text = TIED.join(map(lines_text, text.split(TIED)))
+    if not whole and sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns
+        text = "\n".join(_broken(line, columns) for line in text.split("\n"))
+    click.echo(text.replace(TIED, " "))
+
+
+def _broken(line: str, columns: int) -> str:
+    """A line as lines of a terminal."""
+    if len(line) <= columns:
+        return line
+    # The text after a label and two spaces or more, else two spaces further in.
+    label = re.match(r" *\S+(?: \S+)* {2,}|  ISO \S+ +", line)
+    indent = len(label[0]) if label else len(line) - len(line.lstrip()) + 2
+    room = max(columns, indent + NARROWEST)
+    # Not textwrap's own white space: it breaks at the tied ones too.
+    tied = OF_ONE_NUMBER.sub(TIED, line).replace(TIED, "\0")
+    rest = " " * min(indent, columns // 2)
+    pieces = textwrap.wrap(tied, room, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(pieces).replace("\0", " ")
 
 
 def say(line: str) -> None:

@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+NORMALISED = 2.0
+"""Fractions up to this are no codes in DN, under a white level above it."""
+
+
 def _any(path: Path) -> bool:
     return True
 
@@ -201,6 +205,12 @@ def read_frame(path: str | Path, settings: RawSettings | None = None, frame: int
 def read_clean(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
     """Read a clean twin: as `read_frame`, without the tests that expect noise, its black level subtracted exactly."""
     image = read_raw(path, settings, frame)
+    if image.mosaic.dtype.kind == "f" and image.white > NORMALISED and float(image.mosaic.max()) <= NORMALISED:
+        raise RawError(
+            f"{image.source}: its values lie within {float(image.mosaic.min()):.3g} and "
+            f"{float(image.mosaic.max()):.3g}, under a white level of {image.white:g} DN: is it normalised? A clean "
+            "twin is expected in DN: multiply it by (white − black) and add black"
+        )
     if image.black_map is None:
         return image
     return replace(image, mosaic=image.mosaic.astype(np.float64)).levelled()

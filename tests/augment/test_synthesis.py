@@ -332,6 +332,20 @@ def test_a_manifest_that_names_a_file_outside_is_refused(tmp_path: Path, run: Pa
     assert list((tmp_path / "job").iterdir()) == []
 
 
+def test_names_that_differ_in_capitals_alone_are_two_or_refused(
+    tmp_path: Path, clean: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a lock whose name in capitals is there too, as on a disk that takes both for one."""
+    (clean / "A.dng").write_bytes((clean / "a.dng").read_bytes())
+    monkeypatch.setattr("noiseflow.augment.synthesis.synthesis.lock_file", lambda _: tmp_path / "x.lock")
+    (tmp_path / "X.LOCK").touch()
+    with pytest.raises(DataError, match=r"its name is that of .*dng; rename one of them"):
+        synthesize(clean, tmp_path / "set", [run], jobs=1)
+    (tmp_path / "X.LOCK").unlink()
+    synthesize(clean, tmp_path / "set", [run], jobs=1)
+    assert {"a_000_NOISY.dng", "A_000_NOISY.dng"} <= {path.name for path in (tmp_path / "set").iterdir()}
+
+
 def test_an_iso_far_off_is_said_once(tmp_path: Path, clean: Path, run: Path) -> None:
     with pytest.warns(ExtrapolationWarning, match="ISO 25600 is outside 100…1600") as said:
         synthesize(clean, tmp_path / "set", [run], iso=25600, jobs=1)

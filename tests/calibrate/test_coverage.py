@@ -101,6 +101,14 @@ def test_burst_gives_gain_and_read_noise():
     assert not burst.cautions
 
 
+@pytest.mark.parametrize("black", [0.0, 50.0])
+def test_a_black_level_that_is_too_low_is_said(black):
+    """Its read variance comes out below 0, and nothing was said but a read noise of 0."""
+    burst = burst_noise(scene_burst(np.random.default_rng(0)), black, 16383.0)
+    (words,) = burst.cautions
+    assert float(words.split(" at ")[1].split(" DN")[0]) == pytest.approx(100 - black - READ**2 / K, abs=8)
+
+
 def test_moved_tripod_is_named():
     with pytest.raises(DataError, match="moved"):
         burst_noise(scene_burst(np.random.default_rng(0), shift=1), 100.0, 16383.0)

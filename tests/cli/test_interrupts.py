@@ -16,6 +16,7 @@ from builders import burst_folder, gaussian_store
 from click.testing import CliRunner
 
 from noiseflow.cli import main
+from noiseflow.models import ModelSpec, build, save
 
 COMMAND = [sys.executable, "-m", "noiseflow"]
 FIT = (
@@ -38,6 +39,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     gaussian_store(folder / "p.h5", patches=200).close()
     burst_folder(folder / "raws", frames=4, size=(64, 64), seed=0)
+    save(build(ModelSpec("nlf", cameras=("One",), isos=(400.0,))), folder / "nlf")
     return folder
 
 
@@ -159,7 +161,17 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(work: Path) -> Non
     assert "\x1b" not in result.output
 
 
-@pytest.mark.parametrize("words", ["ingest odd --patch-size 8 --out odd.h5", "calibrate odd --out odd.json"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ingest odd --patch-size 8 --out odd.h5",
+        "calibrate odd --out odd.json",
+        "synthesize odd --run nlf --isos 400 --jobs 1 --out made",
+        "export nlf ODD.pt2",
+        "sample pg-12 odd/ODD.dng --iso 400 --out ODD.npy",
+        "denoise odd/ODD.dng --model pg-12 --out ODD.h5",
+    ],
+)
 def test_names_that_are_no_text_are_one_line_or_work(work: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     monkeypatch.chdir(work)
     (work / "odd").mkdir(exist_ok=True)
@@ -167,7 +179,8 @@ def test_names_that_are_no_text_are_one_line_or_work(work: Path, monkeypatch: py
         link = work / "odd" / os.fsdecode(f"{number}".encode() + b"\xe9.dng")
         if not link.exists():
             link.hardlink_to(file)
-    result = CliRunner().invoke(main, words.split())
+    odd = os.fsdecode(b"0\xe9")
+    result = CliRunner().invoke(main, [word.replace("ODD", odd) for word in words.split()])
     assert result.exit_code in (0, 1)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     if result.exit_code:
@@ -184,7 +197,7 @@ def stopped(*_, **__):
 
 def slow(*_):
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(60)
+    time.sleep(600)
 
 {place} = stopped
 noiseflow.cli.farewell = slow
@@ -208,7 +221,7 @@ noiseflow.cli.main({words!r})
 def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_half_written(
     work: Path, tmp_path: Path, words: str, out: str, module: str, place: str, stands: bool
 ) -> None:
-    """The second comes while the first is being answered, which would take a minute."""
+    """The second comes while the first is being answered, which would take ten minutes."""
     given = [*words.split(), "--out", str(tmp_path / out)]
     before = ""
     if stands:
@@ -219,7 +232,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_half_written(
     began = time.monotonic()
     ended = subprocess.run([sys.executable, "-c", script], cwd=work, check=False, capture_output=True, text=True)
     assert ended.returncode == 130, ended.stderr
-    assert time.monotonic() - began < 55
+    assert time.monotonic() - began < 300
     assert "Traceback" not in ended.stderr
     assert contents_of(tmp_path / out) == before
     again = subprocess.run([*COMMAND, *given], cwd=work, check=False, capture_output=True, text=True)
@@ -345,3 +358,22 @@ def test_a_command_of_several_outputs_goes_on_with_what_is_not_written(
     result = CliRunner().invoke(main, [*given, "--overwrite"])
     assert result.exit_code == 143
     assert result.stderr.strip().endswith("whole")
+
+
+@pytest.mark.parametrize(
+    "words", ["ingest deep --patch-size 8 --out deep.h5", "info deep", "calibrate deep --out d.json"]
+)
+def test_folders_nested_deeper_than_python_calls_are_one_line_or_work(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    below = "/".join(["deep", *"d" * 1500])
+    subprocess.run(["mkdir", "-p", below], check=True)
+    subprocess.run(["cp", str(work / "raws" / "frame_00.dng"), below], check=True)
+    try:
+        result = CliRunner().invoke(main, words.split())
+    finally:
+        subprocess.run(["rm", "-rf", "deep"], check=True)
+    assert result.exit_code in (0, 1), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert len(result.stderr.strip().splitlines()) <= 1 or result.exit_code == 0

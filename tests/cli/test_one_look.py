@@ -19,6 +19,7 @@ from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.cli import COMMANDS, main
 from noiseflow.cli.choices import Registered
 from noiseflow.cli.progress import facts_that_fit
+from noiseflow.cli.streams import answer
 from noiseflow.cli.table import print_table
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.patches import PAIRINGS
@@ -63,6 +64,53 @@ def test_facts_beside_a_bar_are_whole_and_the_count_stays(room: int) -> None:
     assert len(facts) <= room
     assert facts.startswith("30/120 steps")
     assert set(facts.split(" · ")) <= {"30/120 steps", "3/s", "0:00:10", "ETA 0:00:30", "NLL -4.4512"}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [80, 100, 160])
+@pytest.mark.parametrize("name", ["Sony A7S2", None])
+def test_lines_of_an_answer_break_between_numbers(
+    columns: int, name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    found = {}
+    for kind in (Terminal, io.StringIO):
+        monkeypatch.setattr(sys, "stdout", kind())
+        main(["profiles", *([name] if name else [])], standalone_mode=False)
+        found[kind] = sys.stdout.getvalue()
+        monkeypatch.undo()
+        monkeypatch.setenv("COLUMNS", str(columns))
+    lines = found[Terminal].splitlines()
+    assert max(map(len, lines)) <= columns
+    assert not [line for line in lines if re.search(r"_dn$|_e$|_shape$", line)]
+    assert found[Terminal].split() == found[io.StringIO].split()
+    assert (len(lines) > len(found[io.StringIO].splitlines())) == (columns < 150)
+
+
+def test_json_on_a_terminal_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    main(["profiles", "Sony A7S2", "--json"], standalone_mode=False)
+    found = json.loads(sys.stdout.getvalue())
+    monkeypatch.undo()
+    assert "Sony A7S2" in found
+
+
+def test_an_interval_stays_whole_at_the_end_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in range(40, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        answer("verdict:    a denoiser trained on them loses −0.003 ± 0.035 dB (0.0002 to 0.0117), 5 % of all.")
+        printed = sys.stdout.getvalue()
+        monkeypatch.undo()
+        assert "−0.003 ± 0.035" in printed
+        assert "(0.0002 to 0.0117)," in printed
+        assert "5 %" in printed
+        assert "\n            " in printed
 
 
 def test_summaries_are_whole_sentences_at_80_columns() -> None:

@@ -8,6 +8,8 @@ from builders import burst_folder, gaussian_store
 from forked import SURROUNDINGS, Commands, Ended
 
 import noiseflow.cli
+from noiseflow.calibrate import write_profile
+from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.models import ModelSpec, build, save
 
 WORDS = {
@@ -15,6 +17,11 @@ WORDS = {
     "ingest": "ingest in/raws --patch-size 8 --out out.h5",
     "fit": "fit in/p.h5 --model nlf --out out",
     "sample": "sample in/run in/raws/frame_00.dng --iso 400 --out out.dng --preview out.png",
+    "sample h5": "sample in/run in/raws/frame_00.dng --iso 400 --out out.h5",
+    "denoise": "denoise in/raws/frame_00.dng --model in/run --out out.dng",
+    "clean-patches": "clean-patches in/p.h5 --out out",
+    "export shards": "export in/p.h5 out",
+    "profiles": "profiles in/camera.json --write darktable --out out.json",
     "synthesize": "synthesize in/raws --run in/run --isos 400 --jobs 1 --out out",
     "info": "info --verify in/p.h5",
 }
@@ -37,6 +44,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     burst_folder(folder / "raws", frames=2, size=(32, 32), seed=0)
     gaussian_store(folder / "p.h5", patches=40).close()
     save(build(ModelSpec("nlf", cameras=("Maker One", "One"), isos=(100.0, 1600.0))), folder / "run")
+    write_profile(shipped_profile("Sony A7S2"), folder / "camera.json")
     return folder
 
 

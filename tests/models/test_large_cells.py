@@ -8,6 +8,7 @@ from model_table import CAMERAS, TRAINED, generator, randomised_model
 
 from noiseflow import Conditions
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.models import ModelSpec, build
 from noiseflow.raw.bayer import plane_names
 
 
@@ -25,6 +26,19 @@ def test_every_trained_model_takes_large_cells(name: str, layout: str) -> None:
     alone = model.log_prob(noise[1:], Conditions(clean[1:], 800.0, CAMERAS[1]))
     assert torch.isfinite(both).all()
     torch.testing.assert_close(both[1:], alone)
+
+
+@pytest.mark.parametrize("layout", ["quad", "xtrans"])
+def test_a_fit_looks_for_components_that_take_large_cells(layout: str) -> None:
+    """The start of `physics_flow` failed on every such store, as it tried a filter that knows no such mosaic."""
+    planes = len(plane_names(layout))
+    clean = torch.rand(16, planes, 6, 6, generator=generator())
+    cond = Conditions(clean, torch.full((16,), 100.0), torch.zeros(16, dtype=torch.long))
+    noise = torch.randn(clean.shape, generator=generator(1)) * (1e-4 * clean + 1e-6).sqrt()
+    model = build(ModelSpec("physics_flow", cameras=("A",), isos=(100.0,), layout=layout))
+    model.start_from_patches(noise, cond, torch.arange(16) // 2)
+    assert "neighbours: none" in model.found
+    assert torch.isfinite(model.log_prob(noise, Conditions(clean, 100.0, "A"))).all()
 
 
 @pytest.mark.parametrize(("planes", "side"), [(16, 4), (36, 6)])

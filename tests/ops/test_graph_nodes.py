@@ -43,7 +43,8 @@ def test_a_compiled_graph_gives_the_numbers_and_gradients_of_the_call(name: str)
     expected = outcome(operation.reference, drawn(name, torch.float64), operation._checked)
     in_graph = torch.compile(lambda *given: operation(*given), backend=backend, fullgraph=True)
     found = outcome(in_graph, drawn(name, torch.float64), operation._checked)
-    assert any(f"noiseflow.{name}" in target for target in seen)
+    # Before PyTorch 2.7 nobody can tell whether a graph is to be saved: it takes the reference.
+    assert any(f"noiseflow.{name}" in target for target in seen) == hasattr(torch.compiler, "is_exporting")
     for value, reference in zip(found, expected, strict=True):
         torch.testing.assert_close(value, reference)
 

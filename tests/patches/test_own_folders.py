@@ -32,6 +32,11 @@ def put(path: Path, seed: int = 0, **fields: object) -> Path:
         (("1.dng", "2.dng", "3.dng", "reference_mean_of_100.dng"), {"reference_mean_of_100": 3}),
         (("IMG_1_GT.dng", "IMG_3_GT.dng", "IMG_1_3.dng", "IMG_3_1.dng"), {"IMG_1_GT": 1, "IMG_3_GT": 1}),
         (("x/short/7_0.1s.dng", "x/short/7_0.04s.dng", "x/long/7_10s.dng"), {"x/long/7_10s": 2}),
+        (("a/0.dng", "a/1.dng", "a/avg.dng", "b/0.dng", "b/median.dng"), {"a/avg": 2, "b/median": 1}),
+        (("NoisyFrames/x_0.dng", "CleanFrames/x.dng"), {"CleanFrames/x": 1}),
+        (("noisyRaw/4.dng", "groundTruth/4.dng"), {"groundTruth/4": 1}),
+        (("lq/1.dng", "hq/1.dng", "lq/2.dng", "hq/2.dng"), {"hq/1": 1, "hq/2": 1}),
+        (("train/noisy/1.dng", "train/label/1.dng"), {"train/label/1": 1}),
         (
             ("room_noisy/5.dng", "room_clean/5.dng", "hall_noisy/5.dng", "hall_clean/5.dng"),
             {"room_clean/5": 1, "hall_clean/5": 1},
@@ -48,7 +53,14 @@ def test_clean_twins_by_name(tmp_path: Path, names: tuple[str, ...], pairs: dict
 
 
 @pytest.mark.parametrize(
-    "names", [("1.dng", "2.dng"), ("clean_1.dng", "clean_2.dng"), ("long_1.dng", "2.dng"), ("target.d/1.dng", "2.dng")]
+    "names",
+    [
+        ("1.dng", "2.dng"),
+        ("clean_1.dng", "clean_2.dng"),
+        ("long_1.dng", "2.dng"),
+        ("target.d/1.dng", "2.dng"),
+        ("mean_1.dng", "mean_2.dng"),
+    ],
 )
 def test_what_is_no_pair_stays_a_scene(tmp_path: Path, names: tuple[str, ...]) -> None:
     for number, name in enumerate(names):

@@ -324,7 +324,7 @@ def test_what_cannot_be_right_is_refused_with_the_reason(
     assert not (tmp_path / "a.h5").exists()
 
 
-@pytest.mark.parametrize("name", ["000_denoised", "zz_average"])
+@pytest.mark.parametrize("name", ["000_denoised", "zz_stacked"])
 @pytest.mark.parametrize("pairing", ["auto", "dark"])
 def test_a_frame_without_the_others_noise_is_refused(tmp_path: Path, name: str, pairing: str) -> None:
     """In the burst it made K 25 % too low, and nothing was said."""
@@ -358,3 +358,64 @@ def test_a_clean_twin_that_is_none_is_said(tmp_path: Path, clean: np.ndarray | s
     result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
     doubted = [note for note in result.notes if "clean signal" in note and "a_noisy.dng" in note]
     assert any(said in note for note in doubted) if said else not doubted
+
+
+@pytest.mark.parametrize("name", ["b", "denoised"])
+def test_two_frames_of_which_one_has_no_noise_are_refused(tmp_path: Path, name: str) -> None:
+    """K was half of the truth, and nothing was said: two frames' differences do not tell whose noise it is."""
+    folder = tmp_path / "burst"
+    folder.mkdir()
+    write_dng(folder / "a.dng", frame(exposures()[0]))
+    write_dng(folder / f"{name}.dng", frame(np.rint(BLACK + SIGNAL).astype(np.uint16)))
+    with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* of the noise variance of the other frames"):
+        measured(folder, pairing="burst")
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_clean_twin_that_is_the_frames_own_mean_is_said(tmp_path: Path, count: int, own: bool) -> None:
+    """K and σ² are 1/n too small by it, and no frame by itself shows it."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for number, codes in enumerate(exposures()[:count]):
+        write_dng(folder / f"a_noisy_{number}.dng", frame(codes))
+    clean = np.mean(exposures()[:count], 0) if own else BLACK + SIGNAL
+    write_dng(folder / "a_gt.dng", frame(np.rint(clean).astype(np.uint16)))
+    result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
+    assert result.pairing == "gt"
+    assert [f"the mean of these {count} frames themselves" in note for note in result.notes[1:]] == [True] * own
+
+
+def test_a_normalised_clean_twin_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    np.save(folder / "noisy.npy", exposures()[0])
+    np.save(folder / "gt.npy", (SIGNAL / (WHITE - BLACK)).astype(np.float32))
+    with pytest.raises(NoiseflowError, match=r"gt\.npy: its values lie within .* is it normalised\?"):
+        measured(folder, RawSettings(cfa="RGGB").over(SAID))
+
+
+def test_16_bits_of_a_film_in_the_other_order_are_seen(tmp_path: Path, plain: dict[str, tuple[float, float]]) -> None:
+    """Its depth excludes no code: K was a thousand times too large."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    text = b"".ljust(40)
+    header = HEADER.pack(SIGNATURE, 0, 8, 0, SHAPE[1], SHAPE[0], 16, FRAMES, text, b"Maker One".ljust(40), text, 0, 0)
+    (folder / "a.ser").write_bytes(header + np.stack(exposures()).astype(">u2").tobytes())
+    found = measured(folder, replace(SAID, white=None))
+    assert found == (pytest.approx(plain["burst"][0], rel=2e-3), pytest.approx(plain["burst"][1], rel=5e-3))
+
+
+@pytest.mark.parametrize("full", [400, 500])
+@pytest.mark.parametrize("spread", [6, 40])
+def test_pixels_that_are_full_at_a_code_of_their_own_are_said(tmp_path: Path, full: int, spread: int) -> None:
+    """There is no spike of one code at the top, and K came out 9 % too low."""
+    folder = tmp_path / "burst"
+    folder.mkdir()
+    wells = full + np.random.default_rng(3).integers(0, spread, SHAPE)
+    for number, codes in enumerate(exposures()):
+        write_dng(folder / f"{number}.dng", frame(np.minimum(codes, wells).astype(np.uint16)))
+    result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
+    (words,) = [note for note in result.notes if "are full" in note]
+    found = float(words.split("noise of what is ")[1].split(" DN")[0])
+    assert full - BLACK - 60 < found < full - BLACK + spread

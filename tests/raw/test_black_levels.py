@@ -24,9 +24,10 @@ def codes(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(300, 3000, SHAPE).astype(np.uint16)
 
 
-def test_the_specifications_formula(tmp_path: Path) -> None:
-    """200 random combinations of base, cell, row and column deltas, masked areas, byte order and phase."""
-    for seed in range(200):
+@pytest.mark.parametrize("seeds", [range(200), pytest.param(range(200, 1000), marks=pytest.mark.slow)])
+def test_the_specifications_formula(tmp_path: Path, seeds: range) -> None:
+    """1,000 random combinations of base, cell, row and column deltas, masked areas, byte order and phase."""
+    for seed in seeds:
         check_formula(tmp_path, seed)
 
 
@@ -96,6 +97,65 @@ def test_four_levels_without_a_cell_are_a_2x2_cell_and_said(tmp_path: Path) -> N
 def test_deltas_that_are_too_few_are_refused(tmp_path: Path, delta: int) -> None:
     path = write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", {delta: ("srational", [1.0, 2.0])})
     with pytest.raises(RawError, match=r"a\.dng: BlackLevelDelta. holds 2 values; expected 4"):
+        read_raw(path)
+
+
+@pytest.mark.parametrize("raw_in", ["ifd0", "subifd"])
+@pytest.mark.parametrize("order", "<>")
+def test_levels_in_the_first_directory_count_where_the_raw_one_has_none(
+    tmp_path: Path, raw_in: str, order: str
+) -> None:
+    levels = {50713: ("short", [2, 2]), 50714: ("short", [60, 61, 62, 63]), 50717: ("long", [4000])}
+    path = write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", raw_in=raw_in, camera=levels, order=order)
+    image = read_raw(path)
+    assert (image.black, image.white) == ((60.0, 61.0, 62.0, 63.0), 4000.0)
+    with rawpy.imread(str(path)) as raw:
+        assert sorted(raw.black_level_per_channel) == [60, 61, 62, 63]
+    assert dict(image.taken_from)["black"] == "BlackLevel (2×2)" + (" of IFD0" if raw_in == "subifd" else "")
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({}, "no tag says the black level"),
+        ({50714: ("rational", [(64, 0)])}, "BlackLevel holds a ratio to 0"),
+        ({50830: ("long", [0, 90, 40, 96])}, "no tag says the black level"),
+    ],
+)
+def test_a_black_level_of_0_that_nothing_says_is_doubted(tmp_path: Path, tags: dict, said: str) -> None:
+    path = write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", tags)
+    image = read_raw(path)
+    assert image.black == (0.0,) * 4
+    assert any(said in words for words in image.cautions)
+    assert read_raw(path, RawSettings(black=(64.0,))).black == (64.0,) * 4
+    dark = codes() * (np.arange(SHAPE[1]) > 3).astype(np.uint16)
+    assert not read_raw(write_dng_tags(tmp_path / "b.dng", dark, "RGGB")).cautions
+
+
+@pytest.mark.parametrize("kind", ["short", "long"])
+def test_white_levels_that_differ_are_said(tmp_path: Path, kind: str) -> None:
+    several = {50714: ("short", [64]), 50717: (kind, [4000, 3900, 3900, 3950])}
+    image = read_raw(write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", several))
+    assert image.white == 3900
+    assert "WhiteLevel lists 4000, 3900, 3900, 3950" in image.cautions[0]
+    same = {50714: ("short", [64]), 50717: (kind, [4000] * 4)}
+    assert read_raw(write_dng_tags(tmp_path / "b.dng", codes(), "RGGB", same)).cautions == ()
+
+
+def test_masked_areas_count_outside_of_the_active_area(tmp_path: Path) -> None:
+    pixels = codes()
+    pixels[:, :8] = 70
+    tags = {50829: ("long", [0, 8, *SHAPE]), 50830: ("long", [0, 0, SHAPE[0], 20]), 50717: ("long", [4000])}
+    image = read_raw(write_dng_tags(tmp_path / "a.dng", pixels, "RGGB", tags))
+    assert image.black == (70.0,) * 4
+    assert "reaches into the active area" in image.cautions[0]
+
+
+@pytest.mark.parametrize("delta", [50715, 50716])
+def test_deltas_of_a_ratio_to_0_are_refused(tmp_path: Path, delta: int) -> None:
+    values = [(1, 1)] * (SHAPE[delta == 50715] - 1) + [(1, 0)]
+    path = write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", {50714: ("short", [64]), delta: ("srational", values)})
+    with pytest.raises(RawError, match=r"a\.dng: BlackLevelDelta. holds a ratio to 0"):
         read_raw(path)
 
 

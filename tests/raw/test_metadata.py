@@ -53,7 +53,7 @@ def test_sensitivity_tags_in_the_standards_order(
 def test_a_saturated_iso_alone_is_said(tmp_path: Path) -> None:
     image = read_raw(write_dng_tags(tmp_path / "a.dng", CODES, "RGGB", exif={ISO: ("short", [65535])}))
     assert image.iso == 65535
-    assert "65535" in image.cautions[0]
+    assert any("65535" in words for words in image.cautions)
 
 
 def test_exposure_zero_is_a_value(tmp_path: Path) -> None:
@@ -62,11 +62,12 @@ def test_exposure_zero_is_a_value(tmp_path: Path) -> None:
 
 
 def test_the_name_is_the_last_resort_and_said(tmp_path: Path) -> None:
-    image = read_raw(write_dng_tags(tmp_path / "ISO800_10ms_3.dng", CODES, "RGGB"))
+    black = {50714: ("short", [64])}
+    image = read_raw(write_dng_tags(tmp_path / "ISO800_10ms_3.dng", CODES, "RGGB", black))
     assert (image.iso, image.exposure_s) == (800.0, 0.01)
     assert len(image.cautions) == 2
     exif = {ISO: ("short", [100]), EXPOSURE: ("rational", [(1, 4)])}
-    image = read_raw(write_dng_tags(tmp_path / "ISO800_10ms_4.dng", CODES, "RGGB", exif=exif))
+    image = read_raw(write_dng_tags(tmp_path / "ISO800_10ms_4.dng", CODES, "RGGB", black, exif=exif))
     assert (image.iso, image.exposure_s, image.cautions) == (100.0, 0.25, ())
 
 

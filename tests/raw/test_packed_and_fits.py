@@ -122,6 +122,16 @@ def test_gains_are_values(tmp_path: Path, gain: float, comment: str, iso: float)
         read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,)))
 
 
+@pytest.mark.parametrize(("gain", "exposure"), [("120", "0.5"), (" 120.0", "5e-1"), ("high", "0.5")])
+def test_numbers_in_quotes_are_numbers(tmp_path: Path, gain: str, exposure: str) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    unit = fits.PrimaryHDU(np.full(SHAPE, 500, np.uint16))
+    unit.header.update({"ISOSPEED": gain, "GAIN": 7, "EXPTIME": exposure})
+    unit.writeto(tmp_path / "a.fits")
+    image = read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0))
+    assert (image.iso, image.exposure_s) == (7.0 if gain == "high" else 120.0, 0.5)
+
+
 def test_two_images_in_one_fits_file_are_refused(tmp_path: Path) -> None:
     fits = pytest.importorskip("astropy.io.fits")
     units = [fits.PrimaryHDU(), *(fits.ImageHDU(np.full(SHAPE, 9, np.uint16), name=name) for name in ("A", "B"))]

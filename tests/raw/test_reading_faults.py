@@ -166,3 +166,51 @@ def test_a_heap_that_would_send_hdf5_round_for_ever_is_refused(tmp_path: Path, e
     path.write_bytes(bytes(data))
     with pytest.raises(RawError, match=r"a\.h5: cannot be read as an HDF5 file \(a damaged heap"):
         read_raw(path)
+
+
+@pytest.mark.parametrize("length", [2**31, 2_634_022_916, 2**32 - 1, 5000, 7])
+def test_a_text_that_claims_more_than_the_file_takes_no_memory(tmp_path: Path, length: int) -> None:
+    """HDF5 took 2.6 GB and 17 s for it, before it found that the heap has another length."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("mosaic", data=np.zeros((8, 8), np.uint16)).attrs.update(cfa="RGGB", black=4.0, white=99.0)
+    data = bytearray(path.read_bytes())
+    owner = data.index(struct.pack("<IQI", 4, data.index(b"GCOL"), 1))
+    struct.pack_into("<I", data, owner, length)
+    path.write_bytes(bytes(data))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RawError, match=r"a\.h5: cannot be read as an HDF5 file"):
+        read_raw(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.parametrize(
+    "names", [("entry/data/frames",), ("a/mosaic", "b/other"), ("a/x", "b/y"), ("a/mosaic", "mosaic")]
+)
+def test_a_mosaic_in_a_group_of_hdf5(tmp_path: Path, names: tuple[str, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(64, 900, (32, 32)).astype(">u2")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number, name in enumerate(names):
+            file[name] = pixels + number
+        file["link"] = file[names[0]]
+    settings = RawSettings(cfa="RGGB", black=(64.0,), white=1023.0)
+    if names[0] == "a/x":
+        with pytest.raises(RawError, match="expected one 2-D dataset, or one named 'mosaic'; got"):
+            read_raw(tmp_path / "a.h5", settings)
+    else:
+        first = pixels + (names[-1] == "mosaic")
+        assert np.array_equal(read_raw(tmp_path / "a.h5", settings).mosaic, first)
+
+
+@pytest.mark.parametrize("what", ["NAXIS2", "NAXIS1"])
+def test_an_axis_of_fits_that_is_no_number_is_refused(tmp_path: Path, what: str) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    path = tmp_path / "a.fits"
+    codes = np.full((24, 32), 500, np.int32)
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(codes)]).writeto(path)
+    data = path.read_bytes()
+    card = f"Z{what}".ljust(8).encode() + b"="
+    path.write_bytes(data.replace(card, f"Z{what}".ljust(8).encode() + b"?"))
+    with pytest.raises(RawError, match=r"a\.fits"):
+        read_raw(path, RawSettings(cfa="RGGB", black=(64.0,), white=1023.0))

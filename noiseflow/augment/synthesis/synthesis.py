@@ -19,6 +19,7 @@ from noiseflow.augment.synthesis.pairs import FORMATS, NOTES, CameraChoice, Pair
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError, OutputError
 from noiseflow.core.output.checks import check_output, inside, partial_of, writing
 from noiseflow.core.output.folder import install
+from noiseflow.core.output.lock import lock_file
 from noiseflow.core.output.manifest import (
     MANIFEST,
     begin,
@@ -144,6 +145,7 @@ def synthesize(
     with writing(out, folder=True, inputs=[clean, *runs], overwrite=overwrite) as out:
         recipe = replace(_recipe(runs, cameras, iso, exposure, kind, seed), device=device)
         pairs = _pairs(Path(clean), settings or RawSettings(), per_image)
+        _check_capitals(out, pairs)
         said = {"tool": f"noiseflow {__version__}", "per_image": per_image, **_said(recipe)}
         partial = partial_of(out)
         _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
@@ -232,6 +234,20 @@ def _pairs(clean: Path, settings: RawSettings, per_image: int) -> list[PairTask]
     return [
         PairTask(frame, name, number) for frame, name in zip(frames, names, strict=True) for number in range(per_image)
     ]
+
+
+def _check_capitals(out: Path, pairs: Sequence[PairTask]) -> None:
+    """Refuse names that differ in capitals alone where the disk takes them for one: a pair would replace another."""
+    lock = lock_file(out)
+    if not lock.with_name(lock.name.upper()).exists():
+        return
+    first: dict[str, PairTask] = {}
+    for pair in pairs:
+        other = first.setdefault(pair.picture.casefold(), pair)
+        if other.picture != pair.picture:
+            raise DataError(
+                f"{pair.frame.path}: on the disk of {out} its name is that of {other.frame.path}; rename one of them"
+            )
 
 
 def _said(recipe: Recipe) -> dict[str, Any]:

@@ -16,6 +16,9 @@ Array = NDArray[np.float64]
 
 TILE, GROUPS = 8, 32
 
+NEGATIVE = 5.0
+"""Standard errors by which a read variance below 0 is no chance."""
+
 
 @dataclass(frozen=True, eq=False)
 class BurstNoise:
@@ -139,6 +142,12 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
     if drift > 0.01:
         cautions.append(
             f"the frames' brightness varies by {100 * drift:.1f} %: flickering light, taken out frame by frame"
+        )
+    offset, doubt = float(parameters[1]), float(np.sqrt(covariance[1, 1]))
+    if offset < -NEGATIVE * doubt and parameters[0] > 0:
+        cautions.append(
+            f"the variance is 0 at {-offset / parameters[0]:.4g} DN above the black level of {black:g} DN: that is too "
+            "low, since no noise is less than 0; read noise is not known. Give --black"
         )
     gain = from_error(parameters[0], float(np.sqrt(covariance[0, 0])), "DN/e-", m - 1)
     read = root(float(parameters[1]), float(np.sqrt(covariance[1, 1])), "DN", m - 1)

@@ -9,7 +9,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import answer, say
+from noiseflow.cli.streams import TIED, answer, say
 from noiseflow.core.text import LONGEST_LINE, plain_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ __all__ = ["calibrate"]
 @out_option("The profile to write (JSON).")
 @raw_options()
 @click.option(
-    "--few", is_flag=True, help="All ISOs from one or two frames (a picture, a dark), under a prior over cameras."
+    "--few",
+    is_flag=True,
+    help="All ISOs from one or two frames (a picture, a dark), under a prior over cameras; with --maps, coarse maps "
+    "from many pictures of different scenes.",
 )
 @click.option(
     "--maps",
@@ -57,8 +60,6 @@ def calibrate(
     from noiseflow.calibrate.report import write_page
     from noiseflow.core.output.checks import check_apart, writing
 
-    if few and maps is not None:
-        raise click.UsageError("--maps needs flats and darks; it does not go with --few")
     check_apart(out, report, maps)
     with ExitStack() as stack:
         if report is not None:
@@ -67,7 +68,9 @@ def calibrate(
             )
         progress = stack.enter_context(shown("calibrate", "frames"))
         if few:
-            calibration = calibrate_few(sources, out, settings=settings, overwrite=overwrite, progress=progress)
+            calibration = calibrate_few(
+                sources, out, settings=settings, maps=maps, overwrite=overwrite, progress=progress
+            )
         else:
             calibration = run(
                 sources,
@@ -107,7 +110,7 @@ def _print(profile: "Profile", out: Path) -> None:
         answer(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
             low, high = estimate.interval
-            answer(f"  {name:29} {estimate!s:34} 95 %: {low:.6g} … {high:.6g}")
+            answer(f"  {name:29} {estimate!s:34} 95{TIED}%:{TIED}{low:.6g} … {high:.6g}")
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
             answer(f"  {name:29} {text} {unit}".rstrip())

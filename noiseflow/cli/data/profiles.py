@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.options import PATH, json_option, overwrite_option, print_json
-from noiseflow.cli.streams import answer, say
+from noiseflow.cli.streams import TIED, answer, say
 from noiseflow.core.text import plain_text
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def profiles(
             plane = plane_names(profile.layout)[0 if profile.layout == "mono" else 1]
             for iso in isos:
                 setting = profile.at(iso, plane)
-                answer(f"  ISO {iso:<6g} " + ", ".join(f"{k} {e.value:.4g}" for k, e in setting.estimates.items()))
+                answer(f"  ISO {iso:<6g} " + ", ".join(f"{k}{TIED}{e.value:.4g}" for k, e in setting.estimates.items()))
 
 
 def _named(name: str) -> "Profile":

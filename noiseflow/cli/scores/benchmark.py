@@ -1,6 +1,9 @@
 """``noiseflow benchmark``."""
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,7 +13,10 @@ from noiseflow.cli.progress import shown
 from noiseflow.cli.streams import answer
 from noiseflow.core.errors import NoiseflowError
 
-__all__ = ["benchmark"]
+if TYPE_CHECKING:
+    from noiseflow.evaluate.benchmark.spec import BenchmarkSpec
+
+__all__ = ["benchmark", "print_results"]
 
 
 @click.command()
@@ -44,6 +50,9 @@ def benchmark(spec: Path, out: Path, device: str, as_json: bool, jobs: int, sche
         rows = run(wanted, out, jobs=jobs, scheduler=scheduler, device=str(device_of(device)), progress=progress)
     if as_json:
         print_json(rows)
+    elif sys.stdout.isatty():
+        print_results(wanted, rows)
+        answer(f"page: {out / 'index.html'}")
     else:
         answer(markdown(wanted, rows))
         answer(f"page: {out / 'index.html'}")
@@ -53,3 +62,30 @@ def benchmark(spec: Path, out: Path, device: str, as_json: bool, jobs: int, sche
         raise NoiseflowError(
             f"{len(failed)} of {len(rows)} cells failed; {first['model']} on {first['data']}: {first['error']}"
         )
+
+
+def print_results(spec: "BenchmarkSpec", rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table of each data set for a terminal: a row for each measure, a column for each model.
+
+    Columns of words, and cells that failed, follow as lines: they would take the room of the numbers.
+    """
+    from noiseflow.cli.table import print_table
+    from noiseflow.evaluate.benchmark.page import NOTES, WORDS, cells_of, columns_of
+
+    headings = columns_of(spec)
+    for data in spec.data:
+        found = [(cells_of(row, spec.metrics), row) for row in rows if row["data"] == data.name]
+        scored = [dict(zip(headings, cells, strict=True)) for cells, row in found if "error" not in row]
+        answer(f"{data.name}, split {spec.split}")
+        numbers = [heading for heading in headings if heading not in WORDS]
+        names = [each["model"] for each in scored]
+        print_table("measure", names, {of: {each["model"]: each[of] for each in scored} for of in numbers})
+        for words in WORDS[1:]:
+            for each in scored:
+                if words in each:
+                    answer(f"  {words} of {each['model']}: {each[words]}")
+        for cells, row in found:
+            if "error" in row:
+                answer(f"  {cells[0]}: {cells[1]}")
+        answer("")
+    answer(NOTES)

@@ -102,7 +102,7 @@ def evaluate(
             )
             write_report(result, out, overwrite=overwrite, progress=stage("figures"))
     if as_json:
-        answer(result.to_json().rstrip("\n"))
+        answer(result.to_json().rstrip("\n"), whole=True)
     else:
         print_scores(result)
     if "legacy_kl" in asked:

@@ -76,7 +76,7 @@ def evaluate_video(
             write_listed(made, "scores.json", scores.to_json().encode())
             write_listed(made, "strip.png", strip(scores.measured))
     if as_json:
-        answer(scores.to_json().rstrip("\n"))
+        answer(scores.to_json().rstrip("\n"), whole=True)
         return
     rows = rows_of(scores)
     print_table("measure", list(next(iter(rows.values()))), rows)

@@ -13,7 +13,7 @@ from noiseflow.evaluate.presentation.formatting import number, plus_minus, signi
 from noiseflow.evaluate.presentation.html import render
 from noiseflow.evaluate.statistics.intervals import Interval
 
-__all__ = ["COLUMNS", "cells_of", "markdown", "write_results"]
+__all__ = ["COLUMNS", "NOTES", "WORDS", "cells_of", "columns_of", "markdown", "write_results"]
 
 COLUMNS = (
     "model",
@@ -52,7 +52,7 @@ def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
         "benchmark.html.j2",
         spec=spec,
         version=__version__,
-        columns=_columns(spec),
+        columns=columns_of(spec),
         words=WORDS,
         tables=[
             (data.name, [(cells_of(row, spec.metrics), _link(row)) for row in rows if row["data"] == data.name])
@@ -81,13 +81,14 @@ def markdown(spec: BenchmarkSpec, rows: Sequence[Row]) -> str:
         fingerprint = next((row["fingerprint"][:12] for row in of_data if "fingerprint" in row), "none")
         groups = next((f", {row['patches']:,} patches of {row['groups']}" for row in of_data if "groups" in row), "")
         lines += [f"### {data.name}", "", f"Split `{spec.split}`{groups}; fingerprint `{fingerprint}`.", ""]
-        lines += ["| " + " | ".join(_columns(spec)) + " |", "|---" * len(_columns(spec)) + "|"]
+        lines += ["| " + " | ".join(columns_of(spec)) + " |", "|---" * len(columns_of(spec)) + "|"]
         lines += ["| " + " | ".join(cells_of(row, spec.metrics)) + " |" for row in of_data]
         lines.append("")
     return "\n".join([*lines, NOTES, ""])
 
 
-def _columns(spec: BenchmarkSpec) -> list[str]:
+def columns_of(spec: BenchmarkSpec) -> list[str]:
+    """Headings of the table, with those of added metrics."""
     added = [column for metric in spec.metrics for column in ADDED[metric]]
     return [column.format(reference=spec.reference) for column in COLUMNS] + added
 

@@ -118,8 +118,8 @@ class LineNoise(WholeLines):
         Of two pixels of a line E(xᵢxⱼ) = r·dᵢdⱼ, whatever their own variances are: r is the sum of
         dᵢdⱼxᵢxⱼ, which is (dᵀx)² less the terms with i = j, over that of dᵢ²dⱼ², |d|⁴ less these.  Pixels up to
         `NEAR` apart are left out too: they may correlate as neighbours, which is no line noise.  An r within `SURE`
-        standard errors of 0 is replaced by that of the camera at all its ISOs, and by `NONE` if
-        that is so too; what the data does not show is read off the camera's other ISOs.
+        standard errors of 0 is replaced by that of the camera at all its ISOs, and by `NONE` if that is so too or is
+        more than the data allow; what the data does not show is read off the camera's other ISOs.
         x is what enters this transform.
 
         Elements that `bands`, (B,) or (B, K) of int, numbers alike lie in the same sensor rows: their rows are
@@ -139,11 +139,12 @@ class LineNoise(WholeLines):
         products, expected = projection.square() - squares, norm.square() - fourth
         for camera in set(cameras.tolist()):
             own = cameras == camera
-            pooled = _moment(products[own], expected[own], norm[own])
+            pooled = _moment(products[own], expected[own], norm[own])[0]
             seen = sorted(set(index[own].tolist()))
             cells = [own & (index == iso) for iso in seen]
-            found = x.new_tensor([_moment(products[rows], expected[rows], norm[rows]) for rows in cells])
-            values = torch.where(found > 0, found, max(pooled, NONE)).log().to(knots.dtype)
+            each = [_moment(products[rows], expected[rows], norm[rows]) for rows in cells]
+            found = [value or (pooled if pooled < most else NONE) for value, most in each]
+            values = x.new_tensor(found).clamp(min=NONE).log().to(knots.dtype)
             self.log_variance[camera] = at_iso(values, knots[seen], knots.exp())
 
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
@@ -235,17 +236,18 @@ def numbered(bands: Tensor) -> tuple[Tensor, Tensor]:
     return order[count.cumsum(0) - count], band
 
 
-def _moment(products: Tensor, expected: Tensor, norm: Tensor) -> float:
-    """R by the products of each line, what they are at r = 1, and |d|²; 0 if it is not surely above.
+def _moment(products: Tensor, expected: Tensor, norm: Tensor) -> tuple[float, float]:
+    """R by the products of each line, what they are at r = 1, and |d|²; 0 if it is not surely above; and the most.
 
     A line's own estimate has the variance 2(1/|d|² + r)², by which it is weighted.
     """
     value, usable = 0.0, expected > 0
     if not usable.any():
-        return 0.0
+        return 0.0, math.inf
     estimate, norm = products[usable] / expected[usable], norm[usable]
     for _ in range(3):
         weight = (1 / norm + max(value, 0.0)).square().reciprocal()
         total = float(weight.sum())
         value = float((weight * estimate).sum()) / total
-    return value if value > SURE * (2 / total) ** 0.5 else 0.0
+    error = (2 / total) ** 0.5
+    return value if value > SURE * error else 0.0, value + SURE * error

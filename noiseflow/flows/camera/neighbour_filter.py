@@ -15,10 +15,13 @@ from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 
-__all__ = ["GRIDS", "NeighbourFilter"]
+__all__ = ["FILTERED_PLANES", "GRIDS", "NeighbourFilter"]
 
 GRIDS = ("mosaic", "plane")
 """Pixels that are neighbours: all those of the mosaic, or those of one plane."""
+
+FILTERED_PLANES = (1, 4)
+"""Numbers of planes whose mosaic is known: as stored, or packed by 2×2 cells."""
 
 ABOVE, BESIDE = 2, 2
 """Rows above, and pixels to the left and right, that a pixel is predicted from."""
@@ -65,7 +68,7 @@ class NeighbourFilter(Transform):
 
     def __init__(self, planes: int, cameras: int, isos: Sequence[float], grid: str = "mosaic") -> None:
         super().__init__()
-        if grid not in GRIDS or planes not in (1, 4):
+        if grid not in GRIDS or planes not in FILTERED_PLANES:
             raise ModelError(
                 f"neighbour filter: expected 1 or 4 planes and a grid of {', '.join(GRIDS)}; got {planes}, {grid!r}"
             )
@@ -85,9 +88,11 @@ class NeighbourFilter(Transform):
         weights, log_scale = self._at(cond)
         picture = self.pictures(x)
         batch, channels, rows, columns = picture.shape
-        kernel = picture.new_zeros(batch, ABOVE + 1, 2 * BESIDE + 1)
+        weights = weights.to(x.dtype)
+        # Zeros like the weights: under `vmap` over an ensemble there is one kernel for each.
+        kernel = weights.new_zeros(batch, ABOVE + 1, 2 * BESIDE + 1)
         y, x_ = (torch.tensor(each, device=x.device) for each in zip(*TAPS, strict=True))
-        kernel[:, y + ABOVE, x_ + BESIDE] = -weights.to(x.dtype)
+        kernel[:, y + ABOVE, x_ + BESIDE] = -weights
         kernel[:, ABOVE, BESIDE] = 1.0
         kernel = (kernel * (-log_scale).exp()[:, None, None]).repeat_interleave(channels, 0)[:, None]
         padded = functional.pad(picture.reshape(1, batch * channels, rows, columns), (BESIDE, BESIDE, ABOVE, 0))

@@ -141,6 +141,12 @@ class RowMemory(RowNoise):
 
         Without `memory` those of independent rows.
         """
+        return self._coefficients(sums, cond, memory=memory)
+
+    def _coefficients(
+        self, sums: Tensor, cond: Conditions, *, memory: bool, one: bool | None = None
+    ) -> tuple[Pair, Tensor]:
+        """As of `coefficients`; `one` as of `_projections`."""
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
         within = _inverse(_product(root, _plus_one(root)))
@@ -149,7 +155,7 @@ class RowMemory(RowNoise):
         if not memory:
             return found, log_det
         p = _plus(p, _times(gram, found))
-        seen = self._projections(p, gram, sizes, within, cond, narrow=True)
+        seen = self._projections(p, gram, sizes, within, cond, one=one)
         moved, log = whiten(seen.u, seen.sizes, seen.processes, each=len(seen.along))
         return _plus(found, seen.step(moved, p[0])), log_det + log
 
@@ -158,7 +164,7 @@ class RowMemory(RowNoise):
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
         within = _inverse(_product(root, _plus_one(root)))
-        seen = self._projections(p, gram, sizes, within, cond)
+        seen = self._projections(p, gram, sizes, within, cond, one=False)
         found = seen.step(colour(seen.u, seen.sizes, seen.processes, each=len(seen.along)), p[0])
         p = _plus(p, _times(gram, found))
         rest = _scaled(sizes, _times(_inverse(_plus_one(root)), _scaled(sizes, p)))
@@ -180,8 +186,11 @@ class RowMemory(RowNoise):
         return z + self._spread(z, noise, sums[0], sums[1])
 
     def log_density_of_rows(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> Tensor:
-        """What the rows add to the log-density of independent pixels, nats, (B,), from their sums."""
-        found, log_det = self.coefficients(sums, cond, memory=memory)
+        """What the rows add to the log-density of independent pixels, nats, (B,), from their sums.
+
+        Of a light that remembers by what follows the offset along a row alone: the exact density of that.
+        """
+        found, log_det = self._coefficients(sums, cond, memory=memory, one=True)
         p, gram, *_ = self._given(sums, cond)
         change = 2 * _dot(found, p) + _dot(found, _times(gram, found))
         return log_det - 0.5 * change.flatten(1).sum(1)
@@ -209,12 +218,12 @@ class RowMemory(RowNoise):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _projections(
-        self, p: Pair, gram: Symmetric, sizes: Pair, within: Symmetric, cond: Conditions, *, narrow: bool = False
+        self, p: Pair, gram: Symmetric, sizes: Pair, within: Symmetric, cond: Conditions, *, one: bool | None
     ) -> "_Projections":
         """What rows that are whitened by themselves show of their memory.
 
-        `narrow`: by one projection a row where that is all there is in every row, which costs an eighth.  A frame is
-        sampled by two, so that its bits do not depend on those beside it in a batch.
+        By `one` projection a row, which costs an eighth of both; if None, by one where that is all there is in every
+        row.  A frame is sampled by both, so that its bits do not depend on those beside it in a batch.
         """
         along, light = (_direction(unit, gram, sizes, within) for unit in _UNITS)
         size = _length(along, gram)
@@ -229,7 +238,7 @@ class RowMemory(RowNoise):
         zero = torch.zeros_like(size)
         loads = [(size, zero), (alpha, torch.where(apart, gamma, zero))]
         directions = [q]
-        if not narrow or bool(apart.any()):
+        if bool(apart.any()) if one is None else not one:
             directions.append(_scaled(_both(torch.where(apart, 1 / gamma, zero)), rest))
         u = torch.stack([_ordered(_dot(each, p)) for each in directions], 2).flatten(1)
         each_load = [[_ordered(part) for part in load[: len(directions)]] for load in loads]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.line_noise import NONE, LineNoise
-from noiseflow.flows.camera.neighbour_filter import GRIDS, NeighbourFilter
+from noiseflow.flows.camera.neighbour_filter import FILTERED_PLANES, GRIDS, NeighbourFilter
 from noiseflow.flows.conditions import Conditions
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -130,6 +130,9 @@ def _columns(sizes: Sizes, seen: Seen) -> Candidates:
 
 
 def _neighbours(sizes: Sizes, seen: Seen) -> Candidates:
+    if sizes.planes not in FILTERED_PLANES:
+        # Of the planes of larger cells few lie side by side: no filter knows their grid.
+        return
     for grid in GRIDS if sizes.planes > 1 else GRIDS[:1]:
         neighbours = NeighbourFilter(sizes.planes, sizes.cameras, sizes.isos, grid).to(seen.x)
         neighbours.start_from(seen.x, seen.cond)

@@ -34,6 +34,9 @@ SURE = 3.0
 WORTH = 1e-5
 """Least held-out gain for which a component is kept, nats/dim."""
 
+LEAST_LEFT = 0.01
+"""Least share of the read variance that is not line noise."""
+
 STEPS = 30
 """Steps of the maximisation."""
 
@@ -162,7 +165,9 @@ def start_lines(
     total = head.log_beta2.clone()
     for _ in range(rounds):
         measure_lines(head, lines, noise, cond, bands)
-        head.log_beta2.copy_(total - lines.offset_variance().log1p())
+        # Not by 1 + r: with rows of three read noises that takes dozens of rounds.
+        offsets = lines.offset_variance() * head.log_beta2.exp()
+        head.log_beta2.copy_(torch.maximum(total.exp() - offsets, LEAST_LEFT * total.exp()).log())
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from noiseflow.core.output.whole import place_file, write_bytes
+from noiseflow.core.output.whole import place_file
 
 __all__ = ["COMPILER_S", "cache_folder", "library_of"]
 
@@ -64,9 +64,13 @@ def library_of(name: str, command: Callable[[Path], list[str]]) -> Path:
         with tempfile.TemporaryDirectory(dir=folder) as place:
             made = Path(place) / name
             _compile(command(made))
-            digest = hashlib.sha256(made.read_bytes()).hexdigest()
+            said = Path(place) / checksum.name
+            said.write_text(hashlib.sha256(made.read_bytes()).hexdigest())
+            for file in (made, said):
+                # Where a user's group may write what the user makes (umask 002), no kernel would ever be trusted.
+                file.chmod(stat.S_IMODE(file.stat().st_mode) & ~OTHERS_WRITE)
             place_file(made, library, replace=True)
-        write_bytes(checksum, digest.encode(), replace=True)
+            place_file(said, checksum, replace=True)
     return library
 
 

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.ingestion.plan import Plan
@@ -10,10 +12,14 @@ from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.pairing import Pairing
 from noiseflow.raw.image import RawImage
 
-__all__ = ["believed_of_frame", "believed_of_ingest", "clipped_means", "layout_of_all"]
+__all__ = ["believed_of_frame", "believed_of_ingest", "doubtful_clean", "layout_of_all"]
 
 CENSORED = 1e-3
 """Fraction of the values at code 0 from which means of frames are said to be biased."""
+
+INDEPENDENT, FEWEST, LEAST_NOISE = 0.5, 100, 1.0
+"""Of independent noise of n frames, n times the mean's square over the mean square is 1, ± 0.09 by 256 pixels; below
+this it is none.  The fewest pixels that tell, and the mean square in DN² above which one does."""
 
 MOST_VALUES = 4
 """Values of one fact that are listed; the others are counted."""
@@ -135,8 +141,8 @@ def _frames(count: int) -> str:
     return f"{count} frame{'s' if count > 1 else ''}"
 
 
-def clipped_means(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]:
-    """A caution where a clean signal is the mean of frames that clip at code 0: it lies above the signal.
+def doubtful_clean(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]:
+    """Cautions where a clean signal is no independent one, or lies above the signal.
 
     Parameters
     ----------
@@ -152,3 +158,30 @@ def clipped_means(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]:
             "the signal, and their noise is too small in the dark. Calibrate with darks, which takes the clipping into "
             "account, or use clean twins"
         )
+    scenes: dict[str, list[PartNote]] = {}
+    for note in notes:
+        if note.noise:
+            scenes.setdefault(note.scenes[0], []).append(note)
+    for name, frames in scenes.items():
+        if is_own_mean([note.noise for note in frames]):
+            yield (
+                f"{name}: its clean twin is the mean of these {len(frames)} frames themselves: each is in it, and "
+                f"gain and noise variance come out by 1/{len(frames)} too small; take the twin out and give "
+                "--pairing burst, which compares each frame with the mean of the others"
+            )
+
+
+def is_own_mean(noise: Sequence[Sequence[float]]) -> bool:
+    """Whether frames' noise adds up to nothing pixel by pixel, as departures from their own mean do.
+
+    Parameters
+    ----------
+    noise : sequence of n sequences of float
+        DN, of the same pixels in each frame.
+    """
+    if len(noise) < 2 or len({len(each) for each in noise}) > 1:
+        return False
+    values = np.asarray(noise, np.float64)
+    square = (values**2).mean(0)
+    some = square > LEAST_NOISE
+    return bool(some.sum() >= FEWEST and (len(values) * values.mean(0)[some] ** 2 / square[some]).mean() < INDEPENDENT)

@@ -20,7 +20,7 @@ from noiseflow.core.version import __version__
 from noiseflow.patches.assembly.parts import PartNote, intact, part_file, read_note
 from noiseflow.patches.assembly.scene_files import SceneFiles, SceneMean
 from noiseflow.patches.assembly.unfinished import begin_folder, clear, list_parts, on_disk
-from noiseflow.patches.ingestion.believed import believed_of_ingest, clipped_means, layout_of_all
+from noiseflow.patches.ingestion.believed import believed_of_ingest, doubtful_clean, layout_of_all
 from noiseflow.patches.ingestion.executors import SMALL_BYTES, Pool, executor, processors
 from noiseflow.patches.ingestion.plan import Plan, Task, difference, make_plan
 from noiseflow.patches.ingestion.tasks import Call, cut_frames, preparation
@@ -29,7 +29,7 @@ from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.pairings.frames.packed_frames import same_exposure_twice
 from noiseflow.patches.schema import SPLITS, StoreHeader
 from noiseflow.patches.sources import Collection, Scene, collect
-from noiseflow.raw.cautions import gathered
+from noiseflow.raw.inspection import gathered
 
 __all__ = ["ingest"]
 
@@ -144,7 +144,7 @@ def _result(
             *gathered([caution for note in notes for caution in note.cautions]),
             *dict.fromkeys(caution for each in known for caution in each["cautions"]),
             *_repeats(notes),
-            *clipped_means(PAIRINGS[plan.pairing], notes),
+            *doubtful_clean(PAIRINGS[plan.pairing], notes),
         ),
     )
 

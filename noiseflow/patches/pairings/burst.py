@@ -20,6 +20,9 @@ __all__ = ["BURST"]
 
 DARK_PART = 0.005
 """A scene whose mean is within this part of the range from black, and flat, looks dark."""
+GROUPS, FEWEST, FALLEN = 16, 4, 0.5
+"""Groups of blocks of rising signal; the fewest of them that tell, and of blocks in one; and the part of the largest
+variance below which noise has fallen."""
 SURE = 1e-3
 """Chance of gains being fitted to frames that have none."""
 SHARPEST = 0.02
@@ -144,6 +147,12 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
     elif motion.part:
         cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves (most in {names}) and is masked")
     span = float((sums.white - sums.black).mean())
+    if (fall := _saturating(sums, signal)) is not None:
+        cautions.append(
+            f"{scene.name}: the noise of what is {fall[0]:.4g} DN above black and brighter has {fall[1]:.2g} of the "
+            "variance of darker parts: its pixels are full, each at a code of its own. Gain comes out too small: give "
+            "--white a code below them"
+        )
     if (
         not scene.kind
         and float(np.abs(signal).mean()) < DARK_PART * span
@@ -154,6 +163,25 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
             "if these are dark frames, ingest them with --pairing dark"
         )
     return tuple(cautions)
+
+
+def _saturating(sums: Sums, signal: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Signal in DN from which the noise falls, and the part of the variance that is left; None if it does not fall.
+
+    Photons' noise grows with their number, so that noise which falls is of pixels that are full: at a code each of
+    its own, which makes no spike by which a clip is found.
+    """
+    for plane, (s, v) in enumerate(zip(signal, sums.variance, strict=True)):
+        lit = ~sums.saturated[plane]
+        order = np.argsort(s[lit])
+        groups = np.array_split(order, max(1, min(GROUPS, len(order) // FEWEST)))
+        if len(groups) < FEWEST:
+            continue
+        at, middle = (np.array([np.median(each[lit][group]) for group in groups]) for each in (s, v))
+        if middle[-1] < FALLEN * middle[:-1].max():
+            first = int(np.argmax(middle < FALLEN * np.maximum.accumulate(middle)))
+            return float(at[first]), float(middle[-1] / middle[:-1].max())
+    return None
 
 
 def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> FrameDrift:

@@ -11,6 +11,7 @@ from noiseflow.patches.pairings.frames.motion import Shift
 from noiseflow.patches.pairings.frames.sums import Sums
 from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources.scene import Frame, Scene
+from noiseflow.raw.bayer import offsets
 from noiseflow.raw.image import RawImage
 
 __all__ = [
@@ -27,6 +28,9 @@ __all__ = [
     "split_by_scene",
     "without_pixels",
 ]
+
+SAMPLED_SIDE = 16
+"""Rows, and columns, of the pixels by which frames of one scene are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,17 @@ class FramePair:
     clean_variance: float
     valid: NDArray[np.bool_] | None = None
     codes: NDArray[np.uint16] | None = None
+
+    def noise_sample(self) -> list[float]:
+        """Noise in DN at up to 256 pixels of the first plane, the same of each frame of a size; empty without twin."""
+        if self.clean is None:
+            return []
+        (row, column), side = offsets(self.noisy.cfa)[0], self.noisy.side
+        height, width = self.clean.shape[1:]
+        rows, columns = (np.unique(np.linspace(0, length - 1, SAMPLED_SIDE).astype(int)) for length in (height, width))
+        codes = self.noisy.mosaic[np.ix_(side * rows + row, side * columns + column)].astype(np.float64)
+        found: list[float] = np.round(codes - self.clean[0][np.ix_(rows, columns)], 2).ravel().tolist()
+        return found
 
 
 @dataclass(frozen=True, eq=False)

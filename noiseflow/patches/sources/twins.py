@@ -15,10 +15,20 @@ from noiseflow.raw.file_names import without_settings
 
 __all__ = ["CLEAN_WORDS", "LONG_WORDS", "NOISY_WORDS", "Twins", "find_twins"]
 
-CLEAN_WORDS = frozenset(("gt", "clean", "reference", "ref", "truth", "groundtruth", "target"))
+CLEAN_WORDS = frozenset(
+    (
+        *("gt", "clean", "reference", "ref", "truth", "groundtruth", "target", "label", "labels", "hq"),
+        *("noisefree", "noiseless", "mean", "avg", "average", "averaged", "median"),
+    )
+)
 LONG_WORDS = frozenset(("long",))
 """Clean by their exposure: the signal is brought to the short one's by the ratio of exposure and ISO."""
-NOISY_WORDS = frozenset(("noisy", "noise", "input", "short", "low", "ground", "frame", "frames", "img", "image", "raw"))
+NOISY_WORDS = frozenset(
+    (
+        *("noisy", "noise", "input", "inputs", "short", "low", "lq", "ground", "frame", "frames"),
+        *("img", "image", "images", "raw", "raws"),
+    )
+)
 """Words that say nothing of which frame it is."""
 
 Key = tuple[str, ...]
@@ -86,7 +96,9 @@ def find_twins(root: Path, files: Iterable[Path]) -> Twins | None:
 def _words(root: Path, file: Path) -> Key:
     """Letters and numbers of a path below the root, in order, without settings; numbers without leading zeros."""
     parts = file.relative_to(root).with_suffix("").parts
-    found = re.findall(r"[a-z]+|\d+", " ".join(without_settings(part) for part in parts).lower())
+    text = " ".join(without_settings(part) for part in parts)
+    # "groundTruth" and "CleanFrames" are two words each, "GT" is one.
+    found = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
     return tuple(word.lstrip("0") or "0" if word.isdecimal() else word for word in found)
 
 

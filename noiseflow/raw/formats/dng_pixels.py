@@ -41,7 +41,10 @@ CHANGING = (MASKED_AREAS, LINEARIZATION, 50715, 50716, 50727)
 """Tags by which LibRaw's image differs from what is stored: masked pixels, a table of codes, black levels by
 column and by row, gains of the white balance."""
 
-UNCOMPRESSED, DEFLATE = 1, (8, 32946)
+UNCOMPRESSED, LOSSLESS_JPEG, DEFLATE = 1, 7, (8, 32946)
+COMPRESSIONS = {52546: "JPEG XL, as of DNG 1.7", 34892: "lossy JPEG"}
+"""Those that LibRaw may be built without."""
+
 UNSIGNED, IEEE_FLOAT = 1, 3
 
 
@@ -63,6 +66,8 @@ class PageFacts:
         Array at the active area's first pixel; `MONO` without the tag, None if it is not supported.
     pattern : str
         The array as the tag lists it, row by row; empty without the tag.
+    compression : str
+        Name of a compression that LibRaw may lack; empty for none and for lossless JPEG.
     """
 
     beyond_libraw: bool
@@ -71,6 +76,7 @@ class PageFacts:
     levels: Levels
     cfa: str | None
     pattern: str
+    compression: str = ""
 
 
 def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
@@ -85,10 +91,19 @@ def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
         beyond_libraw=page.sampleformat == IEEE_FLOAT or page.compression in DEFLATE,
         plain=alone and _plain(page),
         neutral=tuple(numbers(page, NEUTRAL)),
-        levels=levels_of(page),
+        levels=levels_of(page, _first(tiff)),
         cfa=cfa_of(page),
         pattern=pattern_of(page),
+        compression=_compression(page),
     )
+
+
+def _compression(page: tifffile.TiffPage) -> str:
+    """A compression by name; tifffile knows fewer than there are."""
+    code = int(page.compression)
+    if code in (UNCOMPRESSED, LOSSLESS_JPEG):
+        return ""
+    return COMPRESSIONS.get(code) or f"{getattr(page.compression, 'name', 'number')} ({code})"
 
 
 def page_facts(path: Path) -> PageFacts | None:
@@ -97,6 +112,11 @@ def page_facts(path: Path) -> PageFacts | None:
         return None
     with decoding(path, "a DNG file"), tifffile.TiffFile(path) as tiff:
         return facts_of(tiff)
+
+
+def _first(tiff: tifffile.TiffFile) -> tifffile.TiffPage | None:
+    page = tiff.pages[0]
+    return page if isinstance(page, tifffile.TiffPage) else None
 
 
 def _plain(page: tifffile.TiffPage) -> bool:
@@ -136,7 +156,7 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
         check_size(path, page.imagelength, page.imagewidth)
         if page.is_tiled:
             check_size(path, page.tilelength, page.tilewidth)
-        levels = levels_of(page)
+        levels = levels_of(page, _first(tiff))
         pixels = np.asarray(page.asarray())
         if pixels.ndim != 2:
             raise RawError(f"{path}: its raw image has the shape {pixels.shape}; expected (H, W)")

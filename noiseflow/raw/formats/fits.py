@@ -30,12 +30,12 @@ COLOUR_WORDS = {"RGB", "COLOR", "COLOUR"}
 def count(path: Path) -> int:
     """Frames in a file: the length of its image's third axis."""
     with _image(path) as (_, header):
-        return int(header["NAXIS3"]) if header["NAXIS"] == 3 else 1
+        return _frames(path, header)
 
 
 def glance(path: Path) -> tuple[float | None, float | None]:
     """ISO and exposure time in seconds by the keywords."""
-    with _image(path) as (_, header):
+    with _image(path) as (_, header), decoding(path, "a FITS file"):
         said = _said(header, path)
     return said["iso"], said["exposure_s"]
 
@@ -57,8 +57,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
         astropy is not installed; the file is damaged or holds no image, or several.
     """
     with _image(path) as (unit, header):
-        check_size(path, header["NAXIS2"], header["NAXIS1"])
-        frames = int(header["NAXIS3"]) if header["NAXIS"] == 3 else 1
+        frames = _frames(path, header)
         if not 0 <= frame < frames:
             raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
         with decoding(path, "a FITS file"):
@@ -72,6 +71,14 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     if pixels.ndim != 2:
         raise RawError(f"{path}: its image holds no pixels")
     return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said)
+
+
+def _frames(path: Path, header: Any) -> int:
+    """Frames of an image of a size that is read."""
+    with decoding(path, "a FITS file"):
+        width, height, frames = (int(header[f"NAXIS{axis}"]) if axis <= header["NAXIS"] else 1 for axis in (1, 2, 3))
+    check_size(path, height, width)
+    return frames
 
 
 @contextmanager
@@ -187,6 +194,12 @@ def _number(header: Any, keywords: tuple[str, ...], least: float) -> tuple[float
     """The first number among keywords that is finite and not below `least`, and its keyword."""
     for keyword in keywords:
         value = header.get(keyword)
+        if isinstance(value, str):
+            # Some writers put numbers into quotes.
+            try:
+                value = float(value)
+            except ValueError:
+                continue
         if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value < np.inf:
             return float(value), keyword
     return None, ""

@@ -1,6 +1,7 @@
 """Mosaics in HDF5 files, one or a stack; and the normalised planes that we write to such files."""
 
 import mmap
+import re
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ STORE_MARKS = ("schema", "finished")
 HEAP = b"GCOL\x01\0\0\0"
 """Where a global heap, which holds texts, begins: signature and version."""
 
+MOST_HEAPS = 64
+"""Heaps whose texts are checked; a file with a few attributes has one."""
+
 
 def recognises(path: Path) -> bool:
     """Whether a file is HDF5, and no patch store."""
@@ -45,7 +49,7 @@ def count(path: Path) -> int:
     """Frames in a file: the length of the first of three axes."""
     import h5py
 
-    _refuse_endless_heaps(path)
+    _refuse_damaged_heaps(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
         if _is_ours(file):
             return 1
@@ -68,7 +72,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     """
     import h5py
 
-    _refuse_endless_heaps(path)
+    _refuse_damaged_heaps(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
         data = plain_dataset(path, _mosaic(path, file))
         if _is_ours(file):
@@ -84,8 +88,17 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
 def _mosaic(path: Path, file: "h5py.File") -> "h5py.Dataset":
     import h5py
 
-    flat = [name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim in (2, 3)]
-    name = "mosaic" if "mosaic" in flat else flat[0] if len(flat) == 1 else None
+    flat: list[str] = []
+
+    def note(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim in (2, 3):
+            flat.append(name)
+
+    # In groups too, each once, whatever links lead to it.
+    file.visititems(note)
+    named = [name for name in flat if name.rpartition("/")[2] == "mosaic"]
+    alone = [each[0] for each in (named, flat) if len(each) == 1]
+    name = "mosaic" if "mosaic" in flat else next(iter(alone), None)
     if name is None:
         raise RawError(f"{path}: expected one 2-D dataset, or one named 'mosaic'; got {', '.join(flat) or 'none'}")
     return file[name]
@@ -126,24 +139,51 @@ def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":
     return data
 
 
-def _refuse_endless_heaps(path: Path) -> None:
-    """Refuse a file whose damaged global heap sends the HDF5 library round for ever: an entry that takes no room.
+def _refuse_damaged_heaps(path: Path) -> None:
+    """Refuse a file whose damaged texts would send the HDF5 library round for ever, or make it take gigabytes.
+
+    Texts stand in global heaps: an entry that takes no room is read again and again, and a text of which its owner
+    says that it is longer than the file gets that much memory before its entry is looked up.
 
     References
     ----------
     HDF5 File Format Specification 3.0, III.E: index, count of references, four bytes of nothing and the
-    size of each entry; that of index 0 is what is free, header and all.
+    size of each entry; that of index 0 is what is free, header and all.  IV.A.2.d: a value of variable length is its
+    length in 4 bytes, the address of its heap in 8, and its index in 4.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        heaps: dict[bytes, int] = {}
         heap = content.find(HEAP)
         while heap >= 0:
-            at = heap + 16
-            end = min(heap + int.from_bytes(content[heap + 8 : at], "little"), len(content))
-            while at + 16 <= end:
-                index, size = struct.unpack_from("<H6xQ", content, at)
-                # In 64 bits, as the library has it.
-                step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % 2**64
-                if not step:
-                    raise RawError(f"{path}: cannot be read as an HDF5 file (a damaged heap of texts); copy it again")
-                at += step
+            heaps[struct.pack("<Q", heap)] = _entries(path, content, heap)
             heap = content.find(HEAP, heap + 1)
+        if not heaps or len(heaps) > MOST_HEAPS:
+            return
+        for found in re.finditer(b"|".join(map(re.escape, heaps)), content):
+            at = found.start()
+            if not 4 <= at <= len(content) - 12:
+                continue
+            length, index = struct.unpack_from("<I", content, at - 4)[0], struct.unpack_from("<I", content, at + 8)[0]
+            if length > len(content) and 0 < index <= heaps[found.group()]:
+                raise RawError(f"{path}: cannot be read as an HDF5 file (a text longer than the file); copy it again")
+
+
+def _entries(path: Path, content: mmap.mmap, heap: int) -> int:
+    """The highest index in a heap of texts.
+
+    Raises
+    ------
+    RawError
+        An entry takes no room.
+    """
+    at, highest = heap + 16, 0
+    end = min(heap + int.from_bytes(content[heap + 8 : at], "little"), len(content))
+    while at + 16 <= end:
+        index, size = struct.unpack_from("<H6xQ", content, at)
+        highest = max(highest, index)
+        # In 64 bits, as the library has it.
+        step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % 2**64
+        if not step:
+            raise RawError(f"{path}: cannot be read as an HDF5 file (a damaged heap of texts); copy it again")
+        at += step
+    return highest

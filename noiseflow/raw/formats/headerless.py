@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.guards import check_size
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection.other_readings import other_order_is_smoother, refuse_exchanged_sides, smoother_packing
 from noiseflow.raw.packed_bits import PACKINGS, Packing
+from noiseflow.raw.patterns import MONO, cell_side, known_cfa
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SUFFIXES", "read"]
@@ -19,6 +21,9 @@ SUFFIXES = frozenset((".raw", ".bin"))
 DTYPE = "<u2"
 """Little-endian 16 bit, unless the settings say otherwise."""
 
+PACKED_ROWS = 64
+"""Rows whose bytes are read in other packings too."""
+
 
 def read(path: Path, settings: RawSettings) -> RawImage:
     """Read a file of nothing but pixels, row by row; rows may be padded, pixels packed.
@@ -26,7 +31,8 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     Raises
     ------
     RawError
-        The settings do not say the size, or it is not that of the file.
+        The settings do not say the size, or it is not that of the file; or the bytes make a far smoother picture in
+        another order or packing, or with the sides exchanged.
     """
     if settings.size is None:
         raise RawError(
@@ -48,7 +54,29 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     pixels: NDArray[Any] = (
         packing.rows(rows, width) if packing else np.ascontiguousarray(rows).view(np.dtype(name)).copy()
     )
+    side = cell_side(known_cfa(settings.cfa or "") or MONO)
+    if packing:
+        _refuse_other_packing(path, name, rows, width, side)
+    elif pixels.dtype.itemsize == 2 and other_order_is_smoother(pixels, side):
+        raise RawError(
+            f"{path}: neighbouring pixels differ far less with the two bytes of each exchanged; give --dtype "
+            f"'{pixels.dtype.newbyteorder('S').str}'"
+        )
+    if stride == own:
+        refuse_exchanged_sides(path, pixels, side)
     return settings.image(pixels, str(path), white=float(2**packing.bits - 1) if packing else None)
+
+
+def _refuse_other_packing(path: Path, name: str, rows: NDArray[np.uint8], width: int, side: int) -> None:
+    """Refuse packed pixels whose bytes make a far smoother picture in another packing of the same size."""
+    few = rows[:: max(1, len(rows) // PACKED_ROWS)]
+    alike = {each: other for each, other in PACKINGS.items() if other.row_bytes(width) == rows.shape[1]}
+    readings = {each: other.rows(few, width) for each, other in alike.items()}
+    best = smoother_packing(name, readings, {each: other.bits for each, other in alike.items()}, side)
+    if best:
+        raise RawError(
+            f"{path}: neighbouring pixels differ far less if its bytes are {best} and not {name}; give --dtype {best}"
+        )
 
 
 def _stride(path: Path, settings: RawSettings, own: int) -> int:

@@ -79,7 +79,11 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         reason = error.args[0] if error.args else type(error).__name__
         if isinstance(reason, bytes):
             reason = reason.decode(errors="replace")
-        raise RawError(f"{path}: LibRaw cannot decode it ({reason}); is the file whole and a raw file?") from error
+        packed = f"; its pixels are compressed as {page.compression}" if page is not None and page.compression else ""
+        raise RawError(
+            f"{path}: LibRaw cannot decode it ({reason}){packed}; "
+            + ("convert it to an uncompressed DNG" if packed else "is the file whole and a raw file?")
+        ) from error
     said["where"] = {**known.where, **said["where"]}
     return settings.image(mosaic, str(path), cfa=cfa, black=known.black, white=known.white, **said)
 

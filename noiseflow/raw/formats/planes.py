@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.marks import NPY_MARK
-from noiseflow.core.reading.schema import ListOf, Maybe, Number, Table, Text, checked
 from noiseflow.core.reading.text import json_value
 from noiseflow.raw.bayer import unpack
 from noiseflow.raw.image import RawImage
@@ -27,18 +26,6 @@ BEGINS = b'\n{"planes": '
 
 LONGEST = 4096
 """Bytes of the facts and the mark behind an array."""
-
-SCHEMA = Table(
-    {
-        "planes": Number(1, 36, whole=True),
-        "cfa": Text(36, 1),
-        "black": ListOf(Number(), 1, 36),
-        "white": Number(),
-        "iso": Maybe(Number(0, above=True)),
-        "exposure_s": Maybe(Number(0)),
-        "camera": Text(1000),
-    }
-)
 
 
 def facts(image: RawImage, planes: int) -> dict[str, Any]:
@@ -84,8 +71,22 @@ def facts_of_npy(path: Path) -> dict[str, Any] | None:
     line = before[before.rfind(b"\n") :]
     if not line.startswith(BEGINS):
         return {}
+    # Few files are ours: reading any other does not wait for this import.
+    from noiseflow.core.reading.schema import ListOf, Maybe, Number, Table, Text, checked
+
+    schema = Table(
+        {
+            "planes": Number(1, 36, whole=True),
+            "cfa": Text(36, 1),
+            "black": ListOf(Number(), 1, 36),
+            "white": Number(),
+            "iso": Maybe(Number(0, above=True)),
+            "exposure_s": Maybe(Number(0)),
+            "camera": Text(1000),
+        }
+    )
     found = json_value(line.decode("ascii", "replace"), str(path), "what is said of planes", RawError)
-    known: dict[str, Any] = checked(found, SCHEMA, str(path), RawError, "what is said of planes")
+    known: dict[str, Any] = checked(found, schema, str(path), RawError, "what is said of planes")
     return known
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.guards import check_size
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection.other_readings import other_order_is_smoother
 from noiseflow.raw.patterns import MONO
 from noiseflow.raw.settings import RawSettings
 
@@ -64,7 +65,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
         content = file.read(header.frame_bytes)
     if len(content) != header.frame_bytes:
         raise RawError(f"{path}: truncated within frame {frame} of {header.frames}; copy it again")
-    pixels = _pixels(content, header)
+    pixels, cautions = _pixels(content, header)
     return settings.image(
         pixels,
         str(path) if header.frames == 1 else f"{path}[{frame}]",
@@ -72,19 +73,23 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
         white=float(2**header.depth - 1),
         model=header.instrument,
         where={"cfa": "ColorID", "white": "PixelDepthPerPlane"},
+        cautions=tuple(f"{path}: {words}" for words in cautions),
     )
 
 
-def _pixels(content: bytes, header: _Header) -> NDArray[Any]:
-    """Pixels in the byte order that writers use, unless only the other one keeps within the depth."""
+def _pixels(content: bytes, header: _Header) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Pixels in the byte order that writers use, unless only the other one keeps within the depth or is smooth."""
     if header.depth <= 8:
-        return np.frombuffer(content, np.uint8).reshape(header.shape)
+        return np.frombuffer(content, np.uint8).reshape(header.shape), ()
     # Format and writers disagree on the flag: written files are little-endian where it is 0.
     orders = (">u2", "<u2") if header.big_endian else ("<u2", ">u2")
-    first, other = (np.frombuffer(content, order) for order in orders)
+    first, other = (np.frombuffer(content, order).astype(np.uint16).reshape(header.shape) for order in orders)
     most = 2**header.depth - 1
-    chosen = other if int(first.max()) > most >= int(other.max()) else first
-    return chosen.astype(np.uint16).reshape(header.shape)
+    fits, alone = int(first.max()) <= most, int(other.max()) <= most
+    if (fits or not alone) and not other_order_is_smoother(first):
+        return first, ()
+    words = f"its pixels are {'little' if header.big_endian else 'big'}-endian, whatever its header says"
+    return other, () if not fits else (f"{words}: neighbours differ far less so",)
 
 
 def _header(path: Path) -> _Header:

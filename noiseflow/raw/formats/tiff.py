@@ -62,7 +62,9 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
 
 def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, *, known: bool) -> dict[str, Any]:
     """What the tags say, as `RawSettings.image` takes it; `known` if the user says the array."""
-    metadata, levels = of_tiff(tiff), levels_of(page)
+    first = tiff.pages[0]
+    levels = levels_of(page, first if isinstance(first, tifffile.TiffPage) else None)
+    metadata = of_tiff(tiff)
     cfa = cfa_of(page)
     if cfa is None and not known:
         raise RawError(

@@ -1,4 +1,7 @@
+import io
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from noiseflow.cli import main
+from noiseflow.cli.scores.benchmark import print_results
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.listed import fresh_folder
 from noiseflow.evaluate import write_report
@@ -41,6 +45,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(folder: Path) -> list[dict[str, Any]]:
     (folder / "spec.toml").write_text(SPEC, encoding="utf-8")
     return benchmark(read_spec(folder / "spec.toml"), folder / "out")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("width", "shown"), [(40, 1), (80, 2), (160, 2)])
+def test_a_terminal_of_any_width_shows_whole_numbers(
+    width: int, shown: int, folder: Path, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    failed = {"data": "PG-12", "model": "maf", "error": "it is too large for the memory of this machine"}
+    print_results(read_spec(folder / "spec.toml"), [*rows, failed])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", sys.stdout.getvalue())
+    monkeypatch.undo()
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[1].split() == ["measure", "nlf", "gaussian"][: shown + 1]
+    for row in rows[:shown]:
+        nll, kl = cells_of(row)[1], cells_of(row)[6]
+        assert nll in text
+        assert kl in text
+    assert ("Not shown for want of width: gaussian" in " ".join(text.split())) == (shown == 1)
+    assert "maf: failed: it is too large" in text
+    assert "faults of nlf:" in text
 
 
 def test_one_table_as_json_markdown_and_page(folder: Path, rows: list[dict[str, Any]]) -> None:

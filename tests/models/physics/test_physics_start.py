@@ -7,6 +7,7 @@ import torch
 from model_table import generator
 
 from noiseflow.flows import Conditions
+from noiseflow.flows.camera.line_noise import NONE, LineNoise
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.physics_flow import PhysicsFlow, start_planes
 from noiseflow.models.flow.row_start import start_lines
@@ -119,3 +120,38 @@ def test_rows_without_a_memory_are_left_as_they_are(seed: int) -> None:
     model.start_from_patches(noise, cond, bands)
     assert "row_memory" not in model.spec.options
     assert type(model.flow.transforms[1]).__name__ == "LineNoise"
+
+
+@torch.no_grad()
+def test_rows_of_three_read_noises_leave_the_read_noise_what_it_is() -> None:
+    """r = 9, started from the total variance: 16,384 rows know r to 1.1 %, and β₂ = total − r·β₂ to 10 %."""
+    r, read, span = 9.0, 3.0, 4095.0
+    draws = generator(21)
+    noise = torch.randn(256, 2, 2, 32, 32, generator=draws) + math.sqrt(r) * torch.randn(
+        256, 2, 1, 32, 1, generator=draws
+    )
+    noise = noise.mul(read / span).reshape(256, 4, 32, 32)
+    model = build(ModelSpec("physics_flow", "bayer", ("A",), (100.0,), {}))
+    assert isinstance(model, PhysicsFlow)
+    head, lines = model.shot_read, model.flow.transforms[1]
+    head.log_beta1.fill_(math.log(0.9 / span))
+    head.log_beta2.fill_(math.log(float(noise.square().mean())))
+    start_lines(head, lines, noise, checked_conditions(model, Conditions(torch.zeros_like(noise), 100.0, "A")))
+    assert float(head.log_beta2.exp()) * span**2 == pytest.approx(read**2, rel=0.1)
+    assert float((lines.log_variance + head.log_beta2).exp()) * span**2 == pytest.approx(r * read**2, rel=5 * 0.011)
+
+
+@torch.no_grad()
+def test_columns_of_one_iso_are_not_given_to_another_that_has_none() -> None:
+    """Of r = 0.02 at ISO 1600 alone, 128 patches there and at ISO 100; those of 0.007 in one patch are not sure."""
+    isos, draws = (100.0, 400.0, 1600.0), generator(22)
+    iso = torch.tensor(isos).repeat_interleave(torch.tensor([128, 1, 128]))
+    planted = (0.02 * (iso == 1600) + 0.007 * (iso == 400)).sqrt()
+    shared = torch.randn(257, 1, 2, 1, 32, generator=draws) * planted[:, None, None, None, None]
+    x = (torch.randn(257, 2, 2, 32, 32, generator=draws) + shared).reshape(257, 4, 32, 32)
+    columns = LineNoise(4, 1, isos, "column")
+    columns.start_from(x, Conditions(torch.zeros_like(x), iso, torch.zeros(257, dtype=torch.long)))
+    found = columns.log_variance.exp()[0].tolist()
+    assert found[0] == pytest.approx(NONE)
+    assert found[1] == pytest.approx(0.01, rel=0.5)
+    assert found[2] == pytest.approx(0.02, rel=0.2)

@@ -27,6 +27,17 @@ def test_it_is_built_once_in_a_folder_of_this_user_alone(folder: Path) -> None:
     assert library_of("k.so", lambda made: ["false"]) == folder / "k.so"
 
 
+@pytest.mark.parametrize("umask", [0o002, 0o000])
+def test_it_is_built_once_where_others_may_write_what_a_user_makes(folder: Path, umask: int) -> None:
+    """As umask 002 has it, which is the custom where every user has a group: kernels were built by every process."""
+    before = os.umask(umask)
+    try:
+        library_of("k.so", build)
+        assert library_of("k.so", lambda made: ["false"]).read_bytes() == b"kernel"
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.parametrize("left", [b"", b"ker", b"kernel planted"])
 def test_what_is_not_as_it_was_built_is_built_anew(folder: Path, left: bytes) -> None:
     library_of("k.so", build).write_bytes(left)

@@ -85,6 +85,32 @@ def test_a_compression_that_cannot_be_decoded_says_what_to_do(tmp_path: Path) ->
         read_raw(path)
 
 
+@pytest.mark.parametrize(("code", "name"), [(52546, "JPEG XL, as of DNG 1.7"), (34892, "lossy JPEG")])
+@pytest.mark.parametrize("order", "<>")
+def test_what_libraw_lacks_is_named(tmp_path: Path, code: int, name: str, order: str) -> None:
+    path = write(tmp_path / "a.dng", CODES, byteorder=order)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        struct.pack_into(order + "H", data, tiff.pages[0].tags[259].valueoffset, code)
+    path.write_bytes(bytes(data))
+    with pytest.raises(RawError, match=rf"a\.dng: .*compressed as {name}; convert it to an uncompressed DNG"):
+        read_raw(path)
+
+
+@pytest.mark.parametrize("tag", [51008, 51009])
+@pytest.mark.parametrize("codes", [(5, 7), (10, 9), (8,), (11, 11), (9, 1, 3), (5,)])
+def test_opcodes_that_bend_the_codes_are_said(tmp_path: Path, tag: int, codes: tuple[int, ...]) -> None:
+    body = b"".join(struct.pack(">4I", code, 0x01030000, 1, 12) + bytes(12) for code in codes)
+    entry = (tag, "B", 4 + len(body), struct.pack(">I", len(codes)) + body, True)
+    image = read_raw(write(tmp_path / "a.dng", CODES, (50714, "H", 1, 60, True), entry))
+    said = [words for words in image.cautions if "taken as stored" in words]
+    names = {7: "MapTable", 8: "MapPolynomial", 10: "DeltaPerRow", 11: "DeltaPerColumn"}
+    expected = [names[code] for code in codes if code in names]
+    assert len(said) == bool(expected)
+    if expected:
+        assert f"OpcodeList{tag - 51007} has {expected[0]}," in said[0]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(BAYER_PHASES), st.integers(0, 5), st.integers(2, 7))
 def test_masked_pixels_tell_the_black_level_where_no_tag_does(

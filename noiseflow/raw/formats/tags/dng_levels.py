@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.black_levels import BlackMap
+from noiseflow.raw.formats.tags.opcodes import OPCODE_LISTS, opcode_words
 from noiseflow.raw.formats.tags.tiff_pages import numbers
 from noiseflow.raw.patterns import MONO, cell_side, offsets
 
@@ -26,6 +27,11 @@ BLACK_REPEAT, BLACK, DELTA_H, DELTA_V, WHITE, ACTIVE_AREA, MASKED_AREAS = (
 
 DIFFERENT_DN, DIFFERENT_PART = 2.0, 0.002
 """Masked pixels contradict the tags if they differ by more than both: DN, and part of the range above black."""
+
+NO_BLACK = (
+    "no tag says the black level, which is then 0 by the specification, but no code lies below {:g}: give --black if 0 "
+    "is wrong"
+)
 
 Spans = tuple[tuple[int, int, int, int], ...]
 """Areas as DNG lists them: top, left, bottom, right."""
@@ -80,7 +86,9 @@ class Levels:
         if self.black is None:
             if means is not None:
                 return means, "mean of the masked pixels (MaskedAreas)", self.cautions
-            return (0.0,), "DNG default 0, no BlackLevel tag", self.cautions
+            lowest = float(pixels[top : top + shape[0], left : left + shape[1]].min())
+            doubts = self.cautions if lowest <= DIFFERENT_DN else (*self.cautions, NO_BLACK.format(lowest))
+            return (0.0,), "DNG default 0, no BlackLevel tag", doubts
         black = self.black.cropped(top - self.area[0], left - self.area[1], *shape)
         cautions = self.cautions
         if means is not None:
@@ -95,10 +103,17 @@ class Levels:
         return black, self.said_by, cautions
 
 
-def levels_of(page: tifffile.TiffPage) -> Levels:
-    """Read the level tags of a page.
+def levels_of(page: tifffile.TiffPage, first: tifffile.TiffPage | None = None) -> Levels:
+    """Read the level tags of a page, and of the file's first one where the page has none.
 
     black(y, x) = BlackLevel[y mod R, x mod C] + BlackLevelDeltaV[y] + BlackLevelDeltaH[x]
+
+    Parameters
+    ----------
+    page : TiffPage
+        The raw image's.
+    first : TiffPage, optional
+        Some writers put levels there, and LibRaw takes them.
 
     Raises
     ------
@@ -110,13 +125,15 @@ def levels_of(page: tifffile.TiffPage) -> Levels:
     Adobe: Digital Negative (DNG) Specification 1.4, chapter 4, BlackLevelRepeatDim to WhiteLevel.
     """
     area = _area(page)
-    base, cautions, name = _cell(page)
+    of_black = _with_any(page, first, (BLACK, DELTA_H, DELTA_V, MASKED_AREAS))
+    base, cautions, name = _cell(of_black)
     deltas = {}
     for tag, what, length in ((DELTA_V, "V", area[2] - area[0]), (DELTA_H, "H", area[3] - area[1])):
-        values = tuple(numbers(page, tag))
-        if values and len(values) < length:
+        values = tuple(numbers(of_black, tag))
+        if values and (len(values) < length or not np.isfinite(values).all()):
+            found = f"{len(values)} values" if len(values) < length else "a ratio to 0"
             raise RawError(
-                f"BlackLevelDelta{what} holds {len(values)} values; expected {length}, one for each "
+                f"BlackLevelDelta{what} holds {found}; expected {length} numbers, one for each "
                 f"{'row' if what == 'V' else 'column'} of the active area"
             )
         deltas[what] = values[:length]
@@ -124,12 +141,53 @@ def levels_of(page: tifffile.TiffPage) -> Levels:
     names += [f"BlackLevelDelta{what}" for what, values in deltas.items() if values]
     black = BlackMap(base or ((0.0,),), deltas["V"], deltas["H"]) if names else None
     areas = [int(value) for value in numbers(page, MASKED_AREAS)]
-    spans = tuple(zip(areas[::4], areas[1::4], areas[2::4], areas[3::4], strict=False))
-    white = next(iter(numbers(page, WHITE)), None)
-    if white is not None and not white > 0:
-        cautions = (*cautions, f"WhiteLevel says {white:g}, which is no level; it was not taken: give --white")
-        white = None
-    return Levels(black, white, area, spans, " + ".join(names), cautions)
+    listed = tuple(zip(areas[::4], areas[1::4], areas[2::4], areas[3::4], strict=False))
+    # Without an active area all pixels are stored for the picture, the masked ones among them.
+    spans = tuple(part for span in listed for part in _outside(span, area)) if ACTIVE_AREA in page.tags else listed
+    if black is None and _pixels(spans) < _pixels(listed):
+        cautions = (*cautions, "MaskedAreas reaches into the active area; only what lies outside of it was taken")
+    white, words = _white(_with_any(page, first, (WHITE,)))
+    said_by = " + ".join(names) + (" of IFD0" if names and of_black is not page else "")
+    if any(tag in page.tags for tag in OPCODE_LISTS):
+        words = (*words, *opcode_words(page))
+    return Levels(black, white, area, spans, said_by, (*cautions, *words))
+
+
+def _with_any(page: tifffile.TiffPage, first: tifffile.TiffPage | None, tags: tuple[int, ...]) -> tifffile.TiffPage:
+    """The page, or the first one if only that has one of the tags."""
+    alone = first is not None and not any(tag in page.tags for tag in tags) and any(tag in first.tags for tag in tags)
+    return first if alone and first is not None else page
+
+
+def _white(page: tifffile.TiffPage) -> tuple[float | None, tuple[str, ...]]:
+    """The white level, the least of several, and cautions."""
+    levels = numbers(page, WHITE)
+    if not levels:
+        return None, ()
+    if not all(level > 0 for level in levels):
+        listed = ", ".join(f"{level:g}" for level in levels)
+        return None, (f"WhiteLevel says {listed}, which is no level; it was not taken: give --white",)
+    if len(set(levels)) > 1:
+        listed = ", ".join(f"{level:g}" for level in levels)
+        return min(levels), (f"WhiteLevel lists {listed} for one sample a pixel; the least was taken",)
+    return levels[0], ()
+
+
+def _pixels(spans: Spans) -> int:
+    return sum((bottom - top) * (right - left) for top, left, bottom, right in spans)
+
+
+def _outside(span: tuple[int, int, int, int], area: tuple[int, int, int, int]) -> Spans:
+    """The parts of a rectangle above, below, left and right of another."""
+    (y0, x0, y1, x1), (top, left, bottom, right) = span, area
+    within = (max(y0, top), min(y1, bottom))
+    parts = (
+        (y0, x0, min(y1, top), x1),
+        (max(y0, bottom), x0, y1, x1),
+        (within[0], x0, within[1], min(x1, left)),
+        (within[0], max(x0, right), within[1], x1),
+    )
+    return tuple(part for part in parts if part[0] < part[2] and part[1] < part[3])
 
 
 def _area(page: tifffile.TiffPage) -> tuple[int, int, int, int]:
@@ -144,6 +202,8 @@ def _cell(page: tifffile.TiffPage) -> tuple[tuple[tuple[float, ...], ...] | None
     levels = numbers(page, BLACK)
     if not levels:
         return None, (), ""
+    if not np.isfinite(levels).all():
+        return None, ("BlackLevel holds a ratio to 0, which is no level; it was not taken: give --black",), ""
     repeat = [max(int(value), 1) for value in numbers(page, BLACK_REPEAT)]
     rows, columns = (repeat[0], repeat[-1]) if repeat else (1, 1)
     cautions: tuple[str, ...] = ()

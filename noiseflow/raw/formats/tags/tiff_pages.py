@@ -92,12 +92,12 @@ def _pattern(page: tifffile.TiffPage) -> list[str]:
 
 
 def numbers(page: tifffile.TiffPage, tag: int) -> list[float]:
-    """Values of a numeric tag, rationals divided out; empty if the page has none."""
+    """Values of a numeric tag, rationals divided out, a ratio to 0 being NaN; empty if the page has none."""
     entry = page.tags.get(tag)
     if entry is None:
         return []
     value = list(entry.value) if isinstance(entry.value, bytes) else entry.value
     values: list[float] = np.ravel(np.asarray(value, np.float64)).tolist()
     if entry.dtype in RATIONALS:
-        return [top / bottom if bottom else 0.0 for top, bottom in zip(values[::2], values[1::2], strict=True)]
+        return [top / bottom if bottom else math.nan for top, bottom in zip(values[::2], values[1::2], strict=True)]
     return values

@@ -7,6 +7,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection import inspected
+from noiseflow.raw.patterns import CELLS, cell_side, shifted
 
 PHASES = (*BAYER_PHASES, MONO)
 
@@ -156,3 +157,30 @@ def test_a_colour_sensor_without_a_pattern_is_said(colour: bool) -> None:
         mosaic[::2, ::2] = 256 + (mosaic[::2, ::2] - 256) // 3
     found = inspected(changed(image, mosaic, taken_from=(("cfa", "no BAYERPAT: monochrome"),)))
     assert ["a colour sensor? give --cfa" in words for words in found.cautions] == [True] * colour
+
+
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+@pytest.mark.parametrize("taken", BAYER_PHASES)
+def test_a_phase_by_which_greens_differ_is_said(cfa: str, taken: str) -> None:
+    """Of phases off by one row or column; RGGB for BGGR cannot be told, and is no other noise."""
+    image = scene(cfa)
+    mosaic = image.mosaic.astype(float)
+    for plane, factor in ((0, 0.4), (3, 0.6)):
+        row, column = offsets(cfa)[plane]
+        mosaic[row::2, column::2] = 256 + (mosaic[row::2, column::2] - 256) * factor
+    found = inspected(changed(image, np.rint(mosaic).astype(np.uint16), cfa=taken))
+    greens_fit = (cfa[0] == "G") == (taken[0] == "G")
+    assert ["places of the cell that are green" in words for words in found.cautions] == [True] * (not greens_fit)
+
+
+@pytest.mark.parametrize("name", ["quad", "xtrans"])
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_phase_of_a_larger_cell(name: str, moved: bool) -> None:
+    cfa = CELLS[name]
+    side = cell_side(cfa)
+    rng = np.random.default_rng(0)
+    light = np.array([{"R": 400.0, "G": 1000.0, "B": 600.0}[colour] for colour in cfa]).reshape(side, side)
+    mosaic = rng.poisson(np.tile(light, (40, 40))).astype(np.uint16) + 64
+    taken = shifted(cfa, 1, 1) if moved else cfa
+    found = inspected(RawImage(mosaic, taken, (64.0,) * side**2, 4095.0, 100.0, source="a.dng"))
+    assert ["is the phase right?" in words for words in found.cautions] == [True] * moved

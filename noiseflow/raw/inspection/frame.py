@@ -4,7 +4,7 @@ To add a test, write a function of a `Look` that yields cautions or raises, and 
 line in `TESTS`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import MONO, offsets
 
-__all__ = ["TESTS", "Look", "inspected", "quiet_words", "shares_of_noise"]
+__all__ = ["TESTS", "Look", "inspected"]
 
 HISTOGRAM_PIXELS, BLOCK_PIXELS = 1 << 18, 1 << 20
 """Pixels that the histograms and the search for blocks look at, about."""
@@ -42,16 +42,13 @@ SPIKE_SHARE, SPIKE_RATIO, SPIKE_CODES = 5e-4, 8.0, 64
 SPIKE_ALIKE = 0.5
 """Neighbours of clipped pixels are clipped too, at least this share; those of other bright pixels differ."""
 
-LEAST_NOISE = 1.0
-"""Variance in DN² below which noise is no more than rounding makes of it: it changes with the fraction of the level."""
-
-QUIET, STILL, FEWEST_VALUES = 0.4, 0.9, 1000
-"""A frame with less than this fraction of the others' noise variance is of other exposures; fraction of the values that
-are compared, since those that change most may move; and the fewest values that decide."""
-
 COLOUR_PART = 0.15
 """Medians of the four places of a 2×2 cell that differ by more than this fraction are no monochrome sensor's."""
 
+PHASE_PART = 0.1
+"""Medians of places of one colour that differ by more than this part are no one colour; real greens differ by 0.04."""
+
+COLOURS = {"R": "red", "G": "green", "B": "blue"}
 
 LOW_BYTES, UNEVEN = 4096, 2.0
 """Low bytes of pixels: so many are looked at or more, and no sixteenth of their range is so many times rarer or
@@ -98,6 +95,11 @@ class Look:
     def counts(self) -> list[NDArray[np.intp]]:
         """How often each code, from 0 on, occurs in each plane."""
         return [np.bincount(plane.ravel()) for plane in self.planes]
+
+    @cached_property
+    def medians(self) -> list[float]:
+        """Median of each plane, DN."""
+        return [float(np.searchsorted(counts.cumsum(), counts.sum() / 2)) for counts in self.counts]
 
     @property
     def span(self) -> float:
@@ -204,8 +206,7 @@ def below_black(look: Look) -> Iterator[str]:
             f"all codes ({min(int(np.flatnonzero(counts)[0]) for counts in look.counts)} to {max(highest)}) lie below "
             f"the black level ({levels} DN); check --black, or the type of the pixels"
         )
-    medians = [float(np.searchsorted(counts.cumsum(), counts.sum() / 2)) for counts in look.counts]
-    under = max(black - median for black, median in zip(image.black, medians, strict=True))
+    under = max(black - median for black, median in zip(image.black, look.medians, strict=True))
     if under > max(BELOW_DN, BELOW_PART * look.span):
         yield f"half of the codes lie below the black level ({levels} DN), by {under:.4g} DN or more; is it right?"
 
@@ -300,6 +301,25 @@ def colours_of_mono(look: Look) -> Iterator[str]:
         )
 
 
+def unlike_places(look: Look) -> Iterator[str]:
+    """Places of one colour whose levels differ, as those of different colours do: the phase is another."""
+    image = look.image
+    if image.cfa == MONO:
+        return
+    light = [level - black for level, black in zip(look.medians, image.black, strict=True)]
+    places = dict(zip(offsets(image.cfa), light, strict=True))
+    for colour in sorted(set(image.cfa)):
+        same = [places[each] for each in places if image.cfa[each[0] * image.side + each[1]] == colour]
+        mean = sum(same) / len(same)
+        if mean > FAR_PART * look.span and max(same) - min(same) > PHASE_PART * mean:
+            values = ", ".join(f"{value:.4g}" for value in dict.fromkeys(same))
+            yield (
+                f"places of the cell that are {COLOURS[colour]} by the pattern {image.pattern} differ (medians above "
+                f"black {values} DN): is the phase right? --cfa gives another"
+            )
+            return
+
+
 def _clip(look: Look) -> tuple[float, ...]:
     """Code at which each plane clips, if the pixels show that one does below the white level; else empty.
 
@@ -357,39 +377,6 @@ TESTS: tuple[Callable[[Look], Iterator[str]], ...] = (
     undecoded,
     left_aligned,
     colours_of_mono,
+    unlike_places,
 )
 """In this order: the first that fails names the reason."""
-
-
-def shares_of_noise(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Noise variance of each frame of one scene over that of the middle one; NaN where it cannot be told.
-
-    Of n frames with noise of variances v the differences from their mean have
-    m_i = v_i·(1 − 2/n) + Σv/n², so that v_i = (m_i − Σm/(n·(n − 1)))/(1 − 2/n): from three frames on.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, k)
-        Values of the same k places in n frames, drift taken off; changed.
-    """
-    count, places = values.shape
-    if count < 3 or places < FEWEST_VALUES:
-        return np.full(count, np.nan)
-    values -= values.mean(0)
-    values *= values
-    together = values.sum(0)
-    found = values[:, together <= np.quantile(together, STILL)].mean(1, dtype=np.float64)
-    variances = (found - found.sum() / (count * (count - 1))) / (1 - 2 / count)
-    middle = float(np.median(variances))
-    return variances / middle if middle > LEAST_NOISE else np.full(count, np.nan)
-
-
-def quiet_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
-    """What is said of the first frame that lacks the others' noise; empty if none does."""
-    for name, share in zip(names, shares.tolist(), strict=True):
-        if share < QUIET:
-            return (
-                f"{name} has {max(share, 0.0):.2g} of the noise variance of the other frames: is it a mean, a clean "
-                "twin, or denoised? Take it out"
-            )
-    return ""
