@@ -9,7 +9,9 @@ from scipy.stats import chi2, norm, t as student
 from noiseflow.calibrate.estimators.variance import negative, root_of, total_of
 from noiseflow.calibrate.measurement import Measurement, from_error, quantile, quotient, root, scaled
 from noiseflow.calibrate.measurements.conversion import LEAST, SURE, conversion_steps, digital_gain
+from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.gain_law import fit_gain_law
+from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer, emva_gain
 from noiseflow.calibrate.profiles.profile import Setting
 from noiseflow.core.errors import DataError
 
@@ -165,3 +167,39 @@ def test_the_law_s_scatter_is_the_departure_of_what_is_left_out() -> None:
             fit_gain_law(isos, bad, np.zeros(3))
     with pytest.raises(DataError, match="positive gain"):
         fit_gain_law(np.array([100.0, 100.0]), np.ones(2), np.zeros(2))
+
+
+def test_without_counting_statistics_the_error_of_the_gain_is_of_residuals_with_their_leverage() -> None:
+    """HC3: each residual over 1 − h, h = x²/Σx², and Student's t."""
+    x = np.array([100.0, 200.0, 400.0, 3000.0])
+    excess = np.array([52.0, 95.0, 210.0, 1480.0])
+    unknown = np.full(4, np.nan)
+    curve = Curve(x / 1e4, x, excess + 9.0, unknown, np.full(4, 9.0), unknown, np.zeros(4), False)
+    found = emva_gain(curve)
+    gain = float(x @ excess) / float(x @ x)
+    leverage = np.minimum(x**2 / float(x @ x), 0.99)
+    error = math.sqrt(float(np.sum((x * (excess - gain * x) / (1 - leverage)) ** 2))) / float(x @ x)
+    assert found.gain.value == pytest.approx(gain)
+    assert found.gain.standard_error == pytest.approx(error)
+    assert found.gain.interval[1] == pytest.approx(gain + student.ppf(0.975, 3) * error)
+    assert found.residuals == pytest.approx(excess - gain * x)
+    assert math.isnan(found.misfit)
+
+
+def test_counting_statistics_are_the_floor_of_the_gain_s_error_and_chi_square_says_when_they_are_too_small() -> None:
+    x, error = np.array([100.0, 200.0, 400.0]), np.array([1.0, 2.0, 4.0])
+    dark = np.array([0.5, 0.5, 0.5])
+
+    def gain_of(residuals: np.ndarray) -> PhotonTransfer:
+        return emva_gain(Curve(x / 1e4, x, 0.5 * x + residuals + 9.0, error, np.full(3, 9.0), dark, np.zeros(3), False))
+
+    exact = gain_of(np.zeros(3))
+    own = error**2 + dark**2
+    assert exact.gain.standard_error == pytest.approx(math.sqrt(float(x**2 @ own)) / float(x @ x))
+    assert exact.gain.interval[1] == pytest.approx(0.5 + norm.ppf(0.975) * exact.gain.standard_error)
+    assert exact.misfit == pytest.approx(0.0, abs=1e-12)
+    off = gain_of(np.array([30.0, -30.0, 7.5]))
+    slope = float(x @ (0.5 * x + np.array([30.0, -30.0, 7.5]))) / float(x @ x)
+    rest = 0.5 * x + np.array([30.0, -30.0, 7.5]) - slope * x
+    assert off.misfit == pytest.approx(float(np.sum(rest**2 / own)) / 2)
+    assert off.gain.standard_error > 3 * exact.gain.standard_error

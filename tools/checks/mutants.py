@@ -11,6 +11,7 @@ failure, or without a map of them the test files of its room that name what its 
 with their line; those that change nothing which is promised are struck off by hand in ``equivalent.toml``.
 """
 
+import re
 import sys
 import time
 from collections import Counter
@@ -52,6 +53,7 @@ def summary(fates: Counter[tuple[str, str]], survivors: list[str], said: str) ->
 @click.option("--seconds", type=float, default=900.0, show_default=True, help="Longest run of the tests of one.")
 @click.option("--reach", type=click.Path(path_type=Path), help="File of tools.checks.reach.")
 @click.option("--list", "only_list", is_flag=True, help="Print the faults and their tests, and run nothing.")
+@click.option("--said", type=click.Path(exists=True, path_type=Path), multiple=True, help="Sum up these outputs alone.")
 @click.option("--page", is_flag=True, help="Put the table into docs/develop.md.")
 def main(
     count: int,
@@ -62,9 +64,13 @@ def main(
     seconds: float,
     reach: Path | None,
     only_list: bool,
+    said: tuple[Path, ...],
     page: bool,
 ) -> None:
     """Plant faults, run the tests, and print what survives."""
+    if said:
+        _summed(said, by_hand, page)
+        return
     mutants, gone = written() if by_hand else (drawn(rooms, count, seed), [])
     for each in gone:
         click.echo(f"the code of this fault has changed, so that it is not planted: {each}")
@@ -91,11 +97,33 @@ def main(
     wanted = {test.split("::")[0] for mutant in mutants for test in likely_tests(mutant, reached, None)}
     options = ["-q", "-s", "-p", "no:cacheprovider", "--quick", *sorted(wanted)]
     pytest.main(options, plugins=[Collected(run_all)])
-    said = f"Written by hand, {len(mutants)}" if by_hand else f"Seed {seed}, {len(mutants)} drawn"
-    text = summary(fates, survivors, said)
+    _show(
+        fates, survivors, f"Written by hand, {len(mutants)}" if by_hand else f"Seed {seed}, {len(mutants)} drawn", page
+    )
+
+
+def _show(fates: Counter[tuple[str, str]], survivors: list[str], what: str, page: bool) -> None:
+    text = summary(fates, survivors, what)
     click.echo(text)
     if page:
-        put_between(PAGE, "written faults" if by_hand else "drawn faults", text)
+        put_between(PAGE, "written faults" if what.startswith("Written") else "drawn faults", text)
+
+
+SAID = re.compile(
+    rf"^({'|'.join(FATES)}) +\d+ s  (noiseflow/(\w+)/\S+):\d+: ((?:'.*?'|\".*?\") → (?:'.*?'|\".*?\"))(  |$)"
+)
+"""A line of the output."""
+
+
+def _summed(outputs: tuple[Path, ...], by_hand: bool, page: bool) -> None:
+    """Sum up what runs printed; of a fault that was planted again the last line counts."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for line in (line for output in outputs for line in output.read_text("utf-8").splitlines()):
+        if match := SAID.match(line):
+            found[match[2], match[4]] = (match[3], match[1])
+    survivors = [f"`{file}`: {text}" for (file, text), (_, fate) in found.items() if fate == "SURVIVES"]
+    what = "Written by hand" if by_hand else "Drawn by seeds"
+    _show(Counter(found.values()), survivors, f"{what}, {len(found)}", page)
 
 
 def _words(mutant: Mutant) -> str:

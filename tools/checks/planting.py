@@ -7,6 +7,7 @@ costs the time of its tests alone.  What a test runs in a process of its own doe
 import ast
 import contextlib
 import gc
+import importlib
 import os
 import re
 import select
@@ -65,12 +66,12 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> l
     name = _function((ROOT / mutant.file).read_text("utf-8"), mutant.line)
     tests = reach.get(f"{mutant.file}:{name}" if name else mutant.file, [])
     files = near_tests(mutant.file)
-    if not tests and known is None:
-        return files
-    if not tests:
-        return [test for file in files for test in known or () if test.split("::")[0] == file]
-    near = set(files)
-    chosen, spent = [], 0.0
+    if known is None:
+        return [*files, *(test for _, test in tests)]
+    mapped = {test for each in reach.values() for _, test in each} if tests else set()
+    # Those that are newer than the map, if there is one.
+    chosen = [test for file in files for test in known if test.split("::")[0] == file and test not in mapped]
+    near, spent = set(files), 0.0
     for seconds, test in sorted(tests, key=lambda each: (each[1].split("::")[0] not in near, each)):
         if len(chosen) < MOST_TESTS and spent + seconds <= MOST_SECONDS:
             chosen.append(test)
@@ -94,12 +95,12 @@ def plant(mutant: Mutant) -> None:
     Raises
     ------
     NotPlantedError
-        It is neither, or its module is not imported.
+        It is neither, or its module is another one.
     """
     path = ROOT / mutant.file
-    module = next((each for each in _modules() if each.__file__ == str(path)), None)
-    if module is None:
-        raise NotPlantedError(f"{mutant.file} is not imported")
+    module = importlib.import_module(mutant.file.removesuffix(".py").replace("/", "."))
+    if module.__file__ != str(path):
+        raise NotPlantedError(f"{mutant.file}: {module.__file__} is imported in its place")
     text = path.read_text("utf-8")
     before, after = (compile(each, str(path), "exec") for each in (text, mutant.planted(text)))
     changed = [new for old, new in zip(_functions(before), _functions(after), strict=True) if old != new]
@@ -155,7 +156,8 @@ def _set_everywhere(holder: Any, name: str, value: Any) -> None:
     setattr(holder, name, value)
     if isinstance(holder, ModuleType):
         for module in _modules():
-            if module.__name__.startswith("noiseflow") and vars(module).get(name) is old:
+            # Tests have it under its name too.
+            if vars(module).get(name) is old:
                 setattr(module, name, value)
 
 
