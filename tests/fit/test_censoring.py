@@ -11,6 +11,7 @@ from noiseflow.core.errors import FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.batches import conditions_of
 from noiseflow.fit.objective_choice import away_from_the_clip, censored_values
+from noiseflow.flows import Conditions
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields
@@ -61,6 +62,12 @@ def test_the_mean_of_clipped_blacks_is_no_row_noise(tmp_path: Path) -> None:
         store, spec_for(store, "physics_flow"), tmp_path / "run", FitSettings(epochs=1, steps_per_epoch=1, batch=16)
     )
     assert result.components[0] == "rows: none"
+    # The planes' factors are of light values; the head was first that of all, clipped ones included.
+    for light, variance in ((0.0, READ**2), (100.0, READ**2 + 100 * GAIN)):
+        cond = Conditions(torch.full((8, 4, 64, 64), light / WHITE), 100.0, "One")
+        drawn = result.model.sample(cond, torch.Generator().manual_seed(1)) * WHITE
+        # 131,072 values: the variance is drawn to 0.4 %, and known to 1 % where it was fitted.
+        assert float(drawn.var(dim=(0, 2, 3)).mean()) == pytest.approx(variance, rel=0.06)
     # Dead pixels in the light, which are masked, are no clipped blacks.
     batch.noise[~dark, :, :2, :2] = -batch.clean[~dark, :, :2, :2]
     masked = torch.ones_like(batch.noise, dtype=torch.bool)

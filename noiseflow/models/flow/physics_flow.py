@@ -325,6 +325,18 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Te
     """
     head.plane_beta1.zero_()
     head.plane_beta2.zero_()
+    if cond.observed is not None:
+        # What is masked here may be in the statistics that the head comes from, such as blacks that are clipped.
+        together = _factors(head, noise, cond, light, by_plane=False)[:, 0]
+        head.log_beta1.add_(together[..., 0])
+        head.log_beta2.add_(together[..., 1])
+    apart = _factors(head, noise, cond, light, by_plane=True)
+    head.plane_beta1.copy_(apart[..., 0])
+    head.plane_beta2.copy_(apart[..., 1])
+
+
+def _factors(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Tensor | None, *, by_plane: bool) -> Tensor:
+    """Logarithms of f₁ and f₂ of each camera, plane (or all as one) and ISO: (cameras, planes, isos, 2)."""
     found = head.noise_parameters(cond)
     beta1, beta2 = found.beta1, found.beta2
     ratio = (beta1 * found.clean / beta2).clamp(min=0).double()
@@ -333,18 +345,21 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Te
     if light is not None:
         share = light[cond.camera_indices, iso][:, None, None, None]
         square = square - (share * found.clean.square() / beta2).double()
-    observed = cond.observed
+    observed = torch.ones_like(noise, dtype=torch.bool) if cond.observed is None else cond.observed
+    values = [each if by_plane else each.flatten(1)[:, None] for each in (ratio, square, observed)]
+    knots = len(head.log_isos)
+    factors = noise.new_zeros(len(head.log_beta1), values[0].shape[1], knots, 2)
     for camera in set(cond.camera_indices.tolist()):
         own = cond.camera_indices == camera
-        for plane in range(noise.shape[1]):
-            values = [each[:, plane] for each in (ratio, square)]
-            seen = torch.ones_like(values[0], dtype=torch.bool) if observed is None else observed[:, plane]
-            pooled = _plane_factors(*(each[own][seen[own]] for each in values))
-            for knot in range(len(head.log_isos)):
+        for plane in range(factors.shape[1]):
+            at, squares, seen = (each[:, plane] for each in values)
+            pooled = _plane_factors(at[own][seen[own]], squares[own][seen[own]])
+            for knot in range(knots):
                 rows = own & (iso == knot)
                 enough = int(seen[rows].sum()) >= FEWEST
-                factors = _plane_factors(*(each[rows][seen[rows]] for each in values)) if enough else pooled
-                head.plane_beta1[camera, plane, knot], head.plane_beta2[camera, plane, knot] = factors.to(noise.dtype)
+                fitted = _plane_factors(at[rows][seen[rows]], squares[rows][seen[rows]]) if enough else pooled
+                factors[camera, plane, knot] = fitted.to(noise.dtype)
+    return factors
 
 
 def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
