@@ -64,8 +64,8 @@ def test_the_mean_of_clipped_blacks_is_no_row_noise(tmp_path: Path) -> None:
     assert result.components[0] == "rows: none"
     # The planes' factors are of light values; the head was first that of all, clipped ones included.
     for light, variance in ((0.0, READ**2), (100.0, READ**2 + 100 * GAIN)):
-        cond = Conditions(torch.full((8, 4, 64, 64), light / WHITE), 100.0, "One")
-        drawn = result.model.sample(cond, torch.Generator().manual_seed(1)) * WHITE
+        flat = Conditions(torch.full((8, 4, 64, 64), light / WHITE), 100.0, "One")
+        drawn = result.model.sample(flat, torch.Generator().manual_seed(1)) * WHITE
         # 131,072 values: the variance is drawn to 0.4 %, and known to 1 % where it was fitted.
         assert float(drawn.var(dim=(0, 2, 3)).mean()) == pytest.approx(variance, rel=0.06)
     # Dead pixels in the light, which are masked, are no clipped blacks.
