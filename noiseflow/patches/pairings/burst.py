@@ -138,14 +138,15 @@ def _typical(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> NDAr
 def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tuple[str, ...]:
     cautions = []
     names = ", ".join(scene.frames[n].path.name for n in motion.frames[:5])
+    most = f" (most in {names})" if names else ""
     if motion.whole:
         cautions.append(
             f"{scene.name}: no static burst: {100 * motion.part:.0f} % of it moves, whole frames by up to "
-            f"{2 * motion.shift:.2g} pixels (most in {names}); all of it is masked. "
+            f"{2 * motion.shift:.2g} pixels{most}; all of it is masked. "
             "Drop what moved, or shoot again from a tripod"
         )
     elif motion.part:
-        cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves (most in {names}) and is masked")
+        cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves{most} and is masked")
     span = float((sums.white - sums.black).mean())
     if (fall := _saturating(sums, signal)) is not None:
         cautions.append(
