@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noiseflow.calibrate.stack import FrameStack, StackSums
 from noiseflow.core.errors import DataError
@@ -243,7 +244,7 @@ class _Series:
     def group(self) -> Group:
         light = self.exposure_s if self.exposure_s is not None else (0.0 if self.dark else self.level)
         stacks = [total.finish() for total in self.sums]
-        values = np.concatenate([stack.sample - stack.frame_means[:, None].astype(np.float32) for stack in stacks], 1)
+        values = np.concatenate([_unclipped(stack, total) for stack, total in zip(stacks, self.sums, strict=True)], 1)
         above = np.array([stack.frame_means for stack in stacks]) - np.reshape(self.black, (-1, 1))
         unlike = np.ptp(above, 1) > np.maximum(SAME_LEVEL * above.max(1), LEAST_LIGHT)
         # Two frames of unlike light are of two settings, which has words of its own.
@@ -263,6 +264,13 @@ class _Series:
             self.reads,
             timed=timed,
         )
+
+
+def _unclipped(stack: FrameStack, total: StackSums) -> NDArray[np.float32]:
+    """Values of some pixels that clip in no frame, less the frames' means, (frames, pixels)."""
+    clip = np.inf if total.white is None else total.white
+    seen = ((stack.sample > 0) & (stack.sample < clip)).all(0)
+    return stack.sample[:, seen] - stack.frame_means[:, None].astype(np.float32)
 
 
 def _with_pairs(series: list[_Series]) -> list[_Series]:

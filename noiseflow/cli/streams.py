@@ -43,7 +43,8 @@ def answer(text: str, whole: bool = False) -> None:
         Break no line, on a terminal neither.
     """
     text = TIED.join(map(lines_text, text.split(TIED)))
-    if not whole and sys.stdout.isatty():
+    # A closed stream is None.
+    if not whole and sys.stdout and sys.stdout.isatty():
         columns = shutil.get_terminal_size().columns
         text = "\n".join(_broken(line, columns) for line in text.split("\n"))
     click.echo(text.replace(TIED, " "))

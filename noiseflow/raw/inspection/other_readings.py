@@ -29,7 +29,7 @@ SAMPLED = 1 << 17
 SIGMAS, OWN_SHARE, UNLIKE, FEWEST = 6.0, 0.25, 0.6, 1000
 """Rows are alike at a width if the mean square difference at that distance is below those a bit before and behind it
 by so many standard errors; ours are not if theirs is less than this part of the other width's, and they are
-not unlike each other by more than that part of it, as stripes are.  The fewest pixels that can tell."""
+not unlike each other by more than that part of it, as stripes are.  Fewer pixels decide nothing."""
 
 SHIFTS = (5, 8, 11, 17)
 """Parts of a row by which it is shifted sideways."""
@@ -48,7 +48,7 @@ def other_order_is_smoother(codes: NDArray[Any], side: int = 2) -> bool:
     Codes whose eight low bits are all 0 are left-aligned ones of 8 bits, and right as they are.
     """
     codes = codes[:: max(1, codes.size // SAMPLED)].astype(np.uint16)
-    if not codes.size or not int(np.bitwise_or.reduce(codes, axis=None)) & 0xFF:
+    if codes.size < FEWEST or not int(np.bitwise_or.reduce(codes, axis=None)) & 0xFF:
         return False
     return mean_step(codes.byteswap(), side) * SMOOTHER < mean_step(codes, side)
 
@@ -67,6 +67,8 @@ def smoother_packing(given: str, readings: Mapping[str, NDArray[Any]], bits: Map
     side : int
         Rows and columns of the cell of colours.
     """
+    if readings[given].size < FEWEST:
+        return ""
     steps = {name: mean_step(codes, side) / 2.0 ** bits[name] for name, codes in readings.items()}
     best = min(steps, key=lambda name: steps[name])
     return best if steps[best] * PACKED_SMOOTHER < steps[given] else ""

@@ -187,4 +187,5 @@ def test_two_ranks_draw_what_one_draws() -> None:
         assert each.exitcode == 0
     expected = augmentation()(clean(), range(4)).noisy
     for rank, noisy in found.items():
-        assert torch.equal(torch.tensor(noisy), expected[[rank, rank + 2]])
+        # A product of matrices may round the last bit by the size of the batch.
+        torch.testing.assert_close(torch.tensor(noisy), expected[[rank, rank + 2]], rtol=0, atol=1e-6)

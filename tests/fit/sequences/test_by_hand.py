@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseflow.fit.sequences.choose_parts import SURE, _gain, _sure
+from noiseflow.fit.sequences.part_trials import SURE, _sure, gain_of
 from noiseflow.fit.sequences.tiles import _places, _spread, cut_tiles, without_scene
 from noiseflow.models.temporal.sequence_density import LatentDensity
 
@@ -47,10 +47,10 @@ def test_a_gain_is_per_dimension_and_its_error_of_strata() -> None:
     """Two sequences of 3 and 2 tiles, of 10 and 20 dimensions."""
     data = [SimpleNamespace(z=range(3), dims=10), SimpleNamespace(z=range(2), dims=20)]
     values = torch.tensor([1.0, 2.0, 6.0, 10.0, 14.0], dtype=torch.float64)
-    gain, error = _gain(values, data)  # type: ignore[arg-type]
+    gain, error = gain_of(values, data)  # type: ignore[arg-type]
     assert gain == pytest.approx(33 / 70)
     assert error == pytest.approx(math.sqrt(3 * np.var([1, 2, 6], ddof=1) + 2 * np.var([10, 14], ddof=1)) / 70)
-    assert math.isinf(_gain(torch.ones(1), [SimpleNamespace(z=range(1), dims=10)])[1])  # type: ignore[arg-type]
+    assert math.isinf(gain_of(torch.ones(1), [SimpleNamespace(z=range(1), dims=10)])[1])  # type: ignore[arg-type]
 
 
 def test_a_gain_is_sure_by_its_error_or_by_its_ranks() -> None:

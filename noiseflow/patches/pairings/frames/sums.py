@@ -135,8 +135,12 @@ def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
     rows = np.unique(np.linspace(0, height - 1, most).astype(int))
     steps = np.empty((count, planes, len(rows), pairs), np.float32)
     light = np.empty((count, planes, len(rows), 1), np.float32)
+    # What is clipped in one frame has no noise there, and nothing is wrong with it.
+    seen = np.ones((planes, len(rows), pairs), np.bool_)
     for step, lit, frame in zip(steps, light, stack.frames, strict=True):
         pixels = frame.planes[:, rows, : 2 * pairs].astype(np.float32)
+        clipped = (pixels >= frame.image.clip_levels()) | (pixels <= 0)
+        seen &= ~(clipped[..., 1::2] | clipped[..., ::2])
         np.subtract(pixels[..., 1::2], pixels[..., ::2], out=step)
         lit[:] = pixels.mean(-1, keepdims=True) - frame.image.levels()[0]
     usual = np.median(light, 0)
@@ -144,7 +148,7 @@ def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
     ratio = np.where((usual > LIT_DN) & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
-    shares: NDArray[np.float64] = shares_of_noise(steps.reshape(count, -1)) * np.maximum(r, r**2)
+    shares: NDArray[np.float64] = shares_of_noise(steps[:, seen]) * np.maximum(r, r**2)
     return shares
 
 
