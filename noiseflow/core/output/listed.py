@@ -77,6 +77,9 @@ def write_listed_folder(root: Path, name: str, contents: Mapping[str, bytes]) ->
 def fresh_folder(folder: Path, kind: str, *lines: Mapping[str, str]) -> None:
     """Make an empty folder with a list, in the place of one of ours if there is one.
 
+    A new folder gets its name in one step, with its list: one without a list, which a killed process would leave,
+    could not be told from a stranger's.
+
     Parameters
     ----------
     folder : Path
@@ -93,9 +96,14 @@ def fresh_folder(folder: Path, kind: str, *lines: Mapping[str, str]) -> None:
     """
     if folder.exists() and any(folder.iterdir()):
         remove_ours(folder)
-    folder.mkdir(exist_ok=True)
-    begin(folder, kind)
-    record(folder, *lines)
+    if folder.exists():
+        begin(folder, kind)
+        record(folder, *lines)
+        return
+    with private_folder(folder) as made:
+        begin(made, kind)
+        record(made, *lines)
+        move_new(made, folder)
 
 
 def remove_listed(root: Path, name: str) -> None:

@@ -106,9 +106,6 @@ def _is_run(folder: Path) -> bool:
 
 
 def _clear_unfinished(partial: Path, *, overwrite: bool) -> None:
-    if partial.is_dir() and not partial.is_symlink() and not any(partial.iterdir()):
-        # What a fit leaves that is killed before it lists what is in its folder.
-        return
     if not _is_run(partial):
         raise OutputError(f"{partial}: is in the way of the run that is made there; move it away")
     others = foreign(partial)

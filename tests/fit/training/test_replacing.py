@@ -7,6 +7,7 @@ import torch
 from builders import gaussian_store
 
 from noiseflow.core.errors import OutputError
+from noiseflow.core.output import listed
 from noiseflow.core.output.checks import partial_of
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.training import engine, session
@@ -104,13 +105,28 @@ def test_a_folder_of_the_users_where_the_replacement_is_made_is_left(store: Patc
     assert contents(tmp_path) == before
 
 
-def test_an_empty_folder_of_a_fit_that_was_killed_at_once_is_not_in_the_way(store: PatchStore, tmp_path: Path) -> None:
+def test_the_folder_of_a_replacement_is_never_without_its_list(
+    store: PatchStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fit that was killed between the folder and its list left a folder that blocked the next one."""
+    out = tmp_path / "run"
+    fit(store, spec_for(store, "nlf"), out, SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(listed, "begin", lambda folder, kind: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fit(store, spec_for(store, "gaussian"), out, SETTINGS, overwrite=True)
+    assert not partial_of(out).exists()
+    fit(store, spec_for(store, "gaussian"), out, SETTINGS, overwrite=True)
+    assert load(out).spec.model == "gaussian"
+
+
+def test_an_empty_folder_of_the_users_where_the_replacement_is_made_is_left(store: PatchStore, tmp_path: Path) -> None:
     out = tmp_path / "run"
     fit(store, spec_for(store, "nlf"), out, SETTINGS)
     partial_of(out).mkdir()
-    fit(store, spec_for(store, "gaussian"), out, SETTINGS, overwrite=True)
-    assert load(out).spec.model == "gaussian"
-    assert not partial_of(out).exists()
+    with pytest.raises(OutputError, match="is in the way"):
+        fit(store, spec_for(store, "gaussian"), out, SETTINGS, overwrite=True)
+    assert partial_of(out).is_dir()
 
 
 def test_what_came_into_the_run_meanwhile_stays_and_the_new_run_is_not_lost(
