@@ -60,6 +60,9 @@ def test_clean_twins_by_name(tmp_path: Path, names: tuple[str, ...], pairs: dict
         ("long_1.dng", "2.dng"),
         ("target.d/1.dng", "2.dng"),
         ("mean_1.dng", "mean_2.dng"),
+        ("wine/IMG_1.dng", "wine/IMG_2.dng", "wine label/IMG_1.dng", "wine label/IMG_2.dng"),
+        ("darks/IMG_1.dng", "darks/IMG_2.dng", "darks/median.dng", "scene/S_1.dng"),
+        ("flats/1.dng", "flats/2.dng", "flats/master_mean.dng"),
     ],
 )
 def test_what_is_no_pair_stays_a_scene(tmp_path: Path, names: tuple[str, ...]) -> None:

@@ -110,7 +110,7 @@ def check_output(
 
 def partial_of(path: str | Path) -> Path:
     """Where an output is made that takes long and is gone on with after a kill; a list in it says that it is ours."""
-    return Path(f"{path}{PARTIAL}")
+    return Path(f"{Path(path)}{PARTIAL}")
 
 
 def check_apart(*paths: str | Path | None) -> None:

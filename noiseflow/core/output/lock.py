@@ -81,8 +81,14 @@ def sweep(folder: Path) -> None:
     for file in folder.glob(f"{PREFIX}*.lock"):
         if not LOCK.fullmatch(file.name) or file.is_symlink() or not file.is_file():
             continue
-        descriptor = os.open(file, FLAGS)
         try:
+            descriptor = os.open(file, FLAGS)
+        except PermissionError:
+            # Another user's.
+            continue
+        try:
+            if _of_another_user(file, os.fstat(descriptor)):
+                continue
             _lock(descriptor)
             if lines := _lines(descriptor):
                 clear_up(lines, file.parent)
@@ -110,6 +116,11 @@ def _acquired(file: Path, target: Path) -> int:
                 return descriptor
             if taken:
                 clear_up(_lines(descriptor) or [], file.parent)
+                if os.fstat(descriptor).st_nlink > 1:
+                    # A copy by hard links, such as a backup, keeps what stood in it.
+                    _unlink(file)
+                    os.close(descriptor)
+                    continue
                 os.ftruncate(descriptor, 0)
                 append(descriptor, _who(target))
                 return descriptor
@@ -125,9 +136,7 @@ def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
     about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode):
         raise OutputError(f"{file}: is a special file where the lock of {target.name} belongs; move it away")
-    around, user = file.parent.stat(), os.geteuid() if hasattr(os, "geteuid") else about.st_uid
-    if around.st_mode & stat.S_ISVTX and about.st_uid not in (around.st_uid, user):
-        # Its notes say what to remove, and in such a folder that is not his to say.
+    if _of_another_user(file, about):
         raise OutputError(f"{file}: is a lock of another user for {target.name}; choose another name")
     lines = _lines(descriptor)
     if lines is None:
@@ -145,12 +154,20 @@ def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
     return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
 
 
+def _of_another_user(file: Path, about: os.stat_result) -> bool:
+    """Whether a lock's notes, which say what to remove, are those of one who may not remove others' files here."""
+    around, user = file.parent.stat(), os.geteuid() if hasattr(os, "geteuid") else about.st_uid
+    return bool(around.st_mode & stat.S_ISVTX) and about.st_uid not in (around.st_uid, user)
+
+
 class _NoLocksError(Exception):
     """The file system has no locks."""
 
 
 def _be_first(descriptor: int, target: Path, file: Path) -> None:
     """Where there are no locks: have a lock file that says nothing yet; its first line says whose it is."""
+    if os.fstat(descriptor).st_nlink > 1:
+        raise OutputError(f"{file}: is a lock with a second name on the disk; remove it to write {target.name}")
     ours = {**_who(target), "token": token_hex(8)}
     if not _lines(descriptor):
         append(descriptor, ours)

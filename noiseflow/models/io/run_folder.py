@@ -1,6 +1,7 @@
 """Run folders: a model's weights and spec, without anything that executes."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def reserve(folder: str | Path, *, overwrite: bool = False) -> Path:
     folder, partial = Path(folder), partial_of(folder)
     check_output(folder, folder=True, overwrite=overwrite)
     stands = folder.is_dir() and any(entry.name != MANIFEST for entry in folder.iterdir())
-    if partial.exists() and (stands or _is_run(partial)):
+    if os.path.lexists(partial) and (stands or _is_run(partial)):
         _clear_unfinished(partial, overwrite=overwrite)
     work = partial if stands else folder
     fresh_folder(work, "run")

@@ -95,10 +95,9 @@ def on_disk(path: Path) -> Iterator[None]:
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         reason = "no space left" if full else (error.strerror or str(error))
-        raise StoreError(
-            f"{path}: cannot be written ({reason}); finished frames are kept in {partial_of(path).name}: free some "
-            "space and give the same command again to go on"
-        ) from error
+        kept = partial_of(path)
+        go_on = f"finished frames are kept in {kept.name}: free some space and give the same command again to go on"
+        raise StoreError(f"{path}: cannot be written ({reason})" + (f"; {go_on}" if kept.is_dir() else "")) from error
 
 
 def store_file(folder: Path) -> Path:

@@ -107,5 +107,6 @@ class StoreWriter:
         with self._stack:
             if kind is None:
                 whole = assemble(self._folder, self._parts, self.path, self.header)
+                check_output(self.path, overwrite=self._overwrite)
                 with on_disk(self.path):
                     place_file(whole, self.path, replace=self._overwrite)

@@ -108,6 +108,8 @@ def ingest(
             with on_disk(out):
                 resumed = _begin(folder, plan, overwrite=overwrite)
             notes, known, whole = _make(pool, folder, out, sources, plan, progress)
+            # Hours may have passed: what came to stand there meanwhile is looked at again.
+            check_output(out, overwrite=overwrite)
             with on_disk(out):
                 done_with = _place(whole, out, folder, overwrite=overwrite)
         discard(done_with)

@@ -148,7 +148,7 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
     elif motion.part:
         cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves{most} and is masked")
     span = float((sums.white - sums.black).mean())
-    if (fall := _saturating(sums, signal)) is not None:
+    if (fall := _saturating(sums, signal, motion)) is not None:
         cautions.append(
             f"{scene.name}: the noise of what is {fall[0]:.4g} DN above black and brighter has {fall[1]:.2g} of the "
             "variance of darker parts: its pixels are full, each at a code of its own. Gain comes out too small: give "
@@ -166,14 +166,14 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
     return tuple(cautions)
 
 
-def _saturating(sums: Sums, signal: NDArray[np.float64]) -> tuple[float, float] | None:
+def _saturating(sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tuple[float, float] | None:
     """Signal in DN from which the noise falls, and the part of the variance that is left; None if it does not fall.
 
     Photons' noise grows with their number, so that noise which falls is of pixels that are full: at a code each of
-    its own, which makes no spike by which a clip is found.
+    its own, which makes no spike by which a clip is found.  Blocks that move have the variance of moving.
     """
     for plane, (s, v) in enumerate(zip(signal, sums.variance, strict=True)):
-        lit = ~sums.saturated[plane]
+        lit = ~sums.saturated[plane] & ~motion.blocks
         order = np.argsort(s[lit])
         groups = np.array_split(order, max(1, min(GROUPS, len(order) // FEWEST)))
         if len(groups) < FEWEST:

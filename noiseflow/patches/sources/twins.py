@@ -11,16 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from noiseflow.patches.sources.scene import kind_of
 from noiseflow.raw.file_names import without_settings
 
 __all__ = ["CLEAN_WORDS", "LONG_WORDS", "NOISY_WORDS", "Twins", "find_twins"]
 
 CLEAN_WORDS = frozenset(
-    (
-        *("gt", "clean", "reference", "ref", "truth", "groundtruth", "target", "label", "labels", "hq"),
-        *("noisefree", "noiseless", "mean", "avg", "average", "averaged", "median"),
-    )
+    (*("gt", "clean", "reference", "ref", "truth", "groundtruth", "target", "noisefree", "noiseless"),)
 )
+LABEL_WORDS = frozenset(("label", "labels", "hq"))
+"""Clean beside files that are noisy by their name; else a label may be what was photographed."""
+MEAN_WORDS = frozenset(("mean", "avg", "average", "averaged", "median"))
+"""Clean but for folders of darks and flats: there it is a master frame, no twin."""
 LONG_WORDS = frozenset(("long",))
 """Clean by their exposure: the signal is brought to the short one's by the ratio of exposure and ISO."""
 NOISY_WORDS = frozenset(
@@ -29,7 +31,10 @@ NOISY_WORDS = frozenset(
         *("img", "image", "images", "raw", "raws"),
     )
 )
+SURELY_NOISY = frozenset(("noisy", "input", "inputs", "low", "lq"))
 """Words that say nothing of which frame it is."""
+
+OF_NO_FRAME = CLEAN_WORDS | LABEL_WORDS | MEAN_WORDS | LONG_WORDS | NOISY_WORDS
 
 Key = tuple[str, ...]
 
@@ -74,9 +79,13 @@ def find_twins(root: Path, files: Iterable[Path]) -> Twins | None:
     [('d/clean/000.dng', ['d/noisy/000.dng']), ('d/clean/001.dng', ['d/noisy/001.dng'])]
     """
     keys = {file: _words(root, file) for file in files}
-    short = any("short" in words for words in keys.values())
-    marks = CLEAN_WORDS | LONG_WORDS if short else CLEAN_WORDS
-    clean = {file: _key(words) for file, words in keys.items() if marks & set(words)}
+    seen = frozenset(word for words in keys.values() for word in words)
+    marks = CLEAN_WORDS | (LONG_WORDS if "short" in seen else set()) | (LABEL_WORDS if SURELY_NOISY & seen else set())
+    clean = {
+        file: _key(words)
+        for file, words in keys.items()
+        if marks & set(words) or (MEAN_WORDS & set(words) and not kind_of(file.parent.name))
+    }
     noisy = {file: _key(words) for file, words in keys.items() if file not in clean}
     pairs: dict[Path, list[Path]] = {}
     alone = []
@@ -88,7 +97,7 @@ def find_twins(root: Path, files: Iterable[Path]) -> Twins | None:
             pairs.setdefault(twin, []).append(file)
     if not pairs:
         return None
-    long = frozenset(file for file in pairs if not CLEAN_WORDS & set(keys[file]))
+    long = frozenset(file for file in pairs if not (marks - LONG_WORDS | MEAN_WORDS) & set(keys[file]))
     unused = tuple(file for file in clean if file not in pairs)
     return Twins(dict(sorted(pairs.items())), long, tuple(alone), unused)
 
@@ -104,7 +113,7 @@ def _words(root: Path, file: Path) -> Key:
 
 def _key(words: Key) -> Key:
     """What is left of a path to say which frame it is."""
-    return tuple(word for word in words if word not in CLEAN_WORDS | LONG_WORDS | NOISY_WORDS)
+    return tuple(word for word in words if word not in OF_NO_FRAME)
 
 
 def _best(key: Key, clean: Mapping[Path, Key]) -> Path | None:

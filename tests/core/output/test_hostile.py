@@ -153,6 +153,18 @@ def test_the_list_of_a_backup_made_of_links_is_not_written_to(tmp_path: Path) ->
     assert set(known.files) == {"a/x.txt", "index.html"}
 
 
+def test_the_lock_of_a_backup_made_of_links_is_not_written_to(tmp_path: Path) -> None:
+    """A dead writer's lock with its notes, linked into a backup; and a user's empty file that is linked to its name."""
+    for content in ('{"noiseflow": "writing", "pid": 1}\n{"private": "x"}\n', ""):
+        backup, file = tmp_path / "backup", lock_file(tmp_path / "out")
+        backup.write_text(content)
+        file.hardlink_to(backup)
+        with locked(tmp_path / "out"):
+            assert file.stat().st_nlink == 1
+        assert backup.read_text() == content
+        assert not file.exists()
+
+
 NO_LOCKS = """
 import errno, sys, time
 from pathlib import Path

@@ -129,6 +129,16 @@ def test_an_empty_folder_of_the_users_where_the_replacement_is_made_is_left(stor
     assert partial_of(out).is_dir()
 
 
+def test_a_link_that_leads_nowhere_where_the_replacement_is_made_is_left(store: PatchStore, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    fit(store, spec_for(store, "nlf"), out, SETTINGS)
+    partial_of(out).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="is in the way"):
+        fit(store, spec_for(store, "gaussian"), out, SETTINGS, overwrite=True)
+    assert partial_of(f"{out}/") == partial_of(out)
+    assert partial_of(out).is_symlink()
+
+
 def test_what_came_into_the_run_meanwhile_stays_and_the_new_run_is_not_lost(
     store: PatchStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from noiseflow.core.output.checks import PARTIAL
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.assembly.unfinished import list_parts
-from noiseflow.patches.ingestion import tasks
+from noiseflow.patches.ingestion import ingestion, tasks
 from noiseflow.patches.ingestion.tasks import cut_frames
 
 ROUNDS = 20
@@ -325,3 +326,23 @@ def test_masked_pixels_leave_their_patches_out(tmp_path: Path) -> None:
     assert (len(strict.corners), strict.masked, strict.clipped) == (3, 1, 0)
     assert [0, 8] not in strict.corners.tolist()
     assert len(select_patches(pair, IngestOptions(patch_size=8, max_masked=0.01), 0).corners) == 4
+
+
+def test_a_file_that_came_to_stand_there_during_an_ingest_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under --overwrite too: what was asked to be replaced is our store, and not what somebody saved meanwhile."""
+    burst_folder(tmp_path / "raws", frames=3, size=(32, 64), seed=0)
+    out, make = tmp_path / "s.h5", ingestion._make
+
+    def and_meanwhile(*arguments: Any) -> Any:
+        out.write_text("mine")
+        return make(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingestion, "_make", and_meanwhile)
+        with pytest.raises(OutputError, match=r"s\.h5"):
+            ingest([tmp_path / "raws"], out, IngestOptions(patch_size=8), jobs=1, overwrite=True)
+    assert out.read_text() == "mine"
+    out.unlink()
+    assert ingest([tmp_path / "raws"], out, IngestOptions(patch_size=8), jobs=1).frames == 3

@@ -1,13 +1,16 @@
 """Sums over the frames of a scene, some rows and some frames at a time, against plain NumPy of all at once."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from simulated_scenes import BLACK, image, shoot
 
+from noiseflow.patches.pairings.burst import _saturating
 from noiseflow.patches.pairings.frames.blocks import SIDE
 from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS
+from noiseflow.patches.pairings.frames.motion import Motion
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrame, PackedFrames
 from noiseflow.patches.pairings.frames.sums import Strip, Sums, noise_shares, strips, sum_strip
 from noiseflow.patches.pairings.pairing import without_pixels
@@ -146,6 +149,18 @@ def test_light_that_changes_over_a_texture_is_no_quiet_frame(light: tuple[float,
         assert shares.min() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("level", "contrast", "light"),
+    [(12, 8, (1, 1.2)), (12, 5, (1, 1.3)), (300, 90, (1, 3)), (300, 90, (1, 1 / 2.1, 2.1))],
+)
+def test_frames_that_cannot_be_brought_to_one_light_are_not_quiet(
+    level: float, contrast: float, light: tuple[float, ...]
+) -> None:
+    texture = np.random.default_rng(0).normal(level, contrast, (128, 256)).clip(0)
+    shares = noise_shares(in_memory(shoot([each * texture for each in light], 0)))
+    assert not (shares < QUIET).any()
+
+
 @pytest.mark.parametrize("count", [2, 6])
 def test_what_cannot_be_compared_is_not(count: int) -> None:
     few = shoot([np.full((8, 16), 500.0)] * count, 0)
@@ -167,3 +182,14 @@ def test_noise_below_a_code_is_not_compared() -> None:
     rng = np.random.default_rng(0)
     mosaics = [np.rint(level + rng.normal(0, 0.3, (128, 256))).astype(np.uint16) for level in levels]
     assert np.isnan(noise_shares(in_memory(mosaics))).all()
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_noise_that_falls_is_of_full_pixels_but_not_where_something_moves(moves: bool) -> None:
+    """Foliage at a middle signal has 12 times the variance of photons, which is not that of what is brighter."""
+    signal = np.linspace(100, 3000, 400).reshape(1, 20, 20)
+    foliage = (signal > 500) & (signal < 900)
+    sums = SimpleNamespace(variance=np.where(foliage, 6.0, 0.5) * signal, saturated=np.zeros(signal.shape, bool))
+    motion = Motion(foliage[0] & moves, False, 0.1, (), 0.0, 1.0)
+    found = _saturating(sums, signal, motion)  # type: ignore[arg-type]
+    assert (found is None) == moves

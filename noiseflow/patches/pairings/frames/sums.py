@@ -31,6 +31,9 @@ ROWS_COMPARED, VALUES_COMPARED = 32, 1 << 24
 LIT_DN, MOST_LIGHT = 16.0, 2.0
 """Light above black from which on, and factor up to which, rows are brought to one light."""
 
+UNLIKE_DN = 0.8
+"""Difference of the light of two frames' dim rows from which these are not compared: 5 % of `LIT_DN`."""
+
 BYTES_AT_ONCE = 1 << 20
 """So much of the frames' one row of blocks is worked on at a time: what stays in the processor's cache."""
 
@@ -145,7 +148,12 @@ def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
         lit[:] = pixels.mean(-1, keepdims=True) - frame.image.levels()[0]
     usual = np.median(light, 0)
     ratio = light / np.maximum(usual, LIT_DN)
-    ratio = np.where((usual > LIT_DN) & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
+    lit = usual > LIT_DN
+    # Rows that cannot be brought to one light show the scene's structure as noise that differs.
+    seen &= ~(lit & ((ratio < 1 / MOST_LIGHT) | (ratio > MOST_LIGHT)).any(0))
+    if count == 2 and not lit.all() and abs(float(np.diff(light, axis=0)[0][~lit].mean())) > UNLIKE_DN:
+        seen &= lit
+    ratio = np.where(lit & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
     shares: NDArray[np.float64] = shares_of_noise(steps[:, seen]) * np.maximum(r, r**2)
