@@ -148,12 +148,12 @@ def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
         lit[:] = pixels.mean(-1, keepdims=True) - frame.image.levels()[0]
     usual = np.median(light, 0)
     ratio = light / np.maximum(usual, LIT_DN)
-    lit = usual > LIT_DN
+    bright = usual > LIT_DN
     # Rows that cannot be brought to one light show the scene's structure as noise that differs.
-    seen &= ~(lit & ((ratio < 1 / MOST_LIGHT) | (ratio > MOST_LIGHT)).any(0))
-    if count == 2 and not lit.all() and abs(float(np.diff(light, axis=0)[0][~lit].mean())) > UNLIKE_DN:
-        seen &= lit
-    ratio = np.where(lit & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
+    seen &= ~(bright & ((ratio < 1 / MOST_LIGHT) | (ratio > MOST_LIGHT)).any(0))
+    if count == 2 and not bright.all() and abs(float(np.diff(light, axis=0)[0][~bright].mean())) > UNLIKE_DN:
+        seen &= bright
+    ratio = np.where(bright & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
     shares: NDArray[np.float64] = shares_of_noise(steps[:, seen]) * np.maximum(r, r**2)
