@@ -26,7 +26,6 @@ Array = NDArray[np.float64]
 ASSUMED = 0.05
 """Relative standard error of a variance whose table states none."""
 
-
 MOST_OF_A_TABLE = 1e9
 """Largest number of a table, and one over its least: beyond them none is measured, and squares overflow."""
 

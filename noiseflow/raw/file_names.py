@@ -14,7 +14,6 @@ EXPOSURE = re.compile(
 )
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 
-
 LITTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"))
 """Files and folders that operating systems leave behind."""
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter, uniform_filter
 
 from noiseflow.calibrate.body.body_maps import DEFECT_KINDS, BodyMaps, DarkMap, GainMap
+from noiseflow.calibrate.estimators.robust import robust_sigma
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.version import __version__
@@ -88,40 +89,43 @@ def maps_from_pictures(reads: Sequence[Callable[[], RawImage]], progress: Progre
             f"body maps: {len(reads)} pictures; expected {FEWEST_PICTURES} or more of different scenes, or darks and "
             "flats"
         )
-    halves, first, before, exposures = (_Sums(), _Sums()), None, None, set()
+    halves, first, exposures = (_Sums(), _Sums()), None, set()
+    seen: list[tuple[str, NDArray[np.float32]]] = []
     for number, read in enumerate(reads):
         image = read().levelled()
         first = first or image
-        _check_same(image, first)
+        iso = _same_iso(image, first)
         planes, black = image.planes().astype(np.float64), image.levels()[0]
         signal = planes - black
         thumbnail = _thumbnail(signal)
-        if before is not None and _correlation(thumbnail, before[1]) > ALIKE:
-            raise DataError(
-                f"{image.source}: shows the scene of {before[0]}, whose texture would be taken for the body's pattern; "
-                "give pictures of different scenes"
-            )
-        before = (image.source, thumbnail)
+        for source, other in seen:
+            if float(thumbnail @ other) > ALIKE:
+                raise DataError(
+                    f"{image.source}: shows the scene of {source}, whose texture would be taken for the body's "
+                    "pattern; give pictures of different scenes"
+                )
+        seen.append((image.source, thumbnail))
         clipped = (planes >= image.clip_levels()) | (planes <= 0)
         halves[number % 2].add(*_departures(signal, clipped))
         if image.exposure_s is not None:
             exposures.add(image.exposure_s)
         progress(number + 1, len(reads), image.source)
     assert first is not None
-    return _body(halves, first, tuple(sorted(exposures)))
+    return _body(halves, first, iso, tuple(sorted(exposures)))
 
 
-def _check_same(image: RawImage, first: RawImage) -> None:
-    """Refuse a picture of another camera, size, phase or ISO than the first."""
+def _same_iso(image: RawImage, first: RawImage) -> float:
+    """ISO of a picture; refused if not known, as is another camera, size, phase or ISO than the first's."""
+    if image.iso is None:
+        raise DataError(f"{image.source}: its ISO is not known; give it with --iso")
     facts = [(each.camera, each.mosaic.shape, each.cfa, each.iso) for each in (image, first)]
     if facts[0] != facts[1]:
         (camera, size, _, iso), (other, size_0, _, iso_0) = facts
         raise DataError(
             f"{image.source}: {camera}, {size[1]}×{size[0]}, ISO {iso:g}; {first.source} is {other}, "
             f"{size_0[1]}×{size_0[0]}, ISO {iso_0:g}: give pictures of one body at one ISO and size"
-            if iso is not None and iso_0 is not None
-            else f"{image.source}: its ISO is not known; give it with --iso"
         )
+    return float(image.iso)
 
 
 def _departures(signal: Planes, clipped: NDArray[np.bool_]) -> tuple[Planes, Planes, Planes]:
@@ -135,18 +139,16 @@ def _departures(signal: Planes, clipped: NDArray[np.bool_]) -> tuple[Planes, Pla
     return np.where(near, 0.0, 1 / variance) + 1e-12, around, departure
 
 
-def _thumbnail(signal: Planes) -> Planes:
+def _thumbnail(signal: Planes) -> NDArray[np.float32]:
+    """Block means of all planes, less their mean, of norm 1: the product of two is their correlation."""
     height, width = (length // BLOCK * BLOCK for length in signal.shape[1:])
-    return np.asarray(
-        signal[:, :height, :width].reshape(len(signal), height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean((0, 2, 4))
-    )
+    blocks = signal[:, :height, :width].reshape(len(signal), height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    means = blocks.mean((0, 2, 4)).ravel()
+    means = means - means.mean() if means.size else means
+    return np.asarray(means / max(float(np.linalg.norm(means)), 1e-9), np.float32)
 
 
-def _correlation(one: Planes, other: Planes) -> float:
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) if one.size > 1 and one.std() and other.std() else 0.0
-
-
-def _body(halves: tuple[_Sums, _Sums], first: RawImage, exposures_s: tuple[float, ...]) -> BodyMaps:
+def _body(halves: tuple[_Sums, _Sums], first: RawImage, iso: float, exposures_s: tuple[float, ...]) -> BodyMaps:
     count = halves[0].count + halves[1].count
     lines = [half.line() for half in halves]
     gain, hot = _Known.of([line[1] for line in lines], count, "gain"), _hot([half.offset() for half in halves])
@@ -162,7 +164,7 @@ def _body(halves: tuple[_Sums, _Sums], first: RawImage, exposures_s: tuple[float
     darks: tuple[DarkMap, ...] = ()
     if offset.worth:
         error = offset.error
-        darks = (DarkMap(float(first.iso or 0.0), mosaic(offset.map), error, error * count**0.5, count, exposures_s),)
+        darks = (DarkMap(iso, mosaic(offset.map), error, error * count**0.5, count, exposures_s),)
     response = GainMap(mosaic(1 + gain.map), gain.error, count) if gain.worth else None
     words = (
         f"from {count} pictures without darks: what is shared by {WINDOW}×{WINDOW} pixels of a plane, as dark shading, "
@@ -191,10 +193,10 @@ class _Known:
         halves = [half - np.median(half, (1, 2), keepdims=True) for half in halves]
         whole = (halves[0] + halves[1]) / 2
         # What both halves have in common; robust, since pixels at edges and hot ones are few.
-        bounds = [WILD * _scale(half) for half in halves]
+        bounds = [WILD * robust_sigma(half) for half in halves]
         one, other = (np.clip(half, -bound, bound) for half, bound in zip(halves, bounds, strict=True))
         common = float((one * other).mean())
-        return cls(whole, _scale(halves[0] - halves[1]) / 2, math.sqrt(max(common, 0.0)), count, name)
+        return cls(whole, robust_sigma(halves[0] - halves[1]) / 2, math.sqrt(max(common, 0.0)), count, name)
 
     @property
     def worth(self) -> bool:
@@ -211,16 +213,11 @@ class _Known:
         return words
 
 
-def _scale(values: Planes) -> float:
-    """Robust σ."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
-
-
 def _hot(offsets: Sequence[Planes]) -> NDArray[np.bool_]:
     """Pixels above their neighbours by many times the spread, in both halves."""
     found = np.ones(offsets[0].shape, bool)
     for each in offsets:
         above = each - median_filter(each, (1, WINDOW, WINDOW), mode="reflect")
-        spread = 1.4826 * np.median(np.abs(above), (1, 2), keepdims=True)
+        spread = np.array([robust_sigma(plane) for plane in above])[:, None, None]
         found &= above > HOT_SIGMAS * np.maximum(spread, 0.05)
     return found

@@ -10,6 +10,7 @@ from scipy.ndimage import median_filter, uniform_filter
 from scipy.special import chdtri
 
 from noiseflow.calibrate.body.body_maps import DEFECT_KINDS, BodyMaps, DarkMap, GainMap
+from noiseflow.calibrate.estimators.robust import robust_sigma
 from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.core.errors import DataError
 from noiseflow.core.version import __version__
@@ -194,9 +195,8 @@ def _listed(
 def _hot(stack: _Stack, place: tuple[slice, slice]) -> NDArray[np.bool_]:
     plane = stack.mean[place].astype(np.float32)
     above = plane - median_filter(plane, 5, mode="reflect")
-    spread = 1.4826 * float(np.median(np.abs(above - np.median(above))))
     # Codes are whole numbers: the mean of n equal ones has no spread.
-    return np.asarray(above > HOT_SIGMAS * max(spread, 0.05))
+    return np.asarray(above > HOT_SIGMAS * max(robust_sigma(above), 0.05))
 
 
 def _unsteady(variance: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:

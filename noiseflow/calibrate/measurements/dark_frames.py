@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
+from noiseflow.calibrate.estimators.robust import robust_sigma
 from noiseflow.calibrate.measurement import Measurement, from_error
 from noiseflow.calibrate.stack import FrameStack
 
@@ -102,7 +103,7 @@ def hot_pixels(stack: FrameStack, sigmas: float = 8.0) -> HotPixels:
         band = stack.mean[top:bottom]
         above = (band - median_filter(band, 5, mode="reflect"))[start - top : start - top + 512]
         if threshold is None:
-            threshold = sigmas * max(1.4826 * float(np.median(np.abs(above - np.median(above)))), 0.05)
+            threshold = sigmas * max(robust_sigma(above), 0.05)
         rows, columns = np.nonzero(above > threshold)
         found.append(np.stack([rows + start, columns], 1))
         heights.append(above[rows, columns])

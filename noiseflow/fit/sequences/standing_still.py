@@ -14,6 +14,9 @@ MOST_SHIFTED = 0.01
 MOST_COPIED = 0.03
 """Largest part of the variance that a frame may have in common with the next, elsewhere: 0.025 by chance on darks."""
 
+MOST_MEASURED = 0.5
+"""Shift in pixels of a plane from which on slopes do not measure it, only see it."""
+
 SURE = 6.0
 """σ by which a shift or a copy of the frame before must exceed chance, the largest of a thousand places at hand."""
 
@@ -83,12 +86,15 @@ def _check_fine(tiles: SequenceTiles) -> None:
     count = rest[0].numel()
     power = rest.square().mean((1, 2, 3, 4)).clamp(min=torch.finfo(rest.dtype).tiny)
     shifts, explained = _shifts(rest, mean)
+    # On an even scene a wave that comes with another phase in each frame is a shift of what is left of it in the mean.
+    moves = "moves, or has interference" if tiles.scene == "flat" else "moves"
     parts = explained / power
     worst = int(parts.argmax())
     if float(parts[worst]) > max(MOST_SHIFTED, SURE**2 / count):
         size = float(shifts[worst].square().sum().sqrt())
+        by = f" by {size:.2g} pixels of a plane" if size < MOST_MEASURED else ""
         raise DataError(
-            f"{tiles.source}: something moves: frame {worst} is shifted by {size:.2g} pixels of a plane, which makes "
+            f"{tiles.source}: something {moves}: frame {worst} is shifted{by}, which makes "
             f"{100 * float(parts[worst]):.0f} % of what changes; take frames of a still scene from a tripod, or leave "
             "those out"
         )
@@ -98,7 +104,7 @@ def _check_fine(tiles: SequenceTiles) -> None:
     copied = _copied(rest) / rest.square().mean()
     if float(copied.max()) > max(MOST_COPIED, SURE / count**0.5):
         raise DataError(
-            f"{tiles.source}: the whole picture moves: frame {int(copied.argmax()) + 1} is in part the one before it "
+            f"{tiles.source}: the whole picture {moves}: frame {int(copied.argmax()) + 1} is in part the one before it "
             "at another place; take frames of a still scene from a tripod"
         )
 
@@ -131,13 +137,18 @@ def _shifts(rest: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _copied(rest: Tensor) -> Tensor:
-    """Largest covariance of each frame with the next at another place, up to half a tile away, (T − 1,)."""
+    """Largest covariance of each frame with the next at another place, up to half a tile away, (T − 1,).
+
+    Less that at the same place, which noise has that lasts, and the most negative one, which waves have.
+    """
     frames, spectra = len(rest), torch.fft.rfft2(rest)
     products = (spectra[:-1].conj() * spectra[1:]).sum((1, 2))
     # Less the mean of all, frames have −1/T of the noise's own covariance in common.
     own = spectra.abs().square().sum((1, 2)).mean(0) / (frames - 1)
     found = torch.fft.irfft2(products + own, s=rest.shape[-2:]) / rest[0].numel()
-    largest: Tensor = found.flatten(1)[:, 1:].abs().max(1).values
+    found = found.flatten(1)
+    same, away = found[:, 0], found[:, 1:]
+    largest: Tensor = away.max(1).values - same.clamp(min=0) - (-away.min(1).values).clamp(min=0)
     return largest
 
 

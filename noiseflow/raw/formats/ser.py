@@ -85,11 +85,13 @@ def _pixels(content: bytes, header: _Header) -> tuple[NDArray[Any], tuple[str, .
     orders = (">u2", "<u2") if header.big_endian else ("<u2", ">u2")
     first, other = (np.frombuffer(content, order).astype(np.uint16).reshape(header.shape) for order in orders)
     most = 2**header.depth - 1
-    fits, alone = int(first.max()) <= most, int(other.max()) <= most
-    if (fits or not alone) and not other_order_is_smoother(first):
+    fits, other_fits = int(first.max()) <= most, int(other.max()) <= most
+    if other_fits and not fits:
+        return other, ()
+    if not other_order_is_smoother(first):
         return first, ()
     words = f"its pixels are {'little' if header.big_endian else 'big'}-endian, whatever its header says"
-    return other, () if not fits else (f"{words}: neighbours differ far less so",)
+    return other, (f"{words}: neighbours differ far less so",)
 
 
 def _header(path: Path) -> _Header:

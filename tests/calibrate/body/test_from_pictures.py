@@ -91,9 +91,17 @@ def test_what_would_harm_is_refused() -> None:
         maps_from_pictures(reads(16, dsnu=0.0))
     with pytest.raises(DataError, match="picture 1: shows the scene of picture 0"):
         maps_from_pictures(reads(16, scene=3))
+    # Scenes that take turns gave a map of 19 DN where none was planted, and 153 defects instead of 2.
+    with pytest.raises(DataError, match="picture 3: shows the scene of picture 0"):
+        maps_from_pictures([partial(picture, number, dsnu=0.0, scene=number % 3) for number in range(48)])
     mixed = [*reads(15), lambda: replace(picture(15), iso=800)]
     with pytest.raises(DataError, match="ISO 800; picture 0 is Test Body, 128×96, ISO 400"):
         maps_from_pictures(mixed)
+    unknown = [lambda: replace(picture(0), iso=None), *reads(15)]
+    with pytest.raises(DataError, match="picture 0: its ISO is not known; give it with --iso"):
+        maps_from_pictures(unknown)
+    with pytest.raises(DataError, match="picture 0: its ISO is not known"):
+        maps_from_pictures([*reads(17)[1:], unknown[0]])
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:

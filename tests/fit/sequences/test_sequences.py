@@ -1,6 +1,7 @@
 """Sequences of frames: read, split into tiles, refused where they say nothing or move."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,30 @@ def test_noise_of_neighbours_and_pixels_that_jump_do_not_move() -> None:
         alike[:, ::17, ::13] += 25 * (rng.random(alike[:, ::17, ::13].shape) < 0.3)
         for scene in ("flat", "static"):
             check_still(tiles(alike, scene))
+
+
+def interference(amplitude: float, seed: int) -> Frames:
+    """A flat with a diagonal wave that comes with another phase in each frame; amplitude in σ of the noise."""
+    y, x = np.mgrid[:96, :128]
+    phases = 2 * np.pi * np.random.default_rng(seed).random((8, 1, 1))
+    return flat(8) + 4 * amplitude * np.sin(2 * np.pi * (x / 7 + y / 5) + phases)
+
+
+def test_interference_and_noise_that_lasts_are_no_copies_of_the_frame_before() -> None:
+    check_still(tiles(interference(0.38, 1)))
+    lasting = np.random.default_rng(0).normal(size=(8, 97, 129))
+    for before, frame in pairwise(lasting):
+        frame *= (1 - 0.3**2) ** 0.5
+        frame += 0.3 * before
+    alike = lasting[:, 1:, 1:] + 0.2 * lasting[:, 1:, :-1] + 0.2 * lasting[:, :-1, 1:]
+    check_still(tiles(800 + 4 * alike))
+
+
+def test_interference_that_is_refused_is_named_without_a_size() -> None:
+    with pytest.raises(
+        DataError, match=r"something moves, or has interference: frame \d is shifted, which makes \d+ %"
+    ):
+        check_still(tiles(interference(0.8, 1)))
 
 
 def test_drift_flicker_rows_and_a_pattern_do_not_move() -> None:
