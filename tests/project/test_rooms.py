@@ -1,14 +1,26 @@
 """A house that one can walk: few things in a folder, no circles, short trips."""
 
+import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from noiseflow.raw.bayer import plane_names
+from tools.map import main as map_of_rooms
 from tools.trace import LIMITS, crowded_folders, forget, import_circles, module_imports, package_imports, trips
+
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "rooms.svg"
 
 # Today's trips, where they are longer than `LIMITS`: none may grow, and the cap sinks with the trip.
 LONG = {"fit": (61, 174), "evaluate": (67, 160), "augment": (26, 61), "ingest": (61, 136)}
+
+
+def test_the_picture_of_the_rooms_is_todays(tmp_path: Path) -> None:
+    drawn = tmp_path / "rooms.svg"
+    assert CliRunner().invoke(map_of_rooms, [str(drawn)]).exit_code == 0
+    words = [re.findall(r">([^<>]+)</text>", path.read_text("utf-8")) for path in (drawn, PICTURE)]
+    assert words[0] == words[1], "python -m tools.map docs/images/rooms.svg"
 
 
 def test_no_folder_shows_more_than_one_sees_at_a_glance() -> None:
