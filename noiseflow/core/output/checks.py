@@ -15,7 +15,7 @@ from noiseflow.core.output.lock import locked
 from noiseflow.core.output.manifest import MANIFEST, describe_foreign, foreign, listing
 from noiseflow.core.output.marks import has_mark
 
-__all__ = ["PARTIAL", "check_apart", "check_output", "inside", "partial_of", "writing"]
+__all__ = ["PARTIAL", "check_apart", "check_output", "holds_files", "inside", "partial_of", "writing"]
 
 PARTIAL = ".partial"
 """Behind the name of an output, the name of the folder in which it is made, if that takes long."""
@@ -113,6 +113,15 @@ def partial_of(path: str | Path) -> Path:
     return Path(f"{Path(path)}{PARTIAL}")
 
 
+def holds_files(folder: Path) -> bool:
+    """Whether an output's folder has a file besides its list.
+
+    A start that was killed leaves its list, and folders that are still empty.
+    """
+    entries = (entry for entry in folder.rglob("*") if entry.name != MANIFEST)
+    return any(entry.is_symlink() or not entry.is_dir() for entry in entries)
+
+
 def check_apart(*paths: str | Path | None) -> None:
     """Refuse two outputs of one command that are the same, or of which one lies in the other."""
     for one, other in combinations([Path(path) for path in paths if path is not None], 2):
@@ -189,8 +198,7 @@ def _check_existing(path: Path, *, overwrite: bool) -> None:
         others = foreign(path)
         if others:
             raise OutputError(f"{path}: {describe_foreign(path, others)}")
-        # A start that was killed leaves its list and nothing else.
-        if not overwrite and any(entry.name != MANIFEST for entry in path.iterdir()):
+        if not overwrite and holds_files(path):
             known = listing(path)
             what = known.kind if known else "output"
             raise OutputError(f"{path}: holds a {what} already; pass --overwrite to replace it, or choose another name")

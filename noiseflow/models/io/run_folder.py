@@ -8,10 +8,10 @@ from pathlib import Path
 from safetensors.torch import save as serialise
 
 from noiseflow.core.errors import ModelError, OutputError
-from noiseflow.core.output.checks import check_output, partial_of
+from noiseflow.core.output.checks import check_output, holds_files, partial_of
 from noiseflow.core.output.folder import install
 from noiseflow.core.output.listed import fresh_folder, write_listed
-from noiseflow.core.output.manifest import MANIFEST, describe_foreign, foreign, listing, remove_ours
+from noiseflow.core.output.manifest import describe_foreign, foreign, listing, remove_ours
 from noiseflow.core.output.verified import check_file
 from noiseflow.core.reading.text import read_text
 from noiseflow.models.io.weights import building, check_plausible, fill, read_tensors, within_means
@@ -75,7 +75,7 @@ def reserve(folder: str | Path, *, overwrite: bool = False) -> Path:
     """
     folder, partial = Path(folder), partial_of(folder)
     check_output(folder, folder=True, overwrite=overwrite)
-    stands = folder.is_dir() and any(entry.name != MANIFEST for entry in folder.iterdir())
+    stands = folder.is_dir() and holds_files(folder)
     if os.path.lexists(partial) and (stands or _is_run(partial)):
         _clear_unfinished(partial, overwrite=overwrite)
     work = partial if stands else folder

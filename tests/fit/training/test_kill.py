@@ -38,7 +38,7 @@ def plan_of(kills: int, rng: np.random.Generator) -> list[dict[str, float]]:
     plan: list[dict[str, float]] = []
     for number in range(kills):
         if number % 2:
-            plan.append({"operation": int(rng.integers(1, 25))})
+            plan.append({"operation": int(rng.integers(1, 60))})
         else:
             plan.append({"steps": 1, "delay": float(rng.uniform(0, 0.01))})
     return [*plan, {}]

@@ -129,6 +129,16 @@ def test_an_empty_folder_of_the_users_where_the_replacement_is_made_is_left(stor
     assert partial_of(out).is_dir()
 
 
+def test_what_a_fit_leaves_that_is_killed_in_its_first_state_is_no_run(store: PatchStore, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    listed.fresh_folder(out, "run", {"folder": "state"})
+    (out / "state").mkdir()
+    fit(store, spec_for(store, "nlf"), out, SETTINGS)
+    assert load(out).spec.model == "nlf"
+    with pytest.raises(OutputError, match="holds a run already"):
+        fit(store, spec_for(store, "nlf"), out, SETTINGS)
+
+
 def test_a_link_that_leads_nowhere_where_the_replacement_is_made_is_left(store: PatchStore, tmp_path: Path) -> None:
     out = tmp_path / "run"
     fit(store, spec_for(store, "nlf"), out, SETTINGS)
