@@ -99,10 +99,8 @@ def plant(mutant: Mutant) -> None:
     before, after = (functions_of(compile(each, str(path), "exec")) for each in (text, mutant.planted(text)))
     # The code of a function holds that of the functions in it.
     changed = {place_of(new): new for old, new in zip(before, after, strict=True) if old != new}
-    if changed:
-        if not exchange(changed):
-            raise NotPlantedError(f"{mutant.file}:{mutant.line}: the function is not there")
-    else:
+    # What a comprehension makes for a constant is in no function that is there.
+    if not (changed and exchange(changed)):
         _exchange_constant(module, mutant, text)
 
 
