@@ -158,10 +158,11 @@ def fate(mutant: Mutant, tests: Tests, reach: Reach, seconds: float, tell: Calla
         tell("no test")
         return "SURVIVES"
     what, test = _forked(lambda: plant(mutant), chosen, seconds)
-    if what == "failed" and _forked(lambda: None, [tests[test]], seconds)[0] == "failed":
+    while what == "failed" and _forked(lambda: None, [tests[test]], seconds)[0] == "failed":
         # It fails without the fault too, and finds nothing.
-        tell(f"{test} fails anyway")
-        return "undecided"
+        tell(f"{test} fails anyway,")
+        chosen = chosen[[each.nodeid for each in chosen].index(test) + 1 :]
+        what, test = _forked(lambda: plant(mutant), chosen, seconds) if chosen else ("passed", "")
     tell(test)
     return {"failed": "found", "passed": "SURVIVES", "late": "undecided", "not": "not planted"}[what]
 
