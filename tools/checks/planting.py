@@ -56,7 +56,7 @@ def near_tests(file: str) -> list[str]:
 def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> list[str]:
     """Tests that enter the block of a fault, or its file outside functions: of its room first, the quickest first.
 
-    Without a map, those of `near_tests`; of a map that is older than a test, that test too.
+    Without a map, those of `near_tests` and the examples of its file; of a map that is older than a test, that test too.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> l
     """
     name = block_at((ROOT / mutant.file).read_text("utf-8"), mutant.line)
     tests = reach.get(f"{mutant.file}:{name}" if name else mutant.file, [])
-    files = near_tests(mutant.file)
+    # Its own examples are tests too.
+    files = [mutant.file, *near_tests(mutant.file)]
     if known is None:
         return [*files, *(test for _, test in tests)]
     mapped = {test for name, each in reach.items() if ":" not in name for _, test in each}
