@@ -56,7 +56,7 @@ def near_tests(file: str) -> list[str]:
 def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> list[str]:
     """Tests that enter the block of a fault, or its file outside functions: of its room first, the quickest first.
 
-    Without a map, those of `near_tests` and the examples of its file; of a map that is older than a test, that test too.
+    Without a map, those of `near_tests` and its own examples; of a map that is older than a test, that test too.
 
     Parameters
     ----------
