@@ -95,7 +95,7 @@ def _profile(path: Path) -> bool:
     if not isinstance(content, dict):
         return False
     if str(content.get("schema")).startswith("noiseflow camera profile"):
-        return content.pop(CHECKSUM, None) == checksum_of(content)
+        return bool(content.pop(CHECKSUM, None) == checksum_of(content))
     return content.get("made_by") == MARK
 
 
