@@ -151,7 +151,7 @@ def test_the_command_that_goes_on_can_be_seen_and_pasted(
 
 ALLOWED = {
     r"click\.echo\(|[^.\w]print\(": {"cli/streams.py"},
-    r"ensure_ascii=False": {"core/text.py", "core/reading/text.py", "calibrate/profiles/profile.py"},
+    r"ensure_ascii=False": {"core/text.py", "core/reading/text.py", "core/output/marks.py"},
     r"^from html import|^import html": {"core/text.py"},
 }
 """What shows text → the one place for it; a checksum and a check of what is read are not shown."""
