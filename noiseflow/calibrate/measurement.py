@@ -48,7 +48,7 @@ class Measurement:
         return self.interval[0] <= truth <= self.interval[1]
 
     def __str__(self) -> str:
-        return f"{self.value:.{self._digits}f} ± {self.standard_error:.{self._digits}f} {self.unit}"
+        return f"{self.value:.{self.decimals}f} ± {self.standard_error:.{self.decimals}f} {self.unit}"
 
     @property
     def interval_text(self) -> str:
@@ -58,10 +58,10 @@ class Measurement:
         '511.961 … 512.041'
         """
         low, high = self.interval
-        return f"{low:.{self._digits}f} … {high:.{self._digits}f}"
+        return f"{low:.{self.decimals}f} … {high:.{self.decimals}f}"
 
     @property
-    def _digits(self) -> int:
+    def decimals(self) -> int:
         """Decimals that show two digits of the standard error."""
         return 4 if not self.standard_error else min(9, max(0, 1 - math.floor(math.log10(self.standard_error))))
 

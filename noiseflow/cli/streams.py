@@ -13,18 +13,9 @@ from typing import TextIO
 
 import click
 
-from noiseflow.core.text import lines_text
+from noiseflow.core.text import OF_ONE_NUMBER, TIED, lines_text
 
-__all__ = ["TIED", "answer", "lost_answer", "say"]
-
-OF_ONE_NUMBER = re.compile(
-    r"(?<=\d) (?=%)|(?<=\d) (?=(?:±|to|…) [-−\d])|(?<=\d (?:±|…)) (?=[-−\d])|(?<=\d to) (?=[-−\d])"
-    r"|(?<=\d) (?=\(\d)|(?<=\d) (?=frames?\))|(?<=\b[SO]) (?=\d)"
-)
-"""Spaces within a number, its interval, its per cent or its frames, and after S and O of a NoiseProfile."""
-
-TIED = "\N{NO-BREAK SPACE}"
-"""A space at which `answer` does not break a line; printed as a plain one."""
+__all__ = ["answer", "lost_answer", "say"]
 
 NARROWEST = 20
 """Width that the text beside a label has at least."""

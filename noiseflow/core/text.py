@@ -12,6 +12,8 @@ from typing import Any
 
 __all__ = [
     "LONGEST_LINE",
+    "OF_ONE_NUMBER",
+    "TIED",
     "csv_cell",
     "figure_text",
     "html_text",
@@ -25,6 +27,15 @@ __all__ = [
 
 LONGEST_LINE = 1000
 """Characters of a message."""
+
+OF_ONE_NUMBER = re.compile(
+    r"(?<=\d) (?=[%×]|(?:dB|DN)\b)|(?<=\d) (?=(?:±|to|…) [-−\d])|(?<=\d (?:±|…)) (?=[-−\d])|(?<=\d to) (?=[-−\d])"
+    r"|(?<=\d) (?=\(\d)|(?<=\d) (?=frames?\))|(?<=\b[SO]) (?=\d)"
+)
+"""Spaces within a number, its interval, its unit or its frames, and after S and O of a NoiseProfile."""
+
+TIED = "\N{NO-BREAK SPACE}"
+"""A space at which no line is broken; commands print it as a plain one."""
 
 LONGEST = 80
 """Characters of a name that are shown."""

@@ -54,7 +54,7 @@ class Page(HTMLParser):
             self.images.append(dict(attrs))
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        self.text.append(data.replace("\N{NO-BREAK SPACE}", " "))
 
 
 @pytest.mark.usefixtures("quick_page")
@@ -100,6 +100,10 @@ def test_page_says_the_verdict_and_every_figure_has_its_words(evaluation: Evalua
     assert all(image["alt"] for image in page.images)
     for title in ("Dark", "Mid", "Bright"):
         assert re.search(rf"{title}: \d+ DN", text)
+    # No line breaks between a number and its interval, its per cent or its unit.
+    verdict = html.partition('<ul class="verdict">')[2].partition("</ul>")[0]
+    assert "&nbsp;±&nbsp;" in verdict
+    assert re.search(r"\d (?:±|%|dB|×)", verdict) is None
     # The name of a model is text, never markup.
     assert "<b>mine</b>" in text
     assert "b" not in page.tags

@@ -1,14 +1,23 @@
 import configparser
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from packaging.requirements import Requirement
 
 import noiseflow
+from noiseflow.evaluate.metric import seed_for
+from noiseflow.fit.training.engine import _random_numbers
+from noiseflow.fit.training.objective import StepPosition
+from noiseflow.models.temporal.stream import at_frame
+from noiseflow.ops.random.sampling import Keyed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,6 +66,34 @@ def test_constraints_pin_every_requirement_once_within_its_bounds(python: str) -
         assert requirement.specifier.contains(pins[requirement.name.lower()][0]), requirement
 
 
+class OldWord(int):
+    """A word of 64 bits as in NumPy 1.26, our lower bound: it refuses a shift by a Python integer."""
+
+    def __rshift__(self, other: int) -> int:
+        raise TypeError("ufunc 'right_shift' not supported for the input types")
+
+
+class OldSeeds:
+    """Takes the place of `numpy.random.SeedSequence`."""
+
+    def __init__(self, entropy: Sequence[int]) -> None:
+        self.entropy = entropy
+
+    def generate_state(self, count: int, kind: type) -> list[OldWord]:
+        return [OldWord(2**63 + sum(self.entropy))] * count
+
+
+def test_seeds_are_made_with_the_oldest_numpy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # `make bounds` runs the quick tests with it; this finds the same fault in any environment.
+    monkeypatch.setattr(np.random, "SeedSequence", OldSeeds)
+    assert seed_for(0, "samples", "nlf") < 2**63
+    with _random_numbers(0, StepPosition(0, 0, 0), torch.device("cpu")) as generator:
+        assert generator.initial_seed() == 2**62
+    later = at_frame(Keyed(1, (0,)), 3)
+    assert isinstance(later, Keyed)
+    assert later.seed == 2**63 + 4
+
+
 def test_every_public_name_is_there() -> None:
     for name in noiseflow.__all__:
         assert getattr(noiseflow, name) is not None
@@ -74,6 +111,13 @@ def test_a_source_distribution_holds_what_packagers_need(tmp_path: Path) -> None
     (made,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(made) as archive:
         there = {name.partition("/")[2] for name in archive.getnames()}
+        (facts,) = (name for name in archive.getnames() if name.count("/") == 1 and name.endswith("/PKG-INFO"))
+        described = archive.extractfile(facts)
+        assert described is not None
+        text = described.read().decode("utf-8")
+    # The long description stands on a page from which a path of the repository leads nowhere.
+    assert "# " in text
+    assert re.findall(r"\]\((?!https?:|#)[^)]*\)", text) == []
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
     # A checkout's own.
     assert set(tracked) - there <= {".gitignore", ".pre-commit-config.yaml"}

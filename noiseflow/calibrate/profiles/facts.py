@@ -52,11 +52,11 @@ def said(name: str, value: Any) -> tuple[str, str, str]:
     >>> said("range_used_dn", [16.25, 2719.4])
     ('their signal, lowest and highest', '16.25 … 2719', 'DN')
     >>> said("row_lines_cycles_per_pixel", [])
-    ('lines in the spectrum of row offsets', 'none', 'cycles/pixel')
+    ('lines in the spectrum of row offsets', 'none', '')
     """
     fact = FACTS.get(name, Quantity("", name.replace("_", " ")))
     between = " … " if "range" in name else ", "
-    return fact.meaning, _short(value, between), fact.unit
+    return fact.meaning, _short(value, between), "" if value == [] else fact.unit
 
 
 def _short(value: Any, between: str) -> str:

@@ -95,7 +95,7 @@ def _summary(profile: Profile) -> str:
 def _short(measured: Measurement | None) -> str:
     if measured is None:
         return "–"
-    return f"{measured.value:,.0f}" if abs(measured.value) >= 1e4 else f"{measured.value:.4g}"
+    return f"{measured.value:,.{measured.decimals}f}"
 
 
 def _tables(setting: Setting) -> list[str]:
@@ -128,5 +128,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) 
 
 
 def _signs(text: str) -> str:
-    """HTML of a cell, with real minus signs and e⁻."""
-    return html_text(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻"))
+    """HTML of a cell, with real minus signs and e⁻; an interval breaks behind its dots alone."""
+    return html_text(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻")).replace(" …", "&nbsp;…")

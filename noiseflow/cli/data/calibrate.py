@@ -9,8 +9,8 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import TIED, answer, say
-from noiseflow.core.text import LONGEST_LINE, plain_text
+from noiseflow.cli.streams import answer, say
+from noiseflow.core.text import LONGEST_LINE, TIED, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.calibrate.profiles.profile import Profile

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from noiseflow.cli.options import PATH, json_option, overwrite_option, print_json
-from noiseflow.cli.streams import TIED, answer, say
-from noiseflow.core.text import plain_text
+from noiseflow.cli.streams import answer, say
+from noiseflow.core.text import TIED, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.calibrate.profiles.profile import Profile

@@ -5,7 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from noiseflow.core.text import html_text
+from noiseflow.core.text import OF_ONE_NUMBER, html_text
 
 __all__ = ["render"]
 
@@ -28,7 +28,13 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         finalize=_harmless,
     )
+    environment.filters["tied"] = _tied
     return environment.get_template(template).render(**values)
+
+
+def _tied(text: str) -> Markup:
+    """A sentence that breaks between words, never within a number, its interval and its unit."""
+    return Markup(OF_ONE_NUMBER.sub("&nbsp;", html_text(text)))  # noqa: S704  (as below)
 
 
 def _harmless(value: Any) -> Any:

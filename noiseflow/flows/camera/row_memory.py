@@ -24,6 +24,7 @@ from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME
+from noiseflow.ops.readable import under_func
 
 __all__ = ["LIGHT", "OFFSET", "START_DECAYS", "WAVE", "RowMemory"]
 
@@ -195,7 +196,9 @@ class RowMemory(RowNoise):
 
     @property
     def lights(self) -> bool:
-        """Whether the light of any camera's rows remembers."""
+        """Whether the light of any camera's rows remembers; under torch.func, whose weights stand for many, it may."""
+        if under_func():
+            return True
         parts = (self.log_memory[LIGHT], self.log_frame[1])
         return any(bool((part.exp() > 2 * NO_FLICKER).any()) for part in parts)
 
@@ -236,7 +239,7 @@ class RowMemory(RowNoise):
         zero = torch.zeros_like(size)
         loads = [(size, zero), (alpha, torch.where(apart, gamma, zero))]
         directions = [q]
-        if bool(apart.any()) if one is None else not one:
+        if (under_func() or bool(apart.any())) if one is None else not one:
             directions.append(_scaled(_both(torch.where(apart, 1 / gamma, zero)), rest))
         u = torch.stack([_ordered(_dot(each, p)) for each in directions], 2).flatten(1)
         each_load = [[_ordered(part) for part in load[: len(directions)]] for load in loads]

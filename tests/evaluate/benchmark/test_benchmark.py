@@ -92,6 +92,11 @@ def test_one_table_as_json_markdown_and_page(folder: Path, rows: list[dict[str, 
         link = f"cells/PG-12/{row['model']}/report/index.html"
         assert f'href="{link}"' in page
         assert (folder / "out" / link).is_file()
+    # A column's heading sorts by it, and what is too wide scrolls with a cue.
+    assert page.count('<th scope="col"') == page.count('<button type="button">') > 4
+    assert "aria-sort" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "Scroll the table sideways" in page
 
 
 def test_a_number_its_interval_and_its_floor_have_lines_of_their_own(

@@ -89,9 +89,7 @@ def test_two_in_a_chain_are_one_transform(case: Case) -> None:
 
 
 @each_transform
-def test_a_functional_call_with_other_parameters_is_the_other_transform(
-    case: Case, request: pytest.FixtureRequest
-) -> None:
+def test_a_functional_call_with_other_parameters_is_the_other_transform(case: Case) -> None:
     """`torch.func.functional_call`, and an ensemble of weights under `vmap`."""
     one, other = made(case, seed=1), made(case, seed=5)
     cond = conditions(2, case.planes, *case.sizes[0])
@@ -101,8 +99,6 @@ def test_a_functional_call_with_other_parameters_is_the_other_transform(
     expected = other(x, cond)
     torch.testing.assert_close(z, expected[0], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(log_det, expected[1], rtol=1e-12, atol=1e-12)
-    if request.node.callspec.id.startswith("remembering_rows"):
-        return  # it looks at its weights, whether the light's part remembers: no ensemble under `vmap`
     stacked = {name: torch.stack([each[name].detach() for each in weights]) for name in weights[0]}
     both = torch.func.vmap(lambda weight: torch.func.functional_call(one, weight, (x, cond)))(stacked)
     torch.testing.assert_close(both[0][0], one(x, cond)[0], rtol=1e-9, atol=1e-10)
