@@ -129,4 +129,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) 
 
 def _signs(text: str) -> str:
     """HTML of a cell, with real minus signs and e⁻; an interval breaks behind its dots alone."""
-    return html_text(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻")).replace(" …", "&nbsp;…")
+    return re.sub(r"(?<=\d) …", "&nbsp;…", html_text(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻")))
