@@ -1,5 +1,7 @@
 """The look at the pixels: every test on frames that fail it, and on frames that must pass."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,46 @@ def test_left_aligned_codes_are_said(shift: int) -> None:
             inspected(changed(image, image.mosaic << shift))
 
 
+@pytest.mark.parametrize("factor", [1.1, 1.5, 1.7, 3.0])
+@pytest.mark.parametrize("cfa", ["RGGB", MONO])
+@pytest.mark.parametrize("planes", ["all", "red"])
+def test_codes_that_were_multiplied_are_said(factor: float, cfa: str, planes: str) -> None:
+    image = scene(cfa, white=1023, black=64, gain=1.0)
+    codes = image.mosaic.astype(np.float64)
+    where = np.s_[::2, ::2] if planes == "red" and cfa != MONO else np.s_[:]
+    codes[where] *= factor
+    (words,) = inspected(changed(image, np.rint(codes).astype(np.uint16), white=4095.0)).cautions
+    assert "codes are missing at equal distances" in words
+    first = re.search(r"by about ([\d.]+)", words)
+    assert first is not None
+    assert float(first[1]) == pytest.approx(factor, rel=0.02)
+    assert ("G1" in words) == (planes == "all" and cfa != MONO)
+
+
+def test_codes_of_a_curve_are_said() -> None:
+    """Roots of codes, rounded, as lossy compressions of makers store them."""
+    rng = np.random.default_rng(0)
+    signal = np.linspace(0, 800, 768)[None].repeat(512, 0)
+    codes = np.clip(rng.poisson(signal) + rng.normal(0, 4, signal.shape) + 64, 0, 1023)
+    table = np.unique(np.rint(np.linspace(0, np.sqrt(1023), 300) ** 2))
+    stored = table[np.searchsorted(table, codes).clip(0, len(table) - 1)].astype(np.uint16)
+    (words,) = inspected(RawImage(stored, "RGGB", (64.0,) * 4, 1023.0, 100.0, 0.01, source="a.dng")).cautions
+    assert "were written by a curve" in words
+
+
+@pytest.mark.parametrize("gain", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("sigma", [1.0, 4.0])
+def test_a_chart_of_even_patches_has_no_gaps(gain: float, sigma: float) -> None:
+    """What no code says between two patches was not taken away: 24 levels, by chance 0 of 40 frames are doubted."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        levels = np.sort(rng.uniform(20, 700, 24))
+        signal = np.repeat(levels, 16)[None].repeat(256, 0)
+        codes = np.rint(rng.poisson(signal / gain) * gain + rng.normal(0, sigma, signal.shape) + 64)
+        image = RawImage(codes.clip(0).astype(np.uint16), "RGGB", (64.0,) * 4, 1023.0, 100.0, 0.01, source="a.dng")
+        assert inspected(image).cautions == ()
+
+
 def test_the_other_byte_order_is_named() -> None:
     image = scene(white=1023, black=64, gain=1.0)
     with pytest.raises(RawError, match="bytes are in the other order"):
@@ -184,3 +226,69 @@ def test_a_phase_of_a_larger_cell(name: str, moved: bool) -> None:
     taken = shifted(cfa, 1, 1) if moved else cfa
     found = inspected(RawImage(mosaic, taken, (64.0,) * side**2, 4095.0, 100.0, source="a.dng"))
     assert ["is the phase right?" in words for words in found.cautions] == [True] * moved
+
+
+def places(levels: tuple[int, int, int, int], cfa: str = "RGGB", **fields: object) -> RawImage:
+    """A frame of these medians at the four places of a cell, black 64 and a range of 4000 DN."""
+    noise = np.random.default_rng(0).integers(-3, 4, (256, 384))
+    mosaic = noise + np.tile(np.array(levels).reshape(2, 2), (128, 192))
+    black = (64.0,) * (1 if cfa == MONO else 4)
+    return RawImage(mosaic.astype(np.uint16), cfa, black, 4064.0, 100.0, source="a.dng", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("light", "difference", "said"),
+    [(1000, 98, False), (1000, 102, True), (1000, -102, True), (84, 20, True), (76, 20, False)],
+)
+def test_greens_that_differ_by_more_than_a_tenth_are_said_where_there_is_light(
+    light: int, difference: int, said: bool
+) -> None:
+    """Light is a fiftieth of the range, 80 DN."""
+    first, second = (64 + light + sign * difference // 2 for sign in (1, -1))
+    found = inspected(places((900, first, second, 500)))
+    assert ["places of the cell that are green" in words for words in found.cautions] == [True] * said
+
+
+@pytest.mark.parametrize(
+    ("light", "range_", "said"), [(1000, 148, False), (1000, 152, True), (84, 20, True), (76, 20, False)]
+)
+def test_places_of_no_known_colour_that_differ_by_more_than_15_percent_are_said(
+    light: int, range_: int, said: bool
+) -> None:
+    half = range_ // 2
+    image = places((64 + light + half, 64 + light, 64 + light, 64 + light - half), MONO)
+    found = inspected(changed(image, image.mosaic, taken_from=(("cfa", "no keyword"),)))
+    assert ["a colour sensor?" in words for words in found.cautions] == [True] * said
+    assert inspected(image).cautions == ()
+
+
+@pytest.mark.parametrize(("under", "said"), [(7, False), (9, True)])
+def test_half_of_the_codes_by_a_500th_of_the_range_below_black_are_said(under: int, said: bool) -> None:
+    found = inspected(places((64 - under,) * 4))
+    assert ["half of the codes lie below the black level" in words for words in found.cautions] == [True] * said
+
+
+@pytest.mark.parametrize(("top", "refused"), [(46, False), (43, True)])
+def test_codes_that_all_lie_below_black_by_a_200th_of_the_range_are_refused(top: int, refused: bool) -> None:
+    image = places((top - 3,) * 4)
+    if refused:
+        with pytest.raises(RawError, match="lie below the black level"):
+            inspected(image)
+    else:
+        assert "half of the codes" in inspected(image).cautions[0]
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.009, False), (0.011, True)])
+@pytest.mark.parametrize("far", [True, False])
+def test_a_hundredth_of_the_pixels_at_five_quarters_of_the_white_level_is_too_many(
+    share: float, refused: bool, far: bool
+) -> None:
+    image = places((1000,) * 4)
+    mosaic = image.mosaic.copy()
+    chosen = np.random.default_rng(1).permutation(mosaic.size)[: round(share * mosaic.size)]
+    mosaic.ravel()[chosen] = 5081 if far else 5080
+    if refused and far:
+        with pytest.raises(RawError, match="above the white level of 4064 DN"):
+            inspected(changed(image, mosaic))
+    else:
+        inspected(changed(image, mosaic))
