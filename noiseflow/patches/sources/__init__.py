@@ -5,14 +5,15 @@ and give it a line in `SOURCES`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.bad_frames import without_bad
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
-from noiseflow.raw.reading import unknown_reason
+from noiseflow.raw.file_names import is_litter
+from noiseflow.raw.reading import is_raw, unknown_reason
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SOURCES", "Collection", "Frame", "Scene", "Source", "collect"]
@@ -20,17 +21,18 @@ __all__ = ["SOURCES", "Collection", "Frame", "Scene", "Source", "collect"]
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of source: its name, the test of a path, and what gathers its scenes."""
+    """A kind of source: its name, the test of a path, what gathers its scenes; and whether it is a published set."""
 
     kind: str
     recognises: Callable[[Path], bool]
     gather: Callable[[Path, RawSettings], Collection]
+    published: bool = False
 
     @classmethod
     def in_module(cls, kind: str, name: str) -> "Source":
         """The source that the module of that name in this folder describes."""
         module = import_module(f"noiseflow.patches.sources.{name}")
-        return cls(kind, module.recognises, module.gather)
+        return cls(kind, module.recognises, module.gather, published=name.startswith(("sidd", "published.")))
 
 
 SOURCES: tuple[Source, ...] = (
@@ -49,6 +51,9 @@ SOURCES: tuple[Source, ...] = (
     Source.in_module("raw file", "single"),
 )
 """Kinds of source; the first that recognises a path is taken."""
+
+DEPTH, MOST_FOLDERS = 2, 200
+"""Folders down to which a published data set is looked for, and the most folders of one depth that are looked at."""
 
 
 def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: bool = False) -> Collection:
@@ -73,15 +78,55 @@ def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: 
     try:
         if not path.exists():
             raise RawError(f"{path}: no such file or folder")
+        path, taken = _published_below(path)
         for source in SOURCES:
             if source.recognises(path):
                 found = source.gather(path, settings)
+                found = replace(found, report=(*taken, *found.report)) if taken else found
                 return without_bad(found) if skip_bad else found
         if path.is_dir():
             raise RawError(f"{path}: no raw file in this folder, and no data set that we know{_what_is_there(path)}")
     except OSError as error:
         raise RawError(f"{path}: cannot be read ({error.strerror or error})") from error
     raise RawError(unknown_reason(path))
+
+
+def _published_below(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """The published data set in a folder that holds nothing else, some folders down, and a line that says so.
+
+    Raises
+    ------
+    RawError
+        The folder holds several, or other raw files beside one.
+    """
+    folders = [path]
+    for _ in range(DEPTH + 1):
+        found = {folder: kind for folder in folders if (kind := _published(folder))}
+        others = [folder for folder in folders if found and folder not in found and _holds_frames(folder)]
+        if len(found) + len(others) > 1:
+            names = ", ".join([*(f"{folder} ({kind})" for folder, kind in found.items()), *map(str, others)])
+            raise RawError(f"{path}: holds a published data set beside other frames: ingest one of {names}")
+        if found:
+            ((folder, kind),) = found.items()
+            return folder, () if folder == path else (f"{folder}: taken as the data set {kind}",)
+        if not folders[0].is_dir() or any(is_raw(entry) for folder in folders for entry in folder.iterdir()):
+            break
+        folders = [entry for folder in folders for entry in _folders(folder)][:MOST_FOLDERS]
+    return path, ()
+
+
+def _published(path: Path) -> str:
+    """Name of the published data set that a folder is; empty if it is none."""
+    return next((source.kind for source in SOURCES if source.published and source.recognises(path)), "")
+
+
+def _holds_frames(path: Path) -> bool:
+    """Whether there is a raw file in a folder or below it."""
+    return any(source.kind == "folder of raw files" and source.recognises(path) for source in SOURCES)
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not is_litter(entry.name))
 
 
 def _what_is_there(path: Path) -> str:
