@@ -11,9 +11,10 @@ from pathlib import Path
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.bad_frames import without_bad
+from noiseflow.patches.sources.folder import holds_frames
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
 from noiseflow.raw.file_names import is_litter
-from noiseflow.raw.reading import is_raw, unknown_reason
+from noiseflow.raw.reading import unknown_reason
 from noiseflow.raw.settings import RawSettings
 
 __all__ = ["SOURCES", "Collection", "Frame", "Scene", "Source", "collect"]
@@ -35,6 +36,8 @@ class Source:
         return cls(kind, module.recognises, module.gather, published=name.startswith(("sidd", "published.")))
 
 
+FOLDER = "folder of raw files"
+
 SOURCES: tuple[Source, ...] = (
     Source.in_module("EMVA 1288 data set", "emva"),
     Source.in_module("simulation", "simulation"),
@@ -47,7 +50,7 @@ SOURCES: tuple[Source, ...] = (
     Source.in_module("SMID", "published.smid"),
     Source.in_module("CRVD", "published.crvd"),
     Source.in_module("RawNIND", "published.rawnind"),
-    Source.in_module("folder of raw files", "folder"),
+    Source.in_module(FOLDER, "folder"),
     Source.in_module("raw file", "single"),
 )
 """Kinds of source; the first that recognises a path is taken."""
@@ -78,11 +81,12 @@ def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: 
     try:
         if not path.exists():
             raise RawError(f"{path}: no such file or folder")
-        path, taken = _published_below(path)
         for source in SOURCES:
             if source.recognises(path):
+                if source.kind == FOLDER and (below := _published_below(path)) != path:
+                    found = collect(below, settings, skip_bad=skip_bad)
+                    return replace(found, report=(f"{below}: taken as a published data set", *found.report))
                 found = source.gather(path, settings)
-                found = replace(found, report=(*taken, *found.report)) if taken else found
                 return without_bad(found) if skip_bad else found
         if path.is_dir():
             raise RawError(f"{path}: no raw file in this folder, and no data set that we know{_what_is_there(path)}")
@@ -91,8 +95,8 @@ def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: 
     raise RawError(unknown_reason(path))
 
 
-def _published_below(path: Path) -> tuple[Path, tuple[str, ...]]:
-    """The published data set in a folder that holds nothing else, some folders down, and a line that says so.
+def _published_below(path: Path) -> Path:
+    """The published data set in a folder that holds nothing else, some folders down; that folder if there is none.
 
     Raises
     ------
@@ -100,19 +104,18 @@ def _published_below(path: Path) -> tuple[Path, tuple[str, ...]]:
         The folder holds several, or other raw files beside one.
     """
     folders = [path]
-    for _ in range(DEPTH + 1):
+    for _ in range(DEPTH):
+        if any(map(holds_frames, folders)):
+            break
+        folders = [entry for folder in folders for entry in _folders(folder)][:MOST_FOLDERS]
         found = {folder: kind for folder in folders if (kind := _published(folder))}
         others = [folder for folder in folders if found and folder not in found and _holds_frames(folder)]
         if len(found) + len(others) > 1:
             names = ", ".join([*(f"{folder} ({kind})" for folder, kind in found.items()), *map(str, others)])
             raise RawError(f"{path}: holds a published data set beside other frames: ingest one of {names}")
         if found:
-            ((folder, kind),) = found.items()
-            return folder, () if folder == path else (f"{folder}: taken as the data set {kind}",)
-        if not folders[0].is_dir() or any(is_raw(entry) for folder in folders for entry in folder.iterdir()):
-            break
-        folders = [entry for folder in folders for entry in _folders(folder)][:MOST_FOLDERS]
-    return path, ()
+            return next(iter(found))
+    return path
 
 
 def _published(path: Path) -> str:
@@ -122,7 +125,7 @@ def _published(path: Path) -> str:
 
 def _holds_frames(path: Path) -> bool:
     """Whether there is a raw file in a folder or below it."""
-    return any(source.kind == "folder of raw files" and source.recognises(path) for source in SOURCES)
+    return any(source.kind == FOLDER and source.recognises(path) for source in SOURCES)
 
 
 def _folders(path: Path) -> list[Path]:
