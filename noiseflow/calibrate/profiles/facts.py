@@ -56,7 +56,8 @@ def said(name: str, value: Any) -> tuple[str, str, str]:
     """
     fact = FACTS.get(name, Quantity("", name.replace("_", " ")))
     between = " … " if "range" in name else ", "
-    return fact.meaning, _short(value, between), "" if value == [] else fact.unit
+    text = _short(value, between)
+    return fact.meaning, text, "" if text == "none" else fact.unit
 
 
 def _short(value: Any, between: str) -> str:
