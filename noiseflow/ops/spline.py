@@ -31,7 +31,7 @@ REACH, ODD, EVEN = 8.5, 7, 6
 
 _GIVEN = (
     "const float *hidden[B, F, H, W], const float *weight[R, F, 1, 1], const float *bias[R], "
-    "float box, float logit, float slope, const float *table[ODD + EVEN]"
+    "float box, float logit, float slope, const float *by_logit[ODD + EVEN], const float *by_slope[ODD + EVEN]"
 )
 _SIZES = "long batch=B, long pixels=H * W, long threads"
 
@@ -99,14 +99,14 @@ def _inverse_by_kernel(
 
 
 @cache
-def _exp_of_tanh() -> Tensor:
-    """Coefficients of exp(b·tanh x), b = `LOGIT_BOUND`, as the kernels have it: to 2·10⁻⁷ of it, and 10⁻⁶ in float32.
+def _exp_of_tanh(bound: float) -> Tensor:
+    """Coefficients of exp(b·tanh x), b = `bound`, as the kernels have it: to 5·10⁻⁷ of it, and 10⁻⁶ in float32.
 
     xP(x²)/Q(x²) is tanh(b/2·tanh x), fitted for |x| ≤ `REACH` by least squares of xP − Q·tanh(…), the
     weights 1/Q from the fit before.
     """
     x = 0.5 * REACH * (1 - np.cos(np.linspace(0, np.pi, 600)))[1:]
-    wanted, square = np.tanh(0.5 * LOGIT_BOUND * np.tanh(x)), np.square(x / REACH)[:, None]
+    wanted, square = np.tanh(0.5 * bound * np.tanh(x)), np.square(x / REACH)[:, None]
     odd, even = square ** np.arange(ODD), square ** np.arange(1, EVEN)
     weight = np.ones_like(x)
     for _ in range(40):
@@ -118,7 +118,8 @@ def _exp_of_tanh() -> Tensor:
 
 
 def _bounds(box: float) -> dict[str, Any]:
-    return {"box": float(box), "logit": LOGIT_BOUND, "slope": SLOPE_BOUND, "table": _exp_of_tanh()}
+    tables = {"by_logit": _exp_of_tanh(LOGIT_BOUND), "by_slope": _exp_of_tanh(SLOPE_BOUND)}
+    return {"box": float(box), "logit": LOGIT_BOUND, "slope": SLOPE_BOUND, **tables}
 
 
 class _Bent(torch.autograd.Function):

@@ -7,9 +7,11 @@ import pytest
 from scipy.stats import chi2, norm, t as student
 
 from noiseflow.calibrate.estimators.variance import negative, root_of, total_of
+from noiseflow.calibrate.from_tables import ASSUMED, _dark
 from noiseflow.calibrate.measurement import Measurement, from_error, quantile, quotient, root, scaled
 from noiseflow.calibrate.measurements.conversion import LEAST, SURE, conversion_steps, digital_gain
 from noiseflow.calibrate.measurements.curve import Curve
+from noiseflow.calibrate.measurements.dark_frames import black_drift
 from noiseflow.calibrate.measurements.gain_law import fit_gain_law
 from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer, emva_gain
 from noiseflow.calibrate.profiles.profile import Setting
@@ -154,6 +156,43 @@ def test_gains_follow_the_dial_and_then_are_flat() -> None:
     assert law.predict(math.sqrt(100.0 * 200.0)).standard_error == pytest.approx(0.01 * math.sqrt(2) / math.sqrt(2))
 
 
+@pytest.mark.parametrize(("rise", "flat"), [(0.0, True), (0.1, True), (0.105, True), (0.1055, False), (1.0, False)])
+def test_the_last_two_gains_are_flat_if_they_differ_by_less_than_a_tenth_of_their_mean(rise: float, flat: bool) -> None:
+    isos = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
+    gains = 0.01 * np.append(isos[:4], 800.0 * (1 + rise))
+    law = fit_gain_law(isos, gains, 0.01 * gains)
+    assert law.top_iso == (800.0 if flat else math.inf)
+    assert law.predict(6400.0).value == pytest.approx(gains[-1] * (1 if flat else 4))
+
+
+def test_the_drift_of_black_is_the_line_of_least_squares_with_student_s_interval() -> None:
+    means = np.array([512.0, 512.4, 512.3, 512.9, 512.8])
+    found = black_drift(means)
+    (slope, _), covariance = np.polyfit(np.arange(5), means, 1, cov=True)
+    assert found.per_frame is not None
+    assert found.per_frame.value == pytest.approx(slope)
+    assert found.per_frame.standard_error == pytest.approx(math.sqrt(covariance[0, 0]))
+    half = student.ppf(0.975, 3) * math.sqrt(covariance[0, 0])
+    assert found.per_frame.interval == pytest.approx((slope - half, slope + half))
+    assert (found.deviation_dn, found.range_dn) == pytest.approx((means.std(ddof=1), 0.9))
+    assert black_drift(means[:2]).per_frame is None
+    assert black_drift(means[:3]).per_frame is not None
+
+
+def test_darks_of_a_table_have_the_error_of_their_mean() -> None:
+    rows = np.array([[100.0, 0.01, 64.0, 3.0], [100.0, 0.01, 64.3, 3.1], [100.0, 0.01, 63.8, 2.8]])
+    found = _dark(rows)
+    level, noise = rows[:, 2], rows[:, 3] ** 2
+    half = student.ppf(0.975, 2) * level.std(ddof=1) / math.sqrt(3)
+    assert found["black_dn"].value == pytest.approx(level.mean())
+    assert found["black_dn"].interval == pytest.approx((level.mean() - half, level.mean() + half))
+    expected = root(float(noise.mean()), float(noise.std(ddof=1)) / math.sqrt(3), "DN", 2)
+    assert found["read_noise_dn"] == expected
+    alone = _dark(rows[:1])
+    assert alone["black_dn"].value == 64.0
+    assert alone["read_noise_dn"] == root(9.0, ASSUMED * 9.0, "DN")
+
+
 def test_the_law_s_scatter_is_the_departure_of_what_is_left_out() -> None:
     isos = np.array([100.0, 200.0, 400.0])
     gains = np.array([1.0, 2.2, 4.0])
@@ -195,6 +234,9 @@ def test_counting_statistics_are_the_floor_of_the_gain_s_error_and_chi_square_sa
 
     exact = gain_of(np.zeros(3))
     own = error**2 + dark**2
+    # The dark's own error is that of three weighted equally; gain and dark are taken to be independent.
+    assert exact.covariance == pytest.approx(np.diag([exact.gain.standard_error**2, 0.5**2 / 3]))
+    assert exact.read_variance == pytest.approx(9.0)
     assert exact.gain.standard_error == pytest.approx(math.sqrt(float(x**2 @ own)) / float(x @ x))
     assert exact.gain.interval[1] == pytest.approx(0.5 + norm.ppf(0.975) * exact.gain.standard_error)
     assert exact.misfit == pytest.approx(0.0, abs=1e-12)

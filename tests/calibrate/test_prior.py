@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from noiseflow.calibrate import few_shot, read_profile, sample_camera
 from noiseflow.calibrate.prior.curve import DUAL_ISOS, CameraCurve, curve_at
-from noiseflow.calibrate.prior.few_shot import curve_of_frames, shipped_prior
-from noiseflow.calibrate.prior.frames import dark_noise
+from noiseflow.calibrate.prior.few_shot import LAW_ERROR, _row, curve_of_frames, shipped_prior
+from noiseflow.calibrate.prior.frames import Seen, dark_noise
 from noiseflow.calibrate.prior.learning import START, learn_prior
 from noiseflow.calibrate.prior.posterior import posterior_of
 from noiseflow.calibrate.prior.weights import read_prior, write_prior
@@ -113,6 +113,23 @@ def test_a_dark_shows_read_noise_rows_and_tails() -> None:
     assert seen.read[0] == pytest.approx(np.hypot(CAMERA.read_sigma_dn(ISO), at.row_sigma_dn), rel=0.02)
     assert seen.row[0] == pytest.approx(at.row_sigma_dn, rel=0.15)
     assert seen.tail[0] == pytest.approx(at.read_lambda, abs=0.03)
+
+
+def test_one_iso_s_numbers_are_logarithms_of_quotients_with_the_errors_of_both() -> None:
+    """ln of full well in electrons, read noise in electrons and rows over read noise; the surest of each counts."""
+    here = [
+        Seen(800.0, gain=(2.0, 0.03), read=(6.0, 0.04), row=(1.5, 0.1)),
+        Seen(800.0, gain=(2.5, 0.2), tail=(0.1, 0.02)),
+    ]
+    other = Seen(3200.0, gain=(9.0, 0.01))
+    values, errors = _row(800.0, [*here, other], 15000.0)
+    assert values == pytest.approx([math.log(7500), math.log(3), math.log(0.25), 0.1])
+    assert errors == pytest.approx([0.03, 0.05, math.hypot(0.1, 0.04), 0.02])
+    # A gain of another ISO goes there in proportion, is no gain that was seen, and has the law's error too.
+    values, errors = _row(1600.0, [Seen(1600.0, read=(6.0, 0.04), row=(7.0, 0.1)), *here, other], 15000.0)
+    assert values == pytest.approx([math.nan, math.log(6 / 4.0), math.nan, math.nan], nan_ok=True)
+    assert errors[1] == pytest.approx(math.hypot(0.04, math.hypot(0.03, LAW_ERROR)))
+    assert np.isnan([errors[0], errors[2], errors[3]]).all()
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.fft import dctn
 
 from noiseflow.calibrate import calibrate, measure_picture
+from noiseflow.calibrate.single_frame.blocks import HIGH, SIDE
 from noiseflow.cli import main
 from noiseflow.core.errors import DataError
 from noiseflow.raw import RawImage
@@ -43,6 +45,18 @@ def test_numbers_of_one_picture(name: str, iso: float, scene: int) -> None:
     if found.row_noise is not None:
         assert found.row_noise.interval[0] <= 1.2 * at.row_sigma_dn
         assert found.row_noise.interval[1] >= 0.8 * at.row_sigma_dn
+
+
+def test_noise_is_measured_in_34_coefficients_that_no_row_and_no_column_enters() -> None:
+    assert HIGH.sum() == 34
+    lines = np.random.default_rng(0).normal(size=(2, SIDE, SIDE))
+    block = lines[0][:1] + lines[1][:, :1]
+    assert np.abs(dctn(block, norm="ortho")[HIGH]).max() < 1e-12
+    # Nor a slope, and a bend in both directions by a thousandth of its variance.
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    assert np.abs(dctn(3 * x - 2 * y, norm="ortho")[HIGH]).max() < 1e-12
+    found = dctn(x * y, norm="ortho")
+    assert (found[HIGH] ** 2).sum() < 1e-3 * (found**2).sum()
 
 
 def test_selection_does_not_favour_quiet_noise() -> None:

@@ -1,9 +1,15 @@
+import math
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from noiseflow.evaluate.statistics.intervals import Interval, bootstrap_ratio, jackknife, ratio_of_sums
+from noiseflow.evaluate.metrics.denoising import _decibel
+from noiseflow.evaluate.metrics.proper_scores import EXCESS_LEVEL
+from noiseflow.evaluate.statistics.intervals import VERDICT, Interval, bootstrap_ratio, jackknife, ratio_of_sums
+from noiseflow.evaluate.statistics.noise_curve import KNOTS, add_to_knots, curve_through
 
 REPEATS = 200
 
@@ -133,3 +139,48 @@ def test_a_bootstrap_of_few_or_many_groups_is_the_plain_interval() -> None:
     assert found.high is not None
     # Of values with a long tail upwards the mean may lie further up than down.
     assert found.high - found.value > 1.5 * (found.value - found.low)
+
+
+def test_decibels_have_the_slope_s_error_and_the_ends_of_the_ratio() -> None:
+    errors, own = np.array([2.0, 3.0, 2.5, 4.0]), np.array([1.0, 1.2, 0.9, 1.5])
+    ratio = ratio_of_sums(numerator=errors, denominator=own, level=VERDICT)
+    found = _decibel(errors, own)
+    assert ratio.low is not None
+    assert ratio.high is not None
+    assert ratio.standard_error is not None
+    assert [found.value, found.low, found.high] == pytest.approx(
+        [10 * math.log10(each) for each in (ratio.value, ratio.low, ratio.high)]
+    )
+    slope = 10 * (math.log10(ratio.value + 1e-6) - math.log10(ratio.value - 1e-6)) / 2e-6
+    assert found.standard_error == pytest.approx(slope * ratio.standard_error, rel=1e-6)
+    assert _decibel(np.zeros(4), own).value == -math.inf
+    alone = _decibel(np.array([2.0]), np.array([1.0]))
+    assert (alone.value, alone.low) == (pytest.approx(10 * math.log10(2)), None)
+
+
+def test_two_scores_together_have_the_chance_of_one_check() -> None:
+    assert pytest.approx(1 - VERDICT) == 2 * (1 - EXCESS_LEVEL)
+
+
+def test_a_variance_that_is_a_line_over_the_signal_comes_back_at_every_signal() -> None:
+    """Of noise of ± σ exactly: between means of knots a line is a line; black and white hold what lies beyond."""
+    knots = np.zeros((3, 2 * KNOTS))
+    laws = ((1e-4, 2e-3), (5e-4, 1e-4))
+    signal = (torch.arange(1, 200_001, dtype=torch.float64) / 200_000).reshape(20, 1, 100, 100)
+    for cell, (dark, slope) in enumerate(laws):
+        noise = (dark + slope * signal).sqrt() * (1 - 2 * (torch.arange(100) % 2))
+        add_to_knots(knots, noise, signal, np.full(20, cell))
+    assert knots[0].sum() == 400_000
+    # The first and the last of 64 knots, even in the root of the signal; what is beyond the ends is theirs.
+    before = knots[0].copy()
+    for beyond in (-0.5, 1.7):
+        add_to_knots(knots, torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), beyond), np.array([1]))
+    assert np.flatnonzero(knots[0] - before).tolist() == [KNOTS, 2 * KNOTS - 1]
+    knots[0], knots[2, KNOTS], knots[2, -1] = before, knots[2, KNOTS] + 0.5, knots[2, -1] - 1.7
+    curve = curve_through(knots.reshape(3, 2, KNOTS))
+    at = torch.tensor([0.003, 0.02, 0.1, 0.3, 0.6, 0.9, 0.98]).reshape(7, 1, 1, 1)
+    for cell, (dark, slope) in enumerate(laws):
+        found = curve.at(at, np.full(7, cell)).square()
+        torch.testing.assert_close(found, (dark + slope * at).float(), rtol=3e-3, atol=0)
+        beyond = curve.at(torch.tensor([-1.0, 0.0, 1.0, 3.0]).reshape(4, 1, 1, 1), np.full(4, cell)).flatten().tolist()
+        assert beyond[0] == beyond[1] < beyond[2] == beyond[3]

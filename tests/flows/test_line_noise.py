@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal
 from transform_table import conditions, generator, noise_like
 
 from noiseflow.flows import Conditions, Flow
-from noiseflow.flows.camera.line_noise import NONE, LineNoise
+from noiseflow.flows.camera.line_noise import NONE, SURE, LineNoise, _moment
 from noiseflow.flows.signal_model import NoiseParameters
 
 
@@ -98,3 +98,19 @@ def test_rows_cut_into_patches_of_one_band_start_as_whole_rows() -> None:
     torch.testing.assert_close(cut.log_variance, whole.log_variance, rtol=0, atol=0.01)
     apart.start_from(parts, of_part, noise)
     assert (apart.log_variance - whole.log_variance).abs().min() > 1e-4
+
+
+@pytest.mark.parametrize("expected", [0.01, 0.5, 1.0, 300.0])
+def test_the_moment_of_equal_lines_is_their_mean_and_its_error_that_of_the_law(expected: float) -> None:
+    """Each line's estimate has the variance 2(1/|d|² + r)²; what expects nothing tells nothing."""
+    lines, norm = 400, torch.full((401,), 50.0, dtype=torch.float64)
+    weight = torch.full((401,), expected, dtype=torch.float64)
+    weight[0] = 0.0
+    for r, sure in ((0.2, True), (SURE * 0.02 * math.sqrt(2 / lines), False)):
+        products = weight * r
+        products[0] = 1e6
+        found, most = _moment(products, weight, norm)
+        error = math.sqrt(2 / lines) * (1 / 50 + r)
+        assert found == pytest.approx(r if sure else 0.0)
+        assert most == pytest.approx(r + SURE * error, rel=1e-6)
+    assert _moment(products[:1], weight[:1], norm[:1]) == (0.0, math.inf)

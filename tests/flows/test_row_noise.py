@@ -7,7 +7,8 @@ import torch
 from transform_table import CAMERAS, ISOS, conditions, flickering_rows, noise_like, randomised
 
 from noiseflow.flows import Conditions
-from noiseflow.flows.camera.row_noise import RowNoise
+from noiseflow.flows.camera.line_noise import SURE
+from noiseflow.flows.camera.row_noise import RowNoise, _line
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.physics_flow import PhysicsFlow
 
@@ -92,3 +93,28 @@ def test_rows_without_flicker_stay_plain(seed: int) -> None:
 
 def test_shapes_of_its_tables() -> None:
     assert RowNoise(4, CAMERAS, ISOS).log_flicker.shape == (CAMERAS, len(ISOS))
+
+
+def test_a_line_over_the_light_is_found_and_sure_from_its_own_standard_error_on() -> None:
+    """Estimates on a line are that line, whatever their weights; its slope's error is that of least squares."""
+    light = torch.linspace(0.5, 4, 2000, dtype=torch.float64)
+    norm = torch.linspace(20, 90, 2000, dtype=torch.float64)
+
+    def error(r: float, f: float) -> float:
+        weight = 1 / (2 * (1 / norm + r + f * light) ** 2)
+        return float((weight * (light - (weight * light).sum() / weight.sum()) ** 2).sum() ** -0.5)
+
+    seen = []
+    for r in (0.0, 0.03):
+        for f in (0.002, 0.01, 0.02, 0.03, 0.05, 0.1):
+            found = _line(light, r + f * light, norm)
+            assert found[:2] == pytest.approx((r, f), abs=1e-12)
+            assert found[2] == (f > SURE * error(r, f))
+            seen.append(found[2])
+    assert {True, False} == set(seen)
+    # Rows that get quieter with the light do not flicker; rows of one light tell nothing of it.
+    r, f, sure = _line(light, 1 - 0.1 * light, norm)
+    assert 0.5 < r < 1
+    assert (f, sure) == (0.0, False)
+    assert _line(torch.full_like(light, 2.0), torch.full_like(light, 0.3), norm) == (pytest.approx(0.3), 0.0, False)
+    assert _line(light, torch.full_like(light, -0.3), norm) == (0.0, 0.0, False)

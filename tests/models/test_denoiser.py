@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,22 @@ def test_it_starts_as_a_local_mean_that_stops_at_edges() -> None:
         assert float((denoiser(x, 100.0) - 0.3).var()) == pytest.approx((0.2 * sigma) ** 2 / 25, rel=0.1)
         x[0, 0, 30, 30] += 30 * sigma
         assert float(denoiser(x, 100.0)[0, 0, 30, 30]) == pytest.approx(float(x[0, 0, 30, 30]))
+
+
+@pytest.mark.parametrize("height", [0.5, 3.0, 6.0])
+def test_at_the_start_a_deviation_is_taken_off_by_how_surely_it_is_noise(height: float) -> None:
+    """Of a deviation d from the mean of 25 pixels, in σ at that mean: d·exp(−d²/(2·3²)) is noise."""
+    denoiser = Denoiser(SPEC).double()
+    beta1, beta2 = (float(each[0, 0].exp().detach()) for each in (denoiser.level.log_beta1, denoiser.level.log_beta2))
+    x = torch.full((1, 4, 9, 9), 0.3, dtype=torch.float64)
+    spike = height * math.sqrt(beta1 * 0.3 + beta2)
+    x[0, 1, 4, 4] += spike
+    mean = 0.3 + spike / 25
+    sigma = math.sqrt(beta1 * mean + beta2)
+    off = (0.3 + spike - mean) / sigma
+    with torch.no_grad():
+        found = float(denoiser(x, 100.0)[0, 1, 4, 4])
+    assert (0.3 + spike - found) / sigma == pytest.approx(off * math.exp(-(off**2) / 18), abs=1e-5)
 
 
 def test_each_element_has_its_own_camera_and_iso(denoiser: Denoiser) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, offsets
+from noiseflow.raw.formats.headerless import _fits
 from noiseflow.raw.packed_bits import PACKINGS
 from noiseflow.raw.reading import read_raw
 from noiseflow.raw.settings import RawSettings
@@ -66,6 +67,14 @@ def test_a_stride_of_plain_pixels(tmp_path: Path, last: bool) -> None:
             read_raw(tmp_path / "a.raw", settings)
     image = read_raw(tmp_path / "a.raw", RawSettings(stride=64).over(settings))
     assert np.array_equal(image.mosaic, codes)
+
+
+@pytest.mark.parametrize(
+    ("found", "fits"), [(119, False), (120, True), (121, False), (130, True), (150, True), (160, False), (170, False)]
+)
+def test_a_size_is_one_of_packed_rows_if_it_is_theirs_or_of_padded_rows_below_16_bits(found: int, fits: bool) -> None:
+    """Ten rows of 8 pixels: 12 bytes a row, or up to 15."""
+    assert _fits(PACKINGS["RAW12"], 8, 10, found) is fits
 
 
 def test_a_packing_that_fits_is_named(tmp_path: Path) -> None:

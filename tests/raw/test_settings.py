@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,14 @@ def test_a_bad_side_car_is_one_clear_line(tmp_path: Path, text: str, message: st
     with pytest.raises(RawError, match=message) as caught:
         read_raw(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "taken"), [(2**53, True), (2**53 + 1, False), (-(2**53) - 1, False)])
+def test_whole_numbers_of_a_side_car_are_those_that_a_double_holds(tmp_path: Path, value: int, taken: bool) -> None:
+    (tmp_path / "a.toml").write_text(f"header_bytes = {value}\n")
+    expected = nullcontext() if taken else pytest.raises(RawError, match="header_bytes: expected")
+    with expected:
+        assert settings_for(tmp_path / "a.raw").header_bytes == value
 
 
 def test_what_is_not_known_is_asked_for(tmp_path: Path) -> None:

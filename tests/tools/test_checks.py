@@ -5,18 +5,21 @@ import math
 import os
 import re
 import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from noiseflow.cli import main
+from tools.checks import planting
 from tools.checks.bounds import lower_bounds
 from tools.checks.faults import Mutant, drawn, equivalents, mutants_of, written
 from tools.checks.newcomer import commands, unexplained
 from tools.checks.planting import NotPlantedError, likely_tests, near_tests, plant
-from tools.checks.reach import read_reach
+from tools.checks.reach import NOTED, block_at, read_reach, watched
 from tools.checks.slow_tests import LISTED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,14 +133,71 @@ def test_a_fault_is_planted_in_functions_and_constants() -> None:
     assert measurement.quantile(math.inf) == pytest.approx(1.96, abs=1e-3)
 
 
-def test_tests_of_a_fault_are_those_that_enter_its_function(tmp_path: Path) -> None:
+def test_tests_of_a_fault_are_those_that_enter_its_block(tmp_path: Path) -> None:
     file = "noiseflow/calibrate/measurement.py"
     (tmp_path / "reach.txt").write_text(
         f"tests/models/test_a.py::b\t0.10\t{file}:quantile\ntests/models/test_a.py::c\t0.05\t{file}:quantile\n"
-        f"tests/models/test_a.py::d\t0.01\t{file}:root\n"
+        f"tests/models/test_a.py::d\t0.01\t{file}:root\ntests/models/test_a.py::e\t0.02\t{file}:quantile#1\n"
     )
-    mutant = fault_at(file, "0.5 + LEVEL / 2)\n    return float(student", "0")
-    found = likely_tests(mutant, read_reach(tmp_path / "reach.txt"), [])
-    assert found == ["tests/models/test_a.py::c", "tests/models/test_a.py::b"]
+    reach = read_reach(tmp_path / "reach.txt")
+    mutant = fault_at(file, "0.5 + LEVEL / 2, degrees_of_freedom", "0")
+    assert likely_tests(mutant, reach, []) == ["tests/models/test_a.py::c", "tests/models/test_a.py::b"]
+    infinite = fault_at(file, "0.5 + LEVEL / 2)\n    return float(student", "0")
+    assert likely_tests(infinite, reach, []) == ["tests/models/test_a.py::e"]
     near = f"{near_tests(file)[0]}::a"
     assert likely_tests(mutant, {}, [near, "tests/raw/test_image.py::b"]) == [near]
+
+
+def test_blocks_note_that_they_are_entered() -> None:
+    text = '''
+class A:
+    """A class."""
+
+    def halves(self, numbers):
+        """Halves, one by one."""
+        for number in numbers:
+            if number > 9:
+                number = 9
+            yield number / 2
+        else:
+            yield -1.0
+
+def outer(x):
+    return (lambda: x)() if x else inner()
+
+def inner():
+    try:
+        return 1 / 0
+    except ZeroDivisionError:
+        return 0
+'''
+    entered: set[str] = set()
+    found: dict[str, Any] = {NOTED: entered}
+    exec(compile(watched(text, "a.py"), "a.py", "exec"), found)
+    assert list(found["A"]().halves([4])) == [2.0, -1.0]
+    assert entered == {"a.py:A.halves", "a.py:A.halves#1", "a.py:A.halves#2"}
+    assert found["A"].halves.__doc__ == "Halves, one by one."
+    entered.clear()
+    assert found["outer"](3) == 3
+    assert entered == {"a.py:outer"}
+    assert found["outer"](0) == 0
+    assert entered == {"a.py:outer", "a.py:inner", "a.py:inner#1", "a.py:inner#2"}
+    lines = text.splitlines()
+    places = {line.strip(): block_at(text, number) for number, line in enumerate(lines, 1)}
+    assert places["number = 9"] == "A.halves#3"
+    assert places["if number > 9:"] == "A.halves#1"
+    assert places["yield -1.0"] == "A.halves#2"
+    assert places["return 0"] == "inner#2"
+    assert places["class A:"] is None
+
+
+def test_a_loop_without_an_end_is_found(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.setattr(planting, "MOST_OF_ONE", 1.0)
+    deadline = time.monotonic() + 60
+
+    def prepare() -> None:
+        monkeypatch.setattr(request.node, "runtest", lambda: [None for _ in iter(int, 1)])
+
+    assert planting._forked(prepare, [request.node], 60) == ("failed", request.node.nodeid)
+    assert time.monotonic() < deadline
+    assert planting._forked(lambda: os._exit(0), [request.node], 60)[0] == "not"

@@ -6,7 +6,7 @@
     pytest -q -p tools.checks.reach --reach reach.txt --quick; python -m tools.checks.mutants --reach reach.txt --page
 
 A fault is one changed operator, comparison or number, or one of those written by hand in ``faults.toml``.  It is
-planted in memory: see `tools.checks.planting`.  The quick tests that enter its function are run until the first
+planted in memory: see `tools.checks.planting`.  The quick tests that enter its block are run until the first
 failure, or without a map of them the test files of its room that name what its module offers.  Survivors are printed
 with their line; those that change nothing which is promised are struck off by hand in ``equivalent.toml``.
 """
@@ -52,6 +52,7 @@ def summary(fates: Counter[tuple[str, str]], survivors: list[str], said: str) ->
 @click.option("--at", "places", multiple=True, metavar="FILE:LINE", help="Of these, only the ones there.")
 @click.option("--seconds", type=float, default=900.0, show_default=True, help="Longest run of the tests of one.")
 @click.option("--reach", type=click.Path(path_type=Path), help="File of tools.checks.reach.")
+@click.option("--whole", is_flag=True, help="The slow tests too; else those of the quick set.")
 @click.option("--list", "only_list", is_flag=True, help="Print the faults and their tests, and run nothing.")
 @click.option("--said", type=click.Path(exists=True, path_type=Path), multiple=True, help="Sum up these outputs alone.")
 @click.option("--page", is_flag=True, help="Put the table into docs/develop.md.")
@@ -63,6 +64,7 @@ def main(
     places: tuple[str, ...],
     seconds: float,
     reach: Path | None,
+    whole: bool,
     only_list: bool,
     said: tuple[Path, ...],
     page: bool,
@@ -95,7 +97,7 @@ def main(
             sys.stdout.flush()
 
     wanted = {test.split("::")[0] for mutant in mutants for test in likely_tests(mutant, reached, None)}
-    options = ["-q", "-s", "-p", "no:cacheprovider", "--quick", *sorted(wanted)]
+    options = ["-q", "-s", "-p", "no:cacheprovider", *([] if whole else ["--quick"]), *sorted(wanted)]
     pytest.main(options, plugins=[Collected(run_all)])
     _show(
         fates, survivors, f"Written by hand, {len(mutants)}" if by_hand else f"Seed {seed}, {len(mutants)} drawn", page

@@ -6,28 +6,32 @@ costs the time of its tests alone.  What a test runs in a process of its own doe
 
 import ast
 import contextlib
-import gc
 import importlib
 import os
 import re
+import resource
 import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tools.checks.exchange import exchange, functions_of, place_of
 from tools.checks.faults import ROOT, Mutant
-from tools.checks.reach import Reach
+from tools.checks.reach import Reach, block_at
 
 __all__ = ["NotPlantedError", "fate", "likely_tests", "near_tests", "plant"]
 
+MOST_OF_ONE = 30.0
+"""Seconds of processor time that a test may take with a fault."""
+
 MOST_TESTS, MOST_SECONDS = 400, 30.0
-"""Of the tests that enter a function, how many are run, and for how long by the map."""
+"""Of the tests that enter a block, how many are run, and for how long by the map."""
 
 Tests = dict[str, pytest.Item]
 
@@ -50,25 +54,25 @@ def near_tests(file: str) -> list[str]:
 
 
 def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> list[str]:
-    """Tests that enter the function of a fault, or its file where it is in none: of its room first, the quickest first.
+    """Tests that enter the block of a fault, or its file outside functions: of its room first, the quickest first.
 
-    Of a function that the map does not have, those of `near_tests`.
+    Without a map, those of `near_tests`; of a map that is older than a test, that test too.
 
     Parameters
     ----------
     mutant : Mutant
         The fault.
     reach : dict
-        Tests of each function.
+        Tests of each block.
     known : sequence of str, optional
         All tests that there are; without them files stand for their tests.
     """
-    name = _function((ROOT / mutant.file).read_text("utf-8"), mutant.line)
+    name = block_at((ROOT / mutant.file).read_text("utf-8"), mutant.line)
     tests = reach.get(f"{mutant.file}:{name}" if name else mutant.file, [])
     files = near_tests(mutant.file)
     if known is None:
         return [*files, *(test for _, test in tests)]
-    mapped = {test for each in reach.values() for _, test in each} if tests else set()
+    mapped = {test for name, each in reach.items() if ":" not in name for _, test in each}
     # Those that are newer than the map, if there is one.
     chosen = [test for file in files for test in known if test.split("::")[0] == file and test not in mapped]
     near, spent = set(files), 0.0
@@ -77,16 +81,6 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> l
             chosen.append(test)
             spent += seconds
     return chosen
-
-
-def _function(text: str, line: int) -> str | None:
-    """Name of the innermost function that a line is in."""
-    found = None
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.lineno <= line <= (node.end_lineno or 0):
-            # Walked breadth first: the last one found is the innermost.
-            found = node.name
-    return found
 
 
 def plant(mutant: Mutant) -> None:
@@ -102,16 +96,11 @@ def plant(mutant: Mutant) -> None:
     if module.__file__ != str(path):
         raise NotPlantedError(f"{mutant.file}: {module.__file__} is imported in its place")
     text = path.read_text("utf-8")
-    before, after = (compile(each, str(path), "exec") for each in (text, mutant.planted(text)))
-    changed = [new for old, new in zip(_functions(before), _functions(after), strict=True) if old != new]
+    before, after = (functions_of(compile(each, str(path), "exec")) for each in (text, mutant.planted(text)))
+    # The code of a function holds that of the functions in it.
+    changed = {place_of(new): new for old, new in zip(before, after, strict=True) if old != new}
     if changed:
-        names = {(code.co_name, code.co_firstlineno): code for code in changed}
-        functions = [each for each in gc.get_objects() if isinstance(each, FunctionType)]
-        found = [each for each in functions if each.__code__.co_filename == str(path)]
-        swapped = [each for each in found if (each.__code__.co_name, each.__code__.co_firstlineno) in names]
-        for function in swapped:
-            function.__code__ = names[function.__code__.co_name, function.__code__.co_firstlineno]
-        if not swapped:
+        if not exchange(changed):
             raise NotPlantedError(f"{mutant.file}:{mutant.line}: the function is not there")
     else:
         _exchange_constant(module, mutant, text)
@@ -119,17 +108,6 @@ def plant(mutant: Mutant) -> None:
 
 def _modules() -> Iterator[ModuleType]:
     return (each for each in list(sys.modules.values()) if getattr(each, "__file__", None))
-
-
-def _functions(code: CodeType) -> Iterator[CodeType]:
-    """Code of the functions and methods of a module, in order; that of functions in functions belongs to the outer."""
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            # A class body's code has the locals of no call.
-            if each.co_flags & 0x0002 and each.co_flags & 0x0001:
-                yield each
-            else:
-                yield from _functions(each)
 
 
 def _exchange_constant(module: ModuleType, mutant: Mutant, text: str) -> None:
@@ -171,7 +149,7 @@ def fate(mutant: Mutant, tests: Tests, reach: Reach, seconds: float, tell: Calla
     tests : dict
         All tests by name.
     reach : dict
-        Tests of each function; may be empty.
+        Tests of each block; may be empty.
     seconds : float
         Longest time of the tests.
     tell : callable
@@ -179,48 +157,59 @@ def fate(mutant: Mutant, tests: Tests, reach: Reach, seconds: float, tell: Calla
     """
     chosen = [tests[name] for name in likely_tests(mutant, reach, list(tests)) if name in tests]
     if not chosen:
-        tell("no quick test")
+        tell("no test")
         return "SURVIVES"
-    answer = _forked(lambda: plant(mutant), chosen, seconds)
-    if answer is None:
-        return "undecided"
-    what, _, test = answer.partition(" ")
-    if what == "failed" and (_forked(lambda: None, [tests[test]], seconds) or "").startswith("failed"):
+    what, test = _forked(lambda: plant(mutant), chosen, seconds)
+    if what == "failed" and _forked(lambda: None, [tests[test]], seconds)[0] == "failed":
         # It fails without the fault too, and finds nothing.
         tell(f"{test} fails anyway")
         return "undecided"
     tell(test)
-    return {"failed": "found", "passed": "SURVIVES", "not": "not planted"}[what]
+    return {"failed": "found", "passed": "SURVIVES", "late": "undecided", "not": "not planted"}[what]
 
 
-def _forked(prepare: Callable[[], None], items: Sequence[pytest.Item], seconds: float) -> str | None:
-    """Run tests in a forked process until one fails; what it tells, or None if it took too long."""
+def _forked(prepare: Callable[[], None], items: Sequence[pytest.Item], seconds: float) -> tuple[str, str]:
+    """Run tests in a forked process until one fails: failed, passed, late or not; and the test, or why not."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
         os.close(read)
         os.setsid()
-        said = "not planted: the process ended"
-        try:
-            said = _child(prepare, items)
-        except BaseException as error:
-            said = f"not {error!r}"
-        finally:
-            os.write(write, said.encode())
-            os._exit(0)
+        with os.fdopen(write, "w", encoding="utf-8") as said:
+            try:
+                _child(prepare, items, lambda text: print(text, file=said, flush=True))
+            except BaseException as error:
+                print(f"not {error!r}", file=said, flush=True)
+            finally:
+                os._exit(0)
     os.close(write)
-    ready = select.select([read], [], [], seconds)[0]
-    text = os.read(read, 1 << 16).decode() if ready else ""
+    lines, ended = _read(read, time.monotonic() + seconds)
     os.close(read)
     # What the tests started and left, too.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    # A process that was killed by what it tested has found it.
-    return (text or "failed the process was killed") if ready else None
+    what, _, test = (lines[-1] if lines else "not planted: the process ended").partition(" ")
+    if what == "runs":
+        # A process that was killed by what it tested, or by its limit of processor time, has found it.
+        return ("failed" if ended else "late"), test
+    return what, test
 
 
-def _child(prepare: Callable[[], None], items: Sequence[pytest.Item]) -> str:
+def _read(pipe: int, until: float) -> tuple[list[str], bool]:
+    """Lines from a pipe, and whether all was said before the time was up."""
+    text = b""
+    while select.select([pipe], [], [], max(until - time.monotonic(), 0))[0]:
+        block = os.read(pipe, 1 << 16)
+        text += block
+        lines = text.decode().splitlines()
+        # What the tests left may still have the pipe.
+        if not block or (text.endswith(b"\n") and not lines[-1].startswith("runs ")):
+            return lines, True
+    return text.decode().splitlines(), False
+
+
+def _child(prepare: Callable[[], None], items: Sequence[pytest.Item], say: Callable[[str], None]) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
@@ -234,11 +223,16 @@ def _child(prepare: Callable[[], None], items: Sequence[pytest.Item]) -> str:
 
     for item in items[:1]:
         item.config.pluginmanager.register(Told())
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     for item, following in zip(items, [*items[1:], None], strict=True):
+        say(f"runs {item.nodeid}")
+        # A loop without an end is a fault that is found, however busy the machine is.
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + MOST_OF_ONE), hard))
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if failed:
-            return f"failed {failed[0]}"
-    return "passed "
+            say(f"failed {failed[0]}")
+            return
+    say("passed ")
 
 
 class Collected:

@@ -186,7 +186,7 @@ def _decibel(errors: Array, own: Array) -> Interval:
     def decibel(value: float) -> float:
         return 10 * math.log10(value) if value > 0 else -math.inf
 
-    if ratio.low is None or ratio.high is None or ratio.standard_error is None:
+    if ratio.low is None or ratio.high is None or ratio.standard_error is None or not ratio.value > 0:
         return Interval(decibel(ratio.value), None, None, None, ratio.groups)
     error = 10 / math.log(10) * ratio.standard_error / ratio.value
     return Interval(decibel(ratio.value), error, decibel(ratio.low), decibel(ratio.high), ratio.groups)

@@ -41,7 +41,7 @@ class NoiseCurve:
 def add_to_knots(knots: NDArray[np.float64], noise: Tensor, signal: Tensor, cell: NDArray[np.int64]) -> None:
     """Count, sum of squares of the noise, and sum of the signal, at each knot of each cell."""
     signal = signal.float().expand_as(noise)
-    place = signal.clamp(0.0, 1.0).sqrt().mul_(KNOTS).to(torch.int64).clamp_(max=KNOTS - 1)
+    place = signal.clamp(min=0.0).sqrt().mul_(KNOTS).to(torch.int64).clamp_(max=KNOTS - 1)
     place = (place + torch.from_numpy(cell * KNOTS)[:, None, None, None]).flatten()
     size = knots.shape[1]
     knots[0] += torch.bincount(place, minlength=size).double().numpy()

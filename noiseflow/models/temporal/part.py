@@ -13,7 +13,7 @@ from noiseflow.flows.nets.saved_state import SavedState, log_of
 from noiseflow.models.model import ModelSpec
 from noiseflow.ops.random.sampling import Stream
 
-__all__ = ["FramePart", "NormalPart", "Part", "PixelPart"]
+__all__ = ["FramePart", "InnovationPart", "NormalPart", "Part", "PixelPart"]
 
 
 class Part(SavedState):
@@ -86,3 +86,38 @@ class FramePart(NormalPart):
     def memory(self, cond: Conditions) -> Tensor:
         """φ of each element, float64, (B,)."""
         return self.at("memory_of", cond).tanh()
+
+
+class InnovationPart(Part):
+    """A part that gives the innovation w of each pixel a law that depends on the innovations of the frames before.
+
+    The innovation is what the other parts cannot predict of a frame, standardised: N(0, 1) without this part, and
+    N(shift, exp(2·log scale)) with it.  The first frame has no past, and keeps N(0, 1).
+    """
+
+    @abstractmethod
+    def law(self, past: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and log scale of the next innovation, (B, C, H, W) each.
+
+        Parameters
+        ----------
+        past : Tensor, shape (B, K, C, H, W)
+            Result of `remember`, or any rows of it.
+        amount : Tensor, shape (B,)
+            Result of `amount`.
+        """
+
+    @abstractmethod
+    def remember(self, past: Tensor | None, w: Tensor) -> Tensor:
+        """Summary of the innovations so far, (B, K, C, H, W), with those of a whole frame, (B, C, H, W)."""
+
+    def amount(self, cond: Conditions) -> Tensor:
+        """Factor on shift and log scale before their bounds, float64, (B,)."""
+        return self.at("strength", cond)
+
+    def gain(self, past: Tensor | None, w: Tensor, amount: Tensor) -> Tensor:
+        """Log-density of innovations given their past, less that of N(0, 1), (B, C, H, W)."""
+        if past is None:
+            return torch.zeros_like(w)
+        shift, log_scale = self.law(past, amount)
+        return 0.5 * (w.square() - ((w - shift) * (-log_scale).exp()).square()) - log_scale

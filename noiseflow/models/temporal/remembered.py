@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from noiseflow.models.temporal.stream import Memory
     from noiseflow.models.temporal.temporal_noise import TemporalNoise
 
-__all__ = ["Remembered"]
+__all__ = ["Remembered", "window_of"]
 
 
 class Remembered:
@@ -80,7 +80,7 @@ class Remembered:
         past, taken = torch.zeros_like(z), torch.zeros_like(z)
         for of_light, scale, whole in self.own:
             strength = scale * light if of_light else scale
-            past.addcmul_(strength.expand_as(z), _window(whole, z, corner))
+            past.addcmul_(strength.expand_as(z), window_of(whole, z, corner))
             taken += strength.square()
         jumping = share_of_jumping(self.model, self.cond, sigma)
         if self.model.adds_pattern:
@@ -113,7 +113,7 @@ class Remembered:
         return (element[own], plane[own], row[own], column[own]), own
 
 
-def _window(whole: Tensor, like: Tensor, corner: tuple[int, int]) -> Tensor:
+def window_of(whole: Tensor, like: Tensor, corner: tuple[int, int]) -> Tensor:
     """What `whole` has at the pixels of `like`."""
     (top, left), (height, width) = corner, like.shape[2:]
     return whole[:, :, top : top + height, left : left + width].to(like)

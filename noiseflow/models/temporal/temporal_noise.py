@@ -10,7 +10,7 @@ from noiseflow.core.errors import DataError, ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.model import ModelSpec, NoiseModel, build, register
 from noiseflow.models.temporal.frame_latent import as_frame_model, sigma_of
-from noiseflow.models.temporal.part import FramePart, PixelPart
+from noiseflow.models.temporal.part import FramePart, InnovationPart, PixelPart
 from noiseflow.models.temporal.registry import PARTS
 from noiseflow.models.temporal.sequence_density import SequenceDensity
 from noiseflow.models.temporal.stream import NoiseStream
@@ -48,6 +48,10 @@ class TemporalNoise(NoiseModel):
     With telegraph pixels, x is first taken out of a frame as if its pixels were independent, S^(−½)(z − E z), and the
     rest is each pixel's own.  That is a normalised density of its own; it differs from the law of the samples only in
     the one direction of a frame that each x moves it in.
+
+    What is left, the innovation w_t = (z_t − E z_t)/σ given the past, is N(0, 1), or has a law given the innovations
+    before it (`InnovationPart`).  The sampler gives that law to what is new in a frame, before the other parts are
+    added: alone it has the density exactly, beside parts that are still being learnt from the frames up to their error.
 
     Options of the spec: ``frame``, a mapping with ``model`` and ``options`` of the frame's model; ``parts``, names in
     `noiseflow.models.temporal.registry.PARTS`; ``pattern``, ``"within"`` the frame's variance or ``"added"``.
@@ -95,6 +99,11 @@ class TemporalNoise(NoiseModel):
     def telegraph(self) -> Telegraph | None:
         """Telegraph pixels, if it has them."""
         return next((part for part in self.parts.values() if isinstance(part, Telegraph)), None)
+
+    @property
+    def innovation_part(self) -> InnovationPart | None:
+        """The law of what the other parts leave, if it has one."""
+        return next((part for part in self.parts.values() if isinstance(part, InnovationPart)), None)
 
     @property
     def elementwise(self) -> bool:

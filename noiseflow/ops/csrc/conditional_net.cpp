@@ -4,6 +4,10 @@
 // by the compiler's -D.  Every element of the batch has its own weights, into which FiLM's scale and shift are folded:
 // w1 (B, F/4, V, 3, 3, 4), ws (B, F/4, S, 4), w2 (B, F/4, F, 4), b1 and b2 (B, F).  Tensors are (B, planes, H, W).
 
+// Without a convolution no row is read shifted.
+#if !V
+#define LONG_VECTORS
+#endif
 #include "simd.h"
 
 constexpr int G = F / 4;

@@ -4,22 +4,41 @@
 #include "simd.h"
 
 // log(1 + x) for x ≥ 0: what 1 + x rounds off is put back.
-static inline lanes log1p(lanes x) {
+INLINE static inline lanes log1p(lanes x) {
     lanes whole_part = 1.0f + x;
-    return log(whole_part) - ((whole_part - 1.0f) - x) / whole_part;
+    return log(whole_part) - ((whole_part - 1.0f) - x) * inverse(whole_part);
 }
 
-// log(x + √(1 + x²)), with √(1 + x²) given.
-static inline lanes asinh(lanes x, lanes root) {
-    lanes size = absolute(x), value = log1p(size + size * size / (1.0f + root));
+// log(x + √(1 + x²)), with √(1 + x²) given; near 0 Cephes' polynomial.
+INLINE static inline lanes asinh(lanes x, lanes root) {
+    lanes size = absolute(x), square = x * x, far = log(size + root);
+    lanes near = ((2.0122003309e-2f * square - 4.2699340972e-2f) * square + 7.4847586088e-2f) * square - 1.6666288134e-1f;
+    near = near * square * size + size;
+    lanes value = size < 0.5f ? near : far;
     return x < 0.0f ? -value : value;
 }
 
-static inline lanes sinh(lanes x) {
-    lanes grown = exp(x), far = 0.5f * (grown - 1.0f / grown), square = x * x;
-    lanes near = x + x * square * (1.0f / 6 + square * (1.0f / 120 + square * (1.0f / 5040 + square * (1.0f / 362880))));
-    return absolute(x) < 1.0f ? near : far;
-}
+// sinh and cosh of x = n·log 2 + r, from the odd and the even part of eʳ: near 0, where n is 0, sinh is the odd part alone.
+struct Hyperbolic {
+    lanes sinh, cosh;
+    INLINE explicit Hyperbolic(lanes x) {
+        x = at_least(-88.3762589f, at_most(88.3762589f, x));
+        lanes shifted = x * LOG2_E + 12582912.0f, n = shifted - 12582912.0f, r = x - n * 0.693359375f;
+        r = r + n * 2.12194440e-4f;
+        lanes square = r * r;
+        lanes odd = ((square * (1.0f / 5040) + 1.0f / 120) * square + 1.0f / 6) * square * r + r;
+        lanes even = ((square * (1.0f / 720) + 1.0f / 24) * square + 0.5f) * square + 1.0f;
+        whole power;
+        std::memcpy(&power, &shifted, sizeof power);
+        whole up = (power << 23) + (127 << 23), down = (127 << 23) - (power << 23);
+        lanes grown, shrunk;
+        std::memcpy(&grown, &up, sizeof grown), std::memcpy(&shrunk, &down, sizeof shrunk);
+        lanes half = 0.5f * (grown + shrunk), rest = 0.5f * (grown - shrunk);
+        sinh = rest * even + half * odd, cosh = half * even + rest * odd;
+    }
+};
+
+INLINE static inline lanes sinh(lanes x) { return Hyperbolic(x).sinh; }
 
 // Clean signal, β₁ and β₂: variance s², the read noise's share β₂/s², skewness γ and excess kurtosis of the shot noise.
 struct NoiseParameters {
@@ -27,11 +46,11 @@ struct NoiseParameters {
     lanes variance;
     whole floored;
     float one, two;
-    NoiseParameters(lanes y, float beta1, float beta2) : clean(y), one(beta1), two(beta2) {
+    INLINE NoiseParameters(lanes y, float beta1, float beta2) : clean(y), one(beta1), two(beta2) {
         lanes line = beta1 * y + beta2;
         floored = line < FLOOR * beta2;
         variance = floored ? all(FLOOR * beta2) : line;
-        inverse = 1.0f / variance;
+        inverse = ::inverse(variance);
         read = beta2 * inverse;
         share = beta1 * y * inverse;
         share = share < 0.0f ? lanes{} : share;
@@ -44,7 +63,7 @@ struct NoiseParameters {
 // Sums of the gradients of β₁ and β₂.
 struct OfBetas {
     lanes one = {}, two = {};
-    void add(const NoiseParameters &l, lanes of_variance, lanes of_read, lanes of_skew, lanes of_excess) {
+    INLINE void add(const NoiseParameters &l, lanes of_variance, lanes of_read, lanes of_skew, lanes of_excess) {
         lanes of_electron = of_skew * l.share * 0.5f / l.root + of_excess * l.share;
         lanes of_share = l.share > 0.0f ? of_skew * l.root + of_excess * l.electron : lanes{};
         of_variance -= l.inverse * (of_read * l.read + of_share * l.share + of_electron * l.electron);

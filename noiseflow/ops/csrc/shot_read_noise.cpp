@@ -22,14 +22,14 @@ KERNEL(features, const float *clean, const float *beta1, const float *beta2, flo
 KERNEL(scale_forward, const float *x, const float *clean, const float *beta1, const float *beta2, float *z, double *logs,
                    long rows, long pixels, long threads) {
     each(rows, threads, [&](long row) {
-        double total = 0;
+        Total total;
         vectors(1, pixels, 0, pixels, [&](long, long at, long left) {
             long place = row * pixels + at;
             NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
             store(z + place, load(x + place, left) * sqrt(l.inverse), left);
-            total += sum(first(log(l.variance), left));
+            total.add(first(log(l.variance), left));
         });
-        logs[row] = total;
+        logs[row] = total.sum();
     });
 }
 

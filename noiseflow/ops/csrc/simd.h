@@ -35,6 +35,9 @@ constexpr int WIDE = 2;
     extern "C" const char *name##_parameters() { return #__VA_ARGS__; }                                                \
     extern "C" void name(__VA_ARGS__)
 
+// Of a function of vectors, or a lambda: without it a call a vector may remain, around which no register keeps its value.
+#define INLINE __attribute__((always_inline))
+
 typedef float lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t whole __attribute__((vector_size(LANES * 4)));
 
@@ -72,6 +75,20 @@ static inline float sum(lanes value) {
     return total[0];
 }
 
+// A sum of many vectors, in double.
+class Total {
+    typedef double doubles __attribute__((vector_size(LANES * 8)));
+    doubles values = {};
+
+  public:
+    INLINE void add(lanes value) { values += __builtin_convertvector(value, doubles); }
+    double sum() const {
+        double total = 0;
+        for (long i = 0; i < LANES; ++i) total += values[i];
+        return total;
+    }
+};
+
 // NaN stays NaN in all of these.
 static inline lanes at_least(float low, lanes x) {
 #if defined(LONG_VECTORS) && defined(__AVX512F__)
@@ -95,8 +112,19 @@ static inline lanes at_most(float high, lanes x) {
 
 static inline lanes relu(lanes x) { return at_least(0.0f, x); }
 
-// Of a lambda: without it a call a vector may remain.
-#define INLINE __attribute__((always_inline))
+// 1/x to 1 ulp or two, of positive numbers from 10⁻³⁷ on: the processor's guess and a step of Newton's method take a third of
+// the time of a division of 64 bytes.
+INLINE static inline lanes inverse(lanes x) {
+#if defined(LONG_VECTORS) && defined(__AVX512F__)
+    lanes guess = _mm512_rcp14_ps(x);
+    return guess * (2.0f - x * guess);
+#elif defined(__AVX512VL__)
+    lanes guess = _mm256_rcp14_ps(x);
+    return guess * (2.0f - x * guess);
+#else
+    return 1.0f / x;
+#endif
+}
 
 // Call body(i) for each of a few vectors.
 template <int VECTORS, class Body> [[gnu::always_inline]] static inline void few(Body body) {
@@ -133,11 +161,11 @@ constexpr float LOG2_E = 1.44269504f;
 template <int VECTORS> static inline void tanh(lanes (&x)[VECTORS]) {
     few<VECTORS>([&](int i) INLINE { x[i] = x[i] * (2 * LOG2_E); });
     exp2(x);
-    few<VECTORS>([&](int i) INLINE { x[i] = 1.0f - 2.0f / (x[i] + 1.0f); });
+    few<VECTORS>([&](int i) INLINE { x[i] = 1.0f - 2.0f * inverse(x[i] + 1.0f); });
 }
 
 // exp to 1 ulp or two: 2^n · p(r), |r| ≤ ½ log 2; Cephes' polynomial.
-static inline lanes exp(lanes x) {
+INLINE static inline lanes exp(lanes x) {
     x = x > 88.3762589f ? all(88.3762589f) : x;
     x = x < -87.3365402f ? all(-87.3365402f) : x;
     const lanes magic = all(12582912.0f);
@@ -160,10 +188,10 @@ static inline lanes exp(lanes x) {
     return p * scale;
 }
 
-static inline lanes tanh(lanes x) { return 1.0f - 2.0f / (exp(2.0f * x) + 1.0f); }
+INLINE static inline lanes tanh(lanes x) { return 1.0f - 2.0f * inverse(exp(2.0f * x) + 1.0f); }
 
 // log of positive numbers, to 1 ulp or two: exponent, and Cephes' polynomial of the mantissa in √½ … √2.
-static inline lanes log(lanes x) {
+INLINE static inline lanes log(lanes x) {
     whole bits;
     std::memcpy(&bits, &x, sizeof bits);
     whole power = (bits - 0x3f3504f3) >> 23;
@@ -185,11 +213,17 @@ static inline lanes log(lanes x) {
     return x == x ? value : x;
 }
 
-static inline lanes absolute(lanes x) { return x < 0.0f ? -x : x; }
+INLINE static inline lanes absolute(lanes x) { return x < 0.0f ? -x : x; }
 
-static inline lanes sqrt(lanes x) {
+INLINE static inline lanes sqrt(lanes x) {
+#if defined(LONG_VECTORS) && defined(__AVX512F__)
+    return _mm512_sqrt_ps(x);
+#elif defined(__AVX__)
+    return _mm256_sqrt_ps(x);
+#else
     for (long i = 0; i < LANES; ++i) x[i] = __builtin_sqrtf(x[i]);
     return x;
+#endif
 }
 
 // Call body(i) for i < count, on so many threads: with OpenMP those that PyTorch has.  Its own keep a processor busy for a

@@ -11,12 +11,12 @@
 constexpr int SLOPES = MIRROR ? K : K - 1, Q = 2 * K + SLOPES, R = P * Q;
 // Raw slope of knot k, of those that have one.
 constexpr int slope_of(int k) { return 2 * K + k - (MIRROR ? 0 : 1); }
-// `grown`: exp(b·tanh(r/b)), with b the bound of the logits, as (Q + xP)/(Q − xP), x = r/b clamped to ±REACH: ODD
-// coefficients of P in x², then EVEN of Q.  Half the work of tanh and exp in turn.
+// `grown`: exp(b·tanh(r/b)), with b the bound of the logits or that of the log slopes, as (Q + xP)/(Q − xP), x = r/b clamped to
+// ±REACH: ODD coefficients of P in x², then EVEN of Q.  Half the work of tanh and exp in turn.
 
 struct Bounds {
     float box, logit, slope;
-    const float *grown;
+    const float *by_logit, *by_slope;
     float start() const { return MIRROR ? 0 : -box; }
     float span() const { return MIRROR ? box : 2 * box; }
 };
@@ -25,14 +25,14 @@ struct Bounds {
 static inline lanes folded(lanes x) { return MIRROR ? absolute(x) : x; }
 static inline lanes signed_as(lanes x, lanes found) { return MIRROR ? (x < 0.0f ? -found : found) : found; }
 
-static inline lanes grown(lanes x, const float *table) {
+INLINE static inline lanes grown(lanes x, const float *table) {
     x = x < -REACH ? all(-REACH) : x;
     x = x > REACH ? all(REACH) : x;
     lanes square = x * x, odd = all(table[ODD - 1]), even = all(table[ODD + EVEN - 1]);
     for (int i = ODD - 2; i >= 0; --i) odd = odd * square + table[i];
     for (int i = EVEN - 2; i >= 0; --i) even = even * square + table[ODD + i];
     odd *= x;
-    return (even + odd) / (even - odd);
+    return (even + odd) * inverse(even - odd);
 }
 
 typedef float Raw[Q][BLOCK];
@@ -45,20 +45,23 @@ struct Bin {
     whole inside;
 };
 
-template <bool GRADIENT>
-static inline void find(const Raw &raw, long x, lanes value, int axis, const Bounds &b, Bin &bin) {
+template <bool GRADIENT> INLINE static inline void find_sizes(const Raw &raw, long x, const Bounds &b, Bin &bin) {
     for (int a = 0; a < 2; ++a) {
         lanes total = {};
         for (int k = 0; k < K; ++k) {
             lanes scaled = load(raw[a * K + k] + x) * (1.0f / b.logit);
             if (GRADIENT) bin.bounded[a][k] = tanh(scaled);
-            bin.size[a][k] = grown(scaled, b.grown);
+            bin.size[a][k] = grown(scaled, b.by_logit);
             total += bin.size[a][k];
         }
-        lanes inverse = 1.0f / total;
-        for (int k = 0; k < K; ++k) bin.size[a][k] *= inverse;
-        bin.low[a] = all(b.start()), bin.extent[a] = bin.size[a][0] * b.span();
+        lanes per_total = inverse(total);
+        for (int k = 0; k < K; ++k) bin.size[a][k] *= per_total;
     }
+}
+
+template <bool GRADIENT>
+INLINE static inline void find(const Raw &raw, long x, lanes value, int axis, const Bounds &b, Bin &bin) {
+    for (int a = 0; a < 2; ++a) bin.low[a] = all(b.start()), bin.extent[a] = bin.size[a][0] * b.span();
     auto raw_slope = [&](int k) INLINE {
         bool given = k < K && (MIRROR || k);
         return given ? load(raw[given ? slope_of(k) : 0] + x) : lanes{};
@@ -76,17 +79,21 @@ static inline void find(const Raw &raw, long x, lanes value, int axis, const Bou
         raw_high = beyond ? raw_slope(k + 1) : raw_high;
         bin.index = beyond ? all(k) : bin.index;
     }
-    bin.turned[0] = tanh(raw_low * (1.0f / b.slope)), bin.turned[1] = tanh(raw_high * (1.0f / b.slope));
-    for (int end = 0; end < 2; ++end) bin.slope[end] = exp(bin.turned[end] * b.slope);
+    lanes ends[2] = {raw_low * (1.0f / b.slope), raw_high * (1.0f / b.slope)};
+    for (int end = 0; end < 2; ++end) {
+        if (GRADIENT) bin.turned[end] = tanh(ends[end]);
+        bin.slope[end] = grown(ends[end], b.by_slope);
+    }
     bin.inside = (value > -b.box) & (value < b.box);
 }
 
 // Durkan et al. 2019, eq. 4-5, and their derivatives.
 struct Curve {
     lanes at, slope, between, under, over, top;
-    Curve(const Bin &bin, lanes x) {
-        at = bin.inside ? (x - bin.low[0]) / bin.extent[0] : all(0.5f);
-        slope = bin.extent[1] / bin.extent[0];
+    INLINE Curve(const Bin &bin, lanes x) {
+        lanes per_width = inverse(bin.extent[0]);
+        at = bin.inside ? (x - bin.low[0]) * per_width : all(0.5f);
+        slope = bin.extent[1] * per_width;
         between = at * (1.0f - at);
         under = slope + (bin.slope[1] + bin.slope[0] - 2.0f * slope) * between;
         over = slope * at * at + bin.slope[0] * between;
@@ -96,8 +103,8 @@ struct Curve {
 
 // z, and the log-det of each element of the batch.
 KERNEL(forward, const float *x, const float *hidden, const float *weight, const float *bias, float box, float logit,
-             float slope, const float *table, float *z, float *log_dets, long batch, long pixels, long threads) {
-    Bounds b{box, logit, slope, table};
+             float slope, const float *by_logit, const float *by_slope, float *z, float *log_dets, long batch, long pixels, long threads) {
+    Bounds b{box, logit, slope, by_logit, by_slope};
     each(batch, threads, [&](long element) {
         double log_det = 0;
         for (long at = 0; at < pixels; at += BLOCK) {
@@ -107,15 +114,18 @@ KERNEL(forward, const float *x, const float *hidden, const float *weight, const 
             for (int p = 0; p < P; ++p) {
                 Raw raw;
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
+                // Of all vectors first: one alone waits for each of its own steps.
+                Bin bins[BLOCK / LANES];
+                for (long j = 0; j < BLOCK; j += LANES) find_sizes<false>(raw, j, b, bins[j / LANES]);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
                     long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
                     lanes value = load(x + place, left), size = folded(value);
-                    Bin bin;
+                    Bin &bin = bins[j / LANES];
                     find<false>(raw, j, size, 0, b, bin);
                     Curve c(bin, size);
-                    lanes y = signed_as(value, bin.low[1] + bin.extent[1] * c.over / c.under);
+                    lanes per_under = inverse(c.under), y = signed_as(value, bin.low[1] + bin.extent[1] * c.over * per_under);
                     store(z + place, bin.inside ? y : value, left);
-                    lanes growth = c.slope / c.under;
+                    lanes growth = c.slope * per_under;
                     total += first(bin.inside ? log(growth * growth * c.top) : lanes{}, left);
                 }
             }
@@ -127,8 +137,8 @@ KERNEL(forward, const float *x, const float *hidden, const float *weight, const 
 
 // The x at which forward gives z; eq. 6-8.
 KERNEL(inverse, const float *z, const float *hidden, const float *weight, const float *bias, float box, float logit,
-             float slope, const float *table, float *x, long batch, long pixels, long threads) {
-    Bounds b{box, logit, slope, table};
+             float slope, const float *by_logit, const float *by_slope, float *x, long batch, long pixels, long threads) {
+    Bounds b{box, logit, slope, by_logit, by_slope};
     long parts = (pixels + PART - 1) / PART;
     each(batch * parts, threads, [&](long unit) {
         long element = unit / parts, from = unit % parts * PART;
@@ -138,18 +148,21 @@ KERNEL(inverse, const float *z, const float *hidden, const float *weight, const 
             for (int p = 0; p < P; ++p) {
                 Raw raw;
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
+                // Of all vectors first: one alone waits for each of its own steps.
+                Bin bins[BLOCK / LANES];
+                for (long j = 0; j < BLOCK; j += LANES) find_sizes<false>(raw, j, b, bins[j / LANES]);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
                     long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
                     lanes value = load(z + place, left), size = folded(value);
-                    Bin bin;
+                    Bin &bin = bins[j / LANES];
                     find<false>(raw, j, size, 1, b, bin);
-                    lanes s = bin.extent[1] / bin.extent[0];
+                    lanes s = bin.extent[1] * inverse(bin.extent[0]);
                     lanes above = bin.inside ? size - bin.low[1] : 0.5f * bin.extent[1];
                     lanes curve = above * (bin.slope[1] + bin.slope[0] - 2.0f * s);
                     lanes qa = bin.extent[1] * (s - bin.slope[0]) + curve, qb = bin.extent[1] * bin.slope[0] - curve;
                     lanes qc = -s * above, root = qb * qb - 4.0f * qa * qc;
                     root = sqrt(root < 0.0f ? lanes{} : root);
-                    lanes found = signed_as(value, bin.low[0] + 2.0f * qc / (-qb - root) * bin.extent[0]);
+                    lanes found = signed_as(value, bin.low[0] - 2.0f * qc * inverse(qb + root) * bin.extent[0]);
                     store(x + place, bin.inside ? found : value, left);
                 }
             }
@@ -159,9 +172,9 @@ KERNEL(inverse, const float *z, const float *hidden, const float *weight, const 
 
 // Gradients of x and of the hidden planes; sums of each element of the batch for weight (P, F, Q) and bias (R).
 KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, const float *hidden, const float *weight,
-              const float *bias, float box, float logit, float slope, const float *table, float *of_x,
+              const float *bias, float box, float logit, float slope, const float *by_logit, const float *by_slope, float *of_x,
               float *of_hidden, float *of_weight, float *of_bias, long batch, long pixels, long threads) {
-    Bounds b{box, logit, slope, table};
+    Bounds b{box, logit, slope, by_logit, by_slope};
     each(batch, threads, [&](long element) {
         std::vector<float> weights(R * F * LANES), biases(R * LANES);
         lanes gl = all(of_log_det[element]);
@@ -171,28 +184,31 @@ KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, con
             for (int p = 0; p < P; ++p) {
                 Raw raw, of_raw = {};
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
+                // Of all vectors first: one alone waits for each of its own steps.
+                Bin bins[BLOCK / LANES];
+                for (long j = 0; j < BLOCK; j += LANES) find_sizes<true>(raw, j, b, bins[j / LANES]);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
                     long left = pixels - at - j, place = (element * P + p) * pixels + at + j;
                     lanes value = load(x + place, left), size = folded(value), given = load(of_z + place, left);
                     lanes gy = signed_as(value, given);
-                    Bin bin;
+                    Bin &bin = bins[j / LANES];
                     find<true>(raw, j, size, 0, b, bin);
                     Curve c(bin, size);
                     lanes low = bin.slope[0], high = bin.slope[1], height = bin.extent[1], width = bin.extent[0];
-                    lanes per = 1.0f / c.under;
-                    lanes g_over = gy * height * per, g_under = -(g_over * c.over + 2.0f * gl) * per, g_top = gl / c.top;
+                    lanes per = inverse(c.under), per_width = inverse(width);
+                    lanes g_over = gy * height * per, g_under = -(g_over * c.over + 2.0f * gl) * per, g_top = gl * inverse(c.top);
                     lanes rest = 1.0f - c.at;
-                    lanes g_slope = 2.0f * gl / c.slope + g_over * c.at * c.at + g_under * (1.0f - 2.0f * c.between) +
+                    lanes g_slope = 2.0f * gl * inverse(c.slope) + g_over * c.at * c.at + g_under * (1.0f - 2.0f * c.between) +
                                     g_top * 2.0f * c.between;
                     lanes g_low = (g_over + g_under) * c.between + g_top * rest * rest;
                     lanes g_high = g_under * c.between + g_top * c.at * c.at;
                     lanes g_between = g_over * low + g_under * (high + low - 2.0f * c.slope) + g_top * 2.0f * c.slope;
                     lanes g_at = g_over * 2.0f * c.slope * c.at + 2.0f * g_top * (high * c.at - low * rest) +
                                  g_between * (1.0f - 2.0f * c.at);
-                    lanes g_x = g_at / width;
+                    lanes g_x = g_at * per_width;
                     store(of_x + place, bin.inside ? signed_as(value, g_x) : given, left);
                     lanes g_place[2] = {-g_x, gy};
-                    lanes g_extent[2] = {-(g_slope * c.slope + g_at * c.at) / width, gy * c.over * per + g_slope / width};
+                    lanes g_extent[2] = {-(g_slope * c.slope + g_at * c.at) * per_width, gy * c.over * per + g_slope * per_width};
                     whole used = bin.inside;
                     for (int a = 0; a < 2; ++a) {
                         lanes mean = {}, of[K];

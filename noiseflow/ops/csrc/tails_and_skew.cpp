@@ -13,7 +13,7 @@ struct Value {
     lanes value, slope;
 };
 
-static inline Value horner(const float *coefficients, int count, lanes x) {
+INLINE static inline Value horner(const float *coefficients, int count, lanes x) {
     Value v = {all(coefficients[count - 1]), lanes{}};
     for (int i = count - 2; i >= 0; --i) {
         v.slope = v.slope * x + v.value;
@@ -24,7 +24,7 @@ static inline Value horner(const float *coefficients, int count, lanes x) {
 
 struct Polynomial {
     lanes value = {}, by_u = {}, by_v = {};
-    Polynomial(const float *table, lanes u, lanes v) {
+    INLINE Polynomial(const float *table, lanes u, lanes v) {
         for (int i = DEGREE; i >= 0; --i) {
             Value inner = horner(table + i * TERMS, TERMS - i, v);
             by_u = by_u * u + value;
@@ -37,28 +37,29 @@ struct Polynomial {
 // κ of the read noise as a part of all noise.
 struct ReadExcess {
     lanes weight, value;
-    ReadExcess(const NoiseParameters &l, float kurtosis) {
+    INLINE ReadExcess(const NoiseParameters &l, float kurtosis) {
         weight = l.read > 1.0f ? all(1.0f) : l.read;
         value = kurtosis * weight * weight;
     }
-    lanes of_read(const NoiseParameters &l, lanes of, float kurtosis) const { return l.read > 1.0f ? lanes{} : of * 2.0f * kurtosis * weight; }
+    INLINE lanes of_read(const NoiseParameters &l, lanes of, float kurtosis) const { return l.read > 1.0f ? lanes{} : of * 2.0f * kurtosis * weight; }
 };
 
 // Sinh-arcsinh: ε = shift, log δ, μ = mean and τ = deviation by the moments wanted; names as in tails_and_skew.py.
 struct Skewed {
     ReadExcess read;
-    lanes per_three, per_four, own, skew, rest, outside;
+    lanes both, per_three, per_four, own, skew, rest, outside;
     whole bent, held;
     Polynomial per_skew, log_delta;
-    lanes shift, inverse_delta, turned, grown, shrunk, mean, deviation, variance;
+    lanes shift, inverse_delta, turned, odd, even, mean, deviation, variance;
     Value first, second;
-    static lanes clamp(lanes x, float low, float high) {
+    INLINE static lanes clamp(lanes x, float low, float high) {
         x = x < low ? all(low) : x;
         return x > high ? all(high) : x;
     }
-    static lanes wanted(const NoiseParameters &l, lanes per_four, lanes read) { return l.excess * per_four + (read > 0.0f ? lanes{} : read); }
-    Skewed(const NoiseParameters &l, float factor, float kurtosis, const float *polynomials, const float *spreads)
-        : read(l, kurtosis), per_three(1.0f / (1.0f + heavy() / 3.0f)), per_four(1.0f / (1.0f + heavy() * (4.0f / 3.0f))),
+    INLINE static lanes wanted(const NoiseParameters &l, lanes per_four, lanes read) { return l.excess * per_four + (read > 0.0f ? lanes{} : read); }
+    INLINE Skewed(const NoiseParameters &l, float factor, float kurtosis, const float *polynomials, const float *spreads)
+        : read(l, kurtosis), both(inverse((1.0f + heavy() * (1.0f / 3.0f)) * (1.0f + heavy() * (4.0f / 3.0f)))),
+          per_three(both * (1.0f + heavy() * (4.0f / 3.0f))), per_four(both * (1.0f + heavy() * (1.0f / 3.0f))),
           own(l.skew * per_three), skew(clamp(factor * own, -MOST_SKEW, MOST_SKEW)),
           rest(wanted(l, per_four, read.value) - skew * skew), bent((rest >= LEAST_REST) & (rest <= MOST_REST)),
           held((factor * own >= -MOST_SKEW) & (factor * own <= MOST_SKEW)),
@@ -67,32 +68,33 @@ struct Skewed {
         shift = skew * per_skew.value;
         inverse_delta = exp(-log_delta.value);
         turned = shift * inverse_delta;
-        grown = exp(turned), shrunk = 1.0f / grown;
+        Hyperbolic at(turned);
+        odd = at.sinh, even = at.cosh;
         lanes spread = inverse_delta * inverse_delta - 1.0f;
         first = horner(spreads, SPREADS, spread), second = horner(spreads + SPREADS, SPREADS, spread);
-        mean = 0.5f * (grown - shrunk) * first.value;
-        variance = 0.5f * (0.5f * (grown * grown + shrunk * shrunk) * second.value - 1.0f) - mean * mean;
+        mean = odd * first.value;
+        variance = 0.5f * ((1.0f + 2.0f * odd * odd) * second.value - 1.0f) - mean * mean;
         deviation = sqrt(variance);
     }
-    lanes heavy() const { return read.value > 0.0f ? read.value : lanes{}; }
+    INLINE lanes heavy() const { return read.value > 0.0f ? read.value : lanes{}; }
 };
 
 // a z³ + z = c x; names as in tails_and_skew.py.
 struct Cubic {
     ReadExcess read;
     lanes heavy, a, by_excess, square, spread;
-    Cubic(const NoiseParameters &l, float kurtosis, const float *series) : read(l, kurtosis) {
+    INLINE Cubic(const NoiseParameters &l, float kurtosis, const float *series) : read(l, kurtosis) {
         heavy = read.value > 0.0f ? read.value : lanes{};
         Value ratio = horner(series, TERMS, log1p(heavy));
         a = heavy * ratio.value;
-        by_excess = a < LEAST ? lanes{} : ratio.value + heavy * ratio.slope / (1.0f + heavy);
+        by_excess = a < LEAST ? lanes{} : ratio.value + heavy * ratio.slope * inverse(1.0f + heavy);
         a = a < LEAST ? all(LEAST) : a;
         square = 1.0f + a * (6.0f + 15.0f * a);
         spread = sqrt(square);
     }
-    lanes latent(lanes x) const {
+    INLINE lanes latent(lanes x) const {
         lanes root = sqrt(3.0f * a), turned = 1.5f * root * spread * x;
-        return 2.0f / root * sinh(asinh(turned, sqrt(1.0f + turned * turned)) / 3.0f);
+        return 2.0f * inverse(root) * sinh(asinh(turned, sqrt(1.0f + turned * turned)) * (1.0f / 3.0f));
     }
 };
 
@@ -105,17 +107,17 @@ KERNEL(skew_forward, const float *x, const float *clean, const float *beta1, con
                   const float *kurtosis, const float *polynomials, const float *spreads, float *z, double *log_dets,
                   long batch, long planes, long pixels, long threads) {
     in_parts(batch, pixels, threads, [&](long unit, long element, long from) {
-        double log_det = 0;
+        Total log_det;
         vectors(planes, pixels, from, from + PART, [&](long p, long at, long left) {
             long row = element * planes + p, place = row * pixels + at;
             NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
             Skewed s(l, factor[element], kurtosis[element], polynomials, spreads);
             lanes scaled = s.mean + s.deviation * load(x + place, left), square = 1.0f + scaled * scaled;
-            lanes out = sinh(asinh(scaled, sqrt(square)) / s.inverse_delta - s.shift);
+            lanes out = sinh(asinh(scaled, sqrt(square)) * inverse(s.inverse_delta) - s.shift);
             store(z + place, out, left);
-            log_det += sum(first(s.log_delta.value + 0.5f * log(s.variance * (1.0f + out * out) / square), left));
+            log_det.add(first(s.log_delta.value + 0.5f * log(s.variance * (1.0f + out * out) * inverse(square)), left));
         });
-        log_dets[unit] = log_det;
+        log_dets[unit] = log_det.sum();
     });
 }
 
@@ -129,7 +131,7 @@ KERNEL(skew_inverse, const float *z, const float *clean, const float *beta1, con
             Skewed s(l, factor[element], kurtosis[element], polynomials, spreads);
             lanes value = load(z + place, left);
             lanes scaled = sinh((asinh(value, sqrt(1.0f + value * value)) + s.shift) * s.inverse_delta);
-            store(x + place, (scaled - s.mean) / s.deviation, left);
+            store(x + place, (scaled - s.mean) * inverse(s.deviation), left);
         });
     });
 }
@@ -149,19 +151,18 @@ KERNEL(skew_backward, const float *of_z, const float *of_log_det, const float *x
                 float f = factor[element], k = kurtosis[element];
                 Skewed s(l, f, k, polynomials, spreads);
                 lanes value = load(x + place, left), out = load(z + place, left);
-                lanes gl = first(all(of_log_det[element]), left), delta = 1.0f / s.inverse_delta;
+                lanes gl = first(all(of_log_det[element]), left), delta = inverse(s.inverse_delta), per_deviation = inverse(s.deviation);
                 lanes scaled = s.mean + s.deviation * value, square = 1.0f + scaled * scaled, root = sqrt(square);
-                lanes above = 1.0f + out * out;
-                lanes of_turn = (load(of_z + place, left) + gl * out / above) * sqrt(above);
+                lanes above = 1.0f + out * out, per_root = inverse(root);
+                lanes of_turn = (load(of_z + place, left) + gl * out * inverse(above)) * sqrt(above);
                 lanes of_log_delta = gl + of_turn * asinh(scaled, root) * delta, of_shift = -of_turn;
-                lanes of_mean = of_turn * delta / root - gl * scaled / square;
-                lanes of_deviation = gl / s.deviation + of_mean * value;
+                lanes of_mean = (of_turn * delta - gl * scaled * per_root) * per_root;
+                lanes of_deviation = gl * per_deviation + of_mean * value;
                 store(of_x + place, of_mean * s.deviation, left);
-                lanes of_variance = of_deviation * 0.5f / s.deviation;
+                lanes of_variance = of_deviation * 0.5f * per_deviation;
                 of_mean -= of_variance * 2.0f * s.mean;
-                lanes even = 0.5f * (s.grown + s.shrunk), odd = 0.5f * (s.grown - s.shrunk);
-                lanes of_turned = of_mean * s.first.value * even + of_variance * s.second.value * 2.0f * odd * even;
-                lanes of_spread = of_mean * odd * s.first.slope + of_variance * 0.5f * (2.0f * odd * odd + 1.0f) * s.second.slope;
+                lanes of_turned = of_mean * s.first.value * s.even + of_variance * s.second.value * 2.0f * s.odd * s.even;
+                lanes of_spread = of_mean * s.odd * s.first.slope + of_variance * 0.5f * (2.0f * s.odd * s.odd + 1.0f) * s.second.slope;
                 of_log_delta -= of_spread * 2.0f * s.inverse_delta * s.inverse_delta + of_turned * s.turned;
                 of_shift += of_turned * s.inverse_delta;
                 lanes of_skew = of_shift * s.per_skew.value, of_per = of_shift * s.skew;
@@ -187,16 +188,16 @@ KERNEL(skew_backward, const float *of_z, const float *of_log_det, const float *x
 KERNEL(tails_forward, const float *x, const float *clean, const float *beta1, const float *beta2, const float *kurtosis,
                    const float *series, float *z, double *log_dets, long batch, long planes, long pixels, long threads) {
     in_parts(batch, pixels, threads, [&](long unit, long element, long from) {
-        double log_det = 0;
+        Total log_det;
         vectors(planes, pixels, from, from + PART, [&](long p, long at, long left) {
             long row = element * planes + p, place = row * pixels + at;
             NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
             Cubic c(l, kurtosis[element], series);
             lanes out = c.latent(load(x + place, left));
             store(z + place, out, left);
-            log_det += sum(first(log(c.spread / (1.0f + 3.0f * c.a * out * out)), left));
+            log_det.add(first(log(c.spread * inverse(1.0f + 3.0f * c.a * out * out)), left));
         });
-        log_dets[unit] = log_det;
+        log_dets[unit] = log_det.sum();
     });
 }
 
@@ -208,7 +209,7 @@ KERNEL(tails_inverse, const float *z, const float *clean, const float *beta1, co
             NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
             Cubic c(l, kurtosis[element], series);
             lanes value = load(z + place, left);
-            store(x + place, value * (1.0f + c.a * value * value) / c.spread, left);
+            store(x + place, value * (1.0f + c.a * value * value) * inverse(c.spread), left);
         });
     });
 }
@@ -228,10 +229,10 @@ KERNEL(tails_backward, const float *of_z, const float *of_log_det, const float *
                 NoiseParameters l(load(clean + place, left), beta1[row], beta2[row]);
                 Cubic c(l, kurtosis[element], series);
                 lanes value = load(x + place, left), out = load(z + place, left), gl = first(all(of_log_det[element]), left);
-                lanes square = out * out, slope = 1.0f / (1.0f + 3.0f * c.a * square);
+                lanes square = out * out, slope = inverse(1.0f + 3.0f * c.a * square), per_spread = inverse(c.spread);
                 lanes of_out = load(of_z + place, left) - gl * 6.0f * c.a * out * slope;
-                lanes grown = (3.0f + 15.0f * c.a) / c.spread;
-                lanes of_a = of_out * (grown * value - out * square) * slope + gl * (grown / c.spread - 3.0f * square * slope);
+                lanes grown = (3.0f + 15.0f * c.a) * per_spread;
+                lanes of_a = of_out * (grown * value - out * square) * slope + gl * (grown * per_spread - 3.0f * square * slope);
                 store(of_x + place, of_out * c.spread * slope, left);
                 lanes of_read = c.read.value >= 0.0f ? of_a * c.by_excess : lanes{};
                 kurtoses += of_read * c.read.weight * c.read.weight;

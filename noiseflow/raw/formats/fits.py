@@ -132,10 +132,6 @@ def _said(header: Any, path: Path) -> dict[str, Any]:
             where[name] = where_from
     if said["iso"] is None:
         said["iso"] = _gain(header, where, cautions)
-    for keyword in ("EGAIN", "OFFSET", "PEDESTAL"):
-        value, _ = _number(header, (keyword,), -np.inf)
-        if value is not None:
-            where[keyword] = f"{value:g} (header, not used)"
     across, down = (_number(header, (keyword,), 1.0)[0] or 1.0 for keyword in ("XBINNING", "YBINNING"))
     if said["cfa"] != MONO and max(across, down) > 1:
         cautions.append(

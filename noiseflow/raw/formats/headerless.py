@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.guards import check_size
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.inspection.other_readings import other_order_is_smoother, refuse_exchanged_sides, smoother_packing
+from noiseflow.raw.inspection.other_readings import doubt_of_sides, other_order_is_smoother, smoother_packing
 from noiseflow.raw.packed_bits import PACKINGS, Packing
 from noiseflow.raw.patterns import MONO, cell_side, known_cfa
 from noiseflow.raw.settings import RawSettings
@@ -23,6 +23,10 @@ DTYPE = "<u2"
 
 PACKED_ROWS = 64
 """Rows whose bytes are read in other packings too."""
+
+GIGE, STRAY, FEWEST_BYTES = ("Mono10Packed", "Mono12Packed"), 0.01, 100
+"""Packings of the same pixels in the same bytes but for empty bits; more bits than this part are no strays; and the
+fewest bytes in which bits that are never set are empty."""
 
 
 def read(path: Path, settings: RawSettings) -> RawImage:
@@ -62,21 +66,40 @@ def read(path: Path, settings: RawSettings) -> RawImage:
             f"{path}: neighbouring pixels differ far less with the two bytes of each exchanged; give --dtype "
             f"'{pixels.dtype.newbyteorder('S').str}'"
         )
-    if stride == own:
-        refuse_exchanged_sides(path, pixels, side)
-    return settings.image(pixels, str(path), white=float(2**packing.bits - 1) if packing else None)
+    doubt = doubt_of_sides(path, pixels, side) if stride == own else ""
+    white = float(2**packing.bits - 1) if packing else None
+    return settings.image(pixels, str(path), white=white, cautions=(doubt,) if doubt else ())
 
 
 def _refuse_other_packing(path: Path, name: str, rows: NDArray[np.uint8], width: int, side: int) -> None:
     """Refuse packed pixels whose bytes make a far smoother picture in another packing of the same size."""
     few = rows[:: max(1, len(rows) // PACKED_ROWS)]
+    if name in GIGE and (best := _other_gige(name, few)):
+        raise RawError(f"{path}: the bytes between its pixels are those of {best}, not of {name}; give --dtype {best}")
     alike = {each: other for each, other in PACKINGS.items() if other.row_bytes(width) == rows.shape[1]}
     readings = {each: other.rows(few, width) for each, other in alike.items()}
+    if not int(np.bitwise_or.reduce(readings[name], axis=None)) & 3:
+        # Left-aligned codes of fewer bits: in a wrong packing the lowest bits are not empty.
+        return
     best = smoother_packing(name, readings, {each: other.bits for each, other in alike.items()}, side)
     if best:
         raise RawError(
             f"{path}: neighbouring pixels differ far less if its bytes are {best} and not {name}; give --dtype {best}"
         )
+
+
+def _other_gige(name: str, rows: NDArray[np.uint8]) -> str:
+    """The other GigE packing if the low bits, in every third byte, are its; empty if they are right or do not say.
+
+    Of 10 bits the two upper ones of each half are empty; of 12 they are not, but for left-aligned codes of 8 or 10,
+    whose lower ones are empty.
+    """
+    between = rows[:, 1::3]
+    upper = float((between & 0xCC != 0).mean())
+    lower = float((between & 0x33 != 0).mean())
+    if name == "Mono10Packed":
+        return "Mono12Packed" if upper > STRAY else ""
+    return "Mono10Packed" if not upper and lower > STRAY and between.size >= FEWEST_BYTES else ""
 
 
 def _stride(path: Path, settings: RawSettings, own: int) -> int:

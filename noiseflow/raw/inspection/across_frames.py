@@ -65,7 +65,8 @@ def _of_two(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     sure = min(max(abs(ratio) - doubt, 0.0), 1.0)
     if (1 - sure) / (1 + sure) >= QUIET:
         return np.ones(2)
-    share = (1 - min(abs(ratio), 1.0)) / (1 + min(abs(ratio), 1.0))
+    size = min(abs(ratio), 1.0)
+    share = (1 - size) / (1 + size)
     return np.array([1.0, share] if ratio > 0 else [share, 1.0])
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes
 from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["TESTS", "Look", "inspected"]
@@ -48,19 +49,11 @@ COLOUR_PART = 0.15
 PHASE_PART = 0.1
 """Medians of places of one colour that differ by more than this part are no one colour; real greens differ by 0.04."""
 
+GAP, OFTEN, FEWEST_GAPS, LEAST_GAPS, ALIKE, EVEN = 4, 20, 8, 0.03, 1.5, 0.9
+"""A code is missing if within so many codes on both sides one occurs so often.  So many missing ones, or more than that
+fraction, count; a factor leaves as many above as below, give or take that, nearly all at distances alike but for 1."""
+
 COLOURS = {"R": "red", "G": "green", "B": "blue"}
-
-LOW_BYTES, UNEVEN = 4096, 2.0
-"""Low bytes of pixels: so many are looked at or more, and no sixteenth of their range is so many times rarer or
-more frequent than the others."""
-
-HOW_BYTES = {
-    0: "bytes were taken for pixels, or the levels are of other data: check --dtype, --black, --white",
-    2: "two bytes were taken for two pixels: save it as 16 bits, as by array.view('<u2')",
-    3: "bytes of packed 12-bit pixels were taken for pixels: give --dtype RAW12 or Mono12p, and the true --size",
-    5: "bytes of packed 10-bit pixels were taken for pixels: give --dtype RAW10 or Mono10p, and the true --size",
-}
-"""What to do, by the period at which low bytes stand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,34 +132,12 @@ def bytes_for_pixels(look: Look) -> Iterator[str]:
     image = look.image
     if image.mosaic.dtype != np.uint8:
         return
-    period = _uniform_bytes(look)
+    period = period_of_low_bytes(look.rows(HISTOGRAM_PIXELS))
     if image.white > 255 or period:
-        how = HOW_BYTES.get(period, HOW_BYTES[0])
-        raise look.fail(f"holds codes of 8 bits, under a white level of {image.white:g} DN; {how}")
+        raise look.fail(
+            f"holds codes of 8 bits, under a white level of {image.white:g} DN; {HOW_BYTES.get(period, HOW_BYTES[0])}"
+        )
     yield from ()
-
-
-def _uniform_bytes(look: Look) -> int:
-    """The period of columns at which low bytes, which are spread evenly over 0 … 255, stand; 0 if none do."""
-    rows = look.rows(HISTOGRAM_PIXELS)
-    for period in (2, 5, 3):
-        even = []
-        for start in range(period):
-            even.append(_spread_evenly(rows[..., start::period]))
-        if any(even) and not all(even):
-            return period
-    return 0
-
-
-def _spread_evenly(values: NDArray[np.uint8]) -> bool:
-    """Whether bytes are spread evenly over 0 … 255 and beside each other unlike, as low bytes are and no picture is."""
-    if values.size < LOW_BYTES or values.shape[-1] < 2:
-        return False
-    shares = 16 * np.bincount(values.ravel() >> 4, minlength=16) / values.size
-    if shares.min() < 1 / UNEVEN or shares.max() > UNEVEN:
-        return False
-    here, beside = (each.ravel().astype(np.float64) for each in (values[..., :-1], values[..., 1:]))
-    return abs(float(np.corrcoef(here, beside)[0, 1])) < 0.2
 
 
 def above_white(look: Look) -> Iterator[str]:
@@ -230,6 +201,43 @@ def _free_bits(look: Look, clip: float) -> int:
         codes = codes[codes < clip]
         used |= int(np.bitwise_or.reduce(codes)) if codes.size else 0
     return (used & -used).bit_length() - 1 if used else 0
+
+
+def gaps(look: Look) -> Iterator[str]:
+    """Codes that never occur between codes that often do: multiplied after the converter, or written by a curve."""
+    names = plane_names("mono" if look.image.cfa == MONO else look.image.layout)
+    if _free_bits(look, min(look.image.white, 65535)):
+        return
+    factors, curves = {}, {}
+    for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
+        if (plane[1:] == plane[:-1]).mean() > 0.5:
+            # Without noise most codes are missing.
+            continue
+        beside = np.lib.stride_tricks.sliding_window_view(np.pad(counts, GAP), GAP).max(1)
+        frequent = np.minimum(beside[: len(counts)], beside[-len(counts) :]) >= OFTEN
+        missing = np.flatnonzero(frequent & (counts == 0))
+        if len(missing) < FEWEST_GAPS:
+            continue
+        within = np.flatnonzero(frequent)
+        low, *_, high = (float((counts[part] == 0).mean()) for part in np.array_split(within, 4))
+        steps = np.sort(np.diff(missing))
+        usual = steps[len(steps) // 4 : -(len(steps) // 4)].mean()
+        even = (np.abs(steps - usual) < 1.5).mean()
+        if low > LEAST_GAPS and high < ALIKE * low and even > EVEN:
+            factors[name] = len(within) / max(len(within) - len(missing), 1)
+        elif high > low + 0.2:
+            curves[name] = int(missing[0])
+    if factors:
+        each = ", ".join(f"{name} by about {factor:.3g}" for name, factor in factors.items())
+        yield (
+            f"codes are missing at equal distances: they were multiplied after the converter, {each}; gain and noise "
+            "count in the multiplied codes"
+        )
+    if curves:
+        yield (
+            f"from about {min(curves.values())} DN on more and more codes are missing: they were written by a curve, "
+            "as of a lossy compression, whose rounding counts as noise"
+        )
 
 
 def undecoded(look: Look) -> Iterator[str]:
@@ -376,6 +384,7 @@ TESTS: tuple[Callable[[Look], Iterator[str]], ...] = (
     below_black,
     undecoded,
     left_aligned,
+    gaps,
     colours_of_mono,
     unlike_places,
 )

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from noiseflow.evaluate.metrics.row_noise import row_ratio
+from noiseflow.evaluate.metrics.row_noise import SIGNAL_BINS, RowNoiseMetric, row_ratio
 
 H, W, PATCHES = 24, 32, 2000
 
@@ -45,3 +47,22 @@ def test_an_offset_of_the_frame_is_no_row_noise_and_columns_are_not_rows() -> No
 
 def test_pixels_that_do_not_vary_have_no_ratio() -> None:
     assert torch.isnan(row_ratio(torch.zeros(1, 1, 4, 4))).all()
+
+
+def test_patches_are_put_into_bins_that_are_even_in_the_root_of_the_signal() -> None:
+    low, high = 0.04, 0.81
+    root = np.sqrt(low) + (np.sqrt(high) - np.sqrt(low)) * (np.arange(SIGNAL_BINS) + 0.5) / SIGNAL_BINS
+    brightness = np.array([low, high])
+    survey = SimpleNamespace(patch_shape=(1, 8, W), groups=2, brightness=brightness)
+    metric = RowNoiseMetric(SimpleNamespace(sources=("data",), survey=survey))  # type: ignore[arg-type]
+    light = torch.tensor([*root**2, low, high, 0.0, 1.0])
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=(len(light), 1, 8, W)))
+    group = np.array([0] * SIGNAL_BINS + [1] * 4)
+    clean = light[:, None, None, None].expand(-1, 1, 8, W)
+    metric.update(
+        SimpleNamespace(clean=clean, group=group, noise={"data": noise}, scale_dn=np.full((len(light), 1), 100.0))  # type: ignore[arg-type]
+    )
+    # The ends, and what lies beyond them, are in the first and in the last.
+    assert metric.counts[..., 0].T.tolist() == [[1.0] * SIGNAL_BINS, [2.0, *[0.0] * (SIGNAL_BINS - 2), 2.0]]
+    assert metric.signal[0, :, 0] == pytest.approx(100 * root**2, rel=1e-6)
+    assert metric.sums["data"][:, 0, 0] == pytest.approx(row_ratio(noise)[:SIGNAL_BINS, 0].numpy())

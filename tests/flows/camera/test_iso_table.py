@@ -80,10 +80,10 @@ def test_a_step_is_a_fall_of_more_than_a_tenth_of_sigma() -> None:
     table = torch.tensor([0.0, STEP + 1e-3, 2 * STEP])
     assert falls(table).tolist() == [False, True]
     assert falls(torch.tensor([0.0, STEP - 1e-3])).tolist() == [True]
-    ((camera, below, above, factor),) = conversion_steps([(torch.tensor([0.0, 0.5, -0.5]), (100.0, 200.0, 400.0))])
+    ((camera, below, above, factor),) = conversion_steps([(torch.tensor([0.0, 0.5, -0.3]), (100.0, 200.0, 400.0))])
     assert camera == 0
     assert (below, above) == (200.0, 400.0)
-    assert factor == pytest.approx(math.exp(-0.5))
+    assert factor == pytest.approx(math.exp(-0.4))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,17 @@ def test_eld_and_led_have_the_variance_of_their_lines(tmp_path: Path, name: str,
             )
 
 
+@pytest.mark.parametrize(("least", "largest"), [(0.01, 0.08), (3.0, 3.0), (0.5, 700.0)])
+def test_any_gains_are_taken_and_their_ratio_is_that_of_the_isos(tmp_path: Path, least: float, largest: float) -> None:
+    gains = {"Kmin": least, "Kmax": largest}
+    (tmp_path / "Mine.json").write_text(json.dumps({"Mine": CAMERA | gains}))
+    led = {"Mine": AS_LED["noise_g"]["camera_params"]["Mine"] | gains}
+    (tmp_path / "led.json").write_text(json.dumps(led))
+    for name in ("Mine.json", "led.json"):
+        model = import_model(ForeignSource(tmp_path / name))
+        assert model.iso_range == pytest.approx((100.0, 100.0 * largest / least))
+
+
 def test_the_shared_parameters_of_eld(shared_data: Path) -> None:
     path = shared_data / "params" / "eld_camera_params.json"
     model = import_model(ForeignSource(path, RawSettings(camera="SonyA7S2")))

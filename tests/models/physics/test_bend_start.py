@@ -91,6 +91,13 @@ def test_a_straight_response_is_left_alone(seed: int) -> None:
     assert found.note == "bend: none"
 
 
+@pytest.mark.parametrize(("count", "known"), [(4, True), (3, False)])
+def test_two_bands_of_each_fold_are_the_fewest_that_decide(count: int, known: bool) -> None:
+    model, noise, cond = scene(bends=True, seed=1)
+    found = choose_bend(model.shot_read, noise, cond, torch.arange(PATCHES) % count, planes=4)
+    assert isinstance(found.head, BentScale) is known
+
+
 def test_a_bend_that_is_asked_for_is_fitted_and_small_where_there_is_none() -> None:
     model, noise, cond = scene(bends=False, seed=1, options={"bend": True})
     found = choose_bend(model.shot_read, noise, cond, BANDS, planes=4).head

@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 from simulated_scenes import pairs, prepared, scene, shoot
 
-from noiseflow.patches.pairings.frames.motion import with_neighbours
+from noiseflow.patches.pairings.frames.motion import frame_shift, with_neighbours
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)
@@ -79,3 +79,27 @@ def test_blocks_and_their_neighbours_are_as_scipy_has_them() -> None:
     for shape in ((1, 1), (1, 7), (5, 1), (9, 13)):
         blocks = rng.random(shape) < 0.1
         assert np.array_equal(with_neighbours(blocks), binary_dilation(blocks, np.ones((3, 3), bool)))
+
+
+def test_a_shift_is_measured_in_pixels_whatever_offset_and_gain_go_with_it() -> None:
+    """Central differences of a quadratic are its slopes, so that the fit has the shift's own numbers."""
+    y, x = np.mgrid[:40, :60]
+    surface = 500 + 3 * x + 2 * y + 0.05 * x**2 + 0.04 * y**2 + 0.03 * x * y
+    across, down = (3 + 0.1 * x + 0.03 * y)[1:-1], (2 + 0.08 * y + 0.03 * x)[1:-1]
+    rows = np.stack([surface[:-2], surface[1:-1], surface[2:]], 1).astype(np.float32)
+    rest = np.random.default_rng(0).normal(0, 0.5, across.shape)
+    still = 4 + 0.01 * surface[1:-1] + rest
+    moved = still - 0.3 * across + 0.2 * down
+    found = frame_shift(moved.astype(np.float32), rows)
+    # The slopes are 2.3 and 1.5 DN a pixel apart from their means, of 2,204 pixels: standard error 0.005.
+    assert found.size == pytest.approx(np.hypot(0.3, 0.2), abs=0.025)
+    # Offset and gain take most of what the shift does; the share is that of least squares with and without it.
+    inner = np.s_[:, 1:-1]
+    design = np.stack([np.ones_like(across), surface[1:-1], across, down])[(slice(None), *inner)].reshape(4, -1).T
+    left = [np.linalg.lstsq(design[:, :n], moved[inner].ravel(), rcond=None)[1][0] for n in (2, 4)]
+    assert found.part == pytest.approx(1 - left[1] / left[0], rel=1e-3)
+    assert found.chi2 == pytest.approx((left[0] - left[1]) / 0.5**2, rel=0.1)
+    none = frame_shift(still.astype(np.float32), rows)
+    # χ² of two degrees: 0.1 % is above 13.8.
+    assert none.chi2 < 13.8
+    assert none.part < 0.01

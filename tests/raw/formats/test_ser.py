@@ -23,3 +23,14 @@ def test_pixels_of_the_other_order_are_read_and_said_where_the_depth_does_not_te
     image = read(path, RawSettings(black=(64.0,) * 4, iso=100.0))
     assert np.array_equal(image.mosaic, codes)
     assert any("big-endian" in words for words in image.cautions) == said
+
+
+@pytest.mark.parametrize("depth", [1, 8, 9, 12, 16])
+def test_up_to_8_bits_are_a_byte_and_more_are_two(tmp_path: Path, depth: int) -> None:
+    codes = np.random.default_rng(0).integers(0, 2**depth, (48, 64)).astype("<u2" if depth > 8 else "u1")
+    text = b"".ljust(40)
+    path = tmp_path / "a.ser"
+    path.write_bytes(HEADER.pack(SIGNATURE, 0, 9, 0, 64, 48, depth, 1, text, text, text, 0, 0) + codes.tobytes())
+    image = read(path, RawSettings(black=(0.0,) * 4, iso=100.0))
+    assert np.array_equal(image.mosaic, codes)
+    assert (image.cfa, image.white, image.cautions) == ("GRBG", 2**depth - 1, ())

@@ -1,5 +1,7 @@
 """The look at the pixels: every test on frames that fail it, and on frames that must pass."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -127,6 +129,46 @@ def test_left_aligned_codes_are_said(shift: int) -> None:
     if shift > 1:
         with pytest.raises(RawError, match=f"multiples of {1 << shift}: they are left-aligned, give --shift {shift}"):
             inspected(changed(image, image.mosaic << shift))
+
+
+@pytest.mark.parametrize("factor", [1.1, 1.5, 1.7, 3.0])
+@pytest.mark.parametrize("cfa", ["RGGB", MONO])
+@pytest.mark.parametrize("planes", ["all", "red"])
+def test_codes_that_were_multiplied_are_said(factor: float, cfa: str, planes: str) -> None:
+    image = scene(cfa, white=1023, black=64, gain=1.0)
+    codes = image.mosaic.astype(np.float64)
+    where = np.s_[::2, ::2] if planes == "red" and cfa != MONO else np.s_[:]
+    codes[where] *= factor
+    (words,) = inspected(changed(image, np.rint(codes).astype(np.uint16), white=4095.0)).cautions
+    assert "codes are missing at equal distances" in words
+    first = re.search(r"by about ([\d.]+)", words)
+    assert first is not None
+    assert float(first[1]) == pytest.approx(factor, rel=0.02)
+    assert ("G1" in words) == (planes == "all" and cfa != MONO)
+
+
+def test_codes_of_a_curve_are_said() -> None:
+    """Roots of codes, rounded, as lossy compressions of makers store them."""
+    rng = np.random.default_rng(0)
+    signal = np.linspace(0, 800, 768)[None].repeat(512, 0)
+    codes = np.clip(rng.poisson(signal) + rng.normal(0, 4, signal.shape) + 64, 0, 1023)
+    table = np.unique(np.rint(np.linspace(0, np.sqrt(1023), 300) ** 2))
+    stored = table[np.searchsorted(table, codes).clip(0, len(table) - 1)].astype(np.uint16)
+    (words,) = inspected(RawImage(stored, "RGGB", (64.0,) * 4, 1023.0, 100.0, 0.01, source="a.dng")).cautions
+    assert "were written by a curve" in words
+
+
+@pytest.mark.parametrize("gain", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("sigma", [1.0, 4.0])
+def test_a_chart_of_even_patches_has_no_gaps(gain: float, sigma: float) -> None:
+    """What no code says between two patches was not taken away: 24 levels, by chance 0 of 40 frames are doubted."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        levels = np.sort(rng.uniform(20, 700, 24))
+        signal = np.repeat(levels, 16)[None].repeat(256, 0)
+        codes = np.rint(rng.poisson(signal / gain) * gain + rng.normal(0, sigma, signal.shape) + 64)
+        image = RawImage(codes.clip(0).astype(np.uint16), "RGGB", (64.0,) * 4, 1023.0, 100.0, 0.01, source="a.dng")
+        assert inspected(image).cautions == ()
 
 
 def test_the_other_byte_order_is_named() -> None:

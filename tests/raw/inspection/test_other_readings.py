@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.inspection.other_readings import other_order_is_smoother, refuse_exchanged_sides
+from noiseflow.raw.inspection.other_readings import doubt_of_sides, other_order_is_smoother
 from noiseflow.raw.packed_bits import PACKINGS
 from noiseflow.raw.reading import read_raw
 from noiseflow.raw.settings import RawSettings
@@ -82,13 +82,19 @@ def test_packings_are_told_apart(tmp_path: Path, scene: str, name: str) -> None:
     white = float(2**packing.bits - 1)
     (tmp_path / "a.raw").write_bytes(packed(frame, name))
     assert np.array_equal(read_raw(tmp_path / "a.raw", said(dtype=name, white=white)).mosaic, frame)
-    # The low bits of the older packing stand in the same byte whatever their number is.
-    same = {"Mono10Packed", "Mono12Packed"}
     for other, its in PACKINGS.items():
         alike = its.row_bytes(SHAPE[1]) == packing.row_bytes(SHAPE[1])
-        if other != name and alike and {name, other} != same:
-            with pytest.raises(RawError, match=f"if its bytes are .* and not {other}"):
+        if other != name and alike:
+            with pytest.raises(RawError, match=rf"bytes .*(and not|not of) {other}; give --dtype"):
                 read_raw(tmp_path / "a.raw", said(dtype=other, white=white))
+
+
+@pytest.mark.parametrize("empty", [0, 2, 4])
+def test_empty_bits_of_12_are_not_taken_for_10(tmp_path: Path, empty: int) -> None:
+    """Left-aligned codes of 8, 10 and 12 bits in Mono12Packed."""
+    frame = codes(SCENES["waves"], bits=12 - empty) << empty
+    (tmp_path / "a.raw").write_bytes(packed(frame, "Mono12Packed"))
+    assert np.array_equal(read_raw(tmp_path / "a.raw", said(dtype="Mono12Packed", white=4095.0)).mosaic, frame)
 
 
 # Squares all over the frame repeat at so many distances that they tell nothing.
@@ -98,6 +104,45 @@ def test_exchanged_sides_are_refused(tmp_path: Path, scene: str, seed: int) -> N
     (tmp_path / "a.raw").write_bytes(codes(SCENES[scene], seed).tobytes())
     with pytest.raises(RawError, match=r"width and height are exchanged; give --size 240x160"):
         read_raw(tmp_path / "a.raw", said(size=SHAPE))
+
+
+FLATS = {
+    "dark with row noise": lambda rng, y, x: rng.normal(64, 4, y.shape) + rng.normal(0, 0.8, (len(y), 1)),
+    "dark with column offsets": lambda rng, y, x: rng.normal(64, 4, y.shape) + rng.normal(0, 0.8, (1, y.shape[1])),
+    "banding": lambda rng, y, x: rng.normal(64, 4, y.shape) + 3 * np.sin(2 * np.pi * y / 3),
+    "flat": lambda rng, y, x: rng.normal(1, 0.05, y.shape) * np.array([[200, 400], [400, 280]])[y % 2, x % 2],
+    "shaded flat": lambda rng, y, x: (
+        rng.normal(0, 20, y.shape) + 600 - 100 * ((x / 288 - 0.5) ** 2 + (y / 512 - 0.5) ** 2)
+    ),
+}
+"""Frames without a picture: what tells their sides is the mean of a row, of a column, or of a colour."""
+
+
+@pytest.mark.parametrize("kind", FLATS)
+@pytest.mark.parametrize("seed", range(3))
+def test_exchanged_sides_of_flats_and_darks_are_said(tmp_path: Path, kind: str, seed: int) -> None:
+    rows, columns = np.mgrid[:512, :288]
+    frame = np.rint(FLATS[kind](np.random.default_rng(seed), rows, columns)).clip(0).astype(np.uint16)
+    (tmp_path / "a.raw").write_bytes(frame.tobytes())
+    assert not read_raw(tmp_path / "a.raw", said(size=(288, 512))).cautions
+    if kind == "flat":
+        # Rows of red and of blue pixels are a picture of its own.
+        with pytest.raises(RawError, match="width and height are exchanged; give --size 288x512"):
+            read_raw(tmp_path / "a.raw", said(size=(512, 288)))
+        return
+    (words,) = read_raw(tmp_path / "a.raw", said(size=(512, 288))).cautions
+    assert "width and height exchanged; if they are, give --size 288x512" in words
+
+
+@pytest.mark.parametrize("period", range(2, 9))
+@pytest.mark.parametrize("shape", [(600, 400), (400, 600), (800, 400), (400, 800), (640, 480), (402, 400)])
+def test_banding_is_no_reason_to_doubt_the_sides(period: int, shape: tuple[int, int]) -> None:
+    """Rows of a period of 3 repeat at 3 × 400 pixels, which are 2 × 600: a portrait frame of 600 × 400 was refused."""
+    rng = np.random.default_rng(period)
+    rows = np.arange(shape[0])[:, None]
+    for amplitude in (0.5, 3.0, 30.0):
+        frame = rng.normal(200, 4, shape) + amplitude * np.sin(2 * np.pi * rows / period + 0.3)
+        assert not doubt_of_sides(Path("a.raw"), np.rint(frame).clip(0).astype(np.uint16))
 
 
 @pytest.mark.parametrize("side", [2, 4, 6])
@@ -111,4 +156,4 @@ def test_no_sides_are_doubted_that_are_right(side: int) -> None:
         picture = np.fft.irfft2(power * (rng.normal(size=power.shape) + 1j * rng.normal(size=power.shape)), s=shape)
         picture = (picture - picture.min()) / np.ptp(picture) * rng.uniform(5, 900)
         frame = np.rint(picture + rng.normal(64, 4, shape)).clip(0).astype(np.uint16)
-        refuse_exchanged_sides(Path("a.raw"), frame, side)
+        assert not doubt_of_sides(Path("a.raw"), frame, side)
