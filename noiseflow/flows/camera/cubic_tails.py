@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
@@ -65,27 +65,27 @@ class CubicTails(Transform):
         self._constant("log_isos", log_of(isos))
         self._constant("series", torch.from_numpy(cubic_by_excess()))
 
-    def read_excess(self, cond: Conditions) -> Tensor:
+    def read_excess(self, cond: Resolved) -> Tensor:
         """κ of the read noise by itself, (B,)."""
         knots = self.log_isos.to(self.kurtosis.dtype)
-        return at_iso(self.kurtosis[cond.camera_indices], knots, cond.isos).clamp(LEAST_REST, MOST_EXCESS)
+        return at_iso(self.kurtosis[cond.camera], knots, cond.iso).clamp(LEAST_REST, MOST_EXCESS)
 
-    def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
+    def shared_features(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters | None:
         """The noise parameters with its read noise's kurtosis, if there are any."""
         return replace(noise, read_excess=self.read_excess(cond)) if noise and self.by_read_share else noise
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         z, log_det = tails(x, *self._signal(noise), self.read_excess(cond), self.series)
         return z, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         x: Tensor = tails_inverse(z, *self._signal(noise), self.read_excess(cond), self.series)
         return x
 
     @torch.no_grad()
-    def start_from(self, x: Tensor, cond: Conditions, noise: NoiseParameters) -> None:
+    def start_from(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> None:
         """Start the excess kurtosis of the read noise from fourth moments, for each camera at each of its ISOs.
 
         E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: a linear fit over pixels weighted
@@ -96,29 +96,29 @@ class CubicTails(Transform):
         ----------
         x : Tensor, shape (B, C, H, W)
             Noise over its standard deviation, without line noise.
-        cond : Conditions
+        cond : Resolved
             Resolved conditions of the noise.
         noise : NoiseParameters
             Noise parameters of it.
         """
         over, under = _excess_and_weight(x, cond, noise, noise.shot_moments()[1], OUTLIER)
         knots = self.log_isos.to(self.kurtosis.dtype)
-        index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-        for camera in set(cond.camera_indices.tolist()):
-            own = cond.camera_indices == camera
+        index = (cond.iso.log()[:, None] - knots).abs().argmin(1)
+        for camera in set(cond.camera.tolist()):
+            own = cond.camera == camera
             seen = sorted(set(index[own].tolist()))
             sums = torch.stack([torch.stack([over, under])[:, own & (index == iso)].sum(1) for iso in seen], 1)
             self.kurtosis[camera] = at_iso((sums[0] / sums[1]).to(knots.dtype), knots[seen], knots.exp())
 
     @torch.no_grad()
-    def leaves_tails(self, x: Tensor, cond: Conditions, noise: NoiseParameters) -> bool:
+    def leaves_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> bool:
         """Whether values of read noise surely have another kurtosis than normal ones behind this transform.
 
         Parameters
         ----------
         x : Tensor, shape (B, C, H, W)
             Values that enter it, without skew.
-        cond : Conditions
+        cond : Resolved
             Resolved conditions of them.
         noise : NoiseParameters
             Noise parameters of them.
@@ -134,7 +134,7 @@ class CubicTails(Transform):
 
 
 def _excess_and_weight(
-    x: Tensor, cond: Conditions, noise: NoiseParameters, of_shot: Tensor | float, farthest: float
+    x: Tensor, cond: Resolved, noise: NoiseParameters, of_shot: Tensor | float, farthest: float
 ) -> tuple[Tensor, Tensor]:
     """Sums of w²(x⁴ − 3 − κ) and of w⁴ over each element, (B,), float64, with κ that of shot noise."""
     weight = noise.read_share().clamp(max=1).square()

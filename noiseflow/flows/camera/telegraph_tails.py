@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.camera.cubic_tails import MOST_EXCESS
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import IsoPlace
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
@@ -68,15 +68,15 @@ class TelegraphTails(Transform):
         self.log_spread = nn.Parameter(torch.zeros(cameras, KINDS, len(isos)))
         self._constant("log_isos", log_of(isos))
 
-    def jumps(self, cond: Conditions) -> tuple[Tensor, Tensor, Tensor]:
+    def jumps(self, cond: Resolved) -> tuple[Tensor, Tensor, Tensor]:
         """Probability, size and spread of each kind, in σ of read noise without jumps, each (B, KINDS)."""
-        place = IsoPlace.of(self.log_isos.to(self.log_rate.dtype), cond.isos)
+        place = IsoPlace.of(self.log_isos.to(self.log_rate.dtype), cond.iso)
         rate, size, spread = (
-            place.held(table[cond.camera_indices]).exp() for table in (self.log_rate, self.log_size, self.log_spread)
+            place.held(table[cond.camera]).exp() for table in (self.log_rate, self.log_size, self.log_spread)
         )
         return rate / (1 + rate.sum(1, keepdim=True)), size, spread
 
-    def read_excess(self, cond: Conditions) -> Tensor:
+    def read_excess(self, cond: Resolved) -> Tensor:
         """Excess kurtosis of the read noise, (B,)."""
         rate, size, spread = self.jumps(cond)
         square, own = size.square(), 1 + spread.square()
@@ -84,11 +84,11 @@ class TelegraphTails(Transform):
         fourth = 3 + (rate * (square.square() + 6 * square * own + 3 * own.square() - 3)).sum(1)
         return (fourth / variance.square() - 3).clamp(0, MOST_EXCESS)
 
-    def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
+    def shared_features(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters | None:
         """The noise parameters with the kurtosis of the read noise, if there are any."""
         return replace(noise, read_excess=self.read_excess(cond)) if noise else noise
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         parts = self._parts(x, cond, noise)
         with full_precision(x):
@@ -97,7 +97,7 @@ class TelegraphTails(Transform):
             log_slope = _log_density(parts, sign * x) + 0.5 * z.square() + HALF_LOG_TAU
         return sign * z, sum_per_sample(log_slope)
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         parts = self._parts(z, cond, noise)
         with full_precision(z):
@@ -112,7 +112,7 @@ class TelegraphTails(Transform):
                     x = x + (upper - target) * (upper - _log_density(parts, x)).exp()
         return sign * x
 
-    def _parts(self, like: Tensor, cond: Conditions, noise: NoiseParameters | None) -> list[Part]:
+    def _parts(self, like: Tensor, cond: Resolved, noise: NoiseParameters | None) -> list[Part]:
         share = required(noise, self).read_share().clamp(max=1).to(like.dtype)
         rate, size, spread = (each.to(like.dtype) for each in self.jumps(cond))
         unit = _wide((1 + (rate * (size.square() + spread.square())).sum(1)).rsqrt())

@@ -19,7 +19,7 @@ from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.camera.telegraph_tails import TelegraphTails
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
@@ -156,7 +156,7 @@ class PhysicsFlow(ResidualFlow):
         super().start_from(statistics)
 
     @torch.no_grad()
-    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+    def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
         """Start planes, row noise and tails from moments of training patches.
 
         With `bands` the row noise found here is kept fixed: it comes from whole sensor rows, which determine
@@ -192,7 +192,7 @@ class PhysicsFlow(ResidualFlow):
             x, _ = before(x, cond, parameters)
         self._start_tails(x, cond, parameters, tries=bands is not None)
 
-    def _start_tails(self, x: Tensor, cond: Conditions, noise: NoiseParameters, *, tries: bool) -> None:
+    def _start_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters, *, tries: bool) -> None:
         """Start the tails; pixels that jump take the place of a cubic that leaves tails, in model and spec."""
         tails, wanted = self.tails, self.spec.options.get("telegraph")
         cubic = tails
@@ -203,7 +203,7 @@ class PhysicsFlow(ResidualFlow):
             return
         some = torch.arange(0, len(x), -(-len(x) // MOST))
         observed = None if cond.observed is None else cond.observed[some]
-        cond = Conditions(cond.clean[some], cond.isos[some], cond.camera_indices[some], observed)
+        cond = Resolved(cond.clean[some], cond.iso[some], cond.camera[some], observed)
         noise = cubic.shared_features(cond, self.shot_read.noise_parameters(cond)) or noise
         skew = next(transform for transform in self.flow.transforms if isinstance(transform, SinhArcsinh))
         x, _ = skew(x[some], cond, noise)
@@ -216,7 +216,7 @@ class PhysicsFlow(ResidualFlow):
             self.found.append(found.note)
             self.spec = replace(self.spec, options={**self.spec.options, "telegraph": True})
 
-    def _start_bend(self, noise: Tensor, cond: Conditions, bands: Tensor) -> str:
+    def _start_bend(self, noise: Tensor, cond: Resolved, bands: Tensor) -> str:
         """Fit the bend of the response if the data show one, or the spec wants it; what was found, in words."""
         if self.spec.options.get("bend") is False:
             return "bend: left out"
@@ -228,7 +228,7 @@ class PhysicsFlow(ResidualFlow):
                 start_planes(found.head, noise, cond)
         return found.note
 
-    def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None) -> LineNoise:
+    def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Resolved, bands: Tensor | None) -> LineNoise:
         """Start line noise; what rows are found to have beyond an offset takes its place in model and spec."""
         if not lines.whole_rows and not lines.whole_frame:
             start_lines(self.shot_read, lines, noise, cond, bands)
@@ -241,7 +241,7 @@ class PhysicsFlow(ResidualFlow):
         self.found.extend(found.notes)
         return found.rows
 
-    def _subtract_light(self, rows: RowNoise, noise: Tensor, cond: Conditions) -> None:
+    def _subtract_light(self, rows: RowNoise, noise: Tensor, cond: Resolved) -> None:
         """Fit shot and read noise of the planes again, without the variance of a light that rows share."""
         light = rows.light_variance()
         if not bool((light > 2 * NO_FLICKER).any()):
@@ -251,11 +251,11 @@ class PhysicsFlow(ResidualFlow):
         start_planes(self.shot_read, noise, cond, light)
         self.shot_read.log_beta2.sub_(offsets)
 
-    def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Conditions) -> None:
+    def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
         """Try the components that the spec does not name, and put those that are kept behind the rows."""
         some = torch.arange(0, len(noise), -(-len(noise) // MOST))
         observed = None if cond.observed is None else cond.observed[some]
-        even = even_signal(Conditions(cond.clean[some], cond.isos[some], cond.camera_indices[some], observed))
+        even = even_signal(Resolved(cond.clean[some], cond.iso[some], cond.camera[some], observed))
         parameters = self.shot_read.noise_parameters(even)
         x, _ = self.shot_read(noise[some], even, parameters)
         for before in self._before_shape():
@@ -282,7 +282,7 @@ class PhysicsFlow(ResidualFlow):
     def _left_out(self) -> list[str]:
         return [name for name in ROW_OPTIONS if self.spec.options.get(name) is False]
 
-    def _start_rows_again(self, noise: Tensor, cond: Conditions, bands: Tensor) -> None:
+    def _start_rows_again(self, noise: Tensor, cond: Resolved, bands: Tensor) -> None:
         """Where neighbours were found, give the place of the rows to such as take their filter into account."""
         lines: list[Any] = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         neighbours = [transform for transform in self.flow.transforms if isinstance(transform, NeighbourFilter)]
@@ -313,7 +313,7 @@ class PhysicsFlow(ResidualFlow):
         return chain[1:end]
 
     @torch.no_grad()
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Fit shot and read noise and tails to the integers, and subtract the line noise from the read noise."""
         before = self.shot_read.log_beta2.clone()
         if isinstance(self.shot_read, BentScale):
@@ -334,7 +334,7 @@ class PhysicsFlow(ResidualFlow):
 
 
 @torch.no_grad()
-def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Tensor | None = None) -> None:
+def start_planes(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor | None = None) -> None:
     """Fit β₁ and β₂ of each plane relative to its camera's, at each ISO, by maximum likelihood.
 
     With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.  An ISO
@@ -346,7 +346,7 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Te
         Shot and read noise of the cameras.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the noise.
     light : Tensor, shape (cameras, isos), optional
         Relative variance of the light that is part of the noise, and is left out of its squares.
@@ -363,22 +363,22 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Te
     head.plane_beta2.copy_(apart[..., 1])
 
 
-def _factors(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Tensor | None, *, by_plane: bool) -> Tensor:
+def _factors(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor | None, *, by_plane: bool) -> Tensor:
     """Logarithms of f₁ and f₂ of each camera, plane (or all as one) and ISO: (cameras, planes, isos, 2)."""
     found = head.noise_parameters(cond)
     beta1, beta2 = found.beta1, found.beta2
     ratio = (beta1 * found.clean / beta2).clamp(min=0).double()
     square = (noise.square() / beta2).double()
-    iso = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
+    iso = (cond.iso.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
     if light is not None:
-        share = light[cond.camera_indices, iso][:, None, None, None]
+        share = light[cond.camera, iso][:, None, None, None]
         square = square - (share * found.clean.square() / beta2).double()
     observed = torch.ones_like(noise, dtype=torch.bool) if cond.observed is None else cond.observed
     values = [each if by_plane else each.flatten(1)[:, None] for each in (ratio, square, observed)]
     knots = len(head.log_isos)
     factors = noise.new_zeros(len(head.log_beta1), values[0].shape[1], knots, 2)
-    for camera in set(cond.camera_indices.tolist()):
-        own = cond.camera_indices == camera
+    for camera in set(cond.camera.tolist()):
+        own = cond.camera == camera
         for plane in range(factors.shape[1]):
             at, squares, seen = (each[:, plane] for each in values)
             pooled = _plane_factors(at[own][seen[own]], squares[own][seen[own]])

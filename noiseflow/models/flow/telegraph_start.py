@@ -8,7 +8,7 @@ from torch import Tensor
 
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.telegraph_tails import KINDS, TelegraphTails
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
 
 __all__ = ["ChosenTails", "choose_tails"]
@@ -83,14 +83,14 @@ class _Values:
     """Observed values, each as an element of a batch, (N, 1, 1, 1), and the number of its patch, (N,)."""
 
     x: Tensor
-    cond: Conditions
+    cond: Resolved
     noise: NoiseParameters
     patch: Tensor
 
 
 @torch.no_grad()
 def choose_tails(
-    cubic: CubicTails, x: Tensor, cond: Conditions, noise: NoiseParameters, *, always: bool = False
+    cubic: CubicTails, x: Tensor, cond: Resolved, noise: NoiseParameters, *, always: bool = False
 ) -> ChosenTails:
     """Fit a mixture, and keep it if the log-density of held-out patches gains by it.
 
@@ -100,7 +100,7 @@ def choose_tails(
         Started tails that it would replace.
     x : Tensor, shape (B, C, H, W)
         Noise of unit variance, lines and skew taken out, as it enters the tails.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the noise.
     noise : NoiseParameters
         Noise parameters of it.
@@ -125,13 +125,13 @@ def choose_tails(
     return ChosenTails(tails, note)
 
 
-def _values(x: Tensor, cond: Conditions, noise: NoiseParameters, rows: Tensor) -> _Values:
+def _values(x: Tensor, cond: Resolved, noise: NoiseParameters, rows: Tensor) -> _Values:
     kept = torch.ones_like(x[rows], dtype=torch.bool) if cond.observed is None else cond.observed[rows]
     patch = torch.arange(len(rows))[:, None, None, None].expand_as(kept)[kept]
     clean, beta1, beta2, values = (
         each[rows].expand_as(kept)[kept].reshape(-1, 1, 1, 1) for each in (noise.clean, noise.beta1, noise.beta2, x)
     )
-    given = Conditions(clean, cond.isos[rows][patch], cond.camera_indices[rows][patch])
+    given = Resolved(clean, cond.iso[rows][patch], cond.camera[rows][patch])
     return _Values(values, given, NoiseParameters(clean, beta1, beta2), patch)
 
 
@@ -155,10 +155,10 @@ def _density(tails: CubicTails | TelegraphTails, values: _Values) -> Tensor:
 def _fit(tails: TelegraphTails, values: _Values) -> None:
     """Fit the mixture of each camera at each of its ISOs; one with few values takes that of all of them."""
     cond, x, share = values.cond, values.x.flatten(), values.noise.read_share().clamp(max=1).flatten()
-    knot = (cond.isos.log()[:, None] - tails.log_isos.to(cond.isos.dtype)).abs().argmin(1)
+    knot = (cond.iso.log()[:, None] - tails.log_isos.to(cond.iso.dtype)).abs().argmin(1)
     seen = share > LEAST_SHARE
-    for camera in set(cond.camera_indices.tolist()):
-        own = seen & (cond.camera_indices == camera)
+    for camera in set(cond.camera.tolist()):
+        own = seen & (cond.camera == camera)
         pooled = None
         for place in range(tails.log_rate.shape[2]):
             rows = own & (knot == place)

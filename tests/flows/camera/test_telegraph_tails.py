@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from noiseflow.flows.camera.telegraph_tails import TelegraphTails
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
 
 RATES, SIZES, SPREADS = (0.02, 0.005), (4.0, 7.0), (0.5, 2.0)
@@ -24,9 +24,9 @@ def layer() -> TelegraphTails:
     return found
 
 
-def given(x: Tensor, share: float) -> tuple[Conditions, NoiseParameters]:
+def given(x: Tensor, share: float) -> tuple[Resolved, NoiseParameters]:
     """Conditions under which read noise is this share of the variance."""
-    cond = Conditions(torch.full_like(x, (1 - share) / share), torch.tensor([100.0]), torch.tensor([0]))
+    cond = Resolved(torch.full_like(x, (1 - share) / share), torch.tensor([100.0]), torch.tensor([0]))
     one = torch.ones(1, 1, 1, 1, dtype=x.dtype)
     return cond, NoiseParameters(cond.clean, one, one)
 
