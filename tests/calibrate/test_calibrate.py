@@ -155,7 +155,7 @@ def test_the_page_s_summary_colours_and_intervals(reference, tmp_path):
     assert red[0] > 2 * red[2]
     assert blue[2] > 2 * blue[0]
     # An interval has the decimals of its value, and two ends: not "512.001 ± 0.020" and "512 … 512".
-    rows = re.findall(r"<td class=n>(−?[\d.]+) ± ([\d.]+) *</td><td class=n>(−?[\d.]+) … (−?[\d.]+)</td>", page)
+    rows = re.findall(r"<td class=n>(−?[\d.]+) ± ([\d.]+) *</td><td class=n>(−?[\d.]+)\s… (−?[\d.]+)</td>", page)
     assert len(rows) > 15
     for value, error, low, high in rows:
         assert len({len(number.partition(".")[2]) for number in (value, error, low, high)}) == 1
