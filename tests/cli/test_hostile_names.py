@@ -20,6 +20,7 @@ import noiseflow
 from noiseflow.cli import main
 from noiseflow.cli.table import print_table
 from noiseflow.models import ModelSpec, build, save
+from noiseflow.patches import PatchStore
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import simulate_series
@@ -119,6 +120,15 @@ def test_a_table_shows_the_names_themselves(capsys: pytest.CaptureFixture[str]) 
     assert "[/b]" in said
 
 
+def test_what_python_shows_of_an_object_can_be_seen(work: Path) -> None:
+    model = build(ModelSpec("nlf", cameras=(NAME,), isos=(400.0,)))
+    with PatchStore(work / NAME / "p.h5") as store:
+        assert NAME not in repr(store)
+        assert not invisible(repr(store))
+    assert not invisible(repr(model))
+    assert "<b>" not in model._repr_html_().replace("<b>Noise model nlf</b>", "")
+
+
 def test_the_command_that_goes_on_can_be_seen_and_pasted(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +151,7 @@ def test_the_command_that_goes_on_can_be_seen_and_pasted(
 
 ALLOWED = {
     r"click\.echo\(|[^.\w]print\(": {"cli/streams.py"},
-    r"ensure_ascii=False": {"core/text.py", "core/reading/text.py", "calibrate/profiles/profile.py"},
+    r"ensure_ascii=False": {"core/text.py", "core/reading/text.py", "core/output/marks.py"},
     r"^from html import|^import html": {"core/text.py"},
 }
 """What shows text → the one place for it; a checksum and a check of what is read are not shown."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.augment.frames.windows import Window
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.flows.flow import back_through
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME, Transform, WholeLines
@@ -33,7 +33,7 @@ class _Stage:
     transforms: tuple[Transform, ...]
     reach: int
     line: WholeLines | None = None
-    shared_features: Callable[[Conditions], NoiseParameters | None] = lambda cond: None
+    shared_features: Callable[[Resolved], NoiseParameters | None] = lambda cond: None
     """Function from conditions to the noise parameters that the whole flow shares with its transforms."""
 
     def noise(self, tile: "_Tile") -> NoiseParameters | None:
@@ -48,7 +48,7 @@ class _Tile:
     own: Window
     window: Window
     values: Tensor
-    cond: Conditions
+    cond: Resolved
 
     def within(self, window: Window) -> "_Tile":
         """Crop to a window."""
@@ -156,8 +156,8 @@ class FrameNoise:
         if not isinstance(self.model, FlowModel):
             noise = self.model.sample(cond, keyed, self.temperature)
             return _Tile(own, window, noise, checked_conditions(self.model, cond))
-        cond = checked_conditions(self.model, cond)
-        return _Tile(own, window, self.temperature * self.model.flow.base.sample(cond.clean, keyed), cond)
+        known = checked_conditions(self.model, cond)
+        return _Tile(own, window, self.temperature * self.model.flow.base.sample(known.clean, keyed), known)
 
     def _row_sums(self, stage: _Stage, line: WholeLines, tiles: Sequence[_Tile]) -> Tensor:
         """Sums over the whole width, for the rows of the strip and of its margin; each column counts once."""
@@ -240,7 +240,7 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
 def _stage(
     transforms: Sequence[Transform],
     period: int,
-    shared_features: Callable[[Conditions], NoiseParameters | None],
+    shared_features: Callable[[Resolved], NoiseParameters | None],
     line: WholeLines | None = None,
 ) -> _Stage:
     """Build a stage, with its reach rounded up to a multiple of the period so that tiles keep their phase."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import ModelSpec
 from noiseflow.models.temporal.part import InnovationPart
 
@@ -78,7 +78,7 @@ class ConditionalFlow(InnovationPart):
         means = [rate * old + (1 - rate) * new for rate, old, new in zip(rates, before, (w, square), strict=True)]
         return torch.stack([w, *means, _of_neighbours(square)], 1)
 
-    def facts(self, cond: Conditions) -> dict[str, float]:
+    def facts(self, cond: Resolved) -> dict[str, float]:
         """σ and mean of a pixel's innovation after one of 0 and after one of 3 σ, in a frame as noisy as usual."""
         last = torch.tensor([0.0, 3.0], dtype=torch.float64)
         usual = torch.ones_like(last)

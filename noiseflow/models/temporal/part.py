@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.nets.saved_state import SavedState, log_of
 from noiseflow.models.model import ModelSpec
@@ -36,13 +36,13 @@ class Part(SavedState):
             setattr(self, name, nn.Parameter(torch.full((len(spec.cameras), len(spec.isos)), start)))
         self._constant("log_isos", log_of(spec.isos))
 
-    def at(self, name: str, cond: Conditions) -> Tensor:
+    def at(self, name: str, cond: Resolved) -> Tensor:
         """A parameter for each element under resolved conditions, float64, (B,)."""
         table: Tensor = getattr(self, name).double()
-        return at_iso(table[cond.camera_indices], self.log_isos.double(), cond.isos.double())
+        return at_iso(table[cond.camera], self.log_isos.double(), cond.iso.double())
 
     @abstractmethod
-    def facts(self, cond: Conditions) -> dict[str, float]:
+    def facts(self, cond: Resolved) -> dict[str, float]:
         """What it is in the field's words, for the first element of resolved conditions."""
 
 
@@ -55,16 +55,16 @@ class NormalPart(Part):
     of_light: ClassVar[bool]
     """Whether it goes with the signal."""
 
-    def sigma(self, cond: Conditions) -> Tensor:
+    def sigma(self, cond: Resolved) -> Tensor:
         """σ of each element, float64, (B,)."""
         return self.at("log_sigma", cond).exp()
 
-    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
+    def strength(self, cond: Resolved, sigma: Tensor) -> Tensor:
         """σ of the part over σ of the frame's noise, (B, C, H, W).
 
         Parameters
         ----------
-        cond : Conditions
+        cond : Resolved
             Resolved.
         sigma : Tensor, shape (B, C, H, W)
             σ of the frame's noise, normalised.
@@ -83,7 +83,7 @@ class PixelPart(NormalPart):
 class FramePart(NormalPart):
     """A part that all pixels of a frame share, x_t = φ·x_{t−1} + √(1 − φ²)·N(0, 1), stationary."""
 
-    def memory(self, cond: Conditions) -> Tensor:
+    def memory(self, cond: Resolved) -> Tensor:
         """φ of each element, float64, (B,)."""
         return self.at("memory_of", cond).tanh()
 
@@ -111,7 +111,7 @@ class InnovationPart(Part):
     def remember(self, past: Tensor | None, w: Tensor) -> Tensor:
         """Summary of the innovations so far, (B, K, C, H, W), with those of a whole frame, (B, C, H, W)."""
 
-    def amount(self, cond: Conditions) -> Tensor:
+    def amount(self, cond: Resolved) -> Tensor:
         """Factor on shift and log scale before their bounds, float64, (B,)."""
         return self.at("strength", cond)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.temporal.frame_latent import sigma_of
 from noiseflow.models.temporal.part import NormalPart
 from noiseflow.models.temporal.strengths import MOST, share_of_jumping
@@ -30,7 +30,7 @@ class Remembered:
         The model.
     memory : Memory
         What it remembers.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the pixels that are asked for.
     shared : Tensor, shape (B, J)
         x of the frame.
@@ -39,7 +39,7 @@ class Remembered:
     """
 
     def __init__(
-        self, model: "TemporalNoise", memory: "Memory", cond: Conditions, shared: Tensor, full: Tensor | None
+        self, model: "TemporalNoise", memory: "Memory", cond: Resolved, shared: Tensor, full: Tensor | None
     ) -> None:
         self.model, self.cond = model, cond
         dtype = cond.clean.dtype

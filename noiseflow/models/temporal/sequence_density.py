@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import checked_conditions
 from noiseflow.models.temporal.frame_latent import sigma_of
 from noiseflow.models.temporal.linear_filter import FrameState, PixelState, Prediction
@@ -38,7 +38,7 @@ class LatentDensity:
         Resolved conditions of the first frame.
     """
 
-    def __init__(self, model: "TemporalNoise", first: Conditions) -> None:
+    def __init__(self, model: "TemporalNoise", first: Resolved) -> None:
         self.model = model
         batch, device = len(first.clean), first.clean.device
         self.pixels = PixelState((batch, len(model.pixel_parts), first.clean[0].numel()), device)
@@ -51,14 +51,14 @@ class LatentDensity:
         """Innovations of the last frame, (B, C, H, W), for a model with an `InnovationPart`."""
         self.past: Tensor | None = None
 
-    def step(self, z: Tensor, cond: Conditions, sigma: Tensor) -> Tensor:
+    def step(self, z: Tensor, cond: Resolved, sigma: Tensor) -> Tensor:
         """Gain of the next frame, nats, (B,); the frame becomes past.
 
         Parameters
         ----------
         z : Tensor of float64, shape (B, N)
             Its latents, 0 where a pixel is masked.
-        cond : Conditions
+        cond : Resolved
             Resolved.
         sigma : Tensor of float64, shape (B, C, H, W)
             σ of the frame's noise.
@@ -96,7 +96,7 @@ class LatentDensity:
         self.signals.append((clean, observed))
         return len(self.signals) - 1, True
 
-    def _innovation_gain(self, w: Tensor, cond: Conditions) -> Tensor:
+    def _innovation_gain(self, w: Tensor, cond: Resolved) -> Tensor:
         """What the past innovations add to the log-density of those of a frame, (B, N), 0 of a masked pixel."""
         part = self.model.innovation_part
         assert part is not None
@@ -105,7 +105,7 @@ class LatentDensity:
         self.past = part.remember(self.past, self.innovation)
         return gain if cond.observed is None else gain * cond.observed.flatten(1)
 
-    def _with_jumps(self, z: Tensor, strong: Strengths, cond: Conditions) -> Tensor:
+    def _with_jumps(self, z: Tensor, strong: Strengths, cond: Resolved) -> Tensor:
         """Log q(z | past) + N/2·log 2π: what is shared is taken out first, the rest is each pixel's own."""
         assert self.jumps is not None
         log_prob = z.new_zeros(len(z))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.models.temporal.frame_latent import with_base
 from noiseflow.models.temporal.part import InnovationPart
@@ -162,7 +162,7 @@ class Traps:
     ----------
     part : Telegraph
         Its parameters.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the first frame.
     like : Tensor, shape (B, C, H, W)
         Tensor of the shape of a frame.
@@ -170,7 +170,7 @@ class Traps:
         Where the numbers come from.
     """
 
-    def __init__(self, part: Telegraph, cond: Conditions, like: Tensor, source: Source) -> None:
+    def __init__(self, part: Telegraph, cond: Resolved, like: Tensor, source: Source) -> None:
         u = sampling.uniform(like, source, Stream.TELEGRAPH).double()
         fraction = part.fraction(cond)[:, None, None, None]
         # The uniform number of a telegraph pixel, over the fraction, is uniform again: it chooses the amplitude.
@@ -211,7 +211,7 @@ class Innovations:
     ----------
     part : InnovationPart
         Its law.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the first frame.
     like : Tensor, shape (B, C, H, W)
         Tensor of the shape of a frame.
@@ -219,7 +219,7 @@ class Innovations:
         Telegraph pixels, which have no such law.
     """
 
-    def __init__(self, part: InnovationPart, cond: Conditions, like: Tensor, traps: Traps | None) -> None:
+    def __init__(self, part: InnovationPart, cond: Resolved, like: Tensor, traps: Traps | None) -> None:
         self.part, self.like, self.traps = part, like, traps
         self.amount = part.amount(cond).to(like)
         self.past: Tensor | None = None
