@@ -101,6 +101,11 @@ def test_all_that_is_printed_and_written_can_be_seen(
         assert again or result.exit_code == 0 or name in ("no such", "usage", "benchmark"), result.output
         assert not invisible(result.output), result.output
     for path in tmp_path.rglob("*"):
+        if path.suffix == ".dng":
+            assert not invisible(read_raw(path).camera)
+        if "tfevents" in path.name:
+            # TensorBoard's tags are ours.
+            assert b"$_$" not in path.read_bytes()
         if path.is_file() and path.suffix in (".html", ".csv", ".json", ".jsonl", ".md"):
             text = path.read_text("utf-8")
             assert not invisible(text), (path.name, invisible(text))

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
+from contextvars import Context
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from noiseflow.calibrate import write_profile
 from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.cli import COMMANDS, main
 from noiseflow.core.output.folder import whole_folder
+from noiseflow.core.output.lock import locked
 from noiseflow.core.output.marks import has_mark
 from noiseflow.models import ModelSpec, build, save
 
@@ -180,3 +182,30 @@ def test_an_input_is_never_the_output(
         (line,) = result.stderr.strip().splitlines()
         assert line.startswith("noiseflow: ")
         assert not more or re.search("is an input|expected the name of a|by noiseflow", line), line
+
+
+@pytest.mark.parametrize(
+    ("words", "work"),
+    [
+        ("train-denoiser --model run --steps 1 --out new", "noiseflow.augment.denoise.training.sources.trained_on"),
+        ("distill run --steps 1 --store p.h5 --out new", "noiseflow.models.load"),
+        ("fit p.h5 --model nlf --out new", "noiseflow.patches.PatchStore"),
+        ("fit-video run few --out new", "noiseflow.models.load"),
+        ("evaluate run p.h5 --out new", "noiseflow.patches.PatchStore"),
+        ("evaluate-video run few --out new", "noiseflow.models.load"),
+    ],
+)
+def test_another_writer_is_named_before_the_work(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch, words: str, work: str
+) -> None:
+    def begun(*_: object, **__: object) -> None:
+        raise AssertionError(work)
+
+    monkeypatch.chdir(inputs)
+    monkeypatch.setattr(work, begun)
+    with locked(Path("new")):
+        # As another process: what is held here is not known there.
+        result = Context().run(CliRunner().invoke, main, words.split())
+    assert result.exit_code == 1, result.exception
+    assert "new: is being written by process" in result.stderr
+    assert not list(inputs.glob(".noiseflow-*"))
