@@ -66,13 +66,18 @@ class CubicTails(Transform):
 
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        z, log_det = tails(x, *self._signal(noise), self.read_excess(cond), self.series)
+        z, log_det = tails(x, *self._given(cond, noise))
         return z, log_det
 
     def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        x: Tensor = tails_inverse(z, *self._signal(noise), self.read_excess(cond), self.series)
+        x: Tensor = tails_inverse(z, *self._given(cond, noise))
         return x
 
-    def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
-        return required(noise, self).signal if self.by_read_share else (None, None, None)
+    def _given(self, cond: Conditions, noise: NoiseParameters | None) -> tuple[Tensor | None, ...]:
+        """What the operation takes besides the values."""
+        if not self.by_read_share:
+            return None, None, None, self.read_excess(cond), self.series
+        noise = required(noise, self)
+        excess = self.read_excess(cond) if noise.read_excess is None else noise.read_excess
+        return *noise.signal, excess, self.series
