@@ -14,7 +14,7 @@ from noiseflow.augment.frames.mosaic import to_mosaic, to_planes
 from noiseflow.augment.noise_level import NoiseLevelMap
 from noiseflow.augment.noisy_batch import NoisyBatch
 from noiseflow.core.errors import DataError, ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import NoiseModel, draw, in_own_precision, samples_codes
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Source, Stream
@@ -239,7 +239,7 @@ class _Sampler(nn.Module):
     def forward(self, scaled: Tensor, iso: Tensor, cameras: Tensor, source: Source) -> tuple[Tensor, Tensor]:
         # The noise of a signal below black is that of black; whole codes do not depend on it.
         signal = scaled if samples_codes(self.model) else scaled.clamp(min=0)
-        cond = in_own_precision(self.model, Conditions(signal, iso, cameras.to(scaled.device)))
+        cond = in_own_precision(self.model, Resolved(signal, iso, cameras.to(scaled.device)))
         noise = draw(self.model, cond, source)
         return noise.to(scaled.dtype), self.level.variance(cond).sqrt().to(scaled.dtype)
 

@@ -8,7 +8,7 @@ from itertools import chain, pairwise
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.capabilities import HasScale, HasVariance, linear_variance, of_one_frame
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel, checked_conditions
@@ -64,12 +64,12 @@ class NoiseLevelMap:
         """σ, (B, C, H, W)."""
         return self.variance(checked_conditions(self.model, cond)).sqrt()
 
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """σ² under resolved conditions, (B, C, H, W), with a gradient if the signal requires one."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and cond.clean.requires_grad):
             return self._variance(cond)
 
-    def _variance(self, cond: Conditions) -> Tensor:
+    def _variance(self, cond: Resolved) -> Tensor:
         if isinstance(self.model, HasVariance):
             return self.model.variance(cond).expand_as(cond.clean)
         signal = cond.clean.clamp(min=0)
@@ -87,11 +87,11 @@ class NoiseLevelMap:
         added = torch.addcmul(offset.gather(2, left), slope.gather(2, left), within)
         return (scale + added).clamp(min=0).reshape(signal.shape)
 
-    def _factors_at(self, cond: Conditions) -> Tensor:
+    def _factors_at(self, cond: Resolved) -> Tensor:
         """Measured variance over the scales' of each element, (B, C, signals), float64."""
         self._renew()
         found = []
-        for camera, log_iso in zip(cond.camera_indices.tolist(), cond.isos.double().log().tolist(), strict=True):
+        for camera, log_iso in zip(cond.camera.tolist(), cond.iso.double().log().tolist(), strict=True):
             left, weight = self._place(log_iso)
             factors = self._factor(camera, left)
             found.append(factors if not weight else torch.lerp(factors, self._factor(camera, left + 1), weight))
@@ -140,7 +140,7 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _scale(model: NoiseModel, cond: Conditions) -> Tensor:
+def _scale(model: NoiseModel, cond: Resolved) -> Tensor:
     """What the measured variance is a multiple of, (B, C, H, W); never 0."""
     if isinstance(model, HasScale):
         return model.scale_variance(cond).clamp(min=1e-12)
@@ -189,9 +189,7 @@ def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[flo
         signal = torch.linspace(0, 1, LEVELS, dtype=torch.float64).square()
         signal = signal[signal < 0.6]
         flats = signal.to(cond.clean).expand(1, model.planes, 1, -1)
-        variance = (
-            NoiseLevelMap(model).variance(Conditions(flats, cond.isos, cond.camera_indices))[0, :, 0].double().cpu()
-        )
+        variance = NoiseLevelMap(model).variance(Resolved(flats, cond.iso, cond.camera))[0, :, 0].double().cpu()
         design = torch.stack([signal, torch.ones_like(signal)], 1)
         weighted = design[None] / variance[:, :, None]
         solution = torch.linalg.lstsq(weighted, torch.ones_like(variance)[:, :, None]).solution[:, :, 0]

@@ -142,7 +142,10 @@ RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "stride": ("--stride", {"type": int, "help": "Bytes per row of a file without header, padding included."}),
     "shift": (
         "--shift",
-        {"type": int, "help": "Drop so many low bits of left-aligned codes; --black and --white count in the rest."},
+        {
+            "type": int,
+            "help": "Number of low bits to drop from left-aligned codes; --black and --white are in the shifted codes.",
+        },
     ),
 }
 """Fields of `RawSettings` and the flags that set them, which win over what a file says."""

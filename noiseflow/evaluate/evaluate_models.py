@@ -78,7 +78,7 @@ def evaluate(
     StoreError
         The split is empty or unknown.
     DataError
-        No model, a metric that is not known, NaN in the data, patches that no score can be had from.
+        No model, a metric that is not known, NaN in the data, patches that cannot be scored.
     ModelError
         A model does not know a camera of the data, is for another plane layout, or gives a
         density or samples that are not finite.
@@ -213,7 +213,7 @@ def _check(models: Mapping[str, NoiseModel], store: PatchStore, rows: NDArray[np
                 "ingest with that layout, or fit the model to this store"
             )
         try:
-            known = Conditions(torch.zeros(len(names), 1, 1, 1), 1.0, names).resolve(model.cameras).camera_indices
+            known = Conditions(torch.zeros(len(names), 1, 1, 1), 1.0, names).resolve(model.cameras).camera
         except ModelError as error:
             raise ModelError(f"{name}: {error}") from error
         camera_of[name] = torch.full((len(store.cameras),), -1).scatter(

@@ -60,7 +60,7 @@ class Example:
 
 
 def choose(survey: Survey) -> dict[int, str]:
-    """Row of the store → name of the example: dark, mid and bright, well known and with much to see."""
+    """Rows of the store for the examples: dark, mid and bright, each with an accurate clean signal and texture."""
     order = np.argsort(survey.brightness, kind="stable")
     chosen: dict[int, str] = {}
     for name, quantile in BRIGHTNESS:

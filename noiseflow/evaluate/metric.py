@@ -136,7 +136,7 @@ class ScoredBatch:
     close : ndarray of bool, shape (B,)
         The patches that expensive measures look at.
     latent : mapping of str to Tensor, shape (K, C, h, w)
-        What each model that has one makes of the real `blurred` noise of the first K close
+        Latent of the real `blurred` noise, for each model that has one, of the first K close
         patches; standard normal if its density is right.
     latent_group : ndarray of int, shape (K,)
         Scene or frame of each patch in `latent`.

@@ -12,7 +12,7 @@ from torch import Tensor
 from noiseflow.core.errors import ModelError
 from noiseflow.evaluate.data_summary import scale_dn, signal_dn
 from noiseflow.evaluate.metric import DATA, CodesNll, ScoredBatch, Setup, seed_for
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import HasDrawnSamples, HasLatent, approximate_sigma, latent
 from noiseflow.models.integers.dequantise import Dequantiser
@@ -24,13 +24,13 @@ from noiseflow.patches.store.store import PatchStore
 __all__ = ["Scorer", "for_model"]
 
 
-def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[Tensor, Conditions]:
+def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[Tensor, Resolved]:
     """Noise and conditions on the model's device and in its precision.
 
     Parameters
     ----------
     model : NoiseModel
-        Whose device, precision and cameras are meant.
+        Model whose device, precision and camera indices are used.
     read : PatchBatch
         Patches as the store gives them.
     camera_of : Tensor of long, shape (cameras of the store,)
@@ -40,7 +40,7 @@ def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[T
     device, dtype = like.device, like.dtype
     observed = None if read.observed is None else read.observed.to(device)
     clean, iso = read.clean.to(device, dtype), read.iso.to(device, dtype)
-    cond = Conditions(clean, iso, camera_of[read.camera].to(device), observed)
+    cond = Resolved(clean, iso, camera_of[read.camera].to(device), observed)
     return read.noise.to(device, dtype), cond
 
 
@@ -192,13 +192,13 @@ class _ModelBatch:
             z = torch.where(cond.observed, z, normal)
         return z.cpu().float()
 
-    def _some(self, rows: NDArray[np.int64]) -> tuple[Tensor, Conditions, Levels]:
+    def _some(self, rows: NDArray[np.int64]) -> tuple[Tensor, Resolved, Levels]:
         observed = None if self.cond.observed is None else self.cond.observed[rows]
-        cond = Conditions(self.cond.clean[rows], self.cond.isos[rows], self.cond.camera_indices[rows], observed)
+        cond = Resolved(self.cond.clean[rows], self.cond.iso[rows], self.cond.camera[rows], observed)
         return self.real[rows], cond, Levels.of(self.read.table[rows], self.real.device)
 
     @staticmethod
-    def _whole(cond: Conditions) -> NDArray[np.float64]:
+    def _whole(cond: Resolved) -> NDArray[np.float64]:
         """Values of a patch over those that are observed, shape (B,)."""
         counts: NDArray[np.float64] = cond.counts().clamp(min=1).cpu().numpy()
         return np.asarray(cond.clean[0].numel() / counts, np.float64)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.training.objective import StepPosition
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.denoiser import local_mean
 from noiseflow.models.noise_statistics import NoiseStatistics, signal_bins
 from noiseflow.patches.schema import SPLITS
@@ -43,11 +43,11 @@ BINS = 512
 black, the first bin above black ends at 0.06 DN."""
 
 
-def conditions_of(batch: PatchBatch, device: torch.device | str = "cpu") -> Conditions:
+def conditions_of(batch: PatchBatch, device: torch.device | str = "cpu") -> Resolved:
     """Conditions of a batch of patches, whose camera indices must be the model's."""
     clean, iso, camera = (each.to(device, non_blocking=True) for each in (batch.clean, batch.iso, batch.camera))
     observed = None if batch.observed is None else batch.observed.to(device, non_blocking=True)
-    return Conditions(clean, iso, camera, observed)
+    return Resolved(clean, iso, camera, observed)
 
 
 def train_and_held_out(store: Patches, most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

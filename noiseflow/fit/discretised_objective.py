@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from noiseflow.fit.batches import conditions_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.training.objective import StepPosition
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import approximate_sigma, exact_codes
 from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
@@ -20,7 +20,7 @@ from noiseflow.patches.store.patches import PatchBatch
 __all__ = ["DiscretisedObjective", "codes_of"]
 
 
-def codes_of(batch: PatchBatch, device: torch.device | str = "cpu") -> tuple[Tensor, Conditions, Levels]:
+def codes_of(batch: PatchBatch, device: torch.device | str = "cpu") -> tuple[Tensor, Resolved, Levels]:
     """Integer codes of a batch in DN, with their conditions and levels."""
     levels = Levels.of(batch.table)
     codes = levels.codes(batch.noise, batch.clean)
@@ -64,7 +64,7 @@ class DiscretisedObjective(LikelihoodObjective):
         return total / values
 
     def _nll(
-        self, model: nn.Module, codes: Tensor, cond: Conditions, levels: Levels, generator: torch.Generator
+        self, model: nn.Module, codes: Tensor, cond: Resolved, levels: Levels, generator: torch.Generator
     ) -> Tensor:
         assert isinstance(model, NoiseModel)
         scale = None if self.proposal is None or exact_codes(model) else approximate_sigma(self.proposal, cond)

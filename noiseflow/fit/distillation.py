@@ -20,7 +20,7 @@ from noiseflow.fit.training.objective import StepPosition, TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import TrainSettings
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build, checked_conditions
@@ -260,20 +260,20 @@ class DistillObjective:
     unit: str = "nats/dim"
     references: Mapping[str, float] = field(default_factory=dict)
 
-    def batch(self, position: StepPosition) -> Conditions:
+    def batch(self, position: StepPosition) -> Resolved:
         """Clean signals, ISOs and cameras of a step."""
         rng = np.random.default_rng((self.settings.seed, position.step, 0))
         cond = self.train(rng, self.settings.batch).resolve(self.teacher.cameras)
         own = position.share(self.settings.batch)
-        clean, iso, camera = (each[own].to(self.device) for each in (cond.clean, cond.isos, cond.camera_indices))
-        return Conditions(clean, iso, camera)
+        clean, iso, camera = (each[own].to(self.device) for each in (cond.clean, cond.iso, cond.camera))
+        return Resolved(clean, iso, camera)
 
     def count(self, position: StepPosition) -> int:
         """Clean patches of a step."""
         return self.settings.batch
 
     def loss(
-        self, model: nn.Module, batch: Conditions, generator: torch.Generator
+        self, model: nn.Module, batch: Resolved, generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean log ratio of the densities of fresh samples."""
         assert isinstance(model, ResidualFlow)
@@ -287,7 +287,7 @@ class DistillObjective:
     def record(self, position: StepPosition) -> tuple[str, dict[str, Tensor]]:
         """Conditions of a step."""
         cond = self.batch(position)
-        return "clean signals", {"clean": cond.clean, "iso": cond.isos, "camera": cond.camera_indices}
+        return "clean signals", {"clean": cond.clean, "iso": cond.iso, "camera": cond.camera}
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
         """No pictures: samples of the student soon look like those of the teacher."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from noiseflow.fit.batches import PatchBatches, conditions_of
 from noiseflow.fit.training.objective import StepPosition
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store.patches import Patches
 
@@ -43,7 +43,7 @@ class LikelihoodObjective:
     name: str = "nll"
     unit: str = "nats/dim"
 
-    def batch(self, position: StepPosition) -> tuple[Tensor, Conditions]:
+    def batch(self, position: StepPosition) -> tuple[Tensor, Resolved]:
         """Noise and conditions of a step."""
         batch = self.batches.read(position)
         return batch.noise.to(self.device, non_blocking=True), conditions_of(batch, self.device)
@@ -53,7 +53,7 @@ class LikelihoodObjective:
         return self.batches.count(position)
 
     def loss(
-        self, model: nn.Module, batch: tuple[Tensor, Conditions], generator: torch.Generator
+        self, model: nn.Module, batch: tuple[Tensor, Resolved], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean NLL of the batch."""
         noise, cond = batch

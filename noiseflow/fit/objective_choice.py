@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from noiseflow.fit.contradictions import Levels
 from noiseflow.fit.discretised_objective import codes_of
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import ModelSpec
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.patches.store.patches import PatchBatch, Patches
@@ -167,7 +167,7 @@ def censored_values(store: Patches, rows: NDArray[np.int64], seed: int) -> str:
     return f"{100 * worst:.2g} % of the darkest values of {where} are at code 0, which stands for all values below it"
 
 
-def away_from_the_clip(batch: PatchBatch, cond: Conditions) -> Conditions:
+def away_from_the_clip(batch: PatchBatch, cond: Resolved) -> Resolved:
     """Conditions of patches in which values as dark as those at code 0 are masked.
 
     Clipped noise has a mean above 0, which the moments of rows take for an offset that rows share.  Nothing is
@@ -177,7 +177,7 @@ def away_from_the_clip(batch: PatchBatch, cond: Conditions) -> Conditions:
     ----------
     batch : PatchBatch
         Patches with codes that are clipped at 0.
-    cond : Conditions
+    cond : Resolved
         Their conditions.
     """
     codes = codes_of(batch)[0]

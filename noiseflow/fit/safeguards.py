@@ -166,7 +166,7 @@ def check_result(
     best : float
         Held-out NLL of the weights that are kept, nats/dim.
     gaussian : float
-        That of `gaussian`.
+        Held-out NLL of `gaussian`.
     notes : Notes
         Collects what is found.
     """

@@ -6,7 +6,7 @@ from .camera.shot_read_scale import ShotReadScale as ShotReadScale
 from .camera.signal_dependent_scale import SignalDependentScale as SignalDependentScale
 from .camera.sinh_arcsinh import SinhArcsinh as SinhArcsinh
 from .combinators import Inverse as Inverse, Reversed as Reversed, Split as Split, Squeezed as Squeezed
-from .conditions import Conditions as Conditions
+from .conditions import Conditions as Conditions, Resolved as Resolved
 from .coupling.affine import AffineCoupling as AffineCoupling
 from .coupling.masked_affine import MaskedAffineCoupling as MaskedAffineCoupling
 from .coupling.spline import PixelSpline as PixelSpline, SplineCoupling as SplineCoupling

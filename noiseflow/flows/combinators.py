@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -61,17 +61,17 @@ class Inverse(_Around):
         """Receptive radius of `inverse`, in pixels of a plane."""
         return self.transform.forward_reach
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         z = self.transform.inverse(x, cond, noise)
         return z, -self.transform(z, cond, noise)[1]
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return self.inverse_and_log_det(z, cond, noise)[0]
 
     def inverse_and_log_det(
-        self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None
+        self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None
     ) -> tuple[Tensor, Tensor]:
         """Latent to data with log|det dx/dz|, in one pass of the transform."""
         x, log_det = self.transform(z, cond, noise)
@@ -105,17 +105,17 @@ class Reversed(_Around):
         """Receptive radius of `inverse`, in pixels of a plane."""
         return self.transform.sampling_reach
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         z, log_det = self.transform(_reverse(x), *_turned(cond, noise))
         return _reverse(z), log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return _reverse(self.transform.inverse(_reverse(z), *_turned(cond, noise)))
 
     def inverse_and_log_det(
-        self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None
+        self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None
     ) -> tuple[Tensor, Tensor]:
         """Latent to data, with log|det dx/dz|."""
         x, log_det = self.transform.inverse_and_log_det(_reverse(z), *_turned(cond, noise))
@@ -126,7 +126,7 @@ def _reverse(x: Tensor) -> Tensor:
     return x.flip((1, 2, 3))
 
 
-def _turned(cond: Conditions, noise: NoiseParameters | None) -> tuple[Conditions, NoiseParameters | None]:
+def _turned(cond: Resolved, noise: NoiseParameters | None) -> tuple[Resolved, NoiseParameters | None]:
     turned = replace(cond, clean=_reverse(cond.clean))
     if noise is None:
         return turned, None
@@ -164,13 +164,13 @@ class Split(Transform):
         """Receptive radius of `inverse`, in pixels of a plane."""
         return self.inner.sampling_reach
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         first = x.shape[1] // 2
         z, log_det = self.inner(x[:, first:], cond, noise)
         return torch.cat([x[:, :first], z], 1), log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         first = z.shape[1] // 2
         return torch.cat([z[:, :first], self.inner.inverse(z[:, first:], cond, noise)], 1)
@@ -203,14 +203,14 @@ class Squeezed(Transform):
         """Receptive radius of `inverse`, in pixels of a plane."""
         return 2 * self.inner.sampling_reach + 1
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         if min(x.shape[-2:]) < 2:
             return x, x.new_zeros(x.shape[0])
         z, log_det = self.inner(squeeze(even_part(x)), *_squeezed(cond, noise))
         return _with_rest_of(x, unsqueeze(z)), log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         if min(z.shape[-2:]) < 2:
             return z
@@ -223,7 +223,7 @@ def even_part(x: Tensor) -> Tensor:
     return x[..., : height - height % 2, : width - width % 2]
 
 
-def _squeezed(cond: Conditions, noise: NoiseParameters | None) -> tuple[Conditions, NoiseParameters | None]:
+def _squeezed(cond: Resolved, noise: NoiseParameters | None) -> tuple[Resolved, NoiseParameters | None]:
     squeezed = replace(cond, clean=squeeze(even_part(cond.clean)))
     if noise is None:
         return squeezed, None

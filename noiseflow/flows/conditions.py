@@ -1,7 +1,7 @@
 """What a camera's noise depends on: the clean signal, the ISO, the camera."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.ops.readable import readable
 
-__all__ = ["Conditions", "all_finite"]
+__all__ = ["Conditions", "Resolved", "all_finite"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class Conditions:
     camera: Tensor | int | str | Sequence[str] | Sequence[int] = 0
     observed: Tensor | None = None
 
-    def resolve(self, cameras: Sequence[str]) -> "Conditions":
-        """The same conditions with `iso` and `camera` as tensors of shape (B,).
+    def resolve(self, cameras: Sequence[str]) -> "Resolved":
+        """The same conditions, checked, with `iso` and `camera` as tensors of shape (B,).
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Conditions:
                 )
         if readable():
             _check_values(iso, camera, cameras)
-        return replace(self, clean=clean, iso=iso.expand(batch), camera=camera.expand(batch))
+        return Resolved(clean, iso.expand(batch), camera.expand(batch), self.observed)
 
     def counts(self) -> Tensor:
         """Number of values of each element that are observed, float64, (B,)."""
@@ -94,17 +94,21 @@ class Conditions:
             return self.clean.new_full((len(self.clean),), self.clean[0].numel(), dtype=torch.float64)
         return self.observed.sum((1, 2, 3)).double()
 
-    @property
-    def isos(self) -> Tensor:
-        """ISO per element, shape (B,); only after `resolve`."""
-        assert isinstance(self.iso, Tensor)
-        return self.iso
 
-    @property
-    def camera_indices(self) -> Tensor:
-        """Camera index per element, shape (B,); only after `resolve`."""
-        assert isinstance(self.camera, Tensor)
-        return self.camera
+@dataclass(frozen=True, eq=False)
+class Resolved(Conditions):
+    """Conditions as transforms and densities take them: what `Conditions.resolve` returns.
+
+    Parameters
+    ----------
+    iso : Tensor, shape (B,)
+        ISO of each element.
+    camera : Tensor of long, shape (B,)
+        Camera index of each element.
+    """
+
+    iso: Tensor
+    camera: Tensor
 
 
 def all_finite(values: Tensor) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.fusion import FUSIONS, Fusion
 from noiseflow.flows.observed import MaskedPixels
 from noiseflow.flows.signal_model import NoiseParameters
@@ -20,7 +20,7 @@ __all__ = ["Flow", "StandardNormal", "back_through"]
 def back_through(
     transforms: Sequence[Transform],
     z: Tensor,
-    cond: Conditions,
+    cond: Resolved,
     noise: NoiseParameters | None = None,
     *,
     own: bool = False,
@@ -103,13 +103,13 @@ class Flow(nn.Module):
         """Whether every value goes by a rising function to its own standard normal, so that Φ of that is its CDF."""
         return isinstance(self.base, StandardNormal) and all(transform.elementwise for transform in self._chain())
 
-    def shared_features(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters | None:
+    def shared_features(self, cond: Resolved, noise: NoiseParameters | None = None) -> NoiseParameters | None:
         """The noise parameters that its transforms share, computed once for all of them; None if none does."""
         for transform in self._chain():
             noise = transform.shared_features(cond, noise)
         return noise
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent: z and the summed log-det, shape (B,)."""
         noise = self.shared_features(cond, noise)
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
@@ -119,11 +119,11 @@ class Flow(nn.Module):
             log_det, rest = log_det + term, rest[done:]
         return x, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return back_through(self._chain()[::-1], z, cond, self.shared_features(cond, noise))
 
-    def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
+    def sample(self, cond: Resolved, generator: Source = None, temperature: float = 1.0) -> Tensor:
         """A draw, (B, C, H, W), its base distribution's scale times `temperature`."""
         z = self.base.sample(cond.clean, generator)
         if temperature != 1:
@@ -131,7 +131,7 @@ class Flow(nn.Module):
         return back_through(self._chain()[::-1], z, cond, self.shared_features(cond), own=True)
 
     def inverse_and_log_det(
-        self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None
+        self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None
     ) -> tuple[Tensor, Tensor]:
         """Latent to data, with log|det dx/dz| in nats, shape (B,)."""
         noise = self.shared_features(cond, noise)
@@ -141,7 +141,7 @@ class Flow(nn.Module):
             log_det = log_det + term
         return z, log_det
 
-    def log_prob(self, x: Tensor, cond: Conditions) -> Tensor:
+    def log_prob(self, x: Tensor, cond: Resolved) -> Tensor:
         """Log-density of x in nats, shape (B,)."""
         z, log_det = self.forward(x, cond)
         return self.base.log_prob(z) + log_det
@@ -152,7 +152,7 @@ class Flow(nn.Module):
         apart = (each.leaves_out or (each.elementwise and not each.reach) for each in self._chain())
         return isinstance(self.base, StandardNormal) and all(apart)
 
-    def log_prob_of_observed(self, x: Tensor, cond: Conditions) -> Tensor:
+    def log_prob_of_observed(self, x: Tensor, cond: Resolved) -> Tensor:
         """Log-density of the values of x that ``cond.observed`` has, nats, (B,), for a flow that `factorises`.
 
         x is set to 0 at the other pixels before each transform.  A line then has no part of them, and what an
@@ -179,7 +179,7 @@ class Flow(nn.Module):
 
 
 def _run(
-    transforms: Sequence[Transform], x: Tensor, cond: Conditions, noise: NoiseParameters | None
+    transforms: Sequence[Transform], x: Tensor, cond: Resolved, noise: NoiseParameters | None
 ) -> tuple[Tensor, Tensor, int]:
     """Data through the first of some transforms: z, log-det (B,), and how many they were, one or more."""
     fusion, layers = _leading(transforms)
@@ -190,7 +190,7 @@ def _run(
 
 
 def _run_back(
-    transforms: Sequence[Transform], z: Tensor, cond: Conditions, noise: NoiseParameters | None, *, own: bool = False
+    transforms: Sequence[Transform], z: Tensor, cond: Resolved, noise: NoiseParameters | None, *, own: bool = False
 ) -> tuple[Tensor, int]:
     """Latent through the inverses of the first of some transforms: x, and how many they were, one or more."""
     fusion, layers = _leading(transforms)

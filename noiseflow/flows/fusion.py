@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 
@@ -37,7 +37,7 @@ class Fusion(ABC):
 
     @abstractmethod
     def forward(
-        self, layers: Sequence[Transform], x: Tensor, cond: Conditions, noise: NoiseParameters | None
+        self, layers: Sequence[Transform], x: Tensor, cond: Resolved, noise: NoiseParameters | None
     ) -> tuple[Tensor, Tensor] | None:
         """Data through the layers: z and log-det, (B,); None where no kernel serves."""
 
@@ -47,7 +47,7 @@ class Fusion(ABC):
         layers: Sequence[Transform],
         after: Transform | None,
         z: Tensor,
-        cond: Conditions,
+        cond: Resolved,
         noise: NoiseParameters | None,
         *,
         own: bool,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.native import compiled
@@ -22,11 +22,11 @@ class MaskedPixels:
 
     Parameters
     ----------
-    cond : Conditions
+    cond : Resolved
         Resolved, with `Conditions.observed`.
     """
 
-    def __init__(self, cond: Conditions) -> None:
+    def __init__(self, cond: Resolved) -> None:
         observed = cond.observed
         assert observed is not None
         self.observed = observed
@@ -34,7 +34,7 @@ class MaskedPixels:
         self._batch = batch
         self._masked = ~observed[batch, :, y, x]
         clean = cond.clean[batch, :, y, x][:, :, None, None]
-        self.cond = Conditions(clean, cond.isos[batch], cond.camera_indices[batch])
+        self.cond = Resolved(clean, cond.iso[batch], cond.camera[batch])
 
     @property
     def counts(self) -> Tensor:

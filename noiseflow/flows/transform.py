@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.nets.saved_state import SavedState
 from noiseflow.flows.signal_model import NoiseParameters
 
@@ -55,7 +55,7 @@ class Transform(SavedState, ABC):
         """Receptive radius of `inverse`, in pixels of a plane."""
         return self.reach
 
-    def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
+    def shared_features(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters | None:
         """Noise parameters for all transforms of a flow: those of the transforms before, or with this one's share."""
         return noise
 
@@ -64,14 +64,14 @@ class Transform(SavedState, ABC):
         return self
 
     @abstractmethod
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent.
 
         Parameters
         ----------
         x : Tensor, shape (B, C, H, W)
             Data.
-        cond : Conditions
+        cond : Resolved
             Resolved: `iso` and `camera` are tensors of shape (B,).
         noise : NoiseParameters, optional
             Noise parameters of each pixel, as found by the flow's head.
@@ -84,11 +84,11 @@ class Transform(SavedState, ABC):
         """
 
     @abstractmethod
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data: the x for which ``forward(x, cond, noise)`` gives z."""
 
     def inverse_and_log_det(
-        self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None
+        self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None
     ) -> tuple[Tensor, Tensor]:
         """Latent to data with log|det dx/dz|, shape (B,); here by a pass each way."""
         x = self.inverse(z, cond, noise)
@@ -110,14 +110,12 @@ class WholeLines(Transform):
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """What of a part of a frame goes into the sums, its last two axes H or 1, W or 1."""
 
-    def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
+    def resolve(self, sums: Tensor, cond: Resolved) -> Tensor:
         """What `inverse_of_part` takes for lines with these sums; the sums themselves where lines are independent."""
         return sums
 
     @abstractmethod
-    def inverse_of_part(
-        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
-    ) -> Tensor:
+    def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data of a part of a frame, given the `sums` over its whole lines."""
 
 

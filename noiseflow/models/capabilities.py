@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.adc_levels import Levels, log_cells
 from noiseflow.models.model import NoiseModel, checked_conditions
 
@@ -44,7 +44,7 @@ class HasLatent(Protocol):
     def elementwise(self) -> bool:
         """Whether each latent depends on one noise value only and rises with it, so that Φ(z) is its CDF."""
 
-    def latent(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def latent(self, noise: Tensor, cond: Resolved) -> Tensor:
         """Latent of the noise under resolved conditions, (B, C, H, W)."""
 
 
@@ -66,7 +66,7 @@ class ExactCodes(Protocol):
 class HasLinearVariance(Protocol):
     """A model whose variance is a line in the clean signal."""
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def linear_variance(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ of the variance β₁·clean + β₂ under resolved conditions, (B, C or 1, 1, 1)."""
 
 
@@ -74,7 +74,7 @@ class HasLinearVariance(Protocol):
 class HasVariance(Protocol):
     """A model whose variance at each pixel is known exactly."""
 
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """Variance of the normalised noise under resolved conditions, (B, C, H, W)."""
 
 
@@ -82,7 +82,7 @@ class HasVariance(Protocol):
 class HasScale(Protocol):
     """A model that scales its noise by a known function of signal, ISO and camera, and does something mild besides."""
 
-    def scale_variance(self, cond: Conditions) -> Tensor:
+    def scale_variance(self, cond: Resolved) -> Tensor:
         """Square of the scale at each pixel under resolved conditions, (B, C, H, W)."""
 
 
@@ -90,7 +90,7 @@ class HasScale(Protocol):
 class HasSigma(Protocol):
     """A model that knows about the σ of its noise without sampling."""
 
-    def approximate_sigma(self, cond: Conditions) -> Tensor:
+    def approximate_sigma(self, cond: Resolved) -> Tensor:
         """Approximate σ at each pixel under resolved conditions, (B, C, H, W)."""
 
 

@@ -16,7 +16,7 @@ from noiseflow.core.output.listed import write_listed
 from noiseflow.core.output.verified import check_file
 from noiseflow.core.reading.schema import ListOf, Number, Table, Text, checked
 from noiseflow.core.reading.text import read_json
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.io.weights import building, fill, read_tensors, within_means
 from noiseflow.models.model import ModelSpec
@@ -173,7 +173,7 @@ class Denoiser(nn.Module):
         if noisy.shape[1] != planes:
             raise DataError(f"noisy: expected {planes} plane(s) ({self.spec.layout}); got shape {tuple(noisy.shape)}")
         mean = local_mean(noisy)
-        sigma = self.level.variance(Conditions(mean, cond.iso, cond.camera)).sqrt()
+        sigma = self.level.variance(Resolved(mean, cond.iso, cond.camera)).sqrt()
         off = (noisy - mean) / sigma
         hidden = off.asinh()
         for layer in self.layers[:-1]:

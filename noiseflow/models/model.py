@@ -15,7 +15,7 @@ from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, N
 from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, Text, checked
 from noiseflow.core.reading.text import json_value
 from noiseflow.core.units import NLL_UNIT
-from noiseflow.flows.conditions import Conditions, all_finite
+from noiseflow.flows.conditions import Conditions, Resolved, all_finite
 from noiseflow.flows.iso_table import conversion_steps, range_caution, switch_caution
 from noiseflow.flows.nets.saved_state import SavedState
 from noiseflow.flows.observed import imputed
@@ -204,7 +204,7 @@ class NoiseModel(SavedState, ABC):
             return noise.flatten(1).sum(1)
         return self(noise, cond)  # type: ignore[no-any-return]
 
-    def forward(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def forward(self, noise: Tensor, cond: Resolved) -> Tensor:
         """`log_prob` without checks, as a fit calls it on patches of a store: reading values makes a GPU wait."""
         return self._log_prob(noise, cond) if cond.observed is None else self._log_prob_of_observed(noise, cond)
 
@@ -246,12 +246,12 @@ class NoiseModel(SavedState, ABC):
         return draw(self, known, generator, temperature).to(cond.clean.dtype)
 
     @abstractmethod
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor: ...
 
     @abstractmethod
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor: ...
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor: ...
 
-    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob_of_observed(self, noise: Tensor, cond: Resolved) -> Tensor:
         """Log-density of the pixels that ``cond.observed`` has, (B,).
 
         For models that read neighbours a lower bound by `noiseflow.flows.observed.imputed`; those whose pixels are
@@ -269,22 +269,22 @@ class NoiseModel(SavedState, ABC):
         """Of each camera: logarithm of the read variance and its ISOs, of a model that interpolates it."""
         return ()
 
-    def _check_isos(self, cond: Conditions) -> None:
+    def _check_isos(self, cond: Resolved) -> None:
         """Warn once of ISOs outside the range or in a step; a model that cannot extrapolate refuses them here."""
         if self._warned_of_iso:
             return
         found = (
-            switch_caution(cond.isos[cond.camera_indices == camera], step, f"{self.cameras[camera]!r}", self.spec.model)
+            switch_caution(cond.iso[cond.camera == camera], step, f"{self.cameras[camera]!r}", self.spec.model)
             for camera, *step in conversion_steps(self._read_variances())
         )
         caution = next(filter(None, found), None)
-        caution = caution or range_caution(cond.isos, self.iso_range, self.spec.model, self._one_iso_rule)
+        caution = caution or range_caution(cond.iso, self.iso_range, self.spec.model, self._one_iso_rule)
         if caution:
             self._warned_of_iso = True
             warnings.warn(caution, ExtrapolationWarning, stacklevel=4)
 
 
-def checked_conditions(model: NoiseModel, cond: Conditions) -> Conditions:
+def checked_conditions(model: NoiseModel, cond: Conditions) -> Resolved:
     """Resolve conditions to tensors.
 
     Parameters
@@ -301,20 +301,20 @@ def checked_conditions(model: NoiseModel, cond: Conditions) -> Conditions:
     ModelError
         A camera, or an ISO, that the model does not know.
     """
-    cond = cond.resolve(model.cameras)
-    if cond.clean.shape[1] != model.planes:
+    known = cond.resolve(model.cameras)
+    if known.clean.shape[1] != model.planes:
         raise DataError(
-            f"clean: expected {model.planes} plane(s) ({model.spec.layout}); got shape {tuple(cond.clean.shape)}"
+            f"clean: expected {model.planes} plane(s) ({model.spec.layout}); got shape {tuple(known.clean.shape)}"
         )
-    return in_own_precision(model, cond)
+    return in_own_precision(model, known)
 
 
-def in_own_precision(model: NoiseModel, cond: Conditions) -> Conditions:
+def in_own_precision(model: NoiseModel, cond: Resolved) -> Resolved:
     """Resolved conditions in what the model computes in, their values not checked but for a warning of ISOs."""
     if readable():
         model._check_isos(cond)
     dtype = model._working_dtype(cond.clean.dtype)
-    return cond if dtype == cond.clean.dtype else replace(cond, clean=cond.clean.to(dtype), iso=cond.isos.to(dtype))
+    return cond if dtype == cond.clean.dtype else replace(cond, clean=cond.clean.to(dtype), iso=cond.iso.to(dtype))
 
 
 def samples_codes(model: NoiseModel) -> bool:
@@ -322,7 +322,7 @@ def samples_codes(model: NoiseModel) -> bool:
     return bool(getattr(model, "samples_codes", False))
 
 
-def draw(model: NoiseModel, cond: Conditions, source: Source = None, temperature: float = 1.0) -> Tensor:
+def draw(model: NoiseModel, cond: Resolved, source: Source = None, temperature: float = 1.0) -> Tensor:
     """`NoiseModel.sample` under conditions that `in_own_precision` gave, without a look at their values."""
     pathwise = torch.is_grad_enabled() and cond.clean.requires_grad
     if pathwise and samples_codes(model):

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.model import NoiseModel
 
@@ -83,7 +83,7 @@ class StartsFromStatistics(Protocol):
 class StartsFromPatches(Protocol):
     """A model whose start is refined by training patches, for what cell statistics do not contain."""
 
-    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+    def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
         """Refine the start; `bands`, (B,) or (B, 2) of int, is equal for patches on the same sensor rows."""
 
 
@@ -91,7 +91,7 @@ class StartsFromPatches(Protocol):
 class StartsFromCodes(Protocol):
     """A model whose start is refined by the likelihood of integer codes."""
 
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Refine the start; see `noiseflow.models.capabilities.ExactCodes` for the arguments."""
 
 
@@ -126,13 +126,13 @@ def start_from(model: NoiseModel, statistics: NoiseStatistics) -> None:
     model.start_from(statistics)
 
 
-def refine_start(model: NoiseModel, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+def refine_start(model: NoiseModel, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
     """Refine a start by training patches, if the model can: see `StartsFromPatches`."""
     if isinstance(model, StartsFromPatches):
         model.start_from_patches(noise, cond, bands)
 
 
-def refine_start_on_codes(model: NoiseModel, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+def refine_start_on_codes(model: NoiseModel, codes: Tensor, cond: Resolved, levels: Levels) -> None:
     """Refine a start by the integers of training patches, if the model can: see `StartsFromCodes`."""
     if isinstance(model, StartsFromCodes):
         model.start_from_codes(codes, cond, levels)

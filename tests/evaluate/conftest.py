@@ -90,7 +90,7 @@ class Camera(NoiseModel):
     def sigma(self, cond: Conditions) -> Tensor:
         scale = torch.tensor(WHITE - np.array(BLACK), dtype=torch.float64)[None, :, None, None]
         variance = GAIN * cond.clean.double().clamp(min=0) * scale + READ**2
-        return (variance * self.factor * cond.isos.double()[:, None, None, None] / 100).sqrt() / scale
+        return (variance * self.factor * cond.iso.double()[:, None, None, None] / 100).sqrt() / scale
 
     def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
         return torch.distributions.Normal(0.0, self.sigma(cond)).log_prob(noise.double()).sum((1, 2, 3))

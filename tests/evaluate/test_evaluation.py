@@ -69,7 +69,7 @@ def test_cells_add_up(workshop: Any) -> None:
 def test_cameras_are_matched_by_name(workshop: Any) -> None:
     class TwoCameras(type(workshop.model())):  # type: ignore[misc]
         def sigma(self, cond: Any) -> Any:
-            loud = torch.tensor([name == "Loud" for name in self.cameras])[cond.camera_indices]
+            loud = torch.tensor([name == "Loud" for name in self.cameras])[cond.camera]
             return super().sigma(cond) * (1 + 2.0 * loud[:, None, None, None])
 
     def spec(*cameras: str) -> Any:

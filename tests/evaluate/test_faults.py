@@ -159,7 +159,7 @@ def test_row_noise_too_weak_and_too_strong(workshop: Any) -> None:
 def test_a_fault_at_one_iso_is_named(workshop: Any) -> None:
     class WideAtHighIso(type(workshop.model())):  # type: ignore[misc]
         def sigma(self, cond: Any) -> Any:
-            wide = (cond.isos > 200)[:, None, None, None]
+            wide = (cond.iso > 200)[:, None, None, None]
             return super().sigma(cond) * (1 + 0.08 * wide)
 
     isos = (100.0, 400.0)

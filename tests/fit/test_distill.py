@@ -119,8 +119,8 @@ def test_clean_signals_come_from_frames_and_from_pictures(tmp_path: Path) -> Non
         cond = source(np.random.default_rng(0), 40).resolve(spec.cameras)
         assert cond.clean.shape == (40, 4, 32, 32)
         assert 0 <= float(cond.clean.min()) <= float(cond.clean.max()) <= 1
-        assert ((cond.isos > ISOS[0]) & (cond.isos < ISOS[1])).all()
-        assert set(cond.camera_indices.tolist()) == {0, 1}
+        assert ((cond.iso > ISOS[0]) & (cond.iso < ISOS[1])).all()
+        assert set(cond.camera.tolist()) == {0, 1}
     assert clean_pictures(ModelSpec("maf", "mono"))(np.random.default_rng(0), 2).clean.shape == (2, 1, 32, 32)
 
 

@@ -52,7 +52,7 @@ def test_cached_sampler_equals_whole_passes(above: int, beside: int, dtype: torc
     transform = made(4, above, beside).to(dtype)
     for height, width in ((5, 6), (1, 4), (6, 1)):
         cond = conditions(3, 4, height, width)
-        cond = Conditions(cond.clean.to(dtype), cond.isos.to(dtype), cond.camera_indices)
+        cond = Conditions(cond.clean.to(dtype), cond.iso.to(dtype), cond.camera)
         z = noise_like(cond)
         with torch.no_grad():
             expected = pass_by_pass(transform, z, cond)
@@ -62,7 +62,7 @@ def test_cached_sampler_equals_whole_passes(above: int, beside: int, dtype: torc
 def test_cached_sampler_takes_a_small_part_of_the_time() -> None:
     """On 32×32×4 there are 4096 passes to make; a hundredth of them take longer than all fronts."""
     transform, cond = made().float(), conditions(1, 4, 32, 32)
-    cond = Conditions(cond.clean.float(), cond.isos.float(), cond.camera_indices)
+    cond = Conditions(cond.clean.float(), cond.iso.float(), cond.camera)
     z = noise_like(cond)
     with torch.no_grad():
         transform.inverse(z, cond)
@@ -116,7 +116,7 @@ def test_one_pixel_is_the_made_of_nflows_in_the_autoregressive_transform_of_zuko
         net.output.weight[:, :size] = 0
     transform = MaskedAutoregressive(net)
     cond = conditions(5, planes, 1, 1)
-    cond = Conditions(0 * cond.clean, cond.isos, cond.camera_indices)
+    cond = Conditions(0 * cond.clean, cond.iso, cond.camera)
 
     made = nflows.MADE(
         planes, (planes - 1) * size, num_blocks=1, output_multiplier=2, use_residual_blocks=False, activation=torch.tanh

@@ -91,7 +91,7 @@ def test_rows_cut_into_patches_of_one_band_start_as_whole_rows() -> None:
     whole.start_from(x, cond, NoiseParameters(cond.clean, one, one))
     order = torch.randperm(18, generator=generator(3))
     parts, clean = (torch.cat(each.split(16, 3))[order] for each in (x, cond.clean))
-    of_part = Conditions(clean, 100.0, cond.camera_indices.repeat(3)[order]).resolve("AB")
+    of_part = Conditions(clean, 100.0, cond.camera.repeat(3)[order]).resolve("AB")
     noise = NoiseParameters(clean, one, one)
     cut.start_from(parts, of_part, noise, (torch.arange(6) * 7 + 2).repeat(3)[order])
     # Neighbours on both sides of a cut are not left out.

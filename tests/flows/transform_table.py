@@ -89,7 +89,7 @@ class WithHead(Transform):
 
     def found(self, cond: Conditions) -> NoiseParameters:
         noise = self.head.noise_parameters(cond)
-        return replace(noise, read_excess=torch.full_like(cond.isos, self.kurtosis, dtype=cond.clean.dtype))
+        return replace(noise, read_excess=torch.full_like(cond.iso, self.kurtosis, dtype=cond.clean.dtype))
 
     def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         z, log_det = self.inner(x, cond, self.found(cond))
@@ -210,8 +210,8 @@ def noise_like(cond: Conditions, seed: int = 3, scale: float = 1.0) -> Tensor:
 
 
 def single(cond: Conditions, row: int) -> Conditions:
-    return Conditions(cond.clean[row : row + 1], cond.isos[row : row + 1], cond.camera_indices[row : row + 1])
+    return Conditions(cond.clean[row : row + 1], cond.iso[row : row + 1], cond.camera[row : row + 1])
 
 
 def as_dtype(cond: Conditions, dtype: torch.dtype) -> Conditions:
-    return Conditions(cond.clean.to(dtype), cond.isos.to(dtype), cond.camera_indices)
+    return Conditions(cond.clean.to(dtype), cond.iso.to(dtype), cond.camera)

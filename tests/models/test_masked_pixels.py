@@ -73,7 +73,7 @@ def test_lines_without_some_pixels_are_the_marginal_of_normal_noise(name: str, t
     """
     model = physical(build(EXACT[name])).double()
     noise, cond = drawn(model)
-    noise, cond = noise.double(), replace(cond, clean=cond.clean.double(), iso=cond.isos.double())
+    noise, cond = noise.double(), replace(cond, clean=cond.clean.double(), iso=cond.iso.double())
     assert cond.observed is not None
     everything = replace(cond, observed=None)
     expected = []
@@ -110,7 +110,7 @@ def test_gradients_are_those_of_the_marginal() -> None:
     """By differences of the log-likelihood: the slopes at masked pixels are differentiated too."""
     model = physical(build(EXACT["physics_flow"])).double()
     noise, cond = drawn(model)
-    noise, cond = noise.double(), replace(cond, clean=cond.clean.double(), iso=cond.isos.double())
+    noise, cond = noise.double(), replace(cond, clean=cond.clean.double(), iso=cond.iso.double())
     model(noise, cond).sum().backward()
     for value in model.parameters():
         grad = value.grad

@@ -170,7 +170,7 @@ def test_float32_round_trip_to_100_sigma(name: str, layout: str) -> None:
     if not isinstance(flow, Flow):
         return
     cond = checked_conditions(model, conditions(model, 3, 6, 5))
-    cond = Conditions(cond.clean.float(), cond.isos.float(), cond.camera)
+    cond = Conditions(cond.clean.float(), cond.iso.float(), cond.camera)
     z = torch.randn(cond.clean.shape, generator=generator(4))
     sigma = flow.inverse(z, cond).detach().flatten(1).std(1)[:, None, None, None]
     for scale in (1.0, 10.0, 30.0):

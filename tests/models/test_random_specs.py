@@ -57,7 +57,7 @@ def test_round_trip_log_det_and_own_conditions(spec: ModelSpec, height: int, wid
         again, log_det = model.flow(x, cond)
         torch.testing.assert_close(again, z, rtol=1e-8, atol=1e-8)
         torch.testing.assert_close(log_det, -sampling_log_det, rtol=1e-8, atol=1e-8)
-        alone = Conditions(clean[1:], cond.isos[1:], cond.camera_indices[1:])
+        alone = Conditions(clean[1:], cond.iso[1:], cond.camera[1:])
         torch.testing.assert_close(model.flow(x[1:], alone)[0], again[1:], rtol=1e-8, atol=1e-8)
     if z[0].numel() <= 40:
         # The Jacobian of the fast direction: of the slow one it would be solved row by row.

@@ -8,7 +8,7 @@ from torch import Tensor
 from noiseflow.augment.augmentation import Outputs, Request
 from noiseflow.augment.frames.mosaic import to_mosaic
 from noiseflow.core.errors import DataError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import NoiseModel, draw, in_own_precision
 from noiseflow.models.temporal.stream import at_frame
 from noiseflow.models.temporal.temporal_noise import TemporalNoise
@@ -72,7 +72,7 @@ def _drawn(model: NoiseModel, signal: Tensor, iso: Tensor, camera: Tensor, sourc
         return model.sample_sequence(signal, iso, camera, source)
     frames = []
     for number, frame in enumerate(signal.unbind(1)):
-        cond = in_own_precision(model, Conditions(frame, iso, camera))
+        cond = in_own_precision(model, Resolved(frame, iso, camera))
         frames.append(draw(model, cond, at_frame(source, number)))
     return torch.stack(frames, 1)
 
@@ -81,6 +81,6 @@ def _levels(add: "AddCameraNoise", number: int, signal: Tensor, iso: Tensor, cam
     """σ of the noise of one frame at each pixel, (B, T, C, H, W)."""
     frames = signal.shape[1]
     isos, cameras = (each.repeat_interleave(frames) for each in (iso, camera))
-    cond = in_own_precision(add.models[number], Conditions(signal.flatten(0, 1), isos, cameras))
+    cond = in_own_precision(add.models[number], Resolved(signal.flatten(0, 1), isos, cameras))
     level: Tensor = add._samplers[number].level.variance(cond).sqrt()
     return level.reshape(signal.shape)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.augment.frames.windows import Window
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.flows.flow import back_through
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME, Transform, WholeLines
@@ -42,7 +42,7 @@ class _Tile:
     own: Window
     window: Window
     values: Tensor
-    cond: Conditions
+    cond: Resolved
     noise: NoiseParameters | None = None
     """What the whole flow shares with its transforms, found once for all stages."""
 
@@ -180,13 +180,13 @@ class FrameNoise:
         if not isinstance(self.model, FlowModel):
             noise = self.model.sample(cond, keyed, self.temperature)
             return _Tile(own, window, noise, checked_conditions(self.model, cond))
-        cond = checked_conditions(self.model, cond)
-        values = self.model.flow.base.sample(cond.clean, keyed)
+        known = checked_conditions(self.model, cond)
+        values = self.model.flow.base.sample(known.clean, keyed)
         if self.temperature != 1:
             values = self.temperature * values
-        return _Tile(own, window, values, cond, self._shared(cond))
+        return _Tile(own, window, values, known, self._shared(known))
 
-    def _shared(self, cond: Conditions) -> NoiseParameters | None:
+    def _shared(self, cond: Resolved) -> NoiseParameters | None:
         """What the flow shares with its transforms: tables are read for the first tile, all tiles have one ISO."""
         known = self._known
         if known is not None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from noiseflow.augment.noise_level import NoiseLevelMap, flat_of
 from noiseflow.core.errors import DataError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import NoiseModel, checked_conditions
 
 __all__ = ["CurveStabiliser", "stabiliser_of_curve", "stabiliser_of_points"]
@@ -145,7 +145,7 @@ def stabiliser_of_curve(model: NoiseModel, iso: float, camera: str) -> CurveStab
     like = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0))
     real = like.dtype if like.is_floating_point() else torch.float32
 
-    def conditions(signal: Array) -> Conditions:
+    def conditions(signal: Array) -> Resolved:
         clean = torch.as_tensor(signal, dtype=real, device=like.device)
         return checked_conditions(model, Conditions(clean.expand(1, model.planes, 1, -1), iso, camera))
 

@@ -79,9 +79,15 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     multiple=True,
     help="Sampling weight, one per STORE; by default each patch is drawn once per epoch.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Most epochs.")
 @click.option(
-    "--steps-per-epoch", type=click.IntRange(min=1), default=100, show_default=True, help="Most steps per epoch."
+    "--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Train for at most this many epochs."
+)
+@click.option(
+    "--steps-per-epoch",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Train at most this many steps in an epoch.",
 )
 @click.option(
     "--batch",
@@ -102,8 +108,20 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     help="Decay of the learning rate: to zero along a cosine, by half when the held-out NLL stops falling, or none.",
 )
 @click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Linear warm-up, in steps.")
-@click.option("--optimiser", type=Registered(f"{SETTINGS}:CHOICES:optimiser"), default="adam", show_default=True)
-@click.option("--weight-decay", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option(
+    "--optimiser",
+    type=Registered(f"{SETTINGS}:CHOICES:optimiser"),
+    default="adam",
+    show_default=True,
+    help="Optimiser of the training steps.",
+)
+@click.option(
+    "--weight-decay",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Weight decay of the optimiser.",
+)
 @click.option(
     "--clip",
     type=click.FloatRange(min=0),

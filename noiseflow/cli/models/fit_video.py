@@ -38,7 +38,7 @@ def fit_video(
 
     FRAMES is a folder of raw frames of one scene that stands still, or a file with many; give flats and darks
     together. Parts are kept where frames that were held out gain by them: dark_pattern, response_pattern,
-    black_drift, light_flicker, telegraph.
+    black_drift, light_flicker, telegraph, conditional_flow.
 
     \b
     noiseflow fit-video run/ darks/ flats/ --scene flat --out video/

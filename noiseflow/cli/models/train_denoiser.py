@@ -32,7 +32,13 @@ STEPS_A_VALIDATION, FEWEST_VALIDATIONS = 250, 4
     "--side", type=click.IntRange(min=8), default=80, show_default=True, help="Side of a crop in pixels of a plane."
 )
 @click.option("--learning-rate", type=float, help="Highest learning rate; 5e-4, and 2e-3 with --scratch.")
-@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16"]),
+    default="float32",
+    show_default=True,
+    help="Precision of the network.",
+)
 @click.option("--max-minutes", type=float, help="Stop after this many minutes, with the best weights so far.")
 @click.option("--resume", is_flag=True, help="Continue the training in the run folder.")
 @device_option

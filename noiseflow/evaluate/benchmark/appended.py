@@ -1,4 +1,4 @@
-"""Rows of a table that others made on the same data, by their ``results.json``."""
+"""Rows that others measured on the same data, read from their ``results.json``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,12 +61,12 @@ FILE_SCHEMA = Table(
 
 
 def rows_of_others(path: Path, fingerprints: Mapping[str, str], split: str) -> list[dict[str, Any]]:
-    """The rows of a ``results.json`` that are of our data.
+    """The rows of a ``results.json`` that were measured on our data.
 
     Parameters
     ----------
     path : Path
-        Somebody's ``results.json``.
+        A ``results.json`` from elsewhere.
     fingerprints : mapping of str to str
         Fingerprints of our stores, by the name of the data.
     split : str

@@ -43,7 +43,7 @@ ROW = 3
 
 @dataclass(frozen=True)
 class BenchmarkCell:
-    """One model on one set of data: all that a process needs to know.
+    """One model on one data set: everything a worker process needs.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class BenchmarkCell:
     model : ModelChoice
         Model to fit, or the run to load.
     base : Path
-        That the model's paths are relative to.
+        Folder that the model's paths are relative to.
     seed : int
         Seed of fit and samples.
     split : str

@@ -42,7 +42,7 @@ def measured(model: NoiseModel, seed: int, repeats: int = 3) -> dict[str, float 
 
 @torch.no_grad()
 def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: float, split: str) -> dict[str, Any]:
-    """NLL of a model fitted without an ISO less that of one fitted with it, at that ISO.
+    """How much worse a model is at an ISO that it was not fitted to: NLL without that ISO minus NLL with it.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: flo
     model, without : NoiseModel
         Fitted to all ISOs, and to all but one.
     iso : float
-        That one.
+        The ISO left out.
     split : str
         Split of the patches that are scored.
 

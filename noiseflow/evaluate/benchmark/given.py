@@ -21,7 +21,7 @@ def given_path(choice: ModelChoice, base: Path, data: str) -> Path | None:
     choice : ModelChoice
         Its entry in the spec.
     base : Path
-        That its paths are relative to.
+        Folder that its paths are relative to.
     data : str
         Name of the data, for samples.
     """

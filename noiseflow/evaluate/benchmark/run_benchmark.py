@@ -43,7 +43,7 @@ def benchmark(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
-    """Run what of a benchmark is not done yet, and write its table and page.
+    """Run the unfinished part of a benchmark, and write its table and page.
 
     ``out`` holds ``data/NAME/`` (raw files, store), ``cells/DATA/MODEL/`` (run, report,
     ``cell.json``), ``results.json``, ``results.md`` and ``index.html``.  Data and cells carry a
@@ -75,7 +75,7 @@ def benchmark(
     Raises
     ------
     NoiseflowError
-        The data cannot be had, or no scheduler answers.
+        The data cannot be made or read, or no scheduler answers.
     """
     if jobs < 1:
         raise DataError(f"jobs: expected 1 or more; got {jobs}")
@@ -98,7 +98,7 @@ def _opened(out: Path) -> Path:
     Raises
     ------
     OutputError
-        It is none of ours.
+        The folder was not made by a benchmark.
     """
     if not out.exists() or not any(out.iterdir()):
         fresh_folder(out, KIND)

@@ -161,9 +161,9 @@ class BenchmarkSpec:
     seed : int
         Seed of simulation, splits, fits and samples.
     split : str
-        That is scored.
+        Split to score.
     max_patches : int, optional
-        Scored at the most.
+        Most patches to score; all if None.
     reference : str
         Model to which differences are given: ``"nlf"`` or ``"gaussian"``, which are fitted to
         all data.
@@ -176,7 +176,7 @@ class BenchmarkSpec:
     results : tuple of str
         ``results.json`` of others on the same data, relative to the spec, whose rows are appended.
     folder : Path
-        That paths in it are relative to.
+        Folder that its paths are relative to.
     """
 
     title: str

@@ -33,7 +33,7 @@ class TimeScores:
     source : str
         What the sequence is called.
     frames, tiles : int
-        How much was looked at.
+        Number of frames and of tiles.
     scores : mapping of str to Score
         By the names of `METRICS_IN_TIME`.
     measured : MeasuredSequences
@@ -71,7 +71,7 @@ def evaluate_in_time(
     Raises
     ------
     DataError
-        No model, or one of the name of the data; a fixed pattern where the scene is not known.
+        No model, a model with the name of the data, or a fixed pattern where the scene is unknown.
     """
     measured = measured_sequences(models, tiles, seed)
     scores = {}

@@ -1,4 +1,4 @@
-"""Variance of the mean of n frames: does averaging stop where the camera's does."""
+"""Variance of the mean of n frames: whether averaging stops helping where it does for the camera."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -80,11 +80,11 @@ class LegacyKl(Score):
     Parameters
     ----------
     patches : int
-        That were looked at.
+        Number of patches.
     floor : float
         Published KL of two samples of one Gaussian, 4,096 values each, σ = 0.02; on average.
     floor_range : tuple of float
-        Between which 95 % of such pairs are.
+        Range that holds 95 % of such pairs.
     floor_here : float
         The same with this data's σ and number of values in a patch.
     per_patch, unit : mapping of str to float

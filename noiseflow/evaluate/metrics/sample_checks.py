@@ -25,7 +25,7 @@ __all__ = [
 
 BINS = 40
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
-"""Quantiles that are compared: bin' edges of a histogram of `BINS`."""
+"""Quantiles that are compared: bin edges of a histogram of `BINS`."""
 
 NEAR = 0.02
 """Part of a step that counts as on a code: float32 at 14 bit errs by 0.001."""
@@ -127,7 +127,7 @@ class Temporal(Score):
 
 
 class TemporalMetric(Metric):
-    """Holds the first patch of a pair until the second comes by."""
+    """Keeps the first patch of a pair until the second arrives."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup

@@ -1,4 +1,4 @@
-"""The checksum of the samples that were scored: by it two tables can be seen to be of the same ones."""
+"""The checksum of the samples that were scored: it shows whether two tables scored the same ones."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class SamplesDigest(Score):
 
 
 class SamplesDigestMetric(Metric):
-    """Digests of what comes by."""
+    """Digests of the batches' samples."""
 
     def __init__(self, setup: Setup) -> None:
         self.digests = {name: hashlib.sha256() for name in setup.models}

@@ -56,7 +56,7 @@ class Structure(Score):
     values : int
         Number of values of each source that were used.
     of_values : int
-        That there are.
+        Number of values that there are.
     lags : tuple of Compared
         Autocorrelation at the compared lags (rows, columns), rows' and columns' means removed.
     columns : Compared
@@ -143,7 +143,7 @@ class StructureMetric(Metric):
         return products
 
     def _of_white(self, dy: int, dx: int) -> float:
-        """What removing the means of rows and columns makes of no correlation."""
+        """Correlation that white noise shows once the means of rows and columns are removed."""
         in_row, in_column = -1 / (self.width - 1), -1 / (self.height - 1)
         return (in_row if dx else 1.0) * (in_column if dy else 1.0)
 

@@ -47,7 +47,7 @@ class TwoSample(Score):
     shape : tuple of int
         (C, h, w) of a piece.
     features : int
-        That it looks at.
+        Number of features of a piece.
     accuracy : mapping of str to Interval
         Part classified correctly, per model; ½ is chance.  Empty if there are too few.
     """

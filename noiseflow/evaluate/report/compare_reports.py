@@ -31,14 +31,14 @@ class Comparison:
     Parameters
     ----------
     models : tuple of str
-        Under test in the one and in the other.
+        Model under test in each of the two.
     gain : Interval or None
         NLL of the first minus that of the second, nats/dim: above 0 the second is better.
         Paired over scenes; None where the reports are not of the same patches.
     changes : tuple of Change
         Checks whose verdict changed.
     notes : tuple of str
-        How the two are not alike.
+        How the two reports differ in what they scored.
     numbers : mapping of str to tuple
         Measure → value of the first and of the second (None where missing), over all data.
     """
@@ -88,7 +88,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     Raises
     ------
     DataError
-        One is no report of this version.
+        A folder holds no report of this version.
     """
     reports = [read_metrics(Path(folder)) for folder in (first, second)]
     notes = []

@@ -81,7 +81,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        There is none, it was changed since it was written, or it is none of this version.
+        The file is missing, was changed after it was written, or has another version.
     """
     path = folder / METRICS
     content = read_json(path, WHAT, DataError)

@@ -47,7 +47,7 @@ def write_report(
     Returns
     -------
     Path
-        Of ``index.html``.
+        The page, ``index.html``.
 
     Raises
     ------

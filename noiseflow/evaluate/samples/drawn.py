@@ -24,7 +24,7 @@ from noiseflow.core.reading.text import read_json
 from noiseflow.evaluate.baselines import BASELINES
 from noiseflow.evaluate.metric import DATA, ORACLE
 from noiseflow.evaluate.samples.task import SAMPLES, TASK, clean_digest
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import ModelSpec, NoiseModel
 from noiseflow.ops.random.sampling import Source
 from noiseflow.patches.store.store import PatchStore
@@ -47,7 +47,7 @@ class DrawnSamples(NoiseModel):
     Parameters
     ----------
     spec : ModelSpec
-        Names what they were drawn for; its name is that of the sampler.
+        Cameras, ISOs and planes that they were drawn for, under the sampler's name.
     path : Path
         File of the samples.
     kind : str
@@ -63,7 +63,7 @@ class DrawnSamples(NoiseModel):
         self.path, self.kind, self.samples, self.rows = path, kind, samples, rows
 
     def samples_of(self, rows: NDArray[np.int64], clean: Tensor, table: NDArray[Any]) -> Tensor:
-        """The noise that was drawn for rows of the store, normalised, (B, C, h, w).
+        """The noise drawn for these rows of the store, normalised, (B, C, h, w).
 
         Raises
         ------
@@ -80,10 +80,10 @@ class DrawnSamples(NoiseModel):
             raise ModelError(f"{self.path}: NaN or infinite values in samples {place[~finite][:5].tolist()}")
         return noise.to(clean.dtype)
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         raise ModelError("samples of another program: there is no density")
 
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         raise ModelError(f"{self.path}: samples that were drawn before; there are none for other clean signals")
 
 

@@ -54,7 +54,7 @@ def write_clean_patches(
     Returns
     -------
     Path
-        Of the folder.
+        The folder.
 
     Raises
     ------

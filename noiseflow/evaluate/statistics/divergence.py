@@ -44,7 +44,7 @@ FINE_BINS = round(2 * FAR / FINE)
 
 PSEUDO_COUNT = 0.5
 PARTS = 8
-"""Parts of the rows, of which each half is four."""
+"""Parts that the rows are cut into; each half is four of them."""
 
 BLOCKS = 16
 """Blocks of scenes that the intervals of divergences leave out one by one."""

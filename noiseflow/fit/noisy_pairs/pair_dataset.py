@@ -13,7 +13,7 @@ from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import Values, summed
 from noiseflow.fit.noisy_pairs.noise_target import Denoised
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.denoiser import Denoiser, local_mean
 from noiseflow.models.noise_statistics import NoiseStatistics
@@ -84,7 +84,7 @@ def denoised(denoiser: Denoiser, batch: PairBatch) -> Denoised:
     """Denoise both frames of each pair, and compute the noise variance at their mean."""
     first, second, iso, camera = batch
     with torch.no_grad():
-        variance = denoiser.level.variance(Conditions(local_mean(0.5 * (first + second)), iso, camera))
+        variance = denoiser.level.variance(Resolved(local_mean(0.5 * (first + second)), iso, camera))
     return Denoised(first, second, denoiser(first, iso, camera), denoiser(second, iso, camera), variance)
 
 
@@ -98,7 +98,7 @@ def smoothest(pairs: NoisyPairs, rows: NDArray[np.int64], level: NoiseLevelFunct
     mean = 0.5 * (batch.first + batch.second)
     signal = local_mean(mean, hollow=True)
     with torch.no_grad():
-        variance = level.variance(Conditions(signal, batch.iso, batch.camera))
+        variance = level.variance(Resolved(signal, batch.iso, batch.camera))
     rough = ((mean - signal).square() / variance).mean((1, 2, 3)).numpy()
     table = pairs.store.table[rows]
     kept = []

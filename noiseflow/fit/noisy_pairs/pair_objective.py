@@ -15,7 +15,7 @@ from noiseflow.fit.likelihood_objective import record_of
 from noiseflow.fit.noisy_pairs.noise_target import PAIR_NOISE, unexplained
 from noiseflow.fit.noisy_pairs.pair_dataset import NoisyPairs, PairBatch, denoised
 from noiseflow.fit.training.objective import StepPosition
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.denoiser import Denoiser
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.noise_statistics import is_closed_form
@@ -73,7 +73,7 @@ class NoiseAndDenoiser(nn.Module):
         pair = denoised(self.denoiser, batch)
         noise, clean = PAIR_NOISE[self.settings.noise](pair)
         repeats = len(noise) // len(batch.iso)
-        cond = Conditions(clean, batch.iso.repeat(repeats), batch.camera.repeat(repeats))
+        cond = Resolved(clean, batch.iso.repeat(repeats), batch.camera.repeat(repeats))
         nll = -self.model(noise, cond).mean() / noise[0].numel()
         return PairValues(nll, 0.5 * pair.crossed.mean(), unexplained(pair).mean())
 

@@ -18,7 +18,7 @@ from noiseflow.fit.training.engine import train
 from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
@@ -198,7 +198,7 @@ def _started(
     some = np.random.default_rng(settings.seed).permutation(rows)[:START_PAIRS]
     first, second, iso, camera = smoothest(pairs, some, denoiser.level, SMOOTHEST)
     clean = local_mean(0.5 * (first + second))
-    refine_start(model, (first - second) / math.sqrt(2), Conditions(clean, iso, camera))
+    refine_start(model, (first - second) / math.sqrt(2), Resolved(clean, iso, camera))
     if is_closed_form(model):
         model.requires_grad_(False)
     elif isinstance(model, ResidualFlow):

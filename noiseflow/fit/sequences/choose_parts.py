@@ -3,16 +3,17 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.sequences.fit_parts import LatentTiles, fit_parts, latent_tiles, start_part
+from noiseflow.fit.sequences.innovations import try_innovations, with_innovations
 from noiseflow.fit.sequences.part_trials import Trial, choose, gain_of, gain_per_tile
 from noiseflow.fit.sequences.tiles import SequenceTiles
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.temporal.frame_latent import as_frame_model
-from noiseflow.models.temporal.part import PixelPart
+from noiseflow.models.temporal.part import InnovationPart, PixelPart
 from noiseflow.models.temporal.registry import PARTS
 from noiseflow.models.temporal.temporal_noise import PATTERN, TemporalNoise, temporal_spec
 
@@ -59,7 +60,8 @@ def fit_temporal(
 ) -> TemporalFit:
     """Fit a memory around a frame's model, to every other tile of some sequences; the others choose its parts.
 
-    What held-out tiles pay for is kept, by the rule of `part_trials`.
+    What held-out tiles pay for is kept, by the rule of `part_trials`.  Last comes the law of what is left, an
+    `InnovationPart`, which is kept where the held-out gain is more than three standard errors.
 
     Parameters
     ----------
@@ -92,12 +94,20 @@ def fit_temporal(
     def with_parts(names: Sequence[str], start: TemporalNoise | None) -> TemporalNoise:
         return _fitted(inner, names, pattern, start, fitted)
 
+    last = [name for name in able if issubclass(PARTS[name], InnovationPart)]
+    able = [name for name in able if name not in last]
     if parts is not None:
         model = with_parts(able, None)
         trials: tuple[Trial, ...] = ()
     else:
         model, trials = choose(with_parts, able, held_out, progress)
     fit_parts(model, fitted, FINAL)
+    for name in last:
+        if parts is not None:
+            model = with_innovations(model, name, fitted)
+            continue
+        model, trial = try_innovations(model, name, with_parts, fitted, held_out)
+        trials = (*(replace(each, kept=each.kept and each.part in model.parts) for each in trials), trial)
     gain, error = gain_of(gain_per_tile(model, held_out), held_out)
     return TemporalFit(model.eval(), trials, gain, error, tuple(notes))
 
@@ -108,11 +118,18 @@ def _able(sequences: Sequence[SequenceTiles], parts: Sequence[str] | None) -> tu
     notes = []
     if any(tiles.scene == "static" for tiles in sequences):
         own = [name for name in names if issubclass(PARTS[name], PixelPart)]
+        # Frames less their mean depend on each other by that alone.
+        left = [name for name in names if issubclass(PARTS[name], InnovationPart)]
         if own and parts is not None:
             raise DataError(
                 f"{own[0]}: a pattern that stays cannot be told from a scene that stays; give flats or a clean twin"
             )
-        names = [name for name in names if name not in own]
+        if left and parts is not None:
+            raise DataError(
+                f"{left[0]}: frames less their mean, which stands for the scene, depend on each other; give flats or a "
+                "clean twin"
+            )
+        names = [name for name in names if name not in (*own, *left)]
         notes.append("the scene is not known, so the sensor's fixed pattern was not looked for: give flats or darks")
     if all(float(tiles.clean.max()) <= DARK for tiles in sequences):
         lit = [name for name in names if name in OF_LIGHT]

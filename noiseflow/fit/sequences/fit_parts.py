@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.fit.sequences.tiles import SequenceTiles
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import checked_conditions
 from noiseflow.models.temporal.frame_latent import FrameModel, sigma_of
 from noiseflow.models.temporal.sequence_density import LatentDensity
@@ -41,20 +41,20 @@ class LatentTiles:
     ----------
     z : Tensor of float64, shape (B, T, N)
         Latents.
-    cond : Conditions
+    cond : Resolved
         Resolved, of the scene, which stands still.
     sigma : Tensor of float64, shape (B, C, h, w)
         σ of the frame's noise.
     """
 
     z: Tensor
-    cond: Conditions
+    cond: Resolved
     sigma: Tensor
 
     def of(self, count: int) -> "LatentTiles":
         """The first tiles."""
         cond = self.cond
-        part = replace(cond, clean=cond.clean[:count], iso=cond.isos[:count], camera=cond.camera_indices[:count])
+        part = replace(cond, clean=cond.clean[:count], iso=cond.iso[:count], camera=cond.camera[:count])
         return LatentTiles(self.z[:count], part, self.sigma[:count])
 
     @property

@@ -13,7 +13,7 @@ from noiseflow.models.temporal.part import PixelPart
 from noiseflow.models.temporal.registry import PARTS
 from noiseflow.models.temporal.temporal_noise import TemporalNoise
 
-__all__ = ["Trial", "choose", "gain_of", "gain_per_tile"]
+__all__ = ["JUMPING", "LEAST", "SURE", "Build", "Trial", "choose", "gain_of", "gain_per_tile"]
 
 LEAST = 1e-5
 """Least gain on held-out tiles that a part is kept for, nats/dim: a pattern of 0.1 % of the variance is worth that in

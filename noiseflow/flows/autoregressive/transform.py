@@ -7,7 +7,7 @@ from torch import Tensor, autograd, enable_grad, finfo, is_grad_enabled, no_grad
 from torch.func import functional_call
 
 from noiseflow.flows.autoregressive.wavefront import longest_chain, solve
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME, Transform, full_precision, sum_per_sample
@@ -53,13 +53,13 @@ class MaskedAutoregressive(Transform):
         """Receptive radius of `forward`, in pixels of a plane."""
         return max(self.net.above, self.net.beside)
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         shift, raw = self.net(x, cond)
         log_scale = soft_clamp(raw, self.bound)
         return x * log_scale.exp() + shift, sum_per_sample(log_scale)
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data, one front after the other."""
         with full_precision(z):
             if under_func():
@@ -73,7 +73,7 @@ class MaskedAutoregressive(Transform):
                     x = solve(self.net, self.bound, z, cond)
         return x
 
-    def _iterated(self, z: Tensor, cond: Conditions) -> Tensor:
+    def _iterated(self, z: Tensor, cond: Resolved) -> Tensor:
         """Solve by passes alone, which torch.func can transform; each makes one more value of a chain right."""
         weights: dict[str, Tensor] = dict(self.net.named_parameters())
         x = z
@@ -81,7 +81,7 @@ class MaskedAutoregressive(Transform):
             x = self.step(x, z, cond, weights)
         return x
 
-    def step(self, x: Tensor, z: Tensor, cond: Conditions, weights: dict[str, Tensor]) -> Tensor:
+    def step(self, x: Tensor, z: Tensor, cond: Resolved, weights: dict[str, Tensor]) -> Tensor:
         """The map of which x = f⁻¹(z) is the fixed point."""
         shift, raw = functional_call(self.net, weights, (x, cond))
         stepped: Tensor = (z - shift) * (-soft_clamp(raw, self.bound)).exp()
@@ -98,7 +98,7 @@ class _Solved(autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, layer: MaskedAutoregressive, cond: Conditions, names: tuple[str, ...], *given: Tensor
+        ctx: Any, layer: MaskedAutoregressive, cond: Resolved, names: tuple[str, ...], *given: Tensor
     ) -> Tensor:
         x = solve(layer.net, layer.bound, given[0], cond)
         ctx.save_for_backward(x, *given)

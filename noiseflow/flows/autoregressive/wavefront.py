@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.nets.conditional_net import signal_features
 from noiseflow.flows.nets.masked_net import MaskedNet
 from noiseflow.ops.masked_affine import soft_clamp
@@ -73,7 +73,7 @@ def longest_chain(net: MaskedNet, planes: int, height: int, width: int) -> int:
     return planes * Fronts(height, width, net.above, net.beside).count
 
 
-def solve(net: MaskedNet, bound: float, z: Tensor, cond: Conditions) -> Tensor:
+def solve(net: MaskedNet, bound: float, z: Tensor, cond: Resolved) -> Tensor:
     """The x with x·exp(s) + t = z, (t, r) = net(x, cond), s = bound·tanh(r/bound).
 
     Each value is computed once, from its receptive field alone; the pixels of a front are
@@ -87,7 +87,7 @@ def solve(net: MaskedNet, bound: float, z: Tensor, cond: Conditions) -> Tensor:
         Largest |log scale|.
     z : Tensor, shape (B, C, H, W)
         Latent values.
-    cond : Conditions
+    cond : Resolved
         Resolved.
 
     Returns
@@ -122,7 +122,7 @@ def solve(net: MaskedNet, bound: float, z: Tensor, cond: Conditions) -> Tensor:
 class _Layers:
     """The net's layers as matrices for each element, with FiLM in them, cut into the groups of the planes."""
 
-    def __init__(self, net: MaskedNet, cond: Conditions, taps: Tensor) -> None:
+    def __init__(self, net: MaskedNet, cond: Resolved, taps: Tensor) -> None:
         window, hidden, output = net.weights()
         features = net.features(cond)
         gain1, shift1 = (each[:, None] for each in net.film1.gain_and_shift(features))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso, at_signal
 from noiseflow.flows.signal_model import NoiseParameters
 
@@ -38,17 +38,17 @@ class BentScale(ShotReadScale):
         super().__init__(planes, cameras, isos, shares_features=shares_features)
         self.bend = nn.Parameter(torch.zeros(cameras, len(isos), PARTS + 1))
 
-    def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters:
+    def noise_parameters(self, cond: Resolved, noise: NoiseParameters | None = None) -> NoiseParameters:
         """The bent signal with its betas: those that it shares with its flow, or computed here."""
         if self.shares_features and noise is not None:
             return noise
         return NoiseParameters(self.bent(cond), *self.betas(cond), observed=cond.observed)
 
-    def bent(self, cond: Conditions) -> Tensor:
+    def bent(self, cond: Resolved) -> Tensor:
         """y·exp b(y), shape (B, C, H, W)."""
         knots = self.log_isos.to(self.bend.dtype)
-        ends = self.log_isos.exp().to(cond.isos.dtype)
-        within = cond.isos.clamp(ends[0], ends[-1])
-        tables = self.bend[cond.camera_indices].transpose(1, 2)
+        ends = self.log_isos.exp().to(cond.iso.dtype)
+        within = cond.iso.clamp(ends[0], ends[-1])
+        tables = self.bend[cond.camera].transpose(1, 2)
         table = at_iso(tables.flatten(0, 1), knots, within.repeat_interleave(PARTS + 1)).reshape(-1, PARTS + 1)
         return cond.clean * at_signal(table, cond.clean).exp()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.flows.camera.line_noise import LineNoise
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.ops.line_noise import unit_offset
@@ -62,7 +62,7 @@ class ColumnNoise(LineNoise):
         terms = (d * x.reshape(d.shape), d.square(), torch.ones_like(d))
         return torch.stack([term.sum(self.along, keepdim=True) for term in terms])
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         projection, square, _ = sums = self.sums(x, noise)
         q, s = self._given(sums, cond)
@@ -73,7 +73,7 @@ class ColumnNoise(LineNoise):
         log_det = -0.5 * q.log1p().flatten(1).sum(1) - s.log().flatten(1).sum(1)
         return self._add(x, noise, offsets), log_det
 
-    def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
+    def resolve(self, sums: Tensor, cond: Resolved) -> Tensor:
         """The offset of each column in read noises, (1, B, 1, columns of a cell, 1, W), from a whole frame's sums."""
         projection, square, _ = sums
         q, s = self._given(sums, cond)
@@ -83,21 +83,19 @@ class ColumnNoise(LineNoise):
         offsets: Tensor = own + (s - 1) * mean
         return offsets[None]
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return self.inverse_of_part(z, cond, self.resolve(self.sums(z, noise), cond), noise)
 
-    def inverse_of_part(
-        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
-    ) -> Tensor:
+    def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data of a part of a frame, given what `resolve` found for its columns."""
         return self._add(z, noise, sums[0])
 
-    def _given(self, sums: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def _given(self, sums: Tensor, cond: Resolved) -> tuple[Tensor, Tensor]:
         """Q = cD of each column, and s of the frame, (B, 1, 1, 1, 1)."""
         _, square, count = sums
         knots = self.log_isos.to(self.log_variance.dtype)
-        rows = at_iso(self.log_rows.to(self.log_variance)[cond.camera_indices], knots, cond.isos).exp()
+        rows = at_iso(self.log_rows.to(self.log_variance)[cond.camera], knots, cond.iso).exp()
         r, c = (each.to(sums)[:, None, None, None, None] for each in (rows, self.variance(cond)))
         total = _over_columns(square).clamp(min=NO_ROWS)
         along = r * total / count.amax((1, 2, 3, 4), keepdim=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
@@ -55,21 +55,21 @@ class CubicTails(Transform):
         self._constant("log_isos", log_of(isos))
         self._constant("series", torch.from_numpy(cubic_by_excess()))
 
-    def read_excess(self, cond: Conditions) -> Tensor:
+    def read_excess(self, cond: Resolved) -> Tensor:
         """κ of the read noise by itself, (B,)."""
         knots = self.log_isos.to(self.kurtosis.dtype)
-        return at_iso(self.kurtosis[cond.camera_indices], knots, cond.isos).clamp(LEAST_REST, MOST_EXCESS)
+        return at_iso(self.kurtosis[cond.camera], knots, cond.iso).clamp(LEAST_REST, MOST_EXCESS)
 
-    def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
+    def shared_features(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters | None:
         """The noise parameters with its read noise's kurtosis, if there are any."""
         return replace(noise, read_excess=self.read_excess(cond)) if noise and self.by_read_share else noise
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         z, log_det = tails(x, *self._given(cond, noise))
         return z, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         x: Tensor = tails_inverse(z, *self._given(cond, noise))
         return x

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.fusion import PlaneMixing
 from noiseflow.flows.signal_model import NoiseParameters
 
@@ -35,7 +35,7 @@ class Gain(PlaneMixing):
         super().__init__()
         self.log_gain = nn.Parameter(torch.tensor(float(log_gain)))
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         return x * (-self.log_gain).exp(), self.log_det(x).expand(x.shape[0])
 
@@ -43,7 +43,7 @@ class Gain(PlaneMixing):
         """log|det dz/dx| of each element."""
         return -self.log_gain * x[0].numel()
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return z * self.log_gain.exp()
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
@@ -84,10 +84,10 @@ class LineNoise(WholeLines):
         self.log_variance = nn.Parameter(torch.full((cameras, len(isos)), start).log())
         self._constant("log_isos", log_of(isos))
 
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """R of each element, (B,)."""
         knots = self.log_isos.to(self.log_variance.dtype)
-        return at_iso(self.log_variance[cond.camera_indices], knots, cond.isos).exp()
+        return at_iso(self.log_variance[cond.camera], knots, cond.iso).exp()
 
     def offset_variance(self) -> Tensor:
         """Variance of the whole offset at the fitted ISOs, in the unit of r, (cameras, isos)."""
@@ -109,7 +109,7 @@ class LineNoise(WholeLines):
     def start_from(
         self,
         x: Tensor,
-        cond: Conditions,
+        cond: Resolved,
         noise: NoiseParameters | None = None,
         bands: Tensor | None = None,
     ) -> None:
@@ -134,7 +134,7 @@ class LineNoise(WholeLines):
         sums = torch.stack([each.flatten(1) for each in (projection, squares, norm, fourth)])
         knots = self.log_isos.to(self.log_variance.dtype)
         bands = bands if self.whole_rows else None
-        sums, index, cameras = bands_of_rows(sums, self._knot(cond), cond.camera_indices, bands)
+        sums, index, cameras = bands_of_rows(sums, self._knot(cond), cond.camera, bands)
         projection, squares, norm, fourth = sums.unbind()
         products, expected = projection.square() - squares, norm.square() - fourth
         for camera in set(cameras.tolist()):
@@ -147,7 +147,7 @@ class LineNoise(WholeLines):
             values = x.new_tensor(found).clamp(min=NONE).log().to(knots.dtype)
             self.log_variance[camera] = at_iso(values, knots[seen], knots.exp())
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         signal = self._signal(noise)
         if not self.in_read_noise and cond.observed is not None:
@@ -156,13 +156,11 @@ class LineNoise(WholeLines):
         z, log_det = whiten_lines(x, *signal, self.variance(cond), self.cells, self.along)
         return z, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return self.inverse_of_part(z, cond, self.sums(z, noise), noise)
 
-    def inverse_of_part(
-        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
-    ) -> Tensor:
+    def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data of a part of a frame, given the `sums` of its lines over the whole frame."""
         variance = self.variance(cond)[:, None, None, None, None]
         projection, square = sums.unbind()
@@ -170,9 +168,9 @@ class LineNoise(WholeLines):
         x: Tensor = add_lines(z, *self._signal(noise), offsets, self.cells, self.along)
         return x
 
-    def _knot(self, cond: Conditions) -> Tensor:
+    def _knot(self, cond: Resolved) -> Tensor:
         """Index of the fitted ISO next to each element's, (B,)."""
-        return (cond.isos.log()[:, None] - self.log_isos.to(self.log_variance.dtype)).abs().argmin(1)
+        return (cond.iso.log()[:, None] - self.log_isos.to(self.log_variance.dtype)).abs().argmin(1)
 
     def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
         return required(noise, self).line_signal if self.in_read_noise else (None, None, None)

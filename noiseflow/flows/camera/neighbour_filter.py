@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -83,7 +83,7 @@ class NeighbourFilter(Transform):
         """Rows above."""
         return ABOVE
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         weights, log_scale = self._at(cond)
         picture = self.pictures(x)
@@ -99,7 +99,7 @@ class NeighbourFilter(Transform):
         z = functional.conv2d(padded, kernel, groups=batch * channels).reshape(picture.shape)
         return self._planes(z, x.shape), -log_scale * x[0].numel()
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         weights, log_scale = self._at(cond)
         x: Tensor = _Recursion.apply(  # type: ignore[no-untyped-call]
@@ -116,7 +116,7 @@ class NeighbourFilter(Transform):
         return mosaic.reshape(batch, 1, 2 * rows, 2 * columns)
 
     @torch.no_grad()
-    def start_from(self, x: Tensor, cond: Conditions) -> None:
+    def start_from(self, x: Tensor, cond: Resolved) -> None:
         """Data-dependent start by the Yule–Walker equations, for each camera at each of its ISOs.
 
         An ISO with fewer than `FEWEST` values takes the filter of all of the camera's ISOs.
@@ -125,12 +125,12 @@ class NeighbourFilter(Transform):
         ----------
         x : Tensor, shape (B, C, H, W)
             Values of unit variance that enter this transform.
-        cond : Conditions
+        cond : Resolved
             Resolved conditions of them.
         """
-        index = (cond.isos.log()[:, None] - self.log_isos.to(cond.isos.dtype)).abs().argmin(1)
-        for camera in set(cond.camera_indices.tolist()):
-            own = cond.camera_indices == camera
+        index = (cond.iso.log()[:, None] - self.log_isos.to(cond.iso.dtype)).abs().argmin(1)
+        for camera in set(cond.camera.tolist()):
+            own = cond.camera == camera
             pooled = _yule_walker(self.pictures(_some(x[own])))
             for knot in range(len(self.log_isos)):
                 rows = own & (index == knot)
@@ -148,11 +148,11 @@ class NeighbourFilter(Transform):
         response = 1 - self.weights.detach().double().to(torch.complex128) @ waves
         return self.log_scale.detach().double().mul(2).exp() * response.abs().square().reciprocal().mean(-1)
 
-    def _at(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def _at(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """W, (B, taps), and log σ, (B,)."""
-        camera, knots = cond.camera_indices, self.log_isos.to(self.weights.dtype)
-        weights = [at_iso(self.weights[camera, :, tap], knots, cond.isos) for tap in range(len(TAPS))]
-        return torch.stack(weights, 1), at_iso(self.log_scale[camera], knots, cond.isos)
+        camera, knots = cond.camera, self.log_isos.to(self.weights.dtype)
+        weights = [at_iso(self.weights[camera, :, tap], knots, cond.iso) for tap in range(len(TAPS))]
+        return torch.stack(weights, 1), at_iso(self.log_scale[camera], knots, cond.iso)
 
     def _planes(self, picture: Tensor, shape: torch.Size) -> Tensor:
         if not self.packed:

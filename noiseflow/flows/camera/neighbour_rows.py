@@ -9,7 +9,7 @@ from noiseflow.flows.camera.neighbour_filter import ABOVE, TAPS, NeighbourFilter
 from noiseflow.flows.camera.row_memory import LEAST, Pair, RowMemory, _ordered, _unordered
 from noiseflow.flows.camera.row_noise import NO_FLICKER
 from noiseflow.flows.camera.row_process import RowProcess, both, colour, filtered, unfiltered, whiten
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 
 __all__ = ["NeighbourRows"]
@@ -62,19 +62,19 @@ class NeighbourRows(RowMemory):
             self.taps[..., -up * apart] -= neighbours.weights[..., tap]
         self.taps.mul_((-neighbours.log_scale).exp()[..., None])
 
-    def coefficients(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> tuple[Pair, Tensor]:
+    def coefficients(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> tuple[Pair, Tensor]:
         """As of `RowMemory`."""
         u, size, sizes, processes, taps = self._seen(sums, cond, memory=memory)
         moved, log_det = whiten(filtered(u, taps), sizes, processes, taps)
         return self._step(unfiltered(moved, taps) - u, size, sums), log_det
 
-    def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
+    def resolve(self, sums: Tensor, cond: Resolved) -> Tensor:
         """As of `RowMemory`."""
         u, size, sizes, processes, taps = self._seen(sums, cond, memory=True)
         moved = unfiltered(colour(filtered(u, taps), sizes, processes, taps), taps)
         return torch.stack(self._step(moved - u, size, sums))
 
-    def log_density_of_rows(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> Tensor:
+    def log_density_of_rows(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> Tensor:
         """What the rows add to the log-density of noise that the filter whitens, nats, (B,), from their sums."""
         u, _, sizes, processes, taps = self._seen(sums, cond, memory=memory)
         through = filtered(u, taps)
@@ -82,7 +82,7 @@ class NeighbourRows(RowMemory):
         return log_det - 0.5 * (moved.square() - through.square()).sum(1)
 
     def _seen(
-        self, sums: Tensor, cond: Conditions, *, memory: bool
+        self, sums: Tensor, cond: Resolved, *, memory: bool
     ) -> tuple[Tensor, Tensor, Tensor, list[RowProcess], Tensor]:
         """Projections û, |d|, √D of offset and light, their processes, and the filter."""
         first, _, dd, de, _ = sums.unbind()
@@ -90,8 +90,8 @@ class NeighbourRows(RowMemory):
         own = [_alone(each(cond)) for each in (self.variance, self.flicker)]
         processes = [both(*pair) for pair in zip(own, self.processes(cond), strict=True)] if memory else own
         sizes = torch.stack([_ordered(each) for each in (size, de / size)], 2)
-        camera, knots = cond.camera_indices, self.log_isos.to(self.taps.dtype)
-        taps = torch.stack([at_iso(self.taps[camera, :, lag], knots, cond.isos) for lag in range(LAGS + 1)], 1)
+        camera, knots = cond.camera, self.log_isos.to(self.taps.dtype)
+        taps = torch.stack([at_iso(self.taps[camera, :, lag], knots, cond.iso) for lag in range(LAGS + 1)], 1)
         return _ordered(first / size), size, sizes, processes, taps
 
     def _step(self, change: Tensor, size: Tensor, sums: Tensor) -> Pair:

@@ -20,7 +20,7 @@ from noiseflow.flows.camera.row_noise import (
     _times,
 )
 from noiseflow.flows.camera.row_process import RowProcess, colour, whiten
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import WHOLE_FRAME
@@ -103,12 +103,12 @@ class RowMemory(RowNoise):
         self.logit_frequency = nn.Parameter(torch.zeros(cameras, len(isos)))
         self.log_frame = nn.Parameter(torch.full((2, cameras, len(isos)), frame).log())
 
-    def processes(self, cond: Conditions) -> tuple[RowProcess, RowProcess]:
+    def processes(self, cond: Resolved) -> tuple[RowProcess, RowProcess]:
         """The memory of the offset and of the light, for each element."""
-        camera, knots = cond.camera_indices, self.log_isos.to(self.log_memory.dtype)
+        camera, knots = cond.camera, self.log_isos.to(self.log_memory.dtype)
 
         def at(table: Tensor) -> Tensor:
-            return at_iso(table[camera], knots, cond.isos)
+            return at_iso(table[camera], knots, cond.iso)
 
         variances = [at(table).clamp(max=LARGEST).exp() for table in self.log_memory]
         decays = [at(table).sigmoid() for table in self.logit_decay]
@@ -136,7 +136,7 @@ class RowMemory(RowNoise):
         self.log_memory[WAVE].add_(log_factor)
         self.log_frame[0].add_(log_factor)
 
-    def coefficients(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> tuple[Pair, Tensor]:
+    def coefficients(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> tuple[Pair, Tensor]:
         """Factors on d and e of each row that bring data to latent, and log|det|, (B,), from the `sums` of the data.
 
         Without `memory` those of independent rows.
@@ -144,7 +144,7 @@ class RowMemory(RowNoise):
         return self._coefficients(sums, cond, memory=memory)
 
     def _coefficients(
-        self, sums: Tensor, cond: Conditions, *, memory: bool, one: bool | None = None
+        self, sums: Tensor, cond: Resolved, *, memory: bool, one: bool | None = None
     ) -> tuple[Pair, Tensor]:
         """As of `coefficients`; `one` as of `_projections`."""
         p, gram, sizes, s = self._given(sums, cond)
@@ -159,7 +159,7 @@ class RowMemory(RowNoise):
         moved, log = whiten(seen.u, seen.sizes, seen.processes, each=len(seen.along))
         return _plus(found, seen.step(moved, p[0])), log_det + log
 
-    def resolve(self, sums: Tensor, cond: Conditions) -> Tensor:
+    def resolve(self, sums: Tensor, cond: Resolved) -> Tensor:
         """Factors on d and e that bring latent to data, (2, B, 2 or 1, 1, H, 1), from the sums of a frame's rows."""
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
@@ -170,22 +170,20 @@ class RowMemory(RowNoise):
         rest = _scaled(sizes, _times(_inverse(_plus_one(root)), _scaled(sizes, p)))
         return torch.stack(_plus(found, rest))
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         (offset, light), log_det = self.coefficients(self.sums(x, noise), cond)
         return x + self._spread(x, noise, offset, light), log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return self.inverse_of_part(z, cond, self.resolve(self.sums(z, noise), cond), noise)
 
-    def inverse_of_part(
-        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
-    ) -> Tensor:
+    def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data of a part of a frame, given what `resolve` found for its rows."""
         return z + self._spread(z, noise, sums[0], sums[1])
 
-    def log_density_of_rows(self, sums: Tensor, cond: Conditions, *, memory: bool = True) -> Tensor:
+    def log_density_of_rows(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> Tensor:
         """What the rows add to the log-density of independent pixels, nats, (B,), from their sums.
 
         Of a light that remembers by what follows the offset along a row alone: the exact density of that.
@@ -218,7 +216,7 @@ class RowMemory(RowNoise):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _projections(
-        self, p: Pair, gram: Symmetric, sizes: Pair, within: Symmetric, cond: Conditions, *, one: bool | None
+        self, p: Pair, gram: Symmetric, sizes: Pair, within: Symmetric, cond: Resolved, *, one: bool | None
     ) -> "_Projections":
         """What rows that are whitened by themselves show of their memory.
 
@@ -245,7 +243,7 @@ class RowMemory(RowNoise):
         loads_of = torch.stack([torch.stack(load, 2).flatten(1) for load in each_load], 2)
         return _Projections(u, loads_of, (offset, lamp), tuple(directions))
 
-    def _given(self, sums: Tensor, cond: Conditions) -> tuple[Pair, Symmetric, Pair, Symmetric]:
+    def _given(self, sums: Tensor, cond: Resolved) -> tuple[Pair, Symmetric, Pair, Symmetric]:
         """Aᵀx, G = AᵀA, (√r, √f) and S = I + diag(√r, √f) G diag(√r, √f)."""
         first, second, dd, de, ee = sums.unbind()
         a, b = (each.sqrt()[:, None, None, None, None] for each in (self.variance(cond), self.flicker(cond)))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.camera.line_noise import NONE, SURE, LineNoise, bands_of_rows, near_products
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.ops.line_noise import unit_offset
@@ -59,10 +59,10 @@ class RowNoise(LineNoise):
         state_dict.setdefault(f"{prefix}log_flicker", torch.full_like(self.log_flicker, NO_FLICKER).log())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def flicker(self, cond: Conditions) -> Tensor:
+    def flicker(self, cond: Resolved) -> Tensor:
         """Relative variance f of the light of each element, (B,)."""
         knots = self.log_isos.to(self.log_flicker.dtype)
-        return at_iso(self.log_flicker[cond.camera_indices], knots, cond.isos).exp()
+        return at_iso(self.log_flicker[cond.camera], knots, cond.iso).exp()
 
     def light_variance(self) -> Tensor:
         """Relative variance of the whole light at the fitted ISOs, (cameras, isos)."""
@@ -80,7 +80,7 @@ class RowNoise(LineNoise):
         x = x.reshape(d.shape)
         return torch.stack([term.sum(self.along, keepdim=True) for term in (d * x, e * x, d * d, d * e, e * e)])
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         projections, s, sizes = self._rows(self.sums(x, noise), cond)
         root = _root(s)
@@ -88,9 +88,7 @@ class RowNoise(LineNoise):
         z = x - self._spread(x, noise, first * sizes[0], second * sizes[1])
         return z, -0.5 * _determinant(s).log().flatten(1).sum(1)
 
-    def inverse_of_part(
-        self, z: Tensor, cond: Conditions, sums: Tensor, noise: NoiseParameters | None = None
-    ) -> Tensor:
+    def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data of a part of a frame, given the `sums` of its rows over the whole width."""
         projections, s, sizes = self._rows(sums, cond)
         first, second = _times(_inverse(_plus_one(_root(s))), projections)
@@ -100,7 +98,7 @@ class RowNoise(LineNoise):
     def start_from(
         self,
         x: Tensor,
-        cond: Conditions,
+        cond: Resolved,
         noise: NoiseParameters | None = None,
         bands: Tensor | None = None,
     ) -> None:
@@ -118,7 +116,7 @@ class RowNoise(LineNoise):
         near = [near_products(term, self.along) for term in (own, d.square(), d * e)]
         pairs = [each for pair in zip(plain, near, strict=True) for each in pair]
         sums = torch.stack([each.flatten(1) for each in pairs])
-        sums, index, cameras = bands_of_rows(sums, self._knot(cond), cond.camera_indices, bands)
+        sums, index, cameras = bands_of_rows(sums, self._knot(cond), cond.camera, bands)
         projection, squares, norm, fourth, both, both_squares = sums.unbind()
         expected = norm.square() - fourth
         usable = (expected > 0).all(1)
@@ -148,7 +146,7 @@ class RowNoise(LineNoise):
         """√(β₂/s²), in the shape of `relative_signal`."""
         return unit_offset(x, *required(noise, self).line_signal, self.cells)
 
-    def _rows(self, sums: Tensor, cond: Conditions) -> tuple[tuple[Tensor, Tensor], Symmetric, tuple[Tensor, Tensor]]:
+    def _rows(self, sums: Tensor, cond: Resolved) -> tuple[tuple[Tensor, Tensor], Symmetric, tuple[Tensor, Tensor]]:
         """Aᵀx, S, and the two scales √r and √f."""
         offset, light, dd, de, ee = sums.unbind()
         a, b = (each.sqrt()[:, None, None, None, None] for each in (self.variance(cond), self.flicker(cond)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import SHOT_SLOPE, IsoPlace, read_variance_at
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters
@@ -33,37 +33,37 @@ class NoiseScale(Transform):
         self.shares_features = shares_features
 
     @abstractmethod
-    def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
 
-    def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None = None) -> NoiseParameters:
+    def noise_parameters(self, cond: Resolved, noise: NoiseParameters | None = None) -> NoiseParameters:
         """The clean signal with its betas: those that it shares with its flow, or computed here."""
         if self.shares_features and noise is not None:
             return noise
         return NoiseParameters(cond.clean, *self.betas(cond), observed=cond.observed)
 
-    def shared_features(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters | None:
+    def shared_features(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters | None:
         """Its noise parameters, if it `shares_features`."""
         return self.noise_parameters(cond) if self.shares_features else noise
 
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """s², shape (B, C, H, W), in units of the normalised signal squared."""
         return self.noise_parameters(cond).variance()
 
-    def read_share(self, cond: Conditions) -> Tensor:
+    def read_share(self, cond: Resolved) -> Tensor:
         """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
         return self.noise_parameters(cond).read_share()
 
-    def shot_moments(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def shot_moments(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W)."""
         return self.noise_parameters(cond).shot_moments()
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         z, log_det = divide_by_std(x, *self.noise_parameters(cond, noise).signal)
         return z, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         x: Tensor = multiply_by_std(z, *self.noise_parameters(cond, noise).signal)
         return x
@@ -103,10 +103,10 @@ class ShotReadScale(NoiseScale):
         self.plane_beta2 = nn.Parameter(torch.zeros(cameras, planes, len(isos)))
         self._constant("log_isos", log_of(isos))
 
-    def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
-        camera, planes = cond.camera_indices, self.plane_beta1.shape[1]
-        place = IsoPlace.of(self.log_isos.to(self.log_beta1.dtype), cond.isos)
+        camera, planes = cond.camera, self.plane_beta1.shape[1]
+        place = IsoPlace.of(self.log_isos.to(self.log_beta1.dtype), cond.iso)
         shot = place.read(self.log_beta1[camera], SHOT_SLOPE)
         read = read_variance_at(place, self.log_beta2[camera])
         own = place.held(torch.cat([self.plane_beta1, self.plane_beta2], 1)[camera])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.flows.camera.shot_read_scale import NoiseScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import READ_SLOPE, SHOT_SLOPE, at_iso
 from noiseflow.flows.nets.saved_state import log_of
 
@@ -52,19 +52,19 @@ class SignalDependentScale(NoiseScale):
         self.cam_params = nn.Parameter(torch.zeros(3, cameras))
         self._constant("log_isos", log_of(isos))
 
-    def log_betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def log_betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """log(β₁/gain) and log β₂ per element, each of shape (B,)."""
-        c1, c2, c3 = self.cam_params.exp()[:, cond.camera_indices]
+        c1, c2, c3 = self.cam_params.exp()[:, cond.camera]
         knots = self.log_isos.to(self.gain_params.dtype)
-        log_iso = cond.isos.to(knots.dtype).log()
+        log_iso = cond.iso.to(knots.dtype).log()
         # The slopes are those of log β₁ and log β₂, for a table of one ISO.
-        log_gain = at_iso(self.gain_params, knots, cond.isos, -(1 + SHOT_SLOPE) / c3) * c3 + log_iso
+        log_gain = at_iso(self.gain_params, knots, cond.iso, -(1 + SHOT_SLOPE) / c3) * c3 + log_iso
         log_beta2 = self.beta2 * c2
         if len(knots) == 1:
             log_beta2 = log_beta2 + READ_SLOPE * (log_iso - knots[0])
         return self.beta1 * c1 - log_gain, log_beta2
 
-    def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁/gain and β₂ of each element, the same for all planes, each (B, C, 1, 1)."""
         beta1, beta2 = (
             beta.exp()[:, None, None, None].expand(*cond.clean.shape[:2], 1, 1) for beta in self.log_betas(cond)

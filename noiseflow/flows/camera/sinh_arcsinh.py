@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
@@ -51,21 +51,21 @@ class SinhArcsinh(Transform):
         self._constant("polynomials", torch.from_numpy(shape_by_moments()))
         self._constant("spreads", torch.from_numpy(spreads_by_shape()))
 
-    def factor(self, cond: Conditions) -> Tensor:
+    def factor(self, cond: Resolved) -> Tensor:
         """On the skewness, (B,)."""
-        return at_iso(self.skewness[cond.camera_indices], self.log_isos.to(self.skewness.dtype), cond.isos)
+        return at_iso(self.skewness[cond.camera], self.log_isos.to(self.skewness.dtype), cond.iso)
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         z, log_det = skew(x, *self._given(cond, noise))
         return z, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         x: Tensor = skew_inverse(z, *self._given(cond, noise))
         return x
 
-    def _given(self, cond: Conditions, noise: NoiseParameters | None) -> tuple[Tensor, ...]:
+    def _given(self, cond: Resolved, noise: NoiseParameters | None) -> tuple[Tensor, ...]:
         """What the operation takes besides the values."""
         noise = required(noise, self)
         factor = self.factor(cond)

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.fusion import FUSIONS, Fusion, PlaneMixing
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
@@ -44,11 +44,11 @@ class AffineCoupling(Transform):
         self.reach = reach
         self.bound = nn.Parameter(torch.tensor(float(bound)))
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         return couple(x, self.net, self.bound)
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return uncouple(z, self.net, self.bound)
 
@@ -56,7 +56,7 @@ class AffineCoupling(Transform):
 class Scale(Protocol):
     """A layer that divides by the σ of its noise parameters, and may do so in a chain (`Transform.ends`)."""
 
-    def noise_parameters(self, cond: Conditions, noise: NoiseParameters | None) -> NoiseParameters:
+    def noise_parameters(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters:
         """Those of each pixel."""
 
 
@@ -66,7 +66,7 @@ class CouplingChain(Fusion):
     name = "coupling_chain"
 
     def forward(
-        self, layers: Sequence[Transform], x: Tensor, cond: Conditions, noise: NoiseParameters | None
+        self, layers: Sequence[Transform], x: Tensor, cond: Resolved, noise: NoiseParameters | None
     ) -> tuple[Tensor, Tensor] | None:
         """In evaluation by one kernel; in training couplings one by one, with a mixing for each run of mixings."""
         couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
@@ -87,7 +87,7 @@ class CouplingChain(Fusion):
         layers: Sequence[Transform],
         after: Transform | None,
         z: Tensor,
-        cond: Conditions,
+        cond: Resolved,
         noise: NoiseParameters | None,
         *,
         own: bool,

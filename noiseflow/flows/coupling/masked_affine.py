@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.coupling.masks import Mask
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
@@ -42,14 +42,14 @@ class MaskedAffineCoupling(Transform):
         self.bound = bound
         self.reach = net.reach
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         mask = self.mask(x)
         hidden, last = self.net.hidden(x * mask, cond, noise), self.net.conv3
         z, log_det = couple_masked(x, hidden, last.weight, last.bias, ~mask, self.bound)
         return z, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         mask = self.mask(z)
         hidden, last = self.net.hidden(z * mask, cond, noise), self.net.conv3

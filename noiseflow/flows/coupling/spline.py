@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.coupling.masks import Mask
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
@@ -49,17 +49,17 @@ class SplineCoupling(Transform):
         self.bins, self.box = bins, box
         self.reach = net.reach
 
-    def knots(self, x: Tensor, mask: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Knots:
+    def knots(self, x: Tensor, mask: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Knots:
         """Knots for every value, each (B, C, H, W, bins + 1)."""
         return knots_from(by_value(self.net(x * mask, cond, noise), x), self.bins, self.box)
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         mask = self.mask(x)
         z, log_slope = rational_quadratic(x, self.knots(x, mask, cond, noise))
         return x.where(mask, z), sum_per_sample(log_slope * ~mask)
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         mask = self.mask(z)
         return z.where(mask, rational_quadratic_inverse(z, self.knots(z, mask, cond, noise)))
@@ -94,13 +94,13 @@ class PixelSpline(Transform):
         self.bins, self.box, self.odd = bins, box, odd
         self.reach = net.reach
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         hidden, last = self.net.hidden(None, cond, noise), self.net.conv3
         z, log_det = spline(x, hidden, last.weight, last.bias, self.bins, self.box, self.odd)
         return z, log_det
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         hidden, last = self.net.hidden(None, cond, noise), self.net.conv3
         x: Tensor = spline_inverse(z, hidden, last.weight, last.bias, self.bins, self.box, self.odd)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 
@@ -39,11 +39,11 @@ class ActNorm(Transform):
         self.shift.copy_(-x.mean((0, 2, 3)))
         self.log_scale.copy_(-0.5 * x.var((0, 2, 3), correction=0).clamp(min=1e-12).log())
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         z = (x + self.shift[:, None, None]) * self.log_scale.exp()[:, None, None]
         return z, (self.log_scale.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         return z * (-self.log_scale).exp()[:, None, None] - self.shift[:, None, None]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.fusion import PlaneMixing
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, full_precision
@@ -66,7 +66,7 @@ class InvertibleConv1x1(PlaneMixing):
         lower, upper = _factors([self])
         return lower[0].to(self.lower.dtype), upper[0].to(self.upper.dtype)
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         with full_precision(x):
             z = mix_planes(x, self.matrices([self], x.shape[1], inverse=False)[0].to(self.log_scale.dtype))
@@ -76,7 +76,7 @@ class InvertibleConv1x1(PlaneMixing):
         """log|det dz/dx| of each element."""
         return self.log_scale.sum() * (x.shape[2] * x.shape[3])
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data: Uᵀ a = z, Lᵀ b = a, x = P b."""
         with full_precision(z):
             x: Tensor = mix_planes(z, self.matrices([self], z.shape[1], inverse=True)[0].to(z.dtype))
@@ -113,11 +113,11 @@ class _InverseMix(Transform):
         super().__init__()
         self.register_buffer("matrix", matrix)
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Not exported: a graph has the sampling direction only."""
         raise NotImplementedError
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         x: Tensor = mix_planes(z, self.matrix)
         return x

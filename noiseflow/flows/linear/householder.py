@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform, full_precision
 
@@ -44,12 +44,12 @@ class HouseholderConv1x1(Transform):
             product = product - 2 * torch.outer(product @ vector, vector) / vector.dot(vector)
         return product
 
-    def forward(self, x: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
         with full_precision(x):
             return nn.functional.conv2d(x, self.matrix()[:, :, None, None]), x.new_zeros(x.shape[0])
 
-    def inverse(self, z: Tensor, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
         with full_precision(z):
             return nn.functional.conv2d(z, self.matrix().T[:, :, None, None])

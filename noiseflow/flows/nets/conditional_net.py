@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.ops.conditional_net import hidden_layers
 from noiseflow.ops.random import sampling
@@ -55,13 +55,13 @@ class SampleFeatures(nn.Module):
         self.dropout = dropout
         self.cameras = nn.Parameter(0.5 * torch.randn(cameras + 1, embedding, generator=generator))
 
-    def forward(self, cond: Conditions) -> Tensor:
+    def forward(self, cond: Resolved) -> Tensor:
         """Features of each element."""
         unknown = self.cameras.shape[0] - 1
-        index = cond.camera_indices
+        index = cond.camera
         if self.training and self.dropout:
             index = index.masked_fill(sampling.uniform(index, None) < self.dropout, unknown)
-        stops = (cond.isos.log() - math.log(800.0)) / ISO_SPAN
+        stops = (cond.iso.log() - math.log(800.0)) / ISO_SPAN
         soft = 2.0 * (stops / 2.0).tanh()
         return torch.cat([soft.to(self.cameras.dtype)[:, None], self.cameras[index]], 1)
 
@@ -154,7 +154,7 @@ class ConditionalNet(nn.Module):
         nn.init.zeros_(self.conv3.weight)
         nn.init.zeros_(self.conv3.bias)  # type: ignore[arg-type]
 
-    def hidden(self, values: Tensor | None, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def hidden(self, values: Tensor | None, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """What the last convolution sees, (B, width, H, W)."""
         signal = required(noise, self).net_inputs if self.from_noise else signal_features(cond.clean)
         features = self.features(cond)
@@ -171,7 +171,7 @@ class ConditionalNet(nn.Module):
         )
         return out
 
-    def forward(self, values: Tensor | None, cond: Conditions, noise: NoiseParameters | None = None) -> Tensor:
+    def forward(self, values: Tensor | None, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""
         out: Tensor = self.conv3(self.hidden(values, cond, noise))
         return out.to(cond.clean.dtype)

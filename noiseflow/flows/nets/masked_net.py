@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.nets.conditional_net import SampleFeatures, SpatialFilm, signal_features
 from noiseflow.flows.nets.saved_state import SavedState
 
@@ -95,7 +95,7 @@ class MaskedNet(SavedState):
             self.output.weight * self.output_mask,
         )
 
-    def forward(self, values: Tensor, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, values: Tensor, cond: Resolved) -> tuple[Tensor, Tensor]:
         """Values (B, C, H, W) and conditions to shift and raw log scale, both in shape and dtype of the values."""
         window, hidden_weight, output_weight = self.weights()
         padded = nn.functional.pad(values, (self.beside, self.beside, self.above, 0))

@@ -6,7 +6,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.transform import sum_per_sample
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.integers.censored_fit import maximise_code_likelihood
@@ -31,28 +31,28 @@ class GaussianModel(NoiseModel):
     elementwise = True
 
     @abstractmethod
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """Noise variance, normalised, (B, C, H, W)."""
 
-    def approximate_sigma(self, cond: Conditions) -> Tensor:
+    def approximate_sigma(self, cond: Resolved) -> Tensor:
         """σ at each pixel, (B, C, H, W); exact."""
         return self.variance(cond).sqrt()
 
-    def latent(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def latent(self, noise: Tensor, cond: Resolved) -> Tensor:
         """Noise ÷ σ."""
         return noise / self.variance(cond).sqrt()
 
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Maximise the likelihood of the integers, clipped ones included."""
         self.load_state_dict(maximise_code_likelihood(self, codes, cond, levels).state_dict())
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         return gaussian_log_prob(noise, self.variance(cond).log(), cond.observed)
 
-    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob_of_observed(self, noise: Tensor, cond: Resolved) -> Tensor:
         return self._log_prob(noise, cond)
 
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         return sampling.normal(cond.clean, generator) * (temperature * self.variance(cond).sqrt())
 
 
@@ -64,11 +64,11 @@ class Gaussian(GaussianModel):
         super().__init__(spec)
         self.log_variance = nn.Parameter(torch.tensor(math.log(1e-4)))
 
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """σ² everywhere, (B, C, H, W)."""
         return self.log_variance.exp().expand_as(cond.clean)
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def linear_variance(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁ = 0 and β₂ = σ²."""
         variance = self.log_variance.exp().expand(len(cond.clean), 1, 1, 1)
         return torch.zeros_like(variance), variance

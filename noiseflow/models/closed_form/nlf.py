@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_iso, read_at_iso
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.models.adc_levels import Levels
@@ -46,22 +46,22 @@ class NoiseLevelFunction(GaussianModel):
         self.log_beta2 = nn.Parameter(torch.full(shape, math.log(1e-6)))
         self._constant("log_isos", log_of(spec.isos))
 
-    def betas(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ per element, each (B, 1, 1, 1)."""
-        camera, knots = cond.camera_indices, self.log_isos.to(self.log_beta1.dtype)
-        beta1 = at_iso(self.log_beta1[camera], knots, cond.isos, SHOT_SLOPE)
-        beta2 = read_at_iso(self.log_beta2[camera], knots, cond.isos)
+        camera, knots = cond.camera, self.log_isos.to(self.log_beta1.dtype)
+        beta1 = at_iso(self.log_beta1[camera], knots, cond.iso, SHOT_SLOPE)
+        beta2 = read_at_iso(self.log_beta2[camera], knots, cond.iso)
         return beta1.exp()[:, None, None, None], beta2.exp()[:, None, None, None]
 
     def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
         """Ln β₂ at the fitted ISOs, of each camera."""
         return [(table, self.spec.isos) for table in self.log_beta2]
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def linear_variance(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁ and β₂."""
         return self.betas(cond)
 
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """Noise variance, shape (B, C, H, W)."""
         beta1, beta2 = self.betas(cond)
         return torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
@@ -91,7 +91,7 @@ class NoiseLevelFunction(GaussianModel):
                 self.log_beta2[camera] = at_iso(filled[1], log_knots, isos, READ_SLOPE).to(self.log_beta2.dtype)
 
     @torch.no_grad()
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Maximise the likelihood of the integers, from a start with both shot and read noise."""
         known = checked_conditions(self, cond)
         variance, signal = self.variance(known).mean(), known.clean.mean().clamp(min=1e-6)

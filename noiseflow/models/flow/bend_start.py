@@ -9,7 +9,7 @@ from torch.nn import functional
 from noiseflow.flows.camera.bent_scale import PARTS, BentScale
 from noiseflow.flows.camera.line_noise import numbered
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_signal
 
 __all__ = ["ChosenBend", "choose_bend"]
@@ -69,7 +69,7 @@ class _Cells:
 
 
 @torch.no_grad()
-def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Tensor, *, planes: int) -> ChosenBend:
+def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tensor, *, planes: int) -> ChosenBend:
     """Fit a bend for each camera at each of its ISOs, and keep it if held-out bands gain by it.
 
     It is kept if the log-density gains by `SURE` standard errors and `WORTH` over a straight line fitted to the
@@ -81,7 +81,7 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
         Shot and read noise, fitted to the variance as a line over the signal.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the noise.
     bands : Tensor of int, shape (B,) or (B, 2)
         Equal for patches on the same sensor rows.
@@ -94,9 +94,9 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
     # A clean signal from other frames has noise of its own, which is large where that of the frame is: in the dark
     # a pixel above black would seem to have shot noise.
     clean = functional.avg_pool2d(cond.clean[some], WIDE, 1, WIDE // 2, count_include_pad=False)
-    cond = Conditions(clean, cond.isos[some], cond.camera_indices[some], observed)
+    cond = Resolved(clean, cond.iso[some], cond.camera[some], observed)
     noise, band = noise[some], numbered(bands[some])[1]
-    knot = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
+    knot = (cond.iso.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
     seen = _lit(head, cond)
     lit = replace(cond, observed=seen)
     straight, trial = torch.zeros(2, cameras, isos, 3 + PARTS, dtype=torch.float64)
@@ -106,7 +106,7 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
     for each in range(FOLDS):
         for owner in range(cameras):
             for place in range(isos):
-                own = (cond.camera_indices == owner) & (knot == place)
+                own = (cond.camera == owner) & (knot == place)
                 train = own & (fold != each)
                 if bool(seen[train].any()):
                     cells = _cells(head, noise, lit, train)
@@ -116,8 +116,7 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
         for number in torch.split((fold == each).nonzero()[:, 0], BATCH):
             part = _part(lit, number)
             without, within = (
-                _density(head, found[part.camera_indices, knot[number]], noise[number], part)
-                for found in (straight, trial)
+                _density(head, found[part.camera, knot[number]], noise[number], part) for found in (straight, trial)
             )
             gains.index_add_(0, band[number], within - without)
     gain = gains / sizes.clamp(min=1)
@@ -129,13 +128,13 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Conditions, bands: Ten
     bent = _like(head, planes).to(noise)
     for owner in range(cameras):
         for place in range(isos):
-            own = (cond.camera_indices == owner) & (knot == place)
+            own = (cond.camera == owner) & (knot == place)
             if bool(own.any()):
                 _set(bent, head, owner, place, _fitted(_cells(head, noise, cond, own), bends=True))
     return ChosenBend(bent, f"a response that bends: {worth}")
 
 
-def _lit(head: ShotReadScale, cond: Conditions) -> Tensor:
+def _lit(head: ShotReadScale, cond: Resolved) -> Tensor:
     """Observed pixels with more shot noise than read noise.
 
     Others know of no bend, and where codes are coarse the variance of those at black is not that of noise and rounding.
@@ -153,12 +152,12 @@ def _like(head: ShotReadScale, planes: int) -> BentScale:
     return bent
 
 
-def _part(cond: Conditions, rows: Tensor) -> Conditions:
+def _part(cond: Resolved, rows: Tensor) -> Resolved:
     observed = None if cond.observed is None else cond.observed[rows]
-    return Conditions(cond.clean[rows], cond.isos[rows], cond.camera_indices[rows], observed)
+    return Resolved(cond.clean[rows], cond.iso[rows], cond.camera[rows], observed)
 
 
-def _cells(head: ShotReadScale, noise: Tensor, cond: Conditions, rows: Tensor) -> _Cells:
+def _cells(head: ShotReadScale, noise: Tensor, cond: Resolved, rows: Tensor) -> _Cells:
     given = _part(cond, rows.nonzero()[:, 0])
     beta1, beta2 = head.betas(given)
     cell = (given.clean.clamp(0, 1) * CELLS).long().clamp(max=CELLS - 1)
@@ -213,7 +212,7 @@ def _set(scale: BentScale, head: ShotReadScale, owner: int, place: int, found: T
     scale.bend[owner, place] = found[2:]
 
 
-def _density(head: ShotReadScale, found: Tensor, noise: Tensor, cond: Conditions) -> Tensor:
+def _density(head: ShotReadScale, found: Tensor, noise: Tensor, cond: Resolved) -> Tensor:
     """Log-density of normal noise of each patch, a constant left out, float64, by what was `_fitted` for each."""
     beta1, beta2 = head.betas(cond)
     log1, log2 = found[:, :2].to(noise).T[..., None, None, None]

@@ -9,7 +9,7 @@ from torch import Tensor
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
 from noiseflow.models.adc_levels import Levels, log_cells
 from noiseflow.models.flow.flow_model import start_head_from_codes
@@ -49,28 +49,28 @@ LEAST_PASSED = 0.05
 
 
 @torch.no_grad()
-def subtract_rounding(head: ShotReadScale, cond: Conditions, levels: Levels) -> None:
+def subtract_rounding(head: ShotReadScale, cond: Resolved, levels: Levels) -> None:
     """Subtract the 1/12 of a squared code from a read variance that was found by moments, at most `LEAST_LEFT` left.
 
     Parameters
     ----------
     head : ShotReadScale
         Fitted to the variance of codes.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of some codes, of which the cameras are taken.
     levels : Levels
         Black and white levels of these codes.
     """
     rounding = levels.span().square().reciprocal().flatten(1).mean(1) / 12
-    for camera in set(cond.camera_indices.tolist()):
+    for camera in set(cond.camera.tolist()):
         own = head.log_beta2[camera].exp()
-        left = own - rounding[cond.camera_indices == camera].mean().to(own.dtype)
+        left = own - rounding[cond.camera == camera].mean().to(own.dtype)
         head.log_beta2[camera] = torch.maximum(left, LEAST_LEFT * own).log()
 
 
 @torch.no_grad()
 def start_read_noise_on_codes(
-    head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Conditions, levels: Levels
+    head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Resolved, levels: Levels
 ) -> None:
     """Fit the read noise of a response that bends to the integers of the dark, where no bend is.
 
@@ -82,7 +82,7 @@ def start_read_noise_on_codes(
         Of its model.
     codes : Tensor, shape (B, C, H, W)
         Codes, DN.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the codes.
     levels : Levels
         Black and white levels.
@@ -124,7 +124,7 @@ def keep_offsets(head: ShotReadScale, lines: list[LineNoise], log_beta2: Tensor)
 
 
 @torch.no_grad()
-def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
+def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Resolved, levels: Levels) -> Tensor:
     """Fraction of the variance of a line's offset that the mean of its codes shows, for each camera at its ISOs.
 
     An offset δ moves the mean of a pixel's codes by δ·Σ p(b), with p the density in codes and b the edges of the
@@ -137,7 +137,7 @@ def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Conditions, level
         With the variance of the noise before rounding.
     codes : Tensor, shape (B, C, H, W)
         Codes, DN.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the codes.
     levels : Levels
         Black and white levels.
@@ -158,17 +158,17 @@ def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Conditions, level
     passed, share = ((each * seen).sum((1, 2, 3)) / count for each in (passed, share))
     weight = share.square() * count
     found = torch.ones_like(head.log_beta2)
-    knots = head.log_isos.to(cond.isos.dtype)
-    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-    for camera in set(cond.camera_indices.tolist()):
-        for knot in set(index[cond.camera_indices == camera].tolist()):
-            rows = (cond.camera_indices == camera) & (index == knot)
+    knots = head.log_isos.to(cond.iso.dtype)
+    index = (cond.iso.log()[:, None] - knots).abs().argmin(1)
+    for camera in set(cond.camera.tolist()):
+        for knot in set(index[cond.camera == camera].tolist()):
+            rows = (cond.camera == camera) & (index == knot)
             found[camera, knot] = (weight * passed.square())[rows].sum() / weight[rows].sum()
     return found.clamp(min=LEAST_PASSED)
 
 
 @torch.no_grad()
-def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Resolved, levels: Levels) -> None:
     """Take the excess kurtosis with the highest likelihood of the integers, for each camera at each of its ISOs.
 
     Rounding to codes that are coarse against σ has fourth moments of its own, which are not those of the noise.
@@ -181,7 +181,7 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Con
         The last of them.
     codes : Tensor, shape (B, C, H, W)
         Codes, DN.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the codes.
     levels : Levels
         Black and white levels.
@@ -189,7 +189,7 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Con
     observed = cond.observed
     most = max(1, MOST_VALUES // codes[0].numel())
     codes, levels = codes[:most], Levels(levels.black[:most], levels.white[:most], _first(levels.spread, most))
-    cond = Conditions(cond.clean[:most], cond.isos[:most], cond.camera_indices[:most])
+    cond = Resolved(cond.clean[:most], cond.iso[:most], cond.camera[:most])
     cells = levels.cells(codes, cond.clean)
     before = tails.kurtosis.clone()
     scores = []
@@ -200,10 +200,10 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Con
         scores.append((each if observed is None else each * observed[:most]).sum((1, 2, 3)))
     tails.kurtosis.copy_(before)
     knots = tails.log_isos.to(cond.clean.dtype)
-    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-    for camera in set(cond.camera_indices.tolist()):
-        for knot in set(index[cond.camera_indices == camera].tolist()):
-            rows = (cond.camera_indices == camera) & (index == knot)
+    index = (cond.iso.log()[:, None] - knots).abs().argmin(1)
+    for camera in set(cond.camera.tolist()):
+        for knot in set(index[cond.camera == camera].tolist()):
+            rows = (cond.camera == camera) & (index == knot)
             best = int(torch.stack([score[rows].sum() for score in scores]).argmax())
             tails.kurtosis[camera, knot] = EXCESSES[best]
 

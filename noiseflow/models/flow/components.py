@@ -14,7 +14,7 @@ from torch import Tensor
 from noiseflow.flows.camera.column_noise import ColumnNoise
 from noiseflow.flows.camera.line_noise import NONE, LineNoise
 from noiseflow.flows.camera.neighbour_filter import FILTERED_PLANES, GRIDS, NeighbourFilter
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 
@@ -40,7 +40,7 @@ class Seen:
     ----------
     x : Tensor, shape (B, C, H, W)
         Values.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions.
     noise : NoiseParameters
         Noise parameters of them.
@@ -49,7 +49,7 @@ class Seen:
     """
 
     x: Tensor
-    cond: Conditions
+    cond: Resolved
     noise: NoiseParameters
     rows: LineNoise | None = None
 
@@ -57,7 +57,7 @@ class Seen:
         """Some of the patches."""
         cond, noise, observed = self.cond, self.noise, self.cond.observed
         observed = None if observed is None else observed[rows]
-        given = Conditions(cond.clean[rows], cond.isos[rows], cond.camera_indices[rows], observed)
+        given = Resolved(cond.clean[rows], cond.iso[rows], cond.camera[rows], observed)
         parts = NoiseParameters(noise.clean[rows], noise.beta1[rows], noise.beta2[rows], observed=observed)
         return Seen(self.x[rows], given, parts, self.rows)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import ONE_ISO_LAW
 from noiseflow.flows.linear.actnorm import ActNorm
@@ -55,12 +55,12 @@ class FlowModel(NoiseModel):
             return each.dtype
         return super()._working_dtype(given)
 
-    def latent(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def latent(self, noise: Tensor, cond: Resolved) -> Tensor:
         """Latent z of the flow."""
         z: Tensor = self.flow(noise, cond)[0]
         return z
 
-    def scale_variance(self, cond: Conditions) -> Tensor:
+    def scale_variance(self, cond: Resolved) -> Tensor:
         """Product of the variances that its layers divide by, (B, C, H, W)."""
         scales = [layer for layer in self.flow.transforms if isinstance(layer, NoiseScale)]
         found = torch.ones_like(cond.clean)
@@ -68,15 +68,15 @@ class FlowModel(NoiseModel):
             found = found * layer.variance(cond)
         return found
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         return self.flow.log_prob(noise, cond)
 
-    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob_of_observed(self, noise: Tensor, cond: Resolved) -> Tensor:
         if not self.flow.factorises:
             return super()._log_prob_of_observed(noise, cond)
         return self.flow.log_prob_of_observed(noise, cond)
 
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         return self.flow.sample(cond, generator, temperature)
 
 
@@ -120,7 +120,7 @@ class ResidualFlow(FlowModel):
         """Ln β₂ at the fitted ISOs, of each camera."""
         return [(table, self.spec.isos) for table in self.shot_read.log_beta2]
 
-    def approximate_sigma(self, cond: Conditions) -> Tensor:
+    def approximate_sigma(self, cond: Resolved) -> Tensor:
         """σ of the head, which the residual flow starts from."""
         return self.shot_read.variance(cond).sqrt()
 
@@ -128,11 +128,11 @@ class ResidualFlow(FlowModel):
         """Start as the maximum-likelihood noise level function."""
         start_head(self.shot_read, self.spec, statistics)
 
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Move the start to the noise level function with the highest likelihood of the integers."""
         start_head_from_codes(self.shot_read, self.spec, codes, cond, levels)
 
-    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+    def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
         """Initialise every `ActNorm` on a batch of training patches."""
         cond = checked_conditions(self, cond)
         if cond.observed is not None:
@@ -150,9 +150,7 @@ def start_head(head: ShotReadScale, spec: ModelSpec, statistics: NoiseStatistics
 
 
 @torch.no_grad()
-def start_head_from_codes(
-    head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Conditions, levels: Levels
-) -> None:
+def start_head_from_codes(head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Resolved, levels: Levels) -> None:
     """Move a head to the noise level function with the highest likelihood of the integers."""
     nlf = NoiseLevelFunction(spec)
     nlf.log_beta1.copy_(head.log_beta1)
@@ -163,7 +161,7 @@ def start_head_from_codes(
 
 
 @torch.no_grad()
-def start_norms(flow: Flow, noise: Tensor, cond: Conditions) -> None:
+def start_norms(flow: Flow, noise: Tensor, cond: Resolved) -> None:
     """Initialise every `ActNorm` of a flow on a batch of training patches."""
     norms = [module for module in flow.modules() if isinstance(module, ActNorm)]
     hooks = [norm.register_forward_pre_hook(lambda norm, inputs: norm.start_from(inputs[0])) for norm in norms]

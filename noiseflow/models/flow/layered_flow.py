@@ -7,7 +7,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.registry import Size, build_layers
 from noiseflow.models.adc_levels import Levels
@@ -65,11 +65,11 @@ class LayeredFlow(FlowModel):
         if self.head is not None:
             start_head(self.head, self.spec, statistics)
 
-    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+    def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
         """After `start_from`: every `ActNorm` whitens what a batch of training patches brings to it."""
         start_norms(self.flow, noise, checked_conditions(self, cond))
 
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Bring the head to the noise level function of the highest likelihood of the integers."""
         if self.head is not None:
             start_head_from_codes(self.head, self.spec, codes, cond, levels)

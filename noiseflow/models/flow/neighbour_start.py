@@ -12,7 +12,7 @@ from noiseflow.flows.camera.neighbour_rows import NeighbourRows
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.flow.row_start import (
     SURE,
     WORTH,
@@ -35,7 +35,7 @@ def rows_among_neighbours(
     rows: LineNoise,
     neighbours: NeighbourFilter,
     noise: Tensor,
-    cond: Conditions,
+    cond: Resolved,
     bands: Tensor,
     *,
     planes: int,
@@ -53,7 +53,7 @@ def rows_among_neighbours(
         The started filter.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the noise.
     bands : Tensor of int, shape (B,) or (B, 2)
         Equal for patches on the same sensor rows.

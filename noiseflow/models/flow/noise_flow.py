@@ -10,7 +10,7 @@ from torch import Tensor
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.camera.gain import Gain
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.coupling.affine import AffineCoupling
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import ONE_ISO_LAW
@@ -98,7 +98,7 @@ class NoiseFlow(FlowModel):
         _start_signal_dependent(layers[0], nlf.log_beta1.detach().double(), nlf.log_beta2.detach().double())
         _maximise_likelihood(layers[0], statistics, self.cameras)
 
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Set `sdn5` alone to the highest likelihood of the integers."""
         head = self.flow.transforms[0]
         if not isinstance(head, SignalDependentScale):
@@ -112,7 +112,7 @@ def _maximise_likelihood(layer: SignalDependentScale, statistics: NoiseStatistic
     """Set the layer to its maximum likelihood on cells of the data, by L-BFGS in float64."""
     index = torch.tensor([cameras.index(name) for name in statistics.cameras])
     isos = torch.tensor(statistics.isos, dtype=torch.float64)[statistics.iso_index]
-    cells = Conditions(statistics.clean[:, None, None, None], isos, index[statistics.camera])
+    cells = Resolved(statistics.clean[:, None, None, None], isos, index[statistics.camera])
     weight = statistics.count / statistics.count.sum()
     fine = copy.deepcopy(layer).double()
     optimiser = torch.optim.LBFGS(

@@ -18,7 +18,7 @@ from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
@@ -152,7 +152,7 @@ class PhysicsFlow(ResidualFlow):
         super().start_from(statistics)
 
     @torch.no_grad()
-    def start_from_patches(self, noise: Tensor, cond: Conditions, bands: Tensor | None = None) -> None:
+    def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
         """Start planes, row noise and tails from moments of training patches.
 
         With `bands` the row noise found here is kept fixed: it comes from whole sensor rows, which determine
@@ -189,7 +189,7 @@ class PhysicsFlow(ResidualFlow):
             x, _ = before(x, cond, parameters)
         start_tails(head, tails, x, cond)
 
-    def _start_bend(self, noise: Tensor, cond: Conditions, bands: Tensor) -> str:
+    def _start_bend(self, noise: Tensor, cond: Resolved, bands: Tensor) -> str:
         """Fit the bend of the response if the data show one, or the spec wants it; what was found, in words."""
         if self.spec.options.get("bend") is False:
             return "bend: left out"
@@ -201,7 +201,7 @@ class PhysicsFlow(ResidualFlow):
                 start_planes(found.head, noise, cond)
         return found.note
 
-    def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None) -> LineNoise:
+    def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Resolved, bands: Tensor | None) -> LineNoise:
         """Start line noise; what rows are found to have beyond an offset takes its place in model and spec."""
         if not lines.whole_rows and not lines.whole_frame:
             start_lines(self.shot_read, lines, noise, cond, bands)
@@ -214,7 +214,7 @@ class PhysicsFlow(ResidualFlow):
         self.found.extend(found.notes)
         return found.rows
 
-    def _subtract_light(self, rows: RowNoise, noise: Tensor, cond: Conditions) -> None:
+    def _subtract_light(self, rows: RowNoise, noise: Tensor, cond: Resolved) -> None:
         """Fit shot and read noise of the planes again, without the variance of a light that rows share."""
         light = rows.light_variance()
         if not bool((light > 2 * NO_FLICKER).any()):
@@ -224,11 +224,11 @@ class PhysicsFlow(ResidualFlow):
         start_planes(self.shot_read, noise, cond, light)
         self.shot_read.log_beta2.sub_(offsets)
 
-    def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Conditions) -> None:
+    def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
         """Try the components that the spec does not name, and put those that are kept behind the rows."""
         some = torch.arange(0, len(noise), -(-len(noise) // MOST))
         observed = None if cond.observed is None else cond.observed[some]
-        even = even_signal(Conditions(cond.clean[some], cond.isos[some], cond.camera_indices[some], observed))
+        even = even_signal(Resolved(cond.clean[some], cond.iso[some], cond.camera[some], observed))
         parameters = self.shot_read.noise_parameters(even)
         x, _ = self.shot_read(noise[some], even, parameters)
         for before in self._before_shape():
@@ -255,7 +255,7 @@ class PhysicsFlow(ResidualFlow):
     def _left_out(self) -> list[str]:
         return [name for name in ROW_OPTIONS if self.spec.options.get(name) is False]
 
-    def _start_rows_again(self, noise: Tensor, cond: Conditions, bands: Tensor) -> None:
+    def _start_rows_again(self, noise: Tensor, cond: Resolved, bands: Tensor) -> None:
         """Where neighbours were found, give the place of the rows to such as take their filter into account."""
         lines: list[Any] = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         neighbours = [transform for transform in self.flow.transforms if isinstance(transform, NeighbourFilter)]
@@ -286,7 +286,7 @@ class PhysicsFlow(ResidualFlow):
         return chain[1:end]
 
     @torch.no_grad()
-    def start_from_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> None:
+    def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Fit shot and read noise and tails to the integers, and subtract the line noise from the read noise."""
         before = self.shot_read.log_beta2.clone()
         if isinstance(self.shot_read, BentScale):
@@ -306,7 +306,7 @@ class PhysicsFlow(ResidualFlow):
 
 
 @torch.no_grad()
-def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Tensor | None = None) -> None:
+def start_planes(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor | None = None) -> None:
     """Fit β₁ and β₂ of each plane relative to its camera's, at each ISO, by maximum likelihood.
 
     With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.  An ISO
@@ -318,7 +318,7 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Te
         Shot and read noise of the cameras.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the noise.
     light : Tensor, shape (cameras, isos), optional
         Relative variance of the light that is part of the noise, and is left out of its squares.
@@ -335,22 +335,22 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Te
     head.plane_beta2.copy_(apart[..., 1])
 
 
-def _factors(head: ShotReadScale, noise: Tensor, cond: Conditions, light: Tensor | None, *, by_plane: bool) -> Tensor:
+def _factors(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor | None, *, by_plane: bool) -> Tensor:
     """Logarithms of f₁ and f₂ of each camera, plane (or all as one) and ISO: (cameras, planes, isos, 2)."""
     found = head.noise_parameters(cond)
     beta1, beta2 = found.beta1, found.beta2
     ratio = (beta1 * found.clean / beta2).clamp(min=0).double()
     square = (noise.square() / beta2).double()
-    iso = (cond.isos.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
+    iso = (cond.iso.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
     if light is not None:
-        share = light[cond.camera_indices, iso][:, None, None, None]
+        share = light[cond.camera, iso][:, None, None, None]
         square = square - (share * found.clean.square() / beta2).double()
     observed = torch.ones_like(noise, dtype=torch.bool) if cond.observed is None else cond.observed
     values = [each if by_plane else each.flatten(1)[:, None] for each in (ratio, square, observed)]
     knots = len(head.log_isos)
     factors = noise.new_zeros(len(head.log_beta1), values[0].shape[1], knots, 2)
-    for camera in set(cond.camera_indices.tolist()):
-        own = cond.camera_indices == camera
+    for camera in set(cond.camera.tolist()):
+        own = cond.camera == camera
         for plane in range(factors.shape[1]):
             at, squares, seen = (each[:, plane] for each in values)
             pooled = _plane_factors(at[own][seen[own]], squares[own][seen[own]])
@@ -377,7 +377,7 @@ def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Conditions) -> None:
+def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Resolved) -> None:
     """Start the excess kurtosis of the read noise from fourth moments, for each camera at each of its ISOs.
 
     E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: a linear fit over pixels weighted
@@ -392,7 +392,7 @@ def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Conditi
         Layer to start.
     x : Tensor, shape (B, C, H, W)
         Noise over its standard deviation, without line noise.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the noise.
     """
     weight = head.read_share(cond).clamp(max=1).square()
@@ -401,10 +401,10 @@ def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Conditi
         kept &= cond.observed
     excess = (x.square().square() - 3 - head.shot_moments(cond)[1]) * weight * kept
     knots = tails.log_isos.to(tails.kurtosis.dtype)
-    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
+    index = (cond.iso.log()[:, None] - knots).abs().argmin(1)
     sums = torch.stack([each.double().sum((1, 2, 3)) for each in (excess, weight.square() * kept)])
-    for camera in set(cond.camera_indices.tolist()):
-        own = cond.camera_indices == camera
+    for camera in set(cond.camera.tolist()):
+        own = cond.camera == camera
         seen = sorted(set(index[own].tolist()))
         over, under = torch.stack([sums[:, own & (index == iso)].sum(1) for iso in seen], 1)
         tails.kurtosis[camera] = at_iso((over / under).to(knots.dtype), knots[seen], knots.exp())

@@ -14,7 +14,7 @@ from noiseflow.flows.camera.line_noise import NONE, LineNoise, bands_of_rows, nu
 from noiseflow.flows.camera.row_memory import LIGHT, OFFSET, START_DECAYS, WAVE, RowMemory
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.flow.frame_start import runs_of_bands, shared_by_frames
 
 __all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines"]
@@ -74,13 +74,13 @@ class _Bands:
     """
 
     sums: Tensor
-    cond: Conditions
+    cond: Resolved
     values: float
     tall: "_Bands | None" = None
 
     def at(self, index: Tensor) -> "_Bands":
-        iso, camera = self.cond.isos[index], self.cond.camera_indices[index]
-        return _Bands(self.sums[:, index], Conditions(self.cond.clean[index], iso, camera), self.values)
+        iso, camera = self.cond.iso[index], self.cond.camera[index]
+        return _Bands(self.sums[:, index], Resolved(self.cond.clean[index], iso, camera), self.values)
 
 
 @torch.no_grad()
@@ -88,7 +88,7 @@ def choose_rows(
     head: ShotReadScale,
     plain: LineNoise,
     noise: Tensor,
-    cond: Conditions,
+    cond: Resolved,
     bands: Tensor | None,
     *,
     planes: int,
@@ -107,7 +107,7 @@ def choose_rows(
         Independent rows, to be started; with a flicker or memory of their own they stay what they are.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the noise.
     bands : Tensor of int, shape (B,) or (B, 2), optional
         Equal for patches on the same sensor rows: frame and topmost row of each patch, or a number alone, by which
@@ -154,7 +154,7 @@ def start_lines(
     head: ShotReadScale,
     lines: LineNoise,
     noise: Tensor,
-    cond: Conditions,
+    cond: Resolved,
     bands: Tensor | None = None,
     rounds: int = 5,
 ) -> None:
@@ -172,14 +172,14 @@ def start_lines(
 
 @torch.no_grad()
 def measure_lines(
-    head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Conditions, bands: Tensor | None = None
+    head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Resolved, bands: Tensor | None = None
 ) -> None:
     """Start line noise from its moments, with shot and read noise as they are."""
     even = even_signal(cond)
     lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
 
 
-def even_signal(cond: Conditions) -> Conditions:
+def even_signal(cond: Resolved) -> Resolved:
     """The conditions at the mean signal of each plane of a patch, at which variances of lines are taken.
 
     A clean signal estimated from other frames contains part of the noise, and weights correlated with the noise
@@ -202,17 +202,15 @@ def _frames(memory: RowMemory) -> str:
     return f", {' and '.join(names)} of whole frames" if names else ""
 
 
-def _bands(
-    head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Conditions, bands: Tensor
-) -> tuple[_Bands, Tensor]:
+def _bands(head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Resolved, bands: Tensor) -> tuple[_Bands, Tensor]:
     """Sums along the rows of some bands, and what whole frames share."""
     even = even_signal(cond)
     found = head.noise_parameters(even)
     sums = rows.sums(head(noise, even)[0], found)
     shape = sums.shape[2:]
     knots = head.log_isos.to(noise.dtype)
-    index = (cond.isos.log()[:, None] - knots).abs().argmin(1)
-    cameras = cond.camera_indices
+    index = (cond.iso.log()[:, None] - knots).abs().argmin(1)
+    cameras = cond.camera
     shared = torch.full((2, *head.log_beta2.shape), NO_FLICKER, dtype=torch.float64)
     if bands.ndim == 2:
         shared = shared_by_frames(sums, index, cameras, bands, shared)
@@ -220,7 +218,7 @@ def _bands(
     count = joined.shape[1]
     some = torch.arange(0, count, -(-count // MOST_BANDS))
     iso = knots.exp()[knot[some]].double()
-    given = Conditions(torch.zeros(len(some), 1, 1, 1, dtype=torch.float64), iso, camera[some])
+    given = Resolved(torch.zeros(len(some), 1, 1, 1, dtype=torch.float64), iso, camera[some])
     values = noise.numel() / count
     tall = None
     if bands.ndim == 2:
@@ -231,7 +229,7 @@ def _bands(
             stacked = joined[:, runs].double().reshape(5, *runs.shape, *shape).movedim(2, 4).flatten(4, 5)
             first = runs[:, 0]
             blank = torch.zeros(len(runs), 1, 1, 1, dtype=torch.float64)
-            of_runs = Conditions(blank, knots.exp()[knot[first]].double(), camera[first])
+            of_runs = Resolved(blank, knots.exp()[knot[first]].double(), camera[first])
             tall = _Bands(stacked, of_runs, values * runs.shape[1])
     return _Bands(joined[:, some].double().reshape(5, len(some), *shape), given, values, tall), shared
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.models.adc_levels import Cells, log_normal_interval
 from noiseflow.ops.random import sampling
@@ -91,7 +91,7 @@ class Dequantiser(nn.Module):
         self.proposal = proposal
 
     def forward(
-        self, cells: Cells, cond: Conditions, scale: Tensor, generator: torch.Generator | None = None
+        self, cells: Cells, cond: Resolved, scale: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Draw noise within each code.
 
@@ -99,7 +99,7 @@ class Dequantiser(nn.Module):
         ----------
         cells : Cells
             Intervals of the codes.
-        cond : Conditions
+        cond : Resolved
             Resolved conditions.
         scale : Tensor, shape (B, C, H, W)
             Approximate σ of the noise, normalised.
@@ -152,7 +152,7 @@ class VariationalDequantiser(Dequantiser):
         self.net = ConditionalNet(3 * planes, planes * (3 * bins - 1), planes, cameras, width, 3, generator=generator)
 
     def forward(
-        self, cells: Cells, cond: Conditions, scale: Tensor, generator: torch.Generator | None = None
+        self, cells: Cells, cond: Resolved, scale: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Draw noise within each code: see `Dequantiser`."""
         height = cells.high - cells.low

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.model import NoiseModel, checked_conditions
 
@@ -21,11 +21,11 @@ class CodesModel(NoiseModel):
     """
 
     @abstractmethod
-    def levels(self, cond: Conditions) -> Levels:
+    def levels(self, cond: Resolved) -> Levels:
         """Black and white levels under resolved conditions."""
 
     @abstractmethod
-    def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob_of_codes(self, codes: Tensor, cond: Resolved) -> Tensor:
         """Log-probability of float64 codes within `levels`, float64, (B, C, H, W)."""
 
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
@@ -53,12 +53,12 @@ class CodesModel(NoiseModel):
         nearest = own.codes((cells.low + cells.high) / 2, cond.clean)
         return self._log_prob_of_codes(nearest, cond) - levels.spread.double().log()[:, None, None, None]
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         own = self.levels(cond)
         log_prob = self._log_prob_of_codes(own.codes(noise, cond.clean), cond)
         terms = log_prob - own.log_code()[:, :, None, None]
         total = (terms if cond.observed is None else terms.masked_fill(~cond.observed, 0.0)).sum((1, 2, 3))
         return total.to(torch.promote_types(noise.dtype, torch.float32))
 
-    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob_of_observed(self, noise: Tensor, cond: Resolved) -> Tensor:
         return self._log_prob(noise, cond)

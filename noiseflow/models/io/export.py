@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from noiseflow.core.errors import ModelError
 from noiseflow.core.output.checks import check_output, writing
 from noiseflow.core.output.whole import write_bytes
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.transform import Transform
 from noiseflow.models.closed_form.gaussian import Gaussian
@@ -25,7 +25,7 @@ __all__ = ["INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
 INPUTS = ("clean", "iso", "camera", "z")
 """Input names of an exported sampler; its output is ``noise``."""
 
-Sampler = Callable[[Tensor, Conditions], Tensor]
+Sampler = Callable[[Tensor, Resolved], Tensor]
 """Function of base noise z and resolved conditions that returns noise, (B, C, H, W)."""
 
 
@@ -81,7 +81,7 @@ class _Exported(nn.Module):
 
     def forward(self, clean: Tensor, iso: Tensor, camera: Tensor, z: Tensor) -> Tensor:
         count = len(self.model.cameras)
-        noise = self.sampler(z, Conditions(clean, iso, camera.clamp(0, count - 1)))
+        noise = self.sampler(z, Resolved(clean, iso, camera.clamp(0, count - 1)))
         # A graph raises nothing: what it cannot know it answers with NaN.
         known = (iso > 0) & (camera >= 0) & (camera < count)
         return torch.where(known[:, None, None, None], noise, torch.nan)

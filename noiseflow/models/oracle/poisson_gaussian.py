@@ -11,7 +11,7 @@ from scipy import special
 from torch import Tensor
 
 from noiseflow.core.errors import DataError, ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.model import ModelSpec, NoiseModel
@@ -201,7 +201,7 @@ class Oracle(NoiseModel):
         super().__init__(spec)
         self.truth: Mapping[str, Any] = spec.options["truth"]
 
-    def _check_isos(self, cond: Conditions) -> None:
+    def _check_isos(self, cond: Resolved) -> None:
         for camera, iso in settings_of(cond):
             known = self.truth[self.cameras[camera]]["isos"]
             if iso not in known:
@@ -220,13 +220,13 @@ class PoissonGaussianOracle(CodesModel, Oracle):
     data.
     """
 
-    def levels(self, cond: Conditions) -> Levels:
+    def levels(self, cond: Resolved) -> Levels:
         """Levels of the simulation."""
-        rows = [self._physics(*key)[2:] for key in zip(cond.camera_indices.tolist(), cond.isos.tolist(), strict=True)]
+        rows = [self._physics(*key)[2:] for key in zip(cond.camera.tolist(), cond.iso.tolist(), strict=True)]
         black, white = torch.tensor(rows, dtype=torch.float64, device=cond.clean.device).T
         return Levels(black[:, None].expand(-1, self.planes), white)
 
-    def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob_of_codes(self, codes: Tensor, cond: Resolved) -> Tensor:
         result = torch.empty_like(codes)
         for (camera, iso), rows in settings_of(cond).items():
             gain, sigma, black, white = self._physics(camera, iso)
@@ -236,7 +236,7 @@ class PoissonGaussianOracle(CodesModel, Oracle):
             result[rows] = torch.from_numpy(log_prob).to(codes.device)
         return result
 
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         self._check_temperature(temperature)
         clean = cond.clean
         noise = torch.empty_like(clean)
@@ -257,9 +257,9 @@ class PoissonGaussianOracle(CodesModel, Oracle):
         return truth["gain_dn_per_e"][at], truth["read_scale_dn"][at], truth["black_dn"], truth["white_dn"]
 
 
-def settings_of(cond: Conditions) -> dict[tuple[int, float], list[int]]:
+def settings_of(cond: Resolved) -> dict[tuple[int, float], list[int]]:
     """Group the rows of a batch by camera and ISO."""
     rows: dict[tuple[int, float], list[int]] = {}
-    for row, key in enumerate(zip(cond.camera_indices.tolist(), cond.isos.tolist(), strict=True)):
+    for row, key in enumerate(zip(cond.camera.tolist(), cond.iso.tolist(), strict=True)):
         rows.setdefault(key, []).append(row)
     return rows

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.model import ModelSpec
 from noiseflow.models.oracle.noise_table import NoiseTable, tukey_quantile_of_logit
@@ -52,7 +52,7 @@ class LineOracle(Oracle):
         most = 1.5 * (at["white"] - at["black"])
         return NoiseTable(at["gain_dn_per_e"], at["read_scale_dn"], self._shape(camera, iso), most)
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         total = torch.empty(noise.shape[0], dtype=torch.float64)
         for (camera, iso), rows in settings_of(cond).items():
             at, table = self._physics(camera, iso), self.table(camera, iso)
@@ -65,17 +65,17 @@ class LineOracle(Oracle):
             total[rows] = torch.from_numpy(log_prob + np.log(span) * observed.sum((1, 2, 3)))
         return total.to(noise.device, torch.promote_types(noise.dtype, torch.float32))
 
-    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob_of_observed(self, noise: Tensor, cond: Resolved) -> Tensor:
         return self._log_prob(noise, cond)
 
-    def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
+    def log_prob_of_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> Tensor:
         """Log-probability of the codes of each patch, (B,); the levels are those of the simulation."""
         noise = (codes - levels.black.double()[:, :, None, None]) / levels.span() - cond.clean.double()
         exact = replace(cond, clean=cond.clean.double())
         observed = codes.new_ones(codes.shape) if cond.observed is None else cond.observed
         return self.log_prob(noise, exact) + (levels.log_code() * observed.sum((2, 3))).sum(1)
 
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         self._check_temperature(temperature)
         noise = torch.empty_like(cond.clean)
         for (camera, iso), rows in settings_of(cond).items():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseflow.calibrate.profiles.profile import Profile
 from noiseflow.core.errors import DataError, ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import ModelSpec, build, register
 from noiseflow.models.physics.profile_models import PROFILE_OPTION, _Counting, spec_from_profile
 from noiseflow.ops.random import sampling
@@ -65,7 +65,7 @@ def dark_frame_model(
     return model
 
 
-def size_of(cond: Conditions, source: Source) -> tuple[int, int]:
+def size_of(cond: Resolved, source: Source) -> tuple[int, int]:
     """(H, W) in pixels of a plane of the whole frame that a clean signal is a tile of, or of itself."""
     if isinstance(source, Keyed) and source.size is not None:
         return source.size
@@ -130,17 +130,17 @@ class DarkFrame(_Counting):
             )
         return frames
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         raise ModelError(f"{self.spec.model}: has no density, samples only; use poisson_gaussian_exact for likelihoods")
 
-    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+    def _dark(self, cond: Resolved, generator: Source) -> Tensor:
         if isinstance(generator, Spread):
             return self._any_pixels(cond, generator)
         tile = cond.clean.shape[-2:]
         crops = []
         height, width = size_of(cond, generator)
         top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
-        for row, iso in enumerate(cond.isos.tolist()):
+        for row, iso in enumerate(cond.iso.tolist()):
             frames = self.large_enough(iso, (height, width))
             n, _, rows, columns = frames.shape
             number, down, across = sampling.integers((n, rows - height + 1, columns - width + 1), row, generator)
@@ -148,11 +148,11 @@ class DarkFrame(_Counting):
             crops.append(frames[number, :, down : down + tile[0], across : across + tile[1]])
         return torch.stack(crops).to(cond.clean) - self.parameter_at(cond, "black")
 
-    def _any_pixels(self, cond: Conditions, source: Spread) -> Tensor:
+    def _any_pixels(self, cond: Resolved, source: Spread) -> Tensor:
         """Pixels of all dark frames, evenly spread, where only their distribution counts."""
         strata, count = source.strata(cond.clean, Stream.DARK)
         found = []
-        for iso in cond.isos.tolist():
+        for iso in cond.iso.tolist():
             pixels = self.frames_at(iso).transpose(0, 1).flatten(1).sort(1).values
             found.append(pixels.gather(1, strata.flatten(1) * pixels.shape[1] // count).reshape(strata.shape))
         return torch.stack(found).to(cond.clean) - self.parameter_at(cond, "black")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import ONE_ISO_LAW, SHOT_SLOPE, at_iso, falls, read_at_iso
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.clipped_normal import clipped_variance
@@ -142,12 +142,12 @@ class PhysicsModel(NoiseModel):
         table["white"] = torch.tensor(float(profile["white"]), dtype=torch.float64)
         return table
 
-    def parameter_at(self, cond: Conditions, name: str) -> Tensor:
+    def parameter_at(self, cond: Resolved, name: str) -> Tensor:
         """Parameter of each element and plane under resolved conditions, (B, C, 1, 1), in DN."""
         if not len(cond.clean):
             return cond.clean.new_zeros(0, self.planes, 1, 1)
         rows = []
-        for camera, iso in zip(cond.camera_indices.tolist(), cond.isos.double().cpu(), strict=True):
+        for camera, iso in zip(cond.camera.tolist(), cond.iso.double().cpu(), strict=True):
             table = self._tables[camera]
             if name == "white":
                 rows.append(table["white"].expand(self.planes))
@@ -167,21 +167,21 @@ class PhysicsModel(NoiseModel):
         """Ln of the read variance at the measured ISOs, of each camera, the mean of its planes."""
         return [(_log_read_variance(table), table["log_isos"].exp().tolist()) for table in self._tables]
 
-    def span(self, cond: Conditions) -> Tensor:
+    def span(self, cond: Resolved) -> Tensor:
         """White − black, DN, (B, C, 1, 1)."""
         return self.parameter_at(cond, "white") - self.parameter_at(cond, "black")
 
-    def linear_variance(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def linear_variance(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁ = K/(white − black), and β₂ the variance in the dark over (white − black)²."""
         span = self.span(cond)
         return self.parameter_at(cond, "gain") / span, self.dark_variance(cond) / span.square()
 
-    def dark_variance(self, cond: Conditions) -> Tensor:
+    def dark_variance(self, cond: Resolved) -> Tensor:
         """Variance in the dark including quantisation, DN², (B, C, 1, 1), under resolved conditions."""
         return self.parameter_at(cond, "read").square()
 
     @abstractmethod
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor: ...
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor: ...
 
 
 def _log_read_variance(table: dict[str, Tensor]) -> Tensor:
@@ -196,7 +196,7 @@ class PoissonGaussian(GaussianModel, PhysicsModel):
     Shot noise enters by its variance only.
     """
 
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """Normalised variance, (B, C, H, W); signals below black have no shot noise."""
         span, read = self.span(cond), self.parameter_at(cond, "read")
         return self.parameter_at(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
@@ -207,14 +207,14 @@ class _Counting(PhysicsModel):
 
     samples_codes = True
 
-    def scale_variance(self, cond: Conditions) -> Tensor:
+    def scale_variance(self, cond: Resolved) -> Tensor:
         """Variance at each pixel if nothing were clipped at black, and noise were normal at white, (B, C, H, W)."""
         slope, offset = self.linear_variance(cond)
         variance = slope * cond.clean.clamp(min=0) + offset
         to_white = (1 - cond.clean) / variance.sqrt()
         return variance * clipped_variance(torch.full_like(to_white, -math.inf), to_white).to(variance)
 
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         if temperature != 1.0:
             raise ModelError(f"{self.spec.model}: photon counts have no temperature; expected 1, got {temperature}")
         gain, black, white = (self.parameter_at(cond, name) for name in ("gain", "black", "white"))
@@ -224,7 +224,7 @@ class _Counting(PhysicsModel):
         return (codes - black) / (white - black) - cond.clean
 
     @abstractmethod
-    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+    def _dark(self, cond: Resolved, generator: Source) -> Tensor:
         """Draw read noise in DN, (B, C, H, W)."""
 
 
@@ -236,19 +236,19 @@ class PoissonGaussianExact(CodesModel, _Counting):
     that does not lie on whole codes is rounded first.
     """
 
-    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+    def _dark(self, cond: Resolved, generator: Source) -> Tensor:
         return self._read(cond) * sampling.normal(cond.clean, generator, Stream.READ)
 
-    def _read(self, cond: Conditions) -> Tensor:
+    def _read(self, cond: Resolved) -> Tensor:
         # A measured read noise includes the variance of rounding, which rounding will add again.
         return (self.parameter_at(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
 
-    def levels(self, cond: Conditions) -> Levels:
+    def levels(self, cond: Resolved) -> Levels:
         """Levels of the profile."""
         exact = replace(cond, clean=cond.clean.double(), observed=None)
         return Levels(self.parameter_at(exact, "black")[:, :, 0, 0], self.parameter_at(exact, "white")[:, 0, 0, 0])
 
-    def _log_prob_of_codes(self, codes: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob_of_codes(self, codes: Tensor, cond: Resolved) -> Tensor:
         exact = replace(cond, clean=cond.clean.double(), observed=None)
         clean = exact.clean.cpu().numpy()
         gain, black, white = (self.parameter_at(exact, name).cpu().numpy() for name in ("gain", "black", "white"))
@@ -277,17 +277,17 @@ class Eld(_Counting):
     denoising, CVPR 2020.
     """
 
-    def dark_variance(self, cond: Conditions) -> Tensor:
+    def dark_variance(self, cond: Resolved) -> Tensor:
         """Variance of Tukey-lambda read noise, row noise and rounding, DN²."""
         shapes = self.parameter_at(cond, "shape")
         unit = shapes.new_tensor([tukey_lambda_variance(shape) for shape in shapes.flatten().tolist()])
         read = self.parameter_at(cond, "scale").square() * unit.reshape(shapes.shape)
         return read + self.parameter_at(cond, "row").square() + QUANTISATION
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         raise ModelError("eld: has no density in closed form, samples only; use poisson_gaussian_exact for likelihoods")
 
-    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+    def _dark(self, cond: Resolved, generator: Source) -> Tensor:
         clean = cond.clean
         p = sampling.uniform(clean, generator, Stream.READ).clamp(1e-15, 1 - 1e-15)
         shape = self.parameter_at(cond, "shape").double()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import ModelSpec, register
 from noiseflow.models.physics.dark_frame import DarkFrame, size_of
 from noiseflow.models.physics.profile_models import PROFILE_OPTION
@@ -36,7 +36,7 @@ class Spectral(DarkFrame):
         super().__init__(spec)
         self._amplitudes: dict[tuple[float, int, int], Tensor] = {}
 
-    def _dark(self, cond: Conditions, generator: Source) -> Tensor:
+    def _dark(self, cond: Resolved, generator: Source) -> Tensor:
         if isinstance(generator, Spread):
             return self._any_pixels(cond, generator)
         height, width = size_of(cond, generator)
@@ -44,14 +44,14 @@ class Spectral(DarkFrame):
         whole = cond.clean.new_empty(len(cond.clean), 1, height * side, width * side)
         source = replace(generator, top=0, left=0, size=None) if isinstance(generator, Keyed) else generator
         white = torch.fft.rfft2(sampling.normal(whole, source, Stream.DARK))
-        amplitude = torch.stack([self._amplitude(iso, (height, width)) for iso in cond.isos.tolist()])
+        amplitude = torch.stack([self._amplitude(iso, (height, width)) for iso in cond.iso.tolist()])
         field = torch.fft.irfft2(white * amplitude.to(whole), s=(whole.shape[2], whole.shape[3]))
         planes = pixel_unshuffle(field, side)
         if isinstance(generator, Keyed):
             rows = slice(generator.top, generator.top + cond.clean.shape[2])
             planes = planes[:, :, rows, generator.left : generator.left + cond.clean.shape[3]]
         share = torch.special.ndtr(planes)
-        found = [self._quantile(share[row], iso) for row, iso in enumerate(cond.isos.tolist())]
+        found = [self._quantile(share[row], iso) for row, iso in enumerate(cond.iso.tolist())]
         return torch.stack(found).to(cond.clean) - self.parameter_at(cond, "black")
 
     def _amplitude(self, iso: float, size: tuple[int, int]) -> Tensor:

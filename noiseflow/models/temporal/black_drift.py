@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.temporal.part import FramePart
 
 __all__ = ["BlackDrift"]
@@ -19,6 +19,6 @@ class BlackDrift(FramePart):
     of_light = False
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-5), "memory_of": 0.5}
 
-    def facts(self, cond: Conditions) -> dict[str, float]:
+    def facts(self, cond: Resolved) -> dict[str, float]:
         """σ of the drift, normalised, and its correlation from one frame to the next."""
         return {"sigma": float(self.at("log_sigma", cond)[0].exp()), "phi": float(self.memory(cond)[0])}

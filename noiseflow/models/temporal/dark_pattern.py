@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.temporal.part import PixelPart
 from noiseflow.ops.random.sampling import Stream
 
@@ -25,6 +25,6 @@ class DarkPattern(PixelPart):
     of_light = False
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-4)}
 
-    def facts(self, cond: Conditions) -> dict[str, float]:
+    def facts(self, cond: Resolved) -> dict[str, float]:
         """DSNU, normalised."""
         return {"dsnu": float(self.at("log_sigma", cond)[0].exp())}

@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from noiseflow.core.errors import ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.capabilities import HasScale, HasSigma
 from noiseflow.models.closed_form.gaussian import GaussianModel
 from noiseflow.models.flow.flow_model import FlowModel
@@ -33,10 +33,10 @@ class _GaussianWithBase(NoiseModel):
         super().__init__(frame.spec)
         self.frame, self.base = frame, base
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         return self.frame._log_prob(noise, cond)
 
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         return self.base.sample(cond.clean, generator) * (temperature * self.frame.variance(cond).sqrt())
 
 
@@ -56,7 +56,7 @@ def as_frame_model(model: NoiseModel) -> FrameModel:
     )
 
 
-def sigma_of(model: FrameModel, cond: Conditions) -> Tensor:
+def sigma_of(model: FrameModel, cond: Resolved) -> Tensor:
     """σ of the frame's noise at each pixel under resolved conditions, (B, C, H, W), of a flow its head's."""
     if isinstance(model, HasSigma):
         return model.approximate_sigma(cond)

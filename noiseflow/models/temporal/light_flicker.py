@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.temporal.part import FramePart
 
 __all__ = ["LightFlicker"]
@@ -19,6 +19,6 @@ class LightFlicker(FramePart):
     of_light = True
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-4), "memory_of": 0.5}
 
-    def facts(self, cond: Conditions) -> dict[str, float]:
+    def facts(self, cond: Resolved) -> dict[str, float]:
         """σ of the light, %, and its correlation from one frame to the next."""
         return {"sigma_percent": 100 * float(self.at("log_sigma", cond)[0].exp()), "phi": float(self.memory(cond)[0])}

@@ -7,13 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.iso_table import at_iso
 from noiseflow.flows.nets.saved_state import SavedState, log_of
 from noiseflow.models.model import ModelSpec
 from noiseflow.ops.random.sampling import Stream
 
-__all__ = ["FramePart", "NormalPart", "Part", "PixelPart"]
+__all__ = ["FramePart", "InnovationPart", "NormalPart", "Part", "PixelPart"]
 
 
 class Part(SavedState):
@@ -36,13 +36,13 @@ class Part(SavedState):
             setattr(self, name, nn.Parameter(torch.full((len(spec.cameras), len(spec.isos)), start)))
         self._constant("log_isos", log_of(spec.isos))
 
-    def at(self, name: str, cond: Conditions) -> Tensor:
+    def at(self, name: str, cond: Resolved) -> Tensor:
         """A parameter for each element under resolved conditions, float64, (B,)."""
         table: Tensor = getattr(self, name).double()
-        return at_iso(table[cond.camera_indices], self.log_isos.double(), cond.isos.double())
+        return at_iso(table[cond.camera], self.log_isos.double(), cond.iso.double())
 
     @abstractmethod
-    def facts(self, cond: Conditions) -> dict[str, float]:
+    def facts(self, cond: Resolved) -> dict[str, float]:
         """What it is in the field's words, for the first element of resolved conditions."""
 
 
@@ -55,16 +55,16 @@ class NormalPart(Part):
     of_light: ClassVar[bool]
     """Whether it goes with the signal."""
 
-    def sigma(self, cond: Conditions) -> Tensor:
+    def sigma(self, cond: Resolved) -> Tensor:
         """σ of each element, float64, (B,)."""
         return self.at("log_sigma", cond).exp()
 
-    def strength(self, cond: Conditions, sigma: Tensor) -> Tensor:
+    def strength(self, cond: Resolved, sigma: Tensor) -> Tensor:
         """σ of the part over σ of the frame's noise, (B, C, H, W).
 
         Parameters
         ----------
-        cond : Conditions
+        cond : Resolved
             Resolved.
         sigma : Tensor, shape (B, C, H, W)
             σ of the frame's noise, normalised.
@@ -83,6 +83,41 @@ class PixelPart(NormalPart):
 class FramePart(NormalPart):
     """A part that all pixels of a frame share, x_t = φ·x_{t−1} + √(1 − φ²)·N(0, 1), stationary."""
 
-    def memory(self, cond: Conditions) -> Tensor:
+    def memory(self, cond: Resolved) -> Tensor:
         """φ of each element, float64, (B,)."""
         return self.at("memory_of", cond).tanh()
+
+
+class InnovationPart(Part):
+    """A part that gives the innovation w of each pixel a law that depends on the innovations of the frames before.
+
+    The innovation is what the other parts cannot predict of a frame, standardised: N(0, 1) without this part, and
+    N(shift, exp(2·log scale)) with it.  The first frame has no past, and keeps N(0, 1).
+    """
+
+    @abstractmethod
+    def law(self, past: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and log scale of the next innovation, (B, C, H, W) each.
+
+        Parameters
+        ----------
+        past : Tensor, shape (B, K, C, H, W)
+            Result of `remember`, or any rows of it.
+        amount : Tensor, shape (B,)
+            Result of `amount`.
+        """
+
+    @abstractmethod
+    def remember(self, past: Tensor | None, w: Tensor) -> Tensor:
+        """Summary of the innovations so far, (B, K, C, H, W), with those of a whole frame, (B, C, H, W)."""
+
+    def amount(self, cond: Resolved) -> Tensor:
+        """Factor on shift and log scale before their bounds, float64, (B,)."""
+        return self.at("strength", cond)
+
+    def gain(self, past: Tensor | None, w: Tensor, amount: Tensor) -> Tensor:
+        """Log-density of innovations given their past, less that of N(0, 1), (B, C, H, W)."""
+        if past is None:
+            return torch.zeros_like(w)
+        shift, log_scale = self.law(past, amount)
+        return 0.5 * (w.square() - ((w - shift) * (-log_scale).exp()).square()) - log_scale

@@ -12,6 +12,7 @@ PARTS = Registry[type[Part]](
         "black_drift": "noiseflow.models.temporal.black_drift:BlackDrift",
         "light_flicker": "noiseflow.models.temporal.light_flicker:LightFlicker",
         "telegraph": "noiseflow.models.temporal.telegraph:Telegraph",
+        "conditional_flow": "noiseflow.models.temporal.conditional_flow:ConditionalFlow",
     }
 )
 """Name in a spec → part, in the order in which a tie between two is decided."""

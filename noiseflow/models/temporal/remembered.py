@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.temporal.frame_latent import sigma_of
 from noiseflow.models.temporal.part import NormalPart
 from noiseflow.models.temporal.strengths import MOST, share_of_jumping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from noiseflow.models.temporal.stream import Memory
     from noiseflow.models.temporal.temporal_noise import TemporalNoise
 
-__all__ = ["Remembered"]
+__all__ = ["Remembered", "window_of"]
 
 
 class Remembered:
@@ -30,7 +30,7 @@ class Remembered:
         The model.
     memory : Memory
         What it remembers.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the pixels that are asked for.
     shared : Tensor, shape (B, J)
         x of the frame.
@@ -39,7 +39,7 @@ class Remembered:
     """
 
     def __init__(
-        self, model: "TemporalNoise", memory: "Memory", cond: Conditions, shared: Tensor, full: Tensor | None
+        self, model: "TemporalNoise", memory: "Memory", cond: Resolved, shared: Tensor, full: Tensor | None
     ) -> None:
         self.model, self.cond = model, cond
         dtype = cond.clean.dtype
@@ -80,7 +80,7 @@ class Remembered:
         past, taken = torch.zeros_like(z), torch.zeros_like(z)
         for of_light, scale, whole in self.own:
             strength = scale * light if of_light else scale
-            past.addcmul_(strength.expand_as(z), _window(whole, z, corner))
+            past.addcmul_(strength.expand_as(z), window_of(whole, z, corner))
             taken += strength.square()
         jumping = share_of_jumping(self.model, self.cond, sigma)
         if self.model.adds_pattern:
@@ -113,7 +113,7 @@ class Remembered:
         return (element[own], plane[own], row[own], column[own]), own
 
 
-def _window(whole: Tensor, like: Tensor, corner: tuple[int, int]) -> Tensor:
+def window_of(whole: Tensor, like: Tensor, corner: tuple[int, int]) -> Tensor:
     """What `whole` has at the pixels of `like`."""
     (top, left), (height, width) = corner, like.shape[2:]
     return whole[:, :, top : top + height, left : left + width].to(like)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.temporal.part import PixelPart
 from noiseflow.ops.random.sampling import Stream
 
@@ -26,6 +26,6 @@ class ResponsePattern(PixelPart):
     of_light = True
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-3)}
 
-    def facts(self, cond: Conditions) -> dict[str, float]:
+    def facts(self, cond: Resolved) -> dict[str, float]:
         """PRNU, % of the signal."""
         return {"prnu_percent": 100 * float(self.at("log_sigma", cond)[0].exp())}

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import checked_conditions
 from noiseflow.models.temporal.frame_latent import sigma_of
-from noiseflow.models.temporal.linear_filter import FrameState, PixelState
+from noiseflow.models.temporal.linear_filter import FrameState, PixelState, Prediction
 from noiseflow.models.temporal.strengths import Strengths, strengths
 from noiseflow.models.temporal.telegraph import TelegraphFilter
 
@@ -38,7 +38,7 @@ class LatentDensity:
         Resolved conditions of the first frame.
     """
 
-    def __init__(self, model: "TemporalNoise", first: Conditions) -> None:
+    def __init__(self, model: "TemporalNoise", first: Resolved) -> None:
         self.model = model
         batch, device = len(first.clean), first.clean.device
         self.pixels = PixelState((batch, len(model.pixel_parts), first.clean[0].numel()), device)
@@ -47,15 +47,18 @@ class LatentDensity:
         self.jumps = None if model.telegraph is None else TelegraphFilter(model.telegraph, first)
         self.joint = bool(model.pixel_parts and memory) and self.jumps is None
         self.signals: list[tuple[Tensor, Tensor | None]] = []
+        self.innovation: Tensor | None = None
+        """Innovations of the last frame, (B, C, H, W), for a model with an `InnovationPart`."""
+        self.past: Tensor | None = None
 
-    def step(self, z: Tensor, cond: Conditions, sigma: Tensor) -> Tensor:
+    def step(self, z: Tensor, cond: Resolved, sigma: Tensor) -> Tensor:
         """Gain of the next frame, nats, (B,); the frame becomes past.
 
         Parameters
         ----------
         z : Tensor of float64, shape (B, N)
             Its latents, 0 where a pixel is masked.
-        cond : Conditions
+        cond : Resolved
             Resolved.
         sigma : Tensor of float64, shape (B, C, H, W)
             σ of the frame's noise.
@@ -69,7 +72,12 @@ class LatentDensity:
         if self.frames is None:
             self.pixels.update(h, predicted, z, 0, new=False)
             rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
-            return plain - 0.5 * rest.sum(1)
+            alone = plain - 0.5 * rest.sum(1)
+            if self.model.innovation_part is None:
+                return alone
+            return alone + self._innovation_gain((z - predicted.mean) / predicted.variance.sqrt(), cond).sum(1)
+        if self.model.innovation_part is not None:
+            plain = plain + self._innovation_gain(self.frames.alone(*_standardised(predicted, z)), cond).sum(1)
         found = self.frames.take_in(predicted, z)
         if not self.joint:
             self.frames.skip_sums()
@@ -88,7 +96,16 @@ class LatentDensity:
         self.signals.append((clean, observed))
         return len(self.signals) - 1, True
 
-    def _with_jumps(self, z: Tensor, strong: Strengths, cond: Conditions) -> Tensor:
+    def _innovation_gain(self, w: Tensor, cond: Resolved) -> Tensor:
+        """What the past innovations add to the log-density of those of a frame, (B, N), 0 of a masked pixel."""
+        part = self.model.innovation_part
+        assert part is not None
+        self.innovation = w.reshape(cond.clean.shape)
+        gain = part.gain(self.past, self.innovation, part.amount(cond)).flatten(1)
+        self.past = part.remember(self.past, self.innovation)
+        return gain if cond.observed is None else gain * cond.observed.flatten(1)
+
+    def _with_jumps(self, z: Tensor, strong: Strengths, cond: Resolved) -> Tensor:
         """Log q(z | past) + N/2·log 2π: what is shared is taken out first, the rest is each pixel's own."""
         assert self.jumps is not None
         log_prob = z.new_zeros(len(z))
@@ -103,8 +120,18 @@ class LatentDensity:
         self.pixels.update(h, predicted, z, 0, new=False)
         rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
         seen = None if cond.observed is None else cond.observed.flatten(1).double()
-        own = self.jumps.step(z, -0.5 * (rest + LOG_2PI), strong.per_sigma, strong.jumping, seen)
+        log_plain = -0.5 * (rest + LOG_2PI)
+        if self.model.innovation_part is not None:
+            log_plain = log_plain + self._innovation_gain((z - predicted.mean) / predicted.variance.sqrt(), cond)
+        own = self.jumps.step(z, log_plain, strong.per_sigma, strong.jumping, seen)
         return log_prob + own.sum(1) + 0.5 * LOG_2PI * cond.counts()
+
+
+def _standardised(predicted: Prediction, z: Tensor) -> tuple[Prediction, Tensor]:
+    """The same prediction of pixels in units of their own σ."""
+    sigma = predicted.variance.sqrt()
+    one = torch.ones_like(sigma)
+    return Prediction(predicted.mean / sigma, one, predicted.slopes / sigma[:, None]), z / sigma
 
 
 class SequenceDensity:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import NoiseModel, checked_conditions
 from noiseflow.models.temporal.frame_latent import with_base
-from noiseflow.models.temporal.remembered import Remembered
+from noiseflow.models.temporal.part import InnovationPart
+from noiseflow.models.temporal.remembered import Remembered, window_of
 from noiseflow.models.temporal.telegraph import CLASSES, Telegraph, amplitudes
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Keyed, Source, Stream
@@ -134,12 +135,18 @@ class Memory:
         self.phi = torch.stack(memory, 1).to(like) if memory else like.new_zeros(len(like), 0)
         self.shared = self._drawn(source)
         self.traps = None if model.telegraph is None else Traps(model.telegraph, cond, self.like, source)
+        part = model.innovation_part
+        self.innovations = None if part is None else Innovations(part, cond, self.like, self.traps)
+        if self.innovations is not None:
+            self.innovations.advance(source)
 
     def advance(self, source: Source) -> None:
         """Go to the next frame, whose new numbers come from a source."""
         self.shared = self.phi * self.shared + (1 - self.phi.square()).sqrt() * self._drawn(source)
         if self.traps is not None:
             self.traps.advance(source)
+        if self.innovations is not None:
+            self.innovations.advance(source)
 
     def _drawn(self, source: Source) -> Tensor:
         count = self.phi.shape[1]
@@ -155,7 +162,7 @@ class Traps:
     ----------
     part : Telegraph
         Its parameters.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the first frame.
     like : Tensor, shape (B, C, H, W)
         Tensor of the shape of a frame.
@@ -163,7 +170,7 @@ class Traps:
         Where the numbers come from.
     """
 
-    def __init__(self, part: Telegraph, cond: Conditions, like: Tensor, source: Source) -> None:
+    def __init__(self, part: Telegraph, cond: Resolved, like: Tensor, source: Source) -> None:
         u = sampling.uniform(like, source, Stream.TELEGRAPH).double()
         fraction = part.fraction(cond)[:, None, None, None]
         # The uniform number of a telegraph pixel, over the fraction, is uniform again: it chooses the amplitude.
@@ -197,6 +204,49 @@ class Traps:
         return torch.cat(drawn) if drawn else self.amplitude
 
 
+class Innovations:
+    """What is new in each frame of a sequence, where it depends on what was new in the frames before.
+
+    Parameters
+    ----------
+    part : InnovationPart
+        Its law.
+    cond : Resolved
+        Resolved conditions of the first frame.
+    like : Tensor, shape (B, C, H, W)
+        Tensor of the shape of a frame.
+    traps : Traps, optional
+        Telegraph pixels, which have no such law.
+    """
+
+    def __init__(self, part: InnovationPart, cond: Resolved, like: Tensor, traps: Traps | None) -> None:
+        self.part, self.like, self.traps = part, like, traps
+        self.amount = part.amount(cond).to(like)
+        self.past: Tensor | None = None
+        self.now = like
+
+    def advance(self, source: Source) -> None:
+        """Go to the next frame, whose new numbers come from a source."""
+        w = sampling.normal(self.like, source)
+        if self.past is not None:
+            plain = w
+            w = torch.cat([self._with_law(w, element) for element in range(len(w))])
+            if self.traps is not None:
+                w[self.traps.place] = plain[self.traps.place]
+        self.past = self.part.remember(self.past, w)
+        self.now = w
+
+    def _with_law(self, fresh: Tensor, element: int) -> Tensor:
+        """Innovations made of independent N(0, 1), strip by strip: an element's bits are those that it has alone."""
+        assert self.past is not None
+        own, rows = slice(element, element + 1), max(1, STRIP // max(1, fresh[0, :, :1].numel()))
+        found = []
+        for start in range(0, fresh.shape[2], rows):
+            shift, log_scale = self.part.law(self.past[own, :, :, start : start + rows], self.amount[own])
+            found.append(shift + log_scale.exp() * fresh[own, :, start : start + rows])
+        return torch.cat(found, 2) if found else fresh[own]
+
+
 def _of_element(source: Source, element: int) -> Source:
     """The source of one element, wherever its window lies."""
     return Keyed(source.seed, (source.frames[element],)) if isinstance(source, Keyed) else source
@@ -216,13 +266,17 @@ class _FrameBase:
         self.model, self.memory, self.iso, self.camera, self.number = model, memory, iso, camera, number
         self.shared = memory.shared
         self.full = None if memory.traps is None else memory.traps.full
+        self.innovation = None if memory.innovations is None else memory.innovations.now
 
     def sample(self, like: Tensor, generator: Source = None) -> Tensor:
         """Latents of the pixels with the clean signal `like`, strip by strip: what a strip takes stays in the cache."""
-        latent = sampling.normal(like, at_frame(generator, self.number))
+        top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
+        if self.innovation is None:
+            latent = sampling.normal(like, at_frame(generator, self.number))
+        else:
+            latent = window_of(self.innovation, like, (top, left)).clone()
         if not self.model.parts:
             return latent
-        top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
         cond = checked_conditions(self.model, Conditions(like, self.iso, self.camera))
         past = Remembered(self.model, self.memory, cond, self.shared, self.full)
         rows = max(1, STRIP // max(1, like[:, :, :1].numel()))

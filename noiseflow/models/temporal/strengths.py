@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 
 if TYPE_CHECKING:
     from noiseflow.models.temporal.temporal_noise import TemporalNoise
@@ -46,14 +46,14 @@ class Strengths:
     per_sigma: Tensor
 
 
-def strengths(model: "TemporalNoise", cond: Conditions, sigma: Tensor) -> Strengths:
+def strengths(model: "TemporalNoise", cond: Resolved, sigma: Tensor) -> Strengths:
     """How strong the parts of a model are in a frame.
 
     Parameters
     ----------
     model : TemporalNoise
         The model.
-    cond : Conditions
+    cond : Resolved
         Resolved; masked pixels have no part.
     sigma : Tensor, shape (B, C, H, W)
         σ of the frame's noise, in the dtype of the results.
@@ -74,7 +74,7 @@ def strengths(model: "TemporalNoise", cond: Conditions, sigma: Tensor) -> Streng
     return Strengths(h, g, jumping, rest, 1 / sigma.flatten(1))
 
 
-def share_of_jumping(model: "TemporalNoise", cond: Conditions, sigma: Tensor) -> Tensor:
+def share_of_jumping(model: "TemporalNoise", cond: Resolved, sigma: Tensor) -> Tensor:
     """Variance of a telegraph pixel around its level, as in `Strengths`, of a shape that broadcasts to (B, C, H, W)."""
     if model.telegraph is None or model.adds_pattern:
         return sigma.new_ones(len(sigma), 1, 1, 1)

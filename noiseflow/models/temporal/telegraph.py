@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.temporal.part import Part
 
 __all__ = ["Telegraph", "TelegraphFilter", "amplitudes"]
@@ -53,26 +53,26 @@ class Telegraph(Part):
     log_amplitude: nn.Parameter
     logit_fraction: nn.Parameter
 
-    def fraction(self, cond: Conditions) -> Tensor:
+    def fraction(self, cond: Resolved) -> Tensor:
         """Fraction of the pixels that are telegraph pixels, float64, (B,)."""
         return self.at("logit_fraction", cond).sigmoid()
 
-    def rates(self, cond: Conditions) -> tuple[Tensor, Tensor]:
+    def rates(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """U and d of each element, float64, (B,)."""
         return self.at("logit_up", cond).sigmoid(), self.at("logit_down", cond).sigmoid()
 
-    def mean_amplitude(self, cond: Conditions) -> Tensor:
+    def mean_amplitude(self, cond: Resolved) -> Tensor:
         """Mean amplitude, normalised, float64, (B,)."""
         return self.at("log_amplitude", cond).exp()
 
-    def variance(self, cond: Conditions) -> Tensor:
+    def variance(self, cond: Resolved) -> Tensor:
         """Mean over pixels of the variance that traps make, π·E[A²]·p·(1 − p), normalised, float64, (B,)."""
         up, down = self.rates(cond)
         full = up / (up + down)
         square = sum(step**2 for step in amplitudes()) / CLASSES
         return self.fraction(cond) * square * self.mean_amplitude(cond).square() * full * (1 - full)
 
-    def facts(self, cond: Conditions) -> dict[str, float]:
+    def facts(self, cond: Resolved) -> dict[str, float]:
         """Pixels per million, mean amplitude, and rates per frame."""
         up, down = self.rates(cond)
         return {
@@ -90,11 +90,11 @@ class TelegraphFilter:
     ----------
     part : Telegraph
         Its parameters.
-    cond : Conditions
+    cond : Resolved
         Resolved conditions of the first frame.
     """
 
-    def __init__(self, part: Telegraph, cond: Conditions) -> None:
+    def __init__(self, part: Telegraph, cond: Resolved) -> None:
         fraction = part.fraction(cond)[:, None, None]
         self.up, self.down = (rate[:, None, None] for rate in part.rates(cond))
         self.full = self.up / (self.up + self.down)

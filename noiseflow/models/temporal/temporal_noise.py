@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError, ModelError
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import ModelSpec, NoiseModel, build, register
 from noiseflow.models.temporal.frame_latent import as_frame_model, sigma_of
-from noiseflow.models.temporal.part import FramePart, PixelPart
+from noiseflow.models.temporal.part import FramePart, InnovationPart, PixelPart
 from noiseflow.models.temporal.registry import PARTS
 from noiseflow.models.temporal.sequence_density import SequenceDensity
 from noiseflow.models.temporal.stream import NoiseStream
@@ -48,6 +48,10 @@ class TemporalNoise(NoiseModel):
     With telegraph pixels, x is first taken out of a frame as if its pixels were independent, S^(−½)(z − E z), and the
     rest is each pixel's own.  That is a normalised density of its own; it differs from the law of the samples only in
     the one direction of a frame that each x moves it in.
+
+    What is left, the innovation w_t = (z_t − E z_t)/σ given the past, is N(0, 1), or has a law given the innovations
+    before it (`InnovationPart`).  The sampler gives that law to what is new in a frame, before the other parts are
+    added: alone it has the density exactly, beside parts that are still being learnt from the frames up to their error.
 
     Options of the spec: ``frame``, a mapping with ``model`` and ``options`` of the frame's model; ``parts``, names in
     `noiseflow.models.temporal.registry.PARTS`; ``pattern``, ``"within"`` the frame's variance or ``"added"``.
@@ -97,15 +101,20 @@ class TemporalNoise(NoiseModel):
         return next((part for part in self.parts.values() if isinstance(part, Telegraph)), None)
 
     @property
+    def innovation_part(self) -> InnovationPart | None:
+        """The law of what the other parts leave, if it has one."""
+        return next((part for part in self.parts.values() if isinstance(part, InnovationPart)), None)
+
+    @property
     def elementwise(self) -> bool:
         """Whether a single frame's latents are standard normal, and each of one noise value."""
         return self.frame.elementwise and not (self.frame_parts or self.telegraph or self.adds_pattern)
 
-    def approximate_sigma(self, cond: Conditions) -> Tensor:
+    def approximate_sigma(self, cond: Resolved) -> Tensor:
         """σ of the frame's model, (B, C, H, W)."""
         return sigma_of(self.frame, cond).to(cond.clean.dtype)
 
-    def latent(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def latent(self, noise: Tensor, cond: Resolved) -> Tensor:
         """Latent of the frame's model."""
         return self.frame.latent(noise, cond)
 
@@ -233,18 +242,18 @@ class TemporalNoise(NoiseModel):
         stream = self.stream(iso=one_iso(iso, clean.shape[1]), camera=camera, source=source, temperature=temperature)
         return torch.stack([stream.noise(frame) for frame in clean.unbind(1)], 1)
 
-    def _log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
+    def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
         return self._log_prob_of_observed(noise, cond)
 
-    def _log_prob_of_observed(self, noise: Tensor, cond: Conditions) -> Tensor:
-        return self.follow(cond.isos, cond.camera_indices)(noise, cond.clean, cond.observed).to(noise.dtype)
+    def _log_prob_of_observed(self, noise: Tensor, cond: Resolved) -> Tensor:
+        return self.follow(cond.iso, cond.camera)(noise, cond.clean, cond.observed).to(noise.dtype)
 
-    def _sample(self, cond: Conditions, generator: Source, temperature: float) -> Tensor:
+    def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         if isinstance(generator, Keyed) and (generator.size or cond.clean.shape[2:]) != cond.clean.shape[2:]:
             raise ModelError(
                 "temporal: a window of a frame is a sample of stream(…).next_frame(frame), not of the model"
             )
-        stream = NoiseStream(self, cond.isos, cond.camera_indices, generator, temperature)
+        stream = NoiseStream(self, cond.iso, cond.camera, generator, temperature)
         return stream.noise(cond.clean)
 
     def _working_dtype(self, given: torch.dtype) -> torch.dtype:

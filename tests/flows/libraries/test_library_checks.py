@@ -133,7 +133,7 @@ class Within:
 
 def packed(cond: Conditions) -> Tensor:
     """Conditions as one tensor, for libraries whose context is one: two planes more, of ISO and camera."""
-    settings = torch.stack([cond.isos.to(cond.clean.dtype), cond.camera_indices.to(cond.clean.dtype)], 1)
+    settings = torch.stack([cond.iso.to(cond.clean.dtype), cond.camera.to(cond.clean.dtype)], 1)
     planes = settings[:, :, None, None].expand(-1, -1, *cond.clean.shape[2:])
     return torch.cat([cond.clean, planes], 1)
 

@@ -13,7 +13,7 @@ from noiseflow.augment.denoise.training.pictures import PlaneSource
 from noiseflow.augment.noise_level import noise_profile
 from noiseflow.core.errors import ModelError
 from noiseflow.fit.clean_sources import CleanSource
-from noiseflow.flows.conditions import Conditions
+from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import ModelSpec, NoiseModel
 
 __all__ = ["modelled_crops", "of_pictures"]
@@ -64,11 +64,11 @@ def modelled_crops(model: NoiseModel, clean: CleanSource, jitter: float = LINE_E
     @torch.no_grad()
     def draw(rng: np.random.Generator, generator: torch.Generator, count: int) -> NoisyCrops:
         cond = clean(rng, count).resolve(model.cameras)
-        stops = (cond.isos.double().log2() / STOPS).round()
+        stops = (cond.iso.double().log2() / STOPS).round()
         signal = cond.clean.clamp(0, 1)
-        cond = Conditions(signal, (2.0 ** (stops * STOPS)).to(signal), cond.camera_indices)
+        cond = Resolved(signal, (2.0 ** (stops * STOPS)).to(signal), cond.camera)
         noisy = (signal + model.sample(cond, generator).to(signal)).clamp(max=1)
-        lines = torch.stack([line(*each) for each in zip(stops.tolist(), cond.camera_indices.tolist(), strict=True)])
+        lines = torch.stack([line(*each) for each in zip(stops.tolist(), cond.camera.tolist(), strict=True)])
         told = (jitter * torch.randn(count, 1, 1, 1, generator=generator)).exp().square()
         slope, offset = (lines[:, part, :, None, None] * told for part in (0, 1))
         return NoisyCrops(signal, noisy, slope, offset, torch.full_like(slope, FLOOR))

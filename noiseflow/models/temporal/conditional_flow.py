@@ -1,0 +1,105 @@
+"""A small conditional flow for what the other parts leave."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from noiseflow.flows.conditions import Resolved
+from noiseflow.models.model import ModelSpec
+from noiseflow.models.temporal.part import InnovationPart
+
+__all__ = ["ConditionalFlow"]
+
+HIDDEN = 8
+"""Hidden units."""
+
+CENTRE, SCALE = (0.0, 0.53, 0.0, 0.65, 0.66), (1.0, 0.53, 0.58, 0.23, 0.24)
+"""Mean and σ of the numbers that the net reads of a pixel's past, where innovations are independent."""
+
+MOST_SHIFT, MOST_LOG_SCALE = 3.0, 2.0
+"""Bounds of shift and log scale: samples stay finite however long they run."""
+
+
+class ConditionalFlow(InnovationPart):
+    """An affine step of each pixel's innovation, whose shift and log scale a net makes of the innovations before.
+
+    Of a pixel it reads the last innovation w and log(1 + w²), an exponential mean of w, one of w², and the mean of w²
+    over the eight neighbours in the last frame, the logarithms of 1 + those.  The net is a linear map plus eight tanh
+    units; it starts at 0, the identity.  An ARCH or GARCH process, an image lag that is not linear, and pixels that
+    are noisier than others are all within it.  VideoFlow conditions each level of a multi-scale latent so; noise that
+    is white in a frame has nothing to say at coarser levels but through its variance.
+
+    ``strength`` is a factor by camera and ISO; the net serves all of them.
+
+    References
+    ----------
+    Kumar et al.: VideoFlow: A conditional flow-based model for stochastic video generation, ICLR 2020, eq. 4–6.
+    Bollerslev: Generalized autoregressive conditional heteroskedasticity, J. Econometrics 31, 1986.
+    """
+
+    starts: ClassVar[Mapping[str, float]] = {"strength": 1.0}
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        draw = torch.Generator().manual_seed(0)
+        self.logit_rates = nn.Parameter(torch.tensor([0.0, 1.5]))
+        self.into = nn.Parameter(torch.randn(HIDDEN, len(SCALE), generator=draw) / len(SCALE) ** 0.5)
+        self.into_bias = nn.Parameter(torch.randn(HIDDEN, generator=draw))
+        self.out = nn.Parameter(torch.zeros(2, HIDDEN))
+        self.across = nn.Parameter(torch.zeros(2, len(SCALE)))
+        self.out_bias = nn.Parameter(torch.zeros(2))
+        self._constant("centre", torch.tensor(CENTRE))
+        self._constant("scale", torch.tensor(SCALE))
+
+    def law(self, past: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and log scale of the next innovation, as in `InnovationPart`."""
+        w, mean, square, near = past.unbind(1)
+        read = torch.stack([w, w.square().log1p(), mean, square.log1p(), near.log1p()], 1).flatten(2)
+        into, bias, out, across, out_bias, centre, scale = (
+            each.to(past)
+            for each in (self.into, self.into_bias, self.out, self.across, self.out_bias, self.centre, self.scale)
+        )
+        read = (read - centre[:, None]) / scale[:, None]
+        units = torch.tanh(into @ read + bias[:, None])
+        found = amount.to(past)[:, None, None] * (out @ units + across @ read + out_bias[:, None])
+        shift, log_scale = found.unflatten(2, w.shape[1:]).unbind(1)  # type: ignore[no-untyped-call]
+        return _bounded(shift, MOST_SHIFT), _bounded(log_scale, MOST_LOG_SCALE)
+
+    def remember(self, past: Tensor | None, w: Tensor) -> Tensor:
+        """The last innovation, exponential means of it and of its square, and its neighbours' mean square."""
+        square = w.square()
+        before = (torch.zeros_like(w), torch.ones_like(w)) if past is None else (past[:, 1], past[:, 2])
+        rates = self.logit_rates.to(w).sigmoid()
+        means = [rate * old + (1 - rate) * new for rate, old, new in zip(rates, before, (w, square), strict=True)]
+        return torch.stack([w, *means, _of_neighbours(square)], 1)
+
+    def facts(self, cond: Resolved) -> dict[str, float]:
+        """σ and mean of a pixel's innovation after one of 0 and after one of 3 σ, in a frame as noisy as usual."""
+        last = torch.tensor([0.0, 3.0], dtype=torch.float64)
+        usual = torch.ones_like(last)
+        past = torch.stack([last, 0 * usual, usual, usual], 1)[:, :, None, None, None]
+        shift, log_scale = self.law(past, self.amount(cond)[:1].expand(2).cpu())
+        sigma = log_scale.exp().flatten().tolist()
+        return {"sigma_after_0": sigma[0], "sigma_after_3": sigma[1], "mean_after_3": float(shift[1].detach())}
+
+
+def _bounded(value: Tensor, most: float) -> Tensor:
+    return most * torch.tanh(value / most)
+
+
+def _of_neighbours(values: Tensor) -> Tensor:
+    """Mean of the up to eight neighbours within the frame, 0 where there is none."""
+    count = _sum_of_nine(torch.ones_like(values[:1, :1])) - 1
+    return (_sum_of_nine(values) - values).clamp(min=0) / count.clamp(min=1)
+
+
+def _sum_of_nine(values: Tensor) -> Tensor:
+    rows = pad(values, (0, 0, 1, 1))
+    rows = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
+    both = pad(rows, (1, 1, 0, 0))
+    return both[..., :-2] + both[..., 1:-1] + both[..., 2:]

@@ -1,0 +1,111 @@
+"""A law for what is left: as near to planted ones as the pixels let it, and not there where frames are independent."""
+
+import pytest
+import torch
+from temporal_models import temporal_model
+from torch import Tensor
+
+from noiseflow.core.errors import DataError
+from noiseflow.fit.sequences.choose_parts import fit_temporal
+from noiseflow.fit.sequences.fit_parts import latent_tiles
+from noiseflow.fit.sequences.innovations import innovations, try_innovations, with_innovations
+from noiseflow.fit.sequences.part_trials import gain_of, gain_per_tile
+from noiseflow.fit.sequences.tiles import Scene, SequenceTiles
+from noiseflow.models.temporal.temporal_noise import TemporalNoise
+
+FLOW = "conditional_flow"
+TILES, FRAMES, SIDE = 16, 16, 24
+
+ORACLE = 0.003
+"""Distance from the planted law that is allowed, nats/dim."""
+
+
+def planted(kind: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Innovations (tiles, frames, 1, side, side) of a known law, and the gain of each over N(0, 1)."""
+    draw = torch.Generator().manual_seed(seed)
+    w = torch.zeros(TILES, 1, SIDE, SIDE, dtype=torch.float64)
+    found, gains = [], []
+    for t in range(FRAMES):
+        mean, variance = torch.zeros_like(w), torch.ones_like(w)
+        if t and kind == "arch":
+            variance = 0.5 + 0.5 * w.square()
+        elif t and kind == "lag":
+            mean, variance = 0.6 * torch.tanh(2 * w), torch.full_like(w, 0.8)
+        w = mean + variance.sqrt() * torch.randn(w.shape, generator=draw, dtype=w.dtype)
+        found.append(w)
+        gains.append(0.5 * (w.square() - (w - mean).square() / variance - variance.log()))
+    return torch.stack(found, 1), torch.stack(gains, 1)
+
+
+def sequence(w: Tensor, model: TemporalNoise, scene: Scene = "flat") -> SequenceTiles:
+    """Tiles whose latents are w."""
+    clean = torch.full((len(w), 1, 1, SIDE, SIDE), 0.2)
+    tiles = SequenceTiles(w, clean, 100.0, "A", "made", scene)
+    sigma = latent_tiles(model.frame, tiles).sigma
+    return SequenceTiles((w * sigma[:, None]).float(), clean, 100.0, "A", "made", scene)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["arch", "lag"])
+def test_a_planted_law_is_found_to_within_a_few_thousandths(kind: str) -> None:
+    model = temporal_model(()).float()
+    w, gains = planted(kind, 1)
+    tiles = sequence(w, model)
+    fit = fit_temporal(model.frame, [tiles], [FLOW])
+    oracle = float(gains[1::2].mean())
+    assert oracle > 0.04
+    assert abs(fit.gain - oracle) < ORACLE
+    assert list(fit.model.parts) == [FLOW]
+    assert torch.allclose(innovations(fit.model, latent_tiles(model.frame, tiles)), w, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_it_is_kept_where_it_pays_and_what_it_replaces_goes() -> None:
+    """A fixed pattern of a lag that is none: it describes a part of the lag, and is dropped for the lag itself."""
+    empty = temporal_model(()).float()
+    w, gains = planted("lag", 2)
+    halves = [latent_tiles(empty.frame, each) for each in sequence(w, empty).halves()]
+    fitted, held_out = ([each] for each in halves)
+
+    def with_parts(names: object, start: TemporalNoise | None) -> TemporalNoise:
+        assert names == []
+        return empty
+
+    pattern = fit_temporal(empty.frame, [sequence(w, empty)], ["dark_pattern"]).model
+    found, trial = try_innovations(pattern, FLOW, with_parts, fitted, held_out)
+    assert trial.kept
+    assert trial.gain > 10 * trial.error
+    assert list(found.parts) == [FLOW]
+    gain, _ = gain_of(gain_per_tile(found, held_out), held_out)
+    assert abs(gain - float(gains[1::2].mean())) < ORACLE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [(), ("dark_pattern", "black_drift")], ids="+".join)
+def test_where_frames_are_independent_given_the_other_parts_it_is_not_kept(parts: tuple[str, ...]) -> None:
+    """By chance once in 700 times: three standard errors."""
+    model = temporal_model(parts).float()
+    clean = torch.full((TILES, FRAMES, 1, SIDE, SIDE), 0.2)
+    noise = model.sample_sequence(clean, 100.0, 0, torch.Generator().manual_seed(3))
+    tiles = SequenceTiles(noise, clean[:, :1], 100.0, "A", "made", "flat")
+    fitted, held_out = ([latent_tiles(model.frame, each)] for each in tiles.halves())
+    found, trial = try_innovations(model, FLOW, lambda names, start: model, fitted, held_out)
+    assert not trial.kept
+    assert found is model
+    assert abs(trial.gain) < 1e-3
+
+
+@pytest.mark.slow
+def test_the_other_parts_stay_as_they_are() -> None:
+    model = temporal_model(("dark_pattern", "telegraph")).float()
+    made = with_innovations(model, FLOW, [latent_tiles(model.frame, sequence(planted("arch", 4)[0], model))])
+    for name, value in model.state_dict().items():
+        assert torch.equal(made.state_dict()[name], value)
+    assert made.innovation_part is not None
+
+
+def test_frames_less_their_mean_are_not_offered_to_it() -> None:
+    model = temporal_model(()).float()
+    tiles = sequence(planted("arch", 5)[0], model, "static")
+    with pytest.raises(DataError, match="depend on each other; give flats or a clean twin"):
+        fit_temporal(model.frame, [tiles], [FLOW])
