@@ -48,8 +48,22 @@ class Measurement:
         return self.interval[0] <= truth <= self.interval[1]
 
     def __str__(self) -> str:
-        digits = 4 if not self.standard_error else min(9, max(0, 1 - math.floor(math.log10(self.standard_error))))
-        return f"{self.value:.{digits}f} ± {self.standard_error:.{digits}f} {self.unit}"
+        return f"{self.value:.{self._digits}f} ± {self.standard_error:.{self._digits}f} {self.unit}"
+
+    @property
+    def interval_text(self) -> str:
+        """Both ends of the interval, with the decimals of the value.
+
+        >>> from_error(512.0013, 0.0204, "DN").interval_text
+        '511.961 … 512.041'
+        """
+        low, high = self.interval
+        return f"{low:.{self._digits}f} … {high:.{self._digits}f}"
+
+    @property
+    def _digits(self) -> int:
+        """Decimals that show two digits of the standard error."""
+        return 4 if not self.standard_error else min(9, max(0, 1 - math.floor(math.log10(self.standard_error))))
 
 
 def quantile(degrees_of_freedom: float) -> float:

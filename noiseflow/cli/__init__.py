@@ -105,6 +105,11 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of ours or of the file system is one line and status 1."""
         try:
+            os.getcwd()
+        except FileNotFoundError:
+            # Before torch, whose libraries end the process there.
+            _end(ctx, "the current folder was removed; change to another one and give the command again")
+        try:
             with begun(ctx, ctx.obj or []), warnings.catch_warnings():
                 for kind in (ExtrapolationWarning, FitWarning):
                     warnings.simplefilter("always", kind)

@@ -13,7 +13,7 @@ import click
 from noiseflow.cli.options import QUIET
 from noiseflow.cli.streams import say
 from noiseflow.core.progress import Progress, silent
-from noiseflow.core.text import plain_text, rich_text
+from noiseflow.core.text import LONGEST_LINE, plain_text, rich_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,16 +38,20 @@ def shown(title: str, unit: str) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Lines(title, unit)
         return
+    began = time.monotonic()
     with ExitStack() as stack:
-        draw = cache(lambda: stack.enter_context(_bar(title, unit)))
+        draw = cache(lambda: stack.enter_context(_bar(title, unit, began)))
         # Rich is imported and its thread started with the first report: worker processes that are copies of this one
         # must be started before.
         yield lambda done, total, note="": draw()(done, total, note)
 
 
 @contextmanager
-def _bar(title: str, unit: str, console: "Console | None" = None) -> Iterator[Progress]:
-    """A bar with as many facts beside it as the terminal is wide."""
+def _bar(title: str, unit: str, began: float, console: "Console | None" = None) -> Iterator[Progress]:
+    """A bar with as many facts beside it as the terminal is wide.
+
+    `began` is the work's start, not the bar's: the first report comes with some of it done.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress as RichProgress, TextColumn
 
@@ -56,7 +60,6 @@ def _bar(title: str, unit: str, console: "Console | None" = None) -> Iterator[Pr
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=bar_width), TextColumn("{task.fields[facts]}"))
     with RichProgress(*columns, console=console) as bar:
         task = bar.add_task(title, total=None, facts="")
-        began = time.monotonic()
 
         def draw(done: int, total: int, note: str = "") -> None:
             room = console.width - len(title) - bar_width - 3
@@ -91,7 +94,7 @@ def facts_that_fit(done: int, total: int, unit: str, seconds: float, note: str, 
     """
     rate = done / max(seconds, 1e-9)
     left = f"ETA {timedelta(seconds=round((total - done) / rate))}" if rate else ""
-    facts = [f"{done}/{total} {unit}", f"{rate:.3g}/s", str(timedelta(seconds=round(seconds))), left, note]
+    facts = [f"{done}/{total} {unit}", f"{_rate(rate)}/s", str(timedelta(seconds=round(seconds))), left, note]
     kept: list[int] = []
     for index in (0, 3, 4, 1, 2):
         tried = " · ".join(facts[each] for each in sorted([*kept, index]) if facts[each])
@@ -114,5 +117,14 @@ class _Lines:
         self.last = now
         rate = done / max(now - self.began, 1e-9)
         eta = (total - done) / rate if rate else 0.0
-        facts = [f"{self.title}: {done}/{total} {self.unit}", f"{rate:.3g}/s", f"ETA {eta:.0f} s", plain_text(note)]
-        say(", ".join(filter(None, facts)))
+        facts = [f"{self.title}: {done}/{total} {self.unit}", f"{_rate(rate)}/s", f"ETA {eta:.0f} s"]
+        say(", ".join(filter(None, [*facts, plain_text(note, LONGEST_LINE)])))
+
+
+def _rate(per_second: float) -> str:
+    """Three digits, and no exponent.
+
+    >>> _rate(0.01764), _rate(1234.5)
+    ('0.0176', '1234')
+    """
+    return f"{per_second:.0f}" if per_second >= 100 else f"{per_second:.3g}"

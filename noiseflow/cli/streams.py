@@ -19,8 +19,9 @@ __all__ = ["TIED", "answer", "lost_answer", "say"]
 
 OF_ONE_NUMBER = re.compile(
     r"(?<=\d) (?=%)|(?<=\d) (?=(?:±|to|…) [-−\d])|(?<=\d (?:±|…)) (?=[-−\d])|(?<=\d to) (?=[-−\d])"
+    r"|(?<=\d) (?=\(\d)|(?<=\d) (?=frames?\))|(?<=\b[SO]) (?=\d)"
 )
-"""Spaces within a number, its interval and its per cent."""
+"""Spaces within a number, its interval, its per cent or its frames, and after S and O of a NoiseProfile."""
 
 TIED = "\N{NO-BREAK SPACE}"
 """A space at which `answer` does not break a line; printed as a plain one."""

@@ -17,6 +17,7 @@ __all__ = [
     "html_text",
     "json_text",
     "lines_text",
+    "markdown_text",
     "plain_text",
     "rich_text",
     "tag_text",
@@ -103,6 +104,15 @@ def figure_text(text: str, longest: int = LONGEST) -> str:
     """
     shown = plain_text(text, longest).replace("$", r"\$")
     return "\u2009" + shown if shown.startswith("_") else shown
+
+
+def markdown_text(text: str, longest: int = LONGEST_LINE) -> str:
+    r"""`plain_text` for Markdown, in the cell of a table too: no link, picture, tag or formula comes of it.
+
+    >>> markdown_text("a|b <img src=x> [x](y)")
+    'a\\|b &lt;img src=x> \\[x\\](y)'
+    """
+    return re.sub(r"[\\`|\[\]$]", lambda found: "\\" + found[0], plain_text(text, longest)).replace("<", "&lt;")
 
 
 def csv_cell(value: Any) -> Any:

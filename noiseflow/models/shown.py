@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from noiseflow.core.notebook import curves, facts
+from noiseflow.core.text import LONGEST_LINE, plain_text
 from noiseflow.flows.conditions import Conditions
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def facts_of(model: "NoiseModel") -> dict[str, str]:
 def in_one_line(model: "NoiseModel") -> str:
     """Name and facts; ``model.flow`` shows the layers of a flow."""
     said = ", ".join(f"{label} {text}" for label, text in facts_of(model).items())
-    return f"<noise model {model.spec.model}: {said}>"
+    return plain_text(f"<noise model {model.spec.model}: {said}>", LONGEST_LINE)
 
 
 def in_notebook(model: "NoiseModel") -> str:

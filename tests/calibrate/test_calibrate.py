@@ -10,6 +10,7 @@ import pytest
 from noiseflow.calibrate import calibrate, fit_gain_law, read_profile
 from noiseflow.calibrate.profiles.facts import FACTS
 from noiseflow.calibrate.report import write_page
+from noiseflow.calibrate.report.figures import COLOURS
 from noiseflow.core.errors import DataError
 
 
@@ -137,3 +138,25 @@ def test_every_fact_of_the_reference_set_has_words_and_stands_on_its_page(refere
     assert links[0] == "summary"
     assert set(links) == set(re.findall(r"<h2 id='([^']+)'", page))
     assert "prefers-color-scheme:dark" in page
+
+
+def test_the_page_s_summary_colours_and_intervals(reference, tmp_path):
+    calibration, _ = reference
+    write_page(calibration, tmp_path / "page.html")
+    page = html.unescape((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "<meta name='viewport' content='width=device-width" in page
+    assert "@media print" in page
+    assert "release 4.0" in page
+    summary = page.partition("id='summary'")[2].partition("<h2")[0]
+    for figure in ("overall system gain", "threshold", "dynamic range", "SNR max"):
+        assert figure in summary
+    # Red is drawn red, blue is blue.
+    red, blue = (tuple(bytes.fromhex(COLOURS[plane][1:])) for plane in "RB")
+    assert red[0] > 2 * red[2]
+    assert blue[2] > 2 * blue[0]
+    # An interval has the decimals of its value, and two ends: not "512.001 ± 0.020" and "512 … 512".
+    rows = re.findall(r"<td class=n>(−?[\d.]+) ± ([\d.]+) *</td><td class=n>(−?[\d.]+) … (−?[\d.]+)</td>", page)
+    assert len(rows) > 15
+    for value, error, low, high in rows:
+        assert len({len(number.partition(".")[2]) for number in (value, error, low, high)}) == 1
+        assert low != high

@@ -20,6 +20,7 @@ import noiseflow
 from noiseflow.cli import main
 from noiseflow.cli.table import print_table
 from noiseflow.models import ModelSpec, build, save
+from noiseflow.patches import PatchStore
 from noiseflow.raw import read_raw
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.simulate import simulate_series
@@ -100,6 +101,11 @@ def test_all_that_is_printed_and_written_can_be_seen(
         assert again or result.exit_code == 0 or name in ("no such", "usage", "benchmark"), result.output
         assert not invisible(result.output), result.output
     for path in tmp_path.rglob("*"):
+        if path.suffix == ".dng":
+            assert not invisible(read_raw(path).camera)
+        if "tfevents" in path.name:
+            # TensorBoard's tags are ours.
+            assert b"$_$" not in path.read_bytes()
         if path.is_file() and path.suffix in (".html", ".csv", ".json", ".jsonl", ".md"):
             text = path.read_text("utf-8")
             assert not invisible(text), (path.name, invisible(text))
@@ -117,6 +123,15 @@ def test_a_table_shows_the_names_themselves(capsys: pytest.CaptureFixture[str]) 
     assert not invisible(said)
     assert said.count("[red]<b>$_$") == 3
     assert "[/b]" in said
+
+
+def test_what_python_shows_of_an_object_can_be_seen(work: Path) -> None:
+    model = build(ModelSpec("nlf", cameras=(NAME,), isos=(400.0,)))
+    with PatchStore(work / NAME / "p.h5") as store:
+        assert NAME not in repr(store)
+        assert not invisible(repr(store))
+    assert not invisible(repr(model))
+    assert "<b>" not in model._repr_html_().replace("<b>Noise model nlf</b>", "")
 
 
 def test_the_command_that_goes_on_can_be_seen_and_pasted(
@@ -141,7 +156,7 @@ def test_the_command_that_goes_on_can_be_seen_and_pasted(
 
 ALLOWED = {
     r"click\.echo\(|[^.\w]print\(": {"cli/streams.py"},
-    r"ensure_ascii=False": {"core/text.py", "core/reading/text.py", "calibrate/profiles/profile.py"},
+    r"ensure_ascii=False": {"core/text.py", "core/reading/text.py", "core/output/marks.py"},
     r"^from html import|^import html": {"core/text.py"},
 }
 """What shows text → the one place for it; a checksum and a check of what is read are not shown."""

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ from noiseflow.calibrate import write_profile
 from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.cli import COMMANDS, main
 from noiseflow.cli.choices import Registered
-from noiseflow.cli.progress import facts_that_fit
+from noiseflow.cli.progress import facts_that_fit, shown
 from noiseflow.cli.streams import answer
 from noiseflow.cli.table import print_table
 from noiseflow.models import ModelSpec, build, save
-from noiseflow.patches import PAIRINGS
+from noiseflow.patches import PAIRINGS, ingest
 from noiseflow.raw import read_raw
 from noiseflow.simulate import simulate
 
@@ -111,6 +112,43 @@ def test_an_interval_stays_whole_at_the_end_of_a_line(monkeypatch: pytest.Monkey
         assert "(0.0002 to 0.0117)," in printed
         assert "5 %" in printed
         assert "\n            " in printed
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_what_info_says_breaks_between_facts(
+    columns: int, tmp_path: Path, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate(tmp_path / "all", "PG-12", [100.0, 400.0, 1600.0], scenes=2, size=(64, 96))
+    ingest([tmp_path / "all"], tmp_path / "patches.h5")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for path, said in ((tmp_path / "patches.h5", "1600 (2 frames); Photo"), (clean, "ISO: 400")):
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        main(["info", str(path)], standalone_mode=False)
+        printed = sys.stdout.getvalue()
+        monkeypatch.undo()
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert said in " ".join(printed.split())
+        assert printed.count("PhotographicSensitivity") == 1
+        assert not re.search(r"\d\n *(?:\(|frames)|[SO]\n|(\d{2,}), \1,", printed)
+
+
+def test_a_line_of_a_log_keeps_its_note(capsys: pytest.CaptureFixture[str]) -> None:
+    note = "epoch 1, 169 patches/s, held-out NLL -3.9155 nats/dim (start -3.9155, gaussian -2.8462, nlf -3.9145)"
+    with shown("fit", "steps") as progress:
+        progress(14, 14, note)
+    assert note in capsys.readouterr().err
+
+
+def test_a_rate_counts_from_the_start_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "160")
+    with shown("fit", "steps") as progress:
+        time.sleep(0.2)
+        progress(256, 1728)
+    rates = re.findall(r"([\d.e+]+)/s", sys.stderr.getvalue())
+    assert rates
+    # 256 in 0.2 s or more: not the 10⁷ that the time since the bar was drawn gives.
+    assert all(rate.isdigit() and 0 < int(rate) <= 1280 for rate in rates)
 
 
 def test_summaries_are_whole_sentences_at_80_columns() -> None:

@@ -27,7 +27,14 @@ WORDS = {
 }
 """A command of each way to write, and one that only reads; each takes about 0.1 s."""
 
-MAY_BE_REFUSED = ("small files", "no more files", "little memory", "no processes", "no temporary files")
+MAY_BE_REFUSED = (
+    "removed folder",
+    "small files",
+    "no more files",
+    "little memory",
+    "no processes",
+    "no temporary files",
+)
 LOSES_THE_ANSWER = ("full stdout", "broken pipe")
 
 
@@ -80,6 +87,7 @@ def test_it_works_or_one_line_says_why_not(
     assert ended.status == 1, ended
     assert last.startswith("noiseflow: "), ended
     assert "damaged" not in last, ended
+    assert around != "removed folder" or "current folder was removed" in last, ended
     # What is left is what the same command goes on with.
     assert made <= {"out.partial", "out.h5.partial", "out.dng"}, made
     again = commands.run(tmp_path, words)

@@ -7,7 +7,16 @@ import unicodedata
 
 import pytest
 
-from noiseflow.core.text import csv_cell, figure_text, html_text, json_text, plain_text, rich_text, tag_text
+from noiseflow.core.text import (
+    csv_cell,
+    figure_text,
+    html_text,
+    json_text,
+    markdown_text,
+    plain_text,
+    rich_text,
+    tag_text,
+)
 
 HOSTILE = (
     "cost$_$",
@@ -55,6 +64,37 @@ def test_rich_prints_the_name_itself(name: str) -> None:
     from rich.text import Text
 
     assert Text.from_markup(rich_text(name)).plain == plain_text(name)
+
+
+LINKS = (
+    "[click](https://example.org)",
+    "![](https://example.org/track.png)",
+    "<img src=https://example.org/track.png>",
+    "a|b",
+    "\\|<b>",
+    "`code` | ``",
+    "\\[x](javascript:alert(1))",
+)
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, *LINKS])
+def test_markdown_shows_the_name_and_nothing_comes_of_it(name: str) -> None:
+    from markdown_it import MarkdownIt
+
+    shown = markdown_text(name)
+    assert visible(shown)
+    lines = ["| a | b |", "|---|---|", f"| {shown} | last |"]
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse("\n".join(lines))
+    cells = [token for token in tokens if token.type == "inline"]
+    assert [token.content for token in cells[:2]] == ["a", "b"]
+    assert len(cells) == 4
+    assert cells[-1].content == "last"
+    kinds = {each.type for each in cells[2].children or []}
+    assert kinds <= {"text", "text_special"} | {
+        f"{kind}_{end}" for kind in ("em", "strong") for end in ("open", "close")
+    }
+    if kinds <= {"text", "text_special"}:
+        assert "".join(each.content for each in cells[2].children or []) == plain_text(name, 1000)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

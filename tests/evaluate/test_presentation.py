@@ -21,6 +21,7 @@ from noiseflow.evaluate.metrics.two_sample import TwoSample
 from noiseflow.evaluate.presentation.figures import axes, bars, canvas, dots, pens_for
 from noiseflow.evaluate.presentation.formatting import plus_minus, renamed, shown_names
 from noiseflow.evaluate.presentation.present import presenter_of
+from noiseflow.evaluate.presentation.sample_checks import _in_percent
 from noiseflow.evaluate.report.report import page
 from noiseflow.evaluate.statistics.intervals import Interval
 
@@ -167,3 +168,8 @@ def test_a_correlation_s_interval_ends_at_one_on_both_sides() -> None:
 
     assert _correlation(Interval(0.95, 0.1, 0.75, 1.15, 9)) == _correlation(Interval(0.95, 0.1, 0.75, 1.0, 9))
     assert _correlation(Interval(-0.95, 0.1, -1.15, -0.75, 9)) == _correlation(Interval(-0.95, 0.1, -1.0, -0.75, 9))
+
+
+def test_an_accuracy_in_a_figure_is_in_percent_and_at_most_all() -> None:
+    found = _in_percent(Interval(0.8, 0.1, 0.55, 1.05, 9))
+    assert (found.value, found.low, found.high) == pytest.approx((80, 55, 100))

@@ -6,9 +6,10 @@ from builders import gaussian_store
 
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError
 from noiseflow.fit.batches import gather
+from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, NoiseModel, build, load, save
-from noiseflow.models.flow.noise_flow import parse_architecture
+from noiseflow.models.flow.noise_flow import _start_signal_dependent, parse_architecture
 
 
 @pytest.fixture
@@ -25,6 +26,21 @@ def test_it_starts_at_the_noise_level_function_s_likelihood(tmp_path: Path) -> N
         each.start_from(statistics)
     nlf, flow = (each.log_prob(batch.noise, Conditions(batch.clean, batch.iso, batch.camera)) for each in models)
     assert torch.allclose(nlf, flow, rtol=1e-5)
+
+
+@pytest.mark.parametrize("isos", [(100.0,), (100.0, 400.0, 3200.0)])
+def test_laws_that_its_layer_can_have_are_solved_for(isos: tuple[float, ...]) -> None:
+    """Shot noise is a factor of the camera times one of the ISO, read noise one of the camera."""
+    layer = SignalDependentScale(3, isos).double()
+    cameras = torch.tensor([-9.0, -8.0, -10.0], dtype=torch.float64)
+    steps = torch.tensor([0.0, 1.3, 3.6], dtype=torch.float64)[: len(isos)]
+    log_beta1 = cameras[:, None] + steps
+    log_beta2 = torch.tensor([-12.0, -13.0, -11.0], dtype=torch.float64)[:, None].expand(3, len(isos))
+    _start_signal_dependent(layer, log_beta1, log_beta2)
+    for number, iso in enumerate(isos):
+        found = layer.log_betas(Conditions(torch.zeros(3, 1, 1, 1), iso, torch.arange(3)).resolve("ABC"))
+        torch.testing.assert_close(found[0], log_beta1[:, number], rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(found[1], log_beta2[:, number], rtol=1e-6, atol=1e-6)
 
 
 def test_with_several_isos_its_signal_dependent_layer_starts_at_its_own_maximum(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.io import savemat
 
 from noiseflow.cli import main
 from noiseflow.core.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.sources import collect
+from noiseflow.patches.sources.sidd_blocks import read_block
 from noiseflow.patches.sources.sidd_published import published, published_grid
 from noiseflow.raw import RawSettings
 from noiseflow.raw.formats.sidd import SceneName
@@ -179,6 +181,13 @@ def test_blocks(tmp_path: Path) -> None:
         assert noisy.white == {"S6": 1023, "IP": 4095 - 528}[noisy.camera]
         assert noisy.whole
         assert clean.normalised().mean() == pytest.approx(noisy.normalised().mean(), rel=0.01)
+
+
+def test_blocks_of_no_spacing_are_no_codes_of_any_number_that_matters(tmp_path: Path) -> None:
+    path = tmp_path / "ValidationNoisyBlocksRaw.mat"
+    savemat(path, {path.stem: np.random.default_rng(0).random((40, 1, 8, 8)).astype(np.float32)})
+    with pytest.raises(RawError, match="black 0 and white 65535 do not give whole codes"):
+        read_block(path, path, 0, 0, RawSettings())
 
 
 def test_blocks_are_ingested_for_validation(tmp_path: Path) -> None:

@@ -216,3 +216,14 @@ def test_a_burst_mixes_with_a_store_of_another_schema(tmp_path: Path) -> None:
         both = mixed.read(np.array([0, len(burst)]))
         assert torch.equal(both.noise[0], burst.read(np.array([0])).noise[0])
         assert torch.equal(both.noise[1], other.read(np.array([0])).noise[0])
+
+
+@pytest.mark.parametrize("size", [1, 7, 20, 1000])
+def test_batches_are_the_split_in_order(tmp_path: Path, size: int) -> None:
+    with gaussian_store(tmp_path / "s.h5", patches=40) as store:
+        whole = store.read(store.indices("train"))
+        parts = list(store.batches("train", size))
+        assert [len(part.noise) for part in parts[:-1]] == [size] * (len(parts) - 1)
+        assert 1 <= len(parts[-1].noise) <= size
+        for name in ("noise", "clean", "iso", "camera"):
+            assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))

@@ -59,6 +59,12 @@ def no_tmp() -> None:
     tempfile._candidate_tempdir_list = lambda: ["/proc"]  # type: ignore[attr-defined]
 
 
+def removed_folder() -> None:
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    os.rmdir(folder)
+
+
 def small_files() -> None:
     # Python itself leaves a compiled module half-written where files are limited.
     sys.dont_write_bytecode = True
@@ -133,6 +139,7 @@ SURROUNDINGS: dict[str, Callable[[], None]] = {
     "read-only home": read_only_home,
     "missing home": missing_home,
     "no temporary files": no_tmp,
+    "removed folder": removed_folder,
     "small files": small_files,
     "no more files": no_more_files,
     "little memory": little_memory,

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -201,3 +202,30 @@ def test_a_loop_without_an_end_is_found(monkeypatch: pytest.MonkeyPatch, request
     assert planting._forked(prepare, [request.node], 60) == ("failed", request.node.nodeid)
     assert time.monotonic() < deadline
     assert planting._forked(lambda: os._exit(0), [request.node], 60)[0] == "not"
+
+
+@pytest.mark.parametrize(("last", "fate"), [("passed", "SURVIVES"), ("failed", "found"), ("late", "undecided")])
+def test_a_test_that_fails_anyway_finds_nothing(last: str, fate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = "noiseflow/calibrate/measurement.py"
+    first, second = (f"{near_tests(file)[0]}::{name}" for name in "ab")
+    # With the fault, without it; then the rest of the tests.
+    answers = [("failed", first), ("failed", first), (last, second), ("passed", "")]
+    runs: list[list[str]] = []
+
+    def forked(prepare: object, items: list[Any], seconds: float) -> tuple[str, str]:
+        runs.append([each.nodeid for each in items])
+        return answers[len(runs) - 1]
+
+    monkeypatch.setattr(planting, "_forked", forked)
+    tests: dict[str, Any] = {name: SimpleNamespace(nodeid=name) for name in (first, second)}
+    said: list[str] = []
+    assert planting.fate(fault_at(file, "LEVEL = ", "LEVEL = 0 * "), tests, {}, 9.0, said.append) == fate
+    assert runs[:3] == [[first, second], [first], [second]]
+    assert said == [f"{first} fails anyway,", second]
+
+
+def test_a_constant_made_by_a_comprehension_is_exchanged() -> None:
+    from noiseflow.patches.pairings.frames import defects
+
+    fault = fault_at("noiseflow/patches/pairings/frames/defects.py", "(y, x) != (0, 0)", "(y, x) != (9, 9)")
+    assert (len(defects.NEIGHBOURS), forked(fault, lambda: len(defects.NEIGHBOURS))) == (8, 9.0)

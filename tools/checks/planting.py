@@ -56,7 +56,7 @@ def near_tests(file: str) -> list[str]:
 def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> list[str]:
     """Tests that enter the block of a fault, or its file outside functions: of its room first, the quickest first.
 
-    Without a map, those of `near_tests`; of a map that is older than a test, that test too.
+    Without a map, those of `near_tests` and its own examples; of a map that is older than a test, that test too.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> l
     """
     name = block_at((ROOT / mutant.file).read_text("utf-8"), mutant.line)
     tests = reach.get(f"{mutant.file}:{name}" if name else mutant.file, [])
-    files = near_tests(mutant.file)
+    # Its own examples are tests too.
+    files = [mutant.file, *near_tests(mutant.file)]
     if known is None:
         return [*files, *(test for _, test in tests)]
     mapped = {test for name, each in reach.items() if ":" not in name for _, test in each}
@@ -99,10 +100,8 @@ def plant(mutant: Mutant) -> None:
     before, after = (functions_of(compile(each, str(path), "exec")) for each in (text, mutant.planted(text)))
     # The code of a function holds that of the functions in it.
     changed = {place_of(new): new for old, new in zip(before, after, strict=True) if old != new}
-    if changed:
-        if not exchange(changed):
-            raise NotPlantedError(f"{mutant.file}:{mutant.line}: the function is not there")
-    else:
+    # What a comprehension makes for a constant is in no function that is there.
+    if not (changed and exchange(changed)):
         _exchange_constant(module, mutant, text)
 
 
@@ -160,10 +159,11 @@ def fate(mutant: Mutant, tests: Tests, reach: Reach, seconds: float, tell: Calla
         tell("no test")
         return "SURVIVES"
     what, test = _forked(lambda: plant(mutant), chosen, seconds)
-    if what == "failed" and _forked(lambda: None, [tests[test]], seconds)[0] == "failed":
+    while what == "failed" and _forked(lambda: None, [tests[test]], seconds)[0] == "failed":
         # It fails without the fault too, and finds nothing.
-        tell(f"{test} fails anyway")
-        return "undecided"
+        tell(f"{test} fails anyway,")
+        chosen = chosen[[each.nodeid for each in chosen].index(test) + 1 :]
+        what, test = _forked(lambda: plant(mutant), chosen, seconds) if chosen else ("passed", "")
     tell(test)
     return {"failed": "found", "passed": "SURVIVES", "late": "undecided", "not": "not planted"}[what]
 

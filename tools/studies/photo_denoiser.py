@@ -113,9 +113,9 @@ def cameras(data: Path | None) -> dict[str, Expose]:
     return found
 
 
-def clean_pictures() -> Iterator[Tensor]:
-    """Planes of the held-out pictures, (1, 4, H, W), 0 to 1."""
-    for number, name in enumerate(HELD_OUT):
+def clean_pictures(names: Sequence[str] = HELD_OUT) -> Iterator[Tensor]:
+    """Planes of pictures, the held-out ones if not named, (1, 4, H, W), 0 to 1."""
+    for number, name in enumerate(names):
         picture = torch.from_numpy(skimage_picture(name))[None]
         size = [int(side / SHRUNK) // 16 * 16 for side in picture.shape[2:]]
         small = torch.nn.functional.interpolate(picture, size, mode="bilinear", antialias=True, align_corners=False)

@@ -1,7 +1,7 @@
 """The noise level of one raw file, from the best source there is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ __all__ = ["NoiseLine", "find_noise", "noise_of_model", "noise_of_picture", "noi
 ROUNDING = 1 / 12
 """Variance of rounding to whole DN, DN²: no noise is less."""
 
+SURE = 3.0
+"""Standard errors that the row noise of a single picture must be above 0 to count."""
+
 
 @dataclass(frozen=True, eq=False)
 class NoiseLine:
@@ -28,15 +31,26 @@ class NoiseLine:
         β₁ and β₂ of R, G1, G2, B.
     source : str
         Where they are from, for the user.
+    row, column : float
+        σ of the offset that the pixels of a sensor row, or column, share, normalised; part of β₂.  0 where it is not
+        known.
     """
 
     slope: NDArray[np.float64]
     offset: NDArray[np.float64]
     source: str
+    row: float = 0.0
+    column: float = 0.0
 
     def scaled(self, factor: float) -> "NoiseLine":
         """The line for a σ that is `factor` times as large."""
-        return NoiseLine(self.slope * factor**2, self.offset * factor**2, f"{self.source}, σ × {factor:g}")
+        return NoiseLine(
+            self.slope * factor**2,
+            self.offset * factor**2,
+            f"{self.source}, σ × {factor:g}",
+            self.row * factor,
+            self.column * factor,
+        )
 
 
 def find_noise(
@@ -71,7 +85,8 @@ def noise_of_model(
     model: NoiseModel, image: RawImage, *, iso: float | None = None, camera: str | None = None
 ) -> NoiseLine:
     """The line that a model gives at the ISO of a frame; see `noise_profile` of `noiseflow.augment.noise_level`."""
-    # It imports the flows.
+    # They import the flows.
+    from noiseflow.augment.denoise.lines.strengths import line_strengths
     from noiseflow.augment.noise_level import noise_profile
 
     if model.spec.layout != "bayer":
@@ -81,7 +96,9 @@ def noise_of_model(
         raise DataError(f"{image.source}: the file does not say its ISO; give it with --iso")
     camera = camera_for(model.cameras, image, camera)
     line = _by_colour(image, noise_profile(model, iso, camera))
-    return _checked(image, *line, f"the {model.spec.model} model of {camera} at ISO {iso:g}")
+    found = _checked(image, *line, f"the {model.spec.model} model of {camera} at ISO {iso:g}")
+    lines = line_strengths(model, iso, camera)
+    return replace(found, row=lines.row, column=lines.column)
 
 
 def noise_of_profile_tag(image: RawImage) -> NoiseLine:
@@ -116,7 +133,11 @@ def noise_of_picture(image: RawImage) -> NoiseLine:
             "name a noise model with --model"
         )
     gain = np.array([measured.value for measured in found.gain])
-    return _checked(image, gain / span, np.square(read) / span**2, "the file's own pixels (single-frame estimate)")
+    line = _checked(image, gain / span, np.square(read) / span**2, "the file's own pixels (single-frame estimate)")
+    rows = found.row_noise
+    if rows is None or rows.value < SURE * rows.standard_error:
+        return line
+    return replace(line, row=rows.value / float(span.mean()))
 
 
 def _by_colour(

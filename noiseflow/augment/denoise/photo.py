@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noiseflow.augment.denoise.lines.offsets import find_line_offsets
 from noiseflow.augment.denoise.network import PhotoDenoiser
 from noiseflow.augment.denoise.noise_line import NoiseLine
 from noiseflow.augment.frames.frame import NoisyFrame
@@ -51,6 +52,9 @@ def denoise_photo(
 ) -> NoisyFrame:
     """Denoise a raw frame of any size in memory that does not grow with it, but for the frame itself.
 
+    Row and column offsets that are known to be strong are estimated over the whole width or height of the frame and
+    taken out first; see `noiseflow.augment.denoise.lines`.
+
     Parameters
     ----------
     denoiser : PhotoDenoiser
@@ -89,16 +93,20 @@ def denoise_photo(
     # An empty signal keeps the codes as they are, including an odd last row or column.
     image = noisy.with_signal(np.empty((len(black), 0, 0)))
     signal = np.empty((len(black), *size), np.float32)
+    lines = find_line_offsets(noisy, noise)
+    noise = noise if lines is None else lines.noise
     told = [_of_planes(values) for values in (noise.slope, noise.offset, -black / span)]
     device = next(denoiser.parameters()).device
     clip = (noisy.clip_levels() - black) / span
     for window in _tiles(size, tile):
         whole = window.grown(denoiser.reach, size)
-        seen = _cut(noisy, whole).normalised().astype(np.float32)
+        seen = given = _cut(noisy, whole).normalised().astype(np.float32)
+        if lines is not None:
+            seen = given - lines.of(slice(whole.top, whole.bottom), slice(whole.left, whole.right))
         with torch.no_grad():
             found = denoiser(torch.from_numpy(seen)[None].to(device), *(each.to(device) for each in told)).cpu()[0]
         inside = np.s_[:, window.top - whole.top :, window.left - whole.left :]
-        before = seen[inside][:, : window.height, : window.width]
+        before = given[inside][:, : window.height, : window.width]
         after = before + strength * (found.numpy()[inside][:, : window.height, : window.width] - before)
         after = np.where(before >= clip - CLOSE, before, after)
         signal[:, window.top : window.bottom, window.left : window.right] = after

@@ -1,5 +1,6 @@
 """Body maps as an HDF5 file: checked against its own checksum before a value of it is used."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from noiseflow.calibrate.body.body_maps import DEFECT_KINDS, BodyMaps, DarkMap, 
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK
-from noiseflow.core.output.whole import whole_file
+from noiseflow.core.output.whole import write_bytes
 from noiseflow.core.reading.hdf5 import own_dataset
 from noiseflow.core.reading.schema import ListOf, MapOf, Maybe, Number, Table, Text, checked
 from noiseflow.core.reading.text import json_value
@@ -89,14 +90,14 @@ def write_body(body: BodyMaps, path: str | Path, *, overwrite: bool = False) -> 
 
     arrays, facts = _content(body)
     text = json.dumps(facts)
-    with (
-        writing(path, overwrite=overwrite) as path,
-        whole_file(path, replace=overwrite) as partial,
-        h5py.File(partial, "w", libver="v110") as file,
-    ):
-        for name, values in arrays.items():
-            file[name] = values
-        file.attrs.update(schema=BODY_SCHEMA, made_by=MARK, facts=text, content_blake3=_checksum(arrays, text))
+    with writing(path, overwrite=overwrite) as path:
+        # In memory: where the disk is full, HDF5 fails once more when it closes the file.
+        content = io.BytesIO()
+        with h5py.File(content, "w", libver="v110") as file:
+            for name, values in arrays.items():
+                file[name] = values
+            file.attrs.update(schema=BODY_SCHEMA, made_by=MARK, facts=text, content_blake3=_checksum(arrays, text))
+        write_bytes(path, content.getbuffer(), replace=overwrite)
 
 
 def _content(body: BodyMaps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -1,11 +1,9 @@
 """What a profile's JSON file holds: the schema that it is compared with before a profile is built."""
 
+from noiseflow.core.output.marks import CHECKSUM
 from noiseflow.core.reading.schema import Choice, ListOf, MapOf, Maybe, Number, Plain, Schema, Table, Text
 
-__all__ = ["CHECKSUM", "profile_schema"]
-
-CHECKSUM = "sha256"
-"""Entry that holds the SHA-256 of all others; profiles of earlier versions have none."""
+__all__ = ["profile_schema"]
 
 REMARK = Text(100_000)
 

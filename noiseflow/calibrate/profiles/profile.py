@@ -1,7 +1,5 @@
 """`Profile`: what was measured of a camera, per ISO and plane, and where it came from."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.calibrate.measurement import Measurement
-from noiseflow.calibrate.profiles.file_schema import CHECKSUM, profile_schema
+from noiseflow.calibrate.profiles.file_schema import profile_schema
 from noiseflow.core.errors import DataError, NoiseflowError
 from noiseflow.core.output.checks import writing
+from noiseflow.core.output.marks import CHECKSUM, checksum_of
 from noiseflow.core.output.whole import write_text
 from noiseflow.core.reading.schema import checked
 from noiseflow.core.reading.text import json_value, read_json, read_text
@@ -194,7 +193,7 @@ class Profile:
     def to_json(self) -> str:
         """The profile as indented JSON."""
         fields = _plain({"schema": SCHEMA, **asdict(self)})
-        fields[CHECKSUM] = _checksum(fields)
+        fields[CHECKSUM] = checksum_of(fields)
         return json_text(fields)
 
     @classmethod
@@ -212,7 +211,7 @@ class Profile:
             raise DataError(f"{source}: schema {found!r}; expected {SCHEMA!r}, as `noiseflow calibrate` writes it")
         checked(fields, profile_schema(SCHEMA, SETTING_KINDS), source, DataError, f"expected {WHAT}")
         stated = fields.pop(CHECKSUM, None)
-        if stated is not None and stated != _checksum(fields):
+        if stated is not None and stated != checksum_of(fields):
             raise DataError(
                 f"{source}: was changed since it was written (its SHA-256 is another); calibrate again, or, if you "
                 f"changed it yourself, take the line {CHECKSUM!r} out"
@@ -229,12 +228,6 @@ class Profile:
 def is_protected(path: str | Path) -> bool:
     """Whether a profile's file holds a checksum; those of earlier versions have none."""
     return CHECKSUM in read_json(Path(path), WHAT, DataError)
-
-
-def _checksum(fields: Mapping[str, Any]) -> str:
-    """SHA-256 of a profile's entries, in an order and spacing of their own."""
-    plain = json.dumps(fields, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _setting(entry: dict[str, Any]) -> Setting:

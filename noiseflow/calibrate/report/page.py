@@ -1,6 +1,5 @@
 """One self-contained HTML page per camera, in EMVA 1288's terms."""
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,9 +102,8 @@ def _tables(setting: Setting) -> list[str]:
     """What has an error bar, and below it what has none."""
     measured = []
     for name, estimate in setting.estimates.items():
-        low, high = estimate.interval
         value = str(estimate).removesuffix(estimate.unit)
-        measured.append((QUANTITIES[name].meaning, value, _interval(low, high), estimate.unit))
+        measured.append((QUANTITIES[name].meaning, value, estimate.interval_text, estimate.unit))
     facts = [said(name, value) for name, value in setting.facts.items()]
     tables = []
     if measured:
@@ -117,17 +115,6 @@ def _tables(setting: Setting) -> list[str]:
         absent = [*dict.fromkeys((meaning_of(name), reason) for name, reason in setting.absent.items())]
         tables.append(_table(("absent", "why"), absent, numbers=0))
     return tables
-
-
-def _interval(low: float, high: float) -> str:
-    """Both ends with the digits that tell them apart."""
-    if max(abs(low), abs(high)) >= 1e4 and math.isfinite(high - low):
-        return f"{low:,.0f} … {high:,.0f}"
-    width = high - low
-    digits = 4
-    if math.isfinite(width) and width > 0:
-        digits = max(4, 2 + math.floor(math.log10(max(abs(low), abs(high)))) - math.floor(math.log10(width)))
-    return f"{low:.{digits}g} … {high:.{digits}g}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:

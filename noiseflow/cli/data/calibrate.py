@@ -109,8 +109,7 @@ def _print(profile: "Profile", out: Path) -> None:
     for setting in profile.settings:
         answer(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
-            low, high = estimate.interval
-            answer(f"  {name:29} {estimate!s:34} 95{TIED}%:{TIED}{low:.6g} … {high:.6g}")
+            answer(f"  {name:29} {estimate!s:34} 95{TIED}%:{TIED}{estimate.interval_text}")
         for name, value in setting.facts.items():
             _, text, unit = said(name, value)
             answer(f"  {name:29} {text} {unit}".rstrip())

@@ -66,6 +66,7 @@ def profiles(
     noiseflow profiles --darktable /usr/share/darktable/noiseprofiles.json
     """  # noqa: D301
     from noiseflow.calibrate.profiles.published import shipped_names
+    from noiseflow.core.output.checks import writing
     from noiseflow.raw import plane_names
 
     if form != "json" and (name is None or out is None):
@@ -80,7 +81,8 @@ def profiles(
         return
     known_profiles = {known: _named(known) for known in (shipped_names() if name is None else (name,))}
     if out is not None and name is not None:
-        _write(known_profiles[name], out, form, dng, units, overwrite)
+        with writing(out, inputs=[path for path in (Path(name), dng) if path and path.exists()], overwrite=overwrite):
+            _write(known_profiles[name], out, form, dng, units, overwrite)
     if as_json:
         print_json({known: json.loads(profile.to_json()) for known, profile in known_profiles.items()})
         return

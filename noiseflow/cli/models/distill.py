@@ -60,7 +60,7 @@ def distill(
     """  # noqa: D301
     from contextlib import ExitStack
 
-    from noiseflow.core.output.checks import check_output
+    from noiseflow.core.output.checks import check_output, writing
     from noiseflow.fit.clean_sources import clean_frames, clean_patches, clean_pictures
     from noiseflow.fit.distillation import DistillSettings, distill as train
     from noiseflow.fit.training.ranks import joined
@@ -70,8 +70,12 @@ def distill(
     if store and frames:
         raise DataError("give the clean signals by --store or by --frames, not both")
     inputs = [path for path in (run, store, frames) if path is not None]
-    shared = "LOCAL_RANK" in os.environ
-    check_output(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume or shared)
+    if "LOCAL_RANK" in os.environ:
+        check_output(out, folder=True, inputs=inputs, goes_on=True)
+    else:
+        # Its lock too: another writer is named before the teacher is loaded.
+        with writing(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume):
+            pass
     keeps(partial(kept_run, out))
     teacher = load(run)
     settings = DistillSettings(

@@ -93,9 +93,10 @@ def sample(
         raise click.UsageError(
             "--body gives the fixed pattern; leave out --profile, --prnu, --dsnu, --shading, --hot-pixels"
         )
-    check_output(out, inputs=[run, clean], overwrite=overwrite, goes_on=frames > 1)
+    inputs = [path for path in (run, clean, profile, body) if path is not None]
+    check_output(out, inputs=inputs, overwrite=overwrite, goes_on=frames > 1)
     if preview is not None:
-        check_output(preview, inputs=[run, clean], overwrite=overwrite)
+        check_output(preview, inputs=inputs, overwrite=overwrite)
     # Before torch, which takes seconds to load: a file that needs more flags says so at once.
     frame = read_raw(clean, settings)
 
@@ -141,7 +142,7 @@ def sample(
             workers=workers,
             preview=preview,
             overwrite=overwrite,
-            inputs=[path for path in (run, clean, profile, body) if path is not None],
+            inputs=inputs,
             progress=progress,
         )
     for path in written:

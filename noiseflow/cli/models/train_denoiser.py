@@ -1,5 +1,6 @@
 """``noiseflow train-denoiser``."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -71,14 +72,19 @@ def train_denoiser(
     noiseflow train-denoiser --model run/ --out run-denoiser/
     noiseflow train-denoiser --model camera.json --pictures holiday/ --out run-denoiser/
     """  # noqa: D301
-    from noiseflow.core.output.checks import check_output
+    from noiseflow.core.output.checks import check_output, writing
 
     if scratch and origin is not None:
         raise click.UsageError("--scratch begins with a new network; it does not go with --from")
     inputs = [path for path in (frames, pictures, origin) if path is not None]
     if model is not None and Path(model).exists():
         inputs.append(Path(model))
-    check_output(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume)
+    if "LOCAL_RANK" in os.environ:
+        check_output(out, folder=True, inputs=inputs, goes_on=True)
+    else:
+        # Its lock too: another writer is named before the clean signals are made, which takes longest.
+        with writing(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume):
+            pass
     keeps(partial(kept_run, out))
 
     from noiseflow.augment.denoise.files import load_photo_denoiser

@@ -5,6 +5,7 @@ To describe another kind of thing, write a function and give it a line in `KINDS
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import starmap
 from pathlib import Path
 
 from noiseflow.augment.denoise.names import is_photo_denoiser
@@ -102,14 +103,23 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
     from noiseflow.patches.store.summary import summary
 
     with PatchStore(path) as store:
-        believed: dict[str, list[str]] = {}
+        believed: dict[str, dict[str, list[str]]] = {}
         for fact, value, source in store.believed:
-            believed.setdefault(fact, []).append(f"{value} ({source})")
+            believed.setdefault(fact, {}).setdefault(source, []).append(value)
         return {
             "kind": "patch store",
             **summary(store),
-            **{fact: "; ".join(rows) for fact, rows in believed.items()},
+            **{fact: "; ".join(starmap(_from, sources.items())) for fact, sources in believed.items()},
         }
+
+
+def _from(source: str, values: Sequence[str]) -> str:
+    """Values that one source gave.
+
+    >>> _from("Exif", ["100 (2 frames)", "400 (1 frame)"])
+    '100 (2 frames), 400 (1 frame); Exif'
+    """
+    return f"{', '.join(values)}; {source}" if len(values) > 1 else f"{values[0]} ({source})"
 
 
 def _is_body(path: Path) -> bool:
@@ -133,8 +143,8 @@ def _body(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _few(levels: Sequence[float]) -> Sequence[float]:
-    """Levels of planes; one for all if they are equal and many."""
-    return levels[:1] if len(levels) > 4 and len(set(levels)) == 1 else levels
+    """Levels of planes; one for all if they are equal."""
+    return levels[:1] if len(set(levels)) == 1 else levels
 
 
 def _raw(path: Path, settings: RawSettings | None) -> Description:
@@ -216,7 +226,7 @@ def _folder(path: Path, settings: RawSettings | None) -> Description:
     collection = collect(path, settings)
     scenes = collection.scenes
     sizes = Counter(len(scene.frames) for scene in scenes)
-    counted = ", ".join(f"{count} of {frames} frame(s)" for frames, count in sizes.items())
+    counted = ", ".join(f"{count} of {frames} frame{'s' * (frames != 1)}" for frames, count in sizes.items())
     first = scenes[0].frames[0].read()
     published = Counter(scene.split for scene in scenes if scene.split)
     return {

@@ -206,7 +206,8 @@ def _check_existing(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: exists; pass --overwrite to replace it, or choose another name")
     elif not has_mark(path):
         raise OutputError(
-            f"{path}: was not written by noiseflow, so it is not replaced; move it away, or choose another name"
+            f"{path}: was not written by noiseflow, or was changed since, so it is not replaced; move it away, or "
+            "choose another name"
         )
 
 

@@ -4,19 +4,24 @@ To write another format, give its suffix a line in `MARKS`: a strict test of the
 without a mark is the user's.
 """
 
+import hashlib
 import json
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["MARK", "MARKS", "NPY_MARK", "has_mark"]
+__all__ = ["CHECKSUM", "MARK", "MARKS", "NPY_MARK", "checksum_of", "has_mark"]
 
 MARK = "noiseflow"
 """Software, producer, generator or ``made_by`` of every file that we write."""
 
 NPY_MARK = b"\nwritten by noiseflow\n"
 """Stands behind the array of an NPY file, which has no room for a remark; readers stop before it."""
+
+CHECKSUM = "sha256"
+"""Entry of a camera profile that holds `checksum_of` the others."""
 
 SOFTWARE = 0x0131
 """TIFF tag."""
@@ -34,6 +39,12 @@ def has_mark(path: Path) -> bool:
         return test(path)
     except (OSError, ValueError, struct.error, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
         return False
+
+
+def checksum_of(entries: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON values, in an order and spacing of their own."""
+    plain = json.dumps(entries, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _head(path: Path, size: int = HEAD) -> bytes:
@@ -79,10 +90,13 @@ def _png(path: Path) -> bool:
 
 
 def _profile(path: Path) -> bool:
+    """A profile that does not fit its checksum, or has none, is one that its user changed."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         return False
-    return str(content.get("schema")).startswith("noiseflow camera profile") or content.get("made_by") == MARK
+    if str(content.get("schema")).startswith("noiseflow camera profile"):
+        return bool(content.pop(CHECKSUM, None) == checksum_of(content))
+    return content.get("made_by") == MARK
 
 
 def _html(path: Path) -> bool:

@@ -45,7 +45,7 @@ ROW_SCHEMA = Table(
         "headline": Text(10_000),
         "key": Text(64),
         "evaluate_s": Number(0),
-        "iso_left_out": Plain(),
+        "iso_left_out": Maybe(Table({"iso": Number(0, 1e9), "nats_per_dim": INTERVAL}, others=True)),
         "crps_excess": INTERVAL,
         "energy_excess": INTERVAL,
         "judges": MapOf(INTERVAL),

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from noiseflow.core.output.listed import write_listed
+from noiseflow.core.text import markdown_text
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.benchmark.spec import BenchmarkSpec
 from noiseflow.evaluate.presentation.formatting import number, plus_minus, significant
@@ -82,7 +83,8 @@ def markdown(spec: BenchmarkSpec, rows: Sequence[Row]) -> str:
         groups = next((f", {row['patches']:,} patches of {row['groups']}" for row in of_data if "groups" in row), "")
         lines += [f"### {data.name}", "", f"Split `{spec.split}`{groups}; fingerprint `{fingerprint}`.", ""]
         lines += ["| " + " | ".join(columns_of(spec)) + " |", "|---" * len(columns_of(spec)) + "|"]
-        lines += ["| " + " | ".join(cells_of(row, spec.metrics)) + " |" for row in of_data]
+        # The rows of others, and errors, say whatever their files say.
+        lines += ["| " + " | ".join(map(markdown_text, cells_of(row, spec.metrics))) + " |" for row in of_data]
         lines.append("")
     return "\n".join([*lines, NOTES, ""])
 

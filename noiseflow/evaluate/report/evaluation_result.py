@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseflow.core.text import json_text
+from noiseflow.core.text import LONGEST_LINE, json_text, plain_text
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.evaluate.examples import Example
 from noiseflow.evaluate.metric import DATA, Score, as_json
@@ -101,7 +101,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Evaluation of {self._title}. {self.headline}>"
+        return plain_text(f"<Evaluation of {self._title}. {self.headline}>", LONGEST_LINE)
 
     def _repr_html_(self) -> str:
         """Verdict and table of results, for a notebook."""

@@ -69,15 +69,17 @@ def write_clean_patches(
         whole_folder(out, "clean patches", overwrite=overwrite) as partial,
     ):
         shape = (len(rows), *store.patch_shape)
-        clean = np.lib.format.open_memmap(partial / CLEAN, "w+", np.float32, shape)
         digest, done = hashlib.sha256(), 0
-        for batch in clean_patches(store, rows):
-            clean[done : done + len(batch)] = batch
-            digest.update(_bytes_of(batch))
-            done += len(batch)
-            progress(done, len(rows), "patches")
-        clean.flush()
-        del clean
+        # Not as pages of memory: on a full disk they end the process by a signal.
+        with (partial / CLEAN).open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for batch in clean_patches(store, rows):
+                content = _bytes_of(batch)
+                file.write(content)
+                digest.update(content)
+                done += len(batch)
+                progress(done, len(rows), "patches")
         write_text(partial / CONDITIONS, _conditions(store, rows))
         task = {
             "clean_sha256": digest.hexdigest(),

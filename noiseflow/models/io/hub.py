@@ -16,7 +16,7 @@ from noiseflow.core.extras import install
 from noiseflow.core.output.verified import check_file
 from noiseflow.core.reading.schema import ListOf, MapOf, Maybe, Number, Schema, Table, Text, checked
 from noiseflow.core.reading.text import read_json
-from noiseflow.core.text import plain_text
+from noiseflow.core.text import markdown_text, plain_text
 from noiseflow.core.version import __version__
 from noiseflow.models.io.run_folder import SPEC, WEIGHTS, load as load_run
 from noiseflow.models.model import NoiseModel
@@ -178,7 +178,7 @@ def card_of(model: NoiseModel, repo: str, run: Path, report: str | Path | None, 
 
 
 def _table(rows: Mapping[str, str]) -> str:
-    cells = [f"| {label} | {plain_text(text, 300).replace('|', chr(92) + '|')} |" for label, text in rows.items()]
+    cells = [f"| {markdown_text(label, 300)} | {markdown_text(text, 300)} |" for label, text in rows.items()]
     return "\n".join(["| | |", "|---|---|", *cells, ""])
 
 
@@ -195,10 +195,10 @@ def _of_fit(run: Path) -> str:
 
 def _of_report(report: Path) -> str:
     found = _read(report / "metrics.json", REPORT, "a report of `noiseflow evaluate`")
-    lines = [plain_text(found["headline"], 500), ""]
-    lines += [f"- {plain_text(finding['text'], 500)}" for finding in found["findings"]]
+    lines = [markdown_text(found["headline"], 500), ""]
+    lines += [f"- {markdown_text(finding['text'], 500)}" for finding in found["findings"]]
     data = found["data"]
-    lines += ["", f"On {data['patches']:,} patches of split {plain_text(data['split'])}, {data['groups']:,} scenes."]
+    lines += ["", f"On {data['patches']:,} patches of split {markdown_text(data['split'])}, {data['groups']:,} scenes."]
     return "## Scores\n\n" + "\n".join(lines) + "\n"
 
 

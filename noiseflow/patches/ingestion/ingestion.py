@@ -91,13 +91,13 @@ def ingest(
     options = options or IngestOptions()
     if not sources:
         raise RawError("no source given; expected raw files, folders or data sets")
-    if options.body is not None:
-        # Here, as calibration takes a second to import; before any frame is read.
-        from noiseflow.calibrate.body.body_file import read_body
-
-        read_body(options.body)
     inputs = [*sources, *([options.body] if options.body else [])]
     with writing(out, inputs=inputs, overwrite=overwrite) as out:
+        if options.body is not None:
+            # Here, as calibration takes a second to import; before any frame is read.
+            from noiseflow.calibrate.body.body_file import read_body
+
+            read_body(options.body)
         collections = [collect(source, options.settings, skip_bad=options.skip_bad) for source in sources]
         folder = partial_of(out)
         with executor(jobs or _processes(collections), scheduler) as pool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import DataError, StoreError
 from noiseflow.core.notebook import facts
 from noiseflow.core.progress import Progress, silent
+from noiseflow.core.text import LONGEST_LINE, plain_text
 from noiseflow.patches.checksums import crc32
 from noiseflow.patches.pairings import PAIRINGS
 from noiseflow.patches.schema import CLEAN_TYPE, LABELS, NOISY_TYPE
@@ -83,7 +84,8 @@ class PatchStore(Patches):
             self._gain, self._offset = (self.table[name][:, :, None, None] for name in ("gain", "offset"))
 
     def __repr__(self) -> str:
-        return f"<PatchStore {self.path}: {summary(self)['patches']}, {', '.join(self.cameras[:3])}>"
+        text = f"<PatchStore {self.path}: {summary(self)['patches']}, {', '.join(self.cameras[:3])}>"
+        return plain_text(text, LONGEST_LINE)
 
     def _repr_html_(self) -> str:
         """Facts, for a notebook."""

@@ -7,6 +7,7 @@ from builders import BLACK, GAIN, READ, WHITE, frame, noisy_mosaic
 from noiseflow.augment.denoise.noise_line import find_noise, noise_of_picture
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.models import ModelSpec, build
+from noiseflow.models.io.named import load
 from noiseflow.raw.image import RawImage
 from noiseflow.simulate.scenes import render
 
@@ -51,6 +52,19 @@ def line_of(model: object) -> tuple[float, float]:
     from noiseflow.augment.noise_level import noise_profile
 
     return noise_profile(model, 400.0, "Maker One")[0]  # type: ignore[arg-type]
+
+
+def test_a_model_and_a_picture_know_their_rows() -> None:
+    image = picture()
+    line = find_noise(image, load("sony-a7s2"), iso=800.0, camera="Sony A7S2")
+    # 0.572 DN of the profile over its span; 256 × 256 pixels of a plane know it to 3 %.
+    assert line.row == pytest.approx(0.5724 / (16383 - 512), rel=0.1)
+    assert line.scaled(2).row == 2 * line.row
+    assert noise_of_picture(image).row == 0
+    rows = np.rint(3 * np.random.default_rng(1).normal(size=(512, 1)))
+    offset = replace(image, mosaic=(image.mosaic + rows).clip(0, WHITE).astype(np.uint16))
+    assert noise_of_picture(offset).row == pytest.approx(3 / SPAN, rel=0.25)
+    assert find_noise(replace(image, noise_profile=((1e-3, 1e-5),))).row == 0
 
 
 def test_what_tells_nothing_is_refused() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from noiseflow.calibrate import write_profile
+from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.checks import check_apart, check_output, inside, writing
 from noiseflow.core.output.folder import whole_folder
@@ -238,6 +240,20 @@ def test_a_file_without_our_mark_is_never_replaced(tmp_path: Path) -> None:
             path.write_bytes(content)
             with pytest.raises(OutputError, match="was not written by noiseflow"):
                 check_output(path, overwrite=True)
+
+
+@pytest.mark.parametrize("change", ["a number", "the checksum taken out, as the error for the number says"])
+def test_a_profile_that_its_user_changed_is_theirs(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "camera.json"
+    write_profile(shipped_profile("Sony A7S2"), path)
+    check_output(path, overwrite=True)
+    fields = json.loads(path.read_text())
+    fields["white_dn"] += 1
+    if change != "a number":
+        del fields["sha256"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(OutputError, match="or was changed since"):
+        check_output(path, overwrite=True)
 
 
 WRITER = """

@@ -5,7 +5,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from noiseflow.core.errors import DataError
-from noiseflow.evaluate.statistics.divergence import halves, kl_divergence
+from noiseflow.evaluate.metric import DATA
+from noiseflow.evaluate.statistics.divergence import BLOCKS, PARTS, divergences, halves, kl_divergence
 
 COUNTS = hnp.arrays(np.float64, 12, elements=st.integers(0, 50)).filter(lambda counts: counts.sum() > 0)
 
@@ -64,3 +65,13 @@ def test_halves_are_all_of_them_with_their_complements() -> None:
     assert (mask.sum(1) == 2).all()
     rows = {tuple(row) for row in mask.tolist()}
     assert rows == {tuple(row) for row in (~mask).tolist()}
+
+
+@pytest.mark.parametrize(("values", "known"), [(2, True), (1, False)])
+def test_a_value_in_each_of_two_halves_is_the_least_that_has_a_floor(values: int, known: bool) -> None:
+    counts = np.zeros((BLOCKS, PARTS, 4), np.int64)
+    counts[0, range(values), 0] = 1
+    found = divergences({DATA: counts, "A": counts}, ("A",), np.array(1.0))
+    assert [each.floor is not None for each in found] == [known] * 3
+    if known:
+        assert [each.floor for each in found] == [0.0] * 3

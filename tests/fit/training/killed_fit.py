@@ -28,6 +28,9 @@ SETTINGS = FitSettings(
 )
 """A state after every step."""
 
+WRITING = ("os.mkdir", "open", "os.rename", "shutil.rmtree")
+"""Operations on a file or folder that does not have its name yet."""
+
 
 def sit(store: Path, out: Path, told: int, kill: dict[str, float]) -> None:
     """Fit, or go on; say each step to a pipe.  Dies by its own hand at a file operation on the run folder."""
@@ -43,9 +46,13 @@ def sit(store: Path, out: Path, told: int, kill: dict[str, float]) -> None:
         if note.startswith("epoch"):
             os.write(told, b".")
 
-    if "operation" in kill:
-        count.left = int(kill["operation"])  # type: ignore[attr-defined]
-        sys.addaudithook(count)
+    def count_writing(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in WRITING and arguments and "/.noiseflow-" in str(arguments[0]):
+            count(event, arguments)
+
+    if "operation" in kill or "writing" in kill:
+        count.left = int(kill.get("operation", kill.get("writing", 0)))  # type: ignore[attr-defined]
+        sys.addaudithook(count if "operation" in kill else count_writing)
     data = PatchStore(store)
     fit(data, spec_for(data, "sdn5|unc|gain4|unc"), out, SETTINGS, resume=holds_state(out), progress=step)
 

@@ -34,11 +34,16 @@ def sittings(store: Path, out: Path, plan: list[dict[str, float]]) -> list[str]:
 
 
 def plan_of(kills: int, rng: np.random.Generator) -> list[dict[str, float]]:
-    """Kills at random: half some milliseconds after a step, half at a file operation; at last none."""
+    """Kills at random: half some milliseconds after a step, half at a file operation; at last none.
+
+    Half of the operations are of the first state and history: from the second on something stands unfinished.
+    """
     plan: list[dict[str, float]] = []
     for number in range(kills):
-        if number % 2:
+        if number % 4 == 1:
             plan.append({"operation": int(rng.integers(1, 60))})
+        elif number % 4 == 3:
+            plan.append({"writing": int(rng.integers(2, 9))})
         else:
             plan.append({"steps": 1, "delay": float(rng.uniform(0, 0.01))})
     return [*plan, {}]

@@ -67,3 +67,14 @@ def test_what_is_no_code_is_refused(bad: float) -> None:
         levels().cells(torch.full((2, 2, 1, 1), bad), torch.zeros(2, 2, 1, 1))
     with pytest.raises(DataError, match="shape"):
         levels().cells(torch.zeros(2, 1, 1, 1), torch.zeros(2, 1, 1, 1))
+
+
+def test_the_spread_of_a_patch_is_that_of_its_noise_and_of_its_clean_signal() -> None:
+    """A clean signal that is the mean of the four other frames adds a quarter of the variance."""
+    table = np.zeros(2, [("black", "f4", 2), ("white", "f4"), ("clean_variance", "f4")])
+    table["black"], table["white"], table["clean_variance"] = BLACK, WHITE, (0.0, 0.25)
+    found = Levels.of(table)
+    assert found.spread is not None
+    assert found.spread.tolist() == pytest.approx([1.0, np.sqrt(1.25)])
+    for ours, theirs in ((found.black, BLACK), (found.white, WHITE)):
+        assert np.array_equal(ours.numpy(), np.float32(theirs))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_scenes import BLACK, GAIN, READ, image, noise, pairs, prepared, scene, shoot
+from simulated_scenes import BLACK, GAIN, READ, WHITE, image, noise, pairs, prepared, scene, shoot
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, collect, ingest
@@ -140,6 +140,20 @@ def test_darks_keep_row_noise_and_lose_drift_and_pattern() -> None:
     assert rows == pytest.approx(1.5**2, rel=0.2)
     assert np.mean([np.nanmean(error**2) for error in errors]) == pytest.approx(READ**2 + 1.5**2 + 1 / 12, rel=0.05)
     assert reference.facts["drift_dn"] == pytest.approx(np.std([0, 3, -3, 5, 1, -2], ddof=1), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("part", "rise", "said"),
+    [(0.0, 0.0, True), (0.0046, 0.0, True), (0.0054, 0.0, False), (0.003, 0.0014, True), (0.003, 0.0021, False)],
+)
+def test_a_burst_of_less_than_a_two_hundredth_of_the_range_that_is_flat_looks_dark(
+    part: float, rise: float, said: bool
+) -> None:
+    """A ramp's standard deviation is its height over √12: flat is a tenth of the two hundredth."""
+    ramp = part + rise * (np.linspace(0, 1, SIZE[1]) - 0.5)
+    light = (WHITE - BLACK) * ramp * np.ones(SIZE)
+    cautions = prepared("burst", scene(shoot([light] * 8, 1))).cautions
+    assert any("looks dark" in words for words in cautions) is said
 
 
 def test_a_flat_called_dark_is_said_aloud() -> None:

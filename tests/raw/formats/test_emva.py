@@ -55,3 +55,29 @@ def test_bad_listings_name_what_is_wrong(tmp_path: Path, listing: str, message: 
 def test_a_series_has_its_exposure_and_its_photons_and_darks_have_none(tmp_path: Path) -> None:
     folder = read_emva(make_folder(tmp_path / "set"))
     assert [(series.exposure_ns, series.photons) for series in folder.series] == [(1000.0, 9.0), (1000.0, 0.0)]
+
+
+@pytest.mark.parametrize(("shift", "bits"), [(0, 12), (4, 12), (6, 10), (2, 12)])
+def test_empty_low_bits_are_found_in_the_brightest_frames(tmp_path: Path, shift: int, bits: int) -> None:
+    """Darks and dim frames alone would pass for plain codes."""
+    rng = np.random.default_rng(0)
+    codes = {
+        name: level + rng.integers(0, 3, (6, 8), np.uint16)
+        for name, level in (("dark", 2), ("dim", 5), ("bright", 2**bits - 4))
+    }
+    for name, values in codes.items():
+        io.imsave(tmp_path / f"{name}.png", (values << shift).astype(np.uint16), check_contrast=False)
+    series = "d 9000.0\ni dark.png\nb 1000.0 9.0\ni dim.png\nb 1000.0 900.0\ni bright.png\n"
+    (tmp_path / LISTING).write_text(f"v 3.0\nn {bits} 8 6\n{series}")
+    folder = read_emva(tmp_path)
+    assert folder.black == pytest.approx(codes["dark"].mean())
+    for entry, name in zip(folder.series, ("dark", "dim", "bright"), strict=True):
+        assert np.array_equal(read_frame(folder, entry, entry.files[0]).mosaic, codes[name])
+
+
+def test_values_beyond_the_bits_of_the_listing_are_refused(tmp_path: Path) -> None:
+    listing = "n 8 8 6\nb 1000.0 9.0\ni a.png\nd 1000.0\ni c.png\n"
+    with pytest.raises(
+        RawError, match=r"a\.png: holds values up to 501, but its listing says 8 bits; expected up to 255"
+    ):
+        read_emva(make_folder(tmp_path / "set", listing))

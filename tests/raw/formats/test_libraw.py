@@ -6,6 +6,8 @@ import pytest
 import rawpy
 
 from noiseflow.core.errors import RawError
+from noiseflow.raw.formats.libraw import _said
+from noiseflow.raw.formats.tags.metadata import ISO_SATURATED, Metadata
 from noiseflow.raw.reading import read_raw
 
 
@@ -54,3 +56,20 @@ def test_the_mosaic_outlives_what_decoded_it(shared_data: Path) -> None:
     others = [np.full(expected.shape, number, np.uint16) for number in range(4)]
     assert np.array_equal(image.mosaic, expected)
     assert len(others) == 4
+
+
+@pytest.mark.parametrize(
+    ("found", "tags", "expected"),
+    [
+        ((0.0, 0.0), Metadata(), (None, None)),
+        ((0.0, 0.0), Metadata(iso=200.0, exposure_s=0.0), (200.0, 0.0)),
+        ((400.0, 0.25), Metadata(iso=200.0, exposure_s=0.5), (400.0, 0.25)),
+        ((ISO_SATURATED, 0.25), Metadata(iso=102400.0), (102400.0, 0.25)),
+        ((ISO_SATURATED, 0.0), Metadata(exposure_s=0.5), (ISO_SATURATED, 0.5)),
+    ],
+)
+def test_what_libraw_found_counts_before_the_tags_but_for_an_iso_beyond_16_bits(
+    found: tuple[float, float], tags: Metadata, expected: tuple[float | None, float | None]
+) -> None:
+    said = _said(Path("a.dng"), tags, iso=found[0], exposure_s=found[1])
+    assert (said["iso"], said["exposure_s"]) == expected

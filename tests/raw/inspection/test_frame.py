@@ -226,3 +226,69 @@ def test_a_phase_of_a_larger_cell(name: str, moved: bool) -> None:
     taken = shifted(cfa, 1, 1) if moved else cfa
     found = inspected(RawImage(mosaic, taken, (64.0,) * side**2, 4095.0, 100.0, source="a.dng"))
     assert ["is the phase right?" in words for words in found.cautions] == [True] * moved
+
+
+def places(levels: tuple[int, int, int, int], cfa: str = "RGGB", **fields: object) -> RawImage:
+    """A frame of these medians at the four places of a cell, black 64 and a range of 4000 DN."""
+    noise = np.random.default_rng(0).integers(-3, 4, (256, 384))
+    mosaic = noise + np.tile(np.array(levels).reshape(2, 2), (128, 192))
+    black = (64.0,) * (1 if cfa == MONO else 4)
+    return RawImage(mosaic.astype(np.uint16), cfa, black, 4064.0, 100.0, source="a.dng", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("light", "difference", "said"),
+    [(1000, 98, False), (1000, 102, True), (1000, -102, True), (84, 20, True), (76, 20, False)],
+)
+def test_greens_that_differ_by_more_than_a_tenth_are_said_where_there_is_light(
+    light: int, difference: int, said: bool
+) -> None:
+    """Light is a fiftieth of the range, 80 DN."""
+    first, second = (64 + light + sign * difference // 2 for sign in (1, -1))
+    found = inspected(places((900, first, second, 500)))
+    assert ["places of the cell that are green" in words for words in found.cautions] == [True] * said
+
+
+@pytest.mark.parametrize(
+    ("light", "range_", "said"), [(1000, 148, False), (1000, 152, True), (84, 20, True), (76, 20, False)]
+)
+def test_places_of_no_known_colour_that_differ_by_more_than_15_percent_are_said(
+    light: int, range_: int, said: bool
+) -> None:
+    half = range_ // 2
+    image = places((64 + light + half, 64 + light, 64 + light, 64 + light - half), MONO)
+    found = inspected(changed(image, image.mosaic, taken_from=(("cfa", "no keyword"),)))
+    assert ["a colour sensor?" in words for words in found.cautions] == [True] * said
+    assert inspected(image).cautions == ()
+
+
+@pytest.mark.parametrize(("under", "said"), [(7, False), (9, True)])
+def test_half_of_the_codes_by_a_500th_of_the_range_below_black_are_said(under: int, said: bool) -> None:
+    found = inspected(places((64 - under,) * 4))
+    assert ["half of the codes lie below the black level" in words for words in found.cautions] == [True] * said
+
+
+@pytest.mark.parametrize(("top", "refused"), [(46, False), (43, True)])
+def test_codes_that_all_lie_below_black_by_a_200th_of_the_range_are_refused(top: int, refused: bool) -> None:
+    image = places((top - 3,) * 4)
+    if refused:
+        with pytest.raises(RawError, match="lie below the black level"):
+            inspected(image)
+    else:
+        assert "half of the codes" in inspected(image).cautions[0]
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.009, False), (0.011, True)])
+@pytest.mark.parametrize("far", [True, False])
+def test_a_hundredth_of_the_pixels_at_five_quarters_of_the_white_level_is_too_many(
+    share: float, refused: bool, far: bool
+) -> None:
+    image = places((1000,) * 4)
+    mosaic = image.mosaic.copy()
+    chosen = np.random.default_rng(1).permutation(mosaic.size)[: round(share * mosaic.size)]
+    mosaic.ravel()[chosen] = 5081 if far else 5080
+    if refused and far:
+        with pytest.raises(RawError, match="above the white level of 4064 DN"):
+            inspected(changed(image, mosaic))
+    else:
+        inspected(changed(image, mosaic))

@@ -72,7 +72,7 @@ TARGETS = {
         "denoise raws/frame_00.dng --model run --out OUT.dng --preview OUT.png", "OUT.dng", ("",), also=("OUT.png",)
     ),
     "train-denoiser": Target(
-        "train-denoiser --model run --steps 2 --batch 1 --side 8 --out OUT", same=("denoiser.safetensors",)
+        "train-denoiser --model run --steps 2 --batch 1 --side 8 --out OUT", same=("photo_denoiser.safetensors",)
     ),
     "transfer": Target(
         "transfer raws/frame_00.dng --from sony-a7s2 --to PG-12 --out OUT.dng --seed 1", "OUT.dng", ("",)
@@ -118,7 +118,7 @@ def prepare(folder: Path) -> None:
         shutil.copy(path, folder / "video" / "few" / f"{number}.dng")
     for words in (
         "ingest raws --patch-size 8 --jobs 1 --out p.h5",
-        "ingest raws --patch-size 8 --jobs 1 --pairing noisy-pair --out pairs.h5",
+        "ingest series/burst --patch-size 8 --jobs 1 --pairing noisy-pair --out pairs.h5",
         "fit p.h5 --model nlf --out run",
         "fit-video run video/few --scene flat --part black_drift --out video-run",
         "clean-patches p.h5 --out task",

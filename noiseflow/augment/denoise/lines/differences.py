@@ -1,0 +1,135 @@
+"""Differences between neighbouring sensor rows, each measured over the whole width of a frame."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseflow.augment.denoise.lines.posterior import Differences
+
+__all__ = ["PixelNoise", "row_differences"]
+
+Array = NDArray[np.float32]
+Strips = Iterable[tuple[int, Array]]
+"""First cell row and planes of a strip, (4, h, w), normalised, in raster order of a cell; a strip begins with the last
+cell row of the one before."""
+
+BLOCK = 8
+"""Pixels of a plane in a row that are averaged first."""
+
+FREEDOM = 3.0
+"""Degrees of freedom of blocks about the difference of their rows, in units of their noise: edges are far out."""
+
+ROUNDS = 6
+"""Of reweighting."""
+
+LEAST = 4
+"""Blocks of a row below which nothing is measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class PixelNoise:
+    """What is known of single pixels.
+
+    Parameters
+    ----------
+    slope, offset : ndarray, shape (4, 1, 1)
+        Variance β₁·x + β₂ of the normalised signal x, without that of lines.
+    clip : ndarray, shape (4, 1, 1)
+        Normalised signal from which pixels are clipped.
+    greens : (int, int)
+        Plane of the green in the upper and in the lower row of a cell.
+    """
+
+    slope: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    clip: NDArray[np.float64]
+    greens: tuple[int, int] = (1, 2)
+
+
+def row_differences(strips: Strips, noise: PixelNoise) -> list[Differences]:
+    """Differences of sensor rows: of the same colours two apart, and of the greens of adjacent rows.
+
+    Each is the most likely location of the differences of blocks of `BLOCK` pixels under Student's t in units of
+    their noise.  Flat blocks agree on the offset of their rows; edges, texture and hot pixels do not.
+
+    Parameters
+    ----------
+    strips : iterable of (int, ndarray)
+        See `Strips`.
+    noise : PixelNoise
+        Weighs the blocks: bright ones have more noise.
+
+    Returns
+    -------
+    list of Differences
+        Empty if the rows are too short.
+    """
+    found: dict[str, list[Differences]] = {}
+    for top, planes in strips:
+        if planes.shape[2] < LEAST * BLOCK:
+            return []
+        for name, each in _of_strip(top, planes, noise):
+            found.setdefault(name, []).append(each)
+    joined = {name: _joined(parts) for name, parts in found.items()}
+    # Greens that differ in gain or black alternate with the rows.
+    return [_centred(each) if each.lag == 1 else each for each in joined.values()]
+
+
+def _of_strip(top: int, planes: Array, noise: PixelNoise) -> Iterator[tuple[str, Differences]]:
+    cells, count = planes.shape[1], planes.shape[2] // BLOCK
+    blocks = planes[:, :, : count * BLOCK].reshape(4, cells, count, BLOCK)
+    mean = blocks.mean(3)
+    variance = ((noise.slope * mean.clip(0) + noise.offset) / BLOCK).astype(np.float32)
+    # A clipped pixel says nothing of its row.
+    variance[(blocks >= noise.clip[..., None]).any(3)] = np.inf
+
+    def compared(
+        upper: slice, lower: slice, *pairs: tuple[int, int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        change = np.concatenate([mean[b, lower] - mean[a, upper] for a, b in pairs], 1)
+        spread = np.concatenate([variance[b, lower] + variance[a, upper] for a, b in pairs], 1)
+        return _location(change, spread)
+
+    green, other = noise.greens
+    above, below = slice(0, -1), slice(1, None)
+    # The strip before has seen the first cell row.
+    new = slice(0 if top == 0 else 1, None)
+    step = 2 * (top + np.arange(cells))
+    yield "upper", Differences(2, step[above], *compared(above, below, (0, 0), (1, 1)))
+    yield "lower", Differences(2, step[above] + 1, *compared(above, below, (2, 2), (3, 3)))
+    yield "within", Differences(1, step[new], *compared(new, new, (green, other)))
+    yield "between", Differences(1, step[above] + 1, *compared(above, below, (other, green)))
+
+
+def _location(change: Array, spread: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Location of each row of (rows, blocks) with these variances, and its squared standard error, (rows,) each."""
+    weight = 1 / spread
+    information = weight.sum(1, dtype=np.float64)
+    place = np.median(change, 1)[:, None]
+    square = np.empty_like(change)
+    for _ in range(ROUNDS):
+        np.subtract(change, place, out=square)
+        square *= square
+        square *= weight
+        square += np.float32(FREEDOM)
+        robust = np.float32(FREEDOM + 1) * weight / square
+        total = robust.sum(1, keepdims=True).clip(np.finfo(np.float32).tiny)
+        place = (robust * change).sum(1, keepdims=True) / total
+    error = np.square(robust * (change - place)).sum(1, dtype=np.float64) / total[:, 0].astype(np.float64) ** 2
+    with np.errstate(divide="ignore"):
+        return place[:, 0].astype(np.float64), np.maximum(error, 1 / information)
+
+
+def _joined(parts: list[Differences]) -> Differences:
+    first, value, variance = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("first", "value", "variance")
+    )
+    return Differences(parts[0].lag, first, value, variance)
+
+
+def _centred(differences: Differences) -> Differences:
+    measured = np.isfinite(differences.variance)
+    middle = np.median(differences.value[measured]) if measured.any() else 0.0
+    return Differences(differences.lag, differences.first, differences.value - middle, differences.variance)
