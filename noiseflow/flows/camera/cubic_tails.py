@@ -74,7 +74,7 @@ class CubicTails(Transform):
         x: Tensor = tails_inverse(z, *self._given(cond, noise))
         return x
 
-    def _given(self, cond: Conditions, noise: NoiseParameters | None) -> tuple[Tensor | None, ...]:
+    def _given(self, cond: Resolved, noise: NoiseParameters | None) -> tuple[Tensor | None, ...]:
         """What the operation takes besides the values."""
         if not self.by_read_share:
             return None, None, None, self.read_excess(cond), self.series
