@@ -7,11 +7,17 @@ from pathlib import Path
 
 __all__ = ["is_litter", "named_exposure_s", "named_iso", "walk", "without_settings"]
 
-ISO = re.compile(r"(?<![a-z])iso[\s_=-]*(\d{1,7})(?!\d)", re.IGNORECASE)
+NUMBER = r"(\d{1,7})(?!\d)(?!(?:[.,]\d+)?[\s_]?(?:us|µs|ms|sec|s)(?![a-z\d]))"
+"""Whole, and no exposure time."""
+ISO = re.compile(
+    rf"(?<![a-z])iso[\s_=-]*{NUMBER}|(?<![\d.,a-z])(\d{{2,7}})\s?iso(?![a-z\d])(?![\s_=-]*{NUMBER})", re.IGNORECASE
+)
 EXPOSURE = re.compile(
-    r"(?<![\d.,a-z])(?:(?P<over>1)[/_-](?P<under>\d+)|(?P<number>\d+(?:[.,]\d+)?))[\s_]?(?P<unit>us|µs|ms|sec|s)(?![a-z\d])",
+    r"(?<![\d.,a-z])(?:(?P<over>1)[/_-](?P<under>\d+)(?=[\s_]?s)|(?P<number>\d+(?:[.,]\d+)?))[\s_]?"
+    r"(?P<unit>us|µs|ms|sec|s)(?![a-z\d])",
     re.IGNORECASE,
 )
+"""A ratio is of seconds: of 1_10ms the 1 is another number."""
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 
 LITTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"))
@@ -25,7 +31,7 @@ def named_iso(path: Path) -> tuple[float | None, str]:
     (800.0, 'ISO800_10ms')
     """
     for name in (path.stem, path.parent.name):
-        found = set(ISO.findall(name))
+        found = {behind or before for behind, before, _ in ISO.findall(name)}
         if len(found) == 1 and (iso := float(found.pop())) > 0:
             return iso, name
     return None, ""

@@ -1,5 +1,6 @@
 """The published data sets as a tool of ours writes them: manifests, counts, and what becomes of the frames."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from noiseflow.core.errors import RawError
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.patches.sources.published import crvd
@@ -148,3 +150,44 @@ def test_rawnind_flat_and_sorted_give_the_same_scenes(tmp_path: Path) -> None:
         ("TEST_7D-2", "test"),
         ("desk_lamp", "train"),
     ]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("departure", ["two folders down", "litter", "suffixes", "a file less"])
+def test_small_departures_from_the_published_tree(name: str, departure: str, tmp_path: Path) -> None:
+    """As archives are unpacked, copied and mirrored: the scenes are the same, or a line says which are not."""
+    tree = tmp_path / "download" / "set"
+    MAKERS[name](Pictures(tree), whole=False)
+    wanted, files = collect(tree), sorted(file for file in tree.rglob("*") if file.is_file())
+    frames = sum(len(scene.frames) for scene in wanted.scenes)
+    given = tree
+    if departure == "two folders down":
+        given = tmp_path
+    elif departure == "litter":
+        for folder in {file.parent for file in files}:
+            for litter in ("Thumbs.db", ".DS_Store", f"._{files[-1].name}", "desktop.ini"):
+                (folder / litter).write_bytes(b"\0" * 100)
+    elif departure == "suffixes":
+        for file in files:
+            if file.suffix != ".txt":
+                file.rename(file.with_suffix(file.suffix.swapcase()))
+    else:
+        next(file for file in files if file == wanted.scenes[0].frames[0].path).unlink()
+    found = collect(given)
+    assert sum(len(scene.frames) for scene in found.scenes) == frames - (departure == "a file less")
+    assert Counter(scene.split for scene in found.scenes) <= Counter(scene.split for scene in wanted.scenes)
+    if departure == "two folders down":
+        assert f"{tree}: taken as a published data set" in found.report
+    elif departure == "a file less" and name not in ("CRVD", "SMID", "RawNIND"):
+        assert set(found.report) - set(wanted.report)
+
+
+def test_a_data_set_beside_other_frames_is_not_taken_for_all(tmp_path: Path) -> None:
+    MAKERS["ELD"](Pictures(tmp_path / "ELD"), whole=False)
+    MAKERS["SMID"](Pictures(tmp_path / "SMID"), whole=False)
+    with pytest.raises(RawError, match=r"published data set beside other frames: ingest one of .*ELD \(ELD\)"):
+        collect(tmp_path)
+    shutil.rmtree(tmp_path / "SMID")
+    Pictures(tmp_path / "mine").raw("a/0.dng", iso=100.0, exposure_s=1.0)
+    with pytest.raises(RawError, match=r"ELD \(ELD\), .*mine"):
+        collect(tmp_path)

@@ -218,7 +218,12 @@ def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
         raise RawError(f"{image.source}: codes of type {image.mosaic.dtype}; a burst needs integers")
     if not image.whole:
         least, most = image.mosaic.min(), image.mosaic.max()
-        raise RawError(f"{image.source}: holds codes from {least} to {most}; expected whole numbers 0…65535")
+        how = (
+            ": was a dark frame or the black level subtracted? Add a constant to all pixels and give it as --black"
+            if least < 0
+            else ""
+        )
+        raise RawError(f"{image.source}: holds codes from {least} to {most}; expected whole numbers 0…65535{how}")
     (planes, height, width), side = image.cube, image.side
     if not height or not width:
         raise RawError(f"{image.source}: a mosaic of {image.mosaic.shape} pixels has no whole {side}×{side} cells")

@@ -159,6 +159,8 @@ def _make(
         with on_disk(out):
             scenes = _run(pool, folder.absolute(), plan, progress)
             notes = [_known(folder, task) for task in plan.tasks]
+            if not any(note.patches for note in notes):
+                raise StoreError(f"{out}: not one patch to store{_why_none(notes, scenes)}")
             layout = layout_of_all(notes)
             header = StoreHeader(
                 layout,
@@ -186,6 +188,15 @@ def _make(
             clear(folder)
         raise
     return notes, scenes, whole
+
+
+def _why_none(notes: Sequence[PartNote], known: Sequence[Mapping[str, Any]]) -> str:
+    """Why no patch is left: what left them out, and what was found of their scenes."""
+    clipped, masked = (sum(getattr(note, name) for note in notes) for name in ("clipped", "masked"))
+    if not clipped + masked:
+        return "; are the frames smaller than a patch?"
+    cautions = dict.fromkeys(caution for each in known for caution in each["cautions"])
+    return f": {clipped} left out as clipped, {masked} as masked. " + " ".join(list(cautions)[:2])
 
 
 def _repeats(notes: Sequence[PartNote]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from noiseflow.patches.pairings.frames.sums import Sums, noise_shares, strips, s
 from noiseflow.patches.pairings.pairing import FrameByFrame, Stacking
 from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources import Scene
-from noiseflow.raw.inspection import quiet_words
+from noiseflow.raw.inspection import loud_words, quiet_words
 
 __all__ = ["Call", "cut_frames", "frame_pair", "preparation"]
 
@@ -167,7 +167,8 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
             f"{scene.name}: no pixel changes over its {sums.count} frames, such as {scene.frames[0].path.name}: "
             "there is no noise to store; are they copies, or clipped?"
         )
-    quiet = quiet_words([frame.path.name for frame in scene.frames], noise_shares(stack))
+    names, shares = [frame.path.name for frame in scene.frames], noise_shares(stack)
+    quiet, loud = quiet_words(names, shares), loud_words(names, shares)
     if quiet:
         raise RawError(f"{scene.name}: {quiet}, or name it …_gt to pair the others with it")
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
@@ -176,7 +177,7 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
         valid &= ~sums.blocks.spread(conclusion.moving)
     return {
         "facts": {**conclusion.facts, "masked_pixels": int(valid.size - valid.sum())},
-        "cautions": list(conclusion.cautions),
+        "cautions": [*conclusion.cautions, *([f"{scene.name}: {loud}"] if loud else [])],
         "shape": list(stack.cube),
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import MIDDLE, median
 from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion
 from noiseflow.patches.pairings.frames.sums import Sums
@@ -28,6 +29,9 @@ SURE = 1e-3
 SHARPEST = 0.02
 """Largest standard error of a gain that is used."""
 OUTLYING = 4.0
+MOST_LIGHT, LEAST_LIGHT_DN = 1.8, 16.0
+"""Ratio of the light of two frames of a burst from which on they are of different exposures, if it differs by more than
+the black level may."""
 
 Array = NDArray[np.float64]
 
@@ -67,6 +71,7 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     # A saturated block follows no flicker; its patches are left out as clipped.
     variance[sums.saturated] = np.inf
     drift = fit_drift(sums.middles, signal, variance)
+    _refuse_other_light(scene, sums.levels - sums.black.ravel(), drift.gains)
     # Flicker moves the quarters of a block apart, so that their median is not that of the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
     motion = find_motion(drift.residuals, variance + flicker**2, flows)
@@ -84,6 +89,31 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         "defects": sums.defects.facts,
     }
     return Conclusion(facts, _cautions(scene, sums, signal, motion), motion.blocks)
+
+
+def _refuse_other_light(scene: Scene, light: Array, gains: Array) -> None:
+    """Refuse frames of which one shows the scene far darker or brighter than others, or turned.
+
+    No lamp flickers so: it is another exposure, a frame without light, or another picture, of which gain and offset
+    make this one.
+
+    Parameters
+    ----------
+    scene : Scene
+        For messages.
+    light, gains : ndarray, shape (n, C)
+        Mean above black of each frame, DN; and its gain against the middle frame.
+    """
+    for own, least in ((light.mean(1), LEAST_LIGHT_DN), (np.median(gains, 1), 0.0)):
+        if own.max() > MOST_LIGHT * own.min() and np.ptp(own) > least:
+            middle = float(np.median(own))
+            worst = int(np.abs(own - middle).argmax())
+            times = f"{own[worst] / middle:.2g}" if middle > 0.01 * own.max() else "over 100"
+            raise RawError(
+                f"{scene.name}: {scene.frames[worst].path.name} shows the scene with {times} times "
+                "the light of other frames: is it of another exposure, without light, turned, or a colour plane of a "
+                "packed frame? Take it out, or give the frames of each exposure a folder of their own"
+            )
 
 
 def share(facts: Mapping[str, Any], number: int, setting: RawImage) -> Share:

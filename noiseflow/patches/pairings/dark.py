@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.motion import Shift
 from noiseflow.patches.pairings.frames.sums import Sums
 from noiseflow.patches.pairings.pairing import Conclusion, Pairing, Stacking, distinct_frames
@@ -33,6 +34,13 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         "defects": sums.defects.facts,
     }
     above = float(np.mean(facts["above_black_dn"]))
+    means = levels.mean(1)
+    far = int(np.abs(means - np.median(means)).argmax())
+    if abs(means[far] - np.median(means)) > LIGHT_PART * float((sums.white - sums.black).mean()):
+        raise RawError(
+            f"{scene.name}: {scene.frames[far].path.name} has a mean of {means[far]:.5g} DN, the other darks of "
+            f"{np.median(means):.5g}: light fell on it, or it is of another setting; take it out"
+        )
     cautions: tuple[str, ...] = ()
     if abs(above) > LIGHT_PART * float((sums.white - sums.black).mean()):
         cautions = (

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from noiseflow.core.errors import RawError
+from noiseflow.patches.pairings.burst import LEAST_LIGHT_DN, MOST_LIGHT
 from noiseflow.patches.pairings.frames.packed_frames import same_setting
 from noiseflow.patches.pairings.pairing import (
     FrameByFrame,
@@ -15,6 +17,7 @@ from noiseflow.patches.pairings.pairing import (
     split_by_scene,
 )
 from noiseflow.patches.sources.scene import Scene
+from noiseflow.raw.image import RawImage
 
 __all__ = ["NOISY_PAIR", "UNPAIRED"]
 
@@ -34,9 +37,21 @@ def pair_of_noisy(scene: Scene, number: int, reference: Reference) -> FramePair:
     noisy, other = (scene.frames[n].read() for n in (number, number + 1))
     same_setting(noisy, other)
     codes = other.planes()
+    _refuse_other_light(noisy, other)
     valid = (codes > 0) & (codes < other.clip_levels())
     clean = codes.astype(np.float32)
     return FramePair(scene.frames[number], number, noisy, clean, 1.0, None if valid.all() else valid)
+
+
+def _refuse_other_light(noisy: RawImage, other: RawImage) -> None:
+    """Refuse a pair of which one frame has far more light: they would differ by the scene, which is no noise."""
+    first, second = (float(each.mosaic[::8].mean()) - float(np.mean(each.black)) for each in (noisy, other))
+    less, more = sorted((first, second))
+    if more > MOST_LIGHT * less and more - less > LEAST_LIGHT_DN:
+        raise RawError(
+            f"{other.source}: has a mean of {second:.4g} DN above black, {noisy.source} of {first:.4g}: they are no "
+            "pair of one exposure; take one out"
+        )
 
 
 def by_subject(scenes: Sequence[Scene]) -> str:

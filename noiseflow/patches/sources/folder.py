@@ -19,7 +19,7 @@ from noiseflow.raw.file_names import walk
 from noiseflow.raw.reading import glance, is_raw, raw_files
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["Group", "gather", "grouped", "names_of", "recognises"]
+__all__ = ["Group", "gather", "grouped", "holds_frames", "names_of", "recognises"]
 
 SHOWN = 3
 """Names in a line of the report."""
@@ -28,6 +28,11 @@ SHOWN = 3
 def recognises(path: Path) -> bool:
     """Whether there is a raw file in a folder or below it."""
     return path.is_dir() and any(is_raw(folder / name) for folder, names, _ in walk(path) for name in names)
+
+
+def holds_frames(path: Path) -> bool:
+    """Whether there is a raw file in a folder itself."""
+    return any(is_raw(entry) for entry in path.iterdir())
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:

@@ -14,7 +14,15 @@ import tifffile
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.formats.dng import SMALLEST
-from noiseflow.raw.formats.tags.dng_levels import BLACK, BLACK_REPEAT, MASKED_AREAS, WHITE, Levels, levels_of
+from noiseflow.raw.formats.tags.dng_levels import (
+    BLACK,
+    BLACK_REPEAT,
+    LINEARIZATION,
+    MASKED_AREAS,
+    WHITE,
+    Levels,
+    levels_of,
+)
 from noiseflow.raw.formats.tags.tiff_pages import (
     DNG_VERSION,
     RAW_PHOTOMETRICS,
@@ -34,8 +42,6 @@ __all__ = ["PageFacts", "facts_of", "page_facts", "read", "unsupported"]
 NEUTRAL = 50728
 USUAL = {50710: [0.0, 1.0, 2.0], 50711: [1.0]}
 """CFAPlaneColor and CFALayout of red, green and blue in a rectangle; without them it is the same."""
-
-LINEARIZATION = 50712
 
 CHANGING = (MASKED_AREAS, LINEARIZATION, 50715, 50716, 50727)
 """Tags by which LibRaw's image differs from what is stored: masked pixels, a table of codes, black levels by

@@ -1,6 +1,6 @@
 """A look at the pixels before they are believed."""
 
-from noiseflow.raw.inspection.across_frames import QUIET, gathered, quiet_words, shares_of_noise
+from noiseflow.raw.inspection.across_frames import QUIET, gathered, loud_words, quiet_words, shares_of_noise
 from noiseflow.raw.inspection.frame import inspected
 
-__all__ = ["QUIET", "gathered", "inspected", "quiet_words", "shares_of_noise"]
+__all__ = ["QUIET", "gathered", "inspected", "loud_words", "quiet_words", "shares_of_noise"]

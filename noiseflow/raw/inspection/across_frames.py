@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["QUIET", "gathered", "quiet_words", "shares_of_noise"]
+__all__ = ["QUIET", "gathered", "loud_words", "quiet_words", "shares_of_noise"]
+
+LOUD = 1.4
+"""Times the others' noise variance from which on a frame is worth a word."""
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
@@ -79,6 +82,16 @@ def quiet_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
                 "twin, or denoised? Take it out"
             )
     return ""
+
+
+def loud_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
+    """What is said of the frame with far more noise than four or more others; empty if there is none."""
+    if len(names) < 5 or not shares.max() > LOUD:
+        return ""
+    return (
+        f"{names[int(shares.argmax())]} has {shares.max():.3g} times the noise variance of the other frames: is it of "
+        "another setting, or disturbed? Read noise comes out too large by it"
+    )
 
 
 def gathered(cautions: Iterable[str]) -> list[str]:

@@ -49,9 +49,9 @@ COLOUR_PART = 0.15
 PHASE_PART = 0.1
 """Medians of places of one colour that differ by more than this part are no one colour; real greens differ by 0.04."""
 
-GAP, OFTEN, FEWEST_GAPS, LEAST_GAPS, ALIKE, EVEN = 4, 20, 8, 0.03, 1.5, 0.9
-"""A code is missing if within so many codes on both sides one occurs so often.  So many missing ones, or more than that
-fraction, count; a factor leaves as many above as below, give or take that, nearly all at distances alike but for 1."""
+GAP, OFTEN, STRAY, FEWEST_GAPS, LEAST_GAPS, ALIKE, EVEN = 4, 20, 0.05, 8, 0.03, 1.5, 0.9
+"""A code is missing if it occurs less than that part as often as one, often, within so many codes on both sides.  So
+many missing ones, or that fraction, count; a factor leaves as many above as below, at distances alike but for 1."""
 
 COLOURS = {"R": "red", "G": "green", "B": "blue"}
 
@@ -180,6 +180,15 @@ def below_black(look: Look) -> Iterator[str]:
     under = max(black - median for black, median in zip(image.black, look.medians, strict=True))
     if under > max(BELOW_DN, BELOW_PART * look.span):
         yield f"half of the codes lie below the black level ({levels} DN), by {under:.4g} DN or more; is it right?"
+        return
+    for plane, counts, black in zip(look.planes, look.counts, image.black, strict=True):
+        below = black - float(np.searchsorted(counts.cumsum(), 0.02 * counts.sum()))
+        if below > max(BELOW_DN, BELOW_PART * look.span):
+            dark = (plane[..., 1:] < black) & (plane[..., :-1] < black)
+            sigma = float(np.diff(plane.astype(np.int32))[dark].std()) / 2**0.5 if dark.any() else 0.0
+            if below > 6 * sigma + BELOW_DN:
+                yield f"dark parts lie {below:.4g} DN below the black level ({levels} DN), σ {sigma:.3g}; is it right?"
+                return
 
 
 def left_aligned(look: Look) -> Iterator[str]:
@@ -210,16 +219,16 @@ def gaps(look: Look) -> Iterator[str]:
         return
     factors, curves = {}, {}
     for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
-        if (plane[1:] == plane[:-1]).mean() > 0.5:
-            # Without noise most codes are missing.
+        if (plane[1:] == plane[:-1]).mean() > 0.5:  # Without noise most codes are missing.
             continue
         beside = np.lib.stride_tricks.sliding_window_view(np.pad(counts, GAP), GAP).max(1)
-        frequent = np.minimum(beside[: len(counts)], beside[-len(counts) :]) >= OFTEN
-        missing = np.flatnonzero(frequent & (counts == 0))
+        around = np.minimum(beside[: len(counts)], beside[-len(counts) :])
+        rare, frequent = counts <= STRAY * around, around >= OFTEN
+        missing = np.flatnonzero(frequent & rare)
         if len(missing) < FEWEST_GAPS:
             continue
         within = np.flatnonzero(frequent)
-        low, *_, high = (float((counts[part] == 0).mean()) for part in np.array_split(within, 4))
+        low, *_, high = (float(rare[part].mean()) for part in np.array_split(within, 4))
         steps = np.sort(np.diff(missing))
         usual = steps[len(steps) // 4 : -(len(steps) // 4)].mean()
         even = (np.abs(steps - usual) < 1.5).mean()

@@ -147,6 +147,17 @@ def test_codes_that_were_multiplied_are_said(factor: float, cfa: str, planes: st
     assert ("G1" in words) == (planes == "all" and cfa != MONO)
 
 
+def test_strays_between_multiplied_codes_hide_no_factor() -> None:
+    """As in the frames of a Seestar S50, of which one code in three occurs, and the others a thousandth as often."""
+    image = scene(white=4095, black=64, gain=1.0)
+    rng = np.random.default_rng(0)
+    codes = np.rint((image.mosaic - 64.0) * 0.2) * 3.2 + 64
+    strays = rng.random(codes.shape) < 1e-3
+    codes[strays] += rng.integers(-1, 2, int(strays.sum()))
+    (words,) = inspected(changed(image, np.rint(codes).astype(np.uint16))).cautions
+    assert "R by about 3.2" in words
+
+
 def test_codes_of_a_curve_are_said() -> None:
     """Roots of codes, rounded, as lossy compressions of makers store them."""
     rng = np.random.default_rng(0)
@@ -183,6 +194,17 @@ def test_codes_below_black() -> None:
         inspected(changed(image, image.mosaic // 16, black=(512.0,) * 4))
     (words,) = inspected(changed(image, image.mosaic, black=(2048.0,) * 4)).cautions
     assert "half of the codes lie below the black level" in words
+    (words,) = inspected(changed(image, image.mosaic, black=(600.0,) * 4)).cautions
+    assert re.search(r"dark parts lie \d+ DN below the black level \(600, 600, 600, 600 DN\)", words)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 20.0, 80.0])
+def test_noise_below_black_is_no_wrong_level(sigma: float) -> None:
+    """Darks with row noise, of any read noise."""
+    rng = np.random.default_rng(0)
+    codes = 400 + rng.normal(0, sigma, (256, 384)) + rng.normal(0, 0.3 * sigma, (256, 1))
+    image = RawImage(np.rint(codes).clip(0).astype(np.uint16), "RGGB", (400.0,) * 4, 4095.0, 100.0, source="a.dng")
+    assert inspected(image).cautions == ()
 
 
 def test_gain_zero_stands_as_one_and_is_said() -> None:

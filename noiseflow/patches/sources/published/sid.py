@@ -131,4 +131,10 @@ def _pairs(path: Path, listing: Path) -> Iterator[tuple[Path, Path]]:
             raise RawError(
                 f"{listing}: line {number}: expected a short and a long file, ISO and aperture; got {line!r}"
             )
-        yield path / words[0], path / words[1]
+        yield _there(path / words[0]), _there(path / words[1])
+
+
+def _there(file: Path) -> Path:
+    """The file, or the one whose suffix is in the other case, as some programs copy it."""
+    other = file.with_suffix(file.suffix.swapcase())
+    return other if other.is_file() and not file.is_file() else file

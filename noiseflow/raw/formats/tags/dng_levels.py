@@ -25,6 +25,8 @@ BLACK_REPEAT, BLACK, DELTA_H, DELTA_V, WHITE, ACTIVE_AREA, MASKED_AREAS = (
     50830,
 )
 
+LINEARIZATION = 50712
+
 DIFFERENT_DN, DIFFERENT_PART = 2.0, 0.002
 """Masked pixels contradict the tags if they differ by more than both: DN, and part of the range above black."""
 
@@ -150,6 +152,7 @@ def levels_of(page: tifffile.TiffPage, first: tifffile.TiffPage | None = None) -
     said_by = " + ".join(names) + (" of IFD0" if names and of_black is not page else "")
     if any(tag in page.tags for tag in OPCODE_LISTS):
         words = (*words, *opcode_words(page))
+    words = (*words, *_table_words(numbers(page, LINEARIZATION)))
     return Levels(black, white, area, spans, said_by, (*cautions, *words))
 
 
@@ -171,6 +174,18 @@ def _white(page: tifffile.TiffPage) -> tuple[float | None, tuple[str, ...]]:
         listed = ", ".join(f"{level:g}" for level in levels)
         return min(levels), (f"WhiteLevel lists {listed} for one sample a pixel; the least was taken",)
     return levels[0], ()
+
+
+def _table_words(table: list[float]) -> tuple[str, ...]:
+    """A sentence if a LinearizationTable stretches some codes more than others, as those of compressed codes do."""
+    steps = np.diff(table)
+    steps = steps[steps > 0]
+    if not steps.size or steps.max() < 2 or steps.max() == steps.min():
+        return ()
+    return (
+        f"LinearizationTable has steps of {steps.min():.4g} to {steps.max():.4g} DN: the codes were compressed by a "
+        "curve, whose rounding counts as noise (of a step s, s²/12)",
+    )
 
 
 def _pixels(spans: Spans) -> int:

@@ -1,0 +1,91 @@
+"""Frames that do not belong to the others: of another exposure, without light, turned, or disturbed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import frame
+from burst_of_steps import BLACK, GAIN, READ, SHAPE, SIGNAL, WHITE, measured
+
+from noiseflow.core.errors import NoiseflowError
+from noiseflow.patches import IngestOptions, ingest
+from noiseflow.raw.formats.dng import write_dng
+
+RAMP = np.linspace(5, 600, SHAPE[1])[None].repeat(SHAPE[0], 0)
+
+
+def shot(signal: np.ndarray, seed: int, read: float = READ) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    codes = BLACK + GAIN * rng.poisson(signal / GAIN) + rng.normal(0, read, SHAPE)
+    return np.clip(np.rint(codes), 0, WHITE).astype(np.uint16)
+
+
+def written(folder: Path, frames: list[np.ndarray]) -> Path:
+    folder.mkdir()
+    for number, codes in enumerate(frames):
+        write_dng(folder / f"{number}.dng", frame(codes))
+    return folder
+
+
+@pytest.mark.parametrize("scene", ["ramp", "texture"])
+@pytest.mark.parametrize(
+    ("light", "named"),
+    [((1, 1, 0, 1, 1), 2), ((0.25, 0.5, 0.5, 0.5), 0), ((1, 1, 1, 2), 3), ((0, 0, 0, 1, 1), None), ((0.5, 1), None)],
+)
+def test_a_burst_of_several_exposures_is_refused(tmp_path: Path, scene: str, light: list[float], named: int) -> None:
+    """Without exposure times in the files; K was 1.87 for 0.8 and 0, and nothing was said."""
+    signal = {"ramp": RAMP, "texture": SIGNAL}[scene] / max(light)
+    folder = written(tmp_path / "burst", [shot(part * signal, seed) for seed, part in enumerate(light)])
+    name = r"\d" if named is None else str(named)
+    with pytest.raises(
+        NoiseflowError, match=rf"burst: {name}\.dng shows the scene with (over |-)?[\d.e-]+ times the light"
+    ):
+        measured(folder)
+
+
+@pytest.mark.parametrize("turned", [np.s_[::-1, ::-1], np.s_[:, ::-1]])
+def test_a_turned_ramp_is_no_drift(tmp_path: Path, turned: tuple[slice, slice]) -> None:
+    """It is a line of the others, of gain −1: K was 3.4 for 0.8."""
+    frames = [shot(RAMP, seed) for seed in range(5)]
+    frames[1] = frames[1][turned].copy()
+    with pytest.raises(NoiseflowError, match=r"1\.dng shows the scene with .* turned"):
+        measured(written(tmp_path / "burst", frames))
+
+
+def test_a_lamp_that_flickers_is_no_other_exposure(tmp_path: Path) -> None:
+    light = (1.0, 0.85, 1.15, 0.9, 1.1, 1.2, 0.8)
+    gain, read = measured(written(tmp_path / "burst", [shot(part * 0.8 * RAMP, n) for n, part in enumerate(light)]))
+    assert gain == pytest.approx(GAIN, rel=0.02)
+    assert read == pytest.approx(READ, rel=0.05)
+
+
+def test_noisy_pairs_and_darks_of_other_light_are_refused(tmp_path: Path) -> None:
+    pair = written(tmp_path / "pair", [shot(0.5 * SIGNAL, 0), shot(SIGNAL, 1)])
+    with pytest.raises(NoiseflowError, match=r"1\.dng: has a mean of .* they are no pair of one exposure"):
+        measured(pair, pairing="noisy-pair")
+    darks = written(tmp_path / "darks", [shot(SIGNAL * (n == 3), n) for n in range(5)])
+    with pytest.raises(
+        NoiseflowError, match=r"darks: 3\.dng has a mean of .*, the other darks of 64.*: light fell on it"
+    ):
+        measured(darks)
+
+
+@pytest.mark.parametrize("turned", [np.s_[::-1, ::-1], np.s_[:, ::-1]])
+def test_why_all_is_masked_is_said(tmp_path: Path, turned: tuple[slice, slice]) -> None:
+    """It was: are the frames smaller than a patch, or all clipped?"""
+    frames = [shot(SIGNAL, seed) for seed in range(4)]
+    frames[2] = frames[2][turned].copy()
+    with pytest.raises(NoiseflowError, match=r"0 left out as clipped, \d+ as masked\. burst: no static burst.*2\.dng"):
+        measured(written(tmp_path / "burst", frames))
+
+
+def test_a_disturbed_frame_is_said(tmp_path: Path) -> None:
+    """σ was 7.3 for 3 DN: the mean over the frames, of which one has four times as much."""
+    frames = [shot(SIGNAL, seed, 12.0 if seed == 3 else READ) for seed in range(6)]
+    folder = written(tmp_path / "burst", frames)
+    result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
+    (words,) = [note for note in result.notes if "times the noise variance" in note]
+    assert "3.dng has" in words
+    again = written(tmp_path / "usual", frames[:3] + frames[4:] + [shot(SIGNAL, 9)])
+    result = ingest([again], tmp_path / "q.h5", IngestOptions(patch_size=16))
+    assert not [note for note in result.notes if "times the noise" in note]
