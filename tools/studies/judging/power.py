@@ -1,15 +1,17 @@
-"""How small a planted fault each two-sample test finds in 19 of 20 stores, and how often it flags the truth.
+"""How often each two-sample test finds planted faults of stated sizes, and how often it flags the truth.
 
 Real and sampled residuals are drawn here: independent Gaussian pixels of variance 1 but for the fault, which keeps the
-variance unless it is one of variance.  Sizes rise from small ones; a test is done with a fault at the first size that
-it finds in 19 of 20.
+variance unless it is one of variance.  Counts stand in a file, and every call adds draws to it until it has spent its
+processor time.
 
-python -m tools.studies.judging.power --patches 200 --out power.md
+python -m tools.studies.judging.power power.json --minutes 15
 """
 
+import json
+import time
+from collections import Counter
 from collections.abc import Callable
-from functools import partial
-from multiprocessing import get_context
+from itertools import count
 from pathlib import Path
 
 import click
@@ -17,14 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.core.output.checks import writing
-from noiseflow.core.output.whole import write_text
 from noiseflow.evaluate.judges.judge import JUDGES, Judge
 from noiseflow.evaluate.metrics.judges import accuracy_of
 from noiseflow.evaluate.metrics.two_sample import FILTERS, SIZE, features, held_out_hits
 from noiseflow.evaluate.presentation.judges import MARGIN
 
-PLANES, GROUPS, TRIALS, MISSES = 4, 20, 20, 1
+PLANES, GROUPS = 4, 20
+
+TRUTHS, SELDOM = 12, 3
+"""Draws of the truth in a round of one draw of each fault; of the network, which costs ten times the others, rounds of
+so many count once, with a quarter of the draws of the truth."""
 
 Noise = NDArray[np.float32]
 Fault = Callable[[Noise, float, np.random.Generator], Noise]
@@ -86,15 +90,15 @@ def _plus(noise: Noise, added: NDArray[np.float64], variance: float) -> Noise:
     return ((noise + added) / np.sqrt(1 + variance)).astype(np.float32)
 
 
-FAULTS: dict[str, tuple[Fault, tuple[float, ...]]] = {
-    "variance, +": (variance, (0.01, 0.02, 0.04, 0.08)),
-    "row noise, σ": (rows, (0.03, 0.05, 0.08, 0.12, 0.2)),
-    "column noise, σ": (columns, (0.03, 0.05, 0.08, 0.12, 0.2)),
-    "banding, amplitude in σ": (banding, (0.03, 0.05, 0.08, 0.12, 0.2)),
-    "correlation of neighbours": (neighbours, (0.01, 0.02, 0.04, 0.08)),
-    "excess kurtosis": (tails, (0.1, 0.2, 0.4, 0.8)),
-    "skewness": (skew, (0.03, 0.06, 0.12, 0.24)),
-    "correlation of planes": (planes, (0.01, 0.02, 0.04, 0.08)),
+FAULTS: dict[str, tuple[Fault, float]] = {
+    "variance, +4 %": (variance, 0.04),
+    "row noise, 0.08 σ": (rows, 0.08),
+    "column noise, 0.08 σ": (columns, 0.08),
+    "banding, amplitude 0.12 σ": (banding, 0.12),
+    "correlation of neighbours, 0.04": (neighbours, 0.04),
+    "excess kurtosis, 0.4": (tails, 0.4),
+    "skewness, 0.12": (skew, 0.12),
+    "correlation of planes, 0.04": (planes, 0.04),
 }
 FILTER_BANK = torch.randn((FILTERS, PLANES, 3, 3), generator=torch.Generator().manual_seed(0))
 FILTER_BANK /= FILTER_BANK.square().sum((1, 2, 3), keepdim=True).sqrt()
@@ -109,65 +113,70 @@ USUAL = Judge("the usual test, one piece a patch", "", _pieces, held_out_hits)
 ALL = {"usual": USUAL, **JUDGES}
 
 
-def flagged(judge: str, fault: str | None, size: float, patches: int, side: int, seed: int) -> bool:
+TRUTH = "the truth"
+
+
+def flagged(judge: str, fault: str, patches: int, side: int, seed: int) -> bool:
     """Whether a test tells real from sampled in one draw."""
-    torch.set_num_threads(1)
-    rng = np.random.default_rng([seed, len(fault or "")])
+    rng = np.random.default_rng([seed, [TRUTH, *FAULTS].index(fault)])
     real, sampled = (rng.standard_normal((patches, PLANES, side, side), np.float32) for _ in range(2))
-    if fault is not None:
-        real = FAULTS[fault][0](real, size, rng)
+    if fault in FAULTS:
+        plant, size = FAULTS[fault]
+        real = plant(real, size, rng)
     light = torch.from_numpy(rng.random(patches, np.float32))
     seen = [ALL[judge].seen(torch.from_numpy(each), light).float().numpy() for each in (real, sampled)]
     found = accuracy_of(ALL[judge], *seen, np.arange(patches) % GROUPS)
     return found.above(0.5) and found.value > 0.5 + MARGIN
 
 
-def found_from(patches: int, side: int, case: tuple[str, str]) -> float | None:
-    """The smallest size of a fault that a test finds in 19 of 20; None if it finds none."""
-    judge, fault = case
-    for size in FAULTS[fault][1]:
-        missed = 0
-        for seed in range(TRIALS):
-            missed += not flagged(judge, fault, size, patches, side, seed)
-            if missed > MISSES:
-                break
-        else:
-            return size
-    return None
+def draws_of(number: int) -> list[tuple[str, str, int]]:
+    """Judge, fault and seed of each draw of a round."""
+    found = []
+    for judge in ALL:
+        seldom = judge == "network"
+        if seldom and number % SELDOM:
+            continue
+        truths = TRUTHS // 4 if seldom else TRUTHS
+        found += [(judge, fault, number) for fault in FAULTS]
+        found += [(judge, TRUTH, 1_000_000 + TRUTHS * number + k) for k in range(truths)]
+    return found
 
 
-def alarm(patches: int, side: int, case: tuple[str, int]) -> bool:
-    """Whether a test flags the truth."""
-    return flagged(case[0], None, 0.0, patches, side, 1000 + case[1])
+def table(found: Counter[tuple[str, str]], tried: Counter[tuple[str, str]]) -> str:
+    """Markdown: found of tried, a row a fault."""
+    lines = [
+        "| planted fault | " + " | ".join(judge.name for judge in ALL.values()) + " |",
+        "|---" * (len(ALL) + 1) + "|",
+    ]
+    for fault in (*FAULTS, TRUTH):
+        cells = (f"{found[judge, fault]} of {tried[judge, fault]}" for judge in ALL)
+        lines.append(f"| {fault} | " + " | ".join(cells) + " |")
+    wrong, verdicts = (sum(counts[judge, TRUTH] for judge in ALL) for counts in (found, tried))
+    lines.append(f"\nFalse alarms: {wrong} of {verdicts} verdicts; the tests share their draws.")
+    return "\n".join(lines)
 
 
 @click.command()
+@click.argument("counts", type=click.Path(path_type=Path))
+@click.option("--minutes", default=15.0, show_default=True, help="Processor time to spend.")
 @click.option("--patches", type=click.IntRange(min=100), default=200, show_default=True, help="Of each source.")
 @click.option("--side", type=click.IntRange(min=16), default=32, show_default=True, help="Pixels of a plane.")
-@click.option("--reports", type=click.IntRange(min=1), default=240, show_default=True, help="Draws of the truth.")
-@click.option("--judge", "chosen", type=click.Choice(list(ALL)), multiple=True, help="Of these only; repeatable.")
-@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Markdown file to write.")
-def main(patches: int, side: int, reports: int, chosen: tuple[str, ...], jobs: int, out: Path | None) -> None:
-    """Print a table of the smallest faults that each test finds in 19 of 20 draws."""
-    judges = chosen or tuple(ALL)
-    cases = [(judge, fault) for fault in FAULTS for judge in judges]
-    truths = [(judge, seed) for judge in judges for seed in range(reports)]
-    with get_context("spawn").Pool(jobs) as pool:
-        sizes = dict(zip(cases, pool.map(partial(found_from, patches, side), cases, 1), strict=True))
-        alarms = dict(zip(truths, pool.map(partial(alarm, patches, side), truths, 4), strict=True))
-    lines = ["| planted fault | " + " | ".join(ALL[judge].name for judge in judges) + " |"]
-    lines.append("|---" * (len(judges) + 1) + "|")
-    for fault, (_, tried) in FAULTS.items():
-        of = (sizes[judge, fault] for judge in judges)
-        lines.append(f"| {fault} | " + " | ".join(f"> {tried[-1]:g}" if s is None else f"{s:g}" for s in of) + " |")
-    counts = [f"{sum(alarms[judge, seed] for seed in range(reports))} of {reports}" for judge in judges]
-    lines.append("| flags the truth | " + " | ".join(counts) + " |")
-    table = "\n".join(lines) + "\n"
-    click.echo(table)
-    if out is not None:
-        with writing(out) as out:
-            write_text(out, table)
+def main(counts: Path, minutes: float, patches: int, side: int) -> None:
+    """Add draws to COUNTS (JSON), round by round, and print how often each test found each fault."""
+    torch.set_num_threads(1)
+    known = json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else {"rounds": 0, "draws": []}
+    until = time.process_time() + 60 * minutes
+    for number in count(known["rounds"]):
+        if time.process_time() > until:
+            break
+        known["draws"] += [
+            [judge, fault, flagged(judge, fault, patches, side, seed)] for judge, fault, seed in draws_of(number)
+        ]
+        known["rounds"] = number + 1
+        counts.write_text(json.dumps(known, ensure_ascii=False) + "\n", encoding="utf-8")
+    tried = Counter((judge, fault) for judge, fault, _ in known["draws"])
+    found = Counter((judge, fault) for judge, fault, flag in known["draws"] if flag)
+    click.echo(table(found, tried))
 
 
 if __name__ == "__main__":
