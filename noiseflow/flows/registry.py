@@ -21,6 +21,7 @@ from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
+from noiseflow.flows.camera.telegraph_tails import TelegraphTails
 from noiseflow.flows.combinators import Inverse, Reversed, Split, Squeezed
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.affine import AffineCoupling
@@ -118,6 +119,10 @@ def _column_noise(size: Size, start: float = 3e-3) -> ColumnNoise:
 
 def _cubic_tails(size: Size, by_read_share: bool = False) -> CubicTails:
     return CubicTails(size.cameras, size.isos, by_read_share=by_read_share)
+
+
+def _telegraph_tails(size: Size) -> TelegraphTails:
+    return TelegraphTails(size.cameras, size.isos)
 
 
 def _actnorm(size: Size) -> ActNorm:
@@ -256,6 +261,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "spline_coupling": _spline_coupling,
     "split": _split,
     "squeezed": _squeezed,
+    "telegraph_tails": _telegraph_tails,
 }
 """Name → from a `Size` and the layer's options, by keyword, to the layer."""
 

@@ -31,6 +31,7 @@ EXTRA = {
     "flicker": {"row_flicker": True},
     "memory": {"row_memory": True},
     "neighbours": {"neighbours": "mosaic", "neighbour_rows": True},
+    "jumps": {"telegraph": True},
 }
 OTHERS = (*(f"physics_flow with {each}" for each in EXTRA), "oracle", "line oracle")
 ALL = [*sorted(set(MODELS) - NEEDS_FRAME), *OTHERS]

@@ -20,6 +20,7 @@ from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.camera.signal_dependent_scale import SignalDependentScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
+from noiseflow.flows.camera.telegraph_tails import TelegraphTails
 from noiseflow.flows.combinators import Inverse, Reversed, Split, Squeezed
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.affine import AffineCoupling
@@ -104,6 +105,11 @@ def heavy(tails: CubicTails) -> CubicTails:
     return tails
 
 
+def jumping(tails: TelegraphTails) -> TelegraphTails:
+    nn.init.constant_(tails.log_rate, -3.0)
+    return tails
+
+
 def rows(planes: int, axis: str) -> WithHead:
     return WithHead(LineNoise(planes, CAMERAS, ISOS, axis, 0.5, in_read_noise=True), planes)
 
@@ -158,6 +164,7 @@ TRANSFORMS: dict[str, Case] = {
     "skew": Case(lambda g: WithHead(SinhArcsinh(CAMERAS, ISOS))),
     "tails": Case(lambda g: heavy(CubicTails(CAMERAS, ISOS))),
     "tails_by_share": Case(lambda g: WithHead(heavy(CubicTails(CAMERAS, ISOS, by_read_share=True)))),
+    "telegraph_tails": Case(lambda g: WithHead(jumping(TelegraphTails(CAMERAS, ISOS)))),
     "channel_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.channel())),
     "own_signal_coupling": Case(lambda g: MaskedAffineCoupling(own_signal_net(g), masks.channel())),
     "checkerboard_coupling": Case(lambda g: MaskedAffineCoupling(net(4, 8, g), masks.checkerboard(True))),

@@ -1,5 +1,6 @@
 """Heavy tails of read noise, as a cubic of a normal value."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,6 +18,15 @@ __all__ = ["CubicTails"]
 
 MOST_EXCESS = 12.0
 """Bound on the excess kurtosis; Laplace's is 3, the logistic's 1.2."""
+
+OUTLIER = 12.0
+"""Largest |x| in σ that counts as noise; of Tukey-lambda noise with λ = −0.09, one value in 10⁸ is larger."""
+
+NORMAL, SURE = 0.02, 3.0
+"""Largest |excess kurtosis| that is left of noise of the right shape, and standard errors beyond it."""
+
+LEAST_EXCESS = 0.1
+"""Excess kurtosis below which noise has no tails to speak of."""
 
 
 class CubicTails(Transform):
@@ -74,5 +84,63 @@ class CubicTails(Transform):
         x: Tensor = tails_inverse(z, *self._signal(noise), self.read_excess(cond), self.series)
         return x
 
+    @torch.no_grad()
+    def start_from(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> None:
+        """Start the excess kurtosis of the read noise from fourth moments, for each camera at each of its ISOs.
+
+        E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: a linear fit over pixels weighted
+        by w².  Moments, because on integer codes the likelihood favours a density with spikes at the codes.  Values
+        beyond `OUTLIER` are left out.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+            Noise over its standard deviation, without line noise.
+        cond : Resolved
+            Resolved conditions of the noise.
+        noise : NoiseParameters
+            Noise parameters of it.
+        """
+        over, under = _excess_and_weight(x, cond, noise, noise.shot_moments()[1], OUTLIER)
+        knots = self.log_isos.to(self.kurtosis.dtype)
+        index = (cond.iso.log()[:, None] - knots).abs().argmin(1)
+        for camera in set(cond.camera.tolist()):
+            own = cond.camera == camera
+            seen = sorted(set(index[own].tolist()))
+            sums = torch.stack([torch.stack([over, under])[:, own & (index == iso)].sum(1) for iso in seen], 1)
+            self.kurtosis[camera] = at_iso((sums[0] / sums[1]).to(knots.dtype), knots[seen], knots.exp())
+
+    @torch.no_grad()
+    def leaves_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> bool:
+        """Whether values of read noise surely have another kurtosis than normal ones behind this transform.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+            Values that enter it, without skew.
+        cond : Resolved
+            Resolved conditions of them.
+        noise : NoiseParameters
+            Noise parameters of them.
+        """
+        if float(self.kurtosis.max()) < LEAST_EXCESS:
+            return False
+        over, under = _excess_and_weight(self(x, cond, noise)[0], cond, noise, 0.0, math.inf)
+        excess, error = float(over.sum() / under.sum()), math.sqrt(24 / max(float(under.sum()), 1.0))
+        return abs(excess) > NORMAL + SURE * error
+
     def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
         return required(noise, self).signal if self.by_read_share else (None, None, None)
+
+
+def _excess_and_weight(
+    x: Tensor, cond: Resolved, noise: NoiseParameters, of_shot: Tensor | float, farthest: float
+) -> tuple[Tensor, Tensor]:
+    """Sums of w²(x⁴ − 3 − κ) and of w⁴ over each element, (B,), float64, with κ that of shot noise."""
+    weight = noise.read_share().clamp(max=1).square()
+    kept = x.abs() < farthest
+    if cond.observed is not None:
+        kept &= cond.observed
+    excess = (x.square().square() - 3 - of_shot) * weight * kept
+    over, under = (each.double().sum((1, 2, 3)) for each in (excess, weight.square() * kept))
+    return over, under

@@ -18,14 +18,16 @@ from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import NoiseScale, ShotReadScale
 from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
+from noiseflow.flows.camera.telegraph_tails import TelegraphTails
 from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.iso_table import at_iso, conversion_steps
+from noiseflow.flows.iso_table import conversion_steps
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
+from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.variance_line import fit_line
@@ -40,10 +42,11 @@ from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choo
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
 from noiseflow.models.flow.neighbour_start import rows_among_neighbours
 from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines
+from noiseflow.models.flow.telegraph_start import choose_tails
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["DEFAULTS", "FOUND", "PhysicsFlow", "start_planes", "start_tails"]
+__all__ = ["DEFAULTS", "FOUND", "PhysicsFlow", "start_planes"]
 
 DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_spline": True}
 """Options that a spec may leave out; ``docs/physics-flow.md`` shows the effect of larger sizes."""
@@ -51,7 +54,7 @@ DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_splin
 DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
 """The same in earlier versions."""
 
-FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours", "neighbour_rows", "bend")
+FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours", "neighbour_rows", "bend", "telegraph")
 """Options that a fit sets by the data."""
 
 ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
@@ -66,9 +69,6 @@ LARGEST = math.log(2.0)
 
 FEWEST = 20_000
 """Values of a plane at an ISO from which it gets factors of its own there: they are then known to about 1 %."""
-
-OUTLIER = 12.0
-"""Largest |x| in σ that counts as noise; of Tukey-lambda noise with λ = −0.09, one value in 10⁸ is larger."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -89,7 +89,8 @@ class PhysicsFlow(ResidualFlow):
     sets it where rows change with the light, see `RowNoise`), ``row_memory`` (false; a fit sets it where rows depend
     on the rows above, see `RowMemory`), ``neighbours`` (false, or a grid of `NeighbourFilter`, which a fit sets where
     neighbours correlate), ``neighbour_rows`` (false; a fit sets it for rows beside these, see `NeighbourRows`),
-    ``bend`` (false; a fit sets it where the response bends, see `BentScale`),
+    ``bend`` (false; a fit sets it where the response bends, see `BentScale`), ``telegraph`` (false; a fit sets it
+    where pixels jump, see `TelegraphTails`, which takes the place of `CubicTails`),
     ``unknown_camera``, the probability in training that
     a net does not get the camera (0), and ``seed`` (0).  The defaults of the first four are written into the
     model's own spec, so that a run keeps them.
@@ -130,7 +131,10 @@ class PhysicsFlow(ResidualFlow):
             transforms.append(ColumnNoise(planes, cameras, spec.isos))
         if (grid := options.get("neighbours", False)) is not False:
             transforms.append(NeighbourFilter(planes, cameras, spec.isos, grid))
-        transforms += [SinhArcsinh(cameras, spec.isos), CubicTails(cameras, spec.isos, by_read_share=True)]
+        transforms.append(SinhArcsinh(cameras, spec.isos))
+        jumps = flag_option(spec, "telegraph")
+        tails = TelegraphTails(cameras, spec.isos) if jumps else CubicTails(cameras, spec.isos, by_read_share=True)
+        transforms.append(tails)
         outputs = spline_outputs(planes, bins, odd=odd)
         net = ConditionalNet(0, outputs, planes, cameras, width, 1, dropout, generator, from_noise=True)
         transforms.append(PixelSpline(net, bins, odd=odd))
@@ -162,7 +166,6 @@ class PhysicsFlow(ResidualFlow):
         self.found = []
         if cond.observed is not None:
             noise = noise.masked_fill(~cond.observed, 0.0)
-        tails = self.tails
         if self.planes > 1:
             start_planes(self.shot_read, noise, cond)
         bend = "" if bands is None else self._start_bend(noise, cond, bands)
@@ -187,7 +190,31 @@ class PhysicsFlow(ResidualFlow):
         x, _ = head(noise, cond, parameters)
         for before in self._before_shape():
             x, _ = before(x, cond, parameters)
-        start_tails(head, tails, x, cond)
+        self._start_tails(x, cond, parameters, tries=bands is not None)
+
+    def _start_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters, *, tries: bool) -> None:
+        """Start the tails; pixels that jump take the place of a cubic that leaves tails, in model and spec."""
+        tails, wanted = self.tails, self.spec.options.get("telegraph")
+        cubic = tails
+        if not isinstance(cubic, CubicTails):
+            cubic = CubicTails(len(self.cameras), self.spec.isos, by_read_share=True).to(x)
+        cubic.start_from(x, cond, noise)
+        if cubic is tails and (not tries or wanted is not None or self.spec.before_rounding):
+            return
+        some = torch.arange(0, len(x), -(-len(x) // MOST))
+        observed = None if cond.observed is None else cond.observed[some]
+        cond = Resolved(cond.clean[some], cond.iso[some], cond.camera[some], observed)
+        noise = cubic.shared_features(cond, self.shot_read.noise_parameters(cond)) or noise
+        skew = next(transform for transform in self.flow.transforms if isinstance(transform, SinhArcsinh))
+        x, _ = skew(x[some], cond, noise)
+        if cubic is tails and not cubic.leaves_tails(x, cond, noise):
+            return
+        found = choose_tails(cubic, x, cond, noise, always=cubic is not tails)
+        place = [transform is tails for transform in self.flow.transforms].index(True)
+        self.flow.transforms[place] = found.tails
+        if found.note:
+            self.found.append(found.note)
+            self.spec = replace(self.spec, options={**self.spec.options, "telegraph": True})
 
     def _start_bend(self, noise: Tensor, cond: Resolved, bands: Tensor) -> str:
         """Fit the bend of the response if the data show one, or the spec wants it; what was found, in words."""
@@ -294,15 +321,16 @@ class PhysicsFlow(ResidualFlow):
         else:
             super().start_from_codes(codes, cond, levels)
         apart = [transform for transform in self.flow.transforms if isinstance(transform, (NoiseScale, SinhArcsinh))]
-        start_tails_on_codes(Flow([*apart, self.tails]), self.tails, codes, checked_conditions(self, cond), levels)
+        if isinstance(self.tails, CubicTails):
+            start_tails_on_codes(Flow([*apart, self.tails]), self.tails, codes, checked_conditions(self, cond), levels)
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         passed = offsets_in_codes(self.shot_read, codes, checked_conditions(self, cond), levels)
         keep_offsets(self.shot_read, lines, before - passed.log())
 
     @property
-    def tails(self) -> CubicTails:
+    def tails(self) -> CubicTails | TelegraphTails:
         """Tails of the read noise; a property, so that their weights are saved once."""
-        return next(transform for transform in self.flow.transforms if isinstance(transform, CubicTails))
+        return next(each for each in self.flow.transforms if isinstance(each, (CubicTails, TelegraphTails)))
 
 
 @torch.no_grad()
@@ -374,37 +402,3 @@ def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
     zeros = torch.zeros(int(seen.sum()), dtype=torch.long)
     cells = NoiseStatistics(zeros, zeros, count[seen], mean_ratio, 0 * mean_ratio, mean_square, ("",), (1.0,))
     return fit_line(cells).log().clamp(-LARGEST, LARGEST)
-
-
-@torch.no_grad()
-def start_tails(head: ShotReadScale, tails: CubicTails, x: Tensor, cond: Resolved) -> None:
-    """Start the excess kurtosis of the read noise from fourth moments, for each camera at each of its ISOs.
-
-    E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: a linear fit over pixels weighted
-    by w².  Moments, because on integer codes the likelihood favours a density with spikes at the codes.  Values
-    beyond `OUTLIER` are left out.
-
-    Parameters
-    ----------
-    head : ShotReadScale
-        Shot and read noise, already fitted.
-    tails : CubicTails
-        Layer to start.
-    x : Tensor, shape (B, C, H, W)
-        Noise over its standard deviation, without line noise.
-    cond : Resolved
-        Resolved conditions of the noise.
-    """
-    weight = head.read_share(cond).clamp(max=1).square()
-    kept = x.abs() < OUTLIER
-    if cond.observed is not None:
-        kept &= cond.observed
-    excess = (x.square().square() - 3 - head.shot_moments(cond)[1]) * weight * kept
-    knots = tails.log_isos.to(tails.kurtosis.dtype)
-    index = (cond.iso.log()[:, None] - knots).abs().argmin(1)
-    sums = torch.stack([each.double().sum((1, 2, 3)) for each in (excess, weight.square() * kept)])
-    for camera in set(cond.camera.tolist()):
-        own = cond.camera == camera
-        seen = sorted(set(index[own].tolist()))
-        over, under = torch.stack([sums[:, own & (index == iso)].sum(1) for iso in seen], 1)
-        tails.kurtosis[camera] = at_iso((over / under).to(knots.dtype), knots[seen], knots.exp())

@@ -164,7 +164,7 @@ CAMERAS: Mapping[str, tuple[Camera, str]] = {
     "neighbours of the mosaic": (neighbours, "neighbours"),
     "neighbours of a plane": (plane_neighbours, "neighbours"),
     "gains by plane": (planes, "nothing"),
-    "telegraph pixels": (telegraph, "nothing"),
+    "telegraph pixels": (telegraph, "telegraph"),
     "coarse codes": (coarse, "nothing"),
     "bend": (bend, "bend"),
 }

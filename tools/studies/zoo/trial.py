@@ -14,7 +14,7 @@ from tools.studies.zoo.truth import Behind, Covariance, behind_truth
 
 __all__ = ["NAMED", "Trial", "chosen", "tried"]
 
-NAMED = ("row_flicker", "row_memory", "column_noise", "neighbours", "bend")
+NAMED = ("row_flicker", "row_memory", "column_noise", "neighbours", "bend", "telegraph")
 """Options of the spec that stand for a component."""
 
 

@@ -128,14 +128,14 @@ def _one(draw: object) -> Frames:
 
 
 UNSEEN: Mapping[str, tuple[Frames, str]] = {
-    "columns, memory, tails": (_one(columns_memory_tails), "row_memory, column_noise"),
+    "columns, memory, tails": (_one(columns_memory_tails), "row_memory, column_noise, telegraph"),
     "rows of 3 σ": (_one(strong_rows), "nothing"),
     "columns at high ISO": (replace(_one(columns_at_high_iso), isos=(100.0, 400.0, 1600.0)), "column_noise"),
     "planes and bend": (_one(planes_and_bend), "bend"),
     "neighbours of one plane": (_one(one_plane_of_neighbours), "neighbours"),
     "two bands": (_one(two_bands), "row_memory"),
     "weak flicker": (_one(weak_flicker), "row_flicker"),
-    "telegraph pixels": (_one(telegraph), "nothing"),
+    "telegraph pixels": (_one(telegraph), "telegraph"),
     "8 bits": (replace(_one(eight_bits), black=8.0, white=255.0), "nothing"),
     "black at code 0": (replace(_one(ordinary), black=0.0), "nothing"),
     "dual gain": (replace(_one(dual_gain), isos=(100.0, 400.0, 800.0, 1600.0)), "nothing"),

@@ -1,0 +1,225 @@
+"""Whether read noise has pixels that jump: a mixture, tried against smooth heavy tails on held-out patches."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.telegraph_tails import KINDS, TelegraphTails
+from noiseflow.flows.conditions import Resolved
+from noiseflow.flows.signal_model import NoiseParameters
+
+__all__ = ["ChosenTails", "choose_tails"]
+
+SURE = 3.0
+"""Standard errors of the held-out gain from which the mixture is kept: 1 in 700 by chance, were the gain 0."""
+
+WORTH = 1e-4
+"""Least held-out gain for which it is kept, nats/dim: its samples take longer."""
+
+HELD_OUT = 4
+"""One patch in this many is held out to decide, and not fitted to."""
+
+MOST = 1024
+"""Most patches that decide."""
+
+DARK = 0.5
+"""Share of the read noise from which a value decides."""
+
+CELLS, SHARES = 120, 12
+"""Cells of |x|, evenly in asinh x, and of the square root of the read noise's share."""
+
+FARTHEST = 60.0
+"""Largest |x| in σ; what lies beyond counts as that far."""
+
+LEAST_SHARE = 0.1
+"""Share of the read noise from which a pixel tells of its distribution."""
+
+FEWEST = 20_000
+"""Values of an ISO from which it gets a mixture of its own."""
+
+STARTS = ((2.0, 4.0), (3.0, 8.0), (5.0, 15.0), (10.0, 30.0))
+"""Sizes of the two kinds that the search begins with."""
+
+LEAST_JUMP = 2.0
+"""Jump in σ from which a kind counts in the note."""
+
+STEPS = 60
+"""Steps of each search."""
+
+LARGEST = 6.0
+"""Largest |log| of a size or a spread."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenTails:
+    """The tails of read noise that the data show.
+
+    Parameters
+    ----------
+    tails : CubicTails or TelegraphTails
+        The transform, started.
+    note : str
+        What was found, in words; empty if the mixture gains nothing.
+    """
+
+    tails: CubicTails | TelegraphTails
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Mean |x| and share of the read noise in cells, and their number of values, each (N,) in float64."""
+
+    x: Tensor
+    share: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """Observed values, each as an element of a batch, (N, 1, 1, 1), and the number of its patch, (N,)."""
+
+    x: Tensor
+    cond: Resolved
+    noise: NoiseParameters
+    patch: Tensor
+
+
+@torch.no_grad()
+def choose_tails(
+    cubic: CubicTails, x: Tensor, cond: Resolved, noise: NoiseParameters, *, always: bool = False
+) -> ChosenTails:
+    """Fit a mixture, and keep it if the log-density of held-out patches gains by it.
+
+    Parameters
+    ----------
+    cubic : CubicTails
+        Started tails that it would replace.
+    x : Tensor, shape (B, C, H, W)
+        Noise of unit variance, lines and skew taken out, as it enters the tails.
+    cond : Resolved
+        Resolved conditions of the noise.
+    noise : NoiseParameters
+        Noise parameters of it.
+    always : bool
+        Whether it is kept in any case.
+    """
+    some = torch.arange(0, len(x), -(-len(x) // MOST))
+    out = torch.arange(len(some)) % HELD_OUT == 0
+    train, held_out = (_values(x, cond, noise, some[each]) for each in (~out, out))
+    tails = TelegraphTails(len(cubic.kurtosis), cubic.log_isos.exp().tolist()).to(x)
+    _fit(tails, train)
+    gain = _density(tails, held_out) - _density(cubic, held_out)
+    # Light has none of it: patches differ by their light more than by chance.
+    dark = held_out.noise.read_share().flatten() > DARK
+    mean, error = _mean_and_error(gain[dark], held_out.patch[dark])
+    worth, part = float(gain.mean()), float(dark.double().mean())
+    if not always and not (mean > SURE * error and worth > WORTH):
+        return ChosenTails(cubic, "")
+    rate, size, spread = tails.jumps(cond)
+    percent = 100 * float((rate * (size.hypot(spread) > LEAST_JUMP)).sum(1).mean())
+    note = f"pixels that jump, {percent:.2g} %: worth {worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
+    return ChosenTails(tails, note)
+
+
+def _values(x: Tensor, cond: Resolved, noise: NoiseParameters, rows: Tensor) -> _Values:
+    kept = torch.ones_like(x[rows], dtype=torch.bool) if cond.observed is None else cond.observed[rows]
+    patch = torch.arange(len(rows))[:, None, None, None].expand_as(kept)[kept]
+    clean, beta1, beta2, values = (
+        each[rows].expand_as(kept)[kept].reshape(-1, 1, 1, 1) for each in (noise.clean, noise.beta1, noise.beta2, x)
+    )
+    given = Resolved(clean, cond.iso[rows][patch], cond.camera[rows][patch])
+    return _Values(values, given, NoiseParameters(clean, beta1, beta2), patch)
+
+
+def _mean_and_error(gain: Tensor, patch: Tensor) -> tuple[float, float]:
+    """Mean over patches, and its standard error from their spread; patches count by their values."""
+    count = torch.bincount(patch).double()
+    each, count = torch.bincount(patch, gain)[count > 0], count[count > 0]
+    if len(count) < HELD_OUT:
+        return 0.0, math.inf
+    mean = each.sum() / count.sum()
+    return float(mean), float((each - mean * count).square().sum().sqrt() / count.sum())
+
+
+def _density(tails: CubicTails | TelegraphTails, values: _Values) -> Tensor:
+    """Log-density of each value but for a constant, (N,), float64."""
+    z, log_det = tails(values.x, values.cond, values.noise)
+    found: Tensor = log_det.double() - 0.5 * z.double().square().flatten()
+    return found
+
+
+def _fit(tails: TelegraphTails, values: _Values) -> None:
+    """Fit the mixture of each camera at each of its ISOs; one with few values takes that of all of them."""
+    cond, x, share = values.cond, values.x.flatten(), values.noise.read_share().clamp(max=1).flatten()
+    knot = (cond.iso.log()[:, None] - tails.log_isos.to(cond.iso.dtype)).abs().argmin(1)
+    seen = share > LEAST_SHARE
+    for camera in set(cond.camera.tolist()):
+        own = seen & (cond.camera == camera)
+        pooled = None
+        for place in range(tails.log_rate.shape[2]):
+            rows = own & (knot == place)
+            if int(rows.sum()) >= FEWEST:
+                found = _fitted(_cells(x[rows], share[rows]))
+            else:
+                pooled = pooled if pooled is not None else _fitted(_cells(x[own], share[own]))
+                found = pooled
+            for table, each in zip((tails.log_rate, tails.log_size, tails.log_spread), found, strict=True):
+                table[camera, :, place] = each.to(table)
+
+
+def _cells(x: Tensor, share: Tensor) -> _Cells:
+    size = x.abs().clamp(max=FARTHEST).double()
+    place = (size.asinh() / torch.tensor(FARTHEST).asinh() * CELLS).long().clamp(max=CELLS - 1)
+    cell = place * SHARES + (share.sqrt() * SHARES).long().clamp(max=SHARES - 1)
+    count = torch.bincount(cell, minlength=CELLS * SHARES).double()
+    seen = count > 0
+    mean_x, mean_share = (
+        torch.bincount(cell, each.double(), CELLS * SHARES)[seen] / count[seen] for each in (size, share)
+    )
+    return _Cells(mean_x, mean_share, count[seen])
+
+
+def _fitted(cells: _Cells) -> Tensor:
+    """Log rate, size and spread of the kinds, (3, KINDS), by the likelihood, best of several starts."""
+    best, lowest = torch.tensor([[-7.0] * KINDS, [1.0] * KINDS, [0.0] * KINDS], dtype=torch.float64), float("inf")
+    if not len(cells.x):
+        return best
+    for sizes in STARTS:
+        begin = torch.tensor([[-5.0, -6.0], list(sizes), [0.5, 0.5]], dtype=torch.float64)
+        begin[1].log_()
+        begin[2].log_()
+        found = begin.requires_grad_()
+        optimiser = torch.optim.LBFGS([found], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+        def loss(found: Tensor = found, optimiser: torch.optim.LBFGS = optimiser) -> Tensor:
+            optimiser.zero_grad()
+            value = _nll(found, cells)
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        with torch.enable_grad():
+            optimiser.step(loss)  # type: ignore[no-untyped-call]
+        value = float(_nll(found.detach(), cells))
+        if value < lowest:
+            best, lowest = found.detach(), value
+    return best
+
+
+def _nll(found: Tensor, cells: _Cells) -> Tensor:
+    """Mean NLL of the values by their cells, but for a constant."""
+    rate, size, spread = found[0].exp(), *found[1:].clamp(-LARGEST, LARGEST).exp()
+    rate = rate / (1 + rate.sum())
+    variance = 1 + (rate * (size.square() + spread.square())).sum()
+    core = 1 - cells.share + cells.share / variance
+    root = (cells.share / variance).sqrt()
+    terms = [(1 - rate.sum()).log() - 0.5 * cells.x.square() / core - 0.5 * core.log()]
+    for kind in range(KINDS):
+        mean, own = size[kind] * root, core + (spread[kind] * root).square()
+        for sign in (1, -1):
+            square = (cells.x - sign * mean).square() / own
+            terms.append((0.5 * rate[kind]).log() - 0.5 * square - 0.5 * own.log())
+    return -(cells.count * torch.stack(terms).logsumexp(0)).sum() / cells.count.sum()
