@@ -22,9 +22,11 @@ WORDS = {
     "ingest": "ingest raws --patch-size 8 --jobs 1 --out OUT.h5",
     "calibrate": "calibrate series/flats series/darks --out OUT.json --maps OUT.h5",
     "fit": "fit p.h5 --model nlf --out OUT",
+    "fit-video": "fit-video run video --scene flat --part black_drift --out OUT",
     "sample": "sample run raws/frame_00.dng --iso 400 --out OUT.h5 --preview OUT.png",
     "denoise": "denoise raws/frame_00.dng --model run --out OUT.dng",
     "transfer": "transfer raws/frame_00.dng --from sony-a7s2 --to pg-12 --out OUT.dng",
+    "synthesize": "synthesize raws --run run --isos 400 --jobs 1 --out OUT",
     "clean-patches": "clean-patches p.h5 --out OUT",
     "export": "export p.h5 OUT",
     "profiles": "profiles camera.json --write darktable --out OUT.json",
@@ -82,7 +84,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     burst_folder(folder / "raws", frames=2, size=(32, 32), seed=0)
     gaussian_store(folder / "p.h5", patches=200).close()
     simulate_series(folder / "series", "PG-12", [400.0], size=(64, 96))
-    save(build(ModelSpec("nlf", cameras=("Maker One", "One"), isos=(100.0, 1600.0))), folder / "run")
+    simulate_series(folder / "larger", "PG-12", [400.0], size=(128, 192))
+    shutil.move(folder / "larger" / "darks", folder / "video")
+    for path in sorted((folder / "video").glob("*.dng"))[6:]:
+        path.unlink()
+    save(build(ModelSpec("nlf", cameras=("Maker One", "Simulated PG-12"), isos=(100.0, 1600.0))), folder / "run")
     write_profile(shipped_profile("Sony A7S2"), folder / "camera.json")
     return folder
 
@@ -112,7 +118,7 @@ def test_one_line_says_so_and_nothing_is_half_written(commands: Commands, inputs
         assert "Traceback" not in ended.err
         left = {path.name for path in disk.folder.iterdir()}
         # What an ingest goes on with, and of several outputs one that is whole.
-        assert left <= {"out.h5.partial", *(made if len(made) > 1 else ())}, left
+        assert left <= {"out.h5.partial", "out.partial", *(made if len(made) > 1 else ())}, left
         disk.resize(LARGE)
         again = commands.run(inputs, words)
         assert again.status == 0 or "exists; pass --overwrite" in again.err, again
