@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from noiseflow.calibrate import calibrate, read_profile
 from noiseflow.calibrate.profiles.published import from_noise_profile, from_sidd_nlf, shipped_profile
-from noiseflow.calibrate.sources import _with_pairs
+from noiseflow.calibrate.sources import _with_pairs, read_frames
 from noiseflow.cli.data.calibrate import calibrate as command
 from noiseflow.core.errors import DataError, OutputError
 from noiseflow.raw import RawImage, read_raw
@@ -242,3 +242,27 @@ def test_single_frames_of_a_time_are_one_series_and_others_stay_as_they_are() ->
         (3, [6]),
     ]
     assert found[0].sums == [1, 2, 3]
+
+
+def test_levels_of_one_exposure_and_iso_are_counted_and_no_others(tmp_path):
+    """Of a lamp with two settings; another ISO, another time and a dark begin anew."""
+    rng = np.random.default_rng(4)
+    taken = [
+        (100.0, 0.01, 300.0),
+        (100.0, 0.02, 600.0),
+        (100.0, 0.02, 2000.0),
+        (200.0, 0.02, 700.0),
+        (100.0, 0.02, 0.0),
+    ]
+    for number, (iso, exposure, light) in enumerate(taken):
+        for index in range(2):
+            write(tmp_path / "all", f"{number}_{index}", frame(rng, light, iso, exposure))
+    groups = read_frames([tmp_path / "all"]).groups
+    found = sorted((each.iso, round(each.exposure_s, 6), each.dark, each.light) for each in groups)
+    assert found == [
+        (100.0, 0.01, False, 0),
+        (100.0, 0.02, False, 0),
+        (100.0, 0.02, False, 1),
+        (100.0, 0.02, True, 0),
+        (200.0, 0.02, False, 0),
+    ]

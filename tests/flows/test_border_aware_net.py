@@ -25,3 +25,16 @@ def test_norms_that_are_folded_into_convolutions_are_the_norms() -> None:
     padded = torch.cat([pad(hidden, (1, 1, 1, 1)), border], 1)
     expected = conv2d(padded, net.conv3.weight, net.conv3.bias) * (3 * net.logs).exp()[:, None, None]
     torch.testing.assert_close(net(values), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_an_output_depends_on_the_inputs_within_its_reach_and_on_no_others() -> None:
+    draw = torch.Generator().manual_seed(0)
+    net = BorderAwareNet(2, 3, generator=draw).double().eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=draw, dtype=torch.float64))
+        x = torch.randn(1, 2, 11, 11, generator=draw, dtype=torch.float64)
+        moved = x.clone()
+        moved[..., 5, 5] += 3
+        changed = (net(moved) != net(x)).any(1)[0].nonzero() - 5
+    assert int(changed.abs().max()) == net.reach

@@ -156,3 +156,24 @@ def test_reach_holds(case: Case) -> None:
     for direction in (lambda x: transform(x, cond)[0], lambda z: transform.inverse(z, cond)):
         change = (direction(moved) - direction(x)).abs().amax((0, 1))
         assert change[~touched].max() < 1e-10
+
+
+@each_transform
+def test_reach_is_no_farther_than_it_has_to_be(case: Case) -> None:
+    """Tiles overlap by it.  Of one of the four places of a cell something changes as far away."""
+    transform = made(case)
+    reach = transform.reach
+    if not 0 < reach < 12:
+        return
+    cond = conditions(1, case.planes, 26, 27)
+    x = noise_like(cond)
+    farthest = 0
+    for row, column in ((13, 14), (12, 14), (13, 13), (12, 13)):
+        moved = x.clone()
+        moved[:, :, row, column] += 1.0
+        down, across = (torch.arange(26)[:, None] - row).abs(), (torch.arange(27) - column).abs()
+        away = down.expand(26, 27) if getattr(transform, "whole_rows", False) else down.maximum(across)
+        for direction in (lambda x: transform(x, cond)[0], lambda z: transform.inverse(z, cond)):
+            change = (direction(moved) - direction(x)).abs().amax((0, 1))
+            farthest = max(farthest, int(away[change > 1e-12].max()))
+    assert farthest == reach

@@ -3,7 +3,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tools.benching.page import put_between, put_table, table
+from tools.benching.page import between, put_between, put_table, table
 
 COLUMNS = ("what", "s")
 
@@ -36,3 +36,11 @@ def test_text_takes_the_place_of_what_stands_between_the_marks(tmp_path: Path) -
     assert page.read_text(encoding="utf-8") == "Before.\n\n<!-- x -->\n\nnewer\n\n<!-- /x -->\n\nAfter.\n"
     with pytest.raises(click.ClickException, match="one pair of marks <!-- y -->"):
         put_between(page, "y", "text")
+
+
+def test_a_section_is_taken_over_with_its_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    assert between(page, "x") == "<!-- x -->\n<!-- /x -->\n"
+    page.write_text("Before.\n\n<!-- x -->\nold\n<!-- /x -->\n\nAfter.\n", encoding="utf-8")
+    assert between(page, "x") == "<!-- x -->\nold\n<!-- /x -->\n"
+    assert between(page, "y") == "<!-- y -->\n<!-- /y -->\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["put_between", "put_table", "table"]
+__all__ = ["between", "put_between", "put_table", "table"]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -30,6 +30,15 @@ def put_table(page: Path, columns: Sequence[str], rows: Sequence[Sequence[str]])
     lines = after.splitlines(keepends=True)
     end = next((index for index, line in enumerate(lines) if not line.startswith("|")), len(lines))
     page.write_text(before + new + "".join(lines[end:]), encoding="utf-8")
+
+
+def between(page: Path, name: str) -> str:
+    """What stands between the marks of that name on a page, marks included; the marks alone where there are none."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    if start not in text or end not in text:
+        return f"{start}{end}\n"
+    return start + text.split(start)[1].split(end)[0] + end + "\n"
 
 
 def put_between(page: Path, name: str, new: str) -> None:

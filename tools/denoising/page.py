@@ -16,15 +16,18 @@ from noiseflow.core.version import __version__
 from noiseflow.models.io.run_folder import SPEC, read_spec
 from noiseflow.raw import MONO, unpack
 from noiseflow.simulate.scenes import WHITE_BALANCE
+from tools.benching.page import between
 from tools.denoising.cameras import HELD_OUT, Planes, Sensor, Simulated
 from tools.denoising.moments import moments
 from tools.denoising.sources import TRUE, run_folder
 from tools.denoising.spec import CameraSpec, Spec
 from tools.denoising.training import held_out, scores
 
-__all__ = ["differences", "table", "write_page"]
+__all__ = ["AIM_DB", "BURSTS", "differences", "spread", "standard_error", "table", "write_page"]
 
 AIM_DB = 0.1
+BURSTS = "bursts"
+"""Mark of the section that `tools.denoising.bursts` makes."""
 TITLES = {"dncnn": "DnCNN", "nafnet": "NAFNet"}
 SIDE = 56
 """Of the pictures in the strip, pixels of a plane."""
@@ -55,7 +58,9 @@ def write_page(
     lines += ["", f"{len(cells)} trainings, on one thread each. torch {torch.__version__}."]
     limits = ["limits.md"] if all(isinstance(each, Simulated) for each in cameras) else ["limits.md", "limits_ccd.md"]
     said = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in limits]
-    out.write_text("\n".join(lines) + "\n\n" + "".join(said), encoding="utf-8")
+    # The table of bursts is made by a command of its own.
+    bursts = between(out, BURSTS)
+    out.write_text("\n".join(lines) + "\n\n" + bursts + "\n" + "".join(said), encoding="utf-8")
 
 
 def header(spec: Spec, strip: Path, command: str) -> Iterator[str]:

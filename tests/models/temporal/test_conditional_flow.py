@@ -162,6 +162,23 @@ def test_samples_stay_finite_under_any_weights_and_what_is_kept_does_not_grow() 
         assert held == first, number
 
 
+def test_telegraph_pixels_have_independent_innovations() -> None:
+    model = strong(("telegraph",))
+    clean, source = torch.full((2, 1, 30, 30), 0.2, dtype=torch.float64), Keyed(5, (3, 4))
+    stream = model.stream(source=source)
+    for number in range(3):
+        stream.next_frame(clean)
+        memory = stream.memory
+        assert memory is not None
+        assert memory.innovations is not None
+        assert memory.traps is not None
+        same = memory.innovations.now == sampling.normal(clean, at_frame(source, number))
+        jumping = torch.zeros_like(same)
+        jumping[memory.traps.place] = True
+        assert 20 < int(jumping.sum()) < 1000
+        assert torch.equal(same, jumping if number else torch.ones_like(same))
+
+
 def test_neighbours_are_those_within_the_frame() -> None:
     values = torch.arange(12.0).reshape(1, 1, 3, 4)
     found = _of_neighbours(values)[0, 0]

@@ -84,8 +84,10 @@ def test_masked_pixels_are_left_out_exactly(parts: tuple[str, ...]) -> None:
     assert found == pytest.approx(dense(model, noise, clean, observed), rel=0, abs=1e-8)
 
 
-def by_all_states(model: TemporalNoise, v: Tensor, sigma: float, own: float, cond: Conditions) -> float:
-    """log of the sum over every path of states of one pixel, (T,)."""
+def by_all_states(
+    model: TemporalNoise, v: Tensor, sigma: float, own: float, cond: Conditions, keep: Tensor | None = None
+) -> float:
+    """log of the sum over every path of states of one pixel, (T,), of the frames that are kept."""
     part = model.telegraph
     assert part is not None
     fraction, mean = float(part.fraction(cond)), float(part.mean_amplitude(cond))
@@ -94,8 +96,11 @@ def by_all_states(model: TemporalNoise, v: Tensor, sigma: float, own: float, con
     jumps = [step * mean / sigma for step in amplitudes()]
     rest = 1 - fraction * float(np.mean(np.square(jumps))) * full * (1 - full)
     share = own / sigma**2
-    plain = multivariate_normal(cov=np.full((frames, frames), share) + (rest - share) * np.eye(frames))
-    total = (1 - fraction) * plain.pdf(v.numpy())
+    kept = np.ones(frames, bool) if keep is None else keep.numpy()
+    if not kept.any():
+        return 0.0
+    plain = multivariate_normal(cov=(np.full((frames, frames), share) + (rest - share) * np.eye(frames))[kept][:, kept])
+    total = (1 - fraction) * plain.pdf(v.numpy()[kept])
     steps = {(0, 1): up, (0, 0): 1 - up, (1, 0): down, (1, 1): 1 - down}
     for jump in jumps:
         for path in itertools.product((0, 1), repeat=frames):
@@ -103,16 +108,19 @@ def by_all_states(model: TemporalNoise, v: Tensor, sigma: float, own: float, con
             for pair in itertools.pairwise(path):
                 chance *= steps[pair]
             level = (np.array(path) - full) * jump
-            density = np.exp(-0.5 * (v.numpy() - level) ** 2 / rest).prod() / (2 * math.pi * rest) ** (frames / 2)
+            each = np.exp(-0.5 * (v.numpy() - level) ** 2 / rest) / math.sqrt(2 * math.pi * rest)
+            density = each[kept].prod()
             total += fraction / len(jumps) * chance * density
     return math.log(total)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("parts", [("telegraph",), ("dark_pattern", "telegraph")], ids="+".join)
-def test_telegraph_pixels_are_the_sum_over_all_states(parts: tuple[str, ...]) -> None:
+def test_telegraph_pixels_are_the_sum_over_all_states(parts: tuple[str, ...], masked: bool) -> None:
     model = temporal_model(parts)
     noise, clean = sequence(5, moving=False)
-    found = terms(model, noise, clean).sum(1)
+    observed = torch.rand(noise.shape, generator=torch.Generator().manual_seed(1)) > 0.3 if masked else None
+    found = terms(model, noise, clean, observed).sum(1)
     for element in range(2):
         cond = Conditions(clean[element], ISO[element : element + 1], CAMERA[element : element + 1])
         cond = cond.resolve(model.cameras)
@@ -121,8 +129,10 @@ def test_telegraph_pixels_are_the_sum_over_all_states(parts: tuple[str, ...]) ->
         own = 0.0
         if "dark_pattern" in parts:
             own = float(model.parts["dark_pattern"].at("log_sigma", cond).exp()) ** 2
+        keep = torch.ones(12, 5, dtype=torch.bool) if observed is None else observed[element].flatten(1).T
         joint = sum(
-            by_all_states(model, z[pixel], float(sigma[pixel]), own, cond) - 5 * float(sigma[pixel].log())
+            by_all_states(model, z[pixel], float(sigma[pixel]), own, cond, keep[pixel])
+            - int(keep[pixel].sum()) * float(sigma[pixel].log())
             for pixel in range(12)
         )
         assert float(found[element]) == pytest.approx(joint, abs=1e-8)

@@ -3,13 +3,16 @@
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from builders import burst_folder
 
 from noiseflow.core.output.checks import PARTIAL
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.patches.assembly.parts import PIXELS
+from noiseflow.patches.assembly.store_assembly import _number_means
 from noiseflow.patches.assembly.unfinished import patches_before, record_count, store_file
 from noiseflow.patches.ingestion import tasks
 
@@ -99,3 +102,15 @@ def test_a_part_waits_for_the_one_before_if_it_alone_is_missing(tmp_path: Path) 
     began = time.monotonic()
     assert patches_before(tmp_path, 9, patience_s=10.0) is None
     assert time.monotonic() - began < 5.0
+
+
+def test_patches_of_a_scene_at_one_place_have_one_mean_and_no_others() -> None:
+    """Two scenes, of the parts 0 and 2, and 1 and 3; every frame of a scene is cut at some of the same places."""
+    places = [[(0, 0), (0, 16), (16, 0)], [(0, 0), (32, 8)], [(0, 16), (16, 0)], [(32, 8), (0, 0), (0, 40)]]
+    table = np.zeros(sum(map(len, places)), [("y", "i4"), ("x", "i4"), ("mean", "i8")])
+    table["y"], table["x"] = np.array([place for part in places for place in part]).T
+    starts = np.cumsum([0, *map(len, places)])
+    means = [SimpleNamespace(parts=(0, 2)), SimpleNamespace(parts=(1, 3))]
+    corners = _number_means(table, starts, means)  # type: ignore[arg-type]
+    assert [each.tolist() for each in corners] == [[[0, 0], [0, 16], [16, 0]], [[0, 0], [0, 40], [32, 8]]]
+    assert table["mean"].tolist() == [0, 1, 2, 3, 5, 1, 2, 5, 3, 4]

@@ -55,7 +55,7 @@ def test_clean_twins_as_people_name_them(
     ("clean", "said"),
     [
         (SIGNAL, ""),
-        (1.1 * SIGNAL, "as bright as its clean signal"),
+        (1.1 * SIGNAL, "is 90.9 % as bright as its clean signal"),
         ("noisy", "of the noise's variance goes with the clean signal"),
         (np.roll(SIGNAL, 6, 1), "is alike in neighbouring pixels"),
     ],
