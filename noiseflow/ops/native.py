@@ -257,7 +257,19 @@ _schema = cache(Schema)
 
 
 @cache
+def _keep_freed_memory() -> None:
+    """Let glibc keep what is freed at the end of its heap, up to 64 MiB, for the next allocation.
+
+    Otherwise the system takes tensors back as they are freed and zeroes their pages anew in each step, which is a
+    quarter of its time.  glibc raises its limits for good when a block of the largest size that they take is
+    freed; no page of it is touched.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)  # Just below DEFAULT_MMAP_THRESHOLD_MAX.
+
+
+@cache
 def _built(source: Source, defines: tuple[tuple[str, int], ...]) -> Kernels | None:
+    _keep_freed_memory()
     library = build(source.files, {"PART": PART, **source.constants, **dict(defines)})
     try:
         return None if library is None else Kernels(library, source, dict(defines))

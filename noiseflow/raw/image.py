@@ -4,12 +4,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import pack, plane_names, unpack
 from noiseflow.raw.black_levels import BlackMap
-from noiseflow.raw.patterns import BAYER_PHASES, CFAS, MONO, cell_side, cfa_name, layout_of
+from noiseflow.raw.patterns import BAYER_PHASES, CFAS, MONO, cell_side, cfa_name, layout_of, offsets
 
 __all__ = ["RawImage", "fits_layout"]
 
@@ -169,10 +169,16 @@ class RawImage:
         height, width = (size - size % self.side for size in self.mosaic.shape)
         return pack(self.mosaic[:height, :width], self.cfa)
 
-    def normalised(self, layout: str | None = None) -> NDArray[np.float64]:
-        """Planes as (DN − black) / (white − black), float64, not clipped."""
+    def normalised(self, layout: str | None = None, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Planes as (DN − black) / (white − black), computed in float64, in a floating dtype, not clipped."""
         black, white = self.levels(layout)
-        signal: NDArray[np.float64] = (self.planes(layout) - black) / (white - black)
+        planes = self.planes(layout)
+        signal = np.empty(planes.shape, dtype)
+        # Plane by plane and into the result: what one step leaves is still in the cache for the next.
+        above = np.empty(planes.shape[1:], np.float64)
+        for plane, codes, level in zip(signal, planes, black, strict=True):
+            np.subtract(codes, level, out=above)
+            np.divide(above, white - level, out=plane, dtype=np.float64, casting="same_kind")
         return signal
 
     def with_signal(self, signal: NDArray[Any], *, iso: float | None = None) -> "RawImage":
@@ -186,15 +192,33 @@ class RawImage:
         iso : float, optional
             ISO of the result; that of this frame if None.
         """
+        fits = np.uint16 if self.white < 2**16 else np.uint32
+        mosaic = np.rint(self.mosaic).astype(fits) if self.mosaic.dtype.kind == "f" else self.mosaic.copy()
+        found = replace(self, mosaic=mosaic, iso=iso or self.iso)
+        if signal.size:
+            found.put_signal(signal)
+        return found
+
+    def put_signal(self, signal: NDArray[Any]) -> None:
+        """Write other content into the mosaic, whose codes are whole, as `with_signal` does.
+
+        Parameters
+        ----------
+        signal : ndarray, shape (C, h, w)
+            As of `with_signal`.
+        """
         layout = "mono" if len(signal) == 1 else self.layout
         black, white = self.levels(layout)
-        fits = np.uint16 if white < 2**16 else np.uint32
-        kept = np.rint(self.mosaic).astype(fits) if self.mosaic.dtype.kind == "f" else self.mosaic
-        codes = np.clip(np.rint(signal * (white - black) + black), 0, white).astype(kept.dtype)
-        whole = codes[0] if layout == "mono" else unpack(codes, self.cfa)
-        mosaic = kept.copy()
-        mosaic[: whole.shape[0], : whole.shape[1]] = whole
-        return replace(self, mosaic=mosaic, iso=iso or self.iso)
+        side, places = (1, ((0, 0),)) if layout == "mono" else (self.side, offsets(self.cfa))
+        if len(signal) != len(places):
+            raise RawError(f"{self.source}: expected {len(places)} planes of a {self.pattern} frame; got {len(signal)}")
+        height, width = signal.shape[1:]
+        codes = np.empty((height, width), np.float64)
+        for plane, level, (row, column) in zip(signal, black, places, strict=True):
+            np.multiply(plane, white - level, out=codes, dtype=np.float64)
+            np.rint(np.add(codes, level, out=codes), out=codes)
+            np.clip(codes, 0, white, out=codes)
+            self.mosaic[row : side * height : side, column : side * width : side] = codes
 
     def levelled(self) -> "RawImage":
         """The frame with one black level per plane: each code moved by its pixel's deviation, to whole DN.

@@ -19,6 +19,7 @@ from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
 from noiseflow.models.capabilities import linear_variance
 from noiseflow.models.model import checked_conditions
 from noiseflow.raw import RawImage, read_raw, unpack
+from noiseflow.raw.formats.dng import dng_bytes
 
 
 def model(name: str = "nlf", layout: str = "bayer") -> NoiseModel:
@@ -53,6 +54,18 @@ def test_seeds_decide_and_the_iso_is_said() -> None:
     assert np.array_equal(a.image.mosaic, b.image.mosaic)
     assert not np.array_equal(a.image.mosaic, c.image.mosaic)
     assert a.image.iso == 800
+
+
+@pytest.mark.parametrize("suffix", [".dng", ".tiff"])
+def test_a_frame_that_keeps_no_signal_has_the_same_codes(tmp_path: Path, suffix: str) -> None:
+    kept, dropped = (sample_frame(model(), clean(35, 48), iso=800, keep_signal=keep) for keep in (True, False))
+    assert dropped.signal.shape == (4, 0, 0)
+    assert np.array_equal(dropped.image.mosaic, kept.image.mosaic)
+    (path,) = sample_to_files(model(), clean(35, 48), tmp_path / f"noisy{suffix}", iso=800)
+    write_frame(tmp_path / f"kept{suffix}", kept)
+    assert path.read_bytes() == (tmp_path / f"kept{suffix}").read_bytes()
+    if suffix == ".dng":
+        assert path.read_bytes() == dng_bytes(path, kept.image)
 
 
 @pytest.mark.parametrize("suffix", list(WRITERS))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builders import BLACK, WHITE, frame
@@ -32,6 +34,28 @@ def test_with_signal_rounds_and_clips_to_codes() -> None:
     far = image.with_signal(np.array([-5.0, 5.0, 0.0, 1.0]).reshape(4, 1, 1))
     assert far.mosaic.ravel().tolist() == [0, 1023, 64, 1023]
     assert far.mosaic.dtype == np.uint16
+
+
+@given(st.sampled_from([*BAYER_PHASES, "MONO"]), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_signal_and_codes_are_those_of_whole_arrays(cfa: str, height: int, width: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    mosaic = draw.integers(0, 1024, (2 * height + 1, 2 * width)).astype(np.uint16)
+    image = RawImage(mosaic, cfa, (60.0, 61.5, 64.0, 70.25) if cfa != "MONO" else (60.0,), 1000.0)
+    black, white = image.levels()
+    signal = (image.planes() - black) / (white - black)
+    assert np.array_equal(image.normalised(), signal)
+    assert np.array_equal(image.normalised(dtype=np.float32), signal.astype(np.float32))
+    noisy = (signal + draw.normal(0, 0.3, signal.shape)).astype(np.float32)
+    part = replace(image, mosaic=mosaic.copy())
+    part.put_signal(noisy)
+    codes = np.clip(np.rint(noisy * (white - black) + black), 0, white)
+    assert np.array_equal(part.planes(), codes)
+    assert np.array_equal(part.mosaic[-1], mosaic[-1])
+
+
+def test_put_signal_refuses_other_planes() -> None:
+    with pytest.raises(RawError, match="expected 4 planes of a RGGB frame; got 3"):
+        frame(np.zeros((2, 2), np.uint16)).put_signal(np.zeros((3, 1, 1)))
 
 
 def test_monochrome_packs_to_one_plane_or_four() -> None:

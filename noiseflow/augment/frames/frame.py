@@ -43,7 +43,7 @@ class NoisyFrame:
         The frame in whole DN, clipped to [0, white], as the camera would store it, with the `noise_profile` of
         the model.
     signal : ndarray of float32, shape (C, H//2, W//2)
-        The normalised signal before rounding and clipping.
+        The normalised signal before rounding and clipping; (C, 0, 0) if it was not kept.
     carried : Carried, optional
         Metadata of the file that the frame was made from, for a DNG.
     """
@@ -64,6 +64,7 @@ def sample_frame(
     temperature: float = 1.0,
     pattern: FixedPattern | BodyPattern | None = None,
     workers: int | None = None,
+    keep_signal: bool = True,
     progress: Progress = silent,
 ) -> NoisyFrame:
     """Sample noise for a clean frame.
@@ -88,6 +89,8 @@ def sample_frame(
         Fixed pattern of the camera body, drawn or measured, the same in all frames.
     workers : int, optional
         Number of threads; that of torch if None.
+    keep_signal : bool
+        Whether the result has the signal before rounding, four bytes a pixel, besides the codes.
     progress : Progress
         Called after each strip, with pixels done.
 
@@ -114,15 +117,20 @@ def sample_frame(
     noise = FrameNoise(
         model, size, exposed, iso=iso, camera=camera, keyed=keyed, temperature=temperature, workers=workers
     )
-    signal = np.empty((model.planes, *size), np.float32)
+    signal = np.empty((model.planes, *(size if keep_signal else (0, 0))), np.float32)
     # An empty signal keeps the codes as they are, including an odd last row or column.
     image = clean.with_signal(np.empty((model.planes, 0, 0)), iso=iso)
-    for window, strip in noise.strips():
-        noisy = (exposed(window) + strip + exposed.dark(window)).float().numpy()
-        rows = slice(window.top, window.bottom)
-        signal[:, rows] = noisy
-        part = exposed.cut(window).with_signal(noisy).mosaic
-        image.mosaic[step * window.top : step * window.bottom, : part.shape[1]] = part
+
+    def done(window: Window, own: Tensor, drawn: Tensor) -> None:
+        noisy = own + drawn
+        if pattern is not None:
+            noisy += exposed.dark(window)
+        values = noisy.float().numpy()
+        if keep_signal:
+            signal[:, window.top : window.bottom, window.left : window.right] = values
+        cut(image, window, step).put_signal(values)
+
+    for window in noise.each_tile(done):
         progress(step * window.bottom * clean.mosaic.shape[1], clean.mosaic.size)
     return NoisyFrame(replace(image, noise_profile=noise_profile(model, iso, camera)), signal)
 
@@ -192,6 +200,12 @@ def _dtype(model: NoiseModel) -> torch.dtype:
     return next((parameter.dtype for parameter in model.parameters()), torch.float32)
 
 
+def cut(image: RawImage, window: Window, step: int) -> RawImage:
+    """A window of a frame; `step` rows and columns are a pixel of a plane.  The mosaic is a view."""
+    rows, columns = slice(step * window.top, step * window.bottom), slice(step * window.left, step * window.right)
+    return replace(image, mosaic=image.mosaic[rows, columns])
+
+
 @dataclass(frozen=True)
 class _Exposed:
     """Signal of windows of a frame with a fixed pattern."""
@@ -203,21 +217,18 @@ class _Exposed:
     pattern: FixedPattern | BodyPattern | None
     dtype: torch.dtype
 
-    def cut(self, window: Window) -> RawImage:
-        rows = slice(self.step * window.top, self.step * window.bottom)
-        columns = slice(self.step * window.left, self.step * window.right)
-        return replace(self.clean, mosaic=self.clean.mosaic[rows, columns])
-
     def __call__(self, window: Window) -> Tensor:
         """Clean signal of a window, normalised, (C, h, w)."""
-        signal = self.cut(window).normalised(self.layout)
-        low, high = float(signal.min()), float(signal.max())
+        # Whatever is not computed in float32 is rounded once.
+        dtype = np.float32 if self.dtype is torch.float32 else np.float64
+        tensor = torch.from_numpy(cut(self.clean, window, self.step).normalised(self.layout, dtype))
+        low, high = (float(each) for each in tensor.aminmax())
         if low < -BEYOND or high > 1 + BEYOND:
             raise DataError(
                 f"{self.clean.source}: the clean signal is {low:.3g} to {high:.3g} of the range from black to white; "
                 "expected 0 to 1: are --black and --white those of this file?"
             )
-        tensor = torch.from_numpy(signal).to(self.dtype)
+        tensor = tensor.to(self.dtype)
         if self.pattern is None:
             return tensor
         span = self._span()

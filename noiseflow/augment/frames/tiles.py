@@ -33,12 +33,6 @@ class _Stage:
     transforms: tuple[Transform, ...]
     reach: int
     line: WholeLines | None = None
-    shared_features: Callable[[Resolved], NoiseParameters | None] = lambda cond: None
-    """Function from conditions to the noise parameters that the whole flow shares with its transforms."""
-
-    def noise(self, tile: "_Tile") -> NoiseParameters | None:
-        """Shared noise parameters of a tile."""
-        return self.shared_features(tile.cond)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +43,20 @@ class _Tile:
     window: Window
     values: Tensor
     cond: Resolved
+    noise: NoiseParameters | None = None
+    """What the whole flow shares with its transforms, found once for all stages."""
 
     def within(self, window: Window) -> "_Tile":
         """Crop to a window."""
-        values = window.of(self.values, self.window).contiguous()
-        clean = window.of(self.cond.clean, self.window).contiguous()
-        return replace(self, window=window, values=values, cond=replace(self.cond, clean=clean))
+        if window == self.window:
+            return self
+        values, clean = (window.of(each, self.window).contiguous() for each in (self.values, self.cond.clean))
+        noise = self.noise
+        if noise is not None:
+            same = noise.clean is self.cond.clean
+            own = clean if same else window.of(noise.clean, self.window).contiguous()
+            noise = replace(noise, clean=own)
+        return replace(self, window=window, values=values, cond=replace(self.cond, clean=clean), noise=noise)
 
 
 class FrameNoise:
@@ -109,6 +111,9 @@ class FrameNoise:
         reaches = [stage.reach for stage in self.stages]
         self.margins = [sum(reaches[number:]) for number in range(len(reaches) + 1)]
         self._totals: dict[int, Tensor] = {}
+        self._known: NoiseParameters | None = None
+        # Threads start when they are first needed, and end with this object.
+        self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
     def strips(self) -> Iterator[tuple[Window, Tensor]]:
         """Iterate over strips of the frame from top to bottom: window and noise, (C, h, W)."""
@@ -117,6 +122,25 @@ class FrameNoise:
                 tiles = self._strip(top)
                 noise = torch.cat([tile.values for tile in self._run(tiles)], -1)[0]
             yield Window.between(top, 0, tiles[0].bottom, self.size[1]), noise.cpu()
+
+    def each_tile(self, done: Callable[[Window, Tensor, Tensor], None]) -> Iterator[Window]:
+        """Compute the frame from top to bottom; iterate over its strips, each when its tiles are done.
+
+        Parameters
+        ----------
+        done : callable
+            Takes window, clean signal and noise of each tile, (C, h, w), in the thread that computes it.
+        """
+
+        def finished(tile: _Tile) -> _Tile:
+            done(tile.own, tile.cond.clean[0].cpu(), tile.values[0].cpu())
+            return tile
+
+        for top in range(0, self.size[0], self.core):
+            tiles = self._strip(top)
+            with _one_thread():
+                self._map(finished, self._run(tiles))
+            yield Window.between(top, 0, tiles[0].bottom, self.size[1])
 
     def window(self, window: Window) -> Tensor:
         """Noise of one rectangle, (C, h, w), with the same bits as in the whole frame."""
@@ -143,9 +167,9 @@ class FrameNoise:
             tiles = self._map(partial(_through, stage, self.margins[number + 1], self.size), tiles)
             if stage.line is None or number == last:
                 continue
-            rows = self._row_sums(stage, stage.line, tiles) if stage.line.whole_rows else None
+            rows = self._row_sums(stage.line, tiles) if stage.line.whole_rows else None
             totals = self._frame_sums(number) if rows is None else None
-            tiles = [_with_line(stage, stage.line, tile, rows, totals) for tile in tiles]
+            tiles = [_with_line(stage.line, tile, rows, totals) for tile in tiles]
         return [tile.within(tile.own) for tile in tiles]
 
     def _start(self, own: Window) -> _Tile:
@@ -157,14 +181,29 @@ class FrameNoise:
             noise = self.model.sample(cond, keyed, self.temperature)
             return _Tile(own, window, noise, checked_conditions(self.model, cond))
         known = checked_conditions(self.model, cond)
-        return _Tile(own, window, self.temperature * self.model.flow.base.sample(known.clean, keyed), known)
+        values = self.model.flow.base.sample(known.clean, keyed)
+        if self.temperature != 1:
+            values = self.temperature * values
+        return _Tile(own, window, values, known, self._shared(known))
 
-    def _row_sums(self, stage: _Stage, line: WholeLines, tiles: Sequence[_Tile]) -> Tensor:
+    def _shared(self, cond: Resolved) -> NoiseParameters | None:
+        """What the flow shares with its transforms: tables are read for the first tile, all tiles have one ISO."""
+        known = self._known
+        if known is not None:
+            return replace(known, clean=cond.clean)
+        assert isinstance(self.model, FlowModel)
+        found = self.model.flow.shared_features(cond)
+        # A head that bends the signal does so pixel by pixel.
+        if found is not None and found.clean is cond.clean:
+            self._known = found
+        return found
+
+    def _row_sums(self, line: WholeLines, tiles: Sequence[_Tile]) -> Tensor:
         """Sums over the whole width, for the rows of the strip and of its margin; each column counts once."""
         parts = []
         for tile in tiles:
             own = Window.between(tile.window.top, tile.own.left, tile.window.bottom, tile.own.right)
-            parts.append(_sums(stage, line, tile.within(own)))
+            parts.append(_sums(line, tile.within(own)))
         return torch.stack(parts).sum(0)
 
     def _frame_sums(self, number: int) -> Tensor:
@@ -179,7 +218,7 @@ class FrameNoise:
             strips, cond = [], None
             for top in range(0, self.size[0], self.core):
                 tiles = self._run(self._strip(top), number)
-                sums = [_sums(stage, line, tile) for tile in tiles]
+                sums = [_sums(line, tile) for tile in tiles]
                 strips.append(torch.stack(sums).sum(0) if line.whole_frame else torch.cat(sums, -1))
                 cond = cond or tiles[0].cond
             assert cond is not None
@@ -190,27 +229,28 @@ class FrameNoise:
     def _map(self, work: Callable[[Any], _Tile], items: Sequence[Any]) -> list[_Tile]:
         if self.workers <= 1 or len(items) < 2:
             return [work(item) for item in items]
-        with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(torch.no_grad()(work), items))
+        return list(self._pool.map(torch.no_grad()(work), items))
 
 
 def _through(stage: _Stage, margin: int, size: tuple[int, int], tile: _Tile) -> _Tile:
     """Pass a tile through the transforms of a stage, and crop it to the remaining margin."""
-    values = back_through(stage.transforms, tile.values, tile.cond, stage.noise(tile))
-    return replace(tile, values=values).within(tile.own.grown(margin, size))
+    values = back_through(stage.transforms, tile.values, tile.cond, tile.noise, own=True)
+    # Not what nets see, which the noise parameters keep: it is twice the size of the values.
+    noise = tile.noise and replace(tile.noise)
+    return replace(tile, values=values, noise=noise).within(tile.own.grown(margin, size))
 
 
-def _sums(stage: _Stage, line: WholeLines, tile: _Tile) -> Tensor:
-    return line.sums(tile.values, stage.noise(tile)).double()
+def _sums(line: WholeLines, tile: _Tile) -> Tensor:
+    return line.sums(tile.values, tile.noise).double()
 
 
-def _with_line(stage: _Stage, line: WholeLines, tile: _Tile, rows: Tensor | None, totals: Tensor | None) -> _Tile:
+def _with_line(line: WholeLines, tile: _Tile, rows: Tensor | None, totals: Tensor | None) -> _Tile:
     sums = rows
     if totals is not None:
         top, bottom, left, right = tile.window.top, tile.window.bottom, tile.window.left, tile.window.right
         sums = totals[..., top:bottom, :] if line.whole_frame else totals[..., left:right]
     assert sums is not None
-    values = line.inverse_of_part(tile.values, tile.cond, sums.to(tile.values.dtype), stage.noise(tile))
+    values = line.inverse_of_part(tile.values, tile.cond, sums.to(tile.values.dtype), tile.noise)
     return replace(tile, values=values)
 
 
@@ -225,11 +265,11 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
     for transform in reversed(list(model.flow.transforms)):
         assert isinstance(transform, Transform)
         if isinstance(transform, WholeLines):
-            stages.append(_stage(run, period, model.flow.shared_features, transform))
+            stages.append(_stage(run, period, transform))
             run = []
         else:
             run.append(transform)
-    stages.append(_stage(run, period, model.flow.shared_features))
+    stages.append(_stage(run, period))
     # A line noise nested in another transform cannot be separated from it.
     nested = lines > sum(stage.line is not None for stage in stages)
     if nested or any(stage.reach >= WHOLE_FRAME for stage in stages):
@@ -237,15 +277,10 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
     return stages, False
 
 
-def _stage(
-    transforms: Sequence[Transform],
-    period: int,
-    shared_features: Callable[[Resolved], NoiseParameters | None],
-    line: WholeLines | None = None,
-) -> _Stage:
+def _stage(transforms: Sequence[Transform], period: int, line: WholeLines | None = None) -> _Stage:
     """Build a stage, with its reach rounded up to a multiple of the period so that tiles keep their phase."""
     reach = sum(transform.sampling_reach for transform in transforms)
-    return _Stage(tuple(transforms), -(-reach // period) * period, line, shared_features)
+    return _Stage(tuple(transforms), -(-reach // period) * period, line)
 
 
 @contextmanager

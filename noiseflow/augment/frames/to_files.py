@@ -6,7 +6,7 @@ from typing import Any
 
 from noiseflow.augment.frames.frame import OF_SEQUENCE, models_of_frames, sample_frame
 from noiseflow.augment.frames.preview import check_preview, write_preview
-from noiseflow.augment.frames.write import check_target, write_frame
+from noiseflow.augment.frames.write import CODES_ONLY, check_target, write_frame
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import check_apart, writing
 from noiseflow.core.progress import Progress, silent
@@ -90,7 +90,8 @@ def sample_to_files(
         for number, path in enumerate(paths):
             own, place = at(number)
             reported = _part(progress, number * clean.mosaic.size, frames * clean.mosaic.size)
-            frame = sample_frame(own, clean, frame=place, progress=reported, **how)
+            keep = path.suffix.lower() not in CODES_ONLY
+            frame = sample_frame(own, clean, frame=place, keep_signal=keep, progress=reported, **how)
             write_frame(path, frame, overwrite=overwrite)
             if number == 0 and preview is not None:
                 write_preview(preview, frame.image, overwrite=overwrite)

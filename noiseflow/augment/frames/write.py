@@ -20,10 +20,10 @@ from noiseflow.core.output.whole import whole_file
 from noiseflow.core.registry import Registry
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.raw.bayer import plane_names
-from noiseflow.raw.formats.dng import dng_bytes
+from noiseflow.raw.formats.dng import dng_parts
 from noiseflow.raw.formats.planes import npy_facts
 
-__all__ = ["WRITERS", "check_target", "write_frame", "written_whole"]
+__all__ = ["CODES_ONLY", "WRITERS", "check_target", "write_frame", "written_whole"]
 
 
 def write_frame(path: str | Path, frame: NoisyFrame, *, overwrite: bool = False) -> None:
@@ -73,7 +73,8 @@ def check_target(path: Path, *, overwrite: bool, inputs: Iterable[str | Path] = 
 
 def write_as_dng(path: Path, frame: NoisyFrame) -> None:
     """Whole codes, with the camera's tags."""
-    path.write_bytes(dng_bytes(path, frame.image, carried=frame.carried))
+    with path.open("wb") as file:
+        file.writelines(dng_parts(path, frame.image, carried=frame.carried))
 
 
 def write_as_tiff(path: Path, frame: NoisyFrame) -> None:
@@ -113,3 +114,6 @@ WRITERS = Registry[Callable[[Path, NoisyFrame], None]](
     }
 )
 """Suffix → function that writes such a file."""
+
+CODES_ONLY = (".dng", ".tiff", ".tif")
+"""Suffixes of files for which a frame need not keep its signal before rounding."""

@@ -76,13 +76,21 @@ class CubicTails(Transform):
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
-        z, log_det = tails(x, *self._signal(noise), self.read_excess(cond), self.series)
+        z, log_det = tails(x, *self._given(cond, noise))
         return z, log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
-        x: Tensor = tails_inverse(z, *self._signal(noise), self.read_excess(cond), self.series)
+        x: Tensor = tails_inverse(z, *self._given(cond, noise))
         return x
+
+    def _given(self, cond: Resolved, noise: NoiseParameters | None) -> tuple[Tensor | None, ...]:
+        """What the operation takes besides the values."""
+        if not self.by_read_share:
+            return None, None, None, self.read_excess(cond), self.series
+        noise = required(noise, self)
+        excess = self.read_excess(cond) if noise.read_excess is None else noise.read_excess
+        return *noise.signal, excess, self.series
 
     @torch.no_grad()
     def start_from(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> None:
@@ -128,9 +136,6 @@ class CubicTails(Transform):
         over, under = _excess_and_weight(self(x, cond, noise)[0], cond, noise, 0.0, math.inf)
         excess, error = float(over.sum() / under.sum()), math.sqrt(24 / max(float(under.sum()), 1.0))
         return abs(excess) > NORMAL + SURE * error
-
-    def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
-        return required(noise, self).signal if self.by_read_share else (None, None, None)
 
 
 def _excess_and_weight(

@@ -41,7 +41,7 @@ from noiseflow.models.flow.code_start import (
 from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
 from noiseflow.models.flow.neighbour_start import rows_among_neighbours
-from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines
+from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines, within_rows
 from noiseflow.models.flow.telegraph_start import choose_tails
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
@@ -60,6 +60,9 @@ FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours", "neighbour_r
 ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
 
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
+
+STRONG, ROUNDS = 1.0, 3
+"""Variance of rows over the read noise's from which this is found within rows, and rounds of it: each is bounded."""
 
 BINS = 64
 """Bins of the ratio of shot to read variance."""
@@ -178,6 +181,8 @@ class PhysicsFlow(ResidualFlow):
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
         if lines and isinstance(lines[0], RowNoise):
             self._subtract_light(lines[0], noise, cond)
+        if lines and bands is not None and bool((lines[0].offset_variance() > STRONG).any()):
+            self._start_beside_strong_rows(lines, noise, cond)
         if bands is not None:
             self._start_components(lines, noise, cond)
             self._start_rows_again(noise, cond, bands)
@@ -191,6 +196,22 @@ class PhysicsFlow(ResidualFlow):
         for before in self._before_shape():
             x, _ = before(x, cond, parameters)
         self._start_tails(x, cond, parameters, tries=bands is not None)
+
+    def _start_beside_strong_rows(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
+        """Fit shot and read noise again, within rows: a few rows know their own variance to some percent only.
+
+        What it leaves of the total is then no measure of the read noise.
+        """
+        head, within = self.shot_read, within_rows(noise, self.planes)
+        for _ in range(ROUNDS):
+            start_planes(head, within, cond)
+            shot, read = head.plane_beta1.mean(1), head.plane_beta2.mean(1)
+            head.log_beta1.add_(shot)
+            head.log_beta2.add_(read)
+            head.plane_beta1.sub_(shot[:, None])
+            head.plane_beta2.sub_(read[:, None])
+            for each in lines:
+                each.scale_offsets(-read)
 
     def _start_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters, *, tries: bool) -> None:
         """Start the tails; pixels that jump take the place of a cubic that leaves tails, in model and spec."""

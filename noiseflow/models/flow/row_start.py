@@ -17,7 +17,7 @@ from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.flow.frame_start import runs_of_bands, shared_by_frames
 
-__all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines"]
+__all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines", "within_rows"]
 
 MOST_BANDS = 400
 """Bands on which rows with a memory are fitted and tried."""
@@ -324,3 +324,20 @@ def _peak(data: _Bands) -> float:
     least = min(3, len(power) - 1)
     place = (least + int(power[least:].argmax())) / (len(power) - 1)
     return float(torch.logit(torch.tensor(min(max(place, 0.02), 0.98))))
+
+
+def within_rows(noise: Tensor, planes: int) -> Tensor:
+    """Noise about the mean of its sensor row in the patch, times √(n/(n − 1)), so that its variance stays.
+
+    Parameters
+    ----------
+    noise : Tensor, shape (B, C, H, W)
+        Noise.
+    planes : int
+        Planes of the noise, those of a square cell.
+    """
+    side = math.isqrt(planes)
+    cells = noise.reshape(len(noise), side, side, *noise.shape[2:])
+    count = side * noise.shape[3]
+    about = (cells - cells.mean((2, 4), keepdim=True)).reshape(noise.shape)
+    return about * math.sqrt(count / max(count - 1, 1))

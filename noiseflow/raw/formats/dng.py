@@ -23,7 +23,7 @@ from noiseflow.raw.patterns import MONO, offsets
 if TYPE_CHECKING:
     from noiseflow.raw.formats.tags.carried import Carried
 
-__all__ = ["SMALLEST", "dng_bytes", "write_dng"]
+__all__ = ["SMALLEST", "dng_bytes", "dng_parts", "write_dng"]
 
 SMALLEST = 22
 """Rows and columns below which LibRaw takes a file for a thumbnail."""
@@ -109,16 +109,21 @@ def dng_bytes(
     Arguments as of `write_dng`; what is `carried` over from another file wins over what is made up here.
     """
     profile = image.noise_profile if noise_profile is None else tuple(noise_profile)
-    return _file(path, image, profile, neutral or image.neutral or (1.0, 1.0, 1.0), carried)
+    return b"".join(_parts(path, image, profile, neutral or image.neutral or (1.0, 1.0, 1.0), carried))
 
 
-def _file(
+def dng_parts(path: Path, image: RawImage, *, carried: "Carried | None" = None) -> tuple["bytes | memoryview", ...]:
+    """The content of a DNG as of `dng_bytes`, in parts; the pixels are not copied."""
+    return _parts(path, image, image.noise_profile, image.neutral or (1.0, 1.0, 1.0), carried)
+
+
+def _parts(
     path: Path,
     image: RawImage,
     profile: tuple[tuple[float, float], ...],
     neutral: tuple[float, float, float],
     carried: "Carried | None",
-) -> bytes:
+) -> tuple["bytes | memoryview", ...]:
     pixels = _pixels(path, image)
     exif = _exif_entries(path, image)
     entries = [
@@ -134,13 +139,11 @@ def _file(
     first = len(_directory([*entries, strip, exif_at], 8))
     second = len(_directory(exif, 8 + first))
     strip, exif_at = (0x0111, "long", [8 + first + second]), (0x8769, "long", [8 + first])
-    return b"".join(
-        (
-            struct.pack("<2sHI", b"II", 42, 8),
-            _directory([*entries, strip, exif_at], 8),
-            _directory(exif, 8 + first),
-            pixels.tobytes(),
-        )
+    return (
+        struct.pack("<2sHI", b"II", 42, 8),
+        _directory([*entries, strip, exif_at], 8),
+        _directory(exif, 8 + first),
+        np.ascontiguousarray(pixels).data.cast("B"),
     )
 
 

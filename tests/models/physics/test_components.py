@@ -64,6 +64,26 @@ def test_a_plain_camera_gets_no_component(rows: float) -> None:
     assert [note.split(":")[1][:5] for note in model.found[1:]] == [" none", " none", " none"]
 
 
+@pytest.mark.parametrize("seed", [14, 15])
+def test_read_noise_beside_strong_rows_is_that_within_rows(seed: int) -> None:
+    """Rows of 3 σ, 4 of 24 frames dark: their 256 rows know their variance to 9 %, that of the read noise to 80 %.
+
+    What all rows know of their variance is not what these have.  Pixels within rows know the read noise to 0.4 %.
+    """
+    shot = torch.where(torch.arange(BANDS) < 4, 0.0, 16.0)
+    light = torch.randn(BANDS, 1, 64, 512, generator=generator(seed + 100)) * shot.sqrt()[:, None, None, None]
+    noise, bands = patches(frames(seed, rows=9.0) + light)
+    clean = (shot[bands, None, None, None] * (READ / SPAN) ** 2 / (0.9 / SPAN)).expand_as(noise).contiguous()
+    model = build(ModelSpec("physics_flow", "bayer", ("A",), (100.0,), {}))
+    assert isinstance(model, PhysicsFlow)
+    with torch.no_grad():
+        model.shot_read.log_beta1.fill_(math.log(0.9 / SPAN))
+        model.shot_read.log_beta2.fill_(math.log(float(noise[bands < 4].square().mean())))
+    model.start_from_patches(noise, Conditions(clean, 100.0, "A"), bands)
+    assert float(model.shot_read.log_beta2.detach().exp()) == pytest.approx((READ / SPAN) ** 2, rel=0.02)
+    assert "telegraph" not in model.spec.options
+
+
 def test_columns_are_found_and_sampled() -> None:
     """12,288 columns of 64 pixels know a ratio of 1 + 64·0.05 = 4.2 to 1.3 %; samples to 0.6 %: five of both."""
     model = started(frames(2, rows=0.03, columns=0.05))

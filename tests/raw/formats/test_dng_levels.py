@@ -15,6 +15,7 @@ from noiseflow.raw.formats.tags.dng_levels import (
     DELTA_V,
     DIFFERENT_DN,
     DIFFERENT_PART,
+    LINEARIZATION,
     MASKED_AREAS,
     WHITE,
     levels_of,
@@ -28,6 +29,7 @@ CODES = {
     "DELTA_H": DELTA_H,
     "DELTA_V": DELTA_V,
     "WHITE": WHITE,
+    "LINEARIZATION": LINEARIZATION,
     "ACTIVE_AREA": ACTIVE_AREA,
     "MASKED_AREAS": MASKED_AREAS,
 }
@@ -106,6 +108,15 @@ def test_a_white_level_that_is_none_is_not_taken(white: float) -> None:
     found = levels_of(page(WHITE=white))
     assert found.white is None
     assert "WhiteLevel" in found.cautions[0]
+
+
+def test_a_table_of_compressed_codes_is_said() -> None:
+    """As of 8 bits that stand for 12: σ was 6.5 for 6 DN by its rounding, and nothing was said."""
+    roots = tuple(np.rint((np.arange(256) / 255) ** 2 * 4095).tolist())
+    (words,) = levels_of(page(BLACK=64.0, WHITE=4095.0, LINEARIZATION=roots)).cautions
+    assert "LinearizationTable has steps of 1 to 32 DN" in words
+    for even in ((0.0, 1.0, 2.0, 3.0), (0.0, 4.0, 8.0, 12.0), (0.0, 1.0, 1.0, 2.0)):
+        assert not levels_of(page(BLACK=64.0, WHITE=4095.0, LINEARIZATION=even)).cautions
 
 
 @pytest.mark.parametrize("white", [1000.0, 100_000.0])
