@@ -15,7 +15,7 @@ from noiseflow.flows.camera.row_memory import LIGHT, OFFSET, START_DECAYS, WAVE,
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
-from noiseflow.models.flow.frame_start import runs_of_bands, shared_by_frames
+from noiseflow.models.flow.starts.frame import runs_of_bands, shared_by_frames
 
 __all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines", "within_rows"]
 
