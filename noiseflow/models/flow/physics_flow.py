@@ -39,7 +39,7 @@ from noiseflow.models.flow.starts.codes import (
     start_tails_on_codes,
 )
 from noiseflow.models.flow.starts.neighbours import rows_among_neighbours
-from noiseflow.models.flow.starts.planes import start_planes
+from noiseflow.models.flow.starts.planes import LARGEST, start_planes
 from noiseflow.models.flow.starts.rows import choose_rows, even_signal, start_lines, within_rows
 from noiseflow.models.flow.starts.telegraph import choose_tails
 from noiseflow.models.model import ModelSpec, checked_conditions, register
@@ -60,8 +60,9 @@ ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
 
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
-STRONG, ROUNDS = 1.0, 3
-"""Variance of rows over the read noise's from which this is found within rows, and rounds of it: each is bounded."""
+STRONG, ROUNDS, BOUND = 1.0, 3, 0.999
+"""Variance of rows over the read noise's from which this is found within rows; rounds of it, since each is bounded; and
+the part of its bound from which a factor says nothing."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -190,18 +191,21 @@ class PhysicsFlow(ResidualFlow):
     def _start_beside_strong_rows(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
         """Fit shot and read noise again, within rows: a few rows know their own variance to some percent only.
 
-        What it leaves of the total is then no measure of the read noise.
+        What it leaves of the total is then no measure of the read noise.  The offsets stay as they are in DN.
         """
-        head, within = self.shot_read, within_rows(noise, self.planes)
+        head, within = self.shot_read, within_rows(noise, self.planes, cond.observed)
+        before = head.log_beta2 + head.plane_beta2.mean(1)
         for _ in range(ROUNDS):
             start_planes(head, within, cond)
             shot, read = head.plane_beta1.mean(1), head.plane_beta2.mean(1)
+            # Without light nothing is known of β₁, and the fit goes to its bound.
+            shot = torch.where(shot.abs() < BOUND * LARGEST, shot, 0.0)
             head.log_beta1.add_(shot)
             head.log_beta2.add_(read)
             head.plane_beta1.sub_(shot[:, None])
             head.plane_beta2.sub_(read[:, None])
-            for each in lines:
-                each.scale_offsets(-read)
+        for each in lines:
+            each.scale_offsets(before - head.log_beta2)
 
     def _start_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters, *, tries: bool) -> None:
         """Start the tails; pixels that jump take the place of a cubic that leaves tails, in model and spec."""

@@ -10,7 +10,7 @@ from noiseflow.flows.conditions import Resolved
 from noiseflow.models.closed_form.variance_line import fit_line
 from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["start_planes"]
+__all__ = ["LARGEST", "start_planes"]
 
 BINS = 64
 """Bins of the ratio of shot to read variance."""

@@ -49,6 +49,9 @@ LEAST_JUMP = 2.0
 STEPS = 60
 """Steps of each search."""
 
+NEVER = -20.0
+"""Log rate of jumps where no value shows any."""
+
 LARGEST = 6.0
 """Largest |log| of a size or a spread."""
 
@@ -157,6 +160,8 @@ def _fit(tails: TelegraphTails, values: _Values) -> None:
     cond, x, share = values.cond, values.x.flatten(), values.noise.read_share().clamp(max=1).flatten()
     knot = (cond.iso.log()[:, None] - tails.log_isos.to(cond.iso.dtype)).abs().argmin(1)
     seen = share > LEAST_SHARE
+    # A camera that no value is of has no jumps, as far as one knows.
+    tails.log_rate.fill_(NEVER)
     for camera in set(cond.camera.tolist()):
         own = seen & (cond.camera == camera)
         pooled = None
@@ -185,7 +190,7 @@ def _cells(x: Tensor, share: Tensor) -> _Cells:
 
 def _fitted(cells: _Cells) -> Tensor:
     """Log rate, size and spread of the kinds, (3, KINDS), by the likelihood, best of several starts."""
-    best, lowest = torch.tensor([[-7.0] * KINDS, [1.0] * KINDS, [0.0] * KINDS], dtype=torch.float64), float("inf")
+    best, lowest = torch.tensor([[NEVER] * KINDS, [1.0] * KINDS, [0.0] * KINDS], dtype=torch.float64), float("inf")
     if not len(cells.x):
         return best
     for sizes in STARTS:
