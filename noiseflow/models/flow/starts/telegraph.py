@@ -43,8 +43,9 @@ FEWEST = 20_000
 STARTS = ((2.0, 4.0), (3.0, 8.0), (5.0, 15.0), (10.0, 30.0))
 """Sizes of the two kinds that the search begins with."""
 
-LEAST_JUMP = 2.0
-"""Jump in σ from which a kind counts in the note."""
+LEAST_JUMP, LEAST_PART = 2.0, 1e-4
+"""Jump in σ from which a kind counts, and fraction of the pixels below which there are none: a mixture of smaller ones
+describes the kurtosis of few photons, too."""
 
 STEPS = 60
 """Steps of each search."""
@@ -120,11 +121,11 @@ def choose_tails(
     dark = held_out.noise.read_share().flatten() > DARK
     mean, error = _mean_and_error(gain[dark], held_out.patch[dark])
     worth, part = float(gain.mean()), float(dark.double().mean())
-    if not always and not (mean > SURE * error and worth > WORTH):
-        return ChosenTails(cubic, "")
     rate, size, spread = tails.jumps(cond)
-    percent = 100 * float((rate * (size.hypot(spread) > LEAST_JUMP)).sum(1).mean())
-    note = f"pixels that jump, {percent:.2g} %: worth {worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
+    jumping = float((rate * (size.hypot(spread) > LEAST_JUMP)).sum(1).mean())
+    if not always and not (mean > SURE * error and worth > WORTH and jumping > LEAST_PART):
+        return ChosenTails(cubic, "")
+    note = f"pixels that jump, {100 * jumping:.2g} %: worth {worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
     return ChosenTails(tails, note)
 
 
