@@ -125,7 +125,8 @@ def choose_tails(
     jumping = float((rate * (size.hypot(spread) > LEAST_JUMP)).sum(1).mean())
     if not always and not (mean > SURE * error and worth > WORTH and jumping > LEAST_PART):
         return ChosenTails(cubic, "")
-    note = f"pixels that jump, {100 * jumping:.2g} %: worth {worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
+    gained = f"{worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
+    note = f"pixels that jump, {100 * jumping:.2g} %: worth {gained}"
     return ChosenTails(tails, note)
 
 
