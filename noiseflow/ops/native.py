@@ -258,13 +258,13 @@ _schema = cache(Schema)
 
 @cache
 def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed at the end of its heap, up to 64 MiB, for the next allocation.
+    """Let glibc keep what is freed at the end of each heap, up to 64 MiB, for the next allocation.
 
     Otherwise the system takes tensors back as they are freed and zeroes their pages anew in each step, which is a
     quarter of its time.  glibc raises its limits for good when a block of the largest size that they take is
     freed; no page of it is touched.
     """
-    torch.empty(2**25 - 2**16, dtype=torch.uint8)  # Just below DEFAULT_MMAP_THRESHOLD_MAX.
+    torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")  # Just below DEFAULT_MMAP_THRESHOLD_MAX.
 
 
 @cache

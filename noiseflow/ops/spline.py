@@ -100,7 +100,7 @@ def _inverse_by_kernel(
 
 @cache
 def _exp_of_tanh(bound: float) -> Tensor:
-    """Coefficients of exp(b·tanh x), b = `bound`, as the kernels have it: to 5·10⁻⁷ of it, and 10⁻⁶ in float32.
+    """Coefficients of exp(b·tanh x), b = `bound`, as the kernels have it: to 6·10⁻⁷ of it, and 3·10⁻⁶ in float32.
 
     xP(x²)/Q(x²) is tanh(b/2·tanh x), fitted for |x| ≤ `REACH` by least squares of xP − Q·tanh(…), the
     weights 1/Q from the fit before.

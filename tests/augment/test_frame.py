@@ -12,6 +12,7 @@ import torch
 from builders import BLACK, WHITE, frame
 
 from noiseflow.augment import WRITERS, develop, sample_frame, sample_to_files, write_frame, write_preview
+from noiseflow.augment.fixed_pattern import FixedPattern
 from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.core.errors import DataError, ModelError, OutputError
 from noiseflow.flows import Conditions
@@ -19,6 +20,7 @@ from noiseflow.models import ModelSpec, NoiseModel, build, from_profile
 from noiseflow.models.capabilities import linear_variance
 from noiseflow.models.model import checked_conditions
 from noiseflow.raw import RawImage, read_raw, unpack
+from noiseflow.raw.black_levels import BlackMap
 from noiseflow.raw.formats.dng import dng_bytes
 
 
@@ -257,3 +259,23 @@ def test_one_pixel() -> None:
     assert noisy.signal.shape == (1, 1, 1)
     # A Bayer frame of one pixel has no whole cell: it keeps its code.
     assert sample_frame(model(), clean(1, 1)).image.mosaic.tolist() == [[500]]
+
+
+@pytest.mark.parametrize("name", ["nlf", "noise_flow"])
+@pytest.mark.parametrize("patterned", [False, True])
+def test_a_black_level_of_each_row_is_that_of_its_own_rows(name: str, patterned: bool) -> None:
+    """A frame is computed in tiles, with margins where a model looks at neighbours."""
+    rows = np.arange(700) * 0.25
+    mosaic = np.repeat((500 + np.rint(rows)).astype(np.uint16)[:, None], 24, 1)
+    black = BlackMap(((BLACK, BLACK), (BLACK, BLACK)), tuple(rows.tolist()))
+    levelled = replace(frame(mosaic), black_map=black)
+    pattern = FixedPattern(seed=1, hot_fraction=1e-9) if patterned else None
+    noisy = sample_frame(model(name), levelled, temperature=1e-9, iso=400, pattern=pattern)
+    assert np.array_equal(noisy.image.mosaic, mosaic)
+    expected = levelled.normalised()
+    assert noisy.signal == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_worker_is_one() -> None:
+    noisy = sample_frame(model(), clean(8, 8), iso=400, workers=0)
+    assert np.array_equal(noisy.image.mosaic, sample_frame(model(), clean(8, 8), iso=400, workers=1).image.mosaic)

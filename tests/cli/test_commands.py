@@ -70,7 +70,7 @@ def test_from_raw_files_to_a_noisy_frame(tmp_path: Path) -> None:
 def test_info_and_ingest_of_the_real_arw(shared_data: Path, tmp_path: Path) -> None:
     arw = shared_data / "raw" / "_DSC2164.ARW"
     told = run("info", arw).output
-    for text in ("5184×3464", "RGGB", "3200", "512, 512, 512, 512 DN", "16383 DN", "SONY ILCE-7RM3"):
+    for text in ("5184×3464", "RGGB", "3200", "512 DN", "16383 DN", "SONY ILCE-7RM3"):
         assert text in told
     result = run("ingest", arw, "--out", tmp_path / "p.h5")
     assert result.exit_code == 0

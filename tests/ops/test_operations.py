@@ -262,3 +262,16 @@ def test_a_declaration_that_is_not_the_one_in_cpp_is_refused_when_it_is_loaded(t
 def test_a_schema_is_written_as_in_cpp() -> None:
     with pytest.raises(TypeError, match="expected a declaration as in C"):
         Schema("float x, short y")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["tails", "skew", "skew_inverse"])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 3e19, -1e30])
+def test_what_overflows_is_no_finite_number(name: str, value: float) -> None:
+    """Guards look for values that are not finite."""
+    given = drawn(name, torch.float32)
+    given[0][0, 0, 0, 0] = value
+    with torch.no_grad(), compiled():
+        found = OPERATIONS[name](*given)
+    values = found[0] if isinstance(found, tuple) else found
+    assert not bool(values[0, 0, 0, 0].isfinite())

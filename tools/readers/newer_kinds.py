@@ -20,6 +20,7 @@ from noiseflow.cli.workflows.describe import describe
 from noiseflow.cli.workflows.verify import verify_path
 from noiseflow.core.output.checks import check_output
 from noiseflow.core.output.manifest import MANIFEST, begin, foreign, listing
+from noiseflow.core.output.marks import CHECKSUM, checksum_of
 from noiseflow.evaluate.benchmark.appended import rows_of_others
 from noiseflow.models import ModelSpec, build, load, save, temporal_spec
 from noiseflow.models.io.export import export_sampler
@@ -190,9 +191,8 @@ def graph(folder: Path) -> Made:
 def replaced(folder: Path) -> Made:
     """Files with a mark of ours in them, which ``--overwrite`` may replace."""
     folder.mkdir(parents=True)
-    (folder / "a.json").write_text(
-        '{"schema": "noiseflow camera profile 1", "made_by": "noiseflow", "a": 1, "b": [0.5]}\n'
-    )
+    entries = {"schema": "noiseflow camera profile 1", "made_by": "noiseflow", "a": 1, "b": [0.5]}
+    (folder / "a.json").write_text(json.dumps({**entries, CHECKSUM: checksum_of(entries)}))
 
     def use(box: Path) -> str:
         return digest_of_values(check_output(box / "a.json", overwrite=True).name)

@@ -203,7 +203,10 @@ def _dtype(model: NoiseModel) -> torch.dtype:
 def cut(image: RawImage, window: Window, step: int) -> RawImage:
     """A window of a frame; `step` rows and columns are a pixel of a plane.  The mosaic is a view."""
     rows, columns = slice(step * window.top, step * window.bottom), slice(step * window.left, step * window.right)
-    return replace(image, mosaic=image.mosaic[rows, columns])
+    mosaic, black = image.mosaic[rows, columns], image.black_map
+    if black is not None:
+        black = black.cropped(rows.start, columns.start, *mosaic.shape)
+    return replace(image, mosaic=mosaic, black_map=black)
 
 
 @dataclass(frozen=True)
@@ -231,16 +234,18 @@ class _Exposed:
         tensor = tensor.to(self.dtype)
         if self.pattern is None:
             return tensor
-        span = self._span()
+        span = self._span(window)
         return (self.pattern.exposed((tensor * span)[None], window) / span)[0]
 
     def dark(self, window: Window) -> Tensor:
         """DSNU and shading of the fixed pattern, added after the noise, normalised, (C, h, w)."""
-        like = torch.empty(1, len(self._span()), window.height, window.width, dtype=self.dtype)
+        span = self._span(window)
+        like = torch.empty(1, len(span), window.height, window.width, dtype=self.dtype)
         if self.pattern is None:
             return torch.zeros_like(like)[0]
-        return (self.pattern.dark(like, window, self.size) / self._span())[0]
+        return (self.pattern.dark(like, window, self.size) / span)[0]
 
-    def _span(self) -> Tensor:
-        black, white = self.clean.levels(self.layout)
+    def _span(self, window: Window) -> Tensor:
+        """White less black level in DN, (C, 1, 1), or of each pixel of a window."""
+        black, white = cut(self.clean, window, self.step).levels(self.layout)
         return torch.from_numpy(white - black).to(self.dtype)

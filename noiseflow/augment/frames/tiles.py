@@ -113,7 +113,7 @@ class FrameNoise:
         self._totals: dict[int, Tensor] = {}
         self._known: NoiseParameters | None = None
         # Threads start when they are first needed, and end with this object.
-        self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(max(workers, 1), initializer=torch.set_num_threads, initargs=(1,))
 
     def strips(self) -> Iterator[tuple[Window, Tensor]]:
         """Iterate over strips of the frame from top to bottom: window and noise, (C, h, W)."""

@@ -86,11 +86,8 @@ class CubicTails(Transform):
 
     def _given(self, cond: Resolved, noise: NoiseParameters | None) -> tuple[Tensor | None, ...]:
         """What the operation takes besides the values."""
-        if not self.by_read_share:
-            return None, None, None, self.read_excess(cond), self.series
-        noise = required(noise, self)
-        excess = self.read_excess(cond) if noise.read_excess is None else noise.read_excess
-        return *noise.signal, excess, self.series
+        signal = required(noise, self).signal if self.by_read_share else (None, None, None)
+        return *signal, self.read_excess(cond), self.series
 
     @torch.no_grad()
     def start_from(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> None:

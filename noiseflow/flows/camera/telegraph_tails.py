@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from noiseflow.flows.iso_table import IsoPlace
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.flows.signal_model import NoiseParameters, required
 from noiseflow.flows.transform import Transform, full_precision, sum_per_sample
+from noiseflow.ops.readable import under_func
 
 __all__ = ["KINDS", "TelegraphTails"]
 
@@ -22,7 +24,7 @@ KINDS = 2
 STEPS = 40
 """Most steps of the inverse; nearly all values take 4 to 8."""
 
-HALF_LOG_TAU, LOG_HALF = 0.5 * math.log(2 * math.pi), math.log(0.5)
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 LEAST_TAIL = -80.0
 """Log of the smallest tail of a normal value that `torch.special.ndtri` takes; in float32 e⁻⁸⁷ is 0."""
@@ -90,15 +92,17 @@ class TelegraphTails(Transform):
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent."""
+        given, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
         parts = self._parts(x, cond, noise)
         with full_precision(x):
             sign = torch.where(x < 0, -1.0, 1.0).to(x.dtype)
             z = _normal_of(_log_upper(parts, sign * x))
             log_slope = _log_density(parts, sign * x) + 0.5 * z.square() + HALF_LOG_TAU
-        return sign * z, sum_per_sample(log_slope)
+        return (sign * z).to(given), sum_per_sample(log_slope)
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
         """Latent to data."""
+        given, z = z.dtype, z.to(torch.promote_types(z.dtype, torch.float32))
         parts = self._parts(z, cond, noise)
         with full_precision(z):
             sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
@@ -106,11 +110,11 @@ class TelegraphTails(Transform):
                 x = _quantile(parts, sign * z)
             if torch.is_grad_enabled():
                 # Steps of Newton's method from the solution: two have its first and second derivatives.
-                target = torch.special.log_ndtr(-sign * z)
+                target = _log_ndtr(-sign * z)
                 for _ in range(2):
                     upper = _log_upper(parts, x)
                     x = x + (upper - target) * (upper - _log_density(parts, x)).exp()
-        return sign * x
+        return (sign * x).to(given)
 
     def _parts(self, like: Tensor, cond: Resolved, noise: NoiseParameters | None) -> list[Part]:
         share = required(noise, self).read_share().clamp(max=1).to(like.dtype)
@@ -127,7 +131,7 @@ class TelegraphTails(Transform):
 
 def _log_upper(parts: Sequence[Part], x: Tensor) -> Tensor:
     """Log(1 − F(x))."""
-    return _log_sum(weight + torch.special.log_ndtr((mean - x) / own) for weight, mean, own in parts)
+    return _log_sum(weight + _log_ndtr((mean - x) / own) for weight, mean, own in parts)
 
 
 def _log_density(parts: Sequence[Part], x: Tensor) -> Tensor:
@@ -143,17 +147,25 @@ def _quantile(parts: Sequence[Part], z: Tensor) -> Tensor:
     z, shape = z.flatten(), z.shape
     # Symmetric jumps make the tail of the core heavier: its quantile is the least.
     low, high = parts[0][2] * z, torch.stack([mean + own * z for _, mean, own in parts]).amax(0)
-    target = torch.special.log_ndtr(-z)
+    target = _log_ndtr(-z)
     x, found, rest = low, low.clone(), torch.arange(len(z), device=z.device)
     tiny = 2 * torch.finfo(z.dtype).eps
+    still, arrived = None, torch.zeros_like(z, dtype=torch.bool)
     for _ in range(STEPS):
         upper = _log_upper(parts, x)
         over = upper - target
         high, low = torch.where(over < 0, x, high), torch.where(over < 0, low, x)
         newton = x + over * (upper - _log_density(parts, x)).exp()
-        x = torch.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
-        found[rest] = x
+        moved = torch.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
         moving = (over.abs() > tiny * (1 - target)) & (high - low > tiny * high)
+        if under_func():
+            # Of many values at once none can be left out: those that have arrived stay.
+            still = moving if still is None else still & moving
+            x = found = torch.where(arrived, x, moved)
+            arrived = ~still
+            continue
+        x = moved
+        found[rest] = x
         if not bool(moving.any()):
             break
         rest, x, low, high, target = (each[moving] for each in (rest, x, low, high, target))
@@ -166,27 +178,39 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def _log_sum(terms: Iterator[Tensor]) -> Tensor:
-    found = next(terms)
-    for term in terms:
-        found = torch.logaddexp(found, term)
-    return found
+    """Log Σ exp; `torch.logaddexp` has other last bits at the end of an array than within it."""
+    every = list(terms)
+    with torch.no_grad():
+        largest = reduce(torch.maximum, every).clamp(min=torch.finfo(every[0].dtype).min)
+    return largest + sum((term - largest).exp() for term in every).log()  # type: ignore[union-attr]
+
+
+def _log_ndtr(x: Tensor) -> Tensor:
+    """Log Φ(x), by functions that `torch.func.vmap` knows."""
+    low = x < -1
+    tail = (0.5 * torch.special.erfcx(torch.where(low, -x, 1.0) * math.sqrt(0.5))).log() - 0.5 * x.square()
+    return torch.where(low, tail, torch.log1p(-0.5 * torch.erfc(torch.where(low, 0.0, x) * math.sqrt(0.5))))
 
 
 def _normal_of(log_tail: Tensor) -> Tensor:
     """The z ≥ 0 with this logarithm of the upper tail."""
     far = log_tail < LEAST_TAIL
-    near: Tensor = -torch.special.ndtri(log_tail.clamp(min=LEAST_TAIL, max=LOG_HALF).exp())
-    if not bool(far.any()):
+    tail = log_tail.clamp(min=LEAST_TAIL).exp()
+    # Rounding may lead above ½; the gradient at x = 0 stays.
+    near: Tensor = -torch.special.ndtri(tail - (tail - 0.5).clamp(min=0).detach())
+    if not under_func() and not bool(far.any()):
         return near
+    # Where a value is not far the branch that is not taken stays finite, and so does its gradient.
+    log_tail = torch.where(far, log_tail, 2 * LEAST_TAIL)
     with torch.no_grad():
         # −log tail = z²/2 + log z + ½ log 2π + 1/z² …, a contraction where z is large.
-        rest = -2 * (log_tail + HALF_LOG_TAU).clamp(max=-1)
+        rest = -2 * (log_tail + HALF_LOG_TAU)
         z = rest.sqrt()
         for _ in range(6):
             square = z.square().clamp(min=100)
             series = 1 - 1 / square * (1 - 3 / square * (1 - 5 / square))
             z = (rest - square.log() + 2 * series.log()).sqrt()
-        tail = torch.special.log_ndtr(-z)
+        tail = _log_ndtr(-z)
         hazard = (-0.5 * z.square() - HALF_LOG_TAU - tail).exp()
     # As of the inverse: no change of the value, but the gradient.
     return torch.where(far, z + (tail - log_tail) / hazard, near)

@@ -1,6 +1,5 @@
 """The default model: the physics of a camera, and a small flow on the residual."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,23 +29,23 @@ from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.closed_form.variance_line import fit_line
-from noiseflow.models.flow.bend_start import choose_bend
-from noiseflow.models.flow.code_start import (
+from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
+from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
+from noiseflow.models.flow.starts.bend import choose_bend
+from noiseflow.models.flow.starts.codes import (
     keep_offsets,
     offsets_in_codes,
     start_read_noise_on_codes,
     start_tails_on_codes,
 )
-from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
-from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
-from noiseflow.models.flow.neighbour_start import rows_among_neighbours
-from noiseflow.models.flow.row_start import choose_rows, even_signal, start_lines, within_rows
-from noiseflow.models.flow.telegraph_start import choose_tails
+from noiseflow.models.flow.starts.neighbours import rows_among_neighbours
+from noiseflow.models.flow.starts.planes import LARGEST, start_planes
+from noiseflow.models.flow.starts.rows import choose_rows, even_signal, start_lines, within_rows
+from noiseflow.models.flow.starts.telegraph import choose_tails
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["DEFAULTS", "FOUND", "PhysicsFlow", "start_planes"]
+__all__ = ["DEFAULTS", "FOUND", "PhysicsFlow"]
 
 DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_spline": True}
 """Options that a spec may leave out; ``docs/physics-flow.md`` shows the effect of larger sizes."""
@@ -61,17 +60,9 @@ ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
 
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
-STRONG, ROUNDS = 1.0, 3
-"""Variance of rows over the read noise's from which this is found within rows, and rounds of it: each is bounded."""
-
-BINS = 64
-"""Bins of the ratio of shot to read variance."""
-
-LARGEST = math.log(2.0)
-"""Largest |log| of the ratio of a plane's β to its camera's."""
-
-FEWEST = 20_000
-"""Values of a plane at an ISO from which it gets factors of its own there: they are then known to about 1 %."""
+STRONG, ROUNDS, BOUND = 1.0, 3, 0.999
+"""Variance of rows over the read noise's from which this is found within rows; rounds of it, since each is bounded; and
+the part of its bound from which a factor says nothing."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -200,18 +191,21 @@ class PhysicsFlow(ResidualFlow):
     def _start_beside_strong_rows(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
         """Fit shot and read noise again, within rows: a few rows know their own variance to some percent only.
 
-        What it leaves of the total is then no measure of the read noise.
+        What it leaves of the total is then no measure of the read noise.  The offsets stay as they are in DN.
         """
-        head, within = self.shot_read, within_rows(noise, self.planes)
+        head, within = self.shot_read, within_rows(noise, self.planes, cond.observed)
+        before = head.log_beta2 + head.plane_beta2.mean(1)
         for _ in range(ROUNDS):
             start_planes(head, within, cond)
             shot, read = head.plane_beta1.mean(1), head.plane_beta2.mean(1)
+            # Without light nothing is known of β₁, and the fit goes to its bound.
+            shot = torch.where(shot.abs() < BOUND * LARGEST, shot, 0.0)
             head.log_beta1.add_(shot)
             head.log_beta2.add_(read)
             head.plane_beta1.sub_(shot[:, None])
             head.plane_beta2.sub_(read[:, None])
-            for each in lines:
-                each.scale_offsets(-read)
+        for each in lines:
+            each.scale_offsets(before - head.log_beta2)
 
     def _start_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters, *, tries: bool) -> None:
         """Start the tails; pixels that jump take the place of a cubic that leaves tails, in model and spec."""
@@ -352,74 +346,3 @@ class PhysicsFlow(ResidualFlow):
     def tails(self) -> CubicTails | TelegraphTails:
         """Tails of the read noise; a property, so that their weights are saved once."""
         return next(each for each in self.flow.transforms if isinstance(each, (CubicTails, TelegraphTails)))
-
-
-@torch.no_grad()
-def start_planes(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor | None = None) -> None:
-    """Fit β₁ and β₂ of each plane relative to its camera's, at each ISO, by maximum likelihood.
-
-    With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.  An ISO
-    with fewer than `FEWEST` values of a plane takes the factors of all ISOs together.
-
-    Parameters
-    ----------
-    head : ShotReadScale
-        Shot and read noise of the cameras.
-    noise : Tensor, shape (B, C, H, W)
-        Normalised noise.
-    cond : Resolved
-        Resolved conditions of the noise.
-    light : Tensor, shape (cameras, isos), optional
-        Relative variance of the light that is part of the noise, and is left out of its squares.
-    """
-    head.plane_beta1.zero_()
-    head.plane_beta2.zero_()
-    if cond.observed is not None:
-        # What is masked here may be in the statistics that the head comes from, such as blacks that are clipped.
-        together = _factors(head, noise, cond, light, by_plane=False)[:, 0]
-        head.log_beta1.add_(together[..., 0])
-        head.log_beta2.add_(together[..., 1])
-    apart = _factors(head, noise, cond, light, by_plane=True)
-    head.plane_beta1.copy_(apart[..., 0])
-    head.plane_beta2.copy_(apart[..., 1])
-
-
-def _factors(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor | None, *, by_plane: bool) -> Tensor:
-    """Logarithms of f₁ and f₂ of each camera, plane (or all as one) and ISO: (cameras, planes, isos, 2)."""
-    found = head.noise_parameters(cond)
-    beta1, beta2 = found.beta1, found.beta2
-    ratio = (beta1 * found.clean / beta2).clamp(min=0).double()
-    square = (noise.square() / beta2).double()
-    iso = (cond.iso.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
-    if light is not None:
-        share = light[cond.camera, iso][:, None, None, None]
-        square = square - (share * found.clean.square() / beta2).double()
-    observed = torch.ones_like(noise, dtype=torch.bool) if cond.observed is None else cond.observed
-    values = [each if by_plane else each.flatten(1)[:, None] for each in (ratio, square, observed)]
-    knots = len(head.log_isos)
-    factors = noise.new_zeros(len(head.log_beta1), values[0].shape[1], knots, 2)
-    for camera in set(cond.camera.tolist()):
-        own = cond.camera == camera
-        for plane in range(factors.shape[1]):
-            at, squares, seen = (each[:, plane] for each in values)
-            pooled = _plane_factors(at[own][seen[own]], squares[own][seen[own]])
-            for knot in range(knots):
-                rows = own & (iso == knot)
-                enough = int(seen[rows].sum()) >= FEWEST
-                fitted = _plane_factors(at[rows][seen[rows]], squares[rows][seen[rows]]) if enough else pooled
-                factors[camera, plane, knot] = fitted.to(noise.dtype)
-    return factors
-
-
-def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
-    """Logarithms of f₁ and f₂ in E(square) = f₁·ratio + f₂, each within ± `LARGEST`."""
-    # Bins evenly spaced in the logarithm of shot over read variance, with one bin for the dark.
-    cell = ((ratio.clamp(max=1e4).log1p() / math.log1p(1e4)) * (BINS - 1)).ceil().long().flatten()
-    count = torch.bincount(cell, minlength=BINS).double()
-    seen = count > 0
-    mean_ratio, mean_square = (
-        torch.bincount(cell, each.flatten(), BINS)[seen] / count[seen] for each in (ratio, square)
-    )
-    zeros = torch.zeros(int(seen.sum()), dtype=torch.long)
-    cells = NoiseStatistics(zeros, zeros, count[seen], mean_ratio, 0 * mean_ratio, mean_square, ("",), (1.0,))
-    return fit_line(cells).log().clamp(-LARGEST, LARGEST)

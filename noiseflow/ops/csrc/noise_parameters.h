@@ -9,9 +9,9 @@ INLINE static inline lanes log1p(lanes x) {
     return log(whole_part) - ((whole_part - 1.0f) - x) * inverse(whole_part);
 }
 
-// log(x + √(1 + x²)), with √(1 + x²) given; near 0 Cephes' polynomial.
+// log(x + √(1 + x²)), with √(1 + x²) given; near 0 Cephes' polynomial; NaN where the root is infinite, as log is not.
 INLINE static inline lanes asinh(lanes x, lanes root) {
-    lanes size = absolute(x), square = x * x, far = log(size + root);
+    lanes size = absolute(x), square = x * x, far = log(size + root) + (root - root);
     lanes near = ((2.0122003309e-2f * square - 4.2699340972e-2f) * square + 7.4847586088e-2f) * square - 1.6666288134e-1f;
     near = near * square * size + size;
     lanes value = size < 0.5f ? near : far;

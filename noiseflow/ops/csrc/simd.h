@@ -112,7 +112,7 @@ static inline lanes at_most(float high, lanes x) {
 
 static inline lanes relu(lanes x) { return at_least(0.0f, x); }
 
-// 1/x to 1 ulp or two, of positive numbers from 10⁻³⁷ on: the processor's guess and a step of Newton's method take a third of
+// 1/x to 1 ulp or two, of positive finite numbers from 10⁻³⁷ on: the processor's guess and a step of Newton's method take a third of
 // the time of a division of 64 bytes.
 INLINE static inline lanes inverse(lanes x) {
 #if defined(LONG_VECTORS) && defined(__AVX512F__)

@@ -76,7 +76,7 @@ struct Skewed {
         variance = 0.5f * ((1.0f + 2.0f * odd * odd) * second.value - 1.0f) - mean * mean;
         deviation = sqrt(variance);
     }
-    INLINE lanes heavy() const { return read.value > 0.0f ? read.value : lanes{}; }
+    INLINE lanes heavy() const { return read.value < 0.0f ? lanes{} : read.value; }
 };
 
 // a z³ + z = c x; names as in tails_and_skew.py.
@@ -84,7 +84,7 @@ struct Cubic {
     ReadExcess read;
     lanes heavy, a, by_excess, square, spread;
     INLINE Cubic(const NoiseParameters &l, float kurtosis, const float *series) : read(l, kurtosis) {
-        heavy = read.value > 0.0f ? read.value : lanes{};
+        heavy = read.value < 0.0f ? lanes{} : read.value;
         Value ratio = horner(series, TERMS, log1p(heavy));
         a = heavy * ratio.value;
         by_excess = a < LEAST ? lanes{} : ratio.value + heavy * ratio.slope * inverse(1.0f + heavy);

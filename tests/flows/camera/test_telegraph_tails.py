@@ -92,3 +92,80 @@ def test_a_value_is_found_whatever_lies_beside_it() -> None:
     for begin, end in ((0, 1), (1, 8), (100, 117), (500, 1000)):
         part = z[..., begin:end]
         assert torch.equal(tails.inverse(part, *given(part, 0.7)), whole[..., begin:end])
+
+
+def drawn_layer(seed: int) -> TelegraphTails:
+    """Jumps of any rate, size and spread."""
+    draw = torch.Generator().manual_seed(seed)
+    found = TelegraphTails(1, (100.0,)).requires_grad_(False)
+    for table, low, high in ((found.log_rate, -8, -1), (found.log_size, 0, 3), (found.log_spread, -2, 2)):
+        table.copy_(low + (high - low) * torch.rand(table.shape, generator=draw))
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_slope_at_0_is_that_beside_it(dtype: torch.dtype) -> None:
+    """As of a masked pixel, whose value is set to 0: F may round to above ½ there."""
+    for seed in range(40):
+        tails, slopes = drawn_layer(seed).to(dtype), []
+        for at in (0.0, 1e-3):
+            x = torch.full((1, 1, 1, 3), at, dtype=dtype, requires_grad=True)
+            cond = Resolved(torch.tensor([[[[0.0, 1.0, 30.0]]]], dtype=dtype), torch.tensor([100.0]), torch.tensor([0]))
+            one = torch.ones(1, 1, 1, 1, dtype=dtype)
+            z, _ = tails(x, cond, NoiseParameters(cond.clean, one, one))
+            slopes.append(torch.autograd.grad(z.sum(), x)[0])
+        assert slopes[0].numpy() == pytest.approx(slopes[1].numpy(), rel=1e-3)
+
+
+def test_gradients_are_finite_where_near_and_far_values_stand_side_by_side() -> None:
+    x = torch.tensor([0.0, 1.0, 8.0, 40.0, 300.0], dtype=torch.float64).reshape(1, 1, 1, -1).requires_grad_()
+    z, _ = layer()(x, *given(x.detach(), 0.5))
+    (slope,) = torch.autograd.grad(z.sum(), x, create_graph=True)
+    step = torch.full_like(x, 1e-5).detach()
+    (above, _), (below, _) = (layer()(x.detach() + sign * step, *given(x.detach(), 0.5)) for sign in (1, -1))
+    assert slope.detach().numpy() == pytest.approx(((above - below) / 2e-5).numpy(), rel=1e-6)
+    (second,) = torch.autograd.grad(slope.sum(), x)
+    assert bool(second.isfinite().all())
+
+
+@pytest.mark.parametrize("columns", [1, 7, 16, 33])
+def test_the_bits_of_a_value_do_not_depend_on_its_place(columns: int) -> None:
+    """SIMD kernels may take another way at the end of an array than within it."""
+    tails, draw = drawn_layer(3), torch.Generator().manual_seed(4)
+    z = 2 * torch.randn(1, 1, 5, columns, generator=draw)
+    clean = torch.rand(z.shape, generator=draw)
+
+    def noise_of(rows: slice, places: slice) -> Tensor:
+        cond = Resolved(clean[..., rows, places], torch.tensor([100.0]), torch.tensor([0]))
+        one = torch.ones(1, 1, 1, 1)
+        return tails.inverse(z[..., rows, places], cond, NoiseParameters(cond.clean, one, one))
+
+    whole = noise_of(slice(None), slice(None))
+    for row in range(5):
+        for place in range(columns):
+            own = noise_of(slice(row, row + 1), slice(place, place + 1))
+            assert torch.equal(own[..., 0, 0], whole[..., row, place])
+
+
+def test_bfloat16_is_computed_in_float32() -> None:
+    tails = drawn_layer(5)
+    x = torch.linspace(-6, 6, 25).reshape(1, 1, 1, -1)
+    cond = Resolved(torch.ones_like(x), torch.tensor([100.0]), torch.tensor([0]))
+    noise = NoiseParameters(cond.clean, torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+    z, log_det = tails(x.bfloat16(), cond, noise)
+    expected, _ = tails(x.bfloat16().float(), cond, noise)
+    assert z.dtype == torch.bfloat16
+    assert log_det.dtype == torch.float32
+    assert torch.equal(z, expected.bfloat16())
+    assert torch.equal(tails.inverse(z, cond, noise), tails.inverse(z.float(), cond, noise).bfloat16())
+
+
+def test_many_at_once_under_vmap_are_each_by_itself() -> None:
+    tails = drawn_layer(6)
+    x = torch.tensor([-40.0, -3.0, 0.0, 0.5, 5.0, 100.0]).reshape(6, 1, 1, 1, 1)
+    cond = Resolved(torch.ones(1, 1, 1, 1), torch.tensor([100.0]), torch.tensor([0]))
+    noise = NoiseParameters(cond.clean, torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+    z = torch.func.vmap(lambda each: tails(each, cond, noise)[0])(x)
+    assert torch.allclose(z, torch.stack([tails(each, cond, noise)[0] for each in x]))
+    back = torch.func.vmap(lambda each: tails.inverse(each, cond, noise))(z)
+    assert torch.allclose(back, x, rtol=1e-4, atol=1e-5)

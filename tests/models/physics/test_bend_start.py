@@ -11,9 +11,9 @@ from noiseflow.flows import Conditions
 from noiseflow.flows.camera.bent_scale import BentScale
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.flow import bend_start
-from noiseflow.models.flow.bend_start import choose_bend
 from noiseflow.models.flow.physics_flow import PhysicsFlow
+from noiseflow.models.flow.starts import bend
+from noiseflow.models.flow.starts.bend import choose_bend
 from noiseflow.models.model import checked_conditions
 
 GAIN, READ, SPAN, PATCHES = 1.0, 3.0, 4095.0, 256
@@ -127,7 +127,7 @@ def test_codes_of_a_dark_that_is_coarser_than_its_noise_are_no_bend(lit: bool, m
         model.shot_read.log_beta1.fill_(math.log(gain / span))
         model.shot_read.log_beta2.fill_(math.log((read**2 + 1 / 12) / span**2))
     if not lit:
-        monkeypatch.setattr(bend_start, "_lit", lambda head, cond: torch.ones_like(cond.clean, dtype=torch.bool))
+        monkeypatch.setattr(bend, "_lit", lambda head, cond: torch.ones_like(cond.clean, dtype=torch.bool))
     found = choose_bend(
         model.shot_read, noise, checked_conditions(model, Conditions(clean, 100.0, "A")), BANDS, planes=4
     )

@@ -9,8 +9,8 @@ from model_table import generator
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.flow.code_start import offsets_in_codes
 from noiseflow.models.flow.physics_flow import PhysicsFlow
+from noiseflow.models.flow.starts.codes import offsets_in_codes
 from noiseflow.models.model import checked_conditions
 
 BLACK, WHITE = 8.0, 255.0

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from noiseflow.flows import Conditions
 from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.telegraph_tails import TelegraphTails
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.physics_flow import PhysicsFlow
@@ -82,6 +83,26 @@ def test_read_noise_beside_strong_rows_is_that_within_rows(seed: int) -> None:
     model.start_from_patches(noise, Conditions(clean, 100.0, "A"), bands)
     assert float(model.shot_read.log_beta2.detach().exp()) == pytest.approx((READ / SPAN) ** 2, rel=0.02)
     assert "telegraph" not in model.spec.options
+
+
+@pytest.mark.parametrize("masked", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("planes_apart", [False, True])
+def test_strong_rows_keep_their_variance_and_masked_pixels_have_no_part(masked: float, planes_apart: bool) -> None:
+    """256 rows of 5 σ know their variance to 9 %: 27 % is three of it; masked pixels would leave m²·25 in the rest."""
+    noise, bands = patches(frames(31, rows=25.0))
+    observed = torch.rand(noise.shape, generator=generator(32)) >= masked if masked else None
+    model = build(ModelSpec("physics_flow", "bayer", ("A",), (100.0,), {"row_memory": False}))
+    assert isinstance(model, PhysicsFlow)
+    read = (READ / SPAN) ** 2
+    with torch.no_grad():
+        model.shot_read.log_beta1.fill_(math.log(0.9 / SPAN))
+        model.shot_read.log_beta2.fill_(math.log((1.9 if planes_apart else 1) * 26 * read))
+    model.start_from_patches(noise, Conditions(torch.zeros_like(noise), 100.0, "A", observed), bands)
+    head, rows = model.shot_read, model.flow.transforms[1]
+    assert isinstance(rows, LineNoise)
+    found = (head.log_beta2 + head.plane_beta2.mean(1)).detach().exp()
+    assert float(found) == pytest.approx(read, rel=0.02)
+    assert float(rows.offset_variance().detach() * found) == pytest.approx(25 * read, rel=0.27)
 
 
 def test_columns_are_found_and_sampled() -> None:

@@ -8,7 +8,7 @@ from model_table import generator
 from torch import Tensor
 
 from noiseflow.flows.camera.row_noise import NO_FLICKER
-from noiseflow.models.flow.frame_start import shared_by_frames
+from noiseflow.models.flow.starts.frame import shared_by_frames
 
 FRAMES, TALL, ROWS, WIDE = 200, 4, 32, 640
 NONE = torch.full((2, 1, 1), NO_FLICKER, dtype=torch.float64)

@@ -11,8 +11,8 @@ from torch import Tensor
 from noiseflow.flows import Conditions
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.flow.frame_start import runs_of_bands
 from noiseflow.models.flow.physics_flow import PhysicsFlow
+from noiseflow.models.flow.starts.frame import runs_of_bands
 from noiseflow.models.noise_statistics import NoiseStatistics
 
 SPAN, GAIN, READ, ROWS, BANDS, ACROSS = 4095.0, 1.0, 3.0, 0.6, 48, 6

@@ -9,8 +9,9 @@ from model_table import generator
 from noiseflow.flows import Conditions
 from noiseflow.flows.camera.line_noise import NONE, LineNoise
 from noiseflow.models import ModelSpec, build
-from noiseflow.models.flow.physics_flow import PhysicsFlow, start_planes
-from noiseflow.models.flow.row_start import start_lines
+from noiseflow.models.flow.physics_flow import PhysicsFlow
+from noiseflow.models.flow.starts.planes import start_planes
+from noiseflow.models.flow.starts.rows import start_lines
 from noiseflow.models.model import checked_conditions
 
 

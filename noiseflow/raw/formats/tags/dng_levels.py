@@ -27,6 +27,9 @@ BLACK_REPEAT, BLACK, DELTA_H, DELTA_V, WHITE, ACTIVE_AREA, MASKED_AREAS = (
 
 LINEARIZATION = 50712
 
+RARE = 0.05
+"""Fraction of a table's steps that say nothing of a curve: the shortest and the longest."""
+
 DIFFERENT_DN, DIFFERENT_PART = 2.0, 0.002
 """Masked pixels contradict the tags if they differ by more than both: DN, and part of the range above black."""
 
@@ -178,12 +181,16 @@ def _white(page: tifffile.TiffPage) -> tuple[float | None, tuple[str, ...]]:
 
 def _table_words(table: list[float]) -> tuple[str, ...]:
     """A sentence if a LinearizationTable stretches some codes more than others, as those of compressed codes do."""
-    steps = np.diff(table)
+    # Without the last one, which may lead to a clip level, and the rarest: a curve has long steps for many codes.
+    steps = np.diff(table)[:-1]
     steps = steps[steps > 0]
-    if not steps.size or steps.max() < 2 or steps.max() == steps.min():
+    if not steps.size:
+        return ()
+    low, high = np.quantile(steps, (RARE, 1 - RARE), method="inverted_cdf")
+    if high < 2 or high == low:
         return ()
     return (
-        f"LinearizationTable has steps of {steps.min():.4g} to {steps.max():.4g} DN: the codes were compressed by a "
+        f"LinearizationTable has steps of {low:.4g} to {high:.4g} DN: the codes were compressed by a "
         "curve, whose rounding counts as noise (of a step s, s²/12)",
     )
 

@@ -13,7 +13,7 @@ from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
-from noiseflow.models.flow.row_start import (
+from noiseflow.models.flow.starts.rows import (
     SURE,
     WORTH,
     ChosenRows,

@@ -43,11 +43,15 @@ FEWEST = 20_000
 STARTS = ((2.0, 4.0), (3.0, 8.0), (5.0, 15.0), (10.0, 30.0))
 """Sizes of the two kinds that the search begins with."""
 
-LEAST_JUMP = 2.0
-"""Jump in σ from which a kind counts in the note."""
+LEAST_JUMP, LEAST_PART = 2.0, 1e-4
+"""Jump in σ from which a kind counts, and fraction of the pixels below which there are none: a mixture of smaller ones
+describes the kurtosis of few photons, too."""
 
 STEPS = 60
 """Steps of each search."""
+
+NEVER = -20.0
+"""Log rate of jumps where no value shows any."""
 
 LARGEST = 6.0
 """Largest |log| of a size or a spread."""
@@ -117,11 +121,12 @@ def choose_tails(
     dark = held_out.noise.read_share().flatten() > DARK
     mean, error = _mean_and_error(gain[dark], held_out.patch[dark])
     worth, part = float(gain.mean()), float(dark.double().mean())
-    if not always and not (mean > SURE * error and worth > WORTH):
-        return ChosenTails(cubic, "")
     rate, size, spread = tails.jumps(cond)
-    percent = 100 * float((rate * (size.hypot(spread) > LEAST_JUMP)).sum(1).mean())
-    note = f"pixels that jump, {percent:.2g} %: worth {worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
+    jumping = float((rate * (size.hypot(spread) > LEAST_JUMP)).sum(1).mean())
+    if not always and not (mean > SURE * error and worth > WORTH and jumping > LEAST_PART):
+        return ChosenTails(cubic, "")
+    gained = f"{worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
+    note = f"pixels that jump, {100 * jumping:.2g} %: worth {gained}"
     return ChosenTails(tails, note)
 
 
@@ -157,6 +162,8 @@ def _fit(tails: TelegraphTails, values: _Values) -> None:
     cond, x, share = values.cond, values.x.flatten(), values.noise.read_share().clamp(max=1).flatten()
     knot = (cond.iso.log()[:, None] - tails.log_isos.to(cond.iso.dtype)).abs().argmin(1)
     seen = share > LEAST_SHARE
+    # A camera that no value is of has no jumps, as far as one knows.
+    tails.log_rate.fill_(NEVER)
     for camera in set(cond.camera.tolist()):
         own = seen & (cond.camera == camera)
         pooled = None
@@ -185,7 +192,7 @@ def _cells(x: Tensor, share: Tensor) -> _Cells:
 
 def _fitted(cells: _Cells) -> Tensor:
     """Log rate, size and spread of the kinds, (3, KINDS), by the likelihood, best of several starts."""
-    best, lowest = torch.tensor([[-7.0] * KINDS, [1.0] * KINDS, [0.0] * KINDS], dtype=torch.float64), float("inf")
+    best, lowest = torch.tensor([[NEVER] * KINDS, [1.0] * KINDS, [0.0] * KINDS], dtype=torch.float64), float("inf")
     if not len(cells.x):
         return best
     for sizes in STARTS:

@@ -15,7 +15,7 @@ from noiseflow.flows.camera.row_memory import LIGHT, OFFSET, START_DECAYS, WAVE,
 from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
-from noiseflow.models.flow.frame_start import runs_of_bands, shared_by_frames
+from noiseflow.models.flow.starts.frame import runs_of_bands, shared_by_frames
 
 __all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines", "within_rows"]
 
@@ -326,8 +326,10 @@ def _peak(data: _Bands) -> float:
     return float(torch.logit(torch.tensor(min(max(place, 0.02), 0.98))))
 
 
-def within_rows(noise: Tensor, planes: int) -> Tensor:
+def within_rows(noise: Tensor, planes: int, observed: Tensor | None = None) -> Tensor:
     """Noise about the mean of its sensor row in the patch, times √(n/(n − 1)), so that its variance stays.
+
+    n is the number of the row's values that are observed; the others have no part in its mean.
 
     Parameters
     ----------
@@ -335,9 +337,12 @@ def within_rows(noise: Tensor, planes: int) -> Tensor:
         Noise.
     planes : int
         Planes of the noise, those of a square cell.
+    observed : Tensor of bool, shape (B, C, H, W), optional
+        As of `Conditions`.
     """
     side = math.isqrt(planes)
     cells = noise.reshape(len(noise), side, side, *noise.shape[2:])
-    count = side * noise.shape[3]
-    about = (cells - cells.mean((2, 4), keepdim=True)).reshape(noise.shape)
-    return about * math.sqrt(count / max(count - 1, 1))
+    seen = torch.ones_like(cells) if observed is None else observed.to(noise).reshape(cells.shape)
+    count = seen.sum((2, 4), keepdim=True)
+    about = cells - (cells * seen).sum((2, 4), keepdim=True) / count.clamp(min=1)
+    return (about * (count / (count - 1).clamp(min=1)).sqrt()).reshape(noise.shape)
