@@ -34,6 +34,9 @@ OF_ONE_NUMBER = re.compile(
 )
 """Spaces within a number, its interval, its unit or its frames, and after S and O of a NoiseProfile."""
 
+MARKDOWN = re.compile(r"[\\`|\[\]$*<&@]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.", re.IGNORECASE)
+"""What has a meaning in GitHub's Markdown; an underscore within a word has none."""
+
 TIED = "\N{NO-BREAK SPACE}"
 """A space at which no line is broken; commands print it as a plain one."""
 
@@ -118,12 +121,24 @@ def figure_text(text: str, longest: int = LONGEST) -> str:
 
 
 def markdown_text(text: str, longest: int = LONGEST_LINE) -> str:
-    r"""`plain_text` for Markdown, in the cell of a table too: no link, picture, tag or formula comes of it.
+    r"""`plain_text` for Markdown, in the cell of a table too: no link, picture, tag, formula or emphasis comes of it.
 
     >>> markdown_text("a|b <img src=x> [x](y)")
     'a\\|b &lt;img src=x> \\[x\\](y)'
+    >>> markdown_text("https://a.org www.b.org c@d.org *e* _f_ g_h")
+    'https:&#47;&#47;a.org www&#46;b.org c&#64;d.org \\*e\\* \\_f\\_ g_h'
     """
-    return re.sub(r"[\\`|\[\]$]", lambda found: "\\" + found[0], plain_text(text, longest)).replace("<", "&lt;")
+    return MARKDOWN.sub(_in_markdown, plain_text(text, longest))
+
+
+def _in_markdown(found: re.Match[str]) -> str:
+    """A mark as an escape; what makes an address of its neighbours, to GitHub, as entities."""
+    mark = found[0]
+    if mark.startswith(("&", "<")):
+        return html.escape(mark)
+    if mark in "@." or mark == "//":
+        return "".join(f"&#{ord(each)};" for each in mark)
+    return "\\" + mark
 
 
 def csv_cell(value: Any) -> Any:

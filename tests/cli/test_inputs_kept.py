@@ -209,3 +209,13 @@ def test_another_writer_is_named_before_the_work(
     assert result.exit_code == 1, result.exception
     assert "new: is being written by process" in result.stderr
     assert not list(inputs.glob(".noiseflow-*"))
+
+
+def test_a_folder_with_the_name_of_a_shipped_profile_is_no_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("Sony A7S2").mkdir()
+    result = CliRunner().invoke(main, ["profiles", "Sony A7S2", "--out", "Sony A7S2/x.json"])
+    assert result.exit_code == 0, result.output
+    assert Path("Sony A7S2/x.json").exists()

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches import IngestOptions, PatchStore, ingest, sources
 from noiseflow.patches.sources import SOURCES, collect
 from noiseflow.patches.sources.published import crvd
 from noiseflow.patches.sources.published.manifest import manifest
@@ -191,3 +191,20 @@ def test_a_data_set_beside_other_frames_is_not_taken_for_all(tmp_path: Path) -> 
     Pictures(tmp_path / "mine").raw("a/0.dng", iso=100.0, exposure_s=1.0)
     with pytest.raises(RawError, match=r"ELD \(ELD\), .*mine"):
         collect(tmp_path)
+
+
+@pytest.mark.parametrize("most", [5, 6])
+def test_among_too_many_folders_none_is_taken_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Of 6 folders 5 were looked at: the other frames, in the last one, were left out without a word."""
+    monkeypatch.setattr(sources, "MOST_FOLDERS", most)
+    MAKERS["ELD"](Pictures(tmp_path / "ELD"), whole=False)
+    for name in ("FA", "FB", "FC", "FD"):
+        (tmp_path / name).mkdir()
+    Pictures(tmp_path / "mine").raw("a/0.dng", iso=100.0, exposure_s=1.0)
+    if most < 6:
+        assert tmp_path / "mine/a/0.dng" in {each.path for scene in collect(tmp_path).scenes for each in scene.frames}
+    else:
+        with pytest.raises(RawError, match=r"ELD \(ELD\), .*mine"):
+            collect(tmp_path)

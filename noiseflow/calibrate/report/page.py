@@ -95,7 +95,8 @@ def _summary(profile: Profile) -> str:
 def _short(measured: Measurement | None) -> str:
     if measured is None:
         return "–"
-    return f"{measured.value:,.{measured.decimals}f}"
+    # Published values have no standard error that sets their decimals.
+    return f"{measured.value:,.{measured.decimals}f}" if measured.standard_error else f"{measured.value:.4g}"
 
 
 def _tables(setting: Setting) -> list[str]:

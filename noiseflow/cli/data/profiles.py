@@ -81,7 +81,8 @@ def profiles(
         return
     known_profiles = {known: _named(known) for known in (shipped_names() if name is None else (name,))}
     if out is not None and name is not None:
-        with writing(out, inputs=[path for path in (Path(name), dng) if path and path.exists()], overwrite=overwrite):
+        inputs = [path for path in (Path(name) if _is_file(name) else None, dng) if path and path.exists()]
+        with writing(out, inputs=inputs, overwrite=overwrite):
             _write(known_profiles[name], out, form, dng, units, overwrite)
     if as_json:
         print_json({known: json.loads(profile.to_json()) for known, profile in known_profiles.items()})
@@ -102,7 +103,12 @@ def _named(name: str) -> "Profile":
     from noiseflow.calibrate.profiles.profile import read_profile
     from noiseflow.calibrate.profiles.published import shipped_profile
 
-    return read_profile(name) if Path(name).suffix.lower() == ".json" else shipped_profile(name)
+    return read_profile(name) if _is_file(name) else shipped_profile(name)
+
+
+def _is_file(name: str) -> bool:
+    """Whether NAME stands for the file of a profile, and not for one that ships with the package."""
+    return Path(name).suffix.lower() == ".json"
 
 
 def _write(profile: "Profile", out: Path, form: str, dng: Path | None, units: str, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.sequences.fit_parts import LatentTiles, fit_parts, latent_tiles, start_part
 from noiseflow.fit.sequences.innovations import try_innovations, with_innovations
 from noiseflow.fit.sequences.part_trials import Trial, choose, gain_of, gain_per_tile
-from noiseflow.fit.sequences.tiles import SequenceTiles
+from noiseflow.fit.sequences.tiles import LEAST_FRAMES, SequenceTiles
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.temporal.frame_latent import as_frame_model
 from noiseflow.models.temporal.part import InnovationPart, PixelPart
@@ -20,7 +20,7 @@ from noiseflow.models.temporal.temporal_noise import PATTERN, TemporalNoise, tem
 __all__ = ["TemporalFit", "fit_temporal"]
 
 FINAL = 40
-"""Iterations of the last fit, of all parts that were kept."""
+"""Iterations of the last fit, of all parts that were kept, before a law of what they leave is fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +77,18 @@ def fit_temporal(
     Raises
     ------
     DataError
-        No sequence, or parts of pixels wanted where the scene is not known.
+        No sequence, one of a single frame, or parts of pixels wanted where the scene is not known.
     ModelError
         A model without a latent, or a camera that it does not know.
     """
     inner = as_frame_model(frame).eval()
     if not sequences:
         raise DataError("sequences: expected at least one; got none")
+    for tiles in sequences:
+        if tiles.frames < LEAST_FRAMES:
+            raise DataError(
+                f"{tiles.source}: {tiles.frames} frame; noise in time needs {LEAST_FRAMES} frames or more of one scene"
+            )
     halves = [tiles.halves() for tiles in sequences]
     fitted, held_out = ([latent_tiles(inner, each[side]) for each in halves] for side in (0, 1))
     able, notes = _able(sequences, parts)
@@ -93,6 +98,11 @@ def fit_temporal(
 
     def with_parts(names: Sequence[str], start: TemporalNoise | None) -> TemporalNoise:
         return _fitted(inner, names, pattern, start, fitted)
+
+    def to_the_end(names: Sequence[str], start: TemporalNoise | None) -> TemporalNoise:
+        found = with_parts(names, start)
+        fit_parts(found, fitted, FINAL)
+        return found
 
     last = [name for name in able if issubclass(PARTS[name], InnovationPart)]
     able = [name for name in able if name not in last]
@@ -106,7 +116,7 @@ def fit_temporal(
         if parts is not None:
             model = with_innovations(model, name, fitted)
             continue
-        model, trial = try_innovations(model, name, with_parts, fitted, held_out)
+        model, trial = try_innovations(model, name, to_the_end, fitted, held_out)
         trials = (*(replace(each, kept=each.kept and each.part in model.parts) for each in trials), trial)
     gain, error = gain_of(gain_per_tile(model, held_out), held_out)
     return TemporalFit(model.eval(), trials, gain, error, tuple(notes))

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from noiseflow.core.errors import DataError
 from noiseflow.fit.sequences.fit_parts import LatentTiles
 from noiseflow.fit.sequences.part_trials import JUMPING, LEAST, SURE, Build, Trial, gain_of, gain_per_tile
+from noiseflow.fit.sequences.tiles import LEAST_FRAMES
 from noiseflow.models.model import build
 from noiseflow.models.temporal.part import InnovationPart
 from noiseflow.models.temporal.sequence_density import LatentDensity
@@ -32,7 +34,8 @@ def try_innovations(
     """The model with a law for its innovations, if held-out tiles surely gain by it; else as it is.
 
     Telegraph pixels, which can be all pixels where they stand in for such a law, may go for it at once.  Other parts
-    that described something of it, and without which held-out tiles lose nothing for sure, go after.
+    that described something of it, and without which held-out tiles lose nothing for sure, go after.  The trial has the
+    gain of the model that is returned.
 
     Parameters
     ----------
@@ -41,7 +44,7 @@ def try_innovations(
     name : str
         An `InnovationPart`.
     with_parts : Build
-        Fits the other parts.
+        Fits the other parts as thoroughly as those of `model` were: what it returns is compared with that, and kept.
     data, held_out : sequence of LatentTiles
         Tiles to fit to, and tiles that judge.
     """
@@ -61,13 +64,23 @@ def try_innovations(
         others = [each for each in candidate.parts if each not in (part, name)]
         without = with_innovations(with_parts(others, candidate), name, data)
         lost, uncertain = difference(candidate, without)
-        if lost <= max(LEAST, SURE * uncertain):
-            candidate = without
+        left, left_error = difference(without, model)
+        # Losses that are not sure one by one may add up to all of the gain.
+        if lost <= max(LEAST, SURE * uncertain) and left > max(LEAST, SURE * left_error):
+            candidate, gain, error = without, left, left_error
     return candidate, Trial(name, gain, error, kept=True)
 
 
 def with_innovations(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> TemporalNoise:
-    """The model with a law for its innovations, fitted to those of the tiles; its other parts stay as they are."""
+    """The model with a law for its innovations, fitted to those of the tiles; its other parts stay as they are.
+
+    Raises
+    ------
+    DataError
+        Tiles of one frame: nothing is new given the frames before.
+    """
+    if any(tiles.z.shape[1] < LEAST_FRAMES for tiles in data):
+        raise DataError(f"{name}: got tiles of one frame; expected {LEAST_FRAMES} frames or more of one scene")
     pattern = PATTERN[1 if model.adds_pattern else 0]
     made = build(temporal_spec(model.frame.spec, [*model.parts, name], pattern))
     assert isinstance(made, TemporalNoise)
@@ -128,6 +141,6 @@ def _gain(part: InnovationPart, w: Tensor, amount: Tensor) -> Tensor:
     """Sum of the gains of innovations (B, T, C, h, w): all frames at once, for each one's past is known."""
     pasts: list[Tensor] = []
     for frame in w[:, :-1].unbind(1):
-        pasts.append(part.remember(pasts[-1] if pasts else None, frame))
+        pasts.append(part.remember(pasts[-1] if pasts else None, frame, frame.square()))
     frames = torch.stack(pasts, 1).flatten(0, 1)
     return part.gain(frames, w[:, 1:].flatten(0, 1), amount.repeat_interleave(w.shape[1] - 1)).sum()

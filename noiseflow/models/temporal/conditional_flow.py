@@ -58,8 +58,8 @@ class ConditionalFlow(InnovationPart):
 
     def law(self, past: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
         """Shift and log scale of the next innovation, as in `InnovationPart`."""
-        w, mean, square, near = past.unbind(1)
-        read = torch.stack([w, w.square().log1p(), mean, square.log1p(), near.log1p()], 1).flatten(2)
+        w, last, mean, square, near = past.unbind(1)
+        read = torch.stack([w, last.log1p(), mean, square.log1p(), near.log1p()], 1).flatten(2)
         into, bias, out, across, out_bias, centre, scale = (
             each.to(past)
             for each in (self.into, self.into_bias, self.out, self.across, self.out_bias, self.centre, self.scale)
@@ -70,19 +70,18 @@ class ConditionalFlow(InnovationPart):
         shift, log_scale = found.unflatten(2, w.shape[1:]).unbind(1)  # type: ignore[no-untyped-call]
         return _bounded(shift, MOST_SHIFT), _bounded(log_scale, MOST_LOG_SCALE)
 
-    def remember(self, past: Tensor | None, w: Tensor) -> Tensor:
-        """The last innovation, exponential means of it and of its square, and its neighbours' mean square."""
-        square = w.square()
-        before = (torch.zeros_like(w), torch.ones_like(w)) if past is None else (past[:, 1], past[:, 2])
+    def remember(self, past: Tensor | None, w: Tensor, square: Tensor) -> Tensor:
+        """The last innovation and its square, exponential means of the two, and its neighbours' mean square."""
+        before = (torch.zeros_like(w), torch.ones_like(w)) if past is None else (past[:, 2], past[:, 3])
         rates = self.logit_rates.to(w).sigmoid()
         means = [rate * old + (1 - rate) * new for rate, old, new in zip(rates, before, (w, square), strict=True)]
-        return torch.stack([w, *means, _of_neighbours(square)], 1)
+        return torch.stack([w, square, *means, _of_neighbours(square)], 1)
 
     def facts(self, cond: Resolved) -> dict[str, float]:
         """σ and mean of a pixel's innovation after one of 0 and after one of 3 σ, in a frame as noisy as usual."""
         last = torch.tensor([0.0, 3.0], dtype=torch.float64)
         usual = torch.ones_like(last)
-        past = torch.stack([last, 0 * usual, usual, usual], 1)[:, :, None, None, None]
+        past = torch.stack([last, last.square(), 0 * usual, usual, usual], 1)[:, :, None, None, None]
         shift, log_scale = self.law(past, self.amount(cond)[:1].expand(2).cpu())
         sigma = log_scale.exp().flatten().tolist()
         return {"sigma_after_0": sigma[0], "sigma_after_3": sigma[1], "mean_after_3": float(shift[1].detach())}

@@ -93,6 +93,9 @@ class InnovationPart(Part):
 
     The innovation is what the other parts cannot predict of a frame, standardised: N(0, 1) without this part, and
     N(shift, exp(2·log scale)) with it.  The first frame has no past, and keeps N(0, 1).
+
+    A masked pixel has no innovation that is known.  What its neighbours and later frames see of it is what the law
+    expected there (`moments`), so that a mask neither lowers nor raises the variance that they expect.
     """
 
     @abstractmethod
@@ -108,8 +111,34 @@ class InnovationPart(Part):
         """
 
     @abstractmethod
-    def remember(self, past: Tensor | None, w: Tensor) -> Tensor:
-        """Summary of the innovations so far, (B, K, C, H, W), with those of a whole frame, (B, C, H, W)."""
+    def remember(self, past: Tensor | None, w: Tensor, square: Tensor) -> Tensor:
+        """Summary of the innovations so far, (B, K, C, H, W), with those of a whole frame.
+
+        Parameters
+        ----------
+        past : Tensor, shape (B, K, C, H, W), optional
+            Result of the call before; None at the first frame.
+        w, square : Tensor, shape (B, C, H, W)
+            The frame's innovations and their squares, or what `moments` puts for them.
+        """
+
+    def moments(self, past: Tensor | None, w: Tensor, amount: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Innovations of a frame and their squares, (B, C, H, W) each; where masked, their means under the law.
+
+        Parameters
+        ----------
+        past, w, amount : Tensor
+            Those of `gain`.
+        observed : Tensor of bool, shape (B, C, H, W), optional
+            False where a pixel is masked; all are observed if None.
+        """
+        if observed is None:
+            return w, w.square()
+        shift = log_scale = torch.zeros_like(w)
+        if past is not None:
+            shift, log_scale = self.law(past, amount)
+        square = shift.square() + (2 * log_scale).exp()
+        return torch.where(observed, w, shift), torch.where(observed, w.square(), square)
 
     def amount(self, cond: Resolved) -> Tensor:
         """Factor on shift and log scale before their bounds, float64, (B,)."""

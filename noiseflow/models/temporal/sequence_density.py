@@ -101,8 +101,10 @@ class LatentDensity:
         part = self.model.innovation_part
         assert part is not None
         self.innovation = w.reshape(cond.clean.shape)
-        gain = part.gain(self.past, self.innovation, part.amount(cond)).flatten(1)
-        self.past = part.remember(self.past, self.innovation)
+        amount = part.amount(cond)
+        gain = part.gain(self.past, self.innovation, amount).flatten(1)
+        known = part.moments(self.past, self.innovation, amount, cond.observed)
+        self.past = part.remember(self.past, *known)
         return gain if cond.observed is None else gain * cond.observed.flatten(1)
 
     def _with_jumps(self, z: Tensor, strong: Strengths, cond: Resolved) -> Tensor:

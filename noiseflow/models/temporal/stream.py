@@ -97,11 +97,13 @@ class NoiseStream:
                 f"frame: expected {tuple(self.memory.shape)}, as the frames before; got {tuple(like.shape)}"
             )
         self.number += 1
+        # An empty batch needs no number, and keyed ones name a frame for each element.
+        source = at_frame(self.source, self.number) if len(like) else None
         with torch.no_grad():
             if self.memory is None:
-                self.memory = Memory(self.model, like, self.iso, self.camera, self.source)
+                self.memory = Memory(self.model, like, self.iso, self.camera, source)
             else:
-                self.memory.advance(at_frame(self.source, self.number))
+                self.memory.advance(source)
         return with_base(self.model.frame, _FrameBase(self.model, self.memory, self.iso, self.camera, self.number))
 
 
@@ -228,12 +230,12 @@ class Innovations:
     def advance(self, source: Source) -> None:
         """Go to the next frame, whose new numbers come from a source."""
         w = sampling.normal(self.like, source)
-        if self.past is not None:
+        if self.past is not None and len(w):
             plain = w
             w = torch.cat([self._with_law(w, element) for element in range(len(w))])
             if self.traps is not None:
                 w[self.traps.place] = plain[self.traps.place]
-        self.past = self.part.remember(self.past, w)
+        self.past = self.part.remember(self.past, w, w.square())
         self.now = w
 
     def _with_law(self, fresh: Tensor, element: int) -> Tensor:

@@ -168,7 +168,7 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
             "there is no noise to store; are they copies, or clipped?"
         )
     names, shares = [frame.path.name for frame in scene.frames], noise_shares(stack)
-    quiet, loud = quiet_words(names, shares), loud_words(names, shares)
+    quiet, loud = quiet_words(names, shares.of_least), loud_words(names, shares.of_most)
     if quiet:
         raise RawError(f"{scene.name}: {quiet}, or name it …_gt to pair the others with it")
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])

@@ -17,7 +17,7 @@ from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources.scene import Scene
 from noiseflow.raw.image import RawImage
 
-__all__ = ["BURST"]
+__all__ = ["BURST", "MOST_LIGHT", "least_light"]
 
 DARK_PART = 0.005
 """A scene whose mean is within this part of the range from black, and flat, looks dark."""
@@ -31,7 +31,7 @@ SHARPEST = 0.02
 OUTLYING = 4.0
 MOST_LIGHT, LEAST_LIGHT_DN = 1.8, 16.0
 """Ratio of the light of two frames of a burst from which on they are of different exposures, if it differs by more than
-the black level may."""
+the black level may: by so many DN, and by `DARK_PART` of the range."""
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,8 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     # A saturated block follows no flicker; its patches are left out as clipped.
     variance[sums.saturated] = np.inf
     drift = fit_drift(sums.middles, signal, variance)
-    _refuse_other_light(scene, sums.levels - sums.black.ravel(), drift.gains)
+    span = float((sums.white - sums.black).mean())
+    _refuse_other_light(scene, sums.levels - sums.black.ravel(), drift.gains, float(signal.std()), span)
     # Flicker moves the quarters of a block apart, so that their median is not that of the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
     motion = find_motion(drift.residuals, variance + flicker**2, flows)
@@ -91,7 +92,12 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     return Conclusion(facts, _cautions(scene, sums, signal, motion), motion.blocks)
 
 
-def _refuse_other_light(scene: Scene, light: Array, gains: Array) -> None:
+def least_light(span: float) -> float:
+    """Difference of light, DN, that no drift of the black level makes in a range of `span` DN from black to white."""
+    return max(LEAST_LIGHT_DN, DARK_PART * span)
+
+
+def _refuse_other_light(scene: Scene, light: Array, gains: Array, contrast: float, span: float) -> None:
     """Refuse frames of which one shows the scene far darker or brighter than others, or turned.
 
     No lamp flickers so: it is another exposure, a frame without light, or another picture, of which gain and offset
@@ -103,17 +109,31 @@ def _refuse_other_light(scene: Scene, light: Array, gains: Array) -> None:
         For messages.
     light, gains : ndarray, shape (n, C)
         Mean above black of each frame, DN; and its gain against the middle frame.
+    contrast, span : float
+        Standard deviation of the scene's blocks; and its range from black to white.  DN.
     """
-    for own, least in ((light.mean(1), LEAST_LIGHT_DN), (np.median(gains, 1), 0.0)):
-        if own.max() > MOST_LIGHT * own.min() and np.ptp(own) > least:
+    least = least_light(span)
+    gain = np.median(gains, 1)
+    # A dim sky that brightens has other gains too; but only a turned frame has a gain below 0.
+    for own, size in ((light.mean(1), 1.0), (gain, contrast if gain.min() > 0 else np.inf)):
+        darkest, brightest = int(own.argmin()), int(own.argmax())
+        if own[brightest] > MOST_LIGHT * own[darkest] and np.ptp(own) * size > least:
             middle = float(np.median(own))
-            worst = int(np.abs(own - middle).argmax())
-            times = f"{own[worst] / middle:.2g}" if middle > 0.01 * own.max() else "over 100"
-            raise RawError(
-                f"{scene.name}: {scene.frames[worst].path.name} shows the scene with {times} times "
-                "the light of other frames: is it of another exposure, without light, turned, or a colour plane of a "
-                "packed frame? Take it out, or give the frames of each exposure a folder of their own"
+            odd, other = (
+                (brightest, darkest) if own[brightest] - middle > middle - own[darkest] else (darkest, brightest)
             )
+            raise RawError(
+                f"{scene.name}: {scene.frames[odd].path.name} shows the scene with {_times(own[odd], own[other])} the "
+                f"light of {scene.frames[other].path.name}: is it of another exposure, without light, turned, or a "
+                "colour plane of a packed frame? Take it out, or give the frames of each exposure a folder of their own"
+            )
+
+
+def _times(light: float, other: float) -> str:
+    """How many times the light of another frame a frame has; its offset from black makes more than 100 no number."""
+    if abs(light) < 0.01 * abs(other):
+        return "under 0.01 times"
+    return f"{light / other:.2g} times" if abs(other) > 0.01 * abs(light) else "over 100 times"
 
 
 def share(facts: Mapping[str, Any], number: int, setting: RawImage) -> Share:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.burst import LEAST_LIGHT_DN, MOST_LIGHT
+from noiseflow.patches.pairings.burst import MOST_LIGHT, least_light
 from noiseflow.patches.pairings.frames.packed_frames import same_setting
 from noiseflow.patches.pairings.pairing import (
     FrameByFrame,
@@ -47,7 +47,8 @@ def _refuse_other_light(noisy: RawImage, other: RawImage) -> None:
     """Refuse a pair of which one frame has far more light: they would differ by the scene, which is no noise."""
     first, second = (float(each.mosaic[::8].mean()) - float(np.mean(each.black)) for each in (noisy, other))
     less, more = sorted((first, second))
-    if more > MOST_LIGHT * less and more - less > LEAST_LIGHT_DN:
+    span = noisy.white - float(np.mean(noisy.black))
+    if more > MOST_LIGHT * less and more - less > least_light(span):
         raise RawError(
             f"{other.source}: has a mean of {second:.4g} DN above black, {noisy.source} of {first:.4g}: they are no "
             "pair of one exposure; take one out"

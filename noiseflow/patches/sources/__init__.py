@@ -56,7 +56,8 @@ SOURCES: tuple[Source, ...] = (
 """Kinds of source; the first that recognises a path is taken."""
 
 DEPTH, MOST_FOLDERS = 2, 200
-"""Folders down to which a published data set is looked for, and the most folders of one depth that are looked at."""
+"""Folders down to which a published data set is looked for, and the most folders of one depth: among more
+none is looked for."""
 
 
 def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: bool = False) -> Collection:
@@ -107,7 +108,9 @@ def _published_below(path: Path) -> Path:
     for _ in range(DEPTH):
         if any(map(holds_frames, folders)):
             break
-        folders = [entry for folder in folders for entry in _folders(folder)][:MOST_FOLDERS]
+        folders = [entry for folder in folders for entry in _folders(folder)]
+        if len(folders) > MOST_FOLDERS:
+            return path
         found = {folder: kind for folder in folders if (kind := _published(folder))}
         others = [folder for folder in folders if found and folder not in found and _holds_frames(folder)]
         if len(found) + len(others) > 1:

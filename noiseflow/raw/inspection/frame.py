@@ -16,6 +16,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes
+from noiseflow.raw.inspection.second_looks import noise_below, without_excused
 from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["TESTS", "Look", "inspected"]
@@ -181,11 +182,11 @@ def below_black(look: Look) -> Iterator[str]:
     if under > max(BELOW_DN, BELOW_PART * look.span):
         yield f"half of the codes lie below the black level ({levels} DN), by {under:.4g} DN or more; is it right?"
         return
-    for plane, counts, black in zip(look.planes, look.counts, image.black, strict=True):
+    side = 1 if image.cfa == MONO else image.side
+    for (row, column), counts, black in zip(offsets(image.cfa), look.counts, image.black, strict=False):
         below = black - float(np.searchsorted(counts.cumsum(), 0.02 * counts.sum()))
         if below > max(BELOW_DN, BELOW_PART * look.span):
-            dark = (plane[..., 1:] < black) & (plane[..., :-1] < black)
-            sigma = float(np.diff(plane.astype(np.int32))[dark].std()) / 2**0.5 if dark.any() else 0.0
+            sigma = noise_below(image.mosaic[row::side, column::side], black, HISTOGRAM_PIXELS)
             if below > 6 * sigma + BELOW_DN:
                 yield f"dark parts lie {below:.4g} DN below the black level ({levels} DN), σ {sigma:.3g}; is it right?"
                 return
@@ -219,7 +220,8 @@ def gaps(look: Look) -> Iterator[str]:
         return
     factors, curves = {}, {}
     for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
-        if (plane[1:] == plane[:-1]).mean() > 0.5:  # Without noise most codes are missing.
+        # Without noise most codes are missing; of one row nothing is known.
+        if len(plane) < 2 or (plane[1:] == plane[:-1]).mean() > 0.5:
             continue
         beside = np.lib.stride_tricks.sliding_window_view(np.pad(counts, GAP), GAP).max(1)
         around = np.minimum(beside[: len(counts)], beside[-len(counts) :])
@@ -239,8 +241,8 @@ def gaps(look: Look) -> Iterator[str]:
     if factors:
         each = ", ".join(f"{name} by about {factor:.3g}" for name, factor in factors.items())
         yield (
-            f"codes are missing at equal distances: they were multiplied after the converter, {each}; gain and noise "
-            "count in the multiplied codes"
+            f"codes are missing at equal distances: they were multiplied after the converter, {each}, or the converter "
+            "skips codes; gain and noise count in the codes of the file"
         )
     if curves:
         yield (
@@ -263,10 +265,12 @@ def undecoded(look: Look) -> Iterator[str]:
     first = segments[..., :side].astype(np.float64)
     black, clip = (_cells(image, levels) for levels in (image.black, image.clips_at))
     far = (np.abs(first - black) > FAR_PART * look.span).all((1, 3)) & (first < clip).all((1, 3))
-    far &= ~_at_top(look, first)
+    # A clip below the white level is found by `_clip`.
+    far &= ~(first >= _cells(image, tuple(float(len(counts) - 1) for counts in look.counts))).all((1, 3))
     zero = (first == 0).all((1, 3)) & bool(min(image.black) > BELOW_DN)
     lit = np.abs(segments.mean((1, 3)) - black.mean()) > FAR_PART * look.span
     found = same & (far | zero)
+    found = without_excused(found, zero, segments, image.mosaic) if found.any() else found
     # A picture without any noise is of one code everywhere: it was decoded.
     if not found.any() or (not zero[found].any() and found.sum() > 0.9 * lit.sum()):
         return
@@ -288,12 +292,6 @@ def _of_one_code(segments: NDArray[Any], beside: NDArray[Any]) -> NDArray[np.boo
     group, place = np.nonzero(same)
     same[group, place] = (segments[group, :, place] == beside[group, :, place]).all((1, 2))
     return same
-
-
-def _at_top(look: Look, first: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Segments at the highest code of their plane: a clip below the white level, which `_clip` finds."""
-    tops = _cells(look.image, tuple(float(len(counts) - 1) for counts in look.counts))
-    return np.asarray((first >= tops).all((1, 3)))
 
 
 def _cells(image: RawImage, levels: tuple[float, ...]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ A picture, a flat and a dark frame have this in common: pixels beside each other
 little.  Bits in a wrong place make large steps, and rows in a wrong place are no longer alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ is not doubted if its rows are alike, by so many standard errors, at a distance 
 SHIFTS = (5, 8, 11, 17)
 """Parts of a row by which it is shifted sideways."""
 
+LESS, REPEATS = (0.37, 0.61, 0.83), 1.5
+"""Parts of a shift; a picture repeats by one if its mean square difference is so many times larger at one of these."""
 
 LOW_BYTES, UNEVEN = 4096, 2.0
 """Low bytes of pixels: so many are looked at or more, and no sixteenth of their range is so many times rarer or
@@ -135,7 +137,8 @@ def doubt_of_sides(path: Path, codes: NDArray[Any], side: int = 2) -> str:
             f"give --size {height}x{width}"
         )
     lags = [width * rows for rows in range(1, MOST_ROWS + 1) if not _near_multiple(width * rows, height)]
-    if not lags or any(min(_alike(line, lag, width, side)) > SURELY_ALIKE for lag in lags):
+    telling = _telling(line, width, side)
+    if not lags or not telling or any(min(_alike(line, lag, width, side, telling)) > SURELY_ALIKE for lag in lags):
         return ""
     return (
         f"{path}: means of rows and columns explain more of the frame with width and height exchanged; if they are, "
@@ -181,9 +184,25 @@ def _near_multiple(lag: int, width: int) -> bool:
     return lag > width / 2 and min(rest, width - rest) < 0.02 * width
 
 
-def _alike(line: NDArray[Any], lag: int, width: int, side: int) -> list[float]:
+def _telling(line: NDArray[Any], width: int, side: int) -> tuple[int, ...]:
+    """Those of `SHIFTS` by which the picture does not repeat: of a chessboard a shift of whole periods tells nothing.
+
+    A picture that repeats differs more from one that is shifted by less.
+    """
+    telling = []
+    for part in SHIFTS:
+        whole, *less = (side * max(1, round(share * width / (part * side))) for share in (1.0, *LESS))
+        at = np.arange(0, line.size - whole, max(2 * side + 1, line.size // SAMPLED))
+        here = line[at].astype(np.float64)
+        far, *near = (float(np.square(line[at + by] - here).mean()) for by in (whole, *less))
+        if max(near) < REPEATS * far:
+            telling.append(part)
+    return tuple(telling)
+
+
+def _alike(line: NDArray[Any], lag: int, width: int, side: int, parts: Sequence[int] = SHIFTS) -> list[float]:
     """By how many standard errors pixels at a distance are more alike than with one shifted in its row, by shifts."""
-    shifts = [side * max(1, width // (part * side)) for part in SHIFTS]
+    shifts = [side * max(1, width // (part * side)) for part in parts]
     count = line.size - lag - max(shifts)
     # Every part of a row counts, and no two pixels stand side by side.
     at = np.arange(max(shifts), count, max(2 * side + 1, count // SAMPLED))

@@ -1,15 +1,18 @@
 """A law for what is left: as near to planted ones as the pixels let it, and not there where frames are independent."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from temporal_models import temporal_model
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
-from noiseflow.fit.sequences.choose_parts import fit_temporal
-from noiseflow.fit.sequences.fit_parts import latent_tiles
+from noiseflow.fit.sequences import choose_parts
+from noiseflow.fit.sequences.choose_parts import FINAL, fit_temporal
+from noiseflow.fit.sequences.fit_parts import LatentTiles, latent_tiles
 from noiseflow.fit.sequences.innovations import innovations, try_innovations, with_innovations
-from noiseflow.fit.sequences.part_trials import gain_of, gain_per_tile
+from noiseflow.fit.sequences.part_trials import Build, Trial, gain_of, gain_per_tile
 from noiseflow.fit.sequences.tiles import Scene, SequenceTiles
 from noiseflow.models.temporal.temporal_noise import TemporalNoise
 
@@ -78,6 +81,9 @@ def test_it_is_kept_where_it_pays_and_what_it_replaces_goes() -> None:
     assert list(found.parts) == [FLOW]
     gain, _ = gain_of(gain_per_tile(found, held_out), held_out)
     assert abs(gain - float(gains[1::2].mean())) < ORACLE
+    # The trial is of the model that is returned, not of the candidate that still had the pattern.
+    step = gain_per_tile(found, held_out) - gain_per_tile(pattern, held_out)
+    assert (trial.gain, trial.error) == gain_of(step, held_out)
 
 
 @pytest.mark.slow
@@ -109,3 +115,38 @@ def test_frames_less_their_mean_are_not_offered_to_it() -> None:
     tiles = sequence(planted("arch", 5)[0], model, "static")
     with pytest.raises(DataError, match="depend on each other; give flats or a clean twin"):
         fit_temporal(model.frame, [tiles], [FLOW])
+
+
+def test_what_it_is_tried_on_was_fitted_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer parts are compared with parts that had the final fit, and may be kept: they need it too."""
+    seen: list[tuple[TemporalNoise, int]] = []
+    fit_parts = choose_parts.fit_parts
+
+    def counted(model: TemporalNoise, data: Sequence[LatentTiles], iterations: int = 1) -> float:
+        seen.append((model, iterations))
+        return fit_parts(model, data, 1)
+
+    def tried(
+        model: TemporalNoise, name: str, with_parts: Build, data: Sequence[LatentTiles], _: Sequence[LatentTiles]
+    ) -> tuple[TemporalNoise, Trial]:
+        fewer = with_parts(["black_drift"], model)
+        for each in (model, fewer):
+            assert [count for one, count in seen if one is each][-1] == FINAL
+        assert list(fewer.parts) == ["black_drift"]
+        return fewer, Trial(name, 0.0, 0.0, kept=False)
+
+    monkeypatch.setattr(choose_parts, "fit_parts", counted)
+    monkeypatch.setattr(choose_parts, "try_innovations", tried)
+    model = temporal_model(()).float()
+    fit = fit_temporal(model.frame, [sequence(planted("lag", 6)[0], model)])
+    assert list(fit.model.parts) == ["black_drift"]
+
+
+def test_tiles_of_one_frame_are_refused() -> None:
+    model = temporal_model(()).float()
+    tiles = sequence(planted("arch", 5)[0][:, :1], model)
+    with pytest.raises(DataError, match="conditional_flow: got tiles of one frame; expected 2 frames or more"):
+        with_innovations(model, FLOW, [latent_tiles(model.frame, tiles)])
+    for parts in (None, [FLOW], ["dark_pattern"]):
+        with pytest.raises(DataError, match="made: 1 frame; noise in time needs 2 frames or more"):
+            fit_temporal(model.frame, [tiles], parts)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from temporal_models import LINEAR, temporal_model
@@ -131,8 +132,9 @@ def test_a_burst_of_one_frame_has_the_density_of_the_frame_s_model(frame: str) -
     assert torch.allclose(model.log_prob(noise, cond), model.frame.log_prob(noise, cond), rtol=0, atol=1e-9)
 
 
-def test_a_masked_pixel_says_nothing() -> None:
-    model = strong(("dark_pattern",))
+@pytest.mark.parametrize("parts", [(), ("dark_pattern",), LINEAR, (*LINEAR, "telegraph")], ids="+".join)
+def test_a_masked_pixel_says_nothing(parts: tuple[str, ...]) -> None:
+    model = strong(parts)
     noise = 0.03 * torch.randn(1, 3, 1, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     clean, observed = torch.full((1, 1, 1, 3, 4), 0.3, dtype=torch.float64), torch.ones(noise.shape, dtype=torch.bool)
     observed[:, 1, :, 1, 2] = False
@@ -140,6 +142,52 @@ def test_a_masked_pixel_says_nothing() -> None:
     noise[:, 1, :, 1, 2] += 0.1
     assert torch.equal(model.log_prob_of_sequence(noise, clean, 100.0, 0, observed), before)
     assert not torch.equal(model.log_prob_of_sequence(noise, clean, 100.0), before)
+
+
+@pytest.mark.parametrize("each_frame", [True, False], ids=["other pixels in each frame", "the same pixels"])
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_pixels_masked_at_random_cost_the_others_little_of_their_gain(seed: int, each_frame: bool) -> None:
+    """30 % masked: a zero in their place lowers the variance that is expected, and takes up to all of the gain."""
+    model = strong(seed=seed)
+    clean = torch.full((2, 1, 1, 24, 24), 0.2, dtype=torch.float64)
+    noise = model.sample_sequence(clean.expand(-1, 12, -1, -1, -1), 100.0, 0, torch.Generator().manual_seed(1))
+    drawn = torch.rand(noise.shape, generator=torch.Generator().manual_seed(2)) > 0.3
+    observed = drawn if each_frame else drawn[:, :1].expand_as(drawn)
+
+    def gain(mask: Tensor) -> float:
+        alone = [
+            model.frame.log_prob(noise[:, t], Conditions(clean[:, 0], 100.0, 0, mask[:, t])).sum()
+            for t in range(noise.shape[1])
+        ]
+        found = model.log_prob_of_sequence(noise, clean, 100.0, 0, mask).sum() - torch.stack(alone).sum()
+        return float(found / mask.sum())
+
+    whole = gain(torch.ones_like(observed))
+    assert whole > 1
+    assert gain(observed) > 0.85 * whole
+
+
+def test_the_past_of_a_masked_pixel_is_what_the_law_expects_there() -> None:
+    part = strong().innovation_part
+    assert part is not None
+    amount = torch.ones(1, dtype=torch.float64)
+    w = torch.randn(2, 1, 1, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    observed = torch.rand(1, 1, 5, 6, generator=torch.Generator().manual_seed(1)) > 0.3
+    first, square = part.moments(None, w[0], amount, observed)
+    assert torch.equal(first[observed], w[0][observed])
+    assert torch.equal(square[observed], w[0][observed].square())
+    assert first[~observed].eq(0).all()
+    assert square[~observed].eq(1).all()
+    past = part.remember(None, first, square)
+    shift, log_scale = part.law(past, amount)
+    second, square = part.moments(past, w[1], amount, observed)
+    # The mean of w and of w² by Gauss and Hermite.
+    nodes, weights = (torch.from_numpy(each) for each in np.polynomial.hermite_e.hermegauss(5))
+    drawn = shift[..., None] + log_scale.exp()[..., None] * nodes
+    weights = weights / weights.sum()
+    assert torch.allclose(second[~observed], (drawn @ weights)[~observed])
+    assert torch.allclose(square[~observed], (drawn.square() @ weights)[~observed])
+    assert torch.equal(second[observed], w[1][observed])
 
 
 def test_samples_stay_finite_under_any_weights_and_what_is_kept_does_not_grow() -> None:

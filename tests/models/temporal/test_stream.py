@@ -13,7 +13,7 @@ from noiseflow.flows.conditions import Conditions
 from noiseflow.models import from_profile, temporal_spec
 from noiseflow.models.model import ModelSpec, build
 from noiseflow.models.temporal.registry import PARTS
-from noiseflow.ops.random.sampling import Keyed
+from noiseflow.ops.random.sampling import Keyed, Source
 
 FRAMES = ["nlf", "gaussian", "physics_flow", "noise_flow"]
 
@@ -156,3 +156,13 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ModelError, match="a window of a frame"):
         model.sample(Conditions(torch.zeros(1, 1, 4, 4), 100.0), Keyed(1, top=4, size=(8, 8)))
     assert ModelSpec("nlf") != model.spec
+
+
+@pytest.mark.parametrize("source", [None, Keyed(1, (3,)), torch.Generator()], ids=["seed", "keyed", "generator"])
+@pytest.mark.parametrize("parts", [("dark_pattern", "black_drift"), ("telegraph",), tuple(PARTS)], ids="+".join)
+def test_an_empty_batch_is_an_empty_sequence(parts: tuple[str, ...], source: Source) -> None:
+    model = temporal_model(parts)
+    clean = torch.full((0, 3, 1, 4, 5), 0.2, dtype=torch.float64)
+    assert model.sample_sequence(clean, 100.0, 0, source).shape == clean.shape
+    stream = model.stream(source=source)
+    assert all(stream(frame).shape == frame.shape for frame in clean.unbind(1))

@@ -14,7 +14,7 @@ from noiseflow.patches.pairings.frames.motion import Motion
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrame, PackedFrames
 from noiseflow.patches.pairings.frames.sums import Strip, Sums, noise_shares, strips, sum_strip
 from noiseflow.patches.pairings.pairing import without_pixels
-from noiseflow.raw.inspection import QUIET
+from noiseflow.raw.inspection import QUIET, loud_words, quiet_words
 
 FRAMES = 5
 
@@ -126,7 +126,7 @@ def test_a_frame_without_noise_is_found(count: int, quiet: int | None, rows_shak
         mosaic += np.rint(np.abs(rng.normal(0, rows_shake, (128, 1)))).astype(np.uint16)
     # Something moves through a twentieth of the frame.
     mosaics[1][40:56, 60:160] += 900
-    shares = noise_shares(in_memory(mosaics))
+    shares = noise_shares(in_memory(mosaics)).of_least
     assert np.flatnonzero(shares < QUIET).tolist() == ([] if quiet is None else [quiet])
     if quiet is not None:
         # What moved, and choosing still pixels by the frames' own noise, leave some.
@@ -142,7 +142,7 @@ def test_light_that_changes_over_a_texture_is_no_quiet_frame(light: tuple[float,
     mosaics = shoot([each * texture for each in light], 0)
     if quiet is not None:
         mosaics[quiet] = np.rint(BLACK + light[quiet] * texture).clip(0, 4095).astype(np.uint16)
-    shares = noise_shares(in_memory(mosaics))
+    shares = noise_shares(in_memory(mosaics)).of_least
     assert np.flatnonzero(shares < QUIET).tolist() == ([] if quiet is None else [quiet])
     if quiet is None:
         # By 16,000 pairs of pixels, 90 % of them, a share is known to 1.5 %.
@@ -157,8 +157,28 @@ def test_frames_that_cannot_be_brought_to_one_light_are_not_quiet(
     level: float, contrast: float, light: tuple[float, ...]
 ) -> None:
     texture = np.random.default_rng(0).normal(level, contrast, (128, 256)).clip(0)
-    shares = noise_shares(in_memory(shoot([each * texture for each in light], 0)))
+    shares = noise_shares(in_memory(shoot([each * texture for each in light], 0))).of_least
     assert not (shares < QUIET).any()
+
+
+@pytest.mark.parametrize("light", [1.5, 1 / 1.5])
+@pytest.mark.parametrize("photons", [True, False])
+def test_a_frame_of_other_light_is_neither_quiet_nor_loud(light: float, photons: bool) -> None:
+    """Shot noise has r times the variance, read noise once: 1.5 times the light was loud, with 1.5 of the variance."""
+    signal = np.full((128, 256), 600.0)
+    mosaics = shoot([light * signal] + [signal] * 5, 0)
+    if not photons:
+        rng = np.random.default_rng(0)
+        mosaics = [
+            np.rint(BLACK + (light if n == 0 else 1) * signal + rng.normal(0, 10, signal.shape)).astype(np.uint16)
+            for n in range(6)
+        ]
+    shares = noise_shares(in_memory(mosaics))
+    names = list("abcdef")
+    assert quiet_words(names, shares.of_least) == ""
+    assert loud_words(names, shares.of_most) == ""
+    mosaics[3] = np.rint(BLACK + signal + 2 * (mosaics[3].astype(float) - BLACK - signal)).astype(np.uint16)
+    assert loud_words(names, noise_shares(in_memory(mosaics)).of_most).startswith("d has ")
 
 
 @pytest.mark.parametrize("count", [2, 6])
@@ -166,14 +186,14 @@ def test_what_cannot_be_compared_is_not(count: int) -> None:
     few = shoot([np.full((8, 16), 500.0)] * count, 0)
     clipped = [np.full_like(mosaic, 4095) for mosaic in shoot([np.full((128, 256), 500.0)] * count, 0)]
     for mosaics in (few, clipped):
-        assert np.isnan(noise_shares(in_memory(mosaics))).all()
+        assert np.isnan(noise_shares(in_memory(mosaics)).of_least).all()
 
 
 def test_a_frame_that_clips_is_not_quiet() -> None:
     """Half of the second frame is at the white level: its other half has the noise of the first."""
     mosaics = shoot([np.full((128, 256), 500.0)] * 2, 0)
     mosaics[1][:64] = 4095
-    assert noise_shares(in_memory(mosaics)).min() > 0.9
+    assert noise_shares(in_memory(mosaics)).of_least.min() > 0.9
 
 
 def test_noise_below_a_code_is_not_compared() -> None:
@@ -181,7 +201,7 @@ def test_noise_below_a_code_is_not_compared() -> None:
     levels = [500.0, 500.5, 500.0, 500.5, 500.5]
     rng = np.random.default_rng(0)
     mosaics = [np.rint(level + rng.normal(0, 0.3, (128, 256))).astype(np.uint16) for level in levels]
-    assert np.isnan(noise_shares(in_memory(mosaics))).all()
+    assert np.isnan(noise_shares(in_memory(mosaics)).of_least).all()
 
 
 @pytest.mark.parametrize("moves", [False, True])

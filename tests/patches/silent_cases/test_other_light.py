@@ -1,11 +1,13 @@
 """Frames that do not belong to the others: of another exposure, without light, turned, or disturbed."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import frame
-from burst_of_steps import BLACK, GAIN, READ, SHAPE, SIGNAL, WHITE, measured
+from burst_of_steps import BLACK, GAIN, READ, SHAPE, SIGNAL, WHITE, X, measured
 
 from noiseflow.core.errors import NoiseflowError
 from noiseflow.patches import IngestOptions, ingest
@@ -38,9 +40,58 @@ def test_a_burst_of_several_exposures_is_refused(tmp_path: Path, scene: str, lig
     folder = written(tmp_path / "burst", [shot(part * signal, seed) for seed, part in enumerate(light)])
     name = r"\d" if named is None else str(named)
     with pytest.raises(
-        NoiseflowError, match=rf"burst: {name}\.dng shows the scene with (over |-)?[\d.e-]+ times the light"
+        NoiseflowError,
+        match=rf"burst: {name}\.dng shows the scene with (over |under )?[\d.e-]+ times the light of \d\.dng",
     ):
         measured(folder)
+
+
+def test_exposures_of_1_2_4_are_refused_by_the_ratio_of_the_ends(tmp_path: Path) -> None:
+    """It was that of the brightest and the median, 2."""
+    folder = written(tmp_path / "burst", [shot(part * SIGNAL, seed) for seed, part in enumerate((0.25, 0.5, 1))])
+    with pytest.raises(NoiseflowError, match=r"2\.dng shows the scene with (3\.\d|4|4\.\d) times the light of 0\.dng"):
+        measured(folder)
+
+
+def dim(folder: Path, levels: np.ndarray, noise: float, black: float, unit: int, white: int = 65535) -> list[str]:
+    """What is said of frames of these levels in codes of `unit` DN; the black level in DN."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for number, level in enumerate(levels):
+        codes = unit * np.rint(level + rng.normal(0, noise, SHAPE)) + black
+        known = frame(np.clip(codes, 0, white).astype(np.uint16))
+        write_dng(folder / f"{number}.dng", replace(known, black=(black,) * 4, white=float(white)))
+    return list(ingest([folder], folder.with_suffix(".h5"), IngestOptions(patch_size=16)).notes)
+
+
+def test_a_pedestal_that_creeps_over_a_dim_sky_is_no_other_exposure(tmp_path: Path) -> None:
+    """Left-aligned codes of 12 bits: 0.5 of 4096 a frame is 8 DN of 65535."""
+    number = np.arange(6)
+    dim(tmp_path / "sky", 1.2 + 0.5 * number[:, None, None] + np.zeros(SHAPE), 2, 800, 16)
+    darks = dim(tmp_path / "frames", 0.35 * number[:, None, None] + np.zeros(SHAPE), 2, 800, 16)
+    assert [note for note in darks if "looks dark" in note and "ingest them with --pairing dark" in note]
+
+
+@pytest.mark.parametrize("vignette", [0.0, 0.3])
+def test_dusk_over_stars_is_no_other_exposure(tmp_path: Path, vignette: float) -> None:
+    """The sky grows from 20 to 60 of 16383 DN, and its gradient with it."""
+    stars = 4000 * (np.random.default_rng(1).random(SHAPE) < 0.002) * (1 - 0.9 * X / SHAPE[1])
+    sky = np.linspace(20, 60, 6)[:, None, None] * (1 - vignette * X / SHAPE[1])
+    dim(tmp_path / "sky", stars + sky, 5, 512, 1, 16383)
+
+
+@pytest.mark.parametrize("light", [(1, 2), (0, 1)])
+@pytest.mark.parametrize(("most", "refused"), [(40, False), (600, True)])
+def test_noisy_pairs_of_dim_frames(tmp_path: Path, light: tuple[int, int], most: int, refused: bool) -> None:
+    """The difference is 20 or 40 DN of 16383, or 300 and 600."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for number, part in enumerate(light):
+        known = frame(shot(np.full(SHAPE, most * part / 2), number))
+        write_dng(folder / f"{number}.dng", replace(known, white=16383.0))
+    options = IngestOptions(patch_size=16, pairing="noisy-pair")
+    with pytest.raises(NoiseflowError, match="no pair of one exposure") if refused else nullcontext():
+        ingest([folder], tmp_path / "p.h5", options)
 
 
 @pytest.mark.parametrize("turned", [np.s_[::-1, ::-1], np.s_[:, ::-1]])

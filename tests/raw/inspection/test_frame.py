@@ -141,6 +141,7 @@ def test_codes_that_were_multiplied_are_said(factor: float, cfa: str, planes: st
     codes[where] *= factor
     (words,) = inspected(changed(image, np.rint(codes).astype(np.uint16), white=4095.0)).cautions
     assert "codes are missing at equal distances" in words
+    assert "or the converter skips codes" in words
     first = re.search(r"by about ([\d.]+)", words)
     assert first is not None
     assert float(first[1]) == pytest.approx(factor, rel=0.02)
@@ -205,6 +206,54 @@ def test_noise_below_black_is_no_wrong_level(sigma: float) -> None:
     codes = 400 + rng.normal(0, sigma, (256, 384)) + rng.normal(0, 0.3 * sigma, (256, 1))
     image = RawImage(np.rint(codes).clip(0).astype(np.uint16), "RGGB", (400.0,) * 4, 4095.0, 100.0, source="a.dng")
     assert inspected(image).cautions == ()
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", MONO])
+@pytest.mark.parametrize("across", [True, False])
+def test_a_dark_with_banding_is_no_wrong_level(cfa: str, across: bool) -> None:
+    """Of rows, or of columns, 4 times the noise of pixels: it was said to lie 16 DN below the black level."""
+    rng = np.random.default_rng(1)
+    codes = 400 + rng.normal(0, 2, (256, 384)) + rng.normal(0, 8, (256, 1) if across else (1, 384))
+    black = (400.0,) * (1 if cfa == MONO else 4)
+    image = RawImage(np.rint(codes).astype(np.uint16), cfa, black, 4095.0, 100.0, source="a.dng")
+    assert inspected(image).cautions == ()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(2, 384), (2, 2), (256, 2)])
+def test_frames_of_one_row_or_column_of_cells_pass(shape: tuple[int, int]) -> None:
+    codes = np.random.default_rng(0).normal(500, 20, shape)
+    image = RawImage(np.rint(codes).astype(np.uint16), "RGGB", (64.0,) * 4, 1023.0, 100.0, source="a.dng")
+    assert inspected(image).cautions == ()
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", MONO])
+@pytest.mark.parametrize("seed", range(5))
+def test_codes_that_are_coarse_for_the_noise_were_decoded(cfa: str, seed: int) -> None:
+    """σ 0.2 codes of 8 bits: by chance 64 pixels in a row and the next are of one code."""
+    levels = np.linspace(30, 200, 256)[:, None].repeat(384, 1)
+    codes = np.rint(levels + np.random.default_rng(seed).normal(0, 0.2, levels.shape)).astype(np.uint8)
+    black = (8.0,) * (1 if cfa == MONO else 4)
+    assert inspected(RawImage(codes, cfa, black, 255.0, 100.0, source="a.dng")).cautions == ()
+    codes[64:128, 64:192] = 230
+    codes[0, 0] = 240
+    with pytest.raises(RawError, match="were not decoded"):
+        inspected(RawImage(codes, cfa, black, 255.0, 100.0, source="a.dng"))
+
+
+@pytest.mark.parametrize("wide", [16, 40])
+def test_an_empty_border_is_no_missing_tile_but_an_empty_end_is(wide: int) -> None:
+    image = scene()
+    large = np.tile(image.mosaic, (6, 3))
+    border = large.copy()
+    border[:wide], border[-wide:], border[:, :wide], border[:, -wide:] = 0, 0, 0, 0
+    assert not [words for words in inspected(changed(image, border)).cautions if "one code" in words]
+    border[600:664, 320:448] = 0
+    with pytest.raises(RawError, match="were not decoded"):
+        inspected(changed(image, border))
+    large[-wide:] = 0
+    with pytest.raises(RawError, match="were not decoded"):
+        inspected(changed(image, large))
 
 
 def test_gain_zero_stands_as_one_and_is_said() -> None:

@@ -14,7 +14,7 @@ from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joi
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 from noiseflow.raw.inspection import shares_of_noise
 
-__all__ = ["MOST_FRAMES", "Strip", "Sums", "noise_shares", "strips", "sum_strip"]
+__all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_shares", "strips", "sum_strip"]
 
 MOST_FRAMES = 2**16
 """Number of 16-bit frames whose sum is still exact in 32 bits."""
@@ -67,6 +67,22 @@ class Strip:
         """All but the pixels, by name."""
         names = ("middles", "signal", "contrast", "highest", "variance")
         return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseShares:
+    """Noise variance of each frame of a scene over what frames of its light have; NaN where it cannot be told.
+
+    With r times the others' light the variance grows with a power of r from 0, read noise, to 1, shot noise.
+
+    Parameters
+    ----------
+    of_least, of_most : ndarray, shape (n,)
+        Over the least, min(1, r), and over the most, max(1, r), times that of the middle frame.
+    """
+
+    of_least: NDArray[np.float64]
+    of_most: NDArray[np.float64]
 
 
 def strips(shape: tuple[int, int]) -> list[Blocks]:
@@ -125,12 +141,11 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
     )
 
 
-def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
-    """`shares_of_noise` of the frames, by some rows of each plane, over what frames of their light have at least.
+def noise_shares(stack: PackedFrames) -> NoiseShares:
+    """`shares_of_noise` of the frames, by some rows of each plane, over what frames of their light have.
 
     Neighbours in a row are subtracted, so that rows have no part in it.  The scene's structure has none either: rows
-    are brought to one light, as a lamp on alternating current changes it.  With r times the others' light v grows
-    with a power of r from 0, read noise, to 1, shot noise.
+    are brought to one light, as a lamp on alternating current changes it.
     """
     count, (planes, height, width) = len(stack.frames), stack.cube
     pairs = width // 2
@@ -156,8 +171,8 @@ def noise_shares(stack: PackedFrames) -> NDArray[np.float64]:
     ratio = np.where(bright & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
-    shares: NDArray[np.float64] = shares_of_noise(steps[:, seen]) * np.maximum(r, r**2)
-    return shares
+    raw = shares_of_noise(steps[:, seen]) * r**2
+    return NoiseShares(raw / np.minimum(r, 1), raw / np.maximum(r, 1))
 
 
 def _summed(

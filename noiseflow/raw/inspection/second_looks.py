@@ -1,0 +1,85 @@
+"""What excuses a frame that a first look doubts: noise of rows, codes too coarse for noise, and an empty border."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["noise_below", "without_excused"]
+
+COARSE = 1.0
+"""Codes by which noise changes a segment that is coarse, and by which its mean is off the code of its neighbours."""
+
+BORDER_PART = 0.0625
+"""Most of the rows, and of the columns, that an empty border takes on one side."""
+
+
+def noise_below(plane: NDArray[Any], black: float, pixels: int) -> float:
+    """Standard deviation in DN of the noise of pixels below black, that of rows included.
+
+    The larger one of differences between neighbours in a row and in a column: banding shows in one of them only.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (h, w)
+        Codes of one place of the cell.
+    black : float
+        Its black level, DN.
+    pixels : int
+        So many are looked at, about.
+    """
+    step = max(2 * plane.size // pixels, 2)
+    here, beside = (plane[first : len(plane) // 2 * 2 : step].astype(np.int32) for first in (0, 1))
+    here = here[: len(beside)]
+    sigmas = []
+    for one, other in ((here[:, :-1], here[:, 1:]), (here, beside)):
+        dark = (one < black) & (other < black)
+        sigmas.append(float((other - one)[dark].std()) / 2**0.5 if dark.any() else 0.0)
+    return max(sigmas)
+
+
+def without_excused(
+    found: NDArray[np.bool_], zero: NDArray[np.bool_], segments: NDArray[Any], mosaic: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Segments of one code without those of coarse codes and those of an empty border.
+
+    Parameters
+    ----------
+    found, zero : ndarray of bool, shape (n, m)
+        Segments of one code; and segments of code 0, that no noise explains.
+    segments : ndarray, shape (n, side, m, segment)
+        Codes.
+    mosaic : ndarray, shape (H, W)
+        The frame.
+    """
+    left: NDArray[np.bool_] = found & (zero | ~_coarse(segments))
+    return left & ~_empty_border(left, mosaic)
+
+
+def _coarse(segments: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which segments have a level at which other segments change by one code only, so that one code is no wonder."""
+    side = segments.shape[1]
+    places = segments.reshape(*segments.shape[:3], -1, side)
+    changes = (places.max(3).astype(np.float64) - places.min(3)).max((1, 3))
+    levels = segments.mean((1, 3))
+    coarse = np.sort(levels[(changes > 0) & (changes <= COARSE)])
+    if not coarse.size:
+        return np.zeros(levels.shape, np.bool_)
+    at = np.searchsorted(coarse, levels)
+    away = np.minimum(np.abs(coarse[(at - 1).clip(0)] - levels), np.abs(coarse[at.clip(0, coarse.size - 1)] - levels))
+    return np.asarray(away <= COARSE)
+
+
+def _empty_border(found: NDArray[np.bool_], mosaic: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which segments lie in bands of one code along two opposite sides of the frame.
+
+    A file that ends early leaves one side without pixels, and not both.
+    """
+    border = np.zeros(found.shape, np.bool_)
+    for bands, edges, full in ((border, mosaic[[0, -1]], found), (border.T, mosaic[:, [0, -1]], found.T)):
+        across = [bool(row.all()) for row in full]
+        first, last = ((*line, False).index(False) for line in (across, across[::-1]))
+        if np.ptp(edges) == 0 and max(first, last) <= max(1, BORDER_PART * len(across)):
+            bands[:first] = True
+            bands[len(across) - last :] = True
+    return border
