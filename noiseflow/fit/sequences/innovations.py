@@ -11,7 +11,7 @@ from noiseflow.fit.sequences.fit_parts import LatentTiles
 from noiseflow.fit.sequences.part_trials import JUMPING, LEAST, SURE, Build, Trial, gain_of, gain_per_tile
 from noiseflow.fit.sequences.tiles import LEAST_FRAMES
 from noiseflow.models.model import build
-from noiseflow.models.temporal.part import InnovationPart
+from noiseflow.models.temporal.part import InnovationPart, PixelPart
 from noiseflow.models.temporal.sequence_density import LatentDensity
 from noiseflow.models.temporal.temporal_noise import PATTERN, TemporalNoise, temporal_spec
 
@@ -34,8 +34,9 @@ def try_innovations(
     """The model with a law for its innovations, if held-out tiles surely gain by it; else as it is.
 
     Telegraph pixels, which can be all pixels where they stand in for such a law, may go for it at once.  Other parts
-    that described something of it, and without which held-out tiles lose nothing for sure, go after.  The trial has the
-    gain of the model that is returned.
+    that described something of it, and without which held-out tiles lose nothing for sure, go after, but no
+    pattern that is `_there`: a law of the last frames can stand in for it in part, and means of many frames would come
+    out wrong.  The trial has the gain of the model that is returned.
 
     Parameters
     ----------
@@ -60,7 +61,10 @@ def try_innovations(
     gain, error = difference(candidate, model)
     if gain <= max(LEAST, SURE * error):
         return model, Trial(name, gain, error, kept=False)
+    patterned = _there(held_out)
     for part in [each for each in candidate.parts if each != name]:
+        if patterned and isinstance(candidate.parts[part], PixelPart):
+            continue
         others = [each for each in candidate.parts if each not in (part, name)]
         without = with_innovations(with_parts(others, candidate), name, data)
         lost, uncertain = difference(candidate, without)
@@ -69,6 +73,16 @@ def try_innovations(
         if lost <= max(LEAST, SURE * uncertain) and left > max(LEAST, SURE * left_error):
             candidate, gain, error = without, left, left_error
     return candidate, Trial(name, gain, error, kept=True)
+
+
+def _there(held_out: Sequence[LatentTiles]) -> bool:
+    """Whether frames far apart surely share a pattern: means of the first and of the last third of them correlate."""
+    products = []
+    for tiles in held_out:
+        third = max(1, tiles.z.shape[1] // 3)
+        products.append((tiles.z[:, :third].mean(1) * tiles.z[:, -third:].mean(1)).double().flatten(1).mean(1))
+    each = torch.cat(products)
+    return len(each) > 1 and float(each.mean()) > SURE * float(each.std()) / math.sqrt(len(each))
 
 
 def with_innovations(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> TemporalNoise:
