@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from noiseflow.simulate.scenes import PICTURES, render
 from tools.benching.page import put_between
 from tools.denoising.burst_camera import INDEPENDENT, OURS, TRUE, Burst, VideoCamera, burst_source, fit_models
 from tools.denoising.cameras import HELD_OUT
+from tools.denoising.networks import convolutions
 from tools.denoising.page import AIM_DB, BURSTS, spread, standard_error
 
 __all__ = ["BurstDnCNN", "BurstSettings", "main", "pictures", "section", "train_on"]
@@ -79,17 +79,7 @@ class BurstDnCNN(nn.Module):
 
     def __init__(self, frames: int = 5, width: int = 16, depth: int = 5) -> None:
         super().__init__()
-        widths = [frames, *[width] * (depth - 1), 1]
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            conv = nn.Conv2d(before, after, 3, padding=1)
-            nn.init.kaiming_normal_(conv.weight)
-            nn.init.zeros_(conv.bias)
-            layers += [conv, nn.ReLU()]
-        self.noise = nn.Sequential(*layers[:-1])
-        # It starts close to the mean.
-        with torch.no_grad():
-            conv.weight.mul_(0.1)
+        self.noise = convolutions([frames, *[width] * (depth - 1), 1])
 
     def forward(self, burst: Tensor) -> Tensor:
         """(B, T, H, W) to (B, 1, H, W)."""

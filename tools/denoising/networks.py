@@ -3,13 +3,32 @@
 To add one, write its module here and give it a line in `NETWORKS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "DnCNN", "NAFNet", "build_network"]
+__all__ = ["NETWORKS", "DnCNN", "NAFNet", "build_network", "convolutions"]
+
+
+def convolutions(widths: Sequence[int]) -> nn.Sequential:
+    """Convolutions of 3×3 with ReLU between them, whose result starts small.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Planes of the input, between the convolutions, and of the output.
+    """
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        conv = nn.Conv2d(before, after, 3, padding=1)
+        nn.init.kaiming_normal_(conv.weight)
+        nn.init.zeros_(conv.bias)
+        layers += [conv, nn.ReLU()]
+    with torch.no_grad():
+        conv.weight.mul_(0.1)
+    return nn.Sequential(*layers[:-1])
 
 
 class DnCNN(nn.Module):
@@ -34,17 +53,7 @@ class DnCNN(nn.Module):
 
     def __init__(self, planes: int = 4, width: int = 24, depth: int = 6) -> None:
         super().__init__()
-        widths = [planes, *[width] * (depth - 1), planes]
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            conv = nn.Conv2d(before, after, 3, padding=1)
-            nn.init.kaiming_normal_(conv.weight)
-            nn.init.zeros_(conv.bias)
-            layers += [conv, nn.ReLU()]
-        self.noise = nn.Sequential(*layers[:-1])
-        # It starts close to the identity.
-        with torch.no_grad():
-            conv.weight.mul_(0.1)
+        self.noise = convolutions([planes, *[width] * (depth - 1), planes])
 
     def forward(self, noisy: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""

@@ -239,10 +239,9 @@ class _Exposed:
 
     def dark(self, window: Window) -> Tensor:
         """DSNU and shading of the fixed pattern, added after the noise, normalised, (C, h, w)."""
+        assert self.pattern is not None
         span = self._span(window)
         like = torch.empty(1, len(span), window.height, window.width, dtype=self.dtype)
-        if self.pattern is None:
-            return torch.zeros_like(like)[0]
         return (self.pattern.dark(like, window, self.size) / span)[0]
 
     def _span(self, window: Window) -> Tensor:

@@ -29,9 +29,9 @@ SURE = 1e-3
 SHARPEST = 0.02
 """Largest standard error of a gain that is used."""
 OUTLYING = 4.0
-MOST_LIGHT, LEAST_LIGHT_DN = 1.8, 16.0
+MOST_LIGHT, LEAST_LIGHT_DN, LEAST_LIGHT_PART = 1.8, 16.0, 0.001
 """Ratio of the light of two frames of a burst from which on they are of different exposures, if it differs by more than
-the black level may: by so many DN, and by `DARK_PART` of the range."""
+the black level may: by so many DN, and by that part of the range, which is large for codes of 12 bits in 16."""
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     variance[sums.saturated] = np.inf
     drift = fit_drift(sums.middles, signal, variance)
     span = float((sums.white - sums.black).mean())
-    _refuse_other_light(scene, sums.levels - sums.black.ravel(), drift.gains, float(signal.std()), span)
+    _refuse_other_light(scene, sums.levels - sums.black.ravel(), drift.gains, span)
     # Flicker moves the quarters of a block apart, so that their median is not that of the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
     motion = find_motion(drift.residuals, variance + flicker**2, flows)
@@ -94,14 +94,14 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
 
 def least_light(span: float) -> float:
     """Difference of light, DN, that no drift of the black level makes in a range of `span` DN from black to white."""
-    return max(LEAST_LIGHT_DN, DARK_PART * span)
+    return max(LEAST_LIGHT_DN, LEAST_LIGHT_PART * span)
 
 
-def _refuse_other_light(scene: Scene, light: Array, gains: Array, contrast: float, span: float) -> None:
+def _refuse_other_light(scene: Scene, light: Array, gains: Array, span: float) -> None:
     """Refuse frames of which one shows the scene far darker or brighter than others, or turned.
 
     No lamp flickers so: it is another exposure, a frame without light, or another picture, of which gain and offset
-    make this one.
+    make this one.  Of a sky of 20 DN that grows to 60, too, K comes out a fifth too low.
 
     Parameters
     ----------
@@ -109,23 +109,21 @@ def _refuse_other_light(scene: Scene, light: Array, gains: Array, contrast: floa
         For messages.
     light, gains : ndarray, shape (n, C)
         Mean above black of each frame, DN; and its gain against the middle frame.
-    contrast, span : float
-        Standard deviation of the scene's blocks; and its range from black to white.  DN.
+    span : float
+        Range from black to white, DN.
     """
-    least = least_light(span)
-    gain = np.median(gains, 1)
-    # A dim sky that brightens has other gains too; but only a turned frame has a gain below 0.
-    for own, size in ((light.mean(1), 1.0), (gain, contrast if gain.min() > 0 else np.inf)):
+    for own, least in ((light.mean(1), least_light(span)), (np.median(gains, 1), 0.0)):
         darkest, brightest = int(own.argmin()), int(own.argmax())
-        if own[brightest] > MOST_LIGHT * own[darkest] and np.ptp(own) * size > least:
+        if own[brightest] > MOST_LIGHT * own[darkest] and np.ptp(own) > least:
             middle = float(np.median(own))
             odd, other = (
                 (brightest, darkest) if own[brightest] - middle > middle - own[darkest] else (darkest, brightest)
             )
             raise RawError(
                 f"{scene.name}: {scene.frames[odd].path.name} shows the scene with {_times(own[odd], own[other])} the "
-                f"light of {scene.frames[other].path.name}: is it of another exposure, without light, turned, or a "
-                "colour plane of a packed frame? Take it out, or give the frames of each exposure a folder of their own"
+                f"light of {scene.frames[other].path.name}: is it of another exposure or hour, without light, turned, "
+                "or a colour plane of a packed frame? Take it out, or give the frames of each exposure a folder of "
+                "their own"
             )
 
 

@@ -73,17 +73,27 @@ def test_a_pedestal_that_creeps_over_a_dim_sky_is_no_other_exposure(tmp_path: Pa
 
 
 @pytest.mark.parametrize("vignette", [0.0, 0.3])
-def test_dusk_over_stars_is_no_other_exposure(tmp_path: Path, vignette: float) -> None:
-    """The sky grows from 20 to 60 of 16383 DN, and its gradient with it."""
+def test_a_sky_that_grows_threefold_is_refused(tmp_path: Path, vignette: float) -> None:
+    """From 20 to 60 of 16383 DN, and its gradient with it: K came out at 0.64 for 0.8."""
     stars = 4000 * (np.random.default_rng(1).random(SHAPE) < 0.002) * (1 - 0.9 * X / SHAPE[1])
     sky = np.linspace(20, 60, 6)[:, None, None] * (1 - vignette * X / SHAPE[1])
-    dim(tmp_path / "sky", stars + sky, 5, 512, 1, 16383)
+    with pytest.raises(NoiseflowError, match=r"shows the scene with .* the light of"):
+        dim(tmp_path / "sky", stars + sky, 5, 512, 1, 16383)
+
+
+@pytest.mark.parametrize("light", [(20, 20, 40, 40, 80, 80), (40, 40, 40, 40, 40, 80)])
+def test_dim_exposures_of_a_scene_with_contrast_are_refused(tmp_path: Path, light: tuple[int, ...]) -> None:
+    """K came out at 1.18 and 1.11 for 0.8, and σ at 0 for 3, where the light differed by 60 of 16383 DN."""
+    scene = 1 + 0.6 * np.sin(X / 10) + 0.3 * (X // 16 % 2)
+    levels = [part * scene / scene.mean() + np.zeros(SHAPE) for part in light]
+    with pytest.raises(NoiseflowError, match=r"shows the scene with .* the light of"):
+        dim(tmp_path / "scene", np.array(levels), 3, 512, 1, 16383)
 
 
 @pytest.mark.parametrize("light", [(1, 2), (0, 1)])
-@pytest.mark.parametrize(("most", "refused"), [(40, False), (600, True)])
+@pytest.mark.parametrize(("most", "refused"), [(24, False), (40, True), (600, True)])
 def test_noisy_pairs_of_dim_frames(tmp_path: Path, light: tuple[int, int], most: int, refused: bool) -> None:
-    """The difference is 20 or 40 DN of 16383, or 300 and 600."""
+    """The difference is 12 or 24 DN of 16383 where the black level may differ so; 20 and 40, or 300 and 600."""
     folder = tmp_path / "pair"
     folder.mkdir()
     for number, part in enumerate(light):
