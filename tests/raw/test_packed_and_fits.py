@@ -127,7 +127,7 @@ def test_gains_are_values(tmp_path: Path, gain: float, comment: str, iso: float)
     unit.writeto(tmp_path / "a.fits")
     image = read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0))
     assert (image.iso, image.exposure_s) == (pytest.approx(iso), 0.0)
-    with pytest.raises(RawError, match="does not say its white"):
+    with pytest.raises(RawError, match="the file lacks white"):
         read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,)))
 
 

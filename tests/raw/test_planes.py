@@ -74,7 +74,7 @@ def test_an_array_of_an_earlier_version_needs_flags(tmp_path: Path) -> None:
     path = tmp_path / "old.npy"
     np.save(path, signal)
     path.write_bytes(path.read_bytes() + NPY_MARK)
-    with pytest.raises(RawError, match="does not say their cfa, black, white; give --cfa --black --white"):
+    with pytest.raises(RawError, match="but does not give their cfa, black, white; give --cfa --black --white"):
         read_raw(path)
     found = read_raw(path, RawSettings(cfa="RGGB", black=(64.0,), white=1023.0))
     np.testing.assert_allclose(found.normalised(), signal, atol=1e-9)
