@@ -232,7 +232,7 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
     (taken / "mine.txt").write_text("mine")
     cases = (
         ((empty,), "no raw file in this folder"),
-        ((text,), "it holds files of .txt"),
+        ((text,), "it contains .txt files"),
         ((tmp_path / "gone",), "no such file or folder"),
         (
             (clean, "--cameras", "Mine"),

@@ -208,7 +208,7 @@ def test_blocks_of_another_camera_are_not_taken_for_sidds(tmp_path: Path) -> Non
     result = CliRunner().invoke(main, [*how, "--camera", "Mine", "--cfa", "RGGB", "--iso", "800"])
     assert result.exit_code == 0, result.output
     assert "6 val" in result.output
-    assert "3 instances of Mine, as --camera says" in result.output
+    assert "3 instances of Mine, given by --camera" in result.output
     with PatchStore(tmp_path / "s.h5") as store:
         assert (store.cameras, store.isos) == (("Mine",), (800.0,))
         assert store.scenes[1] == "Validation/01/01"

@@ -65,7 +65,7 @@ def test_what_a_killed_ingest_leaves_is_refused(tmp_path: Path) -> None:
     partial = tmp_path / f"s.h5{PARTIAL}"
     partial.mkdir()
     for path in (partial, tmp_path / "s.h5"):
-        with pytest.raises(StoreError, match="an ingest that was stopped left: ingest again to go on"):
+        with pytest.raises(StoreError, match="was left by an ingest that was stopped: ingest again to continue"):
             PatchStore(path)
 
 
@@ -131,7 +131,7 @@ def test_overwriting_is_asked_for_and_empty_stores_are_refused(tmp_path: Path) -
         write(tmp_path / "s.h5")
     write(tmp_path / "s.h5", overwrite=True)
     with (
-        pytest.raises(StoreError, match="not one patch"),
+        pytest.raises(StoreError, match="no patches to store"),
         StoreWriter(tmp_path / "t.h5", layout="bayer", patch_size=2, pairing="gt", provenance={}),
     ):
         pass

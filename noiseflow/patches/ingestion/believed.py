@@ -1,4 +1,4 @@
-"""What an ingest believed, and where each fact came from: levels, ISO, CFA, pairing, and what was left out."""
+"""The table of facts that an ingest used, with their sources: levels, ISO, CFA, pairing, and what was left out."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,14 @@ from noiseflow.raw.image import RawImage
 __all__ = ["believed_of_frame", "believed_of_ingest", "doubtful_clean", "layout_of_all"]
 
 CENSORED = 1e-3
-"""Fraction of the values at code 0 from which means of frames are said to be biased."""
+"""Fraction of the values at code 0 above which a caution says that the mean of frames is biased."""
 
 INDEPENDENT, FEWEST, LEAST_NOISE = 0.5, 100, 1.0
-"""Of independent noise of n frames, n times the mean's square over the mean square is 1, ± 0.09 by 256 pixels; below
-this it is none.  The fewest pixels that tell, and the mean square in DN² above which one does."""
+"""For independent noise in n frames, n · mean² / (mean square) averages to 1, ± 0.09 over 256 pixels; below the first
+value the noise is not independent.  Then the fewest pixels needed, and the mean square in DN² that a pixel needs."""
 
 MOST_VALUES = 4
-"""Values of one fact that are listed; the others are counted."""
+"""Number of values of one fact that are listed; further ones are only counted."""
 
 FACTS = {
     "camera": "camera",
@@ -32,11 +32,11 @@ FACTS = {
     "black": "black level",
     "white": "white level",
 }
-"""Fields of `RawImage` with a place that they were taken from, and what they are called."""
+"""Fields of `RawImage` whose source is known → name of the fact in the table."""
 
 
 def believed_of_frame(image: RawImage) -> dict[str, list[str]]:
-    """Fact → its value and its source, as text, for one frame.
+    """Facts of one frame: name → value and source, as text.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def believed_of_frame(image: RawImage) -> dict[str, list[str]]:
 
 
 def _levels(levels: Sequence[float]) -> str:
-    """``64 DN``, or one level for each plane."""
+    """Format levels as ``64 DN``, or one per plane if they differ."""
     return ", ".join(f"{level:g}" for level in (levels[:1] if len(set(levels)) == 1 else levels)) + " DN"
 
 
 def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str, str, str], ...]:
-    """Rows of a table: the fact, its value with the number of frames, and its source.
+    """Table of facts of an ingest: rows of name, value with its number of frames, and source.
 
     Parameters
     ----------
@@ -87,14 +87,14 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
         found = sorted(places, key=lambda value: -places[value].total())
         for value in found[:MOST_VALUES]:
             frames = "" if len(found) == 1 else f" ({_frames(places[value].total())})"
-            # Names differ from frame to frame where they say the same.
+            # The same value may come from a different file name in each frame.
             source, more = next(iter(places[value])), len(places[value]) - 1
             rows.append((fact, value + frames, f"{source} and {more} more like it" if more else source))
         if len(found) > MOST_VALUES:
             rest = len(found) - MOST_VALUES
             rows.append((fact, f"{rest} more value(s)", "other frames"))
     clipped, masked = sum(note.clipped for note in notes), sum(note.masked for note in notes)
-    reasons = {"at code 0 or clipped": clipped, "too much of it masked": masked}
+    reasons = {"at code 0 or clipped": clipped, "too many pixels masked": masked}
     rows += [("left out", f"{count} patch(es)", why) for why, count in reasons.items() if count]
     rows += _of_values(notes)
     rows += [("left out", line, "see the sources") for line in plan.notes if "left out" in line]
@@ -102,25 +102,25 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
 
 
 def layout_of_all(notes: Sequence[PartNote]) -> str:
-    """The layout of all frames.
+    """Plane layout of all frames.
 
     Raises
     ------
     RawError
-        They differ.
+        If frames have different layouts.
     """
     first = notes[0]
     for note in notes:
         if note.layout != first.layout:
             raise RawError(
-                f"{note.sources[0]}: {note.layout} cannot go into one store with {first.layout} frames such as "
-                f"{first.sources[0]}; ingest each kind by itself"
+                f"{note.sources[0]}: a {note.layout} frame cannot be stored together with {first.layout} frames such "
+                f"as {first.sources[0]}; ingest each kind separately"
             )
     return first.layout
 
 
 def _of_values(notes: Sequence[PartNote]) -> list[tuple[str, str, str]]:
-    """How many values of the patches are masked, and why; and how many are censored."""
+    """Rows with the number of masked values, by reason, and of censored values."""
     total, masked, bright, zero = (
         sum(getattr(note, name) for note in notes)
         for name in ("values", "masked_values", "bright_values", "zero_values")
@@ -128,7 +128,7 @@ def _of_values(notes: Sequence[PartNote]) -> list[tuple[str, str, str]]:
     reasons = (
         ("masked", masked - bright, "defective or moving"),
         ("masked", bright, "a clean signal at which the frame clips"),
-        ("censored", zero, "at code 0, which stands for all values below"),
+        ("censored", zero, "at code 0, which means any value at or below it"),
     )
     return [(what, f"{count:,} values ({100 * count / total:.2g} %)", why) for what, count, why in reasons if count > 0]
 
@@ -142,21 +142,21 @@ def _frames(count: int) -> str:
 
 
 def doubtful_clean(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]:
-    """Cautions where a clean signal is no independent one, or lies above the signal.
+    """Yield cautions about clean signals that are biased, or that contain the frames' own noise.
 
     Parameters
     ----------
     pairing : Pairing
-        How the clean signals were made.
+        The pairing that made the clean signals.
     notes : sequence of PartNote
         Notes of all frames.
     """
     zeros, values = (sum(getattr(note, name) for note in notes) for name in ("zero_values", "values"))
     if not pairing.twin and pairing.clean == "signal" and zeros > CENSORED * values:
         yield (
-            f"{100 * zeros / values:.2g} % of the values are clipped at code 0: the mean of such frames lies above "
-            "the signal, and their noise is too small in the dark. Calibrate with darks, which takes the clipping into "
-            "account, or use clean twins"
+            f"{100 * zeros / values:.2g} % of the values are clipped at code 0, so the mean of the frames lies above "
+            "the signal, and the noise in dark parts comes out too small. Calibrate with darks, which accounts for the "
+            "clipping, or use clean twins"
         )
     scenes: dict[str, list[PartNote]] = {}
     for note in notes:
@@ -165,19 +165,19 @@ def doubtful_clean(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]
     for name, frames in scenes.items():
         if is_own_mean([note.noise for note in frames]):
             yield (
-                f"{name}: its clean twin is the mean of these {len(frames)} frames themselves: each is in it, and "
-                f"gain and noise variance come out by 1/{len(frames)} too small; take the twin out and give "
+                f"{name}: its clean twin is the mean of these {len(frames)} frames themselves, so it contains their "
+                f"noise, and gain and noise variance come out 1/{len(frames)} too small; remove the twin and give "
                 "--pairing burst, which compares each frame with the mean of the others"
             )
 
 
 def is_own_mean(noise: Sequence[Sequence[float]]) -> bool:
-    """Whether frames' noise adds up to nothing pixel by pixel, as departures from their own mean do.
+    """Whether the noise of the frames sums to 0 in each pixel, which shows that the clean signal is their own mean.
 
     Parameters
     ----------
     noise : sequence of n sequences of float
-        DN, of the same pixels in each frame.
+        Noise in DN at the same pixels of each frame.
     """
     if len(noise) < 2 or len({len(each) for each in noise}) > 1:
         return False

@@ -179,7 +179,7 @@ def test_a_clean_twin_gets_the_pattern_and_the_noise_is_temporal_again(body: Bod
         assert torch.equal(one.observed, other.observed)
         assert late.fingerprint != early.fingerprint
         assert late.gaps == ("body of Test Body: darks of ISO 400 alone; frames of another ISO are refused",)
-    with pytest.raises(DataError, match="was ingested with maps of the body already"):
+    with pytest.raises(DataError, match="was already ingested with body maps"):
         StoreWithBody(tmp_path / "with.h5", tmp_path / "b.h5")
     assert body.gain is not None
     for name, size in (("narrow", (SIZE[0] + 8, SIZE[1] - 32)), ("low", (SIZE[0] - 32, SIZE[1] + 8))):

@@ -56,8 +56,8 @@ def test_clean_twins_as_people_name_them(
     [
         (SIGNAL, ""),
         (1.1 * SIGNAL, "is 90.9 % as bright as its clean signal"),
-        ("noisy", "of the noise's variance goes with the clean signal"),
-        (np.roll(SIGNAL, 6, 1), "is alike in neighbouring pixels"),
+        ("noisy", "of the noise variance is correlated with the clean signal"),
+        (np.roll(SIGNAL, 6, 1), "is common to neighbouring pixels"),
     ],
 )
 @pytest.mark.parametrize("black", [0, BLACK])

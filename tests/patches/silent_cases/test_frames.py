@@ -76,9 +76,9 @@ def bytes_of_two(files: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (again, "holds the same pixels as"),
+        (again, "has the same pixels as"),
         (zeros, "they were not decoded"),
-        (one_code, "holds the same pixels as|no pixel changes"),
+        (one_code, "has the same pixels as|no pixel changes"),
         (bytes_of_two, "contains 8-bit codes, but the white level is 1023 DN"),
     ],
 )

@@ -106,7 +106,7 @@ def test_other_layouts_and_sizes_are_refused_in_one_line(tmp_path: Path, layout:
     result = CliRunner().invoke(main, ["fit", str(bayer), str(other), "--model", "nlf", "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
     assert len(result.stderr.strip().splitlines()) == 1
-    assert "ingest them alike to mix them" in result.stderr
+    assert "with the same options to mix them" in result.stderr
     assert not (tmp_path / "run").exists()
 
 
