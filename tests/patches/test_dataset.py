@@ -94,9 +94,9 @@ def test_bad_arguments(store: PatchStore) -> None:
         PatchStream(store, batch=10, world=3)
     with pytest.raises(DataError, match="balance 'lens'"):
         PatchStream(store, batch=10, balance="lens")
-    with pytest.raises(DataError, match="crop 9: patches are 8×8"):
+    with pytest.raises(DataError, match="crop 9: patches have only 8×8"):
         PatchDataset(store, view=View(crop=9))[0]
-    with pytest.raises(DataError, match="at least one row and column less"):
+    with pytest.raises(DataError, match="at least one row and column smaller"):
         PatchDataset(store, view=View(crop=8, turns=("columns",)))[0]
 
 

@@ -115,7 +115,7 @@ def test_eld_as_the_cameras_named_it(tmp_path: Path, frames: int) -> None:
         assert any("in order of name" in line for line in found.report)
     else:
         assert not first
-        assert any("15 raw files that are not called" in line for line in found.report)
+        assert any("its 15 raw files are not named" in line for line in found.report)
 
 
 @pytest.mark.parametrize("averaged", [True, False])

@@ -40,8 +40,8 @@ def test_pixels_that_are_full_at_a_code_of_their_own_are_said(tmp_path: Path, fu
     for number, codes in enumerate(exposures()):
         write_dng(folder / f"{number}.dng", frame(np.minimum(codes, wells).astype(np.uint16)))
     result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
-    (words,) = [note for note in result.notes if "are full" in note]
-    found = float(words.split("noise of what is ")[1].split(" DN")[0])
+    (words,) = [note for note in result.notes if "are saturated" in note]
+    found = float(words.split(": from ")[1].split(" DN")[0])
     assert full - BLACK - 60 < found < full - BLACK + spread
 
 
