@@ -68,7 +68,7 @@ def test_killed_before_its_first_step_it_has_nothing_to_go_on_from(store: PatchS
 
     with pytest.raises(Killed):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, progress=kill)
-    with pytest.raises(ModelError, match="holds no state"):
+    with pytest.raises(ModelError, match="contains no state"):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, resume=True)
 
 
@@ -170,7 +170,7 @@ def test_settings_out_of_range(store: PatchStore, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="batch: expected 1 or more"):
         fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(batch=0))
     if not torch.cuda.is_available():
-        with pytest.raises(ModelError, match="sees no GPU"):
+        with pytest.raises(ModelError, match="finds no GPU"):
             fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(device="cuda"))
 
 

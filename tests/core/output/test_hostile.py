@@ -90,7 +90,7 @@ def test_an_old_output_that_cannot_be_removed_is_left_and_named(
         unlink(path, *more, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "unlink", refused)
-    with pytest.warns(UserWarning, match=r"\.old: was to be removed and is left \(permission denied\)"):
+    with pytest.warns(UserWarning, match=r"\.old: could not be removed \(permission denied\)"):
         make(tmp_path / "out", "new", overwrite=True)
     monkeypatch.setattr(os, "unlink", unlink)
     assert (tmp_path / "out" / "index.html").read_text() == "new"
