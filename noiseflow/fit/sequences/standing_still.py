@@ -133,7 +133,7 @@ def _without_lines(values: Tensor) -> Tensor:
 
 
 def _shifts(rest: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Shift of each frame in rows and columns, (T, 2), from the mean frame's slopes, and the mean square it explains."""
+    """Shift of each frame in rows and columns (T, 2) from the mean frame's slopes, and what mean square it explains."""
     inner = rest[..., 1:-1, 1:-1]
     slopes = (
         torch.stack([mean[..., 2:, 1:-1] - mean[..., :-2, 1:-1], mean[..., 1:-1, 2:] - mean[..., 1:-1, :-2]]).flatten(1)

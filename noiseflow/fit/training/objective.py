@@ -107,7 +107,7 @@ class Objective(Protocol[Batch]):
     """Held-out losses to compare with, by name, such as those of the baselines."""
 
     def batch(self, position: StepPosition) -> Batch:
-        """This rank's share of the batch of a step, on the training device; depends only on the position."""
+        """Share of this rank in the batch of a step, on the training device; depends only on the position."""
 
     def count(self, position: StepPosition) -> int:
         """Number of samples in the batch of a step, over all ranks."""

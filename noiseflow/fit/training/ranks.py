@@ -23,7 +23,7 @@ Buffers = Sequence[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that share a training.
+    """One of the processes that share a training.
 
     Parameters
     ----------
