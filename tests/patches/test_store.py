@@ -100,7 +100,11 @@ def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
     write(tmp_path / "old.h5")
     with h5py.File(tmp_path / "old.h5", "a") as file:
         file.attrs["schema"] = 99
-    for name, message in (("other.h5", "no patch store"), ("text.h5", "not a readable HDF5"), ("old.h5", "schema 99")):
+    for name, message in (
+        ("other.h5", "not a patch store"),
+        ("text.h5", "not a readable HDF5"),
+        ("old.h5", "schema 99"),
+    ):
         with pytest.raises(StoreError, match=message):
             PatchStore(tmp_path / name)
 

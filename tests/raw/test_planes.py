@@ -115,7 +115,7 @@ def test_planes_of_another_kind_are_refused(tmp_path: Path) -> None:
         del file["signal"]
         file["signal"] = np.zeros((3, 4, 4), np.float32)
         file["signal"].attrs.update(attributes)
-    with pytest.raises(RawError, match="holds 3 planes"):
+    with pytest.raises(RawError, match="contains 3 planes"):
         read_raw(path)
 
 

@@ -94,7 +94,7 @@ class Number(Schema):
             what = "a whole number" if self.whole else "a finite number"
             bounds = [f"above {self.low:g}" if self.above else f"at least {self.low:g}"] if self.low > -LARGEST else []
             bounds += [f"at most {self.high:g}"] if self.high < LARGEST else []
-            raise MismatchError(place, _shown(value), " ".join((what, " and ".join(bounds))).strip())
+            raise MismatchError(place, _shown(value), what + (f", {' and '.join(bounds)}" if bounds else ""))
 
 
 @dataclass(frozen=True)

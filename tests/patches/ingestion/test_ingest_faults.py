@@ -295,7 +295,7 @@ def test_codes_of_more_than_16_bits_are_refused(tmp_path: Path) -> None:
 
     image = frame(np.full((16, 16), 70_000, np.uint32))
     pair = FramePair(Frame(tmp_path, lambda: image), 0, image, np.zeros((4, 8, 8)), 0.0)
-    with pytest.raises(RawError, match="whole numbers 0…65535"):
+    with pytest.raises(RawError, match="integers 0…65535"):
         cut_patches(pair, np.zeros((1, 2), int), 8, 0, sink=lambda *_: None)
 
 

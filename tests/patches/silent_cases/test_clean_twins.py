@@ -94,5 +94,5 @@ def test_a_normalised_clean_twin_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     np.save(folder / "noisy.npy", exposures()[0])
     np.save(folder / "gt.npy", (SIGNAL / (WHITE - BLACK)).astype(np.float32))
-    with pytest.raises(NoiseflowError, match=r"gt\.npy: its values lie within .* is it normalised\?"):
+    with pytest.raises(NoiseflowError, match=r"gt\.npy: its values lie between .* is it normalised\?"):
         measured(folder, RawSettings(cfa="RGGB").over(SAID))

@@ -109,7 +109,7 @@ def test_a_turned_ramp_is_no_drift(tmp_path: Path, turned: tuple[slice, slice]) 
     """It is a line of the others, of gain −1: K was 3.4 for 0.8."""
     frames = [shot(RAMP, seed) for seed in range(5)]
     frames[1] = frames[1][turned].copy()
-    with pytest.raises(NoiseflowError, match=r"1\.dng shows the scene with .* turned"):
+    with pytest.raises(NoiseflowError, match=r"1\.dng shows the scene with .* rotated"):
         measured(written(tmp_path / "burst", frames))
 
 
