@@ -312,7 +312,7 @@ def test_inputs_in_the_output_and_files_of_the_users_are_left_alone(tmp_path: Pa
     synthesize(clean, out, [run], jobs=1)
     shutil.copytree(run, out / "run")
     before = contents(tmp_path)
-    with pytest.raises(OutputError, match=r"holds .*, an input"):
+    with pytest.raises(OutputError, match=r"contains .*, an input"):
         synthesize(clean, out, [out / "run"], jobs=1, overwrite=True)
     with pytest.raises(OutputError, match="run"):
         synthesize(clean, out, [run], jobs=1, overwrite=True)
