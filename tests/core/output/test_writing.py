@@ -184,7 +184,7 @@ def test_names_that_are_no_text_are_written_harmless(tmp_path: Path) -> None:
         ("pipe", "special file"),
         ("/dev/null", "special file"),
         ("input", "is an input"),
-        ("holds", "holds .*, an input|expected the name of a file"),
+        ("holds", "contains .*, an input|expected the name of a file"),
         ("source/inside", "is inside .*, an input"),
         ("other", "expected the name of a"),
         ("long" * 100, "too long"),

@@ -181,7 +181,7 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
 
 
 def test_what_says_nothing_of_time_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="1 frame; noise in time needs 2 frames"):
+    with pytest.raises(DataError, match="has 1 frame; noise in time needs at least 2 frames"):
         read_sequence(write(tmp_path / "one", flat(1)), SPEC, scene="flat", settings=SETTINGS)
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="contains no raw frames"):
