@@ -85,7 +85,7 @@ def test_what_the_maps_are_not_of_is_refused() -> None:
         without_body(replace(noisy, mosaic=noisy.mosaic[2:]), body)
     with pytest.raises(DataError, match="no dark map of ISO 800"):
         without_body(noisy, body, iso=800)
-    with pytest.raises(DataError, match="says none; give it with --exposure"):
+    with pytest.raises(DataError, match="states none; give it with --exposure"):
         without_body(replace(noisy, exposure_s=None), body)
 
 

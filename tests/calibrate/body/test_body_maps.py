@@ -142,10 +142,10 @@ def test_a_file_keeps_all_and_a_changed_one_is_refused(body: BodyMaps, tmp_path:
         read_body(tmp_path / "d.h5")
     with h5py.File(tmp_path / "b.h5", "r+") as file:
         file["gain"][0, 0] += 0.5
-    with pytest.raises(DataError, match="damaged body maps"):
+    with pytest.raises(DataError, match="the body maps are damaged"):
         read_body(tmp_path / "b.h5")
     (tmp_path / "c.h5").write_bytes(b"no HDF5")
-    with pytest.raises(DataError, match="damaged body maps"):
+    with pytest.raises(DataError, match="the body maps are damaged"):
         read_body(tmp_path / "c.h5")
 
 
@@ -185,7 +185,7 @@ def test_a_clean_twin_gets_the_pattern_and_the_noise_is_temporal_again(body: Bod
     for name, size in (("narrow", (SIZE[0] + 8, SIZE[1] - 32)), ("low", (SIZE[0] - 32, SIZE[1] + 8))):
         odd = replace(body, darks=(), gain=replace(body.gain, gain=np.ones(size, np.float32)))
         write_body(replace(odd, defects=body.defects[:0]), tmp_path / f"{name}.h5")
-        with pytest.raises(DataError, match="of another camera, mode or crop"):
+        with pytest.raises(DataError, match="from another camera, mode or crop"):
             StoreWithBody(tmp_path / "without.h5", tmp_path / f"{name}.h5")
     with PatchStore(tmp_path / "with.h5") as store:
         model = fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(epochs=1)).model
@@ -213,11 +213,11 @@ def test_sample_puts_the_pattern_back(body: BodyMaps) -> None:
 
     # The noise changes a little with the signal of each pixel, by PRNU.
     assert (with_it - without - pack(expected, "RGGB")).std() < 0.05 * expected.std()
-    with pytest.raises(DataError, match="no dark map of ISO 800; it has 400"):
+    with pytest.raises(DataError, match="no dark map of ISO 800; its ISOs are: 400"):
         body_pattern(body, frame, 800, "bayer")
-    with pytest.raises(DataError, match="grows with the exposure time, and the frame says none"):
+    with pytest.raises(DataError, match="depends on the exposure time, and the frame states none"):
         body_pattern(body, replace(frame, exposure_s=None), None, "bayer")
-    with pytest.raises(DataError, match="of another camera, mode or crop"):
+    with pytest.raises(DataError, match="from another camera, mode or crop"):
         body_pattern(body, replace(frame, mosaic=frame.mosaic[:-2]), None, "bayer")
 
 
@@ -226,7 +226,7 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     darks = [str(folder / name) for name in ("dark_a", "dark_b", "flat")]
     done = run(main, ["calibrate", *darks, "--out", str(tmp_path / "c.json"), "--maps", str(tmp_path / "b.h5")])
     assert done.exit_code == 0, done.output
-    assert "frames would make that a third of the pattern" in done.output
+    assert "frames would reduce it to a third of the pattern" in done.output
     told = run(main, ["info", str(tmp_path / "b.h5")])
     assert told.exit_code == 0
     assert "body maps" in told.output
@@ -271,7 +271,7 @@ def test_darks_of_no_known_time_are_no_darks_of_0_s(folder: Path) -> None:
     assert mixed.darks[0].current is None
     assert mixed.darks[0].exposures_s == pytest.approx((0.01,))
     assert mixed.darks[0].frames == 12
-    assert mixed.said()[-1].startswith("left out, as they say no exposure time and others do: 12 dark frames")
+    assert mixed.summary()[-1].startswith("left out, because they state no exposure time and others do: 12 dark frames")
     for group in frames.groups:
         group.timed = False
     without = measure_maps(frames)
