@@ -190,7 +190,7 @@ def test_the_command(tmp_path: Path) -> None:
     profile = read_profile(tmp_path / "c.json")
     assert profile.isos[0] == 100
     assert profile.at(100, "R").kind == "posterior"
-    assert "measured at ISO 1600 alone" in profile.cautions[0]
+    assert "measured at ISO 1600 only" in profile.cautions[0]
 
 
 def test_a_camera_s_curve_is_its_formula() -> None:

@@ -115,7 +115,7 @@ def test_the_command_takes_the_pattern_out(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         errors.append((read_raw(out).mosaic - BLACK - scene())[:, : SIZE[1] // 2].std())
     assert errors[1] < 0.25 * errors[0]
-    assert "darks of ISO 400 alone" in done.stderr
+    assert "darks are of ISO 400 only" in done.stderr
     maps = str(tmp_path / "body.h5")
     named = ["denoise", str(tmp_path / "shot.dng"), "--body", maps, "--overwrite", "--out", maps]
     refused = CliRunner().invoke(main, named)

@@ -178,7 +178,7 @@ def test_a_clean_twin_gets_the_pattern_and_the_noise_is_temporal_again(body: Bod
         assert other.observed is not None
         assert torch.equal(one.observed, other.observed)
         assert late.fingerprint != early.fingerprint
-        assert late.gaps == ("body of Test Body: darks of ISO 400 alone; frames of another ISO are refused",)
+        assert late.gaps == ("body of Test Body: its darks are of ISO 400 only; frames of another ISO are refused",)
     with pytest.raises(DataError, match="was ingested with maps of the body already"):
         StoreWithBody(tmp_path / "with.h5", tmp_path / "b.h5")
     assert body.gain is not None
@@ -248,14 +248,16 @@ def test_what_the_maps_do_not_know_is_said(body: BodyMaps, folder: Path, tmp_pat
     one_time = measure_maps(read_frames([folder / "dark_a"]))
     write_body(one_time, tmp_path / "b.h5")
     write_dng(tmp_path / "clean.dng", replace(shoot(0, 2.0, 0), mosaic=np.full(SIZE, BLACK + 800, np.uint16)))
-    assert body.gaps(400, 1.0) == ["body of Test Body: darks of ISO 400 alone; frames of another ISO are refused"]
+    assert body.gaps(400, 1.0) == [
+        "body of Test Body: its darks are of ISO 400 only; frames of another ISO are refused"
+    ]
     assert "extrapolated" in body.gaps(400, 30.0)[1]
-    assert "taken for that of the darks, of 0.01 s" in one_time.gaps(400, None)[1]
+    assert "taken to be that of the darks of 0.01 s" in one_time.gaps(400, None)[1]
     clean, maps, noisy = (str(tmp_path / name) for name in ("clean.dng", "b.h5", "noisy.dng"))
     named = ["sample", "Sony A7S2", clean, "--camera", "Sony A7S2", "--body", maps, "--out", noisy]
     run = CliRunner().invoke(main, named)
     assert run.exit_code == 0, run.output
-    for words in ("of 0.01 s alone: what the pattern gains or loses at 2 s is left in", "no map of the photo response"):
+    for words in ("of 0.01 s only: the change of the pattern at 2 s is not corrected", "no map of the photo response"):
         assert words in run.stderr, run.stderr
 
 
