@@ -75,7 +75,7 @@ def test_frames_of_two_cameras_are_named(tmp_path):
     rng = np.random.default_rng(0)
     series(tmp_path, rng)
     write(tmp_path / "flats", "zz", frame(rng, 100.0, model="Other"))
-    with pytest.raises(DataError, match="two cameras"):
+    with pytest.raises(DataError, match=r"its camera is Acme Other, but that of .* is Acme Toy"):
         calibrate([tmp_path])
 
 

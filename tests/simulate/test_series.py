@@ -133,5 +133,5 @@ def test_a_frame_of_another_camera_is_named(folder: Path) -> None:
     path = folder / "flats" / f"flat_ISO800_{LEVELS[3]:g}_0.dng"
     image = read_raw(path)
     write_dng(path, replace(image, model="Other"), overwrite=True)
-    with pytest.raises(DataError, match="two cameras"):
+    with pytest.raises(DataError, match="its camera is Simulated Other"):
         calibrate([folder / "flats", folder / "darks"])

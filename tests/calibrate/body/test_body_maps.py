@@ -185,7 +185,7 @@ def test_a_clean_twin_gets_the_pattern_and_the_noise_is_temporal_again(body: Bod
     for name, size in (("narrow", (SIZE[0] + 8, SIZE[1] - 32)), ("low", (SIZE[0] - 32, SIZE[1] + 8))):
         odd = replace(body, darks=(), gain=replace(body.gain, gain=np.ones(size, np.float32)))
         write_body(replace(odd, defects=body.defects[:0]), tmp_path / f"{name}.h5")
-        with pytest.raises(DataError, match="from another camera, mode or crop"):
+        with pytest.raises(DataError, match="of another camera, mode or crop"):
             StoreWithBody(tmp_path / "without.h5", tmp_path / f"{name}.h5")
     with PatchStore(tmp_path / "with.h5") as store:
         model = fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(epochs=1)).model
