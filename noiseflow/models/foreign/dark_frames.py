@@ -69,7 +69,7 @@ def _by_iso(images: list[RawImage], path: Path) -> dict[float, list[RawImage]]:
 
 
 def _profile(images: Mapping[float, list[RawImage]], source: ForeignSource) -> Profile:
-    """Gain and levels: of a profile, of the gain that was without_error, or of the NoiseProfile tags of the frames."""
+    """Gain and levels: of a profile, of the gain that is given, or of the NoiseProfile tags of the frames."""
     if source.profile is not None:
         profile = profile_named(source.profile)
         if profile is None:
@@ -95,7 +95,7 @@ def _profile(images: Mapping[float, list[RawImage]], source: ForeignSource) -> P
             }
             settings.append(Setting(iso, plane, numbers))
     image = first[0]
-    provenance = {"sources": [str(source.path)], "gain": "without_error, in proportion to the ISO"}
+    provenance = {"sources": [str(source.path)], "gain": "given, in proportion to the ISO"}
     return Profile(image.camera, image.layout, image.white, tuple(settings), provenance)
 
 

@@ -19,7 +19,7 @@ BLACK, WHITE = 800.0, 16383.0
 """Levels of the authors' code, DN; their files do not say any."""
 
 BASE_ISO = 100.0
-"""ISO at the smallest gain unless without_error: the files say gains, not ISOs."""
+"""ISO at the smallest gain unless one is given: the files state gains, not ISOs."""
 
 LARGEST_GAIN = 1e6
 
