@@ -236,7 +236,7 @@ def test_linearity_is_the_largest_departure_from_the_line_of_least_relative_squa
     assert by_signal.saturation is not None
     assert by_signal.saturation.value == pytest.approx(signal[10] / K)
     assert by_signal.step_e is None
-    assert "say nothing of the light" in by_signal.reason
+    assert "the light is not known" in by_signal.reason
     without = linearity(curve, chosen, None, fit())
     assert (without.saturation, without.step_e, without.error_percent) == (None, None, None)
     assert "does not reach saturation" in without.reason
