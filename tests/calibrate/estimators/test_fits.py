@@ -51,7 +51,7 @@ def test_k_by_likelihood_is_the_line_with_deviations_of_itself(shared: bool) -> 
     alone = line_gain(curve)
     assert alone.gain.value == pytest.approx(weighted_line(x, y, errors / y)[0][0])
     assert math.isnan(line_gain(curve.select(np.arange(4) < 2)).misfit)
-    with pytest.raises(DataError, match="one level only"):
+    with pytest.raises(DataError, match="only one level of light"):
         line_gain(curve.select(np.arange(4) < 1))
     unknown = Curve(x, x, y, np.full(4, np.nan), dark, dark_error, np.zeros(4))
     of_scatter = line_gain(unknown)
