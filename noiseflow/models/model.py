@@ -199,7 +199,7 @@ class NoiseModel(SavedState, ABC):
             noise = noise.masked_fill(~cond.observed, 0.0)
         noise = noise.to(self._working_dtype(noise.dtype))
         if not all_finite(noise):
-            raise DataError("noise: holds NaN or infinite values; mask or drop those patches first")
+            raise DataError("noise: expected finite values; got NaN or infinity: mask or drop those patches first")
         if not len(noise):
             return noise.flatten(1).sum(1)
         return self(noise, cond)  # type: ignore[no-any-return]
