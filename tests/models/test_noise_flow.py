@@ -137,7 +137,7 @@ def test_damaged_run_folders(model: NoiseModel, tmp_path: Path) -> None:
         ),
         ({"unit": "bits"}, "cannot be mixed"),
         ({"isos": (800.0, 100.0)}, "rising positive ISOs"),
-        ({"cameras": ("A", "A")}, "no name twice"),
+        ({"cameras": ("A", "A")}, "each name once"),
     ],
 )
 def test_specs_that_no_model_can_be_built_from(change: dict[str, object], message: str) -> None:

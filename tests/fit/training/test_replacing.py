@@ -162,7 +162,7 @@ def test_what_came_into_the_run_meanwhile_stays_and_the_new_run_is_not_lost(
 
     with monkeypatch.context() as patch:
         patch.setattr(session, "finish", late)
-        with pytest.raises(OutputError, match=r"photo\.dng.*the new run is whole in .*run\.partial"):
+        with pytest.raises(OutputError, match=r"photo\.dng.*the new run is complete in .*run\.partial"):
             fit(store, spec_for(store, "realnvp"), out, SETTINGS, overwrite=True)
     assert load(out).spec.model == "nlf"
     (out / "photo.dng").rename(tmp_path / "photo.dng")

@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_refused() -> None:
     model = temporal_model(("black_drift",))
     stream = model.stream()
     stream(torch.zeros(1, 1, 4, 4))
-    with pytest.raises(DataError, match="as the frames before"):
+    with pytest.raises(DataError, match="the shape of the frames before"):
         stream(torch.zeros(1, 1, 4, 5))
     with pytest.raises(ModelError, match="a window of a frame"):
         model.sample(Conditions(torch.zeros(1, 1, 4, 4), 100.0), Keyed(1, top=4, size=(8, 8)))
