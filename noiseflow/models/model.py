@@ -40,7 +40,6 @@ __all__ = [
 LIMITS = -1.0, 8.0
 """Smallest and largest normalised clean signal accepted for sampling; values outside are probably in DN."""
 
-
 SPEC_SCHEMA = Table(
     {"model": Text(200, 1)},
     {
@@ -72,11 +71,6 @@ class ModelSpec:
         Options specific to this model, as JSON values.
     unit : str
         Unit of its densities; only `NLL_UNIT` is accepted.
-
-    Raises
-    ------
-    ModelError
-        Repeated camera names, ISOs that are not positive and rising, or another unit.
     """
 
     model: str
@@ -290,19 +284,7 @@ class NoiseModel(SavedState, ABC):
 
 
 def checked_conditions(model: NoiseModel, cond: Conditions) -> Resolved:
-    """Check conditions for a model and resolve them to tensors.
-
-    Parameters
-    ----------
-    model : NoiseModel
-        Model that the conditions are for.
-    cond : Conditions
-        Conditions with cameras by name or index.
-
-    Returns
-    -------
-    Resolved
-        The conditions, in the model's precision.
+    """Check conditions for a model and resolve them to tensors in the model's precision.
 
     Raises
     ------
@@ -371,15 +353,7 @@ MODELS: dict[str, ModelEntry] = {}
 def register(
     name: str, options: tuple[str, ...] = (), defaults_of_old: Mapping[str, Any] | None = None
 ) -> Callable[[type[NoiseModel]], type[NoiseModel]]:
-    """Class decorator that adds a model to `MODELS`.
-
-    Parameters
-    ----------
-    name : str
-        Name in a spec.
-    options, defaults_of_old
-        As in `ModelEntry`.
-    """
+    """Class decorator that adds a model to `MODELS` under a name; the other arguments are those of `ModelEntry`."""
 
     def enter(model: type[NoiseModel]) -> type[NoiseModel]:
         MODELS[name] = ModelEntry(model, options, defaults_of_old or {})

@@ -112,16 +112,9 @@ class Schema:
         return ", ".join(" ".join(part.split()) for part in plain.split(","))
 
     def passed(self, name: str, sizes: dict[str, Any], given: dict[str, Any]) -> list[Any]:
-        """Check the arguments of a call; return pointers and numbers in the order of the C++ parameters.
+        """Check the arguments of a call to kernel `name`; return pointers and numbers in the C++ order.
 
-        Parameters
-        ----------
-        name : str
-            Name of the kernel, for messages.
-        sizes : dict
-            Known sizes and constants by name; sizes of tensors are added.
-        given : dict
-            Argument name → tensor or number.
+        `sizes` has the constants by name; the sizes of tensors are added to it.
 
         Raises
         ------
