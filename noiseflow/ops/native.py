@@ -263,9 +263,8 @@ _schema = cache(Schema)
 def _keep_freed_memory() -> None:
     """Make glibc keep freed memory, up to 64 MiB per heap, for the next allocation.
 
-    Otherwise freed tensors are returned to the system, which zeroes their pages again in each step; that takes a
-    quarter of a step's time.  glibc raises its thresholds for good once a block of the largest size below the limit
-    is freed.  The block's pages are never touched.
+    Otherwise the system takes freed tensors back and zeroes their pages again, a quarter of each step's time.  glibc
+    raises its thresholds for good once a block just below its limit is freed; the block's pages are never touched.
     """
     torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")  # Just below DEFAULT_MMAP_THRESHOLD_MAX.
 
@@ -318,8 +317,7 @@ class Operation:
     constant : tuple of str
         Arguments for which the kernel has no gradient, or which it accepts in any dtype.
     results : callable, optional
-        Function of the same arguments that returns tensors like the results, for graphs; needed only if the reference
-        reads values.
+        Function of the same arguments that returns tensors like the results, if the reference reads values.
 
     Attributes
     ----------
@@ -368,8 +366,7 @@ class Operation:
 
     def kernels(self, *arguments: Any) -> Kernels | None:
         """The kernels for these arguments, or None if the reference must run; one rule for all operations."""
-        # While a graph is traced there are no values yet, and tensors of torch.func and forward-mode differentiation
-        # hold more than their memory shows.
+        # Traced tensors have no values yet; those of torch.func and forward-mode AD hold more than their memory.
         if not readable() or forward_ad._current_level >= 0 or torch.is_autocast_enabled("cpu"):
             return None
         wanted, grad = _wanted.get(), torch.is_grad_enabled()
