@@ -143,7 +143,7 @@ def test_a_published_camera_s_profile_can_remember() -> None:
     model = build(temporal_spec(frame.spec, ["black_drift"]))
     noisy = model.stream(iso=1600.0, seed=1)(torch.full((4, 8, 8), 0.1))  # type: ignore[operator]
     assert noisy.shape == (4, 8, 8)
-    with pytest.raises(ModelError, match="it has none"):
+    with pytest.raises(ModelError, match="which this model lacks"):
         build(temporal_spec(from_profile("eld", shipped_profile("Sony A7S2")).spec, ["black_drift"]))
 
 
