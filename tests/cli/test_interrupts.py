@@ -88,7 +88,9 @@ def test_signals_end_with_their_status_and_a_true_line(
     partial = tmp_path / "s.h5.partial"
     assert (tmp_path / "s.h5").exists() == done
     assert partial.exists() != done
-    kept = f"{tmp_path / 's.h5'} is complete" if done else f"finished work is kept in {partial}; continue with: noiseflow "
+    kept = (
+        f"{tmp_path / 's.h5'} is complete" if done else f"finished work is kept in {partial}; continue with: noiseflow "
+    )
     assert kept in result.stderr
     assert not list(tmp_path.glob(".noiseflow-*"))
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

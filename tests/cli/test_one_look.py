@@ -56,7 +56,9 @@ def test_a_table_fits_any_width_with_whole_numbers_and_the_tested_model(width: i
     for cell in ("-4.4773 ± 0.0101", "1.001 (0.987 to 1.012)"):
         assert text.count(cell) == shown
     if shown < len(MODELS):
-        assert " ".join(text.split()).endswith(f"Not shown, because the terminal is too narrow: {', '.join(MODELS[shown:])}.")
+        assert " ".join(text.split()).endswith(
+            f"Not shown, because the terminal is too narrow: {', '.join(MODELS[shown:])}."
+        )
 
 
 @pytest.mark.parametrize("room", [20, 40, 60, 80])

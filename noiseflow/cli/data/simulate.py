@@ -16,9 +16,7 @@ __all__ = ["simulate"]
 @click.option(
     "--camera", required=True, metavar="NAME", help="Camera with known noise parameters; 'list' prints the names."
 )
-@click.option(
-    "--iso", "isos", type=float, multiple=True, help="ISO; repeatable. By default all ISOs of the camera."
-)
+@click.option("--iso", "isos", type=float, multiple=True, help="ISO; repeatable. By default all ISOs of the camera.")
 @click.option("--scenes", type=click.IntRange(min=1), default=8, show_default=True, help="Number of scenes.")
 @click.option("--frames", type=click.IntRange(min=1), default=1, show_default=True, help="Noisy frames per scene.")
 @click.option("--size", type=(int, int), default=(512, 768), show_default=True, help="Height and width in pixels.")

@@ -41,7 +41,9 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> A
 @click.argument("clean", type=PATH, metavar="CLEAN")
 @out_option("Folder to write.")
 @click.option("--run", "runs", type=PATH, multiple=True, required=True, help="Run folder; repeatable.")
-@click.option("--per-image", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs to draw per clean frame.")
+@click.option(
+    "--per-image", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs to draw per clean frame."
+)
 @click.option("--cameras", metavar="NAME[,…]", help="Cameras to draw from; by default all cameras of the runs.")
 @click.option(
     "--isos",

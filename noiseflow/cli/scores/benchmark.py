@@ -25,7 +25,11 @@ __all__ = ["benchmark", "print_results"]
 @device_option
 @json_option
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of cells fitted at the same time, each in its own process."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of cells fitted at the same time, each in its own process.",
 )
 @click.option("--scheduler", help="Address of a Dask scheduler that runs the work, such as tcp://host:8786.")
 def benchmark(spec: Path, out: Path, device: str, as_json: bool, jobs: int, scheduler: str | None) -> None:

@@ -37,7 +37,9 @@ __all__ = ["evaluate"]
     multiple=True,
     help="Add this metric to the default ones; repeatable.",
 )
-@click.option("--legacy-kl", is_flag=True, help="Add the published KL estimators, with their noise floor and a warning.")
+@click.option(
+    "--legacy-kl", is_flag=True, help="Add the published KL estimators, with their noise floor and a warning."
+)
 @click.option(
     "--body",
     type=PATH,
