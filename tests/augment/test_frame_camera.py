@@ -49,7 +49,7 @@ def test_a_word_for_another_camera_only() -> None:
     assert other_camera("Loud", of_camera("")) is None
     word = other_camera("PG-12", of_camera("SONY ILCE-7RM3"))
     assert word is not None
-    assert word.startswith("a.dng: of SONY ILCE-7RM3, but the model's camera is PG-12")
+    assert word.startswith("a.dng: is from SONY ILCE-7RM3, but the model's camera is PG-12")
 
 
 @pytest.fixture
