@@ -102,13 +102,8 @@ def calibrate(
 
 
 def _print(profile: "Profile", out: Path) -> None:
-<<<<<<< HEAD
     """Print all numbers of a profile with their 95 % intervals."""
-    from noiseflow.calibrate.profiles.facts import said
-=======
-    """Every number of a profile with its 95 % interval."""
     from noiseflow.calibrate.profiles.facts import fact_cells
->>>>>>> main
 
     answer(f"{out}: {plain_text(profile.camera)}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:

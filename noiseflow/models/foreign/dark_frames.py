@@ -69,11 +69,7 @@ def _by_iso(images: list[RawImage], path: Path) -> dict[float, list[RawImage]]:
 
 
 def _profile(images: Mapping[float, list[RawImage]], source: ForeignSource) -> Profile:
-<<<<<<< HEAD
     """Profile with gain and levels: the given profile, the given gain, or the NoiseProfile tags of the frames."""
-=======
-    """Gain and levels: of a profile, of the gain that is given, or of the NoiseProfile tags of the frames."""
->>>>>>> main
     if source.profile is not None:
         profile = profile_named(source.profile)
         if profile is None:

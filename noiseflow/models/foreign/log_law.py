@@ -19,11 +19,7 @@ BLACK, WHITE = 800.0, 16383.0
 """Default black and white level in DN, from the authors' code; their files contain none."""
 
 BASE_ISO = 100.0
-<<<<<<< HEAD
 """Default ISO at the smallest gain; the files contain gains, not ISOs."""
-=======
-"""ISO at the smallest gain unless one is given: the files state gains, not ISOs."""
->>>>>>> main
 
 LARGEST_GAIN = 1e6
 """Gains must be below this, DN/e-."""
