@@ -175,8 +175,8 @@ def simulated(work: Path, data: DataSpec) -> Iterator[str]:
         if data.camera == KNOWN:
             yield from light(store, models["nlf"])
         yield "\nMoments of samples at temperature 1 divided by the true ones, in bins of intensity (16 per ISO,"
-        yield "uniform in the root of the signal) with at least 10,000 held-out pixels, from 4 draws each; the kurtosis is"
-        yield "then known to 1 or 2 %:"
+        yield "uniform in the root of the signal) with at least 10,000 held-out pixels, from 4 draws each; the kurtosis"
+        yield "is then known to 1 or 2 %:"
         yield from table(*moments(store, data.camera, models))
         if any(load_camera(data.camera).at(iso).row_sigma_dn for iso in store.isos):
             yield f"\nVariance of the means of {ROWS:,} sampled dark rows divided by the camera's, known to 1.6 %, by"
