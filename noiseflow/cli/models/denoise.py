@@ -44,7 +44,7 @@ __all__ = ["denoise"]
 )
 @raw_options(leave_out=("iso", "camera"))
 @device_option
-@out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
+@out_option("File to write: .dng or .tiff (integer DN), .npy or .h5 (normalised planes).")
 @overwrite_option
 def denoise(
     paths: tuple[Path, ...],

@@ -58,7 +58,7 @@ __all__ = ["sample"]
 @click.option("--workers", type=click.IntRange(min=1), help="Number of threads; it does not change the noise.")
 @raw_options(leave_out=("iso", "camera"))
 @device_option
-@out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
+@out_option("File to write: .dng or .tiff (integer DN), .npy or .h5 (normalised planes).")
 @seed_option
 @overwrite_option
 def sample(

@@ -25,10 +25,10 @@ LEAST_SAID = 0.005
 @click.option("--to-camera", help="Camera of the result in --to; by default the only one.")
 @click.option("--iso", type=float, help="ISO of the result; by default the ISO of NOISY.")
 @click.option(
-    "--clean", type=PATH, help="Clean or denoised twin of NOISY, to transform its noise instead of adding some."
+    "--clean", type=PATH, help="Clean or denoised twin of NOISY, to transform its noise instead of adding noise."
 )
 @raw_options(leave_out=("iso", "camera"))
-@out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
+@out_option("File to write: .dng or .tiff (integer DN), .npy or .h5 (normalised planes).")
 @seed_option
 @overwrite_option
 def transfer(
