@@ -258,7 +258,7 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
 @pytest.mark.parametrize(
     ("mosaic", "reason"),
     [
-        (np.where(np.eye(32) > 0, np.nan, 500.0), r"c\.npz: contains NaN or infinite values"),
+        (np.where(np.eye(32) > 0, np.nan, 500.0), r"c\.npz: holds NaN or infinite values"),
         (np.full((1, 1), 500), r"c\.npz: \(1, 1\) pixels; expected at least one 2×2 cell"),
         (np.full((8, 8), 500), "LibRaw reads no DNG below 22 a side"),
     ],
