@@ -21,21 +21,21 @@ __all__ = ["calibrate"]
 
 @click.command()
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
-@out_option("The profile to write (JSON).")
+@out_option("Camera profile to write (JSON).")
 @raw_options()
 @click.option(
     "--few",
     is_flag=True,
-    help="All ISOs from one or two frames (a picture, a dark), under a prior over cameras; with --maps, coarse maps "
-    "from many pictures of different scenes.",
+    help="Estimate all ISOs from one or two frames (a picture, a dark) with a prior over cameras; with --maps, coarse "
+    "maps from many pictures of different scenes.",
 )
 @click.option(
     "--maps",
     type=PATH,
-    help="Also write the pattern of this body, pixel by pixel (HDF5): dark shading, photo response, hot and telegraph "
-    "pixels.",
+    help="Also write maps of this body with a value for each pixel (HDF5): dark shading, photo response, hot and "
+    "telegraph pixels.",
 )
-@click.option("--report", type=PATH, help="Also write a page with the figures (HTML).")
+@click.option("--report", type=PATH, help="Also write a page with figures (HTML).")
 @json_option
 @overwrite_option
 def calibrate(
@@ -90,10 +90,10 @@ def calibrate(
         _print(profile, out)
     if calibration.body is not None:
         (say if as_json else answer)(f"{maps}: maps of the body")
-        for line in calibration.body.said():
+        for line in calibration.body.summary():
             (say if as_json else answer)(f"  {line}")
     if report is not None:
-        (say if as_json else answer)(f"{report}: the page")
+        (say if as_json else answer)(f"{report}: page with figures")
     for setting in profile.settings:
         for caution in setting.cautions:
             say(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {plain_text(caution, LONGEST_LINE)}")
@@ -102,8 +102,8 @@ def calibrate(
 
 
 def _print(profile: "Profile", out: Path) -> None:
-    """Every number of a profile with its 95 % interval."""
-    from noiseflow.calibrate.profiles.facts import said
+    """Print all numbers of a profile with their 95 % intervals."""
+    from noiseflow.calibrate.profiles.facts import fact_cells
 
     answer(f"{out}: {plain_text(profile.camera)}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:
@@ -111,7 +111,7 @@ def _print(profile: "Profile", out: Path) -> None:
         for name, estimate in setting.estimates.items():
             answer(f"  {name:29} {estimate!s:34} 95{TIED}%:{TIED}{estimate.interval_text}")
         for name, value in setting.facts.items():
-            _, text, unit = said(name, value)
+            _, text, unit = fact_cells(name, value)
             answer(f"  {name:29} {text} {unit}".rstrip())
         for name, reason in setting.absent.items():
             answer(f"  {name:29} absent: {reason}")
