@@ -156,7 +156,7 @@ def estimate(value: float, half: float = 0.001) -> Interval:
         ("bound", "exact", -0.1, "open", "the bound of mine is worse than other"),
         ("exact", "bound", 0.1, "open", "than the bound of other, which may itself be better"),
         ("exact", "bound", -0.1, "bad", "is worse than other by at least 0.1"),
-        ("exact", "exact", 0.0, "open", "cannot be told apart"),
+        ("exact", "exact", 0.0, "open", "do not differ significantly"),
     ],
 )
 def test_a_bound_decides_one_way_only(tested: Any, other: Any, difference: float, level: str, words: str) -> None:
