@@ -75,7 +75,7 @@ def censored_dark(codes: NDArray[np.floating]) -> CensoredDark:
     seen = np.flatnonzero(counts)
     if len(seen) < 3:
         raise DataError(
-            f"the dark frames contain only {len(seen)} different code(s), all at the black clip: black level and read "
+            f"the dark frames contain only {len(seen)} code(s), all at the black clip: black level and read "
             "noise cannot be separated; take darks at a higher ISO, or with a black offset"
         )
     total, number = counts[seen], counts.sum()
