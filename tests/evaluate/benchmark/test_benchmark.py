@@ -204,7 +204,7 @@ def test_other_data_under_the_same_name_is_refused(workshop: Any, tmp_path: Path
     )
     spec = read_spec(tmp_path / "s.toml")
     assert isinstance(spec, BenchmarkSpec)
-    with pytest.raises(DataError, match=r"expected the fingerprint 0{64}"):
+    with pytest.raises(DataError, match=r"expected data of fingerprint 0{64}"):
         benchmark(spec, tmp_path / "out")
 
 

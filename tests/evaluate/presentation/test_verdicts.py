@@ -117,7 +117,7 @@ def test_planes() -> None:
     assert structure(planes=(within,), pairs=(compared(0.3, 0.3 - 0.9 * CORRELATION_MARGIN),))[2][0] == "good"
     level, words = structure(planes=(within, share))[2]
     assert level == "bad"
-    assert "of the mean variance plane B has 30.0 % in the data, 27.8 % in the samples" in words
+    assert "plane B has 30.0 % of the mean variance in the data, 27.8 % in the samples" in words
     level, words = structure(pairs=(pair,))[2]
     assert level == "bad"
     assert "planes B correlate by" in words
