@@ -285,7 +285,7 @@ def test_a_signal_before_the_command_or_after_it_is_no_abort(
     assert "Abort" not in ended.stderr
     assert last.startswith(f"noiseflow: stopped by {'Ctrl-C' if name == 'SIGINT' else 'TERM'}; ")
     assert says.replace("OUT", str(out)) in last
-    assert out.exists() == ("whole" in says)
+    assert out.exists() == ("complete" in says)
 
 
 def test_ctrl_c_while_the_program_is_loaded_is_no_traceback(work: Path) -> None:
