@@ -353,14 +353,14 @@ def test_a_command_of_several_outputs_goes_on_with_what_is_not_written(
     assert (tmp_path / first).exists()
     last = result.stderr.strip().splitlines()[-1]
     said, _, command = last.partition("; continue with: noiseflow ")
-    assert re.search(r" (is|are) whole, \d not written$", said)
+    assert re.search(r" (is|are) complete, \d not written$", said)
     again = CliRunner().invoke(main, shlex.split(command))
     assert again.exit_code == 0, again.output
     # All is there now, and a signal that comes then says so.
     monkeypatch.setattr("noiseflow.cli.models.sample.answer", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     result = CliRunner().invoke(main, [*given, "--overwrite"])
     assert result.exit_code == 143
-    assert result.stderr.strip().endswith("whole")
+    assert result.stderr.strip().endswith("complete")
 
 
 @pytest.mark.parametrize(
