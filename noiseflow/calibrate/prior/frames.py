@@ -114,20 +114,20 @@ def dark_noise(image: RawImage) -> Seen:
     planes, blacks = image.planes(), image.levels()[0].ravel()
     if min(planes.shape[1:]) < LEAST_SIDE:
         raise DataError(f"{where}: a dark of {image.mosaic.shape[1]}×{image.mosaic.shape[0]} pixels is too small")
-    pixel, errors, rows, tails = [], [], [], []
+    pixel, errors, rows = [], [], []
     for plane, black in zip(planes, blacks, strict=True):
         if np.mean(plane <= 0) > 0.01:
             raise DataError(
                 f"{where}: a dark that is clipped at code 0 does not show its noise; use `noiseflow calibrate`"
             )
         blocks = block_energies(plane, float(black))
-        kept = blocks.high < BLOWN * np.median(blocks.high)
+        # Of a dark without noise all are kept, and it is refused below.
+        kept = blocks.high <= BLOWN * np.median(blocks.high)
         high = blocks.high[kept]
         pixel.append(float(high.mean()))
         errors.append(float(high.std() / np.sqrt(0.5 * len(high))))
         _no_light(where, blocks, pixel[-1])
         rows.append(_rows(plane.astype(np.float64), pixel[-1]))
-        tails.append(_tail(plane, float(np.sqrt(pixel[-1]))))
     row = float(np.mean([value for value, _ in rows]))
     row_error = float(np.mean([error for _, error in rows])) / np.sqrt(len(rows))
     total = float(np.mean(pixel)) - ROUNDING + max(row, 0.0)
@@ -135,7 +135,10 @@ def dark_noise(image: RawImage) -> Seen:
         raise DataError(f"{where}: its noise is no more than rounding to whole codes; the read noise cannot be seen")
     error = float(np.hypot(np.mean(errors) / np.sqrt(len(errors)), row_error)) / (2 * total)
     seen_row = (row**0.5, row_error / (2 * row)) if row > 2 * row_error else None
-    tail = (float(np.mean(tails)), TAIL_ERROR) if np.sqrt(np.mean(pixel)) > 1 else None
+    tail = None
+    if np.sqrt(np.mean(pixel)) > 1:
+        shapes = [_tail(plane, float(np.sqrt(own))) for plane, own in zip(planes, pixel, strict=True) if own > 0]
+        tail = float(np.mean(shapes)), TAIL_ERROR
     return Seen(image.iso or 0.0, None, (total**0.5, float(np.hypot(error, 0.005))), seen_row, tail)
 
 
@@ -209,10 +212,11 @@ def pair_noise(first: RawImage, second: RawImage) -> Seen:
         whole = (mean + margin < top - black) & (mean + black > margin)
         index = np.flatnonzero(whole)
         # The mean of a block of 64 pixels, and rows' offsets, against the noise of its pixels.
-        moved.append(float(np.mean(np.abs(of_difference.mean[whole]) > MOVED * np.sqrt(own.high[whole]))))
+        if len(index):
+            moved.append(float(np.mean(np.abs(of_difference.mean[whole]) > MOVED * np.sqrt(own.high[whole]))))
         blocks.append(own)
         chosen.append(Chosen(index, evenly(mean[index])))
-    if max(moved) > MOST_MOVED:
+    if max(moved, default=0.0) > MOST_MOVED:
         raise DataError(f"{where}: the scene moved or the light changed between the two; take one of them alone")
     cells = gather(blocks, chosen)
     line = line_of(cells) if len(cells.plane) else None
