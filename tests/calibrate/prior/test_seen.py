@@ -94,7 +94,7 @@ def test_the_shape_of_quiet_noise_is_not_told_and_clipped_or_small_darks_are_ref
         dark_noise(image(clipped))
     clipped[2:4, :] = BLACK
     assert dark_noise(image(clipped)).read is not None
-    with pytest.raises(DataError, match="126×256 pixels is too small"):
+    with pytest.raises(DataError, match="126×256 pixels"):
         dark_noise(image(codes()[:, :126]))
     assert dark_noise(image(codes()[:128, :128])).read is not None
     with pytest.raises(DataError, match="no more than rounding"):
@@ -133,7 +133,7 @@ def test_a_dark_with_light_is_one_whose_parts_differ_by_two_deviations_or_that_l
     means[:3, :4] += high
     blocks = Blocks((9, 13), 8, means.ravel(), *[np.ones(117)] * 3)
     if said:
-        with pytest.raises(DataError, match="a: this dark holds light or glow"):
+        with pytest.raises(DataError, match="light or glow"):
             _no_light("a", blocks, 100.0)
     else:
         _no_light("a", blocks, 100.0)
