@@ -182,9 +182,9 @@ def test_a_cell_that_fails_says_why_and_the_command_exits_with_1(folder: Path, r
         ("title = ", "cannot be read as TOML"),
         (SPEC.replace("camera =", "kamera ="), "got 'kamera'"),
         (SPEC.replace('name = "nlf"', 'model = "nlf"'), "expected an entry 'name'"),
-        (SPEC.replace('"gaussian"', '"nlf"'), r"no name of \[\[model\]\] twice"),
-        (SPEC.replace('"gaussian"', '"../up"'), "a name is of"),
-        (SPEC.replace('camera = "PG-12"', ""), "expected one of camera, sources, store"),
+        (SPEC.replace('"gaussian"', '"nlf"'), r"different names of \[\[model\]\]"),
+        (SPEC.replace('"gaussian"', '"../up"'), "expected a name of letters"),
+        (SPEC.replace('camera = "PG-12"', ""), "exactly one of camera, sources and store; got none"),
         ('reference = "oracle"' + SPEC, "expected 'nlf' or 'gaussian'"),
     ],
 )
@@ -204,7 +204,7 @@ def test_other_data_under_the_same_name_is_refused(workshop: Any, tmp_path: Path
     )
     spec = read_spec(tmp_path / "s.toml")
     assert isinstance(spec, BenchmarkSpec)
-    with pytest.raises(DataError, match=r"expected the fingerprint 0{64}"):
+    with pytest.raises(DataError, match=r"expected data of fingerprint 0{64}"):
         benchmark(spec, tmp_path / "out")
 
 
