@@ -235,7 +235,8 @@ def test_compare_pairs_reports_of_the_same_patches_only(
     assert "expected a report of" in refused.stderr
 
 
-def test_an_iso_left_out_costs_what_the_two_fits_say(tmp_path: Path) -> None:
+def test_an_iso_left_out_costs_what_the_two_fits_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "page", lambda evaluation, progress: evaluation.headline)
     text = SPEC.replace("isos = [100]", "isos = [100, 400, 1600]\nleave_out = 400").replace(
         "scenes = 10", "scenes = 20"
     )
