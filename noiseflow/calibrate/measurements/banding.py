@@ -69,6 +69,8 @@ def banding_spectrum(profiles: NDArray[np.float64], pixel_variance: float, acros
         limit = chi2.isf(1e-3 / len(power), degrees) / chi2.median(degrees)
         # Bins side by side are one line, at its highest bin.
         found = np.flatnonzero((power > 1.3 * limit * around) & (power >= maximum_filter1d(power, 2 * WIDTH + 1)))
-        found = found[np.argsort(-(power / around)[found], kind="stable")]
+        # Around a line of no noise there may be nothing.
+        height = power[found] / np.maximum(around[found], 1e-300)
+        found = found[np.argsort(-height, kind="stable")]
     lines = tuple(float(frequency[index]) for index in found[:MOST_LINES])
     return Spectrum(frequency, power, pixel_variance / across, lines, len(found))
