@@ -128,7 +128,8 @@ def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: f
 
     def cut(values: NDArray[np.float32]) -> NDArray[np.float32]:
         areas = values[: AREAS * rows, : AREAS * columns].reshape(AREAS, rows, AREAS, columns)
-        return areas - areas.mean(-1, keepdims=True)
+        centred: NDArray[np.float32] = areas - areas.mean(-1, keepdims=True)
+        return centred
 
     around = cut(mean[:, 1, 2:] + mean[:, 1, :-2] + mean[:, 0, 1:-1] + mean[:, 2, 1:-1])
     middle, own = mean[:, 1, 1:-1], step[:, 1:-1]
