@@ -86,7 +86,7 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
     at = sample_rows(height)
     around = (at[:, None] + np.arange(-1, 2)).ravel()
     own = np.float32(1 / (len(stack.frames) - 1))
-    clips_at = np.min([frame.image.clip_levels() for frame in stack.frames], 0).ravel()
+    clips_at = [frame.image.clip or (frame.image.white,) for frame in stack.frames]
     for plane in range(len(mean)):
         middle = mean[plane][around].reshape(len(at), 3, width)
         for found, number in zip(shifts, numbers, strict=True):
@@ -94,7 +94,8 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
             step = middle - stack.frames[number].planes[plane][around].reshape(middle.shape)
             others = middle + own * step
             step = (step * -(1 + own))[:, 1]
-            gain, error = fine_gain(step, others, BELOW_CLIP * float(clips_at[plane]))
+            clip = min(each[plane % len(each)] for each in clips_at)
+            gain, error = fine_gain(step, others, BELOW_CLIP * clip)
             found.append(replace(frame_shift(step, others), gain=gain, gain_error=error))
     return shifts
 
