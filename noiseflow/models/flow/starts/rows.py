@@ -16,8 +16,17 @@ from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.flow.starts.frame import runs_of_bands, shared_by_frames
+from noiseflow.ops.line_noise import COLUMNS, ROWS
 
-__all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines", "within_rows"]
+__all__ = [
+    "ChosenRows",
+    "choose_rows",
+    "even_signal",
+    "less_offsets",
+    "measure_lines",
+    "start_lines",
+    "within_lines",
+]
 
 MOST_BANDS = 400
 """Bands on which rows with a memory are fitted and tried."""
@@ -140,7 +149,12 @@ def choose_rows(
         worth = f"{gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
         kept = gain > SURE * error and gain > WORTH
         if (memory is plain or kept) and _fit_memory(memory, flickering, data):
-            head.log_beta2.copy_(total - memory.offset_variance().log1p())
+            # The memory was fitted in units of the read variance that independent rows left.
+            left = torch.maximum(
+                total.exp() - memory.offset_variance() * head.log_beta2.exp(), LEAST_LEFT * total.exp()
+            )
+            memory.scale_offsets(head.log_beta2 - left.log())
+            head.log_beta2.copy_(left.log())
             found = f"rows that remember the rows above{_frames(memory)}"
             return ChosenRows(memory, {"row_memory": True}, (f"{found}: worth {worth}",))
     if not flickers or flickering is plain:
@@ -326,10 +340,10 @@ def _peak(data: _Bands) -> float:
     return float(torch.logit(torch.tensor(min(max(place, 0.02), 0.98))))
 
 
-def within_rows(noise: Tensor, planes: int, observed: Tensor | None = None) -> Tensor:
-    """Noise about the mean of its sensor row in the patch, times √(n/(n − 1)), so that its variance stays.
+def within_lines(noise: Tensor, planes: int, observed: Tensor | None = None, axis: str = "row") -> Tensor:
+    """Noise about the mean of its sensor row or column in the patch, times √(n/(n − 1)), so that its variance stays.
 
-    n is the number of the row's values that are observed; the others have no part in its mean.
+    n is the number of the line's values that are observed; the others have no part in its mean.
 
     Parameters
     ----------
@@ -339,10 +353,26 @@ def within_rows(noise: Tensor, planes: int, observed: Tensor | None = None) -> T
         Planes of the noise, those of a square cell.
     observed : Tensor of bool, shape (B, C, H, W), optional
         As of `Conditions`.
+    axis : str
+        ``"row"`` or ``"column"``.
     """
     side = math.isqrt(planes)
     cells = noise.reshape(len(noise), side, side, *noise.shape[2:])
     seen = torch.ones_like(cells) if observed is None else observed.to(noise).reshape(cells.shape)
-    count = seen.sum((2, 4), keepdim=True)
-    about = cells - (cells * seen).sum((2, 4), keepdim=True) / count.clamp(min=1)
+    along = ROWS if axis == "row" else COLUMNS
+    count = seen.sum(along, keepdim=True)
+    about = cells - (cells * seen).sum(along, keepdim=True) / count.clamp(min=1)
     return (about * (count / (count - 1).clamp(min=1)).sqrt()).reshape(noise.shape)
+
+
+def less_offsets(log_beta2: Tensor, offsets: Tensor) -> Tensor:
+    """Ln β₂ of a read variance that contained offsets of `offsets` times itself: ln β₂(1 − r), not ln β₂/(1 + r).
+
+    Parameters
+    ----------
+    log_beta2 : Tensor, shape (cameras, isos)
+        Logarithm of the read variance with the offsets in it.
+    offsets : Tensor, shape (cameras, isos)
+        Variance of the offsets in units of that read variance.
+    """
+    return log_beta2 + (1 - offsets).clamp(min=LEAST_LEFT).log()
