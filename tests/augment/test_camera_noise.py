@@ -227,9 +227,9 @@ def test_clean_signals_that_cannot_be(value: torch.Tensor, message: str) -> None
 def test_arguments_that_cannot_be() -> None:
     for make, error, message in (
         (lambda: AddCameraNoise([]), ModelError, "at least one"),
-        (lambda: AddCameraNoise([nlf(), nlf("mono")]), ModelError, "one layout"),
+        (lambda: AddCameraNoise([nlf(), nlf("mono")]), ModelError, "one plane layout"),
         (lambda: AddCameraNoise(nlf("mono"), cfa="RGGB"), ModelError, "not on a Bayer"),
-        (lambda: AddCameraNoise(nlf(), cameras=["Z"]), ModelError, "they know A, B, C"),
+        (lambda: AddCameraNoise(nlf(), cameras=["Z"]), ModelError, "expected A, B, C"),
         (lambda: AddCameraNoise(nlf(), cameras=[]), ModelError, "at least one of A"),
         (lambda: AddCameraNoise(nlf(), quantise=True), DataError, "levels"),
         (lambda: AddCameraNoise(nlf(), levels=(100.0, 100.0)), DataError, "black < white"),

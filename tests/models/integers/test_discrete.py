@@ -318,7 +318,7 @@ def test_the_oracle_s_discretised_nll_is_the_entropy_of_its_codes() -> None:
 
 def test_levels_of_another_camera_are_refused() -> None:
     codes = torch.zeros(1, 1, 2, 2)
-    with pytest.raises(ModelError, match=r"made for a black level of 6 DN; the codes have 8"):
+    with pytest.raises(ModelError, match=r"expected a black level of 6 DN; the codes have 8 DN"):
         discrete_log_prob(
             oracle(6, 60), codes, Conditions(codes, 400.0, "B"), Levels(torch.tensor([[8.0]]), torch.tensor([60.0]))
         )

@@ -180,7 +180,7 @@ def test_pixels_that_jump_are_found_and_sampled(rate: float, size: float) -> Non
     mosaic = jumping(10, rate, size)
     model = started(mosaic)
     assert model.spec.options["telegraph"] is True
-    assert any(each.startswith("pixels that jump") for each in model.found)
+    assert any(each.startswith("telegraph pixels") for each in model.found)
     drawn = sampled(model, 11)
     variance = 1 + rate * size**2
     fourth = 3 + 6 * rate * size**2 + rate * size**4
