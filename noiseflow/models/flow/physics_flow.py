@@ -211,10 +211,7 @@ class PhysicsFlow(ResidualFlow):
         self._start_tails(x, cond, parameters, tries=bands is not None)
 
     def _start_within_lines(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
-        """Fit shot and read noise again, within rows, and within columns if there are: few lines know their variance.
-
-        What they leave of the total is then no measure of the read noise.  The offsets stay as they are in DN.
-        """
+        """Fit shot and read noise again, within rows, and within columns if there are; offsets keep their DN."""
         head, within = self.shot_read, noise
         for axis in ("row", "column") if any(isinstance(each, ColumnNoise) for each in lines) else ("row",):
             within = within_lines(within, self.planes, cond.observed, axis)
@@ -309,10 +306,7 @@ class PhysicsFlow(ResidualFlow):
             self.spec = replace(self.spec, options={**self.spec.options, kept.option: kept.value})
             if isinstance(kept.transform, LineNoise):
                 columns, head = kept.transform, self.shot_read
-                left = less_offsets(head.log_beta2, columns.offset_variance())
-                for line in [*lines, columns]:
-                    line.scale_offsets(head.log_beta2 - left)
-                head.log_beta2.copy_(left)
+                self._leave(less_offsets(head.log_beta2, columns.offset_variance()), [*lines, columns])
                 if bool((columns.offset_variance() > STRONG).any()):
                     self._start_within_lines([*lines, columns], noise, cond)
                     x, parameters = self._whitened(noise[some], even)
@@ -326,6 +320,12 @@ class PhysicsFlow(ResidualFlow):
                 before.start_from(x, even)
             x, _ = before(x, even, parameters)
         return x, parameters
+
+    def _leave(self, log_beta2: Tensor, lines: list[Any]) -> None:
+        """Set the read variance; offsets stay as they are in DN."""
+        for line in lines:
+            line.scale_offsets(self.shot_read.log_beta2 - log_beta2)
+        self.shot_read.log_beta2.copy_(log_beta2)
 
     def _left_out(self) -> list[str]:
         return [name for name in ROW_OPTIONS if self.spec.options.get(name) is False]
@@ -352,9 +352,7 @@ class PhysicsFlow(ResidualFlow):
         offsets, others = found.rows.offset_variance(), rows.offset_variance()
         # Beside strong rows the read noise was found within them, and is not what they leave.
         left = torch.where(others > STRONG, head.log_beta2, less_offsets(head.log_beta2, offsets - others))
-        for line in [found.rows, *lines[1:]]:
-            line.scale_offsets(head.log_beta2 - left)
-        head.log_beta2.copy_(left)
+        self._leave(left, [found.rows, *lines[1:]])
 
     def _before_shape(self) -> list[Transform]:
         """The transforms between the head and the skew: lines and neighbours, in the order data → latent."""
@@ -378,23 +376,16 @@ class PhysicsFlow(ResidualFlow):
         keep_offsets(self.shot_read, lines, before - passed.log())
 
     def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
-        """Latent of each value by itself, offsets and light of its lines part of its variance; see `HasMarginals`.
-
-        Tails beside offsets of more than `FAINT` read variances are not those of a pixel: None, as with couplings
-        and neighbours, whose shape is that of an innovation.
-        """
-        chain: list[Any] = list(self.flow.transforms[1:])
-        lines = [each for each in chain if isinstance(each, LineNoise)]
-        rest = [each for each in chain if not isinstance(each, LineNoise)]
+        """Latent of each value by itself, line noise part of its variance; None beside strong lines or couplings."""
+        lines = [each for each in self.flow.transforms if isinstance(each, LineNoise)]
+        rest: list[Any] = [each for each in self.flow.transforms[1:] if not isinstance(each, LineNoise)]
         offsets = torch.stack([each.offset_variance() for each in lines]).sum(0)
         if bool((offsets > FAINT).any()) or not all(each.elementwise for each in rest):
             return None
         lights = [each.light_variance() for each in lines if isinstance(each, RowNoise)]
         knots = lines[0].log_isos.to(offsets)
-        share, light = (
-            at_iso(table[cond.camera], knots, cond.iso)[:, None, None, None]
-            for table in (offsets, sum(lights, torch.zeros_like(offsets)))
-        )
+        tables = (offsets, sum(lights, torch.zeros_like(offsets)))
+        share, light = (at_iso(each[cond.camera], knots, cond.iso)[:, None, None, None] for each in tables)
         found = self.shot_read.noise_parameters(cond)
         wide = NoiseParameters(found.clean, found.beta1, found.beta2 * (1 + share), observed=found.observed)
         z = noise * (wide.variance() + light * found.clean.square()).rsqrt()
