@@ -53,7 +53,9 @@ def begun(folder: Path, words: str, until: str) -> "subprocess.Popen[str]":
     return process
 
 
-def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(work: Path) -> None:
+def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = begun(work, FIT, "run/state/0*")
     second = subprocess.run([*COMMAND, *FIT.split()], cwd=work, capture_output=True, text=True, check=False)
     assert second.returncode == 1
@@ -66,8 +68,9 @@ def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(work
     kept = "the last state is kept in run"
     assert last == f"noiseflow: stopped by Ctrl-C; {kept}; continue with: noiseflow {FIT} --resume"
     assert not list(work.glob(".noiseflow-*"))
-    done = subprocess.run([*COMMAND, *FIT.split(), "--resume", "--max-minutes", "0.001"], cwd=work, check=False)
-    assert done.returncode == 0
+    monkeypatch.chdir(work)
+    done = CliRunner().invoke(main, [*FIT.split(), "--resume", "--max-minutes", "0.001"])
+    assert done.exit_code == 0, done.output
     assert (work / "run" / "model.safetensors").is_file()
 
 
@@ -285,7 +288,7 @@ def test_a_signal_before_the_command_or_after_it_is_no_abort(
     assert "Abort" not in ended.stderr
     assert last.startswith(f"noiseflow: stopped by {'Ctrl-C' if name == 'SIGINT' else 'TERM'}; ")
     assert says.replace("OUT", str(out)) in last
-    assert out.exists() == ("whole" in says)
+    assert out.exists() == ("complete" in says)
 
 
 def test_ctrl_c_while_the_program_is_loaded_is_no_traceback(work: Path) -> None:
@@ -353,14 +356,14 @@ def test_a_command_of_several_outputs_goes_on_with_what_is_not_written(
     assert (tmp_path / first).exists()
     last = result.stderr.strip().splitlines()[-1]
     said, _, command = last.partition("; continue with: noiseflow ")
-    assert re.search(r" (is|are) whole, \d not written$", said)
+    assert re.search(r" (is|are) complete, \d not written$", said)
     again = CliRunner().invoke(main, shlex.split(command))
     assert again.exit_code == 0, again.output
     # All is there now, and a signal that comes then says so.
     monkeypatch.setattr("noiseflow.cli.models.sample.answer", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     result = CliRunner().invoke(main, [*given, "--overwrite"])
     assert result.exit_code == 143
-    assert result.stderr.strip().endswith("whole")
+    assert result.stderr.strip().endswith("complete")
 
 
 @pytest.mark.parametrize(

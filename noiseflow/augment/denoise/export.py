@@ -29,8 +29,8 @@ class _Exported(nn.Module):
 
     def forward(self, noisy: Tensor, slope: Tensor, offset: Tensor, floor: Tensor) -> Tensor:
         signal = stabilised(noisy, slope, offset)
-        told = self.denoiser.features(noisy, signal, slope, offset, floor)
-        return unstabilised(signal - self.denoiser.residual(told), slope, offset)
+        inputs = self.denoiser.features(noisy, signal, slope, offset, floor)
+        return unstabilised(signal - self.denoiser.residual(inputs), slope, offset)
 
 
 def export_photo_denoiser(denoiser: PhotoDenoiser, path: str | Path, *, overwrite: bool = False) -> Path:

@@ -178,8 +178,8 @@ class PhotoDenoiser(nn.Module):
         height, width = noisy.shape[2:]
         padding = (0, -width % CELL, 0, -height % CELL)
         signal = stabilised(noisy, slope, offset)
-        told = self.features(noisy, signal, slope, offset, floor)
-        found = self.residual(F.pad(told, padding, mode="replicate"))[..., :height, :width]
+        inputs = self.features(noisy, signal, slope, offset, floor)
+        found = self.residual(F.pad(inputs, padding, mode="replicate"))[..., :height, :width]
         return unstabilised(signal - found.to(signal), slope, offset)
 
     def features(self, noisy: Tensor, signal: Tensor, slope: Tensor, offset: Tensor, floor: Tensor) -> Tensor:
@@ -193,9 +193,9 @@ class PhotoDenoiser(nn.Module):
         soft = SOFT * (off / SOFT).asinh()
         return torch.cat([soft, share, clipping.clamp(0, 1), lines_of(off)], 1)
 
-    def residual(self, told: Tensor) -> Tensor:
+    def residual(self, inputs: Tensor) -> Tensor:
         """Predict the noise in units of σ, (B, 4, H, W), from `features`; H and W must be multiples of `multiple`."""
-        x = self.enter(told.contiguous(memory_format=torch.channels_last))
+        x = self.enter(inputs.contiguous(memory_format=torch.channels_last))
         kept = []
         for block, halve in zip(self.descent, self.halvings, strict=True):
             x = block(x)

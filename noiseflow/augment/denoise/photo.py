@@ -95,7 +95,7 @@ def denoise_photo(
     signal = np.empty((len(black), *size), np.float32)
     lines = find_line_offsets(noisy, noise)
     noise = noise if lines is None else lines.noise
-    told = [_of_planes(values) for values in (noise.slope, noise.offset, -black / span)]
+    levels = [_of_planes(values) for values in (noise.slope, noise.offset, -black / span)]
     device = next(denoiser.parameters()).device
     clip = (noisy.clip_levels() - black) / span
     for window in _tiles(size, tile):
@@ -104,7 +104,7 @@ def denoise_photo(
         if lines is not None:
             seen = given - lines.of(slice(whole.top, whole.bottom), slice(whole.left, whole.right))
         with torch.no_grad():
-            found = denoiser(torch.from_numpy(seen)[None].to(device), *(each.to(device) for each in told)).cpu()[0]
+            found = denoiser(torch.from_numpy(seen)[None].to(device), *(each.to(device) for each in levels)).cpu()[0]
         inside = np.s_[:, window.top - whole.top :, window.left - whole.left :]
         before = given[inside][:, : window.height, : window.width]
         after = before + strength * (found.numpy()[inside][:, : window.height, : window.width] - before)

@@ -48,7 +48,7 @@ class Seen:
     gain : tuple of (float, float), optional
         K in DN/e⁻, and its relative standard error.
     read : tuple of (float, float), optional
-        Read noise in DN (row noise included, rounding excluded), and its relative standard error.
+        Read noise in DN (rounding excluded; row noise included, except from a pair), and its relative standard error.
     row : tuple of (float, float), optional
         Row noise in DN, and its relative standard error.
     tail : tuple of (float, float), optional

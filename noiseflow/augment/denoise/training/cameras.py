@@ -197,8 +197,8 @@ def add_noise(
     noisy = torch.maximum((noisy / cameras.step).round() * cameras.step, cameras.floor).clamp(max=1)
     slope, offset = cameras.line()
     common, own = normal(count, 1, 1, 1), normal(count, planes, 1, 1)
-    told = (jitter * common + 0.5 * jitter * own).exp().square()
-    return NoisyCrops(clean, noisy, slope * told, offset * told, cameras.floor.expand(-1, planes, -1, -1))
+    factor = (jitter * common + 0.5 * jitter * own).exp().square()
+    return NoisyCrops(clean, noisy, slope * factor, offset * factor, cameras.floor.expand(-1, planes, -1, -1))
 
 
 def tukey(shape: Tensor, size: Sequence[int], generator: torch.Generator) -> Tensor:

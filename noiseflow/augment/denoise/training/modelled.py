@@ -71,8 +71,8 @@ def modelled_crops(model: NoiseModel, clean: CleanSource, jitter: float = LINE_E
         cond = Resolved(signal, (2.0 ** (stops * STOPS)).to(signal), cond.camera)
         noisy = (signal + model.sample(cond, generator).to(signal)).clamp(max=1)
         lines = torch.stack([line(*each) for each in zip(stops.tolist(), cond.camera.tolist(), strict=True)])
-        told = (jitter * torch.randn(count, 1, 1, 1, generator=generator)).exp().square()
-        slope, offset = (lines[:, part, :, None, None] * told for part in (0, 1))
+        factor = (jitter * torch.randn(count, 1, 1, 1, generator=generator)).exp().square()
+        slope, offset = (lines[:, part, :, None, None] * factor for part in (0, 1))
         return NoisyCrops(signal, noisy, slope, offset, torch.full_like(slope, FLOOR))
 
     return draw
