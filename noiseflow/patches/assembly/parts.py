@@ -75,8 +75,8 @@ class PartNote:
         Fact → its value and its source.
     pixels : str
         `pixel_checksum` of the frame.
-    noise : sequence of float
-        Noise in DN at some pixels, from `FramePair.noise_sample`; empty if it is not needed.
+    noise : str
+        Noise at some pixels, from `FramePair.noise_sample`; empty if it is not needed.
     before : int or None
         Number of patches in all earlier parts, if this part's noisy patches are already in the store after those;
         None if they are in a file of their own.
@@ -98,7 +98,7 @@ class PartNote:
     cautions: Sequence[str] = ()
     believed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pixels: str = ""
-    noise: Sequence[float] = ()
+    noise: str = ""
     before: int | None = None
 
 
