@@ -22,6 +22,7 @@ __all__ = [
     "HasDrawnSamples",
     "HasLatent",
     "HasLinearVariance",
+    "HasMarginals",
     "HasScale",
     "HasSigma",
     "HasVariance",
@@ -29,6 +30,7 @@ __all__ = [
     "exact_codes",
     "latent",
     "linear_variance",
+    "marginal_codes",
     "of_one_frame",
 ]
 
@@ -104,6 +106,14 @@ class HasSigma(Protocol):
 
 
 @runtime_checkable
+class HasMarginals(Protocol):
+    """A model whose pixels depend on each other, and that knows the distribution of each by itself."""
+
+    def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
+        """Standard normal latent of each value by itself, which rises with it, (B, C, H, W); None if not known."""
+
+
+@runtime_checkable
 class HasDrawnSamples(Protocol):
     """A model that holds samples drawn earlier for the patches of one store."""
 
@@ -144,6 +154,18 @@ def exact_codes(model: NoiseModel) -> ExactCodes | None:
     if isinstance(model, ExactCodes):
         return model
     return CodesByLatent(model, model) if isinstance(model, HasLatent) and model.elementwise else None
+
+
+def marginal_codes(model: NoiseModel, codes: Tensor, cond: Resolved, levels: Levels) -> Tensor | None:
+    """Log-probability of each integer code by itself, nats, (B, C, H, W); None if the model does not know it.
+
+    Their product is a distribution of codes too, which leaves out what pixels share.
+    """
+    if not isinstance(model, HasMarginals):
+        return None
+    cells = levels.cells(codes, cond.clean)
+    low, high = (model.marginal_latent(end, cond) for end in (cells.low, cells.high))
+    return None if low is None or high is None else log_cells(low, high, cells)
 
 
 def linear_variance(model: NoiseModel) -> HasLinearVariance | None:

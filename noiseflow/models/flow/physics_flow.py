@@ -23,7 +23,7 @@ from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.iso_table import conversion_steps
+from noiseflow.flows.iso_table import at_iso, conversion_steps
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
@@ -40,7 +40,14 @@ from noiseflow.models.flow.starts.codes import (
 )
 from noiseflow.models.flow.starts.neighbours import rows_among_neighbours
 from noiseflow.models.flow.starts.planes import LARGEST, start_planes
-from noiseflow.models.flow.starts.rows import choose_rows, even_signal, start_lines, within_rows
+from noiseflow.models.flow.starts.rows import (
+    choose_rows,
+    even_signal,
+    hides_read_noise,
+    less_offsets,
+    start_lines,
+    within_lines,
+)
 from noiseflow.models.flow.starts.telegraph import choose_tails
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
@@ -61,11 +68,11 @@ ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
 STRONG, ROUNDS, BOUND = 1.0, 3, 0.999
-"""Settings for strong row noise.
+"""Variance of lines over the read noise's from which that is found within them; rounds of it, since each is bounded;
+and the part of its bound from which a factor says nothing."""
 
-If the row offset's variance exceeds `STRONG` read-noise variances, shot and read noise are fitted again within rows, in
-`ROUNDS` rounds, because the change in each is bounded.  A factor beyond `BOUND` times that bound is not identified.
-"""
+FAINT = 0.25
+"""Largest variance of lines over that of read noise up to which a pixel alone shows the shape of its own noise."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -187,8 +194,8 @@ class PhysicsFlow(ResidualFlow):
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
         if lines and isinstance(lines[0], RowNoise):
             self._subtract_light(lines[0], noise, cond)
-        if lines and bands is not None and bool((lines[0].offset_variance() > STRONG).any()):
-            self._start_beside_strong_rows(lines, noise, cond)
+        if lines and bands is not None and hides_read_noise(lines[0], STRONG):
+            self._start_within_lines(lines, noise, cond)
         if bands is not None:
             self._start_components(lines, noise, cond)
             self._start_rows_again(noise, cond, bands)
@@ -203,13 +210,11 @@ class PhysicsFlow(ResidualFlow):
             x, _ = before(x, cond, parameters)
         self._start_tails(x, cond, parameters, tries=bands is not None)
 
-    def _start_beside_strong_rows(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
-        """Fit shot and read noise again from the noise within rows, where row noise is strong.
-
-        The variance of a few row offsets is known to a few percent only, so subtracting it from the total variance
-        would not give the read noise.  The offsets keep their size in DN.
-        """
-        head, within = self.shot_read, within_rows(noise, self.planes, cond.observed)
+    def _start_within_lines(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
+        """Fit shot and read noise again, within rows, and within columns if there are; offsets keep their DN."""
+        head, within = self.shot_read, noise
+        for axis in ("row", "column") if any(isinstance(each, ColumnNoise) for each in lines) else ("row",):
+            within = within_lines(within, self.planes, cond.observed, axis)
         before = head.log_beta2 + head.plane_beta2.mean(1)
         for _ in range(ROUNDS):
             start_planes(head, within, cond)
@@ -287,12 +292,7 @@ class PhysicsFlow(ResidualFlow):
         some = torch.arange(0, len(noise), -(-len(noise) // MOST))
         observed = None if cond.observed is None else cond.observed[some]
         even = even_signal(Resolved(cond.clean[some], cond.iso[some], cond.camera[some], observed))
-        parameters = self.shot_read.noise_parameters(even)
-        x, _ = self.shot_read(noise[some], even, parameters)
-        for before in self._before_shape():
-            if isinstance(before, NeighbourFilter):
-                before.start_from(x, even)
-            x, _ = before(x, even, parameters)
+        x, parameters = self._whitened(noise[some], even)
         sizes = Sizes(self.planes, len(self.cameras), self.spec.isos)
         for name, component in COMPONENTS.items():
             if component.option in self.spec.options:
@@ -305,10 +305,27 @@ class PhysicsFlow(ResidualFlow):
             self.flow.transforms.insert(1 + len(self._before_shape()), kept.transform)
             self.spec = replace(self.spec, options={**self.spec.options, kept.option: kept.value})
             if isinstance(kept.transform, LineNoise):
-                share = kept.transform.offset_variance().log1p()
-                self.shot_read.log_beta2.sub_(share)
-                for line in [*lines, kept.transform]:
-                    line.scale_offsets(share)
+                columns, head = kept.transform, self.shot_read
+                self._leave(less_offsets(head.log_beta2, columns.offset_variance()), [*lines, columns])
+                if bool((columns.offset_variance() > STRONG).any()):
+                    self._start_within_lines([*lines, columns], noise, cond)
+                    x, parameters = self._whitened(noise[some], even)
+
+    def _whitened(self, noise: Tensor, even: Resolved) -> tuple[Tensor, NoiseParameters]:
+        """What patches are behind lines and neighbours, which start here where the spec names them."""
+        parameters = self.shot_read.noise_parameters(even)
+        x, _ = self.shot_read(noise, even, parameters)
+        for before in self._before_shape():
+            if isinstance(before, NeighbourFilter):
+                before.start_from(x, even)
+            x, _ = before(x, even, parameters)
+        return x, parameters
+
+    def _leave(self, log_beta2: Tensor, lines: list[Any]) -> None:
+        """Set the read variance; offsets stay as they are in DN."""
+        for line in lines:
+            line.scale_offsets(self.shot_read.log_beta2 - log_beta2)
+        self.shot_read.log_beta2.copy_(log_beta2)
 
     def _left_out(self) -> list[str]:
         return [name for name in ROW_OPTIONS if self.spec.options.get(name) is False]
@@ -332,10 +349,10 @@ class PhysicsFlow(ResidualFlow):
         for line in lines[1:]:
             if isinstance(line, ColumnNoise):
                 line.log_variance.sub_(neighbours[0].spectrum_of_columns().log().to(line.log_variance))
-        share = found.rows.offset_variance().log1p() - rows.offset_variance().log1p()
-        head.log_beta2.sub_(share)
-        for line in [found.rows, *lines[1:]]:
-            line.scale_offsets(share)
+        offsets, others = found.rows.offset_variance(), rows.offset_variance()
+        # Beside strong rows the read noise was found within them, and is not what they leave.
+        left = torch.where(others > STRONG, head.log_beta2, less_offsets(head.log_beta2, offsets - others))
+        self._leave(left, [found.rows, *lines[1:]])
 
     def _before_shape(self) -> list[Transform]:
         """The transforms between the head and the skew: lines and neighbours, in the order data → latent."""
@@ -357,6 +374,24 @@ class PhysicsFlow(ResidualFlow):
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         passed = offsets_in_codes(self.shot_read, codes, checked_conditions(self, cond), levels)
         keep_offsets(self.shot_read, lines, before - passed.log())
+
+    def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
+        """Latent of each value by itself, line noise part of its variance; None beside strong lines or couplings."""
+        lines = [each for each in self.flow.transforms if isinstance(each, LineNoise)]
+        rest: list[Any] = [each for each in self.flow.transforms[1:] if not isinstance(each, LineNoise)]
+        offsets = torch.stack([each.offset_variance() for each in lines]).sum(0)
+        if bool((offsets > FAINT).any()) or not all(each.elementwise for each in rest):
+            return None
+        lights = [each.light_variance() for each in lines if isinstance(each, RowNoise)]
+        knots = lines[0].log_isos.to(offsets)
+        tables = (offsets, sum(lights, torch.zeros_like(offsets)))
+        share, light = (at_iso(each[cond.camera], knots, cond.iso)[:, None, None, None] for each in tables)
+        found = self.shot_read.noise_parameters(cond)
+        wide = NoiseParameters(found.clean, found.beta1, found.beta2 * (1 + share), observed=found.observed)
+        z = noise * (wide.variance() + light * found.clean.square()).rsqrt()
+        for each in rest:
+            z, _ = each(z, cond, wide)
+        return z
 
     @property
     def tails(self) -> CubicTails | TelegraphTails:

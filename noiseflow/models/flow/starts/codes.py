@@ -26,8 +26,11 @@ __all__ = [
 EXCESSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Candidate excess kurtoses of the read noise."""
 
-MOST_VALUES = 2**18
-"""Most values used to choose one; an excess of 0.1 then has an error of 0.03 if all noise is read noise."""
+MOST_VALUES = 2**20
+"""Values that decide between them: an excess of 0.1 is known to 0.02 where all noise is read noise."""
+
+SURE = 3.0
+"""Standard errors of an excess from which it is taken; the log-likelihood gains half of their square."""
 
 DARK = 2.0
 """Ratio of shot to read variance up to which a non-linear response counts as linear."""
@@ -169,7 +172,7 @@ def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Resolved, levels:
 
 @torch.no_grad()
 def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-    """Choose the excess kurtosis with the highest likelihood of the codes, per camera and ISO.
+    """Take the excess kurtosis with the highest likelihood of the integers, if one is `SURE`, for each camera and ISO.
 
     Moments would not do: if codes are coarse compared with σ, rounding changes the fourth moment.
 
@@ -204,8 +207,9 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Res
     for camera in set(cond.camera.tolist()):
         for knot in set(index[cond.camera == camera].tolist()):
             rows = (cond.camera == camera) & (index == knot)
-            best = int(torch.stack([score[rows].sum() for score in scores]).argmax())
-            tails.kurtosis[camera, knot] = EXCESSES[best]
+            gains = torch.stack([(score - scores[0])[rows].sum() for score in scores])
+            best = int(gains.argmax())
+            tails.kurtosis[camera, knot] = EXCESSES[best] if float(gains[best]) > 0.5 * SURE**2 else 0.0
 
 
 def _first(values: Tensor | None, most: int) -> Tensor | None:

@@ -16,8 +16,18 @@ from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.flow.starts.frame import runs_of_bands, shared_by_frames
+from noiseflow.ops.line_noise import COLUMNS, ROWS
 
-__all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines", "within_rows"]
+__all__ = [
+    "ChosenRows",
+    "choose_rows",
+    "even_signal",
+    "hides_read_noise",
+    "less_offsets",
+    "measure_lines",
+    "start_lines",
+    "within_lines",
+]
 
 FLICKER = "row noise that follows the light (flicker)"
 """Finding for users: rows with flicker."""
@@ -45,6 +55,9 @@ STEPS = 30
 
 TALL = 256
 """Sensor rows of the tall bands for the final fit of a memory: 64 rows do not show slow drift."""
+
+OF_FRAMES = 0.02
+"""Variance of offsets that whole frames share, over the read noise's, from which a few dark frames do not know it."""
 
 MOST_TALL, STEPS_TALL = 32, 12
 """Most tall bands, and most iterations on them."""
@@ -143,7 +156,10 @@ def choose_rows(
         worth = f"{gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
         kept = gain > SURE * error and gain > WORTH
         if (memory is plain or kept) and _fit_memory(memory, flickering, data):
-            head.log_beta2.copy_(total - memory.offset_variance().log1p())
+            # The memory was fitted in units of the read variance that independent rows left.
+            left = less_offsets(total, memory.offset_variance() * (head.log_beta2 - total).exp())
+            memory.scale_offsets(head.log_beta2 - left)
+            head.log_beta2.copy_(left)
             found = f"row noise correlated from row to row{_frames(memory)}"
             return ChosenRows(memory, {"row_memory": True}, (f"{found}: worth {worth}",))
     if not flickers or flickering is plain:
@@ -329,10 +345,10 @@ def _peak(data: _Bands) -> float:
     return float(torch.logit(torch.tensor(min(max(place, 0.02), 0.98))))
 
 
-def within_rows(noise: Tensor, planes: int, observed: Tensor | None = None) -> Tensor:
-    """Subtract the mean of each sensor row of a patch, and multiply by √(n/(n − 1)) to keep the variance.
+def within_lines(noise: Tensor, planes: int, observed: Tensor | None = None, axis: str = "row") -> Tensor:
+    """Noise about the mean of its sensor row or column in the patch, times √(n/(n − 1)), so that its variance stays.
 
-    n is the number of observed values of the row; masked values do not enter the mean.
+    n is the number of the line's values that are observed; the others have no part in its mean.
 
     Parameters
     ----------
@@ -341,11 +357,33 @@ def within_rows(noise: Tensor, planes: int, observed: Tensor | None = None) -> T
     planes : int
         Number of planes, those of a square CFA cell.
     observed : Tensor of bool, shape (B, C, H, W), optional
-        As in `Conditions`.
+        As of `Conditions`.
+    axis : str
+        ``"row"`` or ``"column"``.
     """
     side = math.isqrt(planes)
     cells = noise.reshape(len(noise), side, side, *noise.shape[2:])
     seen = torch.ones_like(cells) if observed is None else observed.to(noise).reshape(cells.shape)
-    count = seen.sum((2, 4), keepdim=True)
-    about = cells - (cells * seen).sum((2, 4), keepdim=True) / count.clamp(min=1)
+    along = ROWS if axis == "row" else COLUMNS
+    count = seen.sum(along, keepdim=True)
+    about = cells - (cells * seen).sum(along, keepdim=True) / count.clamp(min=1)
     return (about * (count / (count - 1).clamp(min=1)).sqrt()).reshape(noise.shape)
+
+
+def less_offsets(log_beta2: Tensor, offsets: Tensor) -> Tensor:
+    """Ln β₂ of a read variance that contained offsets of `offsets` times itself: ln β₂(1 − r), not ln β₂/(1 + r).
+
+    Parameters
+    ----------
+    log_beta2 : Tensor, shape (cameras, isos)
+        Logarithm of the read variance with the offsets in it.
+    offsets : Tensor, shape (cameras, isos)
+        Variance of the offsets in units of that read variance.
+    """
+    return log_beta2 + (1 - offsets).clamp(min=LEAST_LEFT).log()
+
+
+def hides_read_noise(rows: LineNoise, strong: float) -> bool:
+    """Whether offsets, of rows from `strong` on, leave too little of the variance to measure the read noise by."""
+    frames = isinstance(rows, RowMemory) and bool((rows.log_frame[0].exp() > OF_FRAMES).any())
+    return frames or bool((rows.offset_variance() > strong).any())
