@@ -1,4 +1,4 @@
-"""From flats, darks, bursts and tables to a profile."""
+"""Calibration of a camera: from flats, darks, bursts and tables to a profile."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ from noiseflow.raw import RawSettings, read_frame
 __all__ = ["calibrate", "calibrate_few"]
 
 MOST_FRAMES = 8
-"""Of a calibration from few: they are held in memory together."""
+"""Largest number of frames of `calibrate_few`, which holds them in memory together."""
 
 
 def calibrate(
@@ -36,45 +36,46 @@ def calibrate(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
-    """Calibrate a camera from what there is of it.
+    """Calibrate a camera: measure its gain, noise, black level and more, with error bars.
 
     Parameters
     ----------
     sources : sequence of path
-        An EMVA 1288 folder; photon-transfer tables (``.csv``); or raw files and folders
-        of them: flats and darks, a burst of three frames or more of one scene, or one frame.
+        One EMVA 1288 folder; photon-transfer tables (``.csv``); or raw files and folders of
+        raw files: flats and darks, a burst of at least three frames of one static scene, or one picture.
     out : path, optional
-        Where to write the profile (JSON).
+        Profile to write (JSON).
     camera : str, optional
-        Name; else what the files say.
+        Name of the camera; by default as in the files.
     settings : RawSettings, optional
-        Overrides of what the raw files say.
+        Values that replace those in the raw files.
     maps : path, optional
-        Where to write the maps of this body (HDF5): dark shading, gain, hot and telegraph pixels.
+        Maps of this camera body to write (HDF5): dark shading, gain, hot and telegraph pixels.
     overwrite : bool
-        Whether a profile in `out`, or maps in `maps`, may be replaced.
+        Whether to replace an existing profile in `out`, and maps in `maps`.
     progress : Progress
         Called after each frame.
 
     Returns
     -------
     Calibration
+        The profile, the curves and fits behind it, and the maps if requested.
 
     Raises
     ------
     DataError
-        Nothing that a gain or read noise can be had from, frames of two cameras, all
-        flats saturated, one exposure only.
+        No source, frames of two cameras, only saturated flats, or too few frames or exposures for any gain or
+        read noise.
     RawError
         A frame that cannot be read.
     """
     paths = [Path(source) for source in sources]
     if not paths:
-        raise DataError("no source; expected flats and darks, a table or an EMVA 1288 folder")
+        raise DataError("no source was given; expected flats and darks, a table, or an EMVA 1288 folder")
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
-    # A profile beside its frames is no frame: only files are in the way.
+    # Only single files are inputs that must not be overwritten: a profile inside a folder of frames is not a frame.
     inputs = [path for path in paths if path.is_file()]
     with ExitStack() as stack:
         for each in (out, maps):
@@ -98,30 +99,38 @@ def calibrate_few(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
-    """A whole camera, at all ISOs, from one or two frames: see `noiseflow.calibrate.prior.few_shot.few_shot`.
+    """Estimate a camera's noise at all ISOs from one or a few frames and the prior over cameras.
+
+    See `noiseflow.calibrate.prior.few_shot.few_shot` for the method.
 
     Parameters
     ----------
     sources : sequence of path
-        Raw files, or folders of them: one picture of anything or more, and darks if there are any.
+        Raw files, or folders of raw files: one or more pictures of anything, and darks if there are any.
     out : path, optional
-        Where to write the profile (JSON).
+        Profile to write (JSON).
     isos : sequence of float
         ISOs of the profile; those of the frames are added.
     settings : RawSettings, optional
-        Overrides of what the raw files say.
+        Values that replace those in the raw files.
     maps : path, optional
-        Where to write coarse maps of the body (HDF5), from many pictures of different scenes: see
-        `noiseflow.calibrate.body.from_pictures.maps_from_pictures`.  The profile is then that of the first picture.
+        Coarse maps of the body to write (HDF5), from many pictures of different scenes: see
+        `noiseflow.calibrate.body.from_pictures.maps_from_pictures`.  The profile then comes from the first picture.
     overwrite : bool
-        Whether a profile in `out`, or maps in `maps`, may be replaced.
+        Whether to replace an existing profile in `out`, and maps in `maps`.
     progress : Progress
         Called after each frame.
+
+    Returns
+    -------
+    Calibration
+        The profile, and the maps if requested.
 
     Raises
     ------
     DataError
-        More frames than `MOST_FRAMES`, frames of two cameras, darks alone, or a frame that cannot be measured.
+        No raw file, frames of two cameras, darks alone, a frame that cannot be measured, or, without `maps`, more
+        than `MOST_FRAMES` frames.
     RawError
         A frame that cannot be read.
     """
@@ -133,14 +142,14 @@ def calibrate_few(
                 stack.enter_context(writing(each, inputs=inputs, overwrite=overwrite))
         files = sorted({file for path in paths for file in raw_files_of(path)})
         if not files:
-            raise DataError(f"{paths[0]}: no raw file; expected one picture or more")
+            raise DataError(f"{paths[0]}: contains no raw file; expected at least one picture")
         if maps is None:
             result = _few(paths, files, isos, settings, progress)
         else:
             body = maps_from_pictures([partial(read_frame, file, settings) for file in files], progress)
             profile = few_shot([read_frame(files[0], settings)], isos)
-            words = f"the profile is that of {files[0].name}; the other pictures are for the maps alone"
-            result = Calibration(replace(profile, cautions=(*profile.cautions, words)), body=body)
+            caution = f"the profile comes from {files[0].name} alone; the other pictures were used for the maps only"
+            result = Calibration(replace(profile, cautions=(*profile.cautions, caution)), body=body)
             write_body(body, maps, overwrite=overwrite)
         if out is not None:
             write_profile(result.profile, out, overwrite=overwrite)
@@ -156,7 +165,7 @@ def _few(
 ) -> Calibration:
     if len(files) > MOST_FRAMES:
         raise DataError(
-            f"{paths[0]}: {len(files)} frames; expected at most {MOST_FRAMES}. Calibrate them without --few"
+            f"{paths[0]}: expected at most {MOST_FRAMES} frames with --few; got {len(files)}. Calibrate without --few"
         )
     images = []
     for done, file in enumerate(files):
@@ -175,9 +184,9 @@ def _calibrate(
 ) -> Calibration:
     tables = [path for path in paths if path.suffix.lower() == ".csv"]
     if tables and len(tables) != len(paths):
-        raise DataError(f"{tables[0]}: tables and frames cannot be calibrated together; give one or the other")
+        raise DataError(f"{tables[0]}: is a table among raw frames; calibrate tables and frames separately")
     if tables and with_maps:
-        raise DataError(f"{tables[0]}: a table has no pixels; body maps need dark frames")
+        raise DataError(f"{tables[0]}: is a table, which has no pixels; body maps need dark frames")
     if tables:
         return calibrate_tables(read_tables(tables), camera)
     frames = read_frames(paths, progress, settings)

@@ -1,4 +1,4 @@
-"""Frames to a profile: for each ISO and plane, what every kind of frames that is there says."""
+"""From frames to a profile: each ISO and plane is measured with every kind of frame present."""
 
 from collections.abc import Sequence
 
@@ -15,21 +15,26 @@ __all__ = ["calibrate_frames"]
 
 
 def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequence[str] = ()) -> Calibration:
-    """A profile of frames that were read and summed.
+    """Calibrate a camera from frames that were read and summed.
 
     Parameters
     ----------
     frames : Frames
         Frames of one camera, grouped by kind, ISO and exposure.
     camera : str, optional
-        Name; else what the files say.
+        Name of the camera; by default as in the files.
     sources : sequence of str
-        For the provenance.
+        Names of the sources, for the provenance.
+
+    Returns
+    -------
+    Calibration
+        The profile, and the curves and fits behind it.
 
     Raises
     ------
     DataError
-        See `calibrate`.
+        Only saturated flats, or too few frames or exposures to measure anything; see `calibrate`.
     """
     settings: list[Setting] = []
     evidence: dict[tuple[float, str], Evidence] = {}
@@ -44,7 +49,7 @@ def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequenc
                 if kind.present(take):
                     kind.measure(take, found)
             if "gain_dn_per_e" not in found.estimates:
-                found.cautions.append("no flats: the gain is not known")
+                found.cautions.append("there are no flats: the gain is unknown")
             settings.append(found.setting(take))
             methods[found.method] = None
             evidence[(iso, plane)] = found.evidence
@@ -54,7 +59,7 @@ def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequenc
         "sources": list(sources),
         "frames": sum(len(group.sources) for group in frames.groups),
     }
-    # One plane speaks for all: they share the amplifier and the converter.
+    # One plane is enough for the notes on gain: all planes share the amplifier and the converter.
     first = plane_names(frames.layout)[min(1, len(plane_names(frames.layout)) - 1)]
     cautions = (*frames.cautions, *gain_notes([setting for setting in settings if setting.plane == first]))
     profile = Profile(camera or frames.camera, frames.layout, frames.white, tuple(settings), provenance, cautions)

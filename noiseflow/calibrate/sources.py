@@ -1,4 +1,4 @@
-"""What calibration reads: EMVA folders and folders of raw frames."""
+"""Reading the frames of a calibration from EMVA 1288 folders and folders of raw files."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,50 +19,50 @@ from noiseflow.raw.inspection import gathered, quiet_words, shares_of_noise
 __all__ = ["Frames", "Group", "raw_files_of", "read_frames"]
 
 SAME_EXPOSURE, SAME_LEVEL = 0.01, 0.02
-"""Exposure times, and levels of flats of unknown exposure, that differ by less than this fraction are one setting."""
+"""Largest relative difference within one setting, of exposure times and of levels of flats without exposure times."""
 
 PAIR = 2
-"""Frames of a level of the photon-transfer series of an EMVA folder; longer series are for DSNU and PRNU."""
+"""Frames per level in the photon-transfer series of an EMVA folder; longer series are for DSNU and PRNU."""
 
 SAME_LIGHT = 1.12
-"""Ratio of levels up to which frames of one exposure time have one light: half of a third of a stop."""
+"""Largest ratio of the levels of frames with one exposure time under one light: half of a third of a stop."""
 
 LEAST_LIGHT = 10.0
-"""Level above black, DN, from which frames of one exposure time are told apart by their light."""
+"""Smallest difference of level, DN, by which frames of one exposure time are separated into several lights."""
 
 DARK_PART = 0.005
-"""A frame whose median is less than this fraction of the range above black is dark."""
+"""Fraction of the range above black; a frame whose median signal is lower counts as dark."""
 
 
 @dataclass(eq=False)
 class Group:
-    """Frames of one ISO, exposure and kind: one stack a plane.
+    """Frames of one ISO and exposure, all dark or all illuminated.
 
     Parameters
     ----------
     iso : float
         ISO of the frames.
     exposure : float
-        What the light is proportional to: seconds, photons, or the level itself in DN.
+        Number proportional to the light: seconds, photons per pixel, or the level itself in DN.
     exposure_s : float
-        Seconds; 0 where no file says it.
+        Exposure time, s; 0 where it is not known.
     dark : bool
         Whether the frames were taken without light.
     stacks : list of FrameStack
-        One a plane.
+        Sums over the frames, one per plane.
     sources : list of str
         Names of the frames.
     black : tuple of float
-        Black levels that the files declare, DN, one a plane; those of `Frames` if empty.
+        Black levels declared by the files, DN, one per plane; empty if those of `Frames` apply.
     reads : list of callable
-        Read the frames again.
+        Functions that read each frame again.
     spatial : bool
-        A long stack of an EMVA folder for DSNU and PRNU, which is no point of the photon-transfer series: its
-        listed exposure need not fit the others.
+        Whether this is a long stack of an EMVA folder for DSNU or PRNU.  It is not a point of the
+        photon-transfer series, because its listed exposure need not fit the others.
     light : int
-        Numbers the groups of one exposure time whose levels differ, as by another aperture or lamp.
+        Index among the groups of one exposure time whose levels differ, as by another aperture or lamp.
     timed : bool
-        Whether the files say the exposure time.
+        Whether the files state the exposure time.
     """
 
     iso: float
@@ -80,20 +80,20 @@ class Group:
 
 @dataclass(eq=False)
 class Frames:
-    """All groups of one camera.
+    """All frames of one camera.
 
     Parameters
     ----------
     camera, layout : str
-        Name of the camera; layout of its planes.
+        Name of the camera, and layout of its planes such as ``"bayer"``.
     black : tuple of float
-        Black levels that the files declare, DN, one a plane.
+        Black levels declared by the files, DN, one per plane.
     white : float
-        White level, DN.
+        White level, DN; the lowest if it differs between ISOs.
     groups : list of Group
-        Frames of one kind, ISO and exposure each.
+        The frames, grouped by ISO, exposure, and dark or illuminated.
     cautions : list of str
-        What limits the frames, in sentences for the user.
+        Limits of the frames, as sentences for the user.
     """
 
     camera: str
@@ -105,25 +105,30 @@ class Frames:
 
 
 def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: RawSettings | None = None) -> Frames:
-    """Read and sum all frames of some folders and files, one at a time.
+    """Read all frames of some folders and files, one at a time, and sum them by setting.
 
-    A frame is dark if a folder or file name says so (dark…, bias…), or if no name says
-    flat… and its median is within 0.5 % of the range from black.  Exposure times within 1 %
-    are one.  Flats whose exposure time nothing says are grouped by their level.
+    A frame is dark if the name of its file or folder starts with "dark" or "bias".  If neither starts with "flat"
+    either, it is dark if its median is less than 0.5 % of the range above black.  Exposure times within 1 % count as
+    one.  Flats without an exposure time are grouped by their level.
 
     Parameters
     ----------
     sources : sequence of Path
-        Files and folders of raw frames.
+        Files and folders of raw frames, or one EMVA 1288 folder.
     progress : Progress
         Called after each frame.
     settings : RawSettings, optional
-        Overrides of what the files say.
+        Values that replace those in the files.
+
+    Returns
+    -------
+    Frames
+        The frames, grouped by setting.
 
     Raises
     ------
     DataError
-        Frames of two cameras, no ISO in a file, no raw file at all.
+        Frames of two cameras, a file without an ISO beside files with one, or no raw file at all.
     RawError
         A file that cannot be read.
     """
@@ -136,7 +141,9 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
         for read in _reads(file, settings)
     ]
     if not reads:
-        raise DataError(f"{sources[0]}: no raw frames, no EMVA listing and no table; expected flats and darks")
+        raise DataError(
+            f"{sources[0]}: contains no raw frames, EMVA listing or table; expected raw files of flats and darks"
+        )
     series: list[_Series] = []
     cautions: list[str] = []
     first: RawImage | None = None
@@ -146,9 +153,9 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
         _same_camera(first, image)
         if image.iso is None:
             if first.iso is not None:
-                raise DataError(f"{image.source}: no ISO is known, but {first.source} has one; give it with --iso")
+                raise DataError(f"{image.source}: states no ISO, but {first.source} does; give the ISO with --iso")
             image = replace(image, iso=NOMINAL_ISO)
-            cautions.append(f"{image.source}: no ISO is known; {NOMINAL_ISO:g} stands for the camera's one gain")
+            cautions.append(f"{image.source}: states no ISO; its one gain is filed under ISO {NOMINAL_ISO:g}")
         dark, caution = _is_dark(image, file)
         cautions += [*image.cautions, *caution]
         one = _Series.of(image, dark=dark)
@@ -160,13 +167,13 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
     assert first is not None
     if any(each.exposure_s is None for each in series):
         cautions.append(
-            "no exposure times are known: flats were grouped by their level, which stands for the exposure; linearity "
-            "and dark current are not measured"
+            "some files state no exposure time: their flats were grouped by level, and the level is taken as the "
+            "exposure; linearity and dark current are not measured from them"
         )
     whites = {each.white for each in series}
     if len(whites) > 1:
         shown = ", ".join(f"{white:g}" for white in sorted(whites))
-        cautions.append(f"the white level differs between ISOs ({shown} DN); the profile holds the lowest")
+        cautions.append(f"the white level differs between ISOs ({shown} DN); the profile contains the lowest")
     groups = [each.group() for each in sorted(_with_pairs(series), key=lambda each: each.order)]
     for index, each in enumerate(groups):
         earlier = [other for other in groups[:index] if (other.iso, other.dark) == (each.iso, each.dark)]
@@ -176,11 +183,12 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
 
 
 def _without_pixels(image: RawImage) -> RawImage:
+    """Return the image with a mosaic of zeros that takes no memory."""
     return replace(image, mosaic=np.broadcast_to(image.mosaic.dtype.type(0), image.mosaic.shape))
 
 
 def _reads(file: Path, settings: RawSettings) -> Iterator[tuple[Path, Callable[[], RawImage]]]:
-    """A reader for each frame of a file."""
+    """Yield a file with a reading function, once per frame in it."""
     count = frame_count(file)
     for number in range(count):
         yield file, partial(read_frame, file, settings, number if count > 1 else None)
@@ -188,7 +196,7 @@ def _reads(file: Path, settings: RawSettings) -> Iterator[tuple[Path, Callable[[
 
 @dataclass(eq=False)
 class _Series:
-    """Frames of one setting while they are summed; `level` is the median signal in DN above black."""
+    """Frames of one setting while they are summed; `level` is the median of the first above black, DN."""
 
     iso: float
     exposure_s: float | None
@@ -219,12 +227,12 @@ class _Series:
         return _close(self.exposure_s, other.exposure_s, SAME_EXPOSURE) and (self.dark or self.one_light(other))
 
     def one_time(self, other: "_Series") -> bool:
-        """Whether the exposure times are known and the same, in the light."""
+        """Whether both are illuminated, of one ISO, and of the same known exposure time."""
         same = self.exposure_s is not None and self.exposure_s == other.exposure_s
         return same and self.iso == other.iso and not (self.dark or other.dark)
 
     def one_light(self, other: "_Series") -> bool:
-        """Whether the levels, not the files' words, say that the light was the same."""
+        """Whether the levels are so close that the light was the same."""
         low, high = sorted((self.level, other.level))
         return high - low < LEAST_LIGHT or high < SAME_LIGHT * low
 
@@ -247,7 +255,7 @@ class _Series:
         values = np.concatenate([_unclipped(stack, total) for stack, total in zip(stacks, self.sums, strict=True)], 1)
         above = np.array([stack.frame_means for stack in stacks]) - np.reshape(self.black, (-1, 1))
         unlike = np.ptp(above, 1) > np.maximum(SAME_LEVEL * above.max(1), LEAST_LIGHT)
-        # Two frames of unlike light are of two settings, which has words of its own.
+        # Two frames of different light are of two settings, which has its own message.
         if (len(self.sources) > 2 or not unlike.any()) and (
             quiet := quiet_words(self.sources, shares_of_noise(values))
         ):
@@ -267,14 +275,14 @@ class _Series:
 
 
 def _unclipped(stack: FrameStack, total: StackSums) -> NDArray[np.float32]:
-    """Values of some pixels that clip in no frame, less the frames' means, (frames, pixels)."""
+    """Return sample pixels that clip in no frame, minus the frames' means, shape (frames, pixels)."""
     clip = np.inf if total.white is None else total.white
     seen = ((stack.sample > 0) & (stack.sample < clip)).all(0)
     return stack.sample[:, seen] - stack.frame_means[:, None].astype(np.float32)
 
 
 def _with_pairs(series: list[_Series]) -> list[_Series]:
-    """Sum anew, as one, the lights of an exposure time that has single frames: these have no temporal noise."""
+    """Merge the lights of an exposure time if one has a single frame, which alone gives no temporal noise."""
     found: list[_Series] = []
     left = list(series)
     while left:
@@ -308,7 +316,9 @@ def _emva(folder: EmvaFolder, settings: RawSettings, progress: Progress) -> Fram
             done += 1
             progress(done, total, file.name)
         if frame is None or frame.iso is None:
-            raise DataError(f"{folder.path}: the series of {series.exposure_ns:g} ns lists no frames")
+            raise DataError(
+                f"{folder.path}: the series of {series.exposure_ns:g} ns lists no frames; expected two or more"
+            )
         exposure_s = series.exposure_ns * 1e-9
         exposure = series.photons or exposure_s
         sources = [str(file) for file in series.files]
@@ -323,7 +333,18 @@ def _emva(folder: EmvaFolder, settings: RawSettings, progress: Progress) -> Fram
 
 
 def raw_files_of(source: Path) -> Iterator[Path]:
-    """A file itself, or the raw files of a folder and of those in it."""
+    """Yield a file itself, or all raw files in a folder and its subfolders.
+
+    Parameters
+    ----------
+    source : Path
+        A file or folder.
+
+    Raises
+    ------
+    DataError
+        No such file or folder.
+    """
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     if source.is_dir():
@@ -342,7 +363,7 @@ def _same_camera(first: RawImage, other: RawImage) -> None:
     ):
         if a != b:
             raise DataError(
-                f"{other.source}: {what} {b}, but {first.source} has {a}; two cameras cannot be calibrated together"
+                f"{other.source}: its {what} is {b}, but that of {first.source} is {a}; calibrate one camera at a time"
             )
 
 
@@ -353,7 +374,7 @@ def _is_dark(image: RawImage, file: Path) -> tuple[bool, list[str]]:
     if any(word.startswith(("dark", "bias")) for word in words):
         if part > DARK_PART:
             return True, [
-                f"{file}: named dark, but its median is {100 * part:.2g} % of the range above black: light leak?"
+                f"{file}: is named dark, but its median is {100 * part:.2g} % of the range above black: a light leak?"
             ]
         return True, []
     if any(word.startswith("flat") for word in words):

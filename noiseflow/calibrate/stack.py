@@ -1,4 +1,4 @@
-"""One pass over frames of one setting: all sums that the estimators need."""
+"""One pass over the frames of one setting, collecting all sums that the estimators need."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ __all__ = ["Components", "FrameStack", "StackSums", "components", "effective_fra
 Array = NDArray[np.float64]
 
 SAMPLE = 65536
-"""Pixels of a frame that are kept as they are, for the shape of the distribution."""
+"""Approximate number of pixels per frame whose codes are kept, for the shape of the noise distribution."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameStack:
-    """Sums over n frames of one plane; all in DN.
+    """Sums over n frames of one plane.
 
     Parameters
     ----------
     mean : ndarray, shape (H, W), float32
-        Temporal mean of each pixel.
+        Temporal mean of each pixel, DN.
     frame_means : ndarray, shape (n,)
         Mean of each frame, DN.
     row_means : ndarray, shape (n, H)
@@ -33,17 +33,17 @@ class FrameStack:
     column_means : ndarray, shape (n, W)
         Mean of each column of each frame, DN.
     sum_of_squares : float
-        Temporal: Σ over pixels and frames of (x − the pixel's mean)².
+        Σ over pixels and frames of (x − temporal mean of the pixel)², DN².
     sample : ndarray, shape (n, m), float32
-        The same m pixels of every frame.
+        Codes of the same m pixels in every frame, DN.
     sample_index : ndarray, shape (m,)
-        Their flat positions.
+        Flat indices of these pixels.
     clipped : float
-        Fraction of the pixels at the highest code, if `white` was given, or at 0.
+        Fraction of pixels at or above the clipping code; 0 if no clipping code was given.
     highest : int
-        Highest code seen.
+        Highest code in any frame, DN.
     at_black : float
-        Fraction of the pixels at code 0.
+        Fraction of pixels at code 0.
     """
 
     mean: NDArray[np.float32]
@@ -64,24 +64,24 @@ class FrameStack:
 
     @property
     def level(self) -> float:
-        """Mean over everything."""
+        """Mean over all pixels and frames, DN."""
         return float(self.frame_means.mean())
 
 
 @dataclass(frozen=True)
 class Components:
-    """Variances in DN² by where they come from.
+    """Components of the temporal variance.
 
-    `total` = `pixel` + `row` + `column`; a component may come out negative.
+    `total` = `pixel` + `row` + `column`; the estimate of a component may be negative.
 
     Parameters
     ----------
     total, pixel, row, column : float
-        Variance in all, and its parts of single pixels, rows and columns, DN².
+        Total variance, and its parts from single pixels, rows and columns, DN².
     total_error : float
-        Standard error of the total.
+        Standard error of the total, DN².
     pixel_parts, row_parts, column_parts : tuple of (float, float)
-        Mean squares that make up each, with their degrees of freedom.
+        Mean squares that make up each component, DN², with their degrees of freedom.
     """
 
     total: float
@@ -100,14 +100,14 @@ class Components:
 
 
 class StackSums:
-    """Adds frames one at a time, holding one map and no frame.
+    """Running sums over frames, which needs the memory of one frame however many are added.
 
     Parameters
     ----------
     shape : tuple of int
         (H, W) of the plane.
     white : float, optional
-        Code in DN at and above which a pixel counts as clipped.
+        Code at and above which a pixel counts as clipped, DN.
     """
 
     def __init__(self, shape: tuple[int, int], white: float | None = None) -> None:
@@ -120,21 +120,36 @@ class StackSums:
         self.columns: list[Array] = []
         self.means: list[float] = []
         self.samples: list[NDArray[np.float32]] = []
-        # A step that shares no factor with the width walks through all rows and columns.
+        # A step that shares no factor with the width visits all rows and columns.
         step = max(1, size // SAMPLE)
         while step > 1 and np.gcd(step, shape[1]) > 1:
             step += 1
         self.index = np.arange(0, size, step)
 
     def add(self, frame: NDArray[Any], source: str = "frame") -> None:
-        """Add one frame of codes, shape (H, W)."""
+        """Add one frame.
+
+        Parameters
+        ----------
+        frame : ndarray of integers, shape (H, W)
+            Codes, DN.
+        source : str
+            Name of the frame, for messages.
+
+        Raises
+        ------
+        DataError
+            Another shape, or codes that are negative or not integers.
+        """
         if frame.shape != self.shape:
             raise DataError(
-                f"{source}: is {frame.shape[1]}×{frame.shape[0]} pixels where the others of its series are "
-                f"{self.shape[1]}×{self.shape[0]}; frames of two cameras or two crops?"
+                f"{source}: is {frame.shape[1]}×{frame.shape[0]} pixels; the other frames of its series are "
+                f"{self.shape[1]}×{self.shape[0]}. Are they of two cameras or two crops?"
             )
         if not np.issubdtype(frame.dtype, np.integer) or frame.min() < 0:
-            raise DataError(f"{source}: expected integer codes of 0 or above; got {frame.dtype}")
+            raise DataError(
+                f"{source}: expected integer codes of 0 or above; got {frame.dtype} with a minimum of {frame.min()}"
+            )
         if not self.means:
             self.offset = round(float(frame.mean()))
         self.total += frame.astype(np.uint32)
@@ -153,7 +168,7 @@ class StackSums:
             self.clipped += int((frame >= self.white).sum())
 
     def finish(self) -> FrameStack:
-        """The sums as a `FrameStack`."""
+        """Return the sums as a `FrameStack`; raise `DataError` if no frame was added."""
         n = len(self.means)
         if n == 0:
             raise DataError("no frames; expected at least one")
@@ -176,19 +191,24 @@ class StackSums:
 
 
 def stack_frames(frames: Iterable[NDArray[Any]], white: float | None = None) -> FrameStack:
-    """Sum frames of one plane, one at a time.
+    """Collect the sums over frames of one plane, one frame at a time.
 
     Parameters
     ----------
     frames : iterable of ndarray of integers, shape (H, W)
         Frames of one plane, DN.
     white : float, optional
-        Clipping code in DN.
+        Code at and above which a pixel counts as clipped, DN.
+
+    Returns
+    -------
+    FrameStack
+        The sums.
 
     Raises
     ------
     DataError
-        No frame, frames of two shapes, codes that are no integers.
+        No frame, frames of different shapes, or codes that are negative or not integers.
     """
     sums: StackSums | None = None
     for frame in frames:
@@ -203,30 +223,35 @@ def stack_frames(frames: Iterable[NDArray[Any]], white: float | None = None) -> 
 
 
 def components(stack: FrameStack, *, temporal_correlation: bool = True) -> Components:
-    """Temporal variance of a stack, split into pixel, row and column noise.
+    """Split the temporal variance of a stack into pixel, row and column noise.
 
-    Two-way analysis of variance of every frame's departure from the stack's mean; the
-    frames' own means (drift of the black level, flicker of the lamp) are left out, as
-    EMVA 1288 release 3.1, eq. 12, leaves out (μ_A − μ_B)²:
+    This is a two-way analysis of variance of each frame's departure from the stack's mean:
     E[MS_row] = σ_pixel²/W + σ_row²,  E[MS_column] = σ_pixel²/H + σ_column².
+    The means of whole frames (drift of the black level, flicker of the lamp) are removed first, as in
+    EMVA 1288 release 3.1, eq. 12, which subtracts (μ_A − μ_B)².
 
     Parameters
     ----------
     stack : FrameStack
         Two frames or more.
     temporal_correlation : bool
-        Whether neighbouring rows' offsets may be correlated, which widens the error bars.
+        Whether to allow for correlated offsets of neighbouring rows or columns, which widens the error bars.
+
+    Returns
+    -------
+    Components
+        Variances with their degrees of freedom.
 
     Raises
     ------
     DataError
-        If there is only one frame, or the plane has only one row or column.
+        Only one frame, or a plane of only one row or column.
     """
     n, (height, width) = stack.frames, stack.mean.shape
     if n < 2:
-        raise DataError("temporal noise needs two frames or more of one setting; got 1")
+        raise DataError(f"temporal noise needs at least two frames of one setting; got {n}")
     if height < 2 or width < 2:
-        raise DataError(f"temporal noise needs a plane of 2×2 pixels or more; got {width}×{height}")
+        raise DataError(f"temporal noise needs planes of at least 2×2 pixels; got {width}×{height}")
     size = height * width
     frame = stack.frame_means - stack.frame_means.mean()
     rows = stack.row_means - stack.row_means.mean(0) - frame[:, None]
@@ -257,17 +282,21 @@ def components(stack: FrameStack, *, temporal_correlation: bool = True) -> Compo
 
 
 def mean_error(stack: FrameStack, noise: Components) -> float:
-    """Standard error of a stack's level from its pixels, rows and columns, DN; drift is not in it."""
+    """Return the standard error of a stack's level from pixel, row and column noise, DN, without drift."""
     height, width = stack.mean.shape
     parts = ((noise.pixel, height * width), (noise.row, height), (noise.column, width))
     return float(np.sqrt(sum(max(variance, 0.0) / count for variance, count in parts) / stack.frames))
 
 
 def excess_kurtosis(sample: NDArray[Any]) -> float:
-    """Excess kurtosis of the noise in a sample of pixels, shape (n, m).
+    """Return the excess kurtosis of the temporal noise in a sample of pixels; at least −1.
 
-    From differences of neighbouring frames, whose excess is half of the noise's; rows and
-    shapes of fixed pattern drop out.
+    It is twice that of the differences of consecutive frames, in which fixed pattern cancels.
+
+    Parameters
+    ----------
+    sample : ndarray, shape (n, m)
+        Codes of the same m pixels in n frames, DN.
     """
     step = np.diff(sample[:2000], axis=0).astype(np.float64)
     step -= step.mean(1, keepdims=True)
@@ -279,14 +308,16 @@ def excess_kurtosis(sample: NDArray[Any]) -> float:
 
 
 def effective_fraction(profiles: Array, lags: int = 32) -> float:
-    """Part of the degrees of freedom left in a variance when neighbours are correlated.
+    """Return the fraction of the degrees of freedom left in a variance when neighbours are correlated.
 
-    1 / (1 + 2 Σ ρ_k²) over lags k (Bartlett), less what ρ² comes to by chance.
+    1 / (1 + 2 Σ ρ_k²) over lags k (Bartlett), where ρ_k² is reduced by its expectation for white noise.
 
     Parameters
     ----------
     profiles : ndarray, shape (n, L)
-        Zero-mean profiles.
+        Zero-mean offsets of L lines in n frames.
+    lags : int
+        Largest lag; at most L/4 is used.
     """
     length = profiles.shape[1]
     power = float((profiles**2).mean())

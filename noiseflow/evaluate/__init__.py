@@ -1,4 +1,4 @@
-"""Score noise models: likelihood, divergence, mean and variance, structure; and the report."""
+"""Evaluation of noise models against real noise: likelihood, divergence, moments and structure, and the report."""
 
 from noiseflow.evaluate.evaluate_models import evaluate
 from noiseflow.evaluate.metrics.registry import METRICS

@@ -1,4 +1,4 @@
-"""What a model has to beat: the closed-form baselines and, where it is known, the truth."""
+"""Models to compare with: closed-form baselines and, for simulated data, the true density."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,16 +14,21 @@ from noiseflow.patches.store.store import PatchStore
 __all__ = ["BASELINES", "baselines", "named", "oracle_of"]
 
 BASELINES = ("nlf", "gaussian")
-"""Models fitted in closed form to the training split of the data that is scored."""
+"""Names of the models fitted in closed form to the training split of the store."""
 
 
 def named(models: Sequence[tuple[Path, NoiseModel]]) -> dict[str, NoiseModel]:
-    """Models by their registry names, or by registry name and folder where two share one.
+    """Name models by their registry names, with the folder's name added where two models share one.
 
     Parameters
     ----------
     models : sequence of (Path, NoiseModel)
-        Where each model was loaded from, and the model.
+        Path from which each model was loaded, and the model.
+
+    Returns
+    -------
+    dict of str to NoiseModel
+        The models by unique names.
     """
     names = [model.spec.model for _, model in models]
     return {
@@ -33,7 +38,27 @@ def named(models: Sequence[tuple[Path, NoiseModel]]) -> dict[str, NoiseModel]:
 
 
 def baselines(store: PatchStore, known: Mapping[str, NoiseModel], progress: Progress = silent) -> dict[str, NoiseModel]:
-    """The baselines not among the known models, fitted to the store, and its oracle if it has one."""
+    """Fit the baselines to a store, and add its oracle if there is one.
+
+    Parameters
+    ----------
+    store : PatchStore
+        Store whose training split the baselines are fitted to.
+    known : mapping of str to NoiseModel
+        Models by name; a baseline among them is not fitted again.
+    progress : Progress
+        Called with the number of patches read.
+
+    Returns
+    -------
+    dict of str to NoiseModel
+        The fitted baselines, and ``"oracle"`` for simulated data of known density.
+
+    Raises
+    ------
+    StoreError
+        The training split is empty.
+    """
     wanted = [name for name in BASELINES if name not in known]
     fitted: dict[str, NoiseModel] = {}
     if wanted:
@@ -46,7 +71,18 @@ def baselines(store: PatchStore, known: Mapping[str, NoiseModel], progress: Prog
 
 
 def oracle_of(store: PatchStore) -> NoiseModel | None:
-    """The density that simulated data was drawn from; None for real data, or where it has no closed form."""
+    """Return the density from which simulated data was drawn.
+
+    Parameters
+    ----------
+    store : PatchStore
+        A store of simulated or real data.
+
+    Returns
+    -------
+    NoiseModel or None
+        The true density; None for real data, or where the density has no closed form.
+    """
     if not store.truth:
         return None
     return oracle_from_truth(store.truth, store.layout, store.cameras, store.isos)

@@ -1,4 +1,4 @@
-"""A summary of the real data: what there is, and between which values."""
+"""Summary of the real data: cameras, ISOs, scenes, and ranges of noise and signal."""
 
 import math
 from dataclasses import dataclass, replace
@@ -31,17 +31,22 @@ __all__ = [
 ]
 
 FEWEST_SCENES = 8
-"""Scenes from which on intervals rest on scenes; with fewer they rest on frames."""
+"""Fewest scenes for intervals over scenes; with fewer, intervals are over frames."""
 
 CLOSE_VALUES = 2**22
-"""Values of each source that the expensive measures look at."""
+"""Largest number of values per source that expensive metrics use."""
 
 COARSE = 0.02
-"""A code is coarse where 1/12 DN² is more than this fraction of the variance in the dark: where σ is below 2 DN."""
+"""Fraction of the smallest noise variance; codes are coarse where 1/12 DN² exceeds it, that is where σ < 2 DN."""
 
 MOST_PAIRS = 512
+"""Largest number of pairs of patches in successive frames."""
+
 PLACE = ("camera", "iso", "scene", "y", "x")
+"""Fields that the two patches of a pair share."""
+
 SIGNAL_BINS = 6
+"""Bins of a patch's mean signal."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +56,17 @@ class Cell:
     Parameters
     ----------
     camera : str or None
-        None for the whole of the data.
+        Name of the camera; None for all data.
     iso : float or None
-        Likewise.
+        ISO; None for all data.
     patches : int
         Number of patches.
     noise_low, noise_high, noise_deviation : float
-        Least, largest and standard deviation of the normalised noise.
+        Minimum, maximum and standard deviation of the normalised noise.
     signal_low, signal_high : float
-        Ends of the signal by which pixels are sorted (`signal_dn`), DN above black.
+        Range of the signal by which pixels are binned (`signal_dn`), DN above black.
     scale_dn : float
-        Mean of white − black over planes and patches.
+        Mean of white − black over planes and patches, DN.
     """
 
     camera: str | None
@@ -77,46 +82,46 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is to be scored.
+    """Summary of the patches to be scored.
 
     Parameters
     ----------
     rows : ndarray of int, shape (N,)
         Rows of the store, rising.
     group : ndarray of int, shape (N,)
-        Scene that each patch is of, at one camera and ISO: patches of one share whatever is
-        common to a scene.  With fewer than `FEWEST_SCENES` scenes, frame.
+        Index of the group of each patch: its scene at one camera and ISO, or, with fewer than `FEWEST_SCENES`
+        scenes, its frame.  Patches of one group are not independent.
     group_is : str
         ``"scene"`` or ``"frame"``.
     groups : int
         Number of groups, G.
     frames : int
-        Distinct frames.
+        Number of distinct frames.
     cell_of_group : ndarray of int, shape (G,)
         Index into `cells` of each group.
     cells : tuple of Cell
         Each camera at each ISO.
     whole : Cell
-        All of it.
+        All data together.
     brightness, texture : ndarray, shape (N,)
         Mean and standard deviation of each patch's clean signal, normalised.
     clean_variance : ndarray, shape (N,)
-        Variance of each patch's clean signal as an estimate, as a fraction of the noise's.
+        Variance of each patch's clean estimate as a fraction of the noise variance.
     clipped : float
-        Fraction of the pixels at code 0 or at the white level.
+        Fraction of pixels at code 0 or at the white level.
     still : int
-        Patches whose noise does not vary, clipped throughout.
+        Number of patches whose noise is constant, as when clipped throughout.
     curve : NoiseCurve
-        σ of the real noise by signal.
+        σ of the real noise over the signal.
     close : ndarray of bool, shape (N,)
-        The patches that expensive measures look at: at most `CLOSE_VALUES` values.
+        The close patches, which expensive metrics are limited to: at most `CLOSE_VALUES` values.
     pairs : ndarray of int, shape (P, 2)
-        Patches (as positions in `rows`) of the same place in two successive frames of a
-        scene, from all scenes evenly.
+        Pairs of patches (positions in `rows`) at the same place in two successive frames of a
+        scene; at most `MOST_PAIRS`, spread evenly over the scenes.
     patch_shape : tuple of int
         (C, h, w).
     plane_names : tuple of str
-        Names of the planes, in their order.
+        Names of the planes in order.
     """
 
     rows: NDArray[np.int64]
@@ -140,7 +145,7 @@ class Survey:
 
     @property
     def smallest_sigma_dn(self) -> float:
-        """Smallest σ of the real noise over the signals of each camera at each ISO, DN."""
+        """Smallest σ of the real noise at any signal of any camera and ISO, DN."""
         smallest = math.inf
         for curve, cell in zip(self.curve.sigma.numpy(), self.cells, strict=True):
             ends = np.array([cell.signal_low, cell.signal_high]) / cell.scale_dn
@@ -150,18 +155,18 @@ class Survey:
 
     @property
     def coarse(self) -> bool:
-        """Whether a code is coarse against the noise somewhere; see `COARSE`."""
+        """Whether the codes are coarse relative to the noise at any camera and ISO; see `COARSE`."""
         return COARSE * self.smallest_sigma_dn**2 < 1 / 12
 
     def scopes(self) -> tuple[tuple[Cell, NDArray[np.bool_]], ...]:
-        """The whole, then each cell, with a mask of its groups; a single cell is the whole."""
+        """Return all data and then each cell, each with a mask of its groups; a single cell is returned once."""
         whole = (self.whole, np.ones(self.groups, np.bool_))
         if len(self.cells) == 1:
             return (whole,)
         return (whole, *((cell, self.cell_of_group == index) for index, cell in enumerate(self.cells)))
 
     def by_camera(self) -> tuple[tuple[str | None, NDArray[np.bool_]], ...]:
-        """Each camera with a mask of its groups, if there are several and one has several ISOs."""
+        """Return each camera with a mask of its groups; empty unless there are several, and one has several ISOs."""
         names = list(dict.fromkeys(cell.camera for cell in self.cells))
         if not 1 < len(names) < len(self.cells):
             return ()
@@ -170,7 +175,18 @@ class Survey:
 
 
 def signal_bins(survey: Survey) -> NDArray[np.int64]:
-    """Which of `SIGNAL_BINS` bins of a patch's mean signal, even in its square root, each patch is in."""
+    """Bin patches by their mean signal, in `SIGNAL_BINS` bins that are equally spaced in its square root.
+
+    Parameters
+    ----------
+    survey : Survey
+        Summary of the patches.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        Bin of each patch.
+    """
     roots = np.sqrt(np.maximum(survey.brightness, 0.0))
     step = max(float(roots.max() - roots.min()) / SIGNAL_BINS, 1e-12)
     bins: NDArray[np.int64] = np.floor((roots - roots.min()) / step).clip(0, SIGNAL_BINS - 1).astype(np.int64)
@@ -178,17 +194,26 @@ def signal_bins(survey: Survey) -> NDArray[np.int64]:
 
 
 def scale_dn(batch: PatchBatch) -> NDArray[np.float64]:
-    """White − black in DN, per patch and plane, shape (B, C)."""
+    """Return white − black in DN, per patch and plane, shape (B, C)."""
     scale: NDArray[np.float64] = batch.table["white"][:, None].astype(np.float64) - batch.table["black"]
     return scale
 
 
 def signal_dn(batch: PatchBatch) -> Tensor:
-    """Signal in DN above black, by which pixels can be sorted, shape (B, C, h, w), float64.
+    """Return the signal by which pixels are binned: the clean signal, or its mean over a patch if it is an estimate.
 
-    It is the clean signal; where that is an estimate, the mean of it over the patch and
-    plane.  A pixel's own estimate has an error, and sorting by it would sort by that error:
-    in a bin above the true signal the estimate is too high and the noise too low.
+    A pixel's own estimate has an error that is also in its noise.  Binning by it would bias both: in a high
+    bin, the estimates are too high and the noise too low.
+
+    Parameters
+    ----------
+    batch : PatchBatch
+        The patches.
+
+    Returns
+    -------
+    Tensor of float64, shape (B, C, h, w)
+        DN above black.
     """
     clean = batch.clean.double() * torch.from_numpy(scale_dn(batch))[:, :, None, None]
     estimated = torch.from_numpy(batch.table["clean_variance"] > 0)[:, None, None, None]
@@ -196,25 +221,30 @@ def signal_dn(batch: PatchBatch) -> Tensor:
 
 
 def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int, progress: Progress) -> Survey:
-    """Read the real data once.
+    """Summarise the real data, reading it once.
 
     Parameters
     ----------
     store : PatchStore
-        Patches to survey.
-    rows : ndarray of int
-        Rows to score.
+        Store of the patches.
+    rows : ndarray of int, shape (N,)
+        Rows to score, rising.
     batch : int
-        Patches read at a time.
+        Number of patches read at a time.
     seed : int
-        Seed of the choice of the patches to look at closely.
+        Seed of the choice of close patches.
     progress : Progress
         Called with the number of patches read.
+
+    Returns
+    -------
+    Survey
+        The summary.
 
     Raises
     ------
     DataError
-        If the noise is the same everywhere, as in frames that are clipped throughout.
+        The noise has the same value everywhere, as in frames that are clipped throughout.
     """
     table = store.table[rows]
     group_is = "scene" if len(np.unique(table["scene"])) >= FEWEST_SCENES else "frame"
@@ -236,8 +266,8 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
     whole = _cell(None, None, facts)
     if not whole.noise_high > whole.noise_low:
         raise DataError(
-            f"{store.path}: the noise of all {len(rows)} patches is {whole.noise_low:g} everywhere; are the frames "
-            "clipped throughout, or compared with themselves?"
+            f"{store.path}: the noise of all {len(rows)} patches is {whole.noise_low:g} everywhere; expected noise "
+            "that varies. Are the frames clipped throughout, or compared with themselves?"
         )
     cells = tuple(
         _cell(store.cameras[key["camera"]], float(key["iso"]), facts[cell_of_row == index])
@@ -266,16 +296,30 @@ def survey(store: PatchStore, rows: NDArray[np.int64], *, batch: int, seed: int,
 
 
 def read_whole(store: PatchStore, rows: NDArray[np.int64]) -> PatchBatch:
-    """Read patches, with ±σ of its neighbours' noise at each masked pixel, so that no outlier stands there."""
+    """Read patches, with noise of ±σ of the neighbours at each masked pixel, so that no outlier remains.
+
+    Parameters
+    ----------
+    store : PatchStore
+        Store of the patches.
+    rows : ndarray of int, shape (B,)
+        Rows to read.
+
+    Returns
+    -------
+    PatchBatch
+        The patches.
+    """
     read = store.read(rows)
     return read if read.observed is None else replace(read, noise=imputed(read.noise, read.observed)[0])
 
 
 FACTS = 10
+"""Number of facts per patch."""
 
 
 def _facts(read: PatchBatch, signal: Tensor) -> NDArray[np.float64]:
-    """Numbers of each patch, shape (B, FACTS), in the order of `columns`."""
+    """Return facts about each patch, shape (B, FACTS), in the order of `columns`."""
     flat, clean = read.noise.flatten(1), read.clean.flatten(1).double()
     columns = (
         flat.amin(1),
@@ -294,6 +338,7 @@ def _facts(read: PatchBatch, signal: Tensor) -> NDArray[np.float64]:
 
 
 def _cell(camera: str | None, iso: float | None, facts: NDArray[np.float64]) -> Cell:
+    """Summarise the facts of some patches."""
     mean = facts[:, 2].mean()
     return Cell(
         camera=camera,
@@ -309,19 +354,19 @@ def _cell(camera: str | None, iso: float | None, facts: NDArray[np.float64]) -> 
 
 
 def _clipped(read: PatchBatch) -> Tensor:
-    """Fraction of each patch's pixels at code 0 or at the white level."""
+    """Return the fraction of each patch's pixels at code 0 or at the white level, shape (B,)."""
     white = torch.from_numpy(read.table["white"].astype(np.float64))[:, None, None, None]
     spread = torch.from_numpy(np.sqrt(1.0 + read.table["clean_variance"].astype(np.float64)))[:, None, None, None]
     black = torch.from_numpy(read.table["black"].astype(np.float64))[:, :, None, None]
     zero, one = (-black / (white - black)).float(), torch.ones_like(black).float()
     noisy = read.noise * spread.float() + read.clean
-    # Half a code, for the rounding of float32.
+    # A tolerance of half a code covers the rounding of float32.
     half = (0.5 / (white - black)).float()
     return ((noisy < zero + half) | (noisy > one - half)).double().mean((1, 2, 3))
 
 
 def _close(group: NDArray[np.int64], most: int, seed: int) -> NDArray[np.bool_]:
-    """At most `most` patches, evenly from all groups, at random within each."""
+    """Choose at most `most` patches, evenly from all groups and at random within each."""
     shuffled = np.random.default_rng(seed).permutation(len(group))
     order = shuffled[np.argsort(group[shuffled], kind="stable")]
     sizes = np.bincount(group)
@@ -332,7 +377,7 @@ def _close(group: NDArray[np.int64], most: int, seed: int) -> NDArray[np.bool_]:
 
 
 def _pairs(table: NDArray[np.void]) -> NDArray[np.int64]:
-    """Pairs of patches at one place in successive frames of a scene."""
+    """Return pairs of patches at the same place in successive frames of a scene, shape (P, 2)."""
     order = np.lexsort((table["frame"], table["x"], table["y"], table["scene"], table["iso"], table["camera"]))
     one, next_one = order[:-1], order[1:]
     same = np.logical_and.reduce([table[name][one] == table[name][next_one] for name in PLACE])

@@ -1,4 +1,4 @@
-"""Score models on a patch store, in one pass after a survey of the data."""
+"""`evaluate`: scores of models on a patch store, in one pass after a survey of the data."""
 
 import json
 import math
@@ -28,10 +28,10 @@ from noiseflow.raw.bayer import plane_names
 __all__ = ["evaluate", "evaluation_costs"]
 
 VALUES_AT_A_TIME = 2**20
-"""Pixels of all planes that are held at a time: the memory of an evaluation."""
+"""Values (pixels of all planes) per batch, which sets the memory of an evaluation."""
 
 LATENT_VALUES = 2**20
-"""Values whose latent is computed, of each model."""
+"""Number of values whose latent is computed, per model."""
 
 
 def evaluate(
@@ -46,15 +46,15 @@ def evaluate(
 ) -> Evaluation:
     """Score models on the patches of a split.
 
-    The data is read twice: once for its range and its noise curve, once to score.  Memory does not grow with
-    the number of patches but for a few numbers a patch.  The same arguments give the same
-    result; samples of a model do not depend on which others are scored.
+    The data is read twice: once for its range and its noise curve, and once to score.  Apart from a few numbers per
+    patch, memory does not grow with the number of patches.  The same arguments give the same result, and the samples
+    of a model do not depend on which other models are scored.
 
     Parameters
     ----------
     models : mapping of str to NoiseModel
-        By name.  The first is under test, the others are baselines; one named ``"oracle"``
-        is the true density.  Cameras are matched to the store's by name.
+        Models by name.  The first is under test, the others are baselines.  A model named ``"oracle"`` is the true
+        density.  The models' cameras are matched to those of the store by name.
     store : PatchStore
         Patches to score the models on.
     split : str
@@ -64,28 +64,29 @@ def evaluate(
     max_patches : int, optional
         Score at most this many patches, drawn at random.
     metrics : sequence of str
-        Metrics of `OPTIONAL` to add: stronger two-sample tests, proper scores for models without a density, or the
-        published KL estimators for comparison with papers.
+        Names in `OPTIONAL` of additional metrics: stronger two-sample tests, proper scores for models without a
+        density, or the published KL estimators for comparison with papers.
     progress : Progress
-        Called with per cent done, 100, and the stage: ``survey``, ``scores``, ``numbers``.
+        Called with the percentage done, 100, and the stage: ``survey``, ``scores`` or ``numbers``.
 
     Returns
     -------
     Evaluation
+        Scores of all models, with the summary of the data and example patches.
 
     Raises
     ------
     StoreError
         The split is empty or unknown.
     DataError
-        No model, a metric that is not known, NaN in the data, patches that cannot be scored.
+        No model, a reserved name, an unknown metric, NaN in the data, constant noise, or patches that are too small.
     ModelError
-        A model does not know a camera of the data, is for another plane layout, or gives a
+        A model does not know a camera of the data, has another plane layout, or gives a
         density or samples that are not finite.
     """
     unknown = sorted(set(metrics) - set(OPTIONAL))
     if unknown:
-        raise DataError(f"metrics: {unknown[0]!r} is not known; expected some of {', '.join(OPTIONAL)}")
+        raise DataError(f"metrics: unknown metric {unknown[0]!r}; expected some of {', '.join(OPTIONAL)}")
     rows = _drawn(store, split, max_patches, seed)
     camera_of = _check(models, store, rows)
     size = max(VALUES_AT_A_TIME // math.prod(store.patch_shape), 1)
@@ -118,23 +119,39 @@ def evaluate(
 
 
 def _after_scores(patches: int) -> float:
-    """Expected time from the last patch to the numbers, in times of scoring one patch.
+    """Return the expected time from the last patch to the scores, in units of the time to score one patch.
 
-    Measured with three models on 216 and 1,727 patches of 4×32×32: 88 and 460.
+    With three models on 216 and 1,727 patches of 4×32×32, 88 and 460 were measured.
     """
     return 0.2 * patches + 50
 
 
 def evaluation_costs(store: PatchStore, split: str, max_patches: int | None) -> dict[str, float]:
-    """Expected times of an evaluation with its report, for `in_stages`, in times of scoring one patch."""
+    """Return the expected times of the stages of an evaluation, for `in_stages`.
+
+    Parameters
+    ----------
+    store : PatchStore
+        Patches to score.
+    split : str
+        Split to score.
+    max_patches : int or None
+        Largest number of patches to score.
+
+    Returns
+    -------
+    dict of str to float
+        Time of each stage, in units of the time to score one patch.
+    """
     patches = len(store.indices(split))
     patches = patches if max_patches is None else min(patches, max_patches)
     read = len(store.indices("train"))
-    # Figures took the time of 500 and 690 patches, whose number they do not depend on.
+    # The figures took the time of 500 to 690 patches, whatever the number of patches scored.
     return {"baselines": 0.02 * read + 1, "evaluation": 1.02 * patches + _after_scores(patches), "figures": 600.0}
 
 
 def _numbers(metrics: Mapping[str, Metric], progress: Progress) -> dict[str, Score]:
+    """Compute the score of each metric."""
     scores = {}
     for done, (name, metric) in enumerate(metrics.items()):
         progress(done, len(metrics), name.replace("_", " "))
@@ -144,7 +161,7 @@ def _numbers(metrics: Mapping[str, Metric], progress: Progress) -> dict[str, Sco
 
 
 def _drawn(store: PatchStore, split: str, max_patches: int | None, seed: int) -> NDArray[np.int64]:
-    """Rows to score, rising."""
+    """Return the rows to score, rising; a random choice if there are more than `max_patches`."""
     rows = store.indices(split)
     if max_patches is None or max_patches >= len(rows):
         return rows
@@ -156,7 +173,7 @@ def _drawn(store: PatchStore, split: str, max_patches: int | None, seed: int) ->
 def _setup(
     models: Mapping[str, NoiseModel], camera_of: Mapping[str, Tensor], store: PatchStore, found: Survey, seed: int
 ) -> Setup:
-    """What metrics know before the first batch: among it, which models only sample."""
+    """Collect the facts that metrics get before the first batch, including which models can only sample."""
     read = read_whole(store, found.rows[:8])
     without = {}
     for name, model in models.items():
@@ -174,6 +191,7 @@ def _setup(
 
 
 def _data(store: PatchStore, split: str, found: Survey) -> Data:
+    """Return the facts about the data for the report."""
     return Data(
         store=str(store.path),
         fingerprint=store.fingerprint,
@@ -194,14 +212,18 @@ def _data(store: PatchStore, split: str, found: Survey) -> Data:
 
 
 def _check(models: Mapping[str, NoiseModel], store: PatchStore, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-    """The index of each of the store's cameras in each model; −1 for one that is not scored."""
+    """Check that the models can score the rows, and match their cameras to the store's.
+
+    Returns, per model, its index of each of the store's cameras; −1 for a camera that is not scored.
+    """
     if not models:
         raise DataError("models: expected at least one to evaluate; got none")
     if DATA in models:
         raise DataError(f"models: the name {DATA!r} is reserved for the real data; rename the model")
     if min(store.patch_shape[1:]) < 2:
         raise DataError(
-            f"{store.path}: patches of {store.patch_shape[1:]} pixels are too small to score; ingest larger ones"
+            f"{store.path}: patches of {store.patch_shape[1]}×{store.patch_shape[2]} pixels per plane are too small to "
+            "score; expected at least 2×2: ingest larger patches"
         )
     used = np.unique(store.table["camera"][rows])
     names = [store.cameras[index] for index in used]
@@ -209,8 +231,8 @@ def _check(models: Mapping[str, NoiseModel], store: PatchStore, rows: NDArray[np
     for name, model in models.items():
         if model.spec.layout != store.layout:
             raise ModelError(
-                f"{name}: made for the plane layout {model.spec.layout!r}; {store.path} has {store.layout!r}: "
-                "ingest with that layout, or fit the model to this store"
+                f"{name}: its plane layout is {model.spec.layout!r}, but that of {store.path} is {store.layout!r}; "
+                f"ingest with the layout {model.spec.layout!r}, or fit the model to this store"
             )
         try:
             known = Conditions(torch.zeros(len(names), 1, 1, 1), 1.0, names).resolve(model.cameras).camera
@@ -224,7 +246,7 @@ def _check(models: Mapping[str, NoiseModel], store: PatchStore, rows: NDArray[np
 
 @contextmanager
 def _evaluating(models: Iterable[NoiseModel]) -> Iterator[None]:
-    """Models in evaluation mode, and afterwards as they were."""
+    """Put the models into evaluation mode, and restore their modes afterwards."""
     training = [model for model in models if model.training]
     for model in training:
         model.eval()
@@ -238,6 +260,7 @@ def _evaluating(models: Iterable[NoiseModel]) -> Iterator[None]:
 def _examples(
     wanted: Mapping[int, str], store: PatchStore, batch: ScoredBatch, rows: NDArray[np.int64]
 ) -> list[Example]:
+    """Return the example patches of a batch that are among the wanted rows."""
     plane = min(1, batch.clean.shape[1] - 1)
     examples = []
     for index in np.flatnonzero(np.isin(rows, list(wanted))):

@@ -1,4 +1,4 @@
-"""A few patches to look at: clean, real and sampled at the same place."""
+"""Example patches for the report: clean signal, real noise and sampled noise at the same place."""
 
 import math
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from noiseflow.evaluate.metric import DATA, ScoredBatch
 __all__ = ["Example", "choose", "crop", "preview"]
 
 BRIGHTNESS = (("dark", 0.1), ("mid", 0.5), ("bright", 0.9))
-"""Names of the examples, and the quantile of mean signal that each is taken near."""
+"""Names of the examples, and the quantile of mean signal near which each is chosen."""
 
 LARGEST = 64
-"""Pixels a side of an example; of larger patches the middle is shown."""
+"""Largest height and width of an example, pixels; larger patches are cropped to their centre."""
 
 Pixels = tuple[tuple[float, ...], ...]
 Colours = tuple[tuple[tuple[int, int, int], ...], ...]
@@ -33,18 +33,18 @@ class Example:
     row : int
         Row number in the store.
     camera, scene, plane : str
-        Names of the camera, the scene and the plane that is shown.
+        Names of the camera, the scene and the plane shown.
     iso : float
         ISO of the patch.
     clean_variance : float
-        Variance of the clean signal as an estimate, as a fraction of the noise's.
+        Variance of the clean estimate as a fraction of the noise variance.
     clean : tuple of tuple of float
-        Pixels, row by row.
+        Clean signal, row by row, DN above black.
     noise : mapping of str to tuple of tuple of float
-        Per source; the real noise as models see it, divided by √(1 + clean_variance).
+        Noise of each source, DN.  The real noise is divided by √(1 + clean_variance), as for the models.
     srgb : mapping of str to tuple of tuple of (int, int, int)
-        Preview in colour of the clean patch (``"clean"``), the real noisy and each sampled
-        one, 0…255; empty where there are no colours.
+        Colour previews, 0 to 255: of the clean patch (``"clean"``), of the real noisy patch and of each sampled
+        one; empty for layouts other than Bayer.
     """
 
     name: str
@@ -60,7 +60,18 @@ class Example:
 
 
 def choose(survey: Survey) -> dict[int, str]:
-    """Rows of the store for the examples: dark, mid and bright, each with an accurate clean signal and texture."""
+    """Choose a dark, a mid and a bright patch, each with an accurate clean signal and much texture.
+
+    Parameters
+    ----------
+    survey : Survey
+        Summary of the patches.
+
+    Returns
+    -------
+    dict of int to str
+        Name of the example by its row in the store.
+    """
     order = np.argsort(survey.brightness, kind="stable")
     chosen: dict[int, str] = {}
     for name, quantile in BRIGHTNESS:
@@ -73,7 +84,22 @@ def choose(survey: Survey) -> dict[int, str]:
 
 
 def crop(batch: ScoredBatch, index: int, plane: int) -> tuple[Pixels, dict[str, Pixels]]:
-    """Clean signal and noise of one plane of a patch, DN above black, to a thousandth."""
+    """Return clean signal and noise of one plane of a patch, in DN rounded to 0.001.
+
+    Parameters
+    ----------
+    batch : ScoredBatch
+        The batch.
+    index, plane : int
+        Position of the patch in the batch, and index of the plane.
+
+    Returns
+    -------
+    clean : tuple of tuple of float
+        Clean signal, DN above black.
+    noise : dict of str to tuple of tuple of float
+        Noise of each source, DN.
+    """
     scale = batch.scale_dn[index, plane]
     window = (index, plane, *_middle(batch))
     clean, *noises = (_pixels(image[window].double().numpy() * scale) for image in (batch.clean, *batch.noise.values()))
@@ -81,15 +107,28 @@ def crop(batch: ScoredBatch, index: int, plane: int) -> tuple[Pixels, dict[str, 
 
 
 def _middle(batch: ScoredBatch) -> tuple[slice, slice]:
+    """Return the slices of the central `LARGEST`×`LARGEST` pixels."""
     height, width = batch.clean.shape[2:]
     top, left = max(height - LARGEST, 0) // 2, max(width - LARGEST, 0) // 2
     return slice(top, top + LARGEST), slice(left, left + LARGEST)
 
 
 def preview(batch: ScoredBatch, index: int) -> dict[str, Colours]:
-    """A patch of planes R, G1, G2, B in colour: the clean one, the real and each sampled noisy one.
+    """Render a Bayer patch in colour: clean, with the real noise, and with each sampled noise.
 
-    Grey-world balance and brightness are those of the clean patch; then the sRGB curve.
+    All share the grey-world white balance and the exposure of the clean patch, and the sRGB curve.
+
+    Parameters
+    ----------
+    batch : ScoredBatch
+        A batch with planes R, G1, G2, B.
+    index : int
+        Position of the patch in the batch.
+
+    Returns
+    -------
+    dict of str to tuple of tuple of (int, int, int)
+        sRGB pixels, 0 to 255, of ``"clean"`` and of each source.
     """
     rows, columns = _middle(batch)
     clean = batch.clean[index, :, rows, columns].double().numpy()
@@ -111,7 +150,7 @@ def _linear_rgb(planes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _srgb(linear: NDArray[np.float64]) -> Colours:
-    """IEC 61966-2-1, as bytes."""
+    """Apply the sRGB curve (IEC 61966-2-1) to linear values, and return integers from 0 to 255."""
     linear = linear.clip(0.0, 1.0)
     curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return tuple(

@@ -1,4 +1,4 @@
-"""What a metric is: sums over batches, then numbers."""
+"""Contract of a metric: it accumulates sums over batches, and then returns a score."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -34,31 +34,31 @@ __all__ = [
 Kind = Literal["continuous", "codes", "exact", "bound"]
 
 LIKELIHOOD_KINDS: Mapping[Kind, str] = {
-    "continuous": "a continuous density, the integers taken as points of it",
-    "codes": "the exact probability of each code, spread over the code",
+    "continuous": "a continuous density, evaluated at the integer codes",
+    "codes": "the exact probability of each code, spread over the width of the code",
     "exact": "the exact probability of each code",
-    "bound": "at most this: minus a lower bound of the log-probability (ELBO, one draw)",
+    "bound": "an upper bound: minus a lower bound of the log-probability (ELBO, one draw)",
 }
-"""In words; the first two are of `NoiseModel.log_prob`, nats/dim (`kind_of`), the last two of the integers, nats/pixel
-(`codes_kind_of`)."""
+"""Description of each kind.  The first two are kinds of `NoiseModel.log_prob`, in nats/dim (`kind_of`); the last two
+are kinds of the likelihood of the integer codes, in nats/pixel (`codes_kind_of`)."""
 
 DATA = "data"
-"""Name of the real data where it stands beside the models."""
+"""Name of the real data in mappings over the data and the models."""
 
 ORACLE = "oracle"
-"""Name of the model that is the simulated data's own density."""
+"""Name of the model that is the true density of simulated data."""
 
 
 @dataclass(frozen=True, eq=False)
 class CodesNll:
-    """−log probability of the integers of some patches, nats.
+    """−log probability of the integer codes of some patches.
 
     Parameters
     ----------
     total : ndarray, shape (K,)
-        −log probability of all codes of a patch, nats.
+        −log probability of all codes of each patch, nats.
     per_plane : ndarray, shape (K, C), or None
-        Where each pixel has its own probability; None of a joint density.
+        The same per plane, nats; None for a joint density, which cannot be split by plane.
     """
 
     total: NDArray[np.float64]
@@ -66,35 +66,35 @@ class CodesNll:
 
 
 def kind_of(model: NoiseModel) -> Kind:
-    """Kind of a model's `log_prob`."""
+    """Return the kind of a model's `log_prob`: ``"codes"`` or ``"continuous"``; see `LIKELIHOOD_KINDS`."""
     return "codes" if isinstance(model, (CodesModel, LineOracle)) else "continuous"
 
 
 def codes_kind_of(model: NoiseModel) -> Kind:
-    """Kind of a model's likelihood of the integers."""
+    """Return the kind of a model's likelihood of the integer codes: ``"exact"`` or ``"bound"``."""
     return "exact" if exact_codes(model) else "bound"
 
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What a metric knows before the first batch.
+    """Facts that a metric gets before the first batch.
 
     Parameters
     ----------
     survey : Survey
-        Facts about the data.
+        Summary of the data.
     models : tuple of str
-        The first is under test.
+        Names of the models; the first is under test.
     sources : tuple of str
-        The data, then the models.
+        `DATA`, then the names of the models.
     seed : int
-        Seed of all randomness of the metrics.
+        Seed of all randomness in the metrics.
     densities : mapping of str to str
-        What kind of density each model's likelihood is: see `noiseflow.evaluate.metric.LIKELIHOOD_KINDS`.
+        Kind of `log_prob` of each model with a density; see `LIKELIHOOD_KINDS`.
     codes : mapping of str to str
-        What kind of likelihood of the integers each of these models gives.
+        Kind of likelihood of the integer codes of each model with a density.
     without_density : mapping of str to str
-        Models that only sample, and the reason that they give.
+        Models that can only sample, with the message of their error.
     """
 
     survey: Survey
@@ -108,46 +108,46 @@ class Setup:
 
 @dataclass(frozen=True, eq=False)
 class ScoredBatch:
-    """A batch of real noise with what the models say of it.
+    """A batch of real noise, with likelihoods, samples and latents of the models.
 
     Parameters
     ----------
     noise : mapping of str to Tensor, shape (B, C, h, w)
         Normalised noise: real under `DATA`, sampled under each model's name.
     nll : mapping of str to ndarray, shape (B,)
-        −log density of the real noise, nats summed over dimensions, per model that has one.
+        −log density of the real noise, nats summed over dimensions, for each model with a density.
     codes : mapping of str to CodesNll
-        −log probability of the integers of the close patches, per model that has a density.
+        −log probability of the integer codes of the close patches, for each model with a density.
     looked_at : ndarray of int, shape (K,)
-        Where the close patches are in the batch.
+        Positions of the close patches in the batch.
     blurred : mapping of str to Tensor, shape (B, C, h, w)
-        `noise`, real and sampled alike, with a uniform ±½ code added, so that the steps of the
-        integers are not held against a continuous density.
+        `noise`, real and sampled alike, plus a uniform dither of ±½ code, which hides the steps of the
+        integers from comparisons with a continuous density.
     residual : mapping of str to Tensor, shape (B, C, h, w)
-        `blurred` over the real noise's own σ at that signal (`NoiseCurve`).
+        `blurred` divided by σ of the real noise at that signal (`NoiseCurve`).
     clean : Tensor, shape (B, C, h, w)
         Normalised clean signal.
     signal_dn : Tensor of float64, shape (B, C, h, w)
-        What pixels are sorted by: see `survey.signal_dn`.
+        Signal by which pixels are binned, DN above black; see `noiseflow.evaluate.data_summary.signal_dn`.
     number : ndarray of int, shape (B,)
         Position of each patch in `Survey.rows`.
     group, cell : ndarray of int, shape (B,)
-        Scene or frame, and camera and ISO: see `Survey`.
+        Index of each patch's scene or frame, and of its camera and ISO; see `Survey`.
     close : ndarray of bool, shape (B,)
-        The patches that expensive measures look at.
-    latent : mapping of str to Tensor, shape (K, C, h, w)
-        Latent of the real `blurred` noise, for each model that has one, of the first K close
-        patches; standard normal if its density is right.
-    latent_group : ndarray of int, shape (K,)
+        The close patches, which expensive metrics are limited to.
+    latent : mapping of str to Tensor, shape (L, C, h, w)
+        Latent of the real `blurred` noise of the first L close patches, for each model that has a
+        latent; standard normal if the model's density is right.
+    latent_group : ndarray of int, shape (L,)
         Scene or frame of each patch in `latent`.
     row : ndarray of int, shape (B,)
-        Topmost pixel of each patch in its plane.
+        Row of each patch's top pixel in its plane.
     scale_dn, black_dn : ndarray, shape (B, C)
-        White − black, and black, DN.
+        White − black, and black level, DN.
     clean_variance : ndarray, shape (B,)
         Variance of the clean estimate as a fraction of the noise variance.
     code : ndarray, shape (B, C)
-        Height of one code in the unit of `noise`.
+        Width of one code in the unit of `noise`.
     """
 
     noise: Mapping[str, Tensor]
@@ -172,16 +172,16 @@ class ScoredBatch:
 
 
 class Score:
-    """Numbers that a metric found: a frozen dataclass of plain values, as ``metrics.json`` holds it.
+    """Numbers from a metric, as a frozen dataclass of plain values; ``metrics.json`` contains the same fields.
 
-    How they are shown is the matter of `noiseflow.evaluate.presentation`.
+    `noiseflow.evaluate.presentation` turns them into figures, sentences and tables.
     """
 
 
 class Metric(ABC):
-    """Sums over batches, in memory that does not grow with the number of patches.
+    """Accumulates sums over batches, in memory that does not grow with the number of patches.
 
-    A metric is made from a `Setup`, before the first batch.
+    A metric is constructed from a `Setup` before the first batch.
     """
 
     @abstractmethod
@@ -190,18 +190,35 @@ class Metric(ABC):
 
     @abstractmethod
     def score(self) -> Score:
-        """The numbers over all batches."""
+        """Return the numbers over all batches."""
 
 
 def seed_for(seed: int, purpose: str, name: str, number: int = 0) -> int:
-    """A seed of its own for each use of randomness, whatever other models are scored."""
+    """Derive a separate seed for each use of randomness, independent of which other models are scored.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the evaluation.
+    purpose : str
+        Use of the randomness, such as ``"sample"``.
+    name : str
+        Name of the model or of the data.
+    number : int
+        Position of the batch.
+
+    Returns
+    -------
+    int
+        Seed below 2⁶³.
+    """
     words = np.random.SeedSequence([seed, number, *f"{purpose} {name}".encode()]).generate_state(1, np.uint64)
     # `int` before `>>`: NumPy 1.26 does not shift a uint64 by a Python integer.
     return int(words[0]) >> 1
 
 
 def as_json(value: Any) -> Any:
-    """Dataclasses, mappings, sequences and numbers as JSON values; NaN and infinity become null."""
+    """Convert dataclasses, mappings, sequences and numbers to JSON values; NaN and infinity become null."""
     if hasattr(value, "__dataclass_fields__"):
         return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):

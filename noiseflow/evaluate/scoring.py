@@ -1,4 +1,4 @@
-"""One batch of real noise, scored: likelihoods, samples and latents of each model."""
+"""Scoring of one batch of real noise: likelihoods, samples and latents of each model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,16 +25,23 @@ __all__ = ["Scorer", "for_model"]
 
 
 def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[Tensor, Resolved]:
-    """Noise and conditions on the model's device and in its precision.
+    """Move the noise and conditions of a batch to a model's device and precision.
 
     Parameters
     ----------
     model : NoiseModel
-        Model whose device, precision and camera indices are used.
+        The model.
     read : PatchBatch
-        Patches as the store gives them.
+        Patches as read from the store.
     camera_of : Tensor of long, shape (cameras of the store,)
-        The index of each of the store's cameras in the model.
+        Index in the model of each of the store's cameras.
+
+    Returns
+    -------
+    noise : Tensor, shape (B, C, h, w)
+        Normalised noise.
+    cond : Resolved
+        Conditions with the model's camera indices.
     """
     like = next(iter(model.parameters()), read.noise)
     device, dtype = like.device, like.dtype
@@ -51,13 +58,13 @@ class Scorer:
     Parameters
     ----------
     models : mapping of str to NoiseModel
-        By name.
+        Models by name.
     camera_of : mapping of str to Tensor of long
-        The index of each of the store's cameras in each model.
+        Per model, its index of each of the store's cameras.
     store : PatchStore
-        Named where a number is not finite.
+        Store of the patches, for messages.
     setup : Setup
-        What is scored.
+        Summary of data and models.
     """
 
     models: Mapping[str, NoiseModel]
@@ -73,14 +80,19 @@ class Scorer:
         read : PatchBatch
             The patches.
         start : int
-            Position of its first patch in `Survey.rows`.
+            Position of the first patch in `Survey.rows`.
         latent_left : int
-            Patches whose latent is still to be computed.
+            Largest number of patches whose latent to compute.
+
+        Returns
+        -------
+        ScoredBatch
+            The batch with all results.
 
         Raises
         ------
         ModelError
-            If a density or a sample is not finite.
+            A density or a sample is not finite.
         """
         found, seed = self.setup.survey, self.setup.seed
         number = np.arange(start, start + len(read.camera))
@@ -128,21 +140,21 @@ class Scorer:
 
 
 class _ModelBatch:
-    """One model on one batch; each number is checked to be finite."""
+    """One model on one batch; all results are checked to be finite."""
 
     def __init__(self, scorer: Scorer, name: str, model: NoiseModel, read: PatchBatch, start: int) -> None:
         self.scorer, self.name, self.model, self.read, self.start = scorer, name, model, read, start
         self.real, self.cond = for_model(model, read, scorer.camera_of[name])
 
     def nll(self) -> NDArray[np.float64]:
-        """−log density, nats summed over dimensions, shape (B,); masked ones count as the mean of the others."""
+        """Return −log density, nats summed over dimensions, shape (B,); masked pixels count as the mean of the rest."""
         nll: NDArray[np.float64] = -self.model.log_prob(self.real, self.cond).double().cpu().numpy()
         nll *= self._whole(self.cond)
-        self._check("log-density", nll, "is it fitted?")
+        self._check("log-density", nll, "is the model fitted?")
         return nll
 
     def sample(self) -> Tensor:
-        """Sampled noise, shape (B, C, h, w), rounded to codes where the camera rounds after the model."""
+        """Return sampled noise, shape (B, C, h, w), rounded to codes if the model describes noise before rounding."""
         if isinstance(self.model, HasDrawnSamples):
             rows = self.scorer.setup.survey.rows[self.start : self.start + len(self.read.table)]
             sampled = self.model.samples_of(rows, self.cond.clean, self.read.table)
@@ -152,12 +164,12 @@ class _ModelBatch:
             sampled = Levels.of(self.read.table, self.real.device).rounded(sampled, self.cond.clean)
         noise: Tensor = sampled.cpu().float()
         finite = torch.isfinite(noise).flatten(1).all(1).numpy()
-        self._check("sample", np.where(finite, 0.0, np.nan), "is it fitted?")
-        # Masked pixels are the same in all sources, so that none differs by them.
+        self._check("sample", np.where(finite, 0.0, np.nan), "is the model fitted?")
+        # Masked pixels get the same noise in all sources, so that they make no difference.
         return noise if self.read.observed is None else torch.where(self.read.observed, noise, self.read.noise)
 
     def codes(self, rows: NDArray[np.int64]) -> CodesNll:
-        """−log probability of the integers of some patches."""
+        """Return −log probability of the integer codes of some patches."""
         real, cond, levels = self._some(rows)
         codes = levels.codes(real, cond.clean)
         found = discrete_log_prob(self.model, codes, cond, levels, generator=self._generator("codes"))
@@ -167,17 +179,17 @@ class _ModelBatch:
             seen = cond.observed.sum((2, 3)).clamp(min=1).cpu().numpy()
             per_plane = per_plane * codes[0, 0].numel() / seen
         nll = CodesNll(-found.values.cpu().numpy() * whole, per_plane)
-        self._check("log-probability of the codes", nll.total, "its density is 0 there", rows)
+        self._check("log-probability of the codes", nll.total, "the model gives these codes probability 0", rows)
         return nll
 
     def latent(self, rows: NDArray[np.int64], blurred: Tensor) -> Tensor | None:
-        """The model's latent of some patches' real noise; None if it has none."""
+        """Return the model's latent of the real noise of some patches; None if the model has no latent."""
         if not isinstance(self.model, HasLatent):
             return None
         real, cond, levels = self._some(rows)
         within = blurred.to(real.device, real.dtype)[rows]
         if self.model.spec.before_rounding:
-            # Analogue noise within each code, as the model's own σ has it: a randomised quantile of the code.
+            # Draw the analogue noise within each code by the model's own σ: a randomised quantile residual.
             generator = self._generator("latent")
             cells = levels.cells(levels.codes(real, cond.clean), cond.clean)
             within = Dequantiser()(cells, cond, approximate_sigma(self.model, cond, generator), generator)[0].to(
@@ -187,7 +199,7 @@ class _ModelBatch:
         if z is None:
             return None
         if cond.observed is not None:
-            # What a right model would have there.
+            # Give masked pixels the latent that a right model would have.
             normal = torch.randn(z.shape, generator=self._generator("masked latent"), device=z.device, dtype=z.dtype)
             z = torch.where(cond.observed, z, normal)
         return z.cpu().float()
@@ -199,7 +211,7 @@ class _ModelBatch:
 
     @staticmethod
     def _whole(cond: Resolved) -> NDArray[np.float64]:
-        """Values of a patch over those that are observed, shape (B,)."""
+        """Return the number of values of a patch divided by the number of observed ones, shape (B,)."""
         counts: NDArray[np.float64] = cond.counts().clamp(min=1).cpu().numpy()
         return np.asarray(cond.clean[0].numel() / counts, np.float64)
 
@@ -214,11 +226,12 @@ class _ModelBatch:
         number = self.start + (np.arange(len(values)) if rows is None else rows)
         bad = self.scorer.setup.survey.rows[number[~finite]][:5].tolist()
         raise ModelError(
-            f"{self.name}: its {what} is NaN or infinite on patches {bad} of {self.scorer.store.path}: {hint}"
+            f"{self.name}: its {what} is NaN or infinite on patches {bad} of {self.scorer.store.path}; {hint}"
         )
 
 
 def _blurred(noise: Tensor, code: NDArray[np.float64], seed: int, name: str, start: int) -> Tensor:
+    """Return noise plus a uniform dither of ±½ code."""
     generator = torch.Generator().manual_seed(seed_for(seed, "blur", name, start))
     half_codes = torch.rand(noise.shape, generator=generator).sub_(0.5)
     return half_codes.mul_(torch.from_numpy(code)[:, :, None, None].float()).add_(noise)

@@ -106,7 +106,7 @@ def test_z6_has_no_flat_part_and_predicts_a_left_out_iso(shared_data):
         ("100;0.01;500\n", "line 1"),
         ("100;0.01;500;abc\n", "line 1"),
         ("", "empty"),
-        ("100;0.01;500;20\n100;0.02;900;28\n", "three levels"),
+        ("100;0.01;500;20\n100;0.02;900;28\n", "expected three"),
     ],
 )
 def test_bad_tables_are_named(tmp_path: Path, text, message):

@@ -172,4 +172,4 @@ def test_the_atlas_lists_every_camera_with_its_range(tmp_path):
         assert refused.exit_code == 1
         assert message in refused.output
     refused = CliRunner().invoke(main, ["profiles", "--darktable", str(tmp_path / "none.json")])
-    assert "no darktable database" in refused.output
+    assert "no such darktable database" in refused.output

@@ -75,7 +75,7 @@ def test_frames_of_two_cameras_are_named(tmp_path):
     rng = np.random.default_rng(0)
     series(tmp_path, rng)
     write(tmp_path / "flats", "zz", frame(rng, 100.0, model="Other"))
-    with pytest.raises(DataError, match="two cameras"):
+    with pytest.raises(DataError, match=r"its camera is Acme Other, but that of .* is Acme Toy"):
         calibrate([tmp_path])
 
 
@@ -100,7 +100,13 @@ def planes_saying(folder, words):
 
 
 def test_a_clean_series_is_not_accused(folder):
-    for words in ("not one setting", "not an even surface", "during the exposure", "of one exposure differ", "flicker"):
+    for words in (
+        "not of one setting",
+        "not of an even surface",
+        "during the exposure",
+        "of one exposure differ",
+        "flicker",
+    ):
         assert planes_saying(folder, words)[0] == 0, words
 
 
@@ -110,7 +116,7 @@ def test_frames_of_an_iso_under_another_label_are_named(tmp_path):
     # Photons as before, twice the gain, the old label: as from a raw converter that lost the ISO.
     image = replace(frame(rng, 2 * 20000.0 * 0.04, 200.0, 0.04), iso=100.0)
     write(tmp_path / "flats", "f100_0.04_1", image)
-    assert planes_saying(tmp_path, "not one setting (mixed ISOs") == (4, 4)
+    assert planes_saying(tmp_path, "not of one setting (mixed ISOs") == (4, 4)
 
 
 def test_pairs_broken_by_a_change_of_iso_are_named(tmp_path):
@@ -118,7 +124,7 @@ def test_pairs_broken_by_a_change_of_iso_are_named(tmp_path):
     for index, exposure in enumerate(SECONDS):
         for iso in (100.0, 200.0):
             write(tmp_path / "flats", f"f{iso:g}_{index}", frame(rng, 20000.0 * exposure, iso, exposure))
-    with pytest.raises(DataError, match="Frames of several ISOs or exposure times are not pairs"):
+    with pytest.raises(DataError, match="at least two flats of the same ISO and exposure time"):
         calibrate([tmp_path])
 
 
@@ -128,7 +134,7 @@ def test_flats_of_a_picture_are_named(tmp_path):
     ramp = np.linspace(0.1, 2.0, SIZE[1])
     for index in range(2):
         write(tmp_path / "flats", f"f100_0.04_{index}", frame(rng, 800.0 * ramp, exposure=0.04))
-    assert planes_saying(tmp_path, "not an even surface") == (4, 4)
+    assert planes_saying(tmp_path, "not of an even surface") == (4, 4)
 
 
 def test_flicker_within_an_exposure_is_named_and_taken_out(tmp_path):
@@ -191,6 +197,11 @@ def test_sidd_table_makes_a_profile(shared_data):
     profile = from_sidd_nlf(shared_data / "params" / "cam_iso_nlf.txt", "S6", 0.0, 1023.0)
     assert profile.isos == (100.0, 400.0, 800.0, 1600.0, 3200.0)
     assert profile.at(100.0, "R").value("gain_dn_per_e") == pytest.approx(0.000479 * 1023)
+
+
+def test_a_missing_sidd_table_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.txt: no such file; expected a SIDD noise-level table"):
+        from_sidd_nlf(tmp_path / "none.txt", "S6", 0.0, 1023.0)
 
 
 def test_the_shipped_a7s2_has_28_isos():

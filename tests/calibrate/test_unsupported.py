@@ -110,7 +110,7 @@ def test_a_linearity_error_is_absent_where_the_light_is_not_known():
 @pytest.mark.parametrize(
     ("seconds", "level", "words"),
     [
-        ([-1.0, 1.0, 2.0, 3.0], [10, 11, 12, 13], "-1 s is listed"),
+        ([-1.0, 1.0, 2.0, 3.0], [10, 11, 12, 13], "an exposure time of -1 s"),
         ([1.0, 2.0, 3.0, 4.0], [13, 12, 11, 10], "falls with the exposure"),
         ([1.0, 1.0, 2.0], [10, 10, 11], "needs three"),
     ],

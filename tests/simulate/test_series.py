@@ -113,8 +113,12 @@ LEAK = np.linspace(0, 300, SIZE[1])
         ("darks/dark_ISO800_1_*", lambda codes: codes + 400, "light leak?"),
         ("darks/dark_ISO800_0.001_*", lambda codes: codes + LEAK, "light leak or glow?"),
         ("flats/flat_ISO800_*_1", lambda codes: 512 + 1.06 * (codes - 512), "flickering light"),
-        ("flats/flat_ISO800_*_1", lambda codes: 512 + 2 * (codes - 512), "not one setting"),
-        ("flats/flat_ISO800_0.4_*", lambda codes: 512 + (codes - 512) * np.linspace(0.1, 2, SIZE[1]), "not an even"),
+        ("flats/flat_ISO800_*_1", lambda codes: 512 + 2 * (codes - 512), "not of one setting"),
+        (
+            "flats/flat_ISO800_0.4_*",
+            lambda codes: 512 + (codes - 512) * np.linspace(0.1, 2, SIZE[1]),
+            "not of an even surface",
+        ),
     ],
 )
 def test_a_fault_planted_in_the_series_is_named(
@@ -129,5 +133,5 @@ def test_a_frame_of_another_camera_is_named(folder: Path) -> None:
     path = folder / "flats" / f"flat_ISO800_{LEVELS[3]:g}_0.dng"
     image = read_raw(path)
     write_dng(path, replace(image, model="Other"), overwrite=True)
-    with pytest.raises(DataError, match="two cameras"):
+    with pytest.raises(DataError, match="its camera is Simulated Other"):
         calibrate([folder / "flats", folder / "darks"])

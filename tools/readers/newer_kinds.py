@@ -108,7 +108,7 @@ def body(folder: Path) -> Made:
         found = read_body(box / "body.h5")
         described = describe(box / "body.h5")
         maps = [found.dark_at(iso, 0.5) for iso in found.isos]
-        rest = found.defect_mask, found.gaps(found.isos[0], 2.0), found.said(), found.camera, found.cfa
+        rest = found.defect_mask, found.gaps(found.isos[0], 2.0), found.summary(), found.camera, found.cfa
         return digest_of_values(*maps, *([found.gain.gain] if found.gain else []), *rest, described)
 
     return Made("body", folder, ("body.h5",), use, lambda box: "content_blake3" in h5py.File(box / "body.h5").attrs)

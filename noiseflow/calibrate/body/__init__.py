@@ -1,1 +1,1 @@
-"""The pattern of one camera body, pixel by pixel: dark shading, sensitivity, hot and telegraph pixels."""
+"""Maps of one camera body, pixel by pixel: dark shading, photo response, hot and telegraph pixels."""

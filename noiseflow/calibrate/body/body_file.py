@@ -1,4 +1,4 @@
-"""Body maps as an HDF5 file: checked against its own checksum before a value of it is used."""
+"""HDF5 files of body maps, with a checksum that is verified before any value is used."""
 
 import io
 import json
@@ -52,11 +52,11 @@ FACTS = Table(
         "gain": Maybe(Table({"error": Number(0), "frames": COUNT})),
     }
 )
-"""What the file says beside its maps."""
+"""Schema of the facts beside the maps."""
 
 
 def is_body(path: str | Path) -> bool:
-    """Whether a file holds body maps, by its first attribute."""
+    """Return whether a file contains body maps, by its suffix and its schema attribute."""
     import h5py
 
     path = Path(path)
@@ -70,7 +70,7 @@ def is_body(path: str | Path) -> bool:
 
 
 def write_body(body: BodyMaps, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write maps; the file takes its name when it is whole.
+    """Write body maps as HDF5; the file appears under its name only when complete.
 
     Parameters
     ----------
@@ -79,19 +79,19 @@ def write_body(body: BodyMaps, path: str | Path, *, overwrite: bool = False) -> 
     path : path
         File to write, ``.h5``.
     overwrite : bool
-        Whether a file of ours of that name may be replaced.
+        Whether to replace an existing file that noiseflow wrote.
 
     Raises
     ------
     OutputError
-        The file exists, or its folder does not.
+        The file exists and may not be replaced, or cannot be written.
     """
     import h5py
 
     arrays, facts = _content(body)
     text = json.dumps(facts)
     with writing(path, overwrite=overwrite) as path:
-        # In memory: where the disk is full, HDF5 fails once more when it closes the file.
+        # Build the file in memory: on a full disk, HDF5 would fail a second time on closing it.
         content = io.BytesIO()
         with h5py.File(content, "w", libver="v110") as file:
             for name, values in arrays.items():
@@ -101,7 +101,7 @@ def write_body(body: BodyMaps, path: str | Path, *, overwrite: bool = False) -> 
 
 
 def _content(body: BodyMaps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of a file, and the rest as JSON."""
+    """Return the arrays of a file, and its facts for JSON."""
     arrays: dict[str, NDArray[Any]] = {"defects": body.defects}
     for index, each in enumerate(body.darks):
         arrays[f"dark_{index}"] = each.offset
@@ -120,12 +120,14 @@ def _content(body: BodyMaps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
+    """Convert to a JSON value; an infinite number becomes null."""
     if isinstance(value, tuple):
         return list(value)
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _checksum(arrays: Mapping[str, NDArray[Any]], text: str) -> str:
+    """Return the BLAKE3 checksum of the facts and of all arrays with their names, types and shapes."""
     digest = blake3(text.encode())
     for name in sorted(arrays):
         values = np.ascontiguousarray(arrays[name])
@@ -135,22 +137,34 @@ def _checksum(arrays: Mapping[str, NDArray[Any]], text: str) -> str:
 
 
 def read_body(path: str | Path) -> BodyMaps:
-    """Read maps.
+    """Read body maps.
+
+    Parameters
+    ----------
+    path : path
+        File written by `write_body`.
+
+    Returns
+    -------
+    BodyMaps
+        The maps.
 
     Raises
     ------
     DataError
-        No such file, no body maps, or damaged.
+        No such file, a file without body maps, or a damaged one.
     """
     import h5py
 
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; expected body maps of `noiseflow calibrate --maps`")
+        raise DataError(f"{path}: no such file; expected body maps written by `noiseflow calibrate --maps`")
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("schema") != BODY_SCHEMA:
-                raise DataError(f"{path}: holds no body maps; expected a file of `noiseflow calibrate --maps`")
+                raise DataError(
+                    f"{path}: contains no body maps; expected a file written by `noiseflow calibrate --maps`"
+                )
             arrays = {name: np.asarray(own_dataset(file, name)[...]) for name in file}
             text = str(file.attrs["facts"])
             if _checksum(arrays, text) != file.attrs["content_blake3"]:
@@ -158,10 +172,11 @@ def read_body(path: str | Path) -> BodyMaps:
         facts = json_value(text, str(path), "facts of body maps", DataError)
         return _body(arrays, checked(facts, FACTS, str(path), DataError, "measure the maps again"))
     except DAMAGED as error:
-        raise DataError(f"{path}: damaged body maps ({error}); measure them again") from error
+        raise DataError(f"{path}: the body maps are damaged ({error}); measure them again") from error
 
 
 def _body(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> BodyMaps:
+    """Build the maps from the arrays and facts of a file; raise ValueError if they do not fit together."""
     darks = []
     for index, numbers in enumerate(facts["darks"]):
         known = {**numbers, "exposures_s": tuple(numbers["exposures_s"])}
@@ -175,10 +190,10 @@ def _body(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> BodyM
     defects = np.asarray(arrays["defects"], np.int32)
     side = cell_side(facts["cfa"])
     if len(shapes) != 1 or any(length % side for length in next(iter(shapes))):
-        raise ValueError(f"maps of sizes {sorted(shapes)}; expected one size of whole {side}×{side} cells")
+        raise ValueError(f"the maps have sizes {sorted(shapes)}; expected one size of whole {side}×{side} cells")
     limits = (*next(iter(shapes)), len(DEFECT_KINDS))
     if defects.ndim != 2 or defects.shape[1] != 3 or ((defects < 0) | (defects >= limits)).any():
-        raise ValueError("a list of defects that do not lie in the frame")
+        raise ValueError("the listed defects are outside the frame")
     return BodyMaps(facts["camera"], facts["cfa"], tuple(darks), gain, defects, facts["provenance"])
 
 
@@ -188,5 +203,5 @@ def _maybe(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]
 
 def _of_map(values: NDArray[Any]) -> NDArray[np.float32]:
     if values.ndim != 2 or values.dtype != np.float32 or not np.isfinite(values).all():
-        raise ValueError(f"a map of {values.dtype} {values.shape}; expected finite float32 of two dimensions")
+        raise ValueError(f"a map is {values.dtype} of shape {values.shape}; expected finite float32 of two dimensions")
     return values

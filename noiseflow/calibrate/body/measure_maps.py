@@ -1,4 +1,4 @@
-"""Dark frames and flats of one body to its maps."""
+"""Body maps from dark frames and flats."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,31 +21,35 @@ __all__ = ["measure_maps"]
 Map = NDArray[np.float32]
 
 HOT_SIGMAS = 5.0
-"""Of the spread of the pixels' offsets about the median of their 5×5 neighbours, in the plane: 1 or 2 normal pixels in
-a million pass it (measured; the pixel is one of its own median's 25)."""
+"""Robust standard deviations above the median of the 5×5 neighbourhood in the plane, from which a pixel is hot.  One or
+two of a million normal pixels exceed it (measured; a pixel is part of its own neighbourhood)."""
 
 UNLIKELY = 1e-6
-"""Chance of a pixel of normal noise being listed as a telegraph pixel, before `ALLOWANCE`."""
+"""Probability of a pixel with normal noise exceeding the limit for telegraph pixels, before `ALLOWANCE`."""
 
 ALLOWANCE = 1.5
-"""The variance of heavy-tailed noise scatters more than χ² says."""
+"""Factor on that limit, as the variance of heavy-tailed noise scatters more than χ²."""
 
 FEWEST_FOR_VARIANCE = 8
-"""Frames from which on a pixel's own variance is looked at."""
+"""Fewest frames for a search for telegraph pixels, by each pixel's variance."""
 
 SMOOTH = 33
-"""Side of the window, in pixels of a plane, over which light is taken for even."""
+"""Side of the window over which the light is taken as even, in pixels of a plane."""
 
 CLIPPED = 1e-3
-"""Fraction of the pixels of a flat that may clip."""
+"""Largest fraction of clipped pixels in a flat."""
 
 LIT = 10.0
-"""σ of a frame's noise above black from which a flat says something of the response."""
+"""Smallest signal of a usable flat, in standard deviations of one frame's noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Stack:
-    """Frames of one setting: per pixel the mean about the plane's, and the temporal variance; the plane means."""
+    """Frames of one setting.
+
+    `mean` is each pixel's mean relative to its plane's, DN; `variance` the temporal variance, DN²; `level` the mean of
+    each plane, DN; `side` the side of the mosaic's cell, pixels.
+    """
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
@@ -56,29 +60,34 @@ class _Stack:
     side: int
 
     def planes(self) -> list[tuple[slice, slice]]:
-        """Where the pixels of each place in the cell stand in the mosaic."""
+        """Return the slices of the mosaic that select each plane."""
         return _places(self.side)
 
 
 def measure_maps(frames: Frames) -> BodyMaps:
-    """Maps of one body from its darks and flats.
+    """Measure the maps of one body from its darks and flats.
 
-    The offset of a pixel is the mean over dark frames of its departure from its plane's mean: what all frames have
-    in common.  With darks of two exposure times or more it is a line in the time, by weighted least squares.  Its
-    standard error is σ/√n.  The drift of the black level from frame to frame goes out with the planes' means.
+    The offset of a pixel is its mean departure from its plane's mean over the dark frames, with a standard error of
+    σ/√n.  Subtracting the planes' means of each frame removes the drift of the black level.  With darks of two or more
+    exposure times, a line in the time is fitted by weighted least squares.
 
-    The gain of a pixel is its flat less its dark over the mean of its plane around it (`SMOOTH` pixels), so that
-    lamp and lens stay out.
+    The gain of a pixel is its signal in the flats, minus the dark pattern, divided by the mean of its plane over
+    `SMOOTH`×`SMOOTH` pixels around it.  The division removes the fall-off of lamp and lens.
 
     Parameters
     ----------
     frames : Frames
-        Darks of one ISO or more, and flats of any ISO; each frame is read once more.
+        Darks of one or more ISOs, and flats at these ISOs; every frame is read a second time.
+
+    Returns
+    -------
+    BodyMaps
+        Dark maps per ISO, a gain map if there are usable flats, and hot and telegraph pixels.
 
     Raises
     ------
     DataError
-        There are fewer than two darks of every ISO.
+        No ISO has two darks, or darks of two ISOs differ in size.
     """
     darks, defects, cfa, untimed = [], set(), "", 0
     for iso in sorted({group.iso for group in frames.groups if group.dark}):
@@ -93,27 +102,34 @@ def measure_maps(frames: Frames) -> BodyMaps:
         darks.append(_dark_map(iso, stacks))
         defects |= _defects(stacks)
     if not darks:
-        raise DataError("body maps: expected two dark frames or more of one ISO; got none. Put the lens cap on")
+        raise DataError(
+            "body maps: expected at least two dark frames of one ISO and exposure time; got fewer. Take them with the "
+            "lens cap on"
+        )
     gain, untimed_flats = _gain_map(frames.groups, {each.iso: each for each in darks})
     shape = darks[0].offset.shape
     for each in darks:
         if each.offset.shape != shape:
-            raise DataError(f"body maps: the darks of ISO {each.iso:g} have another size; of two cameras or crops?")
+            raise DataError(
+                f"body maps: the darks of ISO {each.iso:g} are {each.offset.shape[1]}×{each.offset.shape[0]} pixels, "
+                f"those of ISO {darks[0].iso:g} {shape[1]}×{shape[0]}; are they of two cameras or crops?"
+            )
     listed = np.array(sorted(defects), np.int32).reshape(-1, 3)
     provenance = {"tool": f"noiseflow calibrate {__version__}"}
     if untimed or untimed_flats:
         provenance["left_out"] = (
-            f"left out, as they say no exposure time and others do: {untimed} dark frames, {untimed_flats} flats"
+            f"left out, because they state no exposure time and others do: {untimed} dark frames, {untimed_flats} flats"
         )
     return BodyMaps(frames.camera, cfa, tuple(darks), gain, listed, provenance)
 
 
 def _places(side: int) -> list[tuple[slice, slice]]:
+    """Return the slices of a mosaic that select each plane of a cell of `side`×`side` pixels."""
     return [(slice(row, None, side), slice(column, None, side)) for row in range(side) for column in range(side)]
 
 
 def _stacked(group: Group) -> _Stack:
-    """One pass over a group's frames (Welford), about the means of each frame's planes."""
+    """Compute mean and variance per pixel in one pass (Welford), relative to the plane means of each frame."""
     mean = square = np.zeros(0)
     levels: list[list[float]] = []
     count, side, cfa = 0, 2, ""
@@ -135,15 +151,15 @@ def _stacked(group: Group) -> _Stack:
 
 
 def _whole_cells(image: RawImage) -> NDArray[np.float64]:
-    """The mosaic as float64; last rows and columns beyond whole cells belong to no plane, and are left out."""
+    """Return the mosaic as float64 without rows and columns beyond the last whole cell, which belong to no plane."""
     height, width = (length // image.side * image.side for length in image.mosaic.shape)
     return np.asarray(image.mosaic[:height, :width], np.float64)
 
 
 def _dark_map(iso: float, stacks: Sequence[_Stack]) -> DarkMap:
-    """Offset and current of each pixel by weighted least squares over the exposure times."""
+    """Fit offset and current of each pixel by weighted least squares over the exposure times."""
     noise = [math.sqrt(float(np.median(each.variance)) + 1e-12) for each in stacks]
-    # The median of a variance of few frames lies below its mean.
+    # The median of χ² lies below its mean: correct it for the number of frames.
     noise = [
         each / math.sqrt(float(chdtri(stack.frames - 1, 0.5)) / (stack.frames - 1))
         for each, stack in zip(noise, stacks, strict=True)
@@ -170,7 +186,7 @@ def _map(values: NDArray[np.floating] | float) -> Map:
 
 
 def _defects(stacks: Sequence[_Stack]) -> set[tuple[int, int, int]]:
-    """Hot pixels in the darks of the longest exposure, telegraph pixels in the darks with most frames."""
+    """Find hot pixels in the darks of the longest exposure, and telegraph pixels in the darks with most frames."""
     longest = max(stacks, key=lambda each: (each.exposure_s or 0.0, each.frames))
     found = _listed(longest, _hot, "hot")
     most = max(stacks, key=lambda each: each.frames)
@@ -184,6 +200,7 @@ def _defects(stacks: Sequence[_Stack]) -> set[tuple[int, int, int]]:
 def _listed(
     stack: _Stack, test: Callable[[_Stack, tuple[slice, slice]], NDArray[np.bool_]], kind: str
 ) -> set[tuple[int, int, int]]:
+    """Return row, column and kind of all pixels for which a test is true."""
     found = set()
     for place in stack.planes():
         y, x = np.nonzero(test(stack, place))
@@ -193,18 +210,23 @@ def _listed(
 
 
 def _hot(stack: _Stack, place: tuple[slice, slice]) -> NDArray[np.bool_]:
+    """Return a mask of the pixels of a plane that are far above their neighbours."""
     plane = stack.mean[place].astype(np.float32)
     above = plane - median_filter(plane, 5, mode="reflect")
-    # Codes are whole numbers: the mean of n equal ones has no spread.
+    # The spread may be 0, as codes are whole numbers.
     return np.asarray(above > HOT_SIGMAS * max(robust_sigma(above), 0.05))
 
 
 def _unsteady(variance: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:
+    """Return a mask of the pixels whose variance exceeds `limit` times the median."""
     return np.asarray(variance > limit * max(float(np.median(variance)), 1 / 12))
 
 
 def _gain_map(groups: Sequence[Group], darks: dict[float, DarkMap]) -> tuple[GainMap | None, int]:
-    """Response over the mean around it, averaged over flats by what each of them says; and the flats without a time."""
+    """Return the gain map, averaged over flats with inverse-variance weights, and a number of flats left out.
+
+    The number counts flats of unknown exposure time at ISOs whose dark pattern depends on it.
+    """
     total, weight, frames, untimed = np.zeros(0), 0.0, 0, 0
     for group in groups:
         dark = darks.get(group.iso)
@@ -225,7 +247,7 @@ def _gain_map(groups: Sequence[Group], darks: dict[float, DarkMap]) -> tuple[Gai
 
 
 def _response(stack: _Stack, dark: Map, group: Group) -> tuple[NDArray[np.float64], float]:
-    """Relative response of each pixel to a flat, and the inverse of its variance; 0 where there is too little light."""
+    """Return each pixel's relative response and the inverse of its variance, which is 0 with too little light."""
     pattern = stack.mean - dark
     response, weights = np.ones_like(pattern), []
     black = np.resize(np.asarray(group.black or (0.0,), np.float64), len(stack.level))

@@ -1,1 +1,1 @@
-"""Estimators that the measurements share."""
+"""Statistical estimators shared by the measurements."""

@@ -17,7 +17,7 @@ __all__ = ["CensoredDark", "censored_dark"]
 Array = NDArray[np.float64]
 
 STEP = 1e-3
-"""Step of the numerical information, in σ."""
+"""Step of the finite differences for the information matrix: of the level in units of σ, and of log σ."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class CensoredDark:
     Parameters
     ----------
     level, level_error : float
-        Mean and its standard error, DN; it may lie below 0.
+        Mean and its standard error, DN.  The mean may be negative.
     variance, variance_error : float
-        Variance, and its error, of the value before rounding, DN².
+        Variance before rounding and its standard error, DN².
     """
 
     level: float
@@ -39,19 +39,26 @@ class CensoredDark:
 
 
 def censored_dark(codes: NDArray[np.floating]) -> CensoredDark:
-    """Fit N(μ, σ²) to codes c = max(round(x), 0): Σ n_c log P(c).
+    """Fit N(μ, σ²) to codes c = max(round(x), 0) by maximum likelihood.
 
-    P(0) = Φ((½ − μ)/σ), P(c) = Φ((c + ½ − μ)/σ) − Φ((c − ½ − μ)/σ).
+    Maximises Σ n_c log P(c), where n_c counts the pixels of code c,
+    P(0) = Φ((½ − μ)/σ) and P(c) = Φ((c + ½ − μ)/σ) − Φ((c − ½ − μ)/σ).
+    The standard errors come from the observed information.
 
     Parameters
     ----------
-    codes : ndarray of whole numbers
-        DN, 0 or more.
+    codes : ndarray of whole numbers, any shape
+        Codes of dark pixels, DN, 0 or above.
+
+    Returns
+    -------
+    CensoredDark
+        μ and σ² with their standard errors.
 
     Raises
     ------
     DataError
-        Fewer than three codes occur: of all-clipped darks nothing can be had.
+        The frames contain fewer than three different codes, which do not determine μ and σ separately.
 
     References
     ----------
@@ -66,17 +73,17 @@ def censored_dark(codes: NDArray[np.floating]) -> CensoredDark:
     """
     counts = np.bincount(np.asarray(codes).ravel().astype(np.int64)).astype(np.float64)
     seen = np.flatnonzero(counts)
-    if len(seen) < 3 or seen[-1] < 2:
+    if len(seen) < 3:
         raise DataError(
-            f"dark frames with {len(seen)} code(s) only, all at the black clip: black level and read noise cannot be "
-            "told apart; take darks of a higher ISO, or with a black offset"
+            f"the dark frames contain only {len(seen)} code(s), all at the black clip: black level and read "
+            "noise cannot be separated; take darks at a higher ISO, or with a black offset"
         )
     total, number = counts[seen], counts.sum()
 
-    def loss(at: Array) -> float:
-        level, sigma = at[0], math.exp(at[1])
+    def loss(parameters: Array) -> float:
+        level, sigma = parameters[0], math.exp(parameters[1])
         high, low = (seen + 0.5 - level) / sigma, (seen - 0.5 - level) / sigma
-        # On the right of the mean by the mirrored tail, which keeps its digits.
+        # Above the mean, use the mirrored tail: a difference of two numbers near 1 would lose its digits.
         right = low > 0
         part = np.where(right, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
         logs = np.log(np.maximum(part, 1e-300))
@@ -85,20 +92,22 @@ def censored_dark(codes: NDArray[np.floating]) -> CensoredDark:
 
     mean = float(total @ seen / number)
     start = np.array([mean, 0.5 * math.log(max(float(total @ (seen - mean) ** 2 / number), 0.1))])
-    at = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-13, "maxiter": 2000}).x
-    sigma = math.exp(at[1])
-    information = _information(loss, at, np.array([STEP * sigma, STEP])) * number
+    options = {"xatol": 1e-7, "fatol": 1e-13, "maxiter": 2000}
+    best = minimize(loss, start, method="Nelder-Mead", options=options).x
+    sigma = math.exp(best[1])
+    information = _second_derivatives(loss, best, np.array([STEP * sigma, STEP])) * number
     covariance = cho_solve(cho_factor(information), np.eye(2))
-    return CensoredDark(float(at[0]), math.sqrt(covariance[0, 0]), sigma**2, 2 * sigma**2 * math.sqrt(covariance[1, 1]))
+    level_error, log_sigma_error = math.sqrt(covariance[0, 0]), math.sqrt(covariance[1, 1])
+    return CensoredDark(float(best[0]), level_error, sigma**2, 2 * sigma**2 * log_sigma_error)
 
 
-def _information(loss: Callable[[Array], float], at: Array, step: Array) -> Array:
-    """Second derivatives by central differences."""
-    found = np.zeros((2, 2))
+def _second_derivatives(loss: Callable[[Array], float], point: Array, step: Array) -> Array:
+    """Return the 2×2 matrix of second derivatives of a function at a point, by central differences."""
+    result = np.zeros((2, 2))
     for i in range(2):
         for j in range(2):
             a, b = np.eye(2)[i] * step, np.eye(2)[j] * step
-            found[i, j] = (loss(at + a + b) - loss(at + a - b) - loss(at - a + b) + loss(at - a - b)) / (
+            result[i, j] = (loss(point + a + b) - loss(point + a - b) - loss(point - a + b) + loss(point - a - b)) / (
                 4 * step[i] * step[j]
             )
-    return found
+    return result

@@ -1,4 +1,4 @@
-"""Weighted least squares with its covariance."""
+"""Weighted least squares with the covariance of the parameters."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +10,24 @@ Array = NDArray[np.float64]
 
 
 def weighted_fit(design: Array, y: Array, deviation: Array) -> tuple[Array, Array]:
-    """Parameters of least Σ ((y − design·p)/deviation)², and their covariance.
+    """Minimise Σ ((y − design·p)/deviation)² over the parameters p.
 
-    By the QR decomposition, on columns scaled to unit length: exposures may be microseconds
-    and squares of signals 10⁹ DN².
+    Uses the QR decomposition with columns scaled to unit length, because their units differ widely:
+    exposures of microseconds stand beside squared signals of 10⁹ DN².
 
     Parameters
     ----------
     design : ndarray, shape (N, P)
-        Regressors, one column for each parameter.
+        Regressors, one column per parameter.
     y, deviation : ndarray, shape (N,)
-        Measured values, and the standard deviation of each.
+        Measured values and their standard deviations, in one unit.
+
+    Returns
+    -------
+    parameters : ndarray, shape (P,)
+        The minimising p.
+    covariance : ndarray, shape (P, P)
+        Covariance of the parameters if `deviation` is right.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Conversion gain and read noise by maximum likelihood on the pixels, for curves that bend too."""
+"""Conversion gain and read noise by maximum likelihood on the pixels, for straight and bent curves."""
 
 import math
 from dataclasses import replace
@@ -19,45 +19,71 @@ __all__ = ["likelihood_gain", "line_gain"]
 Array = NDArray[np.float64]
 
 LEVELS_TO_BEND = 6
-"""Fewest levels of light by which a bend can be told from scatter."""
+"""Fewest levels of light needed to separate a bend from scatter."""
 
 MOST_DEGREE, LEVELS_A_DEGREE = 4, 2
-"""Degree of the curve, at the most and by the levels of light.
+"""Highest degree of the polynomial, and levels of light needed per degree.
 
-A response y·(1 − a·y³) bends the variance by a term of the fourth power of the signal: a parabola through it has the
-wrong slope at no signal, and says so by no error bar.
+A response y·(1 − a·y³) adds a term in the fourth power of the signal to the variance.  A parabola fitted to it has
+the wrong slope at zero signal, and its error bar does not show that.
 """
 
 
 def line_gain(curve: Curve) -> PhotonTransfer:
-    """K and read variance of levels without darks: a line with weights 1/σ⁴ through the variances.
+    """Fit K and the read variance to flats without darks: a line through the variances.
 
-    The relative error of a variance is the same at every level, so the weights are those
-    of maximum likelihood; `signal` may have any common offset of which K does not depend.
+    The weights are 1/v² of the fitted variance v.  They are those of maximum likelihood, because the
+    relative error of a variance is the same at every level.  A common offset of `signal` does not change K.
+
+    Parameters
+    ----------
+    curve : Curve
+        Levels within the linear range; the dark columns are not used.
+
+    Returns
+    -------
+    PhotonTransfer
+        K, and the variance at signal 0 as the read variance.
 
     Raises
     ------
     DataError
-        Fewer than two levels.
+        Fewer than two levels, or two levels whose variances have no error bars.
     """
     return _fit(curve.signal, curve.variance, curve.variance_error)
 
 
 def likelihood_gain(curve: Curve) -> PhotonTransfer:
-    """K and read variance by maximum likelihood on the pixels, flats and darks together.
+    """Fit K and the read variance to flats and darks together, by maximum likelihood on the pixels.
 
-    With temporal mean and fixed pattern removed, the pixels of a level with f degrees of
-    freedom say −(f/2)(ln v + s²/v), v = K·x + σ_read², with s² the variance that was seen: the
-    score equations are those of a line with weights 1/v², iterated.  s² carries the
-    measured kurtosis and row noise through its standard error.
+    With temporal mean and fixed pattern removed, a level of measured variance s² with f degrees of freedom has
+    the log-likelihood −(f/2)(ln v + s²/v), where v = K·x + σ_read².  Its score equations are those of a line with
+    weights 1/v², which are iterated.  The standard error of s² includes the measured kurtosis and row noise.
 
-    Where χ² says that no line through these error bars is possible, two terms are added: a
-    bend, v = K₀·x + c₂·x² … + σ_read² (a sensor's own: charge that spreads, a converter that is not
-    straight) of up to the fourth degree, and a scatter τ·v of the variances beyond counting (codes of unequal width),
-    τ such that χ² is its expectation.  `gain` is then the slope that EMVA's least squares
-    would find on the fitted curve, Σ x v / Σ x², so that both figures mean the same; K₀, the
-    slope at no signal, is `gain_at_zero`.  It is given from `LEVELS_TO_BEND` levels on, whether a line fits or not:
-    only then does its interval hold for bends that are too small to be seen.
+    If χ² rejects a straight line, two terms are added.  The first is a bend of up to the fourth degree,
+    v = K₀·x + c₂·x² … + σ_read², as from charge that spreads or a nonlinear converter.  The second is a
+    scatter τ·v of the variances beyond counting statistics, as from codes of unequal width; τ is chosen so
+    that χ² equals its expectation.
+
+    `gain` of the result is then the slope that EMVA 1288's least squares would find on the fitted curve,
+    Σ x v / Σ x², so both methods report the same quantity.  K₀, the slope at zero signal, is `gain_at_zero`.
+    It is given from `LEVELS_TO_BEND` levels on and always comes from the bent fit, even where a line fits:
+    its interval then allows for bends too small to detect.
+
+    Parameters
+    ----------
+    curve : Curve
+        Levels within the linear range, with their darks.
+
+    Returns
+    -------
+    PhotonTransfer
+        The straight fit, or the bent fit where χ² rejects a line.
+
+    Raises
+    ------
+    DataError
+        All signals and darks are at one level.
 
     References
     ----------
@@ -73,15 +99,17 @@ def likelihood_gain(curve: Curve) -> PhotonTransfer:
         return fit
     bent = _bent(x, y, errors, curve.signal)
     if not fit.misfit > 1 or chi2.sf(fit.misfit * free, free) > UNLIKELY:
-        # A bend that χ² does not see may still turn the line by more than its error.
+        # A bend too small for χ² may still tilt the line by more than its error.
         return replace(fit, gain_at_zero=bent.gain_at_zero)
     return bent
 
 
 def _fit(x: Array, y: Array, errors: Array) -> PhotonTransfer:
-    """Line through variances, weights 1/v² renewed from the fit until they stand."""
+    """Fit a line through the variances with weights 1/v², updated from the fit until they converge."""
     if len(x) < 2 or np.ptp(x) <= 0:
-        raise DataError("one level only: a line needs two or more; add flats of other exposure times, or darks")
+        raise DataError(
+            "only one level of light: a line needs two or more; add flats of other exposure times, or darks"
+        )
     known = bool(np.isfinite(errors).all())
     relative = errors / y if known else np.ones_like(y)
     parameters, deviation, covariance = _weighted(np.stack([x, np.ones_like(x)], 1), y, relative)
@@ -90,7 +118,10 @@ def _fit(x: Array, y: Array, errors: Array) -> PhotonTransfer:
     misfit = float(np.sum((residuals / deviation) ** 2)) / free if free else math.nan
     used_free = math.inf
     if not known and not free:
-        raise DataError("two levels and no counting statistics: K would have no error bar; add exposures")
+        raise DataError(
+            "two levels of light without counting statistics: K would have no error bar; add flats of other exposure "
+            "times"
+        )
     if free and (not known or (misfit > 1 and chi2.sf(misfit * free, free) < UNLIKELY)):
         covariance, used_free = covariance * misfit, free
     gain = from_error(float(parameters[0]), math.sqrt(covariance[0, 0]), "DN/e-", used_free)
@@ -98,7 +129,7 @@ def _fit(x: Array, y: Array, errors: Array) -> PhotonTransfer:
 
 
 def _bent(x: Array, y: Array, errors: Array, signal: Array) -> PhotonTransfer:
-    """Polynomial with scatter; x in units of the largest, so that the normal equations stay well scaled."""
+    """Fit a polynomial with scatter; x is divided by its maximum to keep the equations well scaled."""
     unit = float(x.max())
     degree = min(MOST_DEGREE, max(2, (len(signal) + 3) // LEVELS_A_DEGREE))
     powers = np.arange(1, degree + 1)
@@ -110,7 +141,7 @@ def _bent(x: Array, y: Array, errors: Array, signal: Array) -> PhotonTransfer:
         return parameters, covariance, deviation, float(np.sum(((y - design @ parameters) / deviation) ** 2))
 
     misfit = solved(0.0)[3] / free
-    # As for a line: counting is all there is, unless χ² says that it cannot be.
+    # As for a line: assume counting statistics alone, unless χ² rejects that.
     more = misfit > 1 and chi2.sf(misfit * free, free) < UNLIKELY
     scatter = float(brentq(lambda tau: solved(tau)[3] - free, 0.0, 10.0, xtol=1e-6, rtol=1e-4)) if more else 0.0
     used_free = free if more else math.inf
@@ -128,7 +159,7 @@ def _bent(x: Array, y: Array, errors: Array, signal: Array) -> PhotonTransfer:
 
 
 def _weighted(design: Array, y: Array, relative: Array) -> tuple[Array, Array, Array]:
-    """Parameters, standard deviations of y, covariance; the deviations are `relative` of the fit itself."""
+    """Return parameters, standard deviations of y and covariance; the deviations are `relative` times the fit."""
     fitted = y
     for _ in range(30):
         deviation = np.maximum(fitted, 1e-3 * y) * relative

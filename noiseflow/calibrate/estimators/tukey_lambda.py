@@ -15,9 +15,10 @@ __all__ = ["ReadNoiseShape", "fit_tukey_lambda", "read_noise_shape", "tukey_quan
 Array = NDArray[np.float64]
 
 RANGE = (-0.45, 0.9)
-"""Shapes looked at: the variance is infinite at −0.5, and 1 is the uniform distribution."""
+"""Range of shapes searched: the variance is infinite at −0.5, and 1 is the uniform distribution."""
 
 BLOCKS = 10
+"""Groups of pixels fitted separately; their spread gives the error bars."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,17 @@ class ReadNoiseShape:
     Parameters
     ----------
     shape : Measurement
-        λ of Tukey's distribution; 0 is logistic, 0.14 near Gaussian, below 0 heavy tails.
+        λ of Tukey's distribution: 0 is logistic, 0.14 close to Gaussian, below 0 heavy-tailed.
     scale : Measurement
-        Its scale, DN: x = scale·(p^λ − (1 − p)^λ)/λ.
+        Scale of the distribution, DN: x = scale·(p^λ − (1 − p)^λ)/λ.
     correlation : float
         Correlation of the Tukey-lambda probability plot.
     correlation_gaussian : float
         Correlation of the Gaussian probability plot.
     excess_kurtosis : float
-        Kurtosis minus 3.
+        Kurtosis minus 3; 0 for a Gaussian.
     beyond_4_sigma : float
-        Fraction of the pixels; 6.3e-5 for a Gaussian.
+        Fraction of the values beyond ±4 σ; 6.3e-5 for a Gaussian.
     """
 
     shape: Measurement
@@ -49,7 +50,20 @@ class ReadNoiseShape:
 
 
 def tukey_quantile(p: Array, shape: float) -> Array:
-    """Q(p) = (p^λ − (1 − p)^λ)/λ, and its limit log(p/(1 − p)) at λ = 0."""
+    """Return Tukey's quantile function Q(p) = (p^λ − (1 − p)^λ)/λ, or its limit log(p/(1 − p)) at λ = 0.
+
+    Parameters
+    ----------
+    p : ndarray, any shape
+        Probabilities, between 0 and 1 exclusive.
+    shape : float
+        λ.
+
+    Returns
+    -------
+    ndarray, shape of `p`
+        Quantiles at scale 1.
+    """
     log_p, log_q = np.log(p), np.log1p(-p)
     if abs(shape) < 1e-6:
         return log_p - log_q
@@ -58,19 +72,32 @@ def tukey_quantile(p: Array, shape: float) -> Array:
 
 
 def fit_tukey_lambda(noise: NDArray[np.floating], blur: float = 0.0) -> tuple[float, float, float]:
-    """Shape, scale and correlation of the Tukey-lambda probability plot.
+    """Fit a Tukey-lambda distribution by the correlation of its probability plot.
 
-    The shape is that of the largest correlation between the ordered values and the
-    quantiles at their median ranks; the scale is the slope.  Where the values are a
-    Tukey-lambda variate plus a little independent noise of variance `blur`, the quantiles
-    are those of the sum to first order, Q + (blur / 2 scale²) Q''/Q'².
+    The fitted shape maximises the correlation between the ordered values and the quantiles at their median
+    ranks; the scale is the slope.  `blur` allows for a little independent noise on top of the Tukey-lambda
+    variate: the quantiles are then those of the sum to first order, Q + (blur / 2 scale²) Q''/Q'².
 
     Parameters
     ----------
-    noise : ndarray
-        Zero-mean values, DN.
+    noise : ndarray, any shape
+        Zero-mean values, DN; at least 100, not all the same.
     blur : float
-        DN²; quantisation, and what subtracting a mean has left.
+        Variance of the independent noise, DN²: quantisation, and the remainder of subtracted means.
+
+    Returns
+    -------
+    shape : float
+        λ, within `RANGE`.
+    scale : float
+        Scale, DN.
+    correlation : float
+        Correlation of the probability plot.
+
+    Raises
+    ------
+    DataError
+        Fewer than 100 values, or all are the same.
 
     References
     ----------
@@ -82,7 +109,7 @@ def fit_tukey_lambda(noise: NDArray[np.floating], blur: float = 0.0) -> tuple[fl
     n = values.size
     if n < 100 or values[0] == values[-1]:
         raise DataError(f"Tukey-lambda fit: expected 100 varying values or more; got {n}")
-    # Median ranks (i − 0.3175)/(n + 0.365); both ends by 0.5^(1/n).
+    # Median ranks (i − 0.3175)/(n + 0.365); 0.5^(1/n) for the last and its complement for the first.
     p: Array = (np.arange(1, n + 1) - 0.3175) / np.float64(n + 0.365)
     p[-1] = 0.5 ** (1 / n)
     p[0] = 1 - p[-1]
@@ -121,7 +148,7 @@ def fit_tukey_lambda(noise: NDArray[np.floating], blur: float = 0.0) -> tuple[fl
 
 
 def _grouped(values: Array, p: Array, tail: int = 4000, groups: int = 20000) -> tuple[Array, Array, Array]:
-    """Means of neighbouring ordered values and ranks, and how many each stands for; the tails stay single."""
+    """Average neighbouring ordered values and ranks; also return each group's size.  Tail values stay single."""
     width = (values.size - 2 * tail) // groups
     if width < 2:
         return values, p, np.ones_like(values)
@@ -140,37 +167,47 @@ def read_noise_shape(
     generator: np.random.Generator,
     lines: float = 0.0,
 ) -> ReadNoiseShape:
-    """Read-noise distribution of a sample of pixels of dark frames.
+    """Measure the distribution of the read noise from a sample of dark pixels.
 
-    Fixed pattern is taken off as far as it stands out of the noise (w·(pixel's mean) with
-    w = s²/(s² + σ²/n)), frame, row and column offsets entirely; integer codes are spread over
-    their width by dither.  What that does to the distribution is in the fitted quantiles.
+    Frame, row and column offsets are subtracted entirely.  Fixed pattern is subtracted with the weight
+    w = s²/(s² + σ²/n), where s² is its variance and σ²/n the noise of a pixel's mean; w is 0 where the pattern is
+    not significant.  A dither spreads integer codes over their width.  The fitted quantiles allow for these steps.
 
     Parameters
     ----------
     sample : ndarray, shape (n, m)
-        The same pixels of n frames, DN.
+        The same m pixels of n frames, DN.
     offsets : ndarray, shape (n,)
-        Mean of each frame.
+        Mean of each frame, DN.
     line_offsets : ndarray, shape (n, m)
-        Offsets of each pixel's row and column in each frame, relative to the frame and to
-        the line's mean over the frames.
+        Offsets of each pixel's row and column in each frame, DN, relative to the frame's mean and to the line's
+        mean over the frames.
     generator : numpy.random.Generator
-        For the dither.
+        Draws the dither.
     lines : float
-        Part of a pixel's own noise that is in these offsets: 1/W + 1/H of a plane.
+        Fraction of a pixel's own noise that `line_offsets` contain: 1/W + 1/H of a plane.
+
+    Returns
+    -------
+    ReadNoiseShape
+        The fit, with error bars from `BLOCKS` groups of pixels.
+
+    Raises
+    ------
+    DataError
+        Fewer than two frames, or fewer than 100 varying values.
     """
     n, m = sample.shape
     if n < 2:
-        raise DataError("the read noise's distribution needs two dark frames or more; got 1")
+        raise DataError(f"the distribution of the read noise needs at least two dark frames; got {n}")
     codes = sample - offsets[:, None] - line_offsets
     pattern = codes.mean(0)
     variance = float(codes.var(0, ddof=1).mean())
     fixed = max(float(pattern.var()) - variance / n, 0.0)
     weight = fixed / (fixed + variance / n) if fixed > 2 * variance / n * np.sqrt(2 / m) else 0.0
     noise = codes - weight * pattern - (1 - weight) * pattern.mean()
-    # Subtracting w·mean leaves (1 − w/n)·own − (w/n)·others: mend the size, count the others as blur;
-    # likewise what the pixel itself adds to the means of its row and column.
+    # Subtracting w·mean leaves (1 − w/n)·own − (w/n)·others: rescale to the full size and count the others as blur.
+    # Do the same for the pixel's own contribution to the means of its row and column.
     lines *= 1 - 1 / n
     own = (1 - weight / n) * (1 - lines)
     noise = noise / own

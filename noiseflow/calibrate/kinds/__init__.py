@@ -1,4 +1,4 @@
-"""What each kind of frames says of a camera; a new kind is one file and one line here."""
+"""Kinds of frames and the measurements from each; a new kind is one file, and one line here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ __all__ = ["FRAME_KINDS", "FrameKind"]
 
 @dataclass(frozen=True)
 class FrameKind:
-    """A kind of source.
+    """A kind of frames.
 
     Parameters
     ----------
     name : str
-        Name of the kind, as a group carries it.
+        Name of the kind.
     present : Callable
-        Whether a take holds frames of this kind.
+        Returns whether a `Take` contains frames of this kind.
     measure : Callable
-        Adds to `Measured` what they say.
+        Measures them and adds the results to a `Measured`.
     """
 
     name: str
@@ -29,10 +29,10 @@ class FrameKind:
 
 
 FRAME_KINDS: tuple[FrameKind, ...] = (
-    # The darks first: what follows takes black level and dark noise from them.
+    # Darks come first: the later kinds use their black level and dark noise.
     FrameKind("darks", darks.present, darks.measure),
     FrameKind("flats", flats.present, flats.measure),
     FrameKind("burst", burst.present, burst.measure),
     FrameKind("single frame", single_frame.present, single_frame.measure),
 )
-"""Kinds in the order in which they are tried; more than one may be present."""
+"""The kinds, in the order in which they are measured; more than one may be present."""

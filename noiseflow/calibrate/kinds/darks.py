@@ -1,4 +1,4 @@
-"""Dark frames: black level, read noise and its shape, rows, columns, fixed pattern, dark current."""
+"""Dark frames: black level, dark current, fixed pattern, and read noise with its shape, rows and columns."""
 
 import math
 
@@ -16,21 +16,22 @@ from noiseflow.calibrate.stack import FrameStack
 __all__ = ["measure", "present"]
 
 SHAPE_VALUES = 2_000_000
-"""More would not narrow the error bars of the distribution's shape below what the model misses."""
+"""Pixel values used for the shape of the distribution; with more, the model's own misfit exceeds the error bars."""
 
 SEED = 1288
+"""Seed of the dither."""
 
 OF_UNCLIPPED = ("row_noise_dn", "column_noise_dn", "tukey_shape", "tukey_scale_dn", "dsnu_dn")
-"""What darks that are clipped at 0 do not support."""
+"""Quantities that cannot be measured from darks clipped at 0."""
 
 
 def present(take: Take) -> bool:
-    """Whether there are two darks or more of one exposure."""
+    """Whether there are two or more darks of one exposure."""
     return bool(take.darks)
 
 
 def measure(take: Take, found: Measured) -> None:
-    """All that dark frames say."""
+    """Measure everything that dark frames allow."""
     found.series = series = _series(take.dark_series)
     found.estimates |= {"black_dn": series.black, "read_noise_dn": series.noise}
     if series.current is not None:
@@ -38,13 +39,13 @@ def measure(take: Take, found: Measured) -> None:
     if series.no_current:
         found.absent["dark_current_dn_per_s"] = found.absent["dark_current_e_per_s"] = series.no_current
     if len({dark.timed for dark in take.darks}) > 1:
-        found.cautions.append("dark frames without an exposure time beside others with one: no part of dark current")
+        found.cautions.append("dark frames without an exposure time were left out of the dark current")
     longest = max(take.darks, key=lambda dark: dark.stack.frames)
     if longest.censored is not None:
         share = 100 * longest.stack.at_black
         found.cautions.append(
-            f"{share:.0f} % of the dark pixels are clipped at code 0: black level and read noise are by the likelihood "
-            "of censored, rounded observations of a normal distribution; fixed pattern is counted in the read noise"
+            f"{share:.0f} % of the dark pixels are clipped at code 0: black level and read noise come from the "
+            "likelihood of censored, rounded, normally distributed values; the read noise includes fixed pattern"
         )
         reason = f"{share:.0f} % of the dark pixels are clipped at code 0"
         found.absent |= dict.fromkeys(OF_UNCLIPPED, reason)
@@ -57,7 +58,8 @@ def measure(take: Take, found: Measured) -> None:
 
 
 def _series(darks: list[Dark]) -> DarkSeries:
-    # The drift of all exposures together: a pair alone says little of it.
+    """Fit level and noise over the exposure time; the levels' errors include drift from frame to frame."""
+    # Pool the drift of all exposures: a single pair determines it poorly.
     free = sum(dark.stack.frames - 1 for dark in darks)
     drift = float(sum(dark.stack.frame_means.var() * dark.stack.frames for dark in darks)) / free
     return dark_series(
@@ -84,8 +86,8 @@ def _shape(stack: FrameStack, found: Measured) -> None:
     drift = (stack.frame_means - stack.level)[:, None]
     rows, columns = (lines - lines.mean(0) - drift for lines in (stack.row_means, stack.column_means))
     kept = slice(0, max(1, SHAPE_VALUES // stack.frames))
-    at = stack.sample_index[kept]
-    offsets = rows[:, at // width] + columns[:, at % width]
+    row, column = np.divmod(stack.sample_index[kept], width)
+    offsets = rows[:, row] + columns[:, column]
     generator = np.random.default_rng(np.random.SeedSequence(SEED))
     shape = read_noise_shape(stack.sample[:, kept], stack.frame_means, offsets, generator, lines=1 / width + 1 / height)
     found.estimates |= {"tukey_shape": shape.shape, "tukey_scale_dn": shape.scale}
@@ -111,7 +113,7 @@ def _spectra(dark: Dark, found: Measured) -> None:
         if spectrum.peaks > MOST_LINES:
             found.cautions.append(
                 f"the spectrum of {name} offsets has {spectrum.peaks} peaks, of which the strongest {MOST_LINES} are "
-                "listed: so many are one cause, a spectrum that is coloured as a whole, rather than lines"
+                "listed: that many peaks mean a coloured spectrum rather than single lines"
             )
 
 
@@ -132,12 +134,14 @@ def _leaks(take: Take, longest: Dark, found: Measured) -> None:
     sigma, white = math.sqrt(max(longest.noise.total, 1e-12)), take.frames.white
     shading = found.facts["dark_shading_range_dn"]
     if shading > max(5 * sigma, 0.002 * white):
-        found.cautions.append(f"the dark frames vary by {shading:.1f} DN over the frame: light leak or glow?")
+        found.cautions.append(f"the dark frames vary by {shading:.1f} DN over the frame: a light leak or glow?")
     spread = float(np.ptp([dark.stack.level for dark in take.darks]))
     if spread > 0.02 * white:
-        found.cautions.append(f"the dark frames' levels differ by {spread:.1f} DN between exposures: light leak?")
+        found.cautions.append(
+            f"the levels of the dark frames differ by {spread:.1f} DN between exposures: a light leak?"
+        )
     jump = float(np.ptp(longest.stack.frame_means))
     if jump > max(sigma, 0.002 * white):
         found.cautions.append(
-            f"the levels of the dark frames of one exposure differ by {jump:.1f} DN: light leak, or mixed settings?"
+            f"the levels of the dark frames of one exposure differ by {jump:.1f} DN: a light leak, or mixed settings?"
         )

@@ -22,28 +22,30 @@ from noiseflow.core.errors import DataError
 __all__ = ["measure", "present"]
 
 FLICKER = 0.01
-"""Relative difference of the means of one exposure's frames that is called flicker."""
+"""Relative difference between the means of frames of one exposure from which they are called flickering."""
 
 MIXED = 0.3
-"""The same difference that no lamp makes: frames of several settings under one label."""
+"""Relative difference between the means of frames of one exposure from which they are of several settings, as no lamp
+flickers that much."""
 
 DIGITAL = 1.05
-"""Codes for each that occurs above which the gain counts as digital in part."""
+"""Ratio of possible to occurring codes above which part of the gain is called digital."""
 
 UNEVEN = 0.3
-"""Spatial standard deviation over signal above which a flat is a picture of something."""
+"""Ratio of spatial standard deviation to signal above which a flat is called uneven."""
 
 
 def present(take: Take) -> bool:
-    """Whether there is light, and darks or several exposures beside it."""
+    """Whether there are illuminated frames, with darks or of several exposures."""
     return bool(take.lights) and (bool(take.darks_taken) or len({group.exposure for group in take.lights}) > 1)
 
 
 def measure(take: Take, found: Measured) -> None:
-    """Photon transfer and what follows from it."""
+    """Measure photon transfer, linearity and saturation, and the figures derived from them."""
     if not take.darks:
         found.cautions.append(
-            "no pair of darks: the black level is what the files declare, read noise is from the flats' fit"
+            "there is no pair of darks: the black level is the one declared by the files, and the read noise comes "
+            "from the fit to the flats"
         )
     curve = _curve(take, found)
     chosen, saturation = _range(curve, take, found)
@@ -61,18 +63,18 @@ def measure(take: Take, found: Measured) -> None:
 
 
 def _curve(take: Take, found: Measured) -> Curve:
-    """Photon-transfer points, each with the dark of its exposure time or, if there is none, of the nearest."""
+    """Return the photon-transfer points, each with the darks of the nearest exposure time."""
     series = take.light_series
     pairs = [group for group in series if group.stacks[take.index].frames > 1]
     if not pairs:
         raise DataError(
-            f"{take.where}: one frame only at each exposure; expected pairs of flats or more. Frames of several ISOs "
-            "or exposure times are not pairs"
+            f"{take.where}: there is only one flat at each exposure; expected at least two flats of the same ISO and "
+            "exposure time"
         )
     _lights(series, found)
     left_out = len(series) - len(pairs)
     if left_out:
-        found.cautions.append(f"{left_out} exposure(s) with one frame only were left out: expected pairs")
+        found.cautions.append(f"{left_out} exposure(s) with only one frame were left out: expected pairs")
     used: set[int] = set()
     rows, flicker = [], []
     for group in pairs:
@@ -100,7 +102,7 @@ def _curve(take: Take, found: Measured) -> Curve:
                 doubt,
             )
         )
-    # The same exposure listed twice, as a pair and as a stack for the PRNU: both are points.
+    # An exposure may be listed twice, as a pair and as a stack for the PRNU: both are points.
     table = np.array(rows)
     table[:, 2] -= _flicker(pairs, table, np.array(flicker), found)
     exposure, signals, total, total_error, noises, errors, clipped, doubts = table[np.lexsort(table.T[::-1])].T
@@ -112,27 +114,30 @@ def _nearest(darks: list[Dark], group: Group) -> Dark | None:
 
 
 def _steadiness(group: Group, stack: FrameStack, part: Components, take: Take, found: Measured) -> None:
+    """Add cautions if the flats of an exposure flicker, are of several settings, or are uneven."""
     signal = stack.level - take.black
     change = float(np.ptp(stack.frame_means)) / max(signal, 1.0)
     where = f"the frames of exposure {group.exposure_s:g} s differ by {100 * change:.1f} %"
     if signal > 10 and change > MIXED:
-        found.cautions.append(f"{where}: not one setting (mixed ISOs, apertures or lamps); K is of their mixture")
+        found.cautions.append(
+            f"{where}: they are not of one setting (mixed ISOs, apertures or lamps); K is that of the mixture"
+        )
     elif signal > 10 and change > FLICKER:
         found.cautions.append(f"{where}: flickering light")
     spatial = _unevenness(stack, part) / max(signal, 1.0)
     if signal > 10 and stack.clipped < 1e-3 and spatial > UNEVEN:
         found.cautions.append(
-            f"the flats of exposure {group.exposure_s:g} s vary by {100 * spatial:.0f} % over the frame: not an even "
-            "surface; PRNU is not to be trusted"
+            f"the flats of exposure {group.exposure_s:g} s vary by {100 * spatial:.0f} % over the frame: they are not "
+            "of an even surface; do not trust the PRNU"
         )
 
 
 def _unevenness(stack: FrameStack, part: Components) -> float:
-    """Spatial standard deviation of the mean frame that is surely there, DN: temporal noise and chance taken off.
+    """Return a lower bound of the spatial standard deviation of the mean frame, DN.
 
-    The variance of the mean less σ²/n, and less 4 of its standard errors: of a million even flats about thirty are
-    called uneven, however weak they are; a flat that varies by a third above `UNEVEN` is found at any level where
-    the mean's own noise is below its variation.
+    Temporal noise σ²/n and 4 standard errors are subtracted from the variance of the mean frame.  About thirty of a
+    million even flats are then called uneven, at any signal.  A flat that varies by a third more than `UNEVEN` is
+    found if the noise of its mean is below its variation.
     """
     temporal = part.total / stack.frames
     square = float(stack.mean.var(dtype=np.float64)) - temporal
@@ -145,20 +150,23 @@ def _unevenness(stack: FrameStack, part: Components) -> float:
 
 
 def _flickering_rows(part: Components, stack: FrameStack, dark: Dark | None) -> float:
-    """Variance of rows beyond the dark's, DN², where it is surely there: a lamp under a rolling shutter."""
+    """Return the row variance in excess of the dark's, DN², as from a flickering lamp under a rolling shutter.
+
+    It is 0 where it is not significant (5 standard errors) or where pixels clip.
+    """
     before = 0.0 if dark is None else max(dark.noise.row, 0.0)
     excess = part.row - before
     height, width = stack.mean.shape
-    # What chance makes of rows under a steady lamp: their own error bar, widened by the bands, would hide these.
+    # The error that rows would have under a steady lamp: their measured error is widened by the very bands sought.
     counting = (before + part.pixel / width) * math.sqrt(2 / (height * (stack.frames - 1)))
     chance = math.hypot(counting, 0.0 if dark is None else dark.noise.row_error)
     return 0.0 if stack.clipped >= 1e-3 or excess < 5 * chance else excess
 
 
 def _flicker(pairs: list[Group], table: NDArray[np.float64], rows: NDArray[np.float64], found: Measured) -> Any:
-    """What to take off the variances for a lamp that flickers during the exposure: at all levels or at none.
+    """Return the variances to subtract for a lamp that flickers during the exposure, DN²: at all levels or at none.
 
-    Below 1 % of the variance at the middle level it stays, as in EMVA 1288, which knows no such lamp.
+    Nothing is subtracted if the median share of the flicker is below 1 % of the variance; EMVA 1288 never subtracts it.
     """
     share = rows / np.maximum(table[:, 2], 1e-12)
     lit = table[:, 6] < 1e-3
@@ -167,18 +175,18 @@ def _flicker(pairs: list[Group], table: NDArray[np.float64], rows: NDArray[np.fl
     worst = int(np.argmax(share))
     found.cautions.append(
         f"the rows of the flats vary from frame to frame more than in the dark, by {math.sqrt(rows[worst]):.1f} DN at "
-        f"exposure {pairs[worst].exposure_s:g} s: light that flickers during the exposure; taken out row by row"
+        f"exposure {pairs[worst].exposure_s:g} s: the light flickers during the exposure; removed row by row"
     )
     return rows
 
 
 def _lights(series: list[Group], found: Measured) -> None:
-    """Name exposure times whose frames had several lights."""
+    """Add a caution for each exposure time whose frames have several levels of light."""
     for seconds in sorted({group.exposure_s for group in series if group.light}):
         number = sum(group.exposure_s == seconds for group in series)
         found.cautions.append(
-            f"the frames of exposure {seconds:g} s have {number} levels: not one setting (mixed ISOs, apertures or "
-            "lamps); each level is a point of its own"
+            f"the frames of exposure {seconds:g} s have {number} levels: they are not of one setting (mixed ISOs, "
+            "apertures or lamps); each level is used as its own point"
         )
 
 
@@ -190,13 +198,18 @@ def _range(curve: Curve, take: Take, found: Measured) -> tuple[NDArray[np.bool_]
         raise DataError(f"{take.where}: no flat is within the linear range; take shorter exposures")
     if saturation is None:
         found.cautions.append(
-            "the series does not reach saturation: all unclipped levels were used, saturation is not known"
+            "the series does not reach saturation: all unclipped levels were used, and saturation is unknown"
         )
     levels = int(chosen.sum())
     if levels == 1 and not take.darks:
-        raise DataError(f"{take.where}: one exposure only and no darks: the gain cannot be told from the read noise")
+        raise DataError(
+            f"{take.where}: only one exposure and no darks: gain and read noise cannot be separated; add darks, or "
+            "flats of other exposure times"
+        )
     if levels < 5:
-        found.cautions.append(f"only {levels} level(s) of light within the linear range: linearity cannot be judged")
+        found.cautions.append(
+            f"only {levels} level(s) of light are within the linear range: linearity cannot be assessed"
+        )
     found.facts["levels_used"] = levels
     found.facts["range_used_dn"] = [float(curve.signal[chosen].min()), float(curve.signal[chosen].max())]
     return chosen, saturation
@@ -215,7 +228,7 @@ def _gain(used: Curve, take: Take, found: Measured) -> PhotonTransfer:
         if fit.misfit > 3:
             found.cautions.append(
                 f"χ² per degree of freedom of the photon-transfer fit is {fit.misfit:.0f}: more scatter or curvature "
-                "than counting explains (flicker, nonlinearity, mixed settings); the error bars are from the residuals"
+                "than counting explains (flicker, nonlinearity, mixed settings); the error bars come from the residuals"
             )
     start = likelihood.gain_at_zero
     if start is not None:
@@ -223,9 +236,9 @@ def _gain(used: Curve, take: Take, found: Measured) -> PhotonTransfer:
     if start is not None and likelihood.bend:
         found.facts["variance_scatter_percent"] = 100 * likelihood.scatter
         found.cautions.append(
-            f"no straight line fits the photon-transfer curve: K falls from {start.value:.4g} DN/e- at no signal to "
-            f"{likelihood.gain.value:.4g} as the mean over the range used, and single levels scatter by "
-            f"{100 * likelihood.scatter:.2g} %; the likelihood's K is that mean, its error bar holds both"
+            f"no straight line fits the photon-transfer curve: K is {start.value:.4g} DN/e- at zero signal and "
+            f"{likelihood.gain.value:.4g} on average over the range used, and single levels scatter by "
+            f"{100 * likelihood.scatter:.2g} %; the maximum-likelihood K is that average, and its error bar covers both"
         )
     return fit
 
@@ -233,7 +246,7 @@ def _gain(used: Curve, take: Take, found: Measured) -> PhotonTransfer:
 def _linearity(
     curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, fit: PhotonTransfer, take: Take, found: Measured
 ) -> Measurement | None:
-    """Linearity and saturation; the saturation capacity times K, DN."""
+    """Measure linearity and saturation; return the saturation capacity times K, DN."""
     line = linearity(curve, chosen, saturation, fit, light_known=take.light_known)
     if line.saturation is not None and line.saturation_dn is not None:
         found.estimates |= {"saturation_e": line.saturation, "saturation_dn": line.saturation_dn}
@@ -248,14 +261,15 @@ def _linearity(
         found.facts["linearity_error_range_percent"] = list(line.range_percent)
         if line.error_percent > 5:
             found.cautions.append(
-                f"the signal departs from a line by {line.error_percent:.1f} %: nonlinear, or light that changed"
+                f"the signal departs from a line by {line.error_percent:.1f} %: a nonlinear response, or the light "
+                "changed"
             )
     found.evidence.deviations = line.deviations
     return line.full_dn
 
 
 def _performance(curve: Curve, saturation: int | None, full: Measurement | None, take: Take, found: Measured) -> None:
-    """Sensitivity threshold, dynamic range and largest SNR, by the linear model and by the general one."""
+    """Derive sensitivity threshold, dynamic range and largest SNR, by EMVA 1288's linear and general models."""
     noise, gain = found.estimates["read_noise_dn"], found.estimates["gain_dn_per_e"]
     found.estimates["sensitivity_threshold_e"] = threshold(noise, gain)
     capacity = found.estimates.get("saturation_e")
@@ -282,7 +296,7 @@ def _performance(curve: Curve, saturation: int | None, full: Measurement | None,
 
 
 def _photo_response(take: Take, found: Measured) -> None:
-    """PRNU from the longest stack of flats below 1 ‰ clipping, with the dark stack beside it."""
+    """Measure the PRNU from the longest stack of unclipped flats and the longest stack of darks."""
     bright = [s for group in take.lights if (s := group.stacks[take.index]).clipped < 1e-3 and s.frames > 2]
     dark = [dark.stack for dark in take.darks if dark.stack.frames > 2]
     if not bright or not dark:
@@ -294,7 +308,7 @@ def _photo_response(take: Take, found: Measured) -> None:
 
 
 def _digital(take: Take, curve: Curve, found: Measured) -> None:
-    """Codes that never occur among those of the darker flats: gain after the converter."""
+    """Detect digital gain after the converter from codes that never occur in the darker flats."""
     stacks = [group.stacks[take.index] for group in take.lights]
     able = [s for s in stacks if s.frames > 1 and s.clipped == 0 and s.level - take.black < 0.5 * curve.signal.max()]
     factors = [factor for s in able if (factor := digital_gain(s.sample)) is not None]
@@ -304,6 +318,6 @@ def _digital(take: Take, curve: Curve, found: Measured) -> None:
     found.facts["digital_gain"] = factor
     if factor > DIGITAL:
         found.cautions.append(
-            f"one code in {factor:.2f} occurs: the codes were multiplied by about {factor:.2f} after the converter "
-            "(digital gain), or the file is companded; the lower ISO holds the same light"
+            f"only one code in {factor:.2f} occurs: the codes were multiplied by about {factor:.2f} after the "
+            "converter (digital gain), or the file is companded; a lower ISO records the same information"
         )

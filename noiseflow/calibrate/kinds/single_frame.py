@@ -1,4 +1,4 @@
-"""One raw picture of anything: K, read noise, row noise and black level with error bars."""
+"""A single raw picture of any scene: K, read noise, row noise and black level with error bars."""
 
 from noiseflow.calibrate.kinds.burst import FRAMES, one_scene
 from noiseflow.calibrate.measured import Measured, Take
@@ -6,22 +6,20 @@ from noiseflow.calibrate.single_frame.estimate import PictureNoise, measure_pict
 
 __all__ = ["measure", "present"]
 
-CAVEAT = (
-    "from one picture: the pixels' unequal response counts as noise where it cannot be told apart; a burst is better"
-)
+CAVEAT = "measured from one picture: unequal response of the pixels may be counted as noise; a burst is more accurate"
 
 NO_BLACK = "the picture contradicts the declared black level"
 
-NO_ROWS = "too few rows hold several flat parts"
+NO_ROWS = "too few rows contain several flat parts"
 
 
 def present(take: Take) -> bool:
-    """Whether there is one scene in fewer frames than a burst needs, and no dark."""
+    """Whether there is one scene with fewer frames than a burst needs, and no darks."""
     return one_scene(take) and sum(len(group.sources) for group in take.lights) < FRAMES
 
 
 def measure(take: Take, found: Measured) -> None:
-    """Numbers of one plane; the picture is measured once for all of them."""
+    """Add the results of one plane; the picture is measured once for all planes."""
     picture = _measured(take)
     index = min(take.index, len(picture.gain) - 1)
     found.estimates |= {"gain_dn_per_e": picture.gain[index], "black_dn": picture.black[index]}
@@ -41,6 +39,7 @@ def measure(take: Take, found: Measured) -> None:
 
 
 def _measured(take: Take) -> PictureNoise:
+    """Return the measurement of the first picture, from the cache if a plane was measured before."""
     if 0 not in take.pictures:
         take.pictures[0] = measure_picture(take.lights[0].reads[0]())
     return take.pictures[0]

@@ -1,1 +1,1 @@
-"""What is measured of a sensor, one quantity a file."""
+"""Measurements of a sensor's noise and response, one quantity per file."""

@@ -11,10 +11,10 @@ __all__ = ["Spectrum", "banding_spectrum"]
 
 
 MOST_LINES = 5
-"""Lines that are listed."""
+"""Largest number of spectral lines listed."""
 
 WIDTH = 2
-"""Bins on either side of a peak that belong to it."""
+"""Frequency bins on either side of a peak that count as part of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,16 +24,16 @@ class Spectrum:
     Parameters
     ----------
     frequency : ndarray, shape (F,)
-        Cycles per pixel of the plane, above 0 to 0.5.
+        Frequency of each bin in cycles per pixel of the plane, above 0 and up to 0.5.
     power : ndarray, shape (F,)
-        DN²; its mean is the variance of the offsets.
+        Power, DN²; its mean is the variance of the offsets.
     floor : float
-        DN²; what white pixel noise alone would give.
+        Power that white pixel noise alone would give, DN².
     lines : tuple of float
-        Frequencies of narrow lines, the strongest first, `MOST_LINES` at the most: peaks above their
-        neighbours by more than chance allows (one in a thousand for the whole spectrum).
+        Frequencies of narrow lines in cycles per pixel, the strongest first, at most `MOST_LINES`.  A line is a
+        peak above its neighbours by more than chance allows (false alarm: one spectrum in a thousand).
     peaks : int
-        Peaks in all.  Where they are more than `MOST_LINES` the spectrum is coloured as a whole.
+        Number of all such peaks.  More than `MOST_LINES` mean that the whole spectrum is coloured.
     """
 
     frequency: NDArray[np.float64]
@@ -44,16 +44,24 @@ class Spectrum:
 
 
 def banding_spectrum(profiles: NDArray[np.float64], pixel_variance: float, across: int) -> Spectrum:
-    """Spectrum of the temporal part of line means.
+    """Compute the spectrum of row or column noise from the line means of several frames.
+
+    Each line's mean over the frames (fixed pattern) and each frame's mean are subtracted first.  Lines are
+    searched for only in spectra of 32 bins or more.
 
     Parameters
     ----------
     profiles : ndarray, shape (n, L)
-        Row means of n frames (for row noise), or column means, DN.
+        Row means of n frames (for row noise) or column means, DN.
     pixel_variance : float
-        DN², of the white part.
+        Temporal variance of single pixels, DN²; it gives the white floor.
     across : int
-        Pixels in one line.
+        Number of pixels averaged in one line.
+
+    Returns
+    -------
+    Spectrum
+        Mean periodogram and its narrow lines.
     """
     n, length = profiles.shape
     centred = profiles - profiles.mean(0)
@@ -67,7 +75,7 @@ def banding_spectrum(profiles: NDArray[np.float64], pixel_variance: float, acros
         around = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
         degrees = 2 * max(n - 1, 1)
         limit = chi2.isf(1e-3 / len(power), degrees) / chi2.median(degrees)
-        # Bins side by side are one line, at its highest bin.
+        # Adjacent high bins are one line, located at the highest.
         found = np.flatnonzero((power > 1.3 * limit * around) & (power >= maximum_filter1d(power, 2 * WIDTH + 1)))
         # Around a line of no noise there may be nothing.
         height = power[found] / np.maximum(around[found], 1e-300)

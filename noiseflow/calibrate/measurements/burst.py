@@ -1,4 +1,4 @@
-"""Shot and read noise from a static burst of any scene, by leave-one-out mean."""
+"""Shot and read noise from a static burst of any scene, by the leave-one-out mean."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ __all__ = ["BurstNoise", "burst_noise"]
 Array = NDArray[np.float64]
 
 TILE, GROUPS = 8, 32
+"""Side of a jackknife tile in pixels, and number of groups that the tiles are dealt to."""
 
 NEGATIVE = 5.0
-"""Standard errors by which a read variance below 0 is no chance."""
+"""Standard errors below 0 from which a negative read variance is significant."""
 
 
 @dataclass(frozen=True, eq=False)
 class BurstNoise:
-    """Line of variance over signal of one plane.
+    """Line of temporal variance over signal, of one plane.
 
     Parameters
     ----------
     gain : Measurement
         K, DN/e⁻.
     read_noise : Measurement
-        DN, at the black level.
+        Noise at the black level, DN.
     signal, variance : ndarray, shape (B,)
-        Cells of the scene's signal above black, DN, and temporal variance, DN².
+        Mean signal above black, DN, and temporal variance, DN², of each bin of signal.
     covariance : ndarray, shape (2, 2)
-        Covariance of K and the read variance.
+        Covariance of K (DN/e⁻) and the read variance (DN²).
     edge_ratio : float
-        Variance where the scene is steep over that where it is flat, at the same signal;
-        1 for a scene that stood still.
+        Variance at edges of the scene divided by that in flat parts of the same signal; 1 for a static scene.
     cautions : tuple of str
-        What limits these numbers, in sentences for the user.
+        Limits of these numbers, as sentences for the user.
     """
 
     gain: Measurement
@@ -51,28 +51,35 @@ class BurstNoise:
 
 
 def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cells: int = 40) -> BurstNoise:
-    """K and read noise from three or more frames of a scene that does not move.
+    """Measure K and read noise from three or more frames of a static scene.
 
-    For each frame t the others' mean m stands for the scene: d = x_t − g_t·m has variance
-    σ²(m)·n/(n − 1), and m is independent of x_t, so that sorting by m does not bias
-    it.  g_t takes up flicker of the whole frame.  The error bars are by jackknife over 32
-    groups of small tiles, each group spread over the whole scene.
+    For each frame t, the mean m of the other n − 1 frames estimates the scene.  The residual x_t − g_t·m has
+    variance σ²(m)·n/(n − 1), and m is independent of x_t, so binning by m is unbiased.  The factor g_t removes
+    flicker of the whole frame.  The error bars come from a jackknife over 32 groups of small tiles, each
+    group spread over the whole scene.
 
     Parameters
     ----------
     frames : sequence of ndarray of integers, shape (H, W)
-        One plane, DN.
+        One plane of each frame, DN.
     black, white : float
-        DN.
+        Black and white level, DN.
+    cells : int
+        Bins of signal, of about equal numbers of pixels.
+
+    Returns
+    -------
+    BurstNoise
+        K and read noise with error bars, and the points of the line.
 
     Raises
     ------
     DataError
-        Fewer than three frames, no range of signal, or a scene that moved.
+        Fewer than three frames, fewer than 1000 unsaturated pixels, one signal level only, or a scene that moved.
     """
     n = len(frames)
     if n < 3:
-        raise DataError(f"a burst needs three frames or more; got {n}")
+        raise DataError(f"a burst needs at least three frames; got {n}")
     stack = np.stack([np.asarray(frame, np.float32) - np.float32(black) for frame in frames])
     top = 0.95 * (white - black)
     total = stack.sum(0, dtype=np.float64)
@@ -82,11 +89,15 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
     height, width = mean.shape
     good = (mean < top) & (stack.max(0) < white - black)
     if good.sum() < 1000:
-        raise DataError("burst: fewer than 1000 unsaturated pixels; use a darker exposure")
+        raise DataError(
+            f"burst: expected at least 1000 unsaturated pixels; got {int(good.sum())}. Take a darker exposure"
+        )
     edges = np.unique(np.quantile(mean[good], np.linspace(0, 1, cells + 1)))
     if len(edges) < 4:
-        raise DataError("burst: the scene has one level of signal only; photograph something with light and shade")
-    # 11 and 32 share no factor: neighbouring tiles are of different groups, in both directions.
+        raise DataError(
+            "burst: the scene has too few signal levels for a line; photograph something with light and shade"
+        )
+    # 11 and 32 share no factor, so neighbouring tiles belong to different groups in both directions.
     block = (np.arange(height)[:, None] // TILE * 11 + np.arange(width)[None] // TILE) % GROUPS
     gradient = np.hypot(*np.gradient(_smooth(mean)))
     steep = gradient > np.quantile(gradient[good], 0.9)
@@ -138,16 +149,18 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
             "the camera or the scene moved. Use a tripod and a remote release, or drop the frames that moved"
         )
     if edge_ratio > 1.1:
-        cautions.append(f"the variance at edges is {edge_ratio:.2f} times that of flat parts: slight movement")
+        cautions.append(
+            f"the variance at edges is {edge_ratio:.2f} times that of flat parts: slight movement of camera or scene"
+        )
     if drift > 0.01:
         cautions.append(
-            f"the frames' brightness varies by {100 * drift:.1f} %: flickering light, taken out frame by frame"
+            f"the brightness varies by {100 * drift:.1f} % between frames: flickering light, removed frame by frame"
         )
     offset, doubt = float(parameters[1]), float(np.sqrt(covariance[1, 1]))
     if offset < -NEGATIVE * doubt and parameters[0] > 0:
         cautions.append(
-            f"the variance is 0 at {-offset / parameters[0]:.4g} DN above the black level of {black:g} DN: that is too "
-            "low, since no noise is less than 0; read noise is not known. Give --black"
+            f"the fitted variance reaches 0 at {-offset / parameters[0]:.4g} DN above the black level of {black:g} DN: "
+            "the black level is too low, and the read noise is unknown. Give the right one with --black"
         )
     gain = from_error(parameters[0], float(np.sqrt(covariance[0, 0])), "DN/e-", m - 1)
     read = root(float(parameters[1]), float(np.sqrt(covariance[1, 1])), "DN", m - 1)

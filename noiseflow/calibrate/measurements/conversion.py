@@ -1,4 +1,4 @@
-"""How a camera makes its ISOs: steps of the conversion gain, and gain that is only multiplication."""
+"""How a camera implements its ISOs: switches of the conversion gain, and digital gain."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from noiseflow.calibrate.profiles.profile import Setting
 __all__ = ["ConversionStep", "conversion_steps", "digital_gain", "gain_notes"]
 
 SURE = 3.0
-"""Standard errors by which the read noise must fall to be called a step."""
+"""Standard errors by which the read noise must fall to count as a step."""
 
 LEAST = 0.9
-"""Read noise above a step over that below it, at the most: drift between series makes less."""
+"""Largest ratio of read noise above a step to that below it; drift between series stays closer to 1."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class ConversionStep:
     Parameters
     ----------
     below, above : float
-        Measured ISOs between which it lies.
+        Measured ISOs on either side of the switch.
     factor : float
-        Read noise in DN above the step over that below it.
+        Read noise in DN at `above` divided by that at `below`; less than 1.
     """
 
     below: float
@@ -38,16 +38,21 @@ class ConversionStep:
 
 
 def conversion_steps(settings: Sequence[Setting]) -> tuple[ConversionStep, ...]:
-    """Where the conversion gain is switched, from the read noise of one plane over ISO.
+    """Find the ISOs between which the conversion gain is switched, from the read noise of one plane.
 
-    One chain of amplifier and converter has σ_DN² = (K σ_before)² + σ_after², which only
-    grows with K.  A read noise in DN that *falls* while the ISO rises means that the
-    capacitance of the pixel was switched, so that less amplification makes the same K.
+    A single chain of amplifier and converter has σ_DN² = (K σ_before)² + σ_after², which can only
+    grow with K.  A read noise in DN that *falls* while the ISO rises therefore means that the pixel's
+    capacitance was switched, and less amplification gives the same K.
 
     Parameters
     ----------
     settings : sequence of Setting
-        Settings of one plane.
+        Settings of one plane, in any order.  Those without a read noise are ignored.
+
+    Returns
+    -------
+    tuple of ConversionStep
+        The switches, by rising ISO.
     """
     known = sorted((s for s in settings if "read_noise_dn" in s.estimates), key=lambda setting: setting.iso)
     steps = []
@@ -60,21 +65,20 @@ def conversion_steps(settings: Sequence[Setting]) -> tuple[ConversionStep, ...]:
 
 
 def digital_gain(codes: NDArray[Any]) -> float | None:
-    """Factor by which the codes were multiplied after the converter, from the gaps that it leaves.
+    """Estimate the factor by which the codes were multiplied after the converter, from unused codes.
 
-    Multiplied by g > 1 and rounded, only one code in g occurs.  Codes between the 10 and
-    90 % quantiles are looked at, where every code of an unmultiplied signal is sure to
-    occur.
+    After multiplication by g > 1 and rounding, only one code in g occurs.  The codes between the 10 and
+    90 % quantiles are counted: there, every code of an unmultiplied signal would occur.
 
     Parameters
     ----------
-    codes : ndarray of whole numbers
-        Codes of frames of one level.
+    codes : ndarray of whole numbers, any shape
+        Codes of frames at one level of light, DN.
 
     Returns
     -------
     float or None
-        1 where no code is missing; None where there are too few codes or pixels to say.
+        The factor, 1 if no code is missing; None if there are too few codes or pixels to decide.
 
     Examples
     --------
@@ -92,17 +96,28 @@ def digital_gain(codes: NDArray[Any]) -> float | None:
 
 
 def gain_notes(settings: Sequence[Setting]) -> list[str]:
-    """What one plane's settings over ISO say of how the camera makes them, in words."""
+    """Describe how the camera implements its ISOs, as sentences for the user.
+
+    Parameters
+    ----------
+    settings : sequence of Setting
+        Settings of one plane.
+
+    Returns
+    -------
+    list of str
+        One sentence per switch of the conversion gain, and one if K is constant above some ISO.
+    """
     notes = [
-        f"the read noise falls to {step.factor:.2f} of itself between ISO {step.below:g} and {step.above:g}: the "
-        "conversion gain is switched there (dual gain); no read noise in between is to be interpolated"
+        f"the read noise in DN falls by a factor of {step.factor:.2f} between ISO {step.below:g} and {step.above:g}: "
+        "the conversion gain is switched there (dual gain); do not interpolate the read noise in between"
         for step in conversion_steps(settings)
     ]
     measured = [setting for setting in settings if setting.kind == "measured"]
     law = law_of(measured)
     if law is not None and np.isfinite(law.top_iso):
         notes.append(
-            f"K is the same at every ISO from {law.top_iso:g} on: the raw codes are not amplified further, only "
-            "the label changes (the picture is brightened afterwards). Expose there at the lower ISO"
+            f"K is constant from ISO {law.top_iso:g} on: the raw codes are not amplified further, and only the label "
+            f"changes (the picture is brightened afterwards). Use ISO {law.top_iso:g} instead of higher ones"
         )
     return notes

@@ -1,4 +1,4 @@
-"""Points of a photon-transfer curve, and which of them a fit may use."""
+"""Points of a photon-transfer curve, and the selection of its linear range."""
 
 import math
 from dataclasses import dataclass, field
@@ -13,26 +13,27 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points of a photon-transfer curve, one a level of light; arrays of shape (P,).
+    """Points of a photon-transfer curve, one per level of light; arrays of shape (P,).
 
     Parameters
     ----------
     exposure : ndarray
-        Photons per pixel or seconds; only its proportion matters.
+        Photons per pixel, seconds or any other number proportional to the light.
     signal : ndarray
         Mean above dark, DN.
     variance : ndarray
-        Temporal variance, DN², dark variance *not* subtracted.
+        Temporal variance, DN²; the dark variance is *not* subtracted.
     variance_error : ndarray
-        Standard error of `variance`, DN²; NaN where it is not known.
+        Standard error of `variance`, DN²; NaN where unknown.
     dark_variance, dark_error : ndarray
-        Temporal variance in the dark at the same exposure, DN², and its standard error.
+        Temporal variance in the dark at the same or the nearest exposure time, DN², and its standard error; NaN
+        without darks.
+    clipped : ndarray
+        Fraction of pixels clipped at white or at code 0.
     shared_dark : bool
         Whether one dark serves all levels, so that its error is common to them.
-    clipped : ndarray
-        Fraction of the pixels at the highest code.
     signal_error : ndarray
-        Standard error of `signal`, DN; 0 where it is not known.
+        Standard error of `signal`, DN; 0 where unknown.
     """
 
     exposure: Array
@@ -46,7 +47,13 @@ class Curve:
     signal_error: Array = field(default_factory=lambda: np.zeros(1))
 
     def select(self, chosen: NDArray[np.bool_]) -> "Curve":
-        """Only some of the points."""
+        """Return a curve of the chosen points only.
+
+        Parameters
+        ----------
+        chosen : ndarray of bool, shape (P,)
+            The points to keep.
+        """
         return Curve(
             self.exposure[chosen],
             self.signal[chosen],
@@ -61,22 +68,25 @@ class Curve:
 
 
 def linear_range(curve: Curve, part: float = 0.7) -> tuple[NDArray[np.bool_], int | None]:
-    """Points of a curve that the fit of K may use, and the point of saturation.
+    """Find the linear range of a curve, which the fit of K uses, and the saturation point.
 
-    Saturation is where the temporal variance is largest (EMVA 1288 release 3.1, 6.5).  If
-    it is largest at the last point, saturation was not reached and every unclipped point
-    is used.
+    Saturation is where the temporal variance is largest (EMVA 1288 release 3.1, 6.5).  It counts as reached
+    if pixels of a later, brightest point clip, or if the variance of the brightest point is below 80 % of the
+    maximum.  If it is not reached, every unclipped point is used.
 
     Parameters
     ----------
+    curve : Curve
+        All points, in any order.
     part : float
-        Part of the saturation signal up to which points are used; 0.7 in the standard.
+        Fraction of the saturation signal up to which points are used; 0.7 in the standard.
 
     Returns
     -------
     chosen : ndarray of bool, shape (P,)
+        Points within the range of which fewer than 0.1 % of the pixels clip.
     saturation : int or None
-        Index of the saturation point.
+        Index of the saturation point; None if it is not reached.
     """
     order = np.argsort(curve.signal, kind="stable")
     peak = int(order[np.argmax(curve.variance[order])])

@@ -19,18 +19,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DarkSeries:
-    """What the dark frames say at exposure zero and per second.
+    """Black level and noise extrapolated to zero exposure time, and dark current.
 
     Parameters
     ----------
     black : Measurement
-        DN, at zero exposure.
+        Black level at zero exposure time, DN.
     current : Measurement or None
-        Dark current, DN/s; None where the exposures do not support one.
+        Dark current, DN/s; None where it cannot be measured.
     noise : Measurement
-        Temporal dark noise at zero exposure, DN, quantisation included.
+        Temporal dark noise at zero exposure time, DN, quantisation included.
     no_current : str
-        Why there is no dark current; empty where there is one.
+        Reason for a missing dark current; empty if there is one.
     """
 
     black: Measurement
@@ -40,18 +40,28 @@ class DarkSeries:
 
 
 def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: Array, error: Array) -> DarkSeries:
-    """Lines of dark level and dark variance over the exposure time.
+    """Fit lines through dark level and dark variance over the exposure time.
 
-    With fewer than three exposures the shortest one stands for zero exposure.
+    With fewer than three exposure times, the shortest one is taken as zero exposure.
 
     Parameters
     ----------
     exposure_s : ndarray, shape (D,)
-        Seconds.
-    level, level_error : ndarray
+        Exposure times, s.
+    level, level_error : ndarray, shape (D,)
         Mean of the dark frames and its standard error, DN.
-    variance, error : ndarray
-        Temporal variance and its standard error, DN²; NaN where not known.
+    variance, error : ndarray, shape (D,)
+        Temporal variance and its standard error, DN²; NaN where the error is unknown.
+
+    Returns
+    -------
+    DarkSeries
+        Intercepts of both lines, and the slope of the level.
+
+    Raises
+    ------
+    DataError
+        No dark frames.
 
     References
     ----------
@@ -67,7 +77,7 @@ def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: A
         known = np.nan_to_num(error[first], nan=0.05 * square)
         noise_error = float(np.sqrt((known**2).sum())) / count
         noise = root(square, noise_error, "DN")
-        reason = f"dark frames of {len(np.unique(exposure_s))} exposure time(s); a dark current needs three"
+        reason = f"dark frames of only {len(np.unique(exposure_s))} exposure time(s); a dark current needs three"
         return DarkSeries(from_error(value, black_error, "DN"), None, noise, reason)
     (black, current), level_covariance, level_free = _line(exposure_s, level, level_error, level_error)
     (square, _), covariance, free = _line(exposure_s, variance, *_common(exposure_s, variance, error))
@@ -83,15 +93,16 @@ def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: A
 
 
 def _common(exposure_s: Array, variance: Array, error: Array) -> tuple[Array, Array]:
-    """Errors that weight a line through variances, and errors of its points.
+    """Return the errors that weight a line through variances, and the errors of its points.
 
-    Each variance's own error would favour those that came out low: weights are relative to the mean variance, and
-    errors to the line through them.
+    Each variance's own error is proportional to it, so it would give too much weight to variances that came out low.
+    The weights therefore use relative errors times the mean variance, and the points' errors relative errors
+    times the fitted line.
     """
     if not (variance > 0).all() or not np.isfinite(error).all():
         return error, error
     relative = error / variance
-    # Series of about as many frames each have one weight, and the fit is that of EMVA 1288.
+    # Exposures with similar numbers of frames get equal weights: the fit is then that of EMVA 1288.
     alike = np.quantile(relative, 0.9) < 3 * np.quantile(relative, 0.1)
     weighted = (np.full_like(error, relative.mean()) if alike else relative) * float(variance.mean())
     design = np.stack([np.ones_like(exposure_s), exposure_s], 1)
@@ -100,9 +111,9 @@ def _common(exposure_s: Array, variance: Array, error: Array) -> tuple[Array, Ar
 
 
 def _no_current(exposure_s: Array, current: Measurement) -> str:
-    """Why a slope of the dark level over the exposure time is no dark current; empty where it may be one."""
+    """Return why the slope of the dark level is not a dark current; empty if it may be one."""
     if exposure_s.min() < 0:
-        return f"an exposure time of {exposure_s.min():g} s is listed: the times are wrong"
+        return f"the files state an exposure time of {exposure_s.min():g} s: the times are wrong"
     if current.interval[1] < 0:
         return (
             f"the dark level falls with the exposure time, by {-current.value:.3g} DN/s: "
@@ -112,16 +123,16 @@ def _no_current(exposure_s: Array, current: Measurement) -> str:
 
 
 def _line(x: Array, y: Array, weighted: Array, error: Array) -> tuple[Array, Array, float]:
-    """Intercept and slope by weights 1/`weighted`², their covariance by `error`, and its degrees of freedom."""
+    """Return intercept and slope by weights 1/`weighted`², their covariance by `error`, and its degrees of freedom."""
     known = bool(np.isfinite(error).all() and (error > 0).all())
     weighted, deviation = (weighted, error) if known else (np.ones_like(y), np.ones_like(y))
     design = np.stack([np.ones_like(x), x], 1)
     parameters, inverse = weighted_fit(design, y, weighted)
-    # What each point adds to the parameters, times its error: weights need not be those of least variance.
+    # Error of each point times its influence on the parameters, as the weights need not be those of least variance.
     parts = inverse @ design.T * (deviation / weighted**2)
     covariance = parts @ parts.T
     free = len(x) - 2
-    # χ² has its distribution about the line of least variance only.
+    # The sum of squares is χ²-distributed only about the line of least variance.
     best = weighted_fit(design, y, deviation)[0]
     chi = float(np.sum(((y - design @ best) / deviation) ** 2))
     if free and (not known or (chi > free and chi2.sf(chi, free) < UNLIKELY)):

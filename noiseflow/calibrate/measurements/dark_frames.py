@@ -1,4 +1,4 @@
-"""Fixed pattern of the dark: shading, hot pixels, drift of the black level."""
+"""Dark shading, hot pixels and drift of the black level, from dark frames."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ __all__ = ["Drift", "HotPixels", "black_drift", "dark_shading", "hot_pixels"]
 
 @dataclass(frozen=True)
 class Drift:
-    """Black level from frame to frame.
+    """Variation of the black level from frame to frame.
 
     Parameters
     ----------
     deviation_dn : float
         Standard deviation of the frames' means, DN.
     range_dn : float
-        Highest less lowest, DN.
+        Highest minus lowest frame mean, DN.
     per_frame : Measurement or None
-        Slope, DN a frame; None with fewer than three frames.
+        Slope, DN per frame; None with fewer than three frames.
     """
 
     deviation_dn: float
@@ -34,7 +34,7 @@ class Drift:
 
 @dataclass(frozen=True, eq=False)
 class HotPixels:
-    """Pixels far above their neighbours in the mean of dark frames.
+    """Pixels far above their neighbours in the mean dark frame.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ class HotPixels:
     per_million : float
         Hot pixels per million pixels.
     threshold_dn : float
-        Above the neighbours' median.
+        Threshold above the median of the 5×5 neighbourhood, DN.
     positions : ndarray, shape (k, 2)
-        Row and column of up to 1000, the hottest first.
+        Row and column of up to 1000 hot pixels, the hottest first.
     """
 
     count: int
@@ -55,7 +55,18 @@ class HotPixels:
 
 
 def black_drift(frame_means: NDArray[np.float64]) -> Drift:
-    """Drift of the black level over the frames of one exposure, in the order taken."""
+    """Measure the drift of the black level over the frames of one exposure.
+
+    Parameters
+    ----------
+    frame_means : ndarray, shape (n,)
+        Mean of each frame, DN, in the order taken.
+
+    Returns
+    -------
+    Drift
+        Spread of the frames' means, and their slope by least squares.
+    """
     n = len(frame_means)
     if n < 3:
         return Drift(float(frame_means.std()), float(np.ptp(frame_means)), None)
@@ -68,11 +79,21 @@ def black_drift(frame_means: NDArray[np.float64]) -> Drift:
 
 
 def dark_shading(stack: FrameStack, blocks: int = 32) -> NDArray[np.float64]:
-    """Slow part of the dark's fixed pattern: block medians less the black level, DN.
+    """Return the slowly varying part of the dark's fixed pattern, on a grid of square blocks.
+
+    Each block's value is the mean of the middle half of its pixels, minus the median over the blocks.
+
+    Parameters
+    ----------
+    stack : FrameStack
+        Dark frames of one exposure.
+    blocks : int
+        Blocks across the width.
 
     Returns
     -------
-    ndarray, shape (about `blocks`·H/W, `blocks`)
+    ndarray, shape (about `blocks`·H/W, about `blocks`)
+        Shading, DN.
     """
     height, width = stack.mean.shape
     side = max(1, width // blocks)
@@ -80,7 +101,7 @@ def dark_shading(stack: FrameStack, blocks: int = 32) -> NDArray[np.float64]:
     side_rows = min(side, height)
     cut = stack.mean[: rows * side_rows, : columns * side]
     tiles = cut.reshape(rows, side_rows, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
-    # The mean of the middle half: a median of integer codes has steps, a mean has hot pixels.
+    # The mean of the middle half: a median of integer codes has steps, and a plain mean includes hot pixels.
     low, high = np.quantile(tiles, [0.25, 0.75], axis=2, keepdims=True)
     inside = (tiles >= low) & (tiles <= high)
     means = (tiles * inside).sum(2, dtype=np.float64) / inside.sum(2)
@@ -89,11 +110,24 @@ def dark_shading(stack: FrameStack, blocks: int = 32) -> NDArray[np.float64]:
 
 
 def hot_pixels(stack: FrameStack, sigmas: float = 8.0) -> HotPixels:
-    """Pixels of the mean dark frame above the median of their 5×5 neighbours by many σ.
+    """Find pixels of the mean dark frame far above the median of their 5×5 neighbourhood.
 
-    σ is the robust spread (1.4826 × median absolute deviation) of that difference.
+    σ of that difference is its robust spread (1.4826 × median absolute deviation) in the first 512 rows, and at
+    least 0.05 DN.
+
+    Parameters
+    ----------
+    stack : FrameStack
+        Dark frames of one exposure.
+    sigmas : float
+        Threshold in σ.
+
+    Returns
+    -------
+    HotPixels
+        Their number, and the positions of the hottest.
     """
-    # In bands, so that a 24-megapixel plane does not need its float copies all at once.
+    # In bands of rows, to avoid float copies of a whole 24-megapixel plane.
     height, _ = stack.mean.shape
     found: list[NDArray[np.intp]] = []
     heights: list[NDArray[np.float32]] = []

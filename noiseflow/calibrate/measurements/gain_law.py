@@ -1,4 +1,4 @@
-"""Gain over ISO: where the converter follows the dial, where it does not, and what lies between."""
+"""Gain over ISO: proportional to ISO up to a top ISO, constant above it, with small departures."""
 
 import math
 from collections.abc import Sequence
@@ -18,20 +18,23 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class GainLaw:
-    """log K = log c + min(log ISO, log ISO_top) + a piecewise linear departure.
+    """Conversion gain K as a function of ISO.
 
-    Up to ISO_top the gain before the converter is raised with the dial; above it the codes
-    stay as they are and the raw file only names a higher ISO (the camera brightens the
-    picture afterwards), so K is flat.
+    log K = log c + min(log ISO, log ISO_top) + a departure that is linear in log ISO between the measured ISOs.
+
+    Up to ISO_top, the gain before the converter rises with the ISO.  Above it, K is constant: the raw file only
+    names a higher ISO, and the camera brightens the picture afterwards.
 
     Parameters
     ----------
-    isos, gains, errors : ndarray, shape (N,)
-        Measured K in DN/e⁻ and their standard errors.
+    isos : ndarray, shape (N,)
+        Measured ISOs, rising.
+    gains, errors : ndarray, shape (N,)
+        K at each ISO and its standard error, DN/e⁻.
     top_iso : float
-        ISO_top; infinite if no flat part was found.
+        ISO_top; infinite if K is nowhere constant.
     scatter : float
-        Relative standard deviation with which the law predicts a measured ISO that is left out.
+        Relative error (RMS) with which the law predicts a measured ISO that is left out.
     """
 
     isos: Array
@@ -41,7 +44,24 @@ class GainLaw:
     scatter: float
 
     def predict(self, iso: float) -> Measurement:
-        """K at any ISO, DN/e⁻, with its error bar; beyond the measured range the law goes on."""
+        """Predict K at any ISO; outside the measured range the law is extrapolated.
+
+        Parameters
+        ----------
+        iso : float
+            ISO.
+
+        Returns
+        -------
+        Measurement
+            K, DN/e⁻.  Its error includes `scatter`, except at a measured ISO, and grows with the distance
+            from the measured range.
+
+        Raises
+        ------
+        DataError
+            An ISO that is not a positive number.
+        """
         if not (iso > 0 and math.isfinite(iso)):
             raise DataError(f"iso: expected a positive number; got {iso}")
         value, relative = _predict(self.isos, self.gains, self.errors, self.top_iso, iso)
@@ -52,26 +72,35 @@ class GainLaw:
 
 
 def fit_gain_law(isos: Array, gains: Array, errors: Array) -> GainLaw:
-    """Fit the law to measured gains.
+    """Fit the law of gain over ISO to measured gains.
 
-    The start of the flat part is the measured ISO with the least Σ (departure/σ)²; it is
-    kept only if it makes the departures smaller by half, and if K rises there by less
-    than a tenth in all.
+    ISO_top is the measured ISO that minimises Σ (departure/σ)².  It is accepted only if that sum is less than
+    half of the sum without a constant part, and if K varies by less than 10 % above it.
 
     Parameters
     ----------
-    isos, gains, errors : ndarray, shape (N,)
-        ISO; gain, DN/e⁻; standard error of the gain, DN/e⁻.
+    isos : ndarray, shape (N,)
+        ISOs, in any order.
+    gains, errors : ndarray, shape (N,)
+        K at each ISO and its standard error, DN/e⁻.
+
+    Returns
+    -------
+    GainLaw
+        The fitted law.
 
     Raises
     ------
     DataError
-        No ISO, one that is there twice, or a gain that is not positive.
+        No ISO, an ISO given twice, or an ISO or gain that is not positive.
     """
     order = np.argsort(isos)
     isos, gains, errors = (np.asarray(values, np.float64)[order] for values in (isos, gains, errors))
     if not len(isos) or len(np.unique(isos)) < len(isos) or not (gains > 0).all() or not (isos > 0).all():
-        raise DataError("gain law: expected one positive gain for each of some ISOs")
+        raise DataError(
+            f"gain law: expected one positive gain for each of one or more different ISOs; got ISOs {isos.tolist()} "
+            f"with gains {gains.tolist()}"
+        )
     relative = np.hypot(errors / gains, 0.005)
     best, top = _misfit(isos, gains, relative, math.inf), math.inf
     for candidate in isos[:-1]:
@@ -91,7 +120,23 @@ def fit_gain_law(isos: Array, gains: Array, errors: Array) -> GainLaw:
 
 
 def law_of(settings: Sequence[Setting]) -> GainLaw | None:
-    """The law of one plane's settings, or None with fewer than two gains."""
+    """Fit the gain law to the settings of one plane.
+
+    Parameters
+    ----------
+    settings : sequence of Setting
+        Settings of one plane.
+
+    Returns
+    -------
+    GainLaw or None
+        The law; None with fewer than two gains.
+
+    Raises
+    ------
+    DataError
+        An ISO that occurs twice.
+    """
     known = [setting for setting in settings if "gain_dn_per_e" in setting.estimates]
     if len(known) < 2:
         return None
@@ -101,17 +146,19 @@ def law_of(settings: Sequence[Setting]) -> GainLaw | None:
 
 
 def _base(isos: Array, top: float) -> Array:
+    """Return the law without constant and departure: log min(ISO, ISO_top)."""
     return np.log(np.minimum(isos, top))
 
 
 def _misfit(isos: Array, gains: Array, relative: Array, top: float) -> float:
+    """Return Σ (departure/σ)² about the best constant, with the relative errors of the gains."""
     departure = np.log(gains) - _base(isos, top)
     weights = 1 / relative**2
     return float(weights @ (departure - weights @ departure / weights.sum()) ** 2)
 
 
 def _predict(isos: Array, gains: Array, errors: Array, top: float, iso: float) -> tuple[float, float]:
-    """K and its relative error from interpolated departures."""
+    """Return K and its relative error, from interpolated departures."""
     x, knots = math.log(iso), np.log(isos)
     departure = np.log(gains) - _base(isos, top)
     value = float(np.interp(x, knots, departure)) + float(_base(np.array([iso]), top)[0])

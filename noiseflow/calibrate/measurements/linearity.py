@@ -1,4 +1,4 @@
-"""Responsivity, saturation capacity and linearity error, by EMVA 1288."""
+"""Responsivity, saturation capacity and linearity error according to EMVA 1288."""
 
 import math
 from dataclasses import dataclass
@@ -16,36 +16,37 @@ __all__ = ["Linearity", "linearity"]
 Array = NDArray[np.float64]
 
 DRAWS, SEED = 8000, 1288
+"""Number of Monte Carlo draws for the intervals of saturation, and their seed."""
 
 LEVELS = 5
-"""Fewest exposures between 5 and 95 % of saturation for a linearity error."""
+"""Fewest exposures between 5 and 95 % of saturation needed for a linearity error."""
 
 
 @dataclass(frozen=True, eq=False)
 class Linearity:
-    """How the signal follows the light.
+    """Linearity of the signal over the light, and saturation.
 
     Parameters
     ----------
     responsivity : float
         DN per unit of exposure, by least squares through 0.
     saturation : Measurement or None
-        Saturation capacity, e⁻; None where the series does not reach it.
+        Saturation capacity, e⁻; None if the series does not reach saturation.
     saturation_dn : Measurement or None
-        Signal above dark of the saturation point, DN.
+        Signal above dark at the saturation point, DN.
     full_dn : Measurement or None
-        Saturation capacity times K, DN: without K's error.
+        Saturation capacity times K, DN; its error does not include that of K.
     step_e : float or None
-        The step of the series above saturation, e⁻.
+        Distance from the saturation point to the next brighter exposure of the series, e⁻.
     error_percent : float or None
         Largest departure from the line of least relative squares between 5 and 95 % of
-        saturation; None where the series does not support one.
+        saturation, percent; None where it cannot be measured.
     deviations : ndarray, shape (P,)
-        (signal − line)/line per level, percent; NaN outside 5–95 %.
-    range_percent : tuple of float
-        LE_min and LE_max, the lowest and highest of them.
+        (signal − line)/line of each level, percent; NaN outside 5–95 % of saturation.
+    range_percent : tuple of (float, float)
+        LE_min and LE_max: the lowest and highest deviation, percent.
     reason : str
-        Why there is no linearity error.
+        Reason for a missing linearity error; empty if there is one.
     """
 
     responsivity: float
@@ -62,25 +63,31 @@ class Linearity:
 def linearity(
     curve: Curve, chosen: NDArray[np.bool_], saturation: int | None, fit: PhotonTransfer, *, light_known: bool = True
 ) -> Linearity:
-    """Responsivity R = Σ x e / Σ e² over the linear range; saturation capacity R·e_sat / K.
+    """Measure responsivity, saturation capacity and linearity error.
 
-    e_sat is the exposure *of the series* at which the temporal variance is largest: that is what
-    EMVA 1288 defines and what published figures are.  The sensor's own capacity lies up to a
-    step of the series above it (`step_e`).  Which exposure it is, is known only as well as the
-    variances are: the interval is over draws of these from their error bars, and of K.
+    The responsivity is R = Σ x e / Σ e² of the signals x at the exposures e in the linear range.  The saturation
+    capacity is R·e_sat / K, where e_sat is the exposure *of the series* with the largest temporal variance, as
+    EMVA 1288 defines it and data sheets state it.  The sensor's own capacity may be higher by up to one step of the
+    series (`step_e`).  The intervals come from Monte Carlo draws of the variances, which decide which
+    exposure is e_sat, and of K.
 
     Parameters
     ----------
     curve : Curve
         All levels.
-    chosen : ndarray of bool
+    chosen : ndarray of bool, shape (P,)
         The linear range.
     saturation : int or None
         Index of the saturation point.
     fit : PhotonTransfer
-        With K, and how far the variances scatter beyond counting.
+        K, and the scatter of the variances beyond counting statistics.
     light_known : bool
-        Whether the exposures are in proportion to the light; if not, the capacity is the saturation signal over K.
+        Whether the exposures are proportional to the light; if not, the capacity is the saturation signal over K.
+
+    Returns
+    -------
+    Linearity
+        All of these; values that cannot be measured are None.
 
     References
     ----------
@@ -101,7 +108,7 @@ def linearity(
     worst, extremes = None, (math.nan, math.nan)
     reason = _no_linearity(exposure[inside], signal[inside], saturation, light_known)
     if not reason:
-        # Weights 1/signal²: the line of least relative departure.
+        # Weights 1/signal² minimise the relative departures.
         design = np.stack([exposure[inside], np.ones(int(inside.sum()))], 1) / signal[inside, None]
         slope, offset = np.linalg.lstsq(design, np.ones(int(inside.sum())), rcond=None)[0]
         line = slope * exposure[inside] + offset
@@ -112,26 +119,30 @@ def linearity(
 
 
 def _no_linearity(exposure: Array, signal: Array, saturation: int | None, light_known: bool) -> str:
-    """Why levels between 5 and 95 % of saturation have no linearity error; empty where they have one."""
+    """Return why there is no linearity error; empty if there is one."""
     if saturation is None:
-        return "the series does not reach saturation, of which linearity takes 5 to 95 %"
+        return "the series does not reach saturation; linearity is measured between 5 and 95 % of it"
     if not light_known:
-        return "the exposure times say nothing of the light: several levels at one time, or no time is known"
+        return "the light is not known from the exposure times: one time has several levels, or no time is known"
     if len(np.unique(exposure)) < LEVELS:
         return (
-            f"{len(np.unique(exposure))} exposure(s) between 5 and 95 % of saturation; a linearity error needs {LEVELS}"
+            f"only {len(np.unique(exposure))} exposure(s) between 5 and 95 % of saturation; a linearity error needs "
+            f"{LEVELS}"
         )
     order = np.argsort(exposure, kind="stable")
     fall = float(np.max(np.maximum.accumulate(signal[order]) - signal[order]))
     if fall > 0.05 * float(signal.max()):
-        return f"the signal falls by {fall:.3g} DN where the exposure rises: wrong exposures, or light that changed"
+        return f"the signal falls by {fall:.3g} DN while the exposure rises: wrong exposures, or the light changed"
     return ""
 
 
 def _saturation(
-    curve: Curve, at: int, responsivity: float | None, fit: PhotonTransfer
+    curve: Curve, point: int, responsivity: float | None, fit: PhotonTransfer
 ) -> tuple[Measurement, Measurement, Measurement]:
-    """Capacity in e⁻, signal in DN and capacity in DN at the point of largest variance; without R by the signal."""
+    """Return capacity in e⁻, signal in DN and capacity in DN at the saturation point.
+
+    Without a responsivity, the capacity is the signal over K.
+    """
     generator = np.random.default_rng(SEED)
     deviation = np.nan_to_num(curve.variance_error)
     if math.isfinite(fit.misfit):
@@ -143,13 +154,13 @@ def _saturation(
     light = curve.signal if responsivity is None else responsivity * curve.exposure
     found = []
     for drawn, value, unit in (
-        (light[peaks] / gains, light[at] / fit.gain.value, "e-"),
+        (light[peaks] / gains, light[point] / fit.gain.value, "e-"),
         (
             curve.signal[peaks] + np.nan_to_num(curve.signal_error)[peaks] * generator.standard_normal(DRAWS),
-            curve.signal[at],
+            curve.signal[point],
             "DN",
         ),
-        (light[peaks], light[at], "DN"),
+        (light[peaks], light[point], "DN"),
     ):
         low, high = (float(end) for end in np.quantile(drawn, ends))
         found.append(Measurement(float(value), float(drawn.std()), (min(low, value), max(high, value)), unit))

@@ -1,4 +1,4 @@
-"""Spatial nonuniformity: dark signal (DSNU) and photo response (PRNU)."""
+"""Spatial nonuniformity: dark-signal nonuniformity (DSNU) and photo-response nonuniformity (PRNU)."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ __all__ = ["Nonuniformity", "nonuniformity", "photo_response"]
 
 @dataclass(frozen=True)
 class Nonuniformity:
-    """Spatial standard deviations in DN of a stack's mean, its temporal noise taken off.
+    """Spatial standard deviations of a stack's mean, corrected for temporal noise.
 
     Parameters
     ----------
     total, pixel, row, column : Measurement
-        All of it, and its parts by analysis of variance.
+        Total, and its parts by analysis of variance, DN.
     """
 
     total: Measurement
@@ -28,7 +28,7 @@ class Nonuniformity:
     column: Measurement
 
     def named(self, prefix: str) -> dict[str, Measurement]:
-        """The four by their names in a profile: `prefix`_dn, `prefix`_row_dn and so on."""
+        """Return the four measurements by their names in a profile: `prefix`_dn, `prefix`_row_dn and so on."""
         return {
             f"{prefix}_dn": self.total,
             f"{prefix}_row_dn": self.row,
@@ -38,14 +38,24 @@ class Nonuniformity:
 
 
 def nonuniformity(stack: FrameStack, temporal: Components | None = None) -> Nonuniformity:
-    """Spatial variance of the mean of n frames less σ_temporal²/n, split into row, column and pixel.
+    """Measure the spatial variance of the mean of n frames minus σ_temporal²/n, split into row, column and pixel.
 
     Parameters
     ----------
     stack : FrameStack
-        Frames of one exposure; 16 or more are usual.
+        Frames of one exposure; usually 16 or more.
     temporal : Components, optional
-        The temporal variances, if known already.
+        Temporal variances of the stack; computed if not given.
+
+    Returns
+    -------
+    Nonuniformity
+        Standard deviations, DN.
+
+    Raises
+    ------
+    DataError
+        Fewer than two frames.
 
     References
     ----------
@@ -55,22 +65,39 @@ def nonuniformity(stack: FrameStack, temporal: Components | None = None) -> Nonu
 
 
 def photo_response(bright: FrameStack, dark: FrameStack) -> Nonuniformity:
-    """Photo response nonuniformity s_bright² − s_dark², as DN at the bright level; `percent` scales it."""
+    """Measure the photo-response nonuniformity √(s_bright² − s_dark²); `percent` relates it to the signal.
+
+    Parameters
+    ----------
+    bright, dark : FrameStack
+        Flats of one exposure, and darks.
+
+    Returns
+    -------
+    Nonuniformity
+        Standard deviations at the bright level, DN.
+
+    Raises
+    ------
+    DataError
+        A bright stack that is no brighter than the dark one, or a stack of fewer than two frames.
+    """
     if bright.level <= dark.level:
         raise DataError(
-            f"PRNU: the bright stack ({bright.level:.4g} DN) is no brighter than the dark ({dark.level:.4g})"
+            f"PRNU: expected flats brighter than the darks; got {bright.level:.4g} DN, and {dark.level:.4g} DN in the "
+            "darks"
         )
     pairs = zip(_variances(bright, components(bright)), _variances(dark, components(dark)), strict=True)
     return Nonuniformity(*(root_of([*b, *negative(d)], "DN") for b, d in pairs))
 
 
 def percent(estimate: Measurement, signal: float) -> Measurement:
-    """A standard deviation in percent of the signal, both in DN."""
+    """Convert a standard deviation in DN to percent of a signal in DN."""
     return scaled(estimate, 100 / signal, "%")
 
 
 def _variances(stack: FrameStack, temporal: Components) -> list[list[Part]]:
-    """Mean squares that make up the variances, DN²: total, pixel, row, column."""
+    """Return the mean squares that make up the spatial variances, DN²: total, pixel, row, column."""
     n, (height, width) = stack.frames, stack.mean.shape
     mean = stack.mean.astype(np.float64)
     mean -= mean.mean()
@@ -93,7 +120,7 @@ def _variances(stack: FrameStack, temporal: Components) -> list[list[Part]]:
     def less(*parts: Part) -> list[Part]:
         return [(-value / n, free) for value, free in parts]
 
-    # Of independent parts: each mean square stands once.
+    # Use each mean square once, so that the parts are independent.
     of_noise = (*temporal.row_parts[:1], *temporal.column_parts[:1])
     of_pixels = (temporal.pixel * (1 - 1 / width - 1 / height), temporal.pixel_parts[0][1])
     return [

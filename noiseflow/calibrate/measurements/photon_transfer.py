@@ -1,4 +1,4 @@
-"""Conversion gain from the photon-transfer curve by EMVA 1288's least squares."""
+"""Conversion gain from the photon-transfer curve, by the least squares of EMVA 1288."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ __all__ = ["QUANTISATION", "UNLIKELY", "PhotonTransfer", "emva_gain", "in_electr
 Array = NDArray[np.float64]
 
 QUANTISATION = 1 / 12
-"""Variance in DN² of rounding to whole codes."""
+"""Variance of rounding to whole codes, DN²."""
 
 UNLIKELY = 0.01
-"""Probability below which residuals count as more than the counting statistics explain."""
+"""Probability of χ² below which the residuals exceed what counting statistics explain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +31,20 @@ class PhotonTransfer:
     gain : Measurement
         K, DN/e⁻.
     read_variance : float
-        Variance of the dark, DN², quantisation included.
+        Dark variance, DN², quantisation included.
     covariance : ndarray, shape (2, 2)
         Covariance of K (DN/e⁻) and the read variance (DN²).
     residuals : ndarray, shape (P,)
-        Variance less the fit, DN².
+        Measured minus fitted variance, DN².
     misfit : float
-        χ² per degree of freedom against the counting statistics; NaN where these are not
-        known.  Where it is significantly above 1 the error bars are from the residuals.
+        χ² per degree of freedom against counting statistics; NaN where these are
+        unknown.  Where it is significantly above 1, the error bars come from the residuals.
     gain_at_zero : Measurement, optional
-        Slope at no signal of a curve that may bend, DN/e⁻; None with few levels.
+        Slope at zero signal of a curve that may bend, DN/e⁻; None with few levels.
     scatter : float
-        Relative standard deviation of the variances beyond counting.
+        Relative standard deviation of the variances beyond counting statistics.
     bend : tuple of float
-        Coefficients of the curve, of signal¹, signal² …, DN² per DN¹, DN² …; empty where a line fits.
+        Coefficients of signal, signal² … in the fitted curve, in DN² per DN, DN² …; empty where a line fits.
     """
 
     gain: Measurement
@@ -58,26 +58,30 @@ class PhotonTransfer:
 
     @property
     def read_noise(self) -> Measurement:
-        """Root of the read variance, DN."""
+        """Square root of the read variance, DN."""
         return root(self.read_variance, math.sqrt(self.covariance[1, 1]), "DN")
 
 
 def emva_gain(curve: Curve) -> PhotonTransfer:
-    """K by the EMVA 1288 method: least squares of σ² − σ_dark² over the signal, through 0.
+    """Measure K by the EMVA 1288 method: least squares of y = σ² − σ_dark² over the signal x, through 0.
 
-    K = Σ x y / Σ x².  The error bar is that of the counting statistics; where χ² says that
-    the residuals are larger (curvature, flicker, unequal code widths), it is that of the
-    residuals (HC3 sandwich with Student's t).
+    K = Σ x y / Σ x².  The error bar is that of counting statistics.  If χ² shows that the residuals are
+    larger (curvature, flicker, unequal code widths), it comes from the residuals (HC3 sandwich with Student's t).
 
     Parameters
     ----------
     curve : Curve
-        Within the linear range.
+        Levels within the linear range, with their darks.
+
+    Returns
+    -------
+    PhotonTransfer
+        K, and the dark variance as the read variance.
 
     Raises
     ------
     DataError
-        No point above the dark.
+        No level above the dark, or only one level and no counting statistics.
 
     References
     ----------
@@ -99,11 +103,14 @@ def emva_gain(curve: Curve) -> PhotonTransfer:
         if not known or chi2.sf(misfit * free, free) < UNLIKELY:
             leverage = x**2 / square
             sandwich = float(np.sqrt(np.sum((x * residuals / (1 - np.minimum(leverage, 0.99))) ** 2))) / square
-            # Counting statistics stay a floor: few points can lie on a line by chance.
+            # Counting statistics remain a lower limit: a few points can lie on a line by chance.
             if not known or sandwich > error:
                 error, used_free = sandwich, free
     if not math.isfinite(error):
-        raise DataError("one level of light and no counting statistics: K would have no error bar; add exposures")
+        raise DataError(
+            "one level of light without counting statistics: K would have no error bar; add flats of other exposure "
+            "times"
+        )
     weights = 1 / np.where(np.isfinite(curve.dark_error) & (curve.dark_error > 0), curve.dark_error, 1.0) ** 2
     read = float(curve.dark_variance @ weights / weights.sum())
     read_error = float(1 / math.sqrt(weights.sum())) if not curve.shared_dark else math.sqrt(common)
@@ -112,6 +119,7 @@ def emva_gain(curve: Curve) -> PhotonTransfer:
 
 
 def _spread(x: Array) -> float:
+    """Return Σ x², which must be positive."""
     square = float(x @ x)
     if not len(x) or square <= 0:
         raise DataError("no unsaturated level of light above the dark: K cannot be measured; add darker flats")
@@ -119,7 +127,20 @@ def _spread(x: Array) -> float:
 
 
 def in_electrons(noise: Measurement, gain: Measurement) -> Measurement:
-    """Read noise in e⁻, quantisation taken off: √(σ² − 1/12)/K."""
+    """Convert a read noise to electrons and subtract quantisation: √(σ² − 1/12)/K.
+
+    Parameters
+    ----------
+    noise : Measurement
+        Read noise σ, DN, quantisation included.
+    gain : Measurement
+        K, DN/e⁻.
+
+    Returns
+    -------
+    Measurement
+        Read noise, e⁻.
+    """
     square = max(noise.value**2 - QUANTISATION, 0.0) / gain.value**2
     error = 2 * noise.value * noise.standard_error / gain.value**2
     return root(square, math.hypot(error, 2 * square * gain.standard_error / gain.value), "e-")

@@ -1,4 +1,4 @@
-"""SNR, sensitivity threshold and dynamic range, for a linear camera and for one whose response bends."""
+"""SNR, sensitivity threshold and dynamic range, for linear and for nonlinear cameras."""
 
 import math
 from collections.abc import Callable
@@ -15,28 +15,28 @@ __all__ = ["General", "decibels", "dynamic_range", "general_model", "linear_snr"
 Array = NDArray[np.float64]
 
 MOST_DEGREE, LEVELS_A_DEGREE = 4, 3
-"""Degree of the characteristic curve, at the most and by the levels of light."""
+"""Highest degree of the characteristic curve, and levels of light needed per degree."""
 
 LEVELS = 6
-"""Fewest unsaturated levels for a characteristic curve."""
+"""Fewest unsaturated levels needed for a characteristic curve."""
 
 
 @dataclass(frozen=True, eq=False)
 class General:
-    """A camera by the general model: the response need not be straight.
+    """A camera by EMVA 1288's general model, whose response need not be linear.
 
     Parameters
     ----------
     electrons : ndarray, shape (P,)
-        Light of each level in the electrons that a straight response of the slope at no light would have.
+        Light at each level, e⁻: the exposure scaled by the slope and K at zero light.
     snr : ndarray, shape (P,)
-        SNR of the input at each level, of temporal noise; NaN at saturated levels.
+        SNR of temporal noise referred to the input, at each level; NaN at saturated levels.
     threshold_e : float
-        Light at which it is 1, e⁻.
+        Light at which the SNR is 1, e⁻.
     range_db : float or None
-        From there to saturation, dB; None without saturation.
+        Dynamic range from the threshold to saturation, dB; None without saturation.
     best_db : float
-        Largest of the SNRs, dB.
+        Largest SNR, dB.
     """
 
     electrons: Array
@@ -47,7 +47,7 @@ class General:
 
 
 def threshold(noise: Measurement, gain: Measurement) -> Measurement:
-    """Absolute sensitivity threshold, e⁻: the light at which SNR = 1.
+    """Return the absolute sensitivity threshold: the light at which SNR = 1.
 
     μ_e.min = √(σ_y.dark²/K² + ¼) + ½.
 
@@ -58,6 +58,11 @@ def threshold(noise: Measurement, gain: Measurement) -> Measurement:
     gain : Measurement
         K, DN/e⁻.
 
+    Returns
+    -------
+    Measurement
+        μ_e.min, e⁻.
+
     References
     ----------
     EMVA Standard 1288, release 4.0 linear: absolute sensitivity threshold.
@@ -66,10 +71,10 @@ def threshold(noise: Measurement, gain: Measurement) -> Measurement:
 
 
 def dynamic_range(full: Measurement, noise: Measurement, gain: Measurement) -> Measurement:
-    """Saturation capacity over sensitivity threshold, as dB.
+    """Return the dynamic range: saturation capacity over sensitivity threshold, in dB.
 
-    Both in DN, K·μ_e.sat and √(σ_y.dark² + K²/4) + K/2: K, which both have in e⁻, cancels but for a rest in the
-    threshold of few electrons.
+    Both are taken in DN, as K·μ_e.sat and √(σ_y.dark² + K²/4) + K/2.  In electrons, both would be divided by K and
+    share its error; in DN, K enters the threshold only, and matters only where that is a few electrons.
 
     Parameters
     ----------
@@ -79,6 +84,11 @@ def dynamic_range(full: Measurement, noise: Measurement, gain: Measurement) -> M
         Temporal dark noise σ_y.dark, DN.
     gain : Measurement
         K, DN/e⁻.
+
+    Returns
+    -------
+    Measurement
+        Dynamic range, dB.
     """
     middle = math.hypot(noise.value, gain.value / 2)
     by_noise, by_gain = noise.value / middle, gain.value / (4 * middle) + 0.5
@@ -87,12 +97,25 @@ def dynamic_range(full: Measurement, noise: Measurement, gain: Measurement) -> M
 
 
 def decibels(ratio: Measurement, factor: float = 20.0) -> Measurement:
-    """`factor`·log₁₀ of a ratio; 10 for the SNR of a number of electrons, which is its root."""
+    """Convert a ratio to decibels: `factor`·log₁₀(ratio).
+
+    Parameters
+    ----------
+    ratio : Measurement
+        A positive ratio.
+    factor : float
+        20 for a ratio of amplitudes; 10 for a number of electrons whose square root is the SNR.
+
+    Returns
+    -------
+    Measurement
+        The ratio, dB.
+    """
     return _through(ratio, lambda value: factor * math.log10(max(value, 1e-12)), "dB")
 
 
 def _through(estimate: Measurement, rising: Callable[[float], float], unit: str) -> Measurement:
-    """A rising function of an estimate; its standard error by the slope."""
+    """Apply a rising function to a measurement; the standard error scales with the slope."""
     value, step = rising(estimate.value), 1e-4 * abs(estimate.value)
     slope = (rising(estimate.value + step) - rising(estimate.value - step)) / (2 * step) if step else 0.0
     low, high = (rising(max(end, 0.0)) for end in estimate.interval)
@@ -100,18 +123,25 @@ def _through(estimate: Measurement, rising: Callable[[float], float], unit: str)
 
 
 def linear_snr(electrons: Array, noise_e: float, dsnu_e: float = 0.0, prnu: float = 0.0) -> Array:
-    """SNR of a linear camera: μ / √(μ + σ_y.dark²/K² + DSNU² + PRNU²·μ²); of temporal noise alone without the last two.
+    """Return the SNR of a linear camera, μ / √(μ + σ_y.dark²/K² + DSNU² + PRNU²·μ²).
+
+    With DSNU and PRNU it is the total SNR; without them, that of temporal noise.
 
     Parameters
     ----------
-    electrons : ndarray
-        Light, e⁻.
+    electrons : ndarray, any shape
+        Light μ, e⁻.
     noise_e : float
         σ_y.dark/K, quantisation included, e⁻.
     dsnu_e : float
         DSNU, e⁻.
     prnu : float
         PRNU as a fraction of the signal.
+
+    Returns
+    -------
+    ndarray, shape of `electrons`
+        SNR, as a ratio.
 
     References
     ----------
@@ -124,11 +154,11 @@ def linear_snr(electrons: Array, noise_e: float, dsnu_e: float = 0.0, prnu: floa
 def general_model(
     curve: Curve, saturation: int | None, gain_at_zero: float, noise_dn: float, *, light_known: bool
 ) -> General | str:
-    """SNR of the input by a smooth characteristic curve: SNR(E) = E·(dμ_y/dE)/σ_y.
+    """Measure the SNR referred to the input with a smooth characteristic curve: SNR(E) = E·(dμ_y/dE)/σ_y.
 
-    The curve μ_y(E) = Σ cₖ Eᵏ goes through 0, with weights 1/μ_y² up to 95 % of saturation; σ_y is the temporal noise
-    seen at each level.  The threshold takes slope and K at no light, the range ends at the exposure of largest
-    variance, as in the linear model.
+    The curve μ_y(E) = Σ cₖ Eᵏ passes through 0 and is fitted with weights 1/μ_y² up to 95 % of saturation.  σ_y
+    is the temporal noise measured at each level.  The threshold uses slope and K at zero light.  As in the linear
+    model, the dynamic range ends at the exposure of largest variance.
 
     Parameters
     ----------
@@ -137,28 +167,28 @@ def general_model(
     saturation : int or None
         Index of the saturation point.
     gain_at_zero : float
-        K at no signal, DN/e⁻.
+        K at zero signal, DN/e⁻.
     noise_dn : float
-        σ_y.dark, DN.
+        Temporal dark noise σ_y.dark, DN.
     light_known : bool
-        Whether the exposures are in proportion to the light.
+        Whether the exposures are proportional to the light.
 
     Returns
     -------
     General or str
-        The model, or why there is none.
+        The model, or the reason why there is none.
 
     References
     ----------
     EMVA Standard 1288, release 4.0 general: noise is referred to the input by the slope of the characteristic curve.
     """
     if not light_known:
-        return "the exposure times say nothing of the light: several levels at one time, or no time is known"
+        return "the light is not known from the exposure times: one time has several levels, or no time is known"
     top = 0.95 * curve.signal[saturation] if saturation is not None else math.inf
     inside = (curve.signal > 0) & (curve.signal <= top) & (curve.clipped < 1e-3) & (curve.exposure > 0)
     levels = len(np.unique(curve.exposure[inside]))
     if levels < LEVELS:
-        return f"{levels} unsaturated exposure(s); a characteristic curve needs {LEVELS}"
+        return f"only {levels} unsaturated exposure(s); a characteristic curve needs {LEVELS}"
     exposure, signal = curve.exposure[inside], curve.signal[inside]
     unit = float(exposure.max())
     powers = np.arange(1, max(1, min(MOST_DEGREE, levels // LEVELS_A_DEGREE)) + 1)

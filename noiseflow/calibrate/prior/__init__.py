@@ -1,1 +1,1 @@
-"""What cameras are like: a prior over their noise, learnt from cameras with published numbers."""
+"""A prior over the noise of cameras, learnt from cameras with published numbers, and few-shot calibration with it."""

@@ -1,4 +1,4 @@
-"""A camera's noise against ISO as a curve of eight numbers, and what is known of a camera's curve."""
+"""A camera's noise over ISO as a curve with eight parameters, and observations of such a curve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,33 +11,33 @@ __all__ = ["DUAL_ISOS", "OBSERVED", "PARAMETERS", "CameraCurve", "curve_at"]
 Array = NDArray[np.float64]
 
 PARAMETERS = ("log_full_e", "iso_power", "log_input_e", "log_output_e", "log_row_part", "tail", "row_power", "log_drop")
-"""Of a camera: ln of the electrons that fill the range at ISO 100; power of ISO that they fall with; ln of the
-noise before the amplifier, e⁻; ln of that after it, e⁻ at ISO 100; ln of row noise as a fraction of the read noise at
-ISO 800; Tukey-lambda shape; power of ISO of the row's part; ln of the factor by which the noise before the amplifier
-falls where the conversion gain is switched."""
+"""Parameters of a camera, in order: ln of the electrons at the white level, e⁻ at ISO 100; the power of ISO by which
+they fall; ln of the noise before the amplifier, e⁻; ln of the noise after it, e⁻ at ISO 100; ln of row noise over read
+noise at ISO 800; Tukey-lambda shape; power of ISO of row noise over read noise; ln of the factor by which the
+noise before the amplifier falls where the conversion gain is switched."""
 
 OBSERVED = ("log_full_e", "log_read_e", "log_row_part", "tail")
-"""At one ISO: ln of the electrons that fill the range, ln of the read noise (rows included, rounding not) in e⁻, ln of
-the row noise as a fraction of it, Tukey-lambda shape."""
+"""Quantities at one ISO, in order: ln of the electrons at the white level, e⁻; ln of the read noise, e⁻ (row noise
+included, rounding excluded); ln of row noise over read noise; Tukey-lambda shape."""
 
 DUAL_ISOS = (None, 250.0, 400.0, 500.0, 640.0, 800.0, 1250.0, 1600.0, 2000.0, 3200.0)
-"""ISO from which the conversion gain is high; None for a camera of one gain."""
+"""Possible ISOs from which on the conversion gain is high; None for a camera with one conversion gain."""
 
 
 @dataclass(frozen=True, eq=False)
 class CameraCurve:
-    """What is known of one camera.
+    """Observations of one camera at some ISOs.
 
     Parameters
     ----------
     name : str
         Name of the camera.
     isos : ndarray, shape (N,)
-        Where something is known.
+        ISOs of the observations.
     values, errors : ndarray, shape (N, 4)
-        `OBSERVED` at each ISO and their standard errors; NaN where not known.
+        `OBSERVED` at each ISO and their standard errors; NaN where not observed.
     source : str
-        Where the numbers are from.
+        Source of the numbers.
     """
 
     name: str
@@ -47,28 +47,30 @@ class CameraCurve:
     source: str = ""
 
     def at(self, kept: Sequence[int]) -> "CameraCurve":
-        """The curve at some of its ISOs."""
+        """Return the observations at some of the ISOs, given by their indices."""
         rows = list(kept)
         return CameraCurve(self.name, self.isos[rows], self.values[rows], self.errors[rows], self.source)
 
 
 def curve_at(parameters: Array, isos: Array, dual_iso: float | None) -> Array:
-    """`OBSERVED` of cameras at ISOs.
+    """Compute `OBSERVED` of cameras at some ISOs.
 
-    σ_e² = input² + (output·100/ISO)², in e⁻; below `dual_iso` the input's noise is larger by the factor exp(drop).
+    The read noise is σ_e² = before² + (after·100/ISO)² in e⁻, from the noise before and after the amplifier.  Below
+    `dual_iso` the noise before the amplifier is larger by the factor exp(drop).
 
     Parameters
     ----------
     parameters : ndarray, shape (..., 8)
-        See `PARAMETERS`.
+        Parameters of each camera; see `PARAMETERS`.
     isos : ndarray, shape (N,)
         ISOs.
     dual_iso : float or None
-        See `DUAL_ISOS`.
+        ISO from which on the conversion gain is high; see `DUAL_ISOS`.
 
     Returns
     -------
     ndarray, shape (..., N, 4)
+        `OBSERVED` at each ISO.
     """
     full, power, before, after, row, tail, row_power, drop = np.moveaxis(parameters[..., None, :], -1, 0)
     stops = np.log(isos / 100)

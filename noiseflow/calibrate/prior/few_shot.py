@@ -1,4 +1,4 @@
-"""A whole camera from one or two frames: the posterior under the prior over cameras."""
+"""Calibration of a camera at all ISOs from a few frames, as the posterior under the prior over cameras."""
 
 import math
 from collections.abc import Sequence
@@ -24,50 +24,59 @@ __all__ = ["STANDARD_ISOS", "curve_of_frames", "few_shot", "profile_of_curves", 
 Array = NDArray[np.float64]
 
 STANDARD_ISOS = tuple(100.0 * 2.0**stop for stop in range(9))
-"""Full stops from 100 to 25600."""
+"""ISOs in full stops from 100 to 25600."""
 
 DRAWS = 4000
+"""Draws from the posterior, from which medians and intervals are taken."""
+
 ROUNDING = 1 / 12
+"""Variance of rounding to whole codes, DN²."""
 
 LAW_ERROR = 0.03
-"""Relative error of a gain that was taken to another ISO in proportion."""
+"""Relative error of a gain that was scaled to another ISO in proportion."""
 
 TAIL_RANGE = (-0.35, 0.3)
-"""Of Tukey-lambda shapes: below −½ the variance is infinite, at 0.14 it is nearly normal."""
+"""Range of Tukey-lambda shapes in a profile: the variance is infinite at −½, and 0.14 is close to normal."""
 
 
 @cache
 def shipped_prior() -> CameraPrior:
-    """The prior that comes with the package: docs/guide/cameras.md says what it was learnt from."""
+    """Return the prior that comes with the package; docs/guide/cameras.md lists the cameras it was learnt from."""
     with resources.as_file(resources.files("noiseflow.calibrate.prior") / "cameras.safetensors") as path:
         return read_prior(path)
 
 
 def curve_of_frames(images: Sequence[RawImage]) -> CameraCurve:
-    """What frames say of their camera, at their own ISOs.
+    """Measure a camera at the ISOs of some frames.
 
     Parameters
     ----------
     images : sequence of RawImage
-        One or more lit frames of anything, and darks if there are any; two lit frames of one ISO, exposure and size
-        are taken for a pair of one still scene.
+        One or more illuminated frames of any scene, and darks if there are any.  Two illuminated frames of one ISO,
+        exposure time and size are taken as a pair of one static scene.
+
+    Returns
+    -------
+    CameraCurve
+        What was observed at each ISO, with errors.
 
     Raises
     ------
     DataError
-        Frames of two cameras, darks alone, no ISO, or a frame that cannot be measured.
+        No frames, frames of two cameras, darks alone, a frame without an ISO, or a frame that cannot be measured.
     """
     if not images:
-        raise DataError("no frames; expected one picture or more")
+        raise DataError("no frames were given; expected at least one picture")
     same_camera(images)
     for image in images:
         if not image.iso:
-            raise DataError(f"{image.source}: no ISO is known; give it with --iso")
+            raise DataError(f"{image.source}: states no ISO; give it with --iso")
     darks = [image for image in images if is_dark(image)]
     lit = [image for image in images if not is_dark(image)]
     if not lit:
         raise DataError(
-            f"{images[0].source}: darks alone do not tell the gain; add a picture of anything at the same ISO"
+            f"{images[0].source}: the gain cannot be measured from darks alone; add a picture of any scene at the same "
+            "ISO"
         )
     seen = [*_lit(lit), *(dark_noise(image) for image in darks)]
     isos = sorted({each.iso for each in seen})
@@ -78,7 +87,7 @@ def curve_of_frames(images: Sequence[RawImage]) -> CameraCurve:
 
 
 def _lit(images: Sequence[RawImage]) -> list[Seen]:
-    """Pairs of one setting together, the others one by one."""
+    """Measure illuminated frames: pairs of one setting together, the others one by one."""
     found, left = [], list(images)
     while left:
         first = left.pop(0)
@@ -96,7 +105,7 @@ def _lit(images: Sequence[RawImage]) -> list[Seen]:
 
 
 def _row(iso: float, seen: Sequence[Seen], span: float) -> tuple[list[float], list[float]]:
-    """`OBSERVED` and its errors at one ISO, from all that was seen; the most certain of each."""
+    """Return `OBSERVED` and its errors at one ISO, each from the frame with the smallest error."""
     nan = float("nan")
     here = [each for each in seen if each.iso == iso]
     gain = _best([each.gain for each in here])
@@ -118,32 +127,38 @@ def _row(iso: float, seen: Sequence[Seen], span: float) -> tuple[list[float], li
 
 
 def _best(found: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """Return the pair of value and error with the smallest error, or None without any."""
     return min((each for each in found if each is not None), key=lambda each: each[1], default=None)
 
 
 def few_shot(
     images: Sequence[RawImage], isos: Sequence[float] = STANDARD_ISOS, prior: CameraPrior | None = None, seed: int = 0
 ) -> Profile:
-    """A profile at all ISOs from one or two frames, with 95 % intervals on every number.
+    """Estimate a profile at all ISOs from a few frames, with 95 % intervals on every number.
 
-    The camera's curve over ISO has eight parameters (see `noiseflow.calibrate.prior.curve.PARAMETERS`); their posterior
-    under the prior is a mixture over the places of a gain switch, each normal about its mode.
+    The camera's curve over ISO has eight parameters (see `noiseflow.calibrate.prior.curve.PARAMETERS`).  Their
+    posterior is a mixture over the possible ISOs of a gain switch, whose components are normal about their modes.
 
     Parameters
     ----------
     images : sequence of RawImage
-        See `curve_of_frames`.
+        Illuminated frames, and darks if there are any; see `curve_of_frames`.
     isos : sequence of float
         ISOs of the profile; those of the frames are added.
     prior : CameraPrior, optional
-        The shipped one if None.
+        Prior over cameras; by default the shipped one.
     seed : int
-        Seed of the draws that the intervals are made of.
+        Seed of the draws from which the intervals are computed.
+
+    Returns
+    -------
+    Profile
+        Posterior medians and intervals; black and white level as in the first illuminated frame.
 
     Raises
     ------
     DataError
-        See `curve_of_frames`.
+        Frames of two cameras, darks alone, a frame without an ISO, or a frame that cannot be measured.
     """
     prior = prior if prior is not None else shipped_prior()
     curve = curve_of_frames(images)
@@ -162,7 +177,24 @@ def few_shot(
 
 
 def draws_at(curve: CameraCurve, prior: CameraPrior, isos: Array, generator: np.random.Generator) -> Array:
-    """`OBSERVED` of the posterior's draws at ISOs, (draws, N, 4), the camera's scatter at each ISO included."""
+    """Draw `OBSERVED` at some ISOs from the posterior of a camera, including its scatter about the curve.
+
+    Parameters
+    ----------
+    curve : CameraCurve
+        What was observed.
+    prior : CameraPrior
+        Prior over cameras.
+    isos : ndarray, shape (N,)
+        ISOs.
+    generator : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray, shape (`DRAWS`, N, 4)
+        The draws.
+    """
     posterior = posterior_of(curve, prior)
     draws = posterior.curves(isos, DRAWS, generator)
     for n, iso in enumerate(isos):
@@ -170,7 +202,7 @@ def draws_at(curve: CameraCurve, prior: CameraPrior, isos: Array, generator: np.
             scatter, own = prior.scatter[j] ** 2, np.flatnonzero(curve.isos == iso)
             value = curve.values[own[0], j] if len(own) else np.nan
             if np.isfinite(value):
-                # What was measured at this ISO is of this ISO: it is weighed against the curve by the scatter.
+                # An observation at this very ISO also includes its scatter: combine it with the curve accordingly.
                 error = curve.errors[own[0], j] ** 2
                 mean = (draws[:, n, j] / scatter + value / error) / (1 / scatter + 1 / error)
                 draws[:, n, j], scatter = mean, 1 / (1 / scatter + 1 / error)
@@ -179,7 +211,7 @@ def draws_at(curve: CameraCurve, prior: CameraPrior, isos: Array, generator: np.
 
 
 def _share(curve: CameraCurve, draws: Array, isos: Array, iso: float) -> float | None:
-    """Part of the certainty of ln K at an ISO that is the prior's: 1 − posterior variance / the frames' own."""
+    """Return the prior's share in the precision of ln K at an ISO: 1 − posterior variance / variance of the frames."""
     error = float(curve.errors[np.flatnonzero(curve.isos == iso)[0], 0])
     if not np.isfinite(error):
         return None
@@ -189,7 +221,26 @@ def _share(curve: CameraCurve, draws: Array, isos: Array, iso: float) -> float |
 def profile_of_curves(
     image: RawImage, draws: Array, isos: Array, curve: CameraCurve | None, provenance: dict[str, object]
 ) -> Profile:
-    """Draws of a camera's curve as a profile with the levels of a frame."""
+    """Summarise draws of a camera's curve as a profile.
+
+    Parameters
+    ----------
+    image : RawImage
+        Frame that gives name, layout, black and white level.
+    draws : ndarray, shape (D, N, 4)
+        Draws of `OBSERVED` at each ISO.
+    isos : ndarray, shape (N,)
+        ISOs.
+    curve : CameraCurve or None
+        What was observed, for the cautions; None for a sampled camera.
+    provenance : dict
+        Provenance of the profile.
+
+    Returns
+    -------
+    Profile
+        Medians and 95 % intervals of the draws, the same for all planes.
+    """
     span, black = image.white - float(np.mean(image.black)), float(np.mean(image.black))
     settings = []
     for n, iso in enumerate(isos):
@@ -214,38 +265,40 @@ def profile_of_curves(
     cautions: tuple[str, ...] = ()
     if curve is not None:
         shown = ", ".join(f"{iso:g}" for iso in curve.isos)
-        cautions = (f"measured at ISO {shown} alone; all other ISOs are what the prior over cameras makes of it",)
+        cautions = (f"measured at ISO {shown} only; all other ISOs are predicted by the prior over cameras",)
     return Profile(image.camera, image.layout, image.white, tuple(settings), provenance, cautions)
 
 
 @cache
 def _unit_scales() -> tuple[Array, Array]:
-    """Standard deviations of Tukey's lambda of scale 1 over its shape."""
+    """Return a grid of Tukey-lambda shapes and the standard deviation of each at scale 1."""
     shapes = np.linspace(*TAIL_RANGE, 131)
     return shapes, np.sqrt([tukey_lambda_variance(float(shape)) for shape in shapes])
 
 
 def _of_draws(values: Array, unit: str) -> Measurement:
+    """Return median and 95 % interval of draws as a measurement."""
     low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
     return Measurement(float(middle), float((high - low) / 3.92), (float(low), float(high)), unit)
 
 
 def sample_camera(seed: int, isos: Sequence[float] = STANDARD_ISOS) -> Profile:
-    """A camera that nobody has measured, as the prior over cameras finds it plausible.
+    """Draw a random camera from the prior over cameras.
 
-    It has 14 bits, black 512 and white 16383; a model of it is `noiseflow.models.from_profile("eld", profile)`.
+    It has a Bayer mosaic, 14 bits, black level 512 DN and white level 16383 DN.  To get a noise model of it, call
+    `noiseflow.models.from_profile("eld", profile)`.
 
     Parameters
     ----------
     seed : int
-        The same seed gives the same camera.
+        Seed; the same seed gives the same camera.
     isos : sequence of float
         ISOs of the profile.
 
     Returns
     -------
     Profile
-        Named "sampled camera SEED"; its numbers are exact.
+        Profile of "sampled camera SEED"; its numbers are exact.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a few frames say of a camera at their ISOs: one picture, a pair, a dark."""
+"""Measurements of a camera at one ISO from one picture, a pair of pictures, or a dark."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,39 +18,41 @@ __all__ = ["Seen", "dark_noise", "is_dark", "pair_noise", "picture_noise", "same
 Array = NDArray[np.float64]
 
 DARK_PART = 0.005
-"""A frame whose median is less than this fraction of the range above black is dark."""
+"""Fraction of the range above black; a frame whose median signal is lower counts as dark."""
 
 LEAK = 2.0
-"""Read noises by which parts of a dark may differ; more is light."""
+"""Largest difference between parts of a dark, in standard deviations of a pixel's noise; a larger one is light."""
 
 MOVED, MOST_MOVED = 1.0, 0.05
-"""Means of blocks of two frames differ by 0.13 standard deviations of a pixel; part of them that may differ by one."""
+"""Difference of a block's means in two frames from which it counts as moved, in standard deviations of a pixel (0.13 is
+the usual difference), and the largest fraction of moved blocks."""
 
 ROUNDING = 1 / 12
+"""Variance of rounding to whole codes, DN²."""
 
 TAIL_ERROR = 0.02
-"""Least error of a Tukey-lambda shape: real noise is not exactly of that family."""
+"""Standard error of a Tukey-lambda shape: real noise does not follow that family exactly."""
 
 SORTED = 400_000
-"""Pixels that the shape is taken from."""
+"""Approximate number of pixels used for the shape."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One ISO: values with relative standard errors, None where not seen.
+    """Measurements at one ISO; None where not measured.
 
     Parameters
     ----------
     iso : float
         ISO of the frames.
-    gain : tuple of float, optional
+    gain : tuple of (float, float), optional
         K in DN/e⁻, and its relative standard error.
-    read : tuple of float, optional
-        Read noise in DN, rows included and rounding not, and its relative standard error.
-    row : tuple of float, optional
-        Row noise in DN, likewise.
-    tail : tuple of float, optional
-        Tukey-lambda shape and its standard error.
+    read : tuple of (float, float), optional
+        Read noise in DN (row noise included, rounding excluded), and its relative standard error.
+    row : tuple of (float, float), optional
+        Row noise in DN, and its relative standard error.
+    tail : tuple of (float, float), optional
+        Tukey-lambda shape, and its absolute standard error.
     """
 
     iso: float
@@ -61,12 +63,28 @@ class Seen:
 
 
 def is_dark(image: RawImage) -> bool:
-    """Whether a frame was taken without light: its median lies at black."""
+    """Return whether a frame was taken without light, by its median being at the black level."""
     return float(np.median(image.normalised())) < DARK_PART
 
 
 def picture_noise(image: RawImage) -> Seen:
-    """K, read noise and row noise of one lit frame: `measure_picture`."""
+    """Measure K, read noise and row noise of one illuminated frame, with `measure_picture`.
+
+    Parameters
+    ----------
+    image : RawImage
+        A picture of any scene.
+
+    Returns
+    -------
+    Seen
+        The second plane's numbers, if there is one: G1 of a Bayer mosaic.
+
+    Raises
+    ------
+    DataError
+        The picture cannot be measured.
+    """
     found = measure_picture(image)
     gain, read, row = (
         found.gain[min(1, len(found.gain) - 1)],
@@ -82,7 +100,7 @@ def picture_noise(image: RawImage) -> Seen:
 
 
 def _relative(found: Measurement | None, less: float) -> tuple[float, float] | None:
-    """A standard deviation and its relative error; None where it is no more than a bound."""
+    """Return a standard deviation without the variance `less`, and its relative error; None if it is only a bound."""
     if found is None or found.interval[0] <= 0 or found.value**2 <= less:
         return None
     value = (found.value**2 - less) ** 0.5
@@ -90,21 +108,27 @@ def _relative(found: Measurement | None, less: float) -> tuple[float, float] | N
 
 
 def dark_noise(image: RawImage) -> Seen:
-    """Read noise, row noise and shape of one dark frame.
+    """Measure read noise, row noise and the shape of the noise from one dark frame.
 
-    Pixel noise is measured in the high cosine coefficients of blocks of 8×8, which shading, rows and columns do
-    not enter; row noise by the difference of neighbouring rows' means; the shape by L-kurtosis, which is
-    τ₄ = (λ − 1)(λ − 2)/((λ + 3)(λ + 4)) for Tukey's lambda.
+    Pixel noise is measured in the high cosine coefficients of 8×8 blocks, which shading, rows and columns do not
+    affect.  Row noise comes from second differences of the rows' means.  The shape comes from the L-kurtosis, which
+    is τ₄ = (λ − 1)(λ − 2)/((λ + 3)(λ + 4)) for a Tukey-lambda distribution.
 
     Parameters
     ----------
     image : RawImage
-        Lens cap on. Fixed pattern counts as noise.
+        Frame taken with the lens cap on.  Fixed pattern is counted as noise.
+
+    Returns
+    -------
+    Seen
+        Read noise, row noise if it is significant, and shape if the noise exceeds 1 DN.
 
     Raises
     ------
     DataError
-        Light has leaked in, codes are clipped at 0, or the frame is too small.
+        Light has leaked in, more than 1 % of the codes are 0, the noise is no more than rounding, or the frame is too
+        small.
 
     References
     ----------
@@ -113,12 +137,15 @@ def dark_noise(image: RawImage) -> Seen:
     where = image.source or "dark frame"
     planes, blacks = image.planes(), image.levels()[0].ravel()
     if min(planes.shape[1:]) < LEAST_SIDE:
-        raise DataError(f"{where}: a dark of {image.mosaic.shape[1]}×{image.mosaic.shape[0]} pixels is too small")
+        raise DataError(
+            f"{where}: is a dark of {image.mosaic.shape[1]}×{image.mosaic.shape[0]} pixels, too small; "
+            f"expected planes of at least {LEAST_SIDE}×{LEAST_SIDE}"
+        )
     pixel, errors, rows, tails = [], [], [], []
     for plane, black in zip(planes, blacks, strict=True):
         if np.mean(plane <= 0) > 0.01:
             raise DataError(
-                f"{where}: a dark that is clipped at code 0 does not show its noise; use `noiseflow calibrate`"
+                f"{where}: is a dark clipped at code 0, which hides its noise; use `noiseflow calibrate` without --few"
             )
         blocks = block_energies(plane, float(black))
         kept = blocks.high < BLOWN * np.median(blocks.high)
@@ -132,7 +159,10 @@ def dark_noise(image: RawImage) -> Seen:
     row_error = float(np.mean([error for _, error in rows])) / np.sqrt(len(rows))
     total = float(np.mean(pixel)) - ROUNDING + max(row, 0.0)
     if total <= 0:
-        raise DataError(f"{where}: its noise is no more than rounding to whole codes; the read noise cannot be seen")
+        raise DataError(
+            f"{where}: its noise is no more than rounding to whole codes, so the read noise cannot be measured; take a "
+            "dark at a higher ISO"
+        )
     error = float(np.hypot(np.mean(errors) / np.sqrt(len(errors)), row_error)) / (2 * total)
     seen_row = (row**0.5, row_error / (2 * row)) if row > 2 * row_error else None
     tail = (float(np.mean(tails)), TAIL_ERROR) if np.sqrt(np.mean(pixel)) > 1 else None
@@ -140,21 +170,21 @@ def dark_noise(image: RawImage) -> Seen:
 
 
 def _no_light(where: str, blocks: Blocks, variance: float) -> None:
-    """Refuse a dark whose parts differ by more than noise explains."""
+    """Refuse a dark whose parts differ from each other or from black by more than noise explains."""
     means = blocks.mean.reshape(blocks.grid)
     parts = [np.median(part) for band in np.array_split(means, 4) for part in np.array_split(band, 4, axis=1)]
     sigma = float(np.sqrt(variance))
     if np.ptp(parts) > LEAK * sigma or abs(float(np.median(parts))) > 5 * LEAK * sigma:
         raise DataError(
-            f"{where}: this dark holds light or glow (parts of it differ by {np.ptp(parts):.1f} DN, it lies "
+            f"{where}: this dark contains light or glow (its parts differ by {np.ptp(parts):.1f} DN, and it is "
             f"{np.median(parts):.1f} DN from black, with a noise of {sigma:.1f} DN); cover the lens and the viewfinder"
         )
 
 
 def _rows(plane: Array, pixel: float) -> tuple[float, float]:
-    """Variance of row offsets and its error, DN²: half the mean square of the step between rows, less pixel noise."""
+    """Return the variance of row offsets and its error, DN², from second differences of the rows' means."""
     means = plane.mean(1)
-    # The second difference takes shading off; its squared weights sum to 6.
+    # A second difference cancels linear shading; its squared weights sum to 6.
     squares = np.diff(means, n=2) ** 2 / 6
     squares = squares[squares < 25 * np.median(squares) + 1e-12]
     value = float(squares.mean()) - pixel / plane.shape[1]
@@ -162,7 +192,7 @@ def _rows(plane: Array, pixel: float) -> tuple[float, float]:
 
 
 def _tail(plane: NDArray[np.generic], sigma: float) -> float:
-    """Tukey-lambda shape of the noise of a plane without its row offsets, hot pixels left out."""
+    """Return the Tukey-lambda shape of a plane's noise, by L-moments, without row offsets and hot pixels."""
     x = plane.astype(np.float64)
     x -= x.mean(1, keepdims=True)
     x = x.ravel()[:: max(1, x.size // SORTED)]
@@ -178,17 +208,22 @@ def _tail(plane: NDArray[np.generic], sigma: float) -> float:
 
 
 def pair_noise(first: RawImage, second: RawImage) -> Seen:
-    """K, read noise and row noise of two frames of one scene: their difference has no texture.
+    """Measure K and read noise from two frames of one static scene, whose difference contains no texture.
 
     Parameters
     ----------
     first, second : RawImage
-        Two frames of one ISO and exposure; nothing may have moved.
+        Two frames of one ISO, exposure time and size.
+
+    Returns
+    -------
+    Seen
+        K, and the read noise (row noise and rounding excluded) if it is significant.
 
     Raises
     ------
     DataError
-        The scene moved or the light changed, or its levels are too few.
+        The scene moved, the light changed, or the scene has too few levels of signal.
     """
     where = f"{first.source} and {second.source}"
     blacks, tops = first.levels()[0].ravel(), first.clip_levels().ravel()
@@ -208,20 +243,22 @@ def pair_noise(first: RawImage, second: RawImage) -> Seen:
         margin = UNCLIPPED * np.sqrt(np.median(own.high) + 1)
         whole = (mean + margin < top - black) & (mean + black > margin)
         index = np.flatnonzero(whole)
-        # The mean of a block of 64 pixels, and rows' offsets, against the noise of its pixels.
+        # Compare the difference of each block's mean (of 64 pixels) with the noise of its pixels.
         moved.append(float(np.mean(np.abs(of_difference.mean[whole]) > MOVED * np.sqrt(own.high[whole]))))
         blocks.append(own)
         chosen.append(Chosen(index, evenly(mean[index])))
     if max(moved) > MOST_MOVED:
-        raise DataError(f"{where}: the scene moved or the light changed between the two; take one of them alone")
+        raise DataError(f"{where}: the scene moved or the light changed between the two; give only one of them")
     cells = gather(blocks, chosen)
     line = line_of(cells) if len(cells.plane) else None
     if line is None:
-        raise DataError(f"{where}: too few parts that are neither clipped nor black")
+        raise DataError(
+            f"{where}: the pair has too few parts that are neither clipped nor black; change the exposure or the scene"
+        )
     error = line_errors(cells, line)
     if not 0 < error.gain < 0.12 * line.gain:
         raise DataError(
-            f"{where}: the pair has too few levels of signal to tell the gain; take a scene with light and shade"
+            f"{where}: the pair has too few levels of signal to measure the gain; take a scene with light and shade"
         )
     floor = line.floor - ROUNDING
     read = (floor**0.5, error.floor / (2 * floor)) if floor > 2 * error.floor else None
@@ -229,7 +266,7 @@ def pair_noise(first: RawImage, second: RawImage) -> Seen:
 
 
 def same_camera(images: Sequence[RawImage]) -> None:
-    """Refuse frames of two cameras."""
+    """Raise `DataError` if frames differ in camera, colour filter array or white level."""
     for image in images[1:]:
         for what, a, b in (
             ("camera", images[0].camera, image.camera),
@@ -238,5 +275,6 @@ def same_camera(images: Sequence[RawImage]) -> None:
         ):
             if a != b:
                 raise DataError(
-                    f"{image.source}: {what} {b}, but {images[0].source} has {a}; give frames of one camera"
+                    f"{image.source}: its {what} is {b}, but that of {images[0].source} is {a}; give frames of one "
+                    "camera"
                 )

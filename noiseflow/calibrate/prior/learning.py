@@ -1,4 +1,4 @@
-"""Learning a prior over cameras from curves of some, by expectation and maximisation."""
+"""Learning the prior over cameras from observed curves, by expectation maximisation."""
 
 from collections.abc import Sequence
 
@@ -18,24 +18,31 @@ START = CameraPrior(
     np.array([0.03, 0.06, 0.12, 0.05]),
     np.array([0.6, *[0.4 / (len(DUAL_ISOS) - 1)] * (len(DUAL_ISOS) - 1)]),
 )
-"""Before any camera was seen: a range of half a million to ten thousand electrons, read noises of 1 to 5 e⁻."""
+"""Prior before any camera is seen: ten thousand to half a million electrons at white, read noise of 1 to 5 e⁻."""
 
 BELIEF = 5.0
-"""Cameras that `START` counts as, so that few cannot make the spread too small."""
+"""Number of cameras that `START` counts as; it keeps the spread from a few cameras from being too small."""
 
 ROUNDS = 6
+"""Iterations of expectation maximisation."""
 
 
 def learn_prior(curves: Sequence[CameraCurve]) -> CameraPrior:
-    """A prior from what is known of some cameras.
+    """Learn a prior from the observations of some cameras.
 
-    Each round takes every camera's posterior, and the mean and covariance of all of these with their own
-    covariances, `START` counting as `BELIEF` more cameras (inverse-Wishart).
+    Each iteration computes the posterior of every camera under the current prior.  The new mean and covariance are
+    those of the mixture of all posteriors, where `START` counts as `BELIEF` more cameras (inverse-Wishart prior).  The
+    scatter about a curve stays that of `START`.
 
     Parameters
     ----------
     curves : sequence of CameraCurve
-        One a camera.
+        Observations, one per camera.
+
+    Returns
+    -------
+    CameraPrior
+        The learnt prior.
     """
     prior = START
     for _ in range(ROUNDS):

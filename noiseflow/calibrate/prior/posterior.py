@@ -1,4 +1,4 @@
-"""Posterior of a camera's curve: Gauss-Newton for each place of a gain switch, weighed by evidence."""
+"""Posterior of a camera's curve: Gauss-Newton for each possible gain switch, weighted by its evidence."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,24 @@ __all__ = ["CameraPrior", "Posterior", "posterior_of"]
 Array = NDArray[np.float64]
 
 STEPS = 12
+"""Largest number of Gauss-Newton steps."""
+
 DIFFERENCE = 1e-4
+"""Step of the finite differences for the Jacobian."""
 
 
 @dataclass(frozen=True, eq=False)
 class CameraPrior:
-    """Normal distribution of a camera's parameters, with a camera's own scatter at each ISO.
+    """Normal distribution of cameras' parameters, and their scatter about the curves.
 
     Parameters
     ----------
     mean : ndarray, shape (8,)
         Mean of `PARAMETERS`.
     covariance : ndarray, shape (8, 8)
-        Between cameras.
+        Covariance of `PARAMETERS` between cameras.
     scatter : ndarray, shape (4,)
-        Standard deviation of `OBSERVED` at one ISO about its camera's curve.
+        Standard deviation of `OBSERVED` at a single ISO about the camera's curve.
     dual : ndarray, shape (D,)
         Probability of each of `DUAL_ISOS`.
     """
@@ -37,7 +40,7 @@ class CameraPrior:
     dual: Array
 
     def sample(self, generator: np.random.Generator) -> tuple[Array, float | None]:
-        """Parameters (8,) of an unseen camera, and the ISO of its gain switch."""
+        """Draw the parameters of a new camera, shape (8,), and the ISO of its gain switch (None if it has none)."""
         component = int(generator.choice(len(self.dual), p=self.dual))
         return generator.multivariate_normal(self.mean, self.covariance), DUAL_ISOS[component]
 
@@ -53,9 +56,9 @@ class Posterior:
     means : ndarray, shape (D, 8)
         Means of `PARAMETERS`, given the ISO of the gain switch.
     covariances : ndarray, shape (D, 8, 8)
-        Likewise.
+        Covariances of `PARAMETERS`, given the ISO of the gain switch.
     log_evidence : float
-        ln of the density of what was observed under the prior.
+        ln of the density of the observations under the prior (Laplace approximation).
     """
 
     weights: Array
@@ -64,7 +67,7 @@ class Posterior:
     log_evidence: float
 
     def sample(self, count: int, generator: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
-        """Parameters (count, 8), and the component of each."""
+        """Draw parameters, shape (count, 8), and return the index of each one's component in `DUAL_ISOS`."""
         components = np.sort(generator.choice(len(self.weights), size=count, p=self.weights))
         draws = [
             generator.multivariate_normal(self.means[k], self.covariances[k], size=int((components == k).sum()))
@@ -73,7 +76,7 @@ class Posterior:
         return np.concatenate(draws), components
 
     def curves(self, isos: Array, count: int, generator: np.random.Generator) -> Array:
-        """`OBSERVED` of `count` draws at ISOs, shape (count, N, 4)."""
+        """Draw `OBSERVED` at N ISOs, shape (count, N, 4)."""
         parameters, components = self.sample(count, generator)
         return np.concatenate(
             [curve_at(parameters[components == k], isos, DUAL_ISOS[k]) for k in np.unique(components)]
@@ -81,14 +84,19 @@ class Posterior:
 
 
 def posterior_of(curve: CameraCurve, prior: CameraPrior) -> Posterior:
-    """Posterior of a camera of which some ISOs are known.
+    """Compute the posterior of a camera's parameters from observations at some ISOs.
 
     Parameters
     ----------
     curve : CameraCurve
-        What was observed, with its errors.
+        Observations with their errors.
     prior : CameraPrior
         Prior over cameras.
+
+    Returns
+    -------
+    Posterior
+        One normal component per entry of `DUAL_ISOS` (Laplace approximation).
     """
     fits = [_component(curve, prior, dual) for dual in DUAL_ISOS]
     logs = np.array([fit[2] for fit in fits]) + np.log(np.maximum(prior.dual, 1e-300))
@@ -99,33 +107,33 @@ def posterior_of(curve: CameraCurve, prior: CameraPrior) -> Posterior:
 
 
 def _component(curve: CameraCurve, prior: CameraPrior, dual: float | None) -> tuple[Array, Array, float]:
-    """Mean, covariance and ln evidence (Laplace) of one component."""
+    """Return mean, covariance and ln evidence of one component (Laplace approximation)."""
     seen = np.isfinite(curve.values)
     values = curve.values[seen]
     variance = np.square(np.nan_to_num(curve.errors)) + prior.scatter**2
     weight = 1 / variance[seen]
     precision = np.linalg.solve(prior.covariance, np.eye(len(prior.mean)))
 
-    def residuals(at: Array) -> Array:
-        return values - curve_at(at, curve.isos, dual)[..., seen]
+    def residuals(point: Array) -> Array:
+        return values - curve_at(point, curve.isos, dual)[..., seen]
 
-    def cost(at: Array) -> float:
-        off = at - prior.mean
-        return float((residuals(at) ** 2 * weight).sum() + off @ precision @ off)
+    def cost(point: Array) -> float:
+        off = point - prior.mean
+        return float((residuals(point) ** 2 * weight).sum() + off @ precision @ off)
 
-    at, damping = prior.mean.copy(), 1.0
+    mode = prior.mean.copy()
     for _ in range(STEPS):
-        steps = at + DIFFERENCE * np.eye(len(at))
-        jacobian = (residuals(at)[None] - residuals(steps)).T / DIFFERENCE
+        steps = mode + DIFFERENCE * np.eye(len(mode))
+        jacobian = (residuals(mode)[None] - residuals(steps)).T / DIFFERENCE
         normal = jacobian.T @ (jacobian * weight[:, None]) + precision
-        step = np.linalg.solve(normal, jacobian.T @ (weight * residuals(at)) - precision @ (at - prior.mean))
+        step = np.linalg.solve(normal, jacobian.T @ (weight * residuals(mode)) - precision @ (mode - prior.mean))
         damping = 1.0
-        while damping > 1e-3 and cost(at + damping * step) > cost(at):
+        while damping > 1e-3 and cost(mode + damping * step) > cost(mode):
             damping /= 2
-        at = at + damping * step
+        mode = mode + damping * step
         if np.abs(damping * step).max() < 1e-4:
             break
-    covariance = np.linalg.solve(normal, np.eye(len(at)))
+    covariance = np.linalg.solve(normal, np.eye(len(mode)))
     log_det = float(np.linalg.slogdet(covariance)[1] - np.linalg.slogdet(prior.covariance)[1])
-    log_evidence = -0.5 * cost(at) + 0.5 * log_det - 0.5 * float(np.log(2 * np.pi * variance[seen]).sum())
-    return at, (covariance + covariance.T) / 2, log_evidence
+    log_evidence = -0.5 * cost(mode) + 0.5 * log_det - 0.5 * float(np.log(2 * np.pi * variance[seen]).sum())
+    return mode, (covariance + covariance.T) / 2, log_evidence

@@ -1,1 +1,1 @@
-"""Profiles of cameras: ours, shipped ones, and those of other programs."""
+"""Camera profiles: our file format, the shipped profiles, and the formats of other programs."""

@@ -1,4 +1,4 @@
-"""darktable's noise profiles, and the rule between their slopes and K."""
+"""darktable's noise profiles, and the empirical rule that converts their slopes to K."""
 
 import math
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any
 
 from noiseflow.calibrate.measurement import Measurement
 from noiseflow.calibrate.profiles.profile import Profile, Setting
-from noiseflow.calibrate.profiles.published import told
+from noiseflow.calibrate.profiles.published import without_error
 from noiseflow.core.errors import DataError
 from noiseflow.core.reading.text import read_json
 from noiseflow.raw import plane_names
@@ -15,47 +15,52 @@ from noiseflow.raw import plane_names
 __all__ = ["GREEN_RULE", "SPREAD", "from_darktable", "green_gain", "green_slopes"]
 
 GREEN_RULE = 0.083
-"""darktable's green slope over K/(white − black).
+"""Ratio of darktable's green slope to K/(white − black), the slope in the mosaic.
 
-Its profiling takes one demosaiced picture and the diagonal coefficient (a − b − c + d)/4 of
-each 2×2 cell for the noise.  Of independent pixels that has a quarter of the variance; in the
-demosaiced green half of the pixels are interpolated from the others, so that less is left: 0.093
-to 0.096 of the variance for darktable's interpolation of old (edge-directed, PPG) on even grey, and
-0.08 as the median of |d|/0.6745, which its profiling takes (tests/calibrate/test_darktable.py
-finds both by simulation); 3/64 for a bilinear one.  The eight cameras whose K is known (the same
-test) have 0.071 to 0.098, by `green_slopes`; this is their geometric mean.
+darktable's profiling measures the noise of one demosaiced picture by the diagonal coefficient (a − b − c + d)/4 of
+each 2×2 cell.  For independent pixels, its variance would be a quarter of the pixels'.  In demosaiced green, half
+of the pixels are interpolated from the others, so less is left.  With darktable's former interpolation (edge-directed,
+PPG) on even grey, 0.093 to 0.096 of the variance are left, and 0.08 by the median of |d|/0.6745, which the profiling
+uses (tests/calibrate/test_darktable.py finds both by simulation); a bilinear interpolation would leave 3/64.  The eight
+cameras of known K (same test) have ratios of 0.071 to 0.098 by `green_slopes`; this is their geometric mean.
 """
 
 SPREAD = 0.32
-"""Half of the 95 % interval of the logarithm of K by the rule: the logarithms of eight cameras scatter by 0.126, and
-0.126·√(1 + 1/8)·2.36 is Student's interval for a ninth, seven degrees of freedom."""
+"""Half width of the 95 % interval of ln K by the rule.  The logarithms of eight cameras have a standard deviation of
+0.126; 0.126·√(1 + 1/8)·2.36 is Student's prediction interval for a ninth, with seven degrees of freedom."""
 
 PROPORTIONAL_FROM = 100
-"""ISO below which settings may be others with another exposure index."""
+"""Lowest ISO at which slopes are taken as proportional to ISO; lower ones may be other settings with a lower exposure
+index."""
 
 STEEP_AT = 0.2
-"""Signal, of the range, at which a line whose offset is negative is read: it is too steep, to a variance below 0 in
-the dark, but has the variance of its data in the middle of them."""
+"""Signal, as a fraction of the range, at which a line with a negative offset is evaluated.  Such a line is too steep,
+as the variance cannot be negative in the dark, but it is right in the middle of its data."""
 
 CAUTION = (
-    "from darktable's slopes by the rule of its demosaicing (0.083 of the mosaic's green slope): K to about a third. "
-    "The slopes of red and blue hold the noise of green in a part that depends on the picture's colours, and are not "
-    "used; above the ISO at which a camera stops amplifying they go on rising"
+    "K comes from darktable's slopes by an empirical rule for its demosaicing (0.083 of the mosaic's green slope), and "
+    "is accurate to about a third. The slopes of red and blue are not used: they include the noise of green by an "
+    "amount that depends on the picture's colours. Above the ISO at which the camera stops amplifying, K still rises"
 )
 
 
 def green_slopes(lines: Iterable[tuple[float, float, float]]) -> dict[float, float]:
-    """Slope of the photon noise at each ISO, of the normalised signal, in darktable's units.
+    """Extract the slope of the photon noise at each ISO from darktable's lines of green.
 
-    A line with an offset below 0 is read at a fifth of the range.  At low ISOs texture and unequal pixels
-    add to the noise of one picture, which nothing takes away: K is in proportion to the ISO, so that from ISO
-    100 on a slope is at most the ISO times the lower quartile of slope over ISO.
+    A line with a negative offset is evaluated at a fifth of the range.  At low ISOs, texture and unequal pixel
+    response add to the noise of a single picture and raise the slope.  As K is proportional to ISO, a slope from ISO
+    100 on is limited to the ISO times the lower quartile of slope/ISO.
 
     Parameters
     ----------
     lines : iterable of (float, float, float)
-        ISO, and the elements 1 of ``a`` and ``b``.  What has no variance above 0 at a fifth of the
-        range is left out; of two settings of one ISO the lower slope counts.
+        ISO, and the green elements (index 1) of darktable's ``a`` and ``b``.  Lines without a positive variance at a
+        fifth of the range are left out; of two lines at one ISO, the lower slope counts.
+
+    Returns
+    -------
+    dict of float to float
+        Slope of the normalised variance over the normalised signal at each ISO, by rising ISO.
 
     Examples
     --------
@@ -77,14 +82,19 @@ def green_slopes(lines: Iterable[tuple[float, float, float]]) -> dict[float, flo
 
 
 def green_gain(slope: float, span_dn: float) -> Measurement:
-    """K in DN/e⁻ from darktable's green slope, known to a third.
+    """Convert darktable's green slope to K, accurate to about a third.
 
     Parameters
     ----------
     slope : float
-        Variance over signal, both normalised: of `green_slopes`.
+        Slope of variance over signal, both normalised, as from `green_slopes`.
     span_dn : float
-        White less black level, DN.
+        White minus black level, DN.
+
+    Returns
+    -------
+    Measurement
+        K, DN/e⁻.
 
     Examples
     --------
@@ -99,31 +109,35 @@ def green_gain(slope: float, span_dn: float) -> Measurement:
 def from_darktable(
     path: str | Path, maker: str, model: str, *, black_dn: float | None = None, white_dn: float | None = None
 ) -> Profile:
-    """One camera of darktable's ``noiseprofiles.json``.
+    """Read the profile of one camera from darktable's ``noiseprofiles.json``.
 
     Parameters
     ----------
     path : path
-        /usr/share/darktable/noiseprofiles.json where darktable is installed.
+        The file; /usr/share/darktable/noiseprofiles.json where darktable is installed.
     maker, model : str
-        As in the file, in any case of letters.
+        Names as in the file, in upper or lower case.
     black_dn, white_dn : float, optional
-        The file does not say them.  With both, K is by the rule of `GREEN_RULE`; without, the
-        settings are *relative* and their gain is darktable's green slope itself, good for
-        ratios between ISOs.
+        Black and white level, DN, which the file does not state.  With both, K follows from `GREEN_RULE`.  Without
+        them, the settings are *relative*: their gain is darktable's green slope, valid for ratios between ISOs only.
+
+    Returns
+    -------
+    Profile
+        K at each ISO, the same for all planes of a Bayer mosaic.
 
     Raises
     ------
     DataError
-        No such file or camera, another format, levels that hold no range.
+        No such file or camera, another format, only one of the levels, or a white level not above black.
     """
     path = Path(path)
     if (black_dn is None) != (white_dn is None):
-        raise DataError("darktable: expected both black_dn and white_dn, or neither")
+        raise DataError(f"darktable: expected both black_dn and white_dn, or neither; got {black_dn} and {white_dn}")
     scaled = black_dn is not None and white_dn is not None
     span = white_dn - black_dn if black_dn is not None and white_dn is not None else 1.0
     if not span > 0:
-        raise DataError(f"darktable: the white level {white_dn} DN is not above black, {black_dn} DN")
+        raise DataError(f"darktable: expected a white level above the black level; got {white_dn} DN and {black_dn} DN")
     settings = []
     try:
         entries = _profiles(read_json(path, "darktable's noiseprofiles.json", DataError), maker, model)
@@ -133,17 +147,17 @@ def from_darktable(
         if any(len(a) != 3 or len(b) != 3 or not a[1] > 0 for a, b in lines.values()):
             raise ValueError("expected three slopes above 0 and three offsets at each ISO")
         for iso, slope in green_slopes((iso, a[1], b[1]) for iso, (a, b) in lines.items()).items():
-            gain = green_gain(slope, span) if scaled else told(slope, "DN/e-")
+            gain = green_gain(slope, span) if scaled else without_error(slope, "DN/e-")
             facts = {"darktable_a": lines[iso][0], "darktable_b": lines[iso][1]}
             kind = "published" if scaled else "relative"
             settings += [
                 Setting(iso, plane, {"gain_dn_per_e": gain}, (), facts, kind) for plane in plane_names("bayer")
             ]
         if not settings:
-            raise ValueError("only settings that are not physical")
+            raise ValueError("no setting has a positive slope and variance")
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: no darktable noise profile of {maker} {model} ({error!r})") from error
-    caution = CAUTION if scaled else "darktable's slopes are of a demosaiced signal: ratios between ISOs only"
+    caution = CAUTION if scaled else "darktable's slopes are of a demosaiced signal: use ratios between ISOs only"
     provenance = {"method": "darktable noiseprofiles.json", "sources": [str(path)]}
     return Profile(f"{maker} {model}", "bayer", white_dn or 1.0, tuple(settings), provenance, (caution,))
 

@@ -1,4 +1,4 @@
-"""Every camera of an installed darktable database, translated to the mosaic's units."""
+"""All cameras of an installed darktable database, converted to the units of the mosaic."""
 
 import math
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from noiseflow.core.reading.text import read_json
 __all__ = ["INSTALLED", "AtlasCamera", "read_atlas"]
 
 INSTALLED = Path("/usr/share/darktable/noiseprofiles.json")
-"""Where darktable's packages put the database, which is GPL and does not come with noiseflow."""
+"""Path of the database in darktable's packages.  It is under the GPL and not part of noiseflow."""
 
 
 @dataclass(frozen=True)
 class AtlasCamera:
-    """One camera.
+    """One camera of the database.
 
     Parameters
     ----------
     name : str
         Maker and model.
     isos : tuple of float
-        ISOs of its physical settings, rising.
+        ISOs with a positive slope and variance, rising.
     full_electrons : Measurement
-        Electrons that fill the range at its lowest ISO, (white − black)/K, by the rule of `GREEN_RULE`.
+        Electrons at the white level at the lowest ISO, (white − black)/K, e⁻, by `GREEN_RULE`.
     left_out : int
-        Settings that are not physical: a slope or a variance that is not above 0.
+        Number of ISOs whose slope or variance is not positive.
     """
 
     name: str
@@ -39,7 +39,19 @@ class AtlasCamera:
 
 
 def read_atlas(path: str | Path = INSTALLED) -> tuple[tuple[AtlasCamera, ...], tuple[str, ...]]:
-    """Cameras of a darktable database that have physical settings, and the names of those that have none.
+    """Read all cameras of a darktable database.
+
+    Parameters
+    ----------
+    path : path
+        darktable's ``noiseprofiles.json``.
+
+    Returns
+    -------
+    cameras : tuple of AtlasCamera
+        Cameras with at least one setting of positive slope and variance.
+    without : tuple of str
+        Names of the other cameras.
 
     Raises
     ------
@@ -48,7 +60,9 @@ def read_atlas(path: str | Path = INSTALLED) -> tuple[tuple[AtlasCamera, ...], t
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no darktable database; install darktable, or give its noiseprofiles.json")
+        raise DataError(
+            f"{path}: no such darktable database; install darktable, or give the path of its noiseprofiles.json"
+        )
     cameras, none = [], []
     try:
         for maker in read_json(path, "darktable's noiseprofiles.json", DataError)["noiseprofiles"]:
@@ -60,7 +74,9 @@ def read_atlas(path: str | Path = INSTALLED) -> tuple[tuple[AtlasCamera, ...], t
                 else:
                     none.append(name)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path}: is no darktable noise database ({error!r})") from error
+        raise DataError(
+            f"{path}: is not a darktable noise database ({error!r}); expected noiseprofiles.json"
+        ) from error
     return tuple(cameras), tuple(none)
 
 

@@ -1,6 +1,6 @@
-"""A profile in the forms of others: darktable's noise profiles and the DNG NoiseProfile.
+"""Export of a profile to darktable's noise profiles and to the DNG NoiseProfile tag.
 
-Both are var = a·x + b of the normalised signal, a = K/(white − black) and b = σ²/(white − black)².
+Both describe the normalised signal x by var = a·x + b, with a = K/(white − black) and b = σ²/(white − black)².
 """
 
 from collections.abc import Callable, Mapping
@@ -22,35 +22,43 @@ __all__ = ["UNITS", "darktable_entry", "normalised_lines", "stamp_dng", "write_d
 COLOURS = {"R": ("R",), "G": ("G1", "G2"), "B": ("B",)}
 
 UNITS: Mapping[str, float] = {"mosaic": 1.0, "darktable": GREEN_RULE}
-"""What variances are multiplied by: of the mosaic as they are, or what darktable's profiling leaves of them."""
+"""Factor applied to the variances for each choice of units: those of the mosaic, or those darktable would measure."""
 
 SAME_WHITE = 1.25
-"""Largest ratio of the white levels of a file and of a profile of the same codes."""
+"""Largest ratio of the white levels of a file and a profile on the same scale of codes."""
 
 
 def normalised_lines(profile: Profile, iso: float, span_dn: float) -> tuple[tuple[float, float], ...]:
-    """(a, b) of R, G and B, or one pair of a monochrome camera: var = a·x + b of the signal in [0, 1].
+    """Return (a, b) of the noise var = a·x + b of the normalised signal x, per colour.
 
     Parameters
     ----------
     profile : Profile
-        With K and read noise in DN.
+        A profile with K and read noise in DN.
     iso : float
-        One that the profile has.
+        An ISO of the profile.
     span_dn : float
-        White less black level, DN.
+        White minus black level, DN.
+
+    Returns
+    -------
+    tuple of (float, float)
+        Pairs for R, G and B, where G is the mean of G1 and G2; one pair for a monochrome camera.
 
     Raises
     ------
     DataError
-        An ISO or numbers that the profile has not; a relative profile; planes of a larger cell than Bayer's.
+        An ISO, gain or read noise that the profile does not contain; a relative profile; a mosaic other than Bayer; or
+        a white level that is not above black.
     """
     names = plane_names(profile.layout)
     groups = tuple(COLOURS.values()) if profile.layout == "bayer" else (names,)
     if profile.layout not in ("bayer", "mono", "mono2x2"):
-        raise DataError(f"{profile.camera}: planes of layout {profile.layout}; expected a Bayer or a monochrome camera")
+        raise DataError(f"{profile.camera}: layout {profile.layout}; expected a Bayer or a monochrome camera")
     if not span_dn > 0:
-        raise DataError(f"{profile.camera}: the white level is {-span_dn:g} DN below black; expected a range")
+        raise DataError(
+            f"{profile.camera}: the white level is {-span_dn:g} DN below black; expected a white level above black"
+        )
     lines = []
     for group in groups:
         pairs = [_line(profile, iso, plane) for plane in group]
@@ -60,44 +68,53 @@ def normalised_lines(profile: Profile, iso: float, span_dn: float) -> tuple[tupl
 
 
 def _line(profile: Profile, iso: float, plane: str) -> tuple[float, float]:
-    """K in DN/e⁻ and read variance in DN² of a plane."""
+    """Return K in DN/e⁻ and the read variance in DN² of a plane."""
     setting = profile.at(iso, plane)
     if setting.kind == "relative":
-        raise DataError(f"{profile.camera}: the profile is relative, good for ratios only; expected one in DN")
+        raise DataError(
+            f"{profile.camera}: the profile is relative (valid for ratios between ISOs only); expected one in DN"
+        )
     gain, read = setting.value("gain_dn_per_e"), setting.value("read_noise_dn")
     if gain is None or read is None:
-        lacking = " and ".join(name for name, value in (("gain", gain), ("read noise", read)) if value is None)
+        missing = " and ".join(name for name, value in (("gain", gain), ("read noise", read)) if value is None)
         raise DataError(
-            f"{profile.camera}: ISO {iso:g}, plane {plane} has no {lacking}; calibrate with darks and flats"
+            f"{profile.camera}: ISO {iso:g}, plane {plane} has no {missing}; calibrate with darks and flats"
         )
     return gain, read**2
 
 
 def darktable_entry(profile: Profile, *, units: str = "mosaic") -> dict[str, Any]:
-    """The profile as darktable's ``noiseprofiles.json`` has a camera.
+    """Convert a profile to the content of a darktable ``noiseprofiles.json`` with one camera.
 
     Parameters
     ----------
     profile : Profile
-        With a black level, K and read noise at each ISO.
+        A profile with black level, K and read noise at each ISO.
     units : str
-        ``"mosaic"``, the variance of the raw pixels, with which a stabilised raw frame has variance 1;
-        or ``"darktable"``, what its own profiling would have found (`GREEN_RULE`).
+        ``"mosaic"`` for the variance of the raw pixels, which stabilises a raw frame to variance 1;
+        ``"darktable"`` for the variance that darktable's own profiling would measure (`GREEN_RULE`).
+
+    Returns
+    -------
+    dict
+        JSON content of the file.
 
     Raises
     ------
     DataError
-        Units that are not known, or numbers that are not there.
+        Unknown units, or a black level, gain or read noise that the profile does not contain.
     """
     if units not in UNITS:
-        raise DataError(f"units {units!r} are not known; expected one of {', '.join(UNITS)}")
+        raise DataError(f"unknown units {units!r}; expected one of {', '.join(UNITS)}")
     maker, _, model = profile.camera.partition(" ")
     plane = plane_names(profile.layout)[0]
     entries = []
     for iso in profile.isos:
         black = profile.at(iso, plane).value("black_dn")
         if black is None:
-            raise DataError(f"{profile.camera}: ISO {iso:g} has no black level; its range is not known")
+            raise DataError(
+                f"{profile.camera}: ISO {iso:g} has no black level, which scales the noise; calibrate with darks"
+            )
         lines = normalised_lines(profile, iso, profile.white_dn - black)
         lines = lines if len(lines) == len(COLOURS) else lines * len(COLOURS)
         a, b = ([UNITS[units] * value for value in values] for values in zip(*lines, strict=True))
@@ -113,7 +130,26 @@ def darktable_entry(profile: Profile, *, units: str = "mosaic") -> dict[str, Any
 
 
 def write_darktable(profile: Profile, path: str | Path, *, units: str = "mosaic", overwrite: bool = False) -> None:
-    """Write `darktable_entry` to a file."""
+    """Write a profile as a darktable ``noiseprofiles.json``.
+
+    Parameters
+    ----------
+    profile : Profile
+        See `darktable_entry`.
+    path : path
+        File to write.
+    units : str
+        See `darktable_entry`.
+    overwrite : bool
+        Whether to replace an existing file that noiseflow wrote.
+
+    Raises
+    ------
+    DataError
+        See `darktable_entry`.
+    OutputError
+        The file exists, or cannot be written.
+    """
     with writing(path, overwrite=overwrite) as path:
         write_text(path, json_text(darktable_entry(profile, units=units)), replace=overwrite)
 
@@ -126,7 +162,7 @@ def stamp_dng(
     overwrite: bool = False,
     caution: Callable[[str], None] = lambda words: None,
 ) -> tuple[tuple[float, float], ...]:
-    """Write a copy of a DNG with the profile's noise at its ISO as NoiseProfile; its other bytes stay.
+    """Write a copy of a DNG with a NoiseProfile tag from a profile; all other content stays the same.
 
     Parameters
     ----------
@@ -135,34 +171,42 @@ def stamp_dng(
     dng : path
         The DNG; it is not changed.
     path : path
-        The copy.
+        The copy to write.
     overwrite : bool
-        Whether a DNG of ours may be replaced.
+        Whether to replace an existing DNG that noiseflow wrote.
     caution : callable
-        Takes a line for the user where the camera's names differ.
+        Called with a sentence for the user if the camera names of file and profile differ.
 
     Returns
     -------
     tuple of (float, float)
-        (S, O) of R, G, B, or of all.
+        (S, O) of the tag: for R, G and B, or one pair for a monochrome camera.
 
     Raises
     ------
     DataError
-        The file does not say its ISO, the profile has not got it, or is of other codes.
+        The file states no ISO, the profile does not contain that ISO, or the white levels do not match.
+    OutputError
+        The copy exists, or cannot be written.
+
+    References
+    ----------
+    Digital Negative specification 1.6, NoiseProfile.
     """
     dng = Path(dng)
     with writing(path, inputs=[dng], overwrite=overwrite) as path:
         image = read_raw(dng)
         if image.iso is None:
-            raise DataError(f"{dng}: does not say its ISO, so no setting of {profile.camera} can be chosen")
+            raise DataError(
+                f"{dng}: states no ISO, so no setting of {profile.camera} can be chosen; expected a DNG with an ISO"
+            )
         if not 1 / SAME_WHITE < image.white / profile.white_dn < SAME_WHITE:
             raise DataError(
-                f"{dng}: its white level is {image.white:g} DN, that of {profile.camera} {profile.white_dn:g} DN: they "
-                "count in other codes; calibrate with files of this kind"
+                f"{dng}: its white level is {image.white:g} DN, but that of the profile of {profile.camera} is "
+                f"{profile.white_dn:g} DN: their codes are on different scales; calibrate with files of this kind"
             )
         if image.camera.lower() != profile.camera.lower():
-            caution(f"{dng}: is of {image.camera}, the profile of {profile.camera}; is it the same camera?")
+            caution(f"{dng}: is from {image.camera}, but the profile is of {profile.camera}; are they the same camera?")
         span = image.white - sum(image.black) / len(image.black)
         pairs = normalised_lines(profile, image.iso, span)
         write_bytes(path, stamped(dng.read_bytes(), pairs, str(dng)), replace=overwrite)

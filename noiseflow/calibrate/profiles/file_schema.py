@@ -1,4 +1,4 @@
-"""What a profile's JSON file holds: the schema that it is compared with before a profile is built."""
+"""Schema of a profile's JSON file, which is checked before a profile is built."""
 
 from noiseflow.core.output.marks import CHECKSUM
 from noiseflow.core.reading.schema import Choice, ListOf, MapOf, Maybe, Number, Plain, Schema, Table, Text
@@ -18,14 +18,19 @@ ESTIMATE = Table(
 
 
 def profile_schema(schema: str, kinds: tuple[str, ...]) -> Schema:
-    """The schema of a profile's file.
+    """Return the schema of a profile's file.
 
     Parameters
     ----------
     schema : str
-        Name and number of the format.
+        Name and version of the format.
     kinds : tuple of str
-        Kinds of settings.
+        Allowed kinds of settings.
+
+    Returns
+    -------
+    Schema
+        Required and optional fields with their types and ranges.
     """
     setting = Table(
         {"iso": Number(0, 1e9, above=True), "plane": Text(100, 1), "estimates": MapOf(ESTIMATE)},

@@ -1,4 +1,4 @@
-"""`Profile`: what was measured of a camera, per ISO and plane, and where it came from."""
+"""`Profile`: the noise parameters of a camera, per ISO and plane, with their provenance."""
 
 import math
 from collections.abc import Mapping
@@ -33,13 +33,21 @@ SCHEMA = "noiseflow camera profile 1"
 WHAT = "a profile of `noiseflow calibrate`"
 
 SETTING_KINDS = ("measured", "bound", "published", "relative", "posterior")
-"""How far a setting's numbers go: measured here; only a bound; taken over from a source;
-in units of an unknown scale, good for ratios only; of the prior over cameras, given a few frames."""
+"""Origin of a setting's numbers: measured here; only a bound; published by a source; in units of an unknown
+scale, valid for ratios only; posterior of the prior over cameras given a few frames."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One thing that a profile can say: its unit, and what it is in EMVA's terms."""
+    """A quantity in a profile.
+
+    Parameters
+    ----------
+    unit : str
+        Unit; empty for a pure number.
+    meaning : str
+        Meaning, in the terms of EMVA 1288.
+    """
 
     unit: str
     meaning: str
@@ -48,10 +56,10 @@ class Quantity:
 QUANTITIES: dict[str, Quantity] = {
     "gain_dn_per_e": Quantity("DN/e-", "overall system gain K, photon-transfer method (least squares, 0–70 %)"),
     "gain_likelihood_dn_per_e": Quantity("DN/e-", "overall system gain K, maximum likelihood, mean of the range"),
-    "gain_at_zero_dn_per_e": Quantity("DN/e-", "K at no signal, of a photon-transfer curve that may bend"),
+    "gain_at_zero_dn_per_e": Quantity("DN/e-", "K at zero signal, of a photon-transfer curve that may bend"),
     "black_dn": Quantity("DN", "black level (dark signal at zero exposure)"),
     "read_noise_dn": Quantity("DN", "temporal dark noise σ_y.dark, quantisation included"),
-    "read_noise_e": Quantity("e-", "temporal dark noise σ_d, quantisation taken off"),
+    "read_noise_e": Quantity("e-", "temporal dark noise σ_d, quantisation subtracted"),
     "read_noise_likelihood_dn": Quantity("DN", "read noise, maximum likelihood with K"),
     "row_noise_dn": Quantity("DN", "temporal row noise"),
     "column_noise_dn": Quantity("DN", "temporal column noise"),
@@ -75,32 +83,37 @@ QUANTITIES: dict[str, Quantity] = {
     "dark_current_e_per_s": Quantity("e-/s", "dark current, from the mean"),
     "black_drift_dn_per_frame": Quantity("DN/frame", "drift of the black level"),
 }
-"""Names of the numbers in a profile."""
+"""Unit and meaning of each estimate in a profile, by name."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One ISO and one plane.
+    """Noise parameters of one ISO and one plane.
 
     Parameters
     ----------
     iso : float
         ISO of the setting.
     plane : str
-        As in `noiseflow.raw.plane_names`.
+        Name of the plane, as in `noiseflow.raw.plane_names`.
     estimates : mapping of str to Measurement
-        Names from `QUANTITIES`; what was not measured is not there.
+        Measured quantities by their names in `QUANTITIES`; those not measured are missing.
     covariance : tuple of tuple of float
-        Covariance of gain_likelihood_dn_per_e (DN/e⁻) and read_noise_likelihood_dn² (DN²); empty if
-        there is no such fit.
-    facts : mapping
-        Plain numbers without an error bar: linearity error, hot pixels, lines of banding.
+        2×2 covariance of the gain (DN/e⁻) and the read variance (DN²) of the maximum-likelihood or burst fit; empty
+        without such a fit.
+    facts : mapping of str to Any
+        Numbers without an error bar, by their names in `noiseflow.calibrate.profiles.facts.FACTS`.
     kind : str
-        One of `SETTING_KINDS`.
+        Origin of the numbers: one of `SETTING_KINDS`.
     cautions : tuple of str
-        What a reader must know before trusting it.
+        Limits of the numbers, as sentences for the user.
     absent : mapping of str to str
-        Figures that the data cannot support, by their name among the estimates or facts, and why.
+        Reason for each estimate or fact that could not be measured, by name.
+
+    Raises
+    ------
+    DataError
+        An unknown name, unit or kind, or an ISO or gain that is not positive.
     """
 
     iso: float
@@ -113,44 +126,49 @@ class Setting:
     absent: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse names and units that are not known."""
+        """Check names, units, kind, ISO and gain."""
         where = f"profile at ISO {self.iso:g}, plane {self.plane}"
         if not (self.iso > 0 and math.isfinite(self.iso)):
-            raise DataError(f"{where}: expected a positive ISO")
+            raise DataError(f"{where}: expected a positive, finite ISO")
         if self.kind not in SETTING_KINDS:
             raise DataError(f"{where}: kind {self.kind!r} is not one of {', '.join(SETTING_KINDS)}")
         for name, estimate in self.estimates.items():
             if name not in QUANTITIES:
-                raise DataError(f"{where}: {name!r} is not known; expected one of {', '.join(QUANTITIES)}")
+                raise DataError(f"{where}: unknown quantity {name!r}; expected one of {', '.join(QUANTITIES)}")
             if estimate.unit != QUANTITIES[name].unit:
-                raise DataError(f"{where}: {name} in {estimate.unit!r}; expected {QUANTITIES[name].unit!r}")
+                raise DataError(f"{where}: {name} is in {estimate.unit!r}; expected {QUANTITIES[name].unit!r}")
         gain = self.estimates.get("gain_dn_per_e")
         if gain is not None and gain.value <= 0:
             raise DataError(f"{where}: gain {gain.value:g} DN/e- is not positive; are the flats and darks swapped?")
 
     def value(self, name: str) -> float | None:
-        """Value of an estimate, or None."""
+        """Return the value of an estimate in its unit, or None if it was not measured."""
         return self.estimates[name].value if name in self.estimates else None
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A camera's physics.
+    """Noise parameters of a camera at several ISOs.
 
     Parameters
     ----------
     camera : str
         Name of the camera.
     layout : str
-        Plane layout: ``"bayer"``, ``"mono"`` or ``"mono2x2"``.
+        Plane layout, such as ``"bayer"``, ``"mono"`` or ``"mono2x2"``.
     white_dn : float
-        Code of saturation.
+        White level, DN.
     settings : tuple of Setting
-        Sorted by ISO, then in the order of planes.
-    provenance : mapping
-        Sources, tool version, method.
+        One per ISO and plane; they are sorted by ISO, then by plane.
+    provenance : mapping of str to Any
+        Sources, tool version and method.
     cautions : tuple of str
-        On all of it.
+        Limits of the whole profile, as sentences for the user.
+
+    Raises
+    ------
+    DataError
+        No setting, two settings of one ISO and plane, or a plane that the layout does not have.
     """
 
     camera: str
@@ -161,60 +179,91 @@ class Profile:
     cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Sort the settings; refuse planes that the layout has not and settings said twice."""
+        """Check the planes, refuse duplicates, and sort the settings."""
         names = plane_names(self.layout)
         seen: set[tuple[float, str]] = set()
         for setting in self.settings:
             key = (setting.iso, setting.plane)
             if setting.plane not in names:
-                raise DataError(f"{self.camera}: plane {setting.plane!r} is not in layout {self.layout} ({names})")
+                raise DataError(
+                    f"{self.camera}: layout {self.layout} has no plane {setting.plane!r}; expected one of "
+                    f"{', '.join(names)}"
+                )
             if key in seen:
-                raise DataError(f"{self.camera}: ISO {setting.iso:g}, plane {setting.plane} is there twice")
+                raise DataError(
+                    f"{self.camera}: ISO {setting.iso:g}, plane {setting.plane} occurs twice; expected one setting each"
+                )
             seen.add(key)
         if not self.settings:
-            raise DataError(f"{self.camera}: a profile without any setting")
+            raise DataError(f"{self.camera}: the profile has no setting; expected at least one ISO and plane")
         ordered = sorted(self.settings, key=lambda setting: (setting.iso, names.index(setting.plane)))
         object.__setattr__(self, "settings", tuple(ordered))
 
     @property
     def isos(self) -> tuple[float, ...]:
-        """ISOs, rising."""
+        """ISOs of the settings, rising."""
         return tuple(sorted({setting.iso for setting in self.settings}))
 
     def at(self, iso: float, plane: str) -> Setting:
-        """The setting of an ISO and a plane that were measured."""
+        """Return the setting of an ISO and plane.
+
+        Parameters
+        ----------
+        iso : float
+            ISO.
+        plane : str
+            Name of the plane.
+
+        Raises
+        ------
+        DataError
+            The profile has no such setting.
+        """
         for setting in self.settings:
             if setting.iso == iso and setting.plane == plane:
                 return setting
         raise DataError(
-            f"{self.camera}: no plane {plane} at ISO {iso:g}; it has ISOs {', '.join(map('{:g}'.format, self.isos))}"
+            f"{self.camera}: the profile has no plane {plane} at ISO {iso:g}; its ISOs are "
+            f"{', '.join(map('{:g}'.format, self.isos))}"
         )
 
     def to_json(self) -> str:
-        """The profile as indented JSON."""
+        """Return the profile as indented JSON with a checksum."""
         fields = _plain({"schema": SCHEMA, **asdict(self)})
         fields[CHECKSUM] = checksum_of(fields)
         return json_text(fields)
 
     @classmethod
     def from_json(cls, text: str, source: str = "camera.json") -> "Profile":
-        """Read what `to_json` wrote.
+        """Parse the JSON of a profile.
+
+        Parameters
+        ----------
+        text : str
+            JSON as written by `to_json`; the checksum may be missing.
+        source : str
+            Name of the file, for messages.
+
+        Returns
+        -------
+        Profile
+            The profile.
 
         Raises
         ------
         DataError
-            No JSON, another schema, fields that are missing, unknown or of wrong units.
+            Not JSON, another schema, a wrong checksum, or fields that are missing, unknown or of the wrong unit.
         """
         fields = json_value(text, source, WHAT, DataError)
         found = fields.get("schema") if isinstance(fields, dict) else None
         if found != SCHEMA:
-            raise DataError(f"{source}: schema {found!r}; expected {SCHEMA!r}, as `noiseflow calibrate` writes it")
+            raise DataError(f"{source}: has schema {found!r}; expected {SCHEMA!r}, as written by `noiseflow calibrate`")
         checked(fields, profile_schema(SCHEMA, SETTING_KINDS), source, DataError, f"expected {WHAT}")
         stated = fields.pop(CHECKSUM, None)
         if stated is not None and stated != checksum_of(fields):
             raise DataError(
-                f"{source}: was changed since it was written (its SHA-256 is another); calibrate again, or, if you "
-                f"changed it yourself, take the line {CHECKSUM!r} out"
+                f"{source}: was changed since it was written (its SHA-256 checksum differs); calibrate again, or, if "
+                f"you changed it yourself, remove the line {CHECKSUM!r}"
             )
         del fields["schema"]
         try:
@@ -222,11 +271,11 @@ class Profile:
             cautions = tuple(fields.pop("cautions", ()))
             return cls(**fields, settings=settings, cautions=cautions)
         except (KeyError, TypeError, ValueError, AttributeError, NoiseflowError) as error:
-            raise DataError(f"{source}: is no whole profile ({error})") from error
+            raise DataError(f"{source}: is not a complete profile ({error}); calibrate again") from error
 
 
 def is_protected(path: str | Path) -> bool:
-    """Whether a profile's file holds a checksum; those of earlier versions have none."""
+    """Return whether a profile's file contains a checksum; files of earlier versions do not."""
     return CHECKSUM in read_json(Path(path), WHAT, DataError)
 
 
@@ -251,7 +300,7 @@ def _interval(pair: Any) -> tuple[float, float]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON values; an open end of an interval is null."""
+    """Convert to JSON values; an infinite end of an interval becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -262,12 +311,43 @@ def _plain(value: Any) -> Any:
 
 
 def read_profile(path: str | Path) -> Profile:
-    """Read a profile from its JSON file."""
+    """Read a profile from its JSON file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    Profile
+        The profile.
+
+    Raises
+    ------
+    DataError
+        No such file, or not a valid profile; see `Profile.from_json`.
+    """
     path = Path(path)
     return Profile.from_json(read_text(path, WHAT, DataError), str(path))
 
 
 def write_profile(profile: Profile, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write a profile; the file takes its name when it is whole, and replaces none but a profile."""
+    """Write a profile as JSON; the file appears under its name only when complete.
+
+    Parameters
+    ----------
+    profile : Profile
+        The profile.
+    path : path
+        File to write.
+    overwrite : bool
+        Whether to replace an existing profile; other files are never replaced.
+
+    Raises
+    ------
+    OutputError
+        The file exists and may not be replaced, or cannot be written.
+    """
     with writing(path, overwrite=overwrite) as path:
         write_text(path, profile.to_json(), replace=overwrite)

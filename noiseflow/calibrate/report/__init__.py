@@ -1,4 +1,4 @@
-"""The page of a calibration."""
+"""HTML page of a calibration."""
 
 from noiseflow.calibrate.report.page import write_page
 

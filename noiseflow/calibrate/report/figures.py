@@ -1,4 +1,4 @@
-"""Pictures of the page of a calibration, each inside the HTML."""
+"""Figures of a calibration page, embedded in the HTML as PNG."""
 
 import base64
 import io
@@ -21,16 +21,17 @@ from noiseflow.raw import plane_names
 __all__ = ["figures", "gain_figure"]
 
 MOST_TICKS = 8
+"""Largest number of ISO labels on an axis."""
 
 COLOURS = {"R": "#c62828", "G1": "#2e7d32", "G2": "#7cb342", "B": "#1565c0", "Y": "#424242"}
-"""Of the planes in figures."""
+"""Colour of each plane in the figures."""
 
 CLIPPED = 1e-3
-"""Part of a level's pixels at the highest code from which it has no SNR."""
+"""Fraction of clipped pixels from which a level is left out of the SNR figure."""
 
 
 def _images(*panels: Any) -> str:
-    """Each panel as a picture of its own: side by side where there is room, below one another on a phone."""
+    """Return HTML with one picture per panel, side by side on a wide screen and stacked on a phone."""
     pictures = []
     for axes in panels:
         buffer = io.BytesIO()
@@ -41,14 +42,25 @@ def _images(*panels: Any) -> str:
 
 
 def _panel() -> Any:
-    # A figure without pyplot: no global state and no window system.
+    """Return the axes of a new figure, made without pyplot, which has global state and may open windows."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(6, 4), layout="constrained").subplots()
 
 
 def gain_figure(profile: Profile) -> str:
-    """HTML figure of K against ISO, with the fitted law."""
+    """Draw K against ISO with the fitted law.
+
+    Parameters
+    ----------
+    profile : Profile
+        A profile of several ISOs.
+
+    Returns
+    -------
+    str
+        HTML of the figure.
+    """
     axes = _panel()
     for plane in plane_names(profile.layout):
         found = [s for s in profile.settings if s.plane == plane and "gain_dn_per_e" in s.estimates]
@@ -57,12 +69,13 @@ def gain_figure(profile: Profile) -> str:
             continue
         isos, values = law.isos, law.gains
         grid = np.geomspace(isos[0], isos[-1], 200)
-        at = [law.predict(float(iso)) for iso in grid]
+        predicted = [law.predict(float(iso)) for iso in grid]
+        low, high = zip(*(each.interval for each in predicted), strict=True)
         colour = COLOURS.get(plane)
-        axes.fill_between(grid, [e.interval[0] for e in at], [e.interval[1] for e in at], alpha=0.2, color=colour)
-        flat = f", flat from ISO {law.top_iso:g}" if np.isfinite(law.top_iso) else ""
+        axes.fill_between(grid, low, high, alpha=0.2, color=colour)
+        flat = f", constant from ISO {law.top_iso:g}" if np.isfinite(law.top_iso) else ""
         axes.loglog(isos, values, "o", color=colour, label=plane + flat)
-        axes.loglog(grid, [e.value for e in at], lw=1, color="grey")
+        axes.loglog(grid, [each.value for each in predicted], lw=1, color="grey")
     axes.set(xlabel="ISO", ylabel="K (DN/e⁻)", title="Overall system gain, 95 % band of the law")
     shown = profile.isos[:: -(-len(profile.isos) // MOST_TICKS)]
     axes.set_xticks(shown, [f"{iso:g}" for iso in shown])
@@ -74,7 +87,22 @@ def gain_figure(profile: Profile) -> str:
 
 
 def figures(setting: Setting, shown: Evidence, planes: Sequence[str]) -> list[str]:
-    """HTML of the pictures of a setting; `planes` are the names of the layout's."""
+    """Draw the figures of one setting.
+
+    Parameters
+    ----------
+    setting : Setting
+        Measured numbers.
+    shown : Evidence
+        Curves and fits behind them; a figure whose data are missing is left out.
+    planes : sequence of str
+        Names of the layout's planes.
+
+    Returns
+    -------
+    list of str
+        HTML of each figure.
+    """
     found = []
     if shown.curve is not None and shown.fit is not None and shown.chosen is not None:
         found.append(_photon_transfer(shown))
@@ -90,6 +118,7 @@ def figures(setting: Setting, shown: Evidence, planes: Sequence[str]) -> list[st
 
 
 def _photon_transfer(shown: Evidence) -> str:
+    """Draw the photon-transfer curve with its fits, and the residuals of the line."""
     assert shown.curve is not None
     assert shown.fit is not None
     assert shown.chosen is not None
@@ -101,7 +130,7 @@ def _photon_transfer(shown: Evidence) -> str:
     curve_axes.plot(curve.signal[chosen], y[chosen], "o", label="used (0–70 % of saturation)")
     curve_axes.plot(curve.signal[~chosen], y[~chosen], "x", color="grey", label="not used")
     line = np.array([0.0, curve.signal.max()])
-    curve_axes.plot(line, fit.gain.value * line + offset, "k-", lw=1, label=_said(fit.gain))
+    curve_axes.plot(line, fit.gain.value * line + offset, "k-", lw=1, label=_gain_label(fit.gain))
     bent = _bend(shown, offset)
     if bent is not None:
         curve_axes.plot(*bent, "--", color="C3", lw=1.5, label="likelihood, with a bend")
@@ -114,12 +143,12 @@ def _photon_transfer(shown: Evidence) -> str:
     residual_axes.axhline(0, color="k", lw=1)
     if bent is not None:
         residual_axes.plot(bent[0], bent[1] - fit.gain.value * bent[0] - offset, "--", color="C3", lw=1.5)
-    residual_axes.set(xlabel="μ_y − μ_y.dark (DN)", ylabel="DN²", title="Residuals, bars 2σ of counting")
+    residual_axes.set(xlabel="μ_y − μ_y.dark (DN)", ylabel="DN²", title="Residuals, bars: 2σ of counting statistics")
     return _images(curve_axes, residual_axes)
 
 
 def _signal_to_noise(setting: Setting, shown: Evidence) -> str:
-    """SNR over light, both on logarithmic axes, as seen and by the linear and the general model; and the linearity."""
+    """Draw the SNR over the light, measured and by the linear and general models, and the departure from linearity."""
     assert shown.curve is not None
     axes, curve = _panel(), shown.curve
     gain, noise = setting.value("gain_dn_per_e") or 1.0, setting.value("read_noise_dn") or 0.0
@@ -131,7 +160,7 @@ def _signal_to_noise(setting: Setting, shown: Evidence) -> str:
     if shown.general is not None:
         known = np.isfinite(shown.general.snr) & (shown.general.snr > 0)
         light, snr = shown.general.electrons[known], shown.general.snr[known]
-        axes.loglog(light, snr, "x", color="C3", label="levels, of the input (general model)")
+        axes.loglog(light, snr, "x", color="C3", label="levels, referred to the input (general model)")
     x = np.geomspace(0.5 * least, capacity or float(electrons.max()), 200)
     axes.loglog(x, linear_snr(x, noise / gain), "k-", lw=1, label="linear model")
     if dsnu or prnu:
@@ -154,7 +183,7 @@ def _signal_to_noise(setting: Setting, shown: Evidence) -> str:
 
 
 def _picture(setting: Setting, picture: PictureNoise, planes: Sequence[str]) -> str:
-    """Variance over signal in the flat blocks of one picture; the setting's own plane in front, with its curve."""
+    """Draw variance over signal in the flat blocks of one picture, with the setting's own plane and fit in front."""
     axes = _panel()
     count = len(picture.gain)
     own = planes.index(setting.plane) if setting.plane in planes else 0
@@ -174,21 +203,22 @@ def _picture(setting: Setting, picture: PictureNoise, planes: Sequence[str]) -> 
     if gain is not None:
         dark = max((read.value if read else 0.0) ** 2 - (rows.value if rows else 0.0) ** 2, 0.0)
         texture = (0.01 * picture.spread_percent * x) ** 2
-        axes.plot(x, gain.value * x + dark + texture, "k-", lw=1, label=_said(gain))
+        axes.plot(x, gain.value * x + dark + texture, "k-", lw=1, label=_gain_label(gain))
         low, high = (end * x + dark + texture for end in gain.interval)
-        axes.fill_between(x, low, high, color="k", alpha=0.15, lw=0, label="its 95 % interval")
+        axes.fill_between(x, low, high, color="k", alpha=0.15, lw=0, label="95 % interval of K")
     axes.set(xlabel="signal above black (DN)", ylabel="variance (DN²)", title="Flat blocks of the picture")
     axes.set_ylim(0, 1.6 * float(picture.variance.max()))
     axes.legend()
     return _images(axes)
 
 
-def _said(gain: Measurement) -> str:
+def _gain_label(gain: Measurement) -> str:
+    """Return the legend's text for K."""
     return f"overall system gain K = {gain}".replace("e-", "e⁻")
 
 
 def _bend(shown: Evidence, offset: float) -> tuple[Any, Any] | None:
-    """The likelihood's curve over the levels used; None where a line fits."""
+    """Return the bent curve of the likelihood fit over the levels used, or None where a line fits."""
     likelihood = shown.likelihood
     if shown.curve is None or likelihood is None or not likelihood.bend:
         return None
@@ -197,6 +227,7 @@ def _bend(shown: Evidence, offset: float) -> tuple[Any, Any] | None:
 
 
 def _read_noise(setting: Setting, shown: Evidence) -> str:
+    """Draw histogram and QQ plot of the read noise."""
     assert shown.noise is not None
     histogram, qq = _panel(), _panel()
     noise = np.sort(shown.noise.astype(np.float64))
@@ -230,6 +261,7 @@ def _read_noise(setting: Setting, shown: Evidence) -> str:
 
 
 def _patterns(shown: Evidence) -> str:
+    """Draw the spectra of row and column offsets, and the dark shading."""
     assert shown.rows is not None
     assert shown.columns is not None
     assert shown.shading is not None
@@ -237,7 +269,7 @@ def _patterns(shown: Evidence) -> str:
     for name, spectrum in (("rows", shown.rows), ("columns", shown.columns)):
         spectra.semilogy(spectrum.frequency, spectrum.power, lw=1, label=name)
         spectra.axhline(spectrum.floor, ls=":", lw=1, color="grey")
-    spectra.set(xlabel="cycles per pixel", ylabel="DN²", title="Spectra of row and column offsets; dots: white noise")
+    spectra.set(xlabel="cycles per pixel", ylabel="DN²", title="Spectra of row and column offsets; dotted: white noise")
     spectra.legend()
     image = shading.imshow(shown.shading, aspect="auto", cmap="cividis")
     shading.figure.colorbar(image, ax=shading, label="DN")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from noiseflow.calibrate.measured import Calibration
 from noiseflow.calibrate.measurement import Measurement
-from noiseflow.calibrate.profiles.facts import meaning_of, said
+from noiseflow.calibrate.profiles.facts import fact_cells, meaning_of
 from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting
 from noiseflow.calibrate.report.figures import figures, gain_figure
 from noiseflow.calibrate.report.style import STYLE
@@ -31,20 +31,25 @@ SUMMARY = {
     "dynamic_range_db": "dynamic range (dB)",
     "snr_max_db": "SNR max (dB)",
 }
-"""Columns of the summary: estimates and their heads."""
+"""Columns of the summary: estimates and their headings."""
 
 
 def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write the page of a calibration; the file takes its name when it is whole.
+    """Write the HTML page of a calibration; the file appears under its name only when complete.
 
     Parameters
     ----------
     calibration : Calibration
-        With its evidence: what was not measured is not drawn.
+        Profile and evidence; figures without data are left out.
     path : path
-        The HTML file.
+        HTML file to write.
     overwrite : bool
-        Whether a page of ours may be replaced.
+        Whether to replace an existing page that noiseflow wrote.
+
+    Raises
+    ------
+    OutputError
+        The file exists and may not be replaced, or cannot be written.
     """
     profile = calibration.profile
     parts = [
@@ -72,19 +77,19 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
 
 
 def _contents(profile: Profile) -> str:
-    """Links to the parts of the page."""
+    """Return links to the sections of the page."""
     places = {"summary": "Summary"} | ({"gain": "Gain versus ISO"} if len(profile.isos) > 1 else {})
     places |= {_place(setting): f"ISO {setting.iso:g}, {setting.plane}" for setting in profile.settings}
     return "<nav>" + "".join(f"<a href='#{place}'>{html_text(words)}</a>" for place, words in places.items()) + "</nav>"
 
 
 def _place(setting: Setting) -> str:
-    """Name of a setting's part, for links."""
+    """Return the anchor of a setting's section."""
     return html_text(f"iso-{setting.iso:g}-{setting.plane}")
 
 
 def _summary(profile: Profile) -> str:
-    """One line for each ISO and plane, in EMVA 1288 terms; a dash where the data do not support a figure."""
+    """Return a table with one row per ISO and plane, and a dash for each quantity that was not measured."""
     rows = []
     for setting in profile.settings:
         values = [setting.estimates.get(name) for name in SUMMARY]
@@ -93,33 +98,34 @@ def _summary(profile: Profile) -> str:
 
 
 def _short(measured: Measurement | None) -> str:
+    """Return the value of a measurement for the summary."""
     if measured is None:
         return "–"
-    # Published values have no standard error that sets their decimals.
+    # Published values have no standard error to set the number of decimals.
     return f"{measured.value:,.{measured.decimals}f}" if measured.standard_error else f"{measured.value:.4g}"
 
 
 def _tables(setting: Setting) -> list[str]:
-    """What has an error bar, and below it what has none."""
+    """Return tables of the estimates, the facts without an error bar, and what is absent and why."""
     measured = []
     for name, estimate in setting.estimates.items():
         value = str(estimate).removesuffix(estimate.unit)
         measured.append((QUANTITIES[name].meaning, value, estimate.interval_text, estimate.unit))
-    facts = [said(name, value) for name, value in setting.facts.items()]
+    facts = [fact_cells(name, value) for name, value in setting.facts.items()]
     tables = []
     if measured:
         tables.append(_table(("quantity", "value ± standard error", "95 % interval", "unit"), measured, numbers=2))
     if facts:
         tables.append(_table(("without an error bar", "value", "unit"), facts, numbers=1))
     if setting.absent:
-        # A figure in DN and in e⁻ has one meaning.
+        # A quantity in DN and in e⁻ has one meaning, and is listed once.
         absent = [*dict.fromkeys((meaning_of(name), reason) for name, reason in setting.absent.items())]
-        tables.append(_table(("absent", "why"), absent, numbers=0))
+        tables.append(_table(("not measured", "reason"), absent, numbers=0))
     return tables
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
-    """A name, `numbers` columns of numbers to the right, and words to the left."""
+    """Return a table whose first column is a name, the next `numbers` are right-aligned, and the rest text."""
     inner = range(1, 1 + numbers)
     lines = [
         "".join(f"<{kind}{' class=n' if index in inner else ''}>{_signs(cell)}</{kind}>" for index, cell in cells)
@@ -129,5 +135,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) 
 
 
 def _signs(text: str) -> str:
-    """HTML of a cell, with real minus signs and e⁻; an interval breaks behind its dots alone."""
+    """Return the HTML of a cell with typographic minus and e⁻; an interval may break only after its dots."""
     return re.sub(r"(?<=\d) …", "&nbsp;…", html_text(re.sub(r"-(?=\d)", "−", text.strip()).replace("e-", "e⁻")))

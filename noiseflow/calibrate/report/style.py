@@ -1,4 +1,4 @@
-"""Style sheet of a calibration page: light, dark, on a phone and on paper."""
+"""Style sheet of a calibration page, for light and dark screens, phones and paper."""
 
 __all__ = ["STYLE"]
 

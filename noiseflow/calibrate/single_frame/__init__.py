@@ -1,1 +1,1 @@
-"""One picture of anything: its gain and noise with error bars, and when it cannot say."""
+"""Gain and noise from one picture of any scene, with error bars, or the reason why it cannot be measured."""

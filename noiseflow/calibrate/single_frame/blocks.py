@@ -1,4 +1,4 @@
-"""Blocks of a picture and their energy by spatial frequency."""
+"""Blocks of a picture and their energies by spatial frequency."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ __all__ = ["HIGH", "MIDDLE", "SIDE", "Blocks", "block_energies", "coefficients_a
 Array = NDArray[np.float64]
 
 SIDE = 8
-"""Of a block, in pixels of a plane."""
+"""Side of a block, in pixels of a plane."""
 
 MANY = 40_000
-"""Blocks beyond which they no longer overlap: more would not narrow the error bars."""
+"""Number of blocks above which they no longer overlap: more would not narrow the error bars."""
 
 _ROWS, _COLUMNS = np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij")
 _INNER = (_ROWS >= 1) & (_COLUMNS >= 1)
 
 HIGH: NDArray[np.bool_] = _INNER & (_ROWS + _COLUMNS >= 7)
-"""Cosine coefficients that noise is measured in: 34 of high frequency, which no offset of a row or column enters."""
+"""The 34 high-frequency cosine coefficients that noise is measured in; row and column offsets do not affect them."""
 
 MIDDLE: NDArray[np.bool_] = _INNER & (_ROWS + _COLUMNS >= 3) & (_ROWS + _COLUMNS <= 6)
-"""Fourteen of middle frequency: white noise has as much in them, what is left of a scene's texture has more."""
+"""The 14 middle-frequency coefficients: white noise is as strong in them as in `HIGH`, residual texture is stronger."""
 
 ACTIVE: NDArray[np.bool_] = _ROWS + _COLUMNS >= 2
-"""All but the mean and the gradient: how much happens in a block."""
+"""All coefficients but the mean and the gradient: a measure of a block's activity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +39,14 @@ class Blocks:
     Parameters
     ----------
     grid : tuple of int
-        Rows and columns of blocks.
+        Numbers of rows and columns of blocks.
     stride : int
-        Pixels from one block to the next.
+        Distance of neighbouring blocks, pixels.
     mean : ndarray, shape (B,)
-        DN above black.
+        Mean of each block, DN above black.
     high, middle, active : ndarray, shape (B,)
-        Mean squared cosine coefficient in `HIGH`, `MIDDLE` and `ACTIVE`, DN²: the variance, if the block holds
-        nothing but independent noise.
+        Mean squared cosine coefficient in `HIGH`, `MIDDLE` and `ACTIVE`, DN².  Each equals the pixel variance if the
+        block contains only independent noise.
     """
 
     grid: tuple[int, int]
@@ -59,31 +59,42 @@ class Blocks:
 
 @cache
 def _weights() -> NDArray[np.float32]:
-    """(64, 3): means over the three sets of coefficients."""
+    """Return the weights that average over the three sets of coefficients, shape (64, 3)."""
     sets = np.stack([HIGH, MIDDLE, ACTIVE]).reshape(3, -1).astype(np.float32)
     return np.ascontiguousarray((sets / sets.sum(1, keepdims=True)).T)
 
 
 def stride_for(shape: tuple[int, ...]) -> int:
-    """Pixels from block to block: half a block, or a whole one where there are plenty."""
+    """Return the distance of neighbouring blocks in pixels: half a block, or a whole one if there are many blocks.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of a plane; the last two are (H, W).
+    """
     return SIDE // 2 if 4 * shape[-2] * shape[-1] <= MANY * SIDE**2 else SIDE
 
 
 def _bands(plane: NDArray[Any], stride: int) -> Iterator[NDArray[Any]]:
-    """Rows of blocks, each (columns, 8, 8)."""
+    """Yield the rows of blocks, each of shape (columns, 8, 8)."""
     windows = np.lib.stride_tricks.sliding_window_view(plane, (SIDE, SIDE))[::stride, ::stride]
     yield from windows
 
 
 def block_energies(plane: NDArray[Any], black: float) -> Blocks:
-    """Mean and energies of all blocks of a plane.
+    """Compute mean and energies of all blocks of a plane.
 
     Parameters
     ----------
     plane : ndarray, shape (H, W)
-        DN; H and W at least `SIDE`.
+        Codes, DN; H and W at least `SIDE`.
     black : float
-        DN.
+        Black level, DN.
+
+    Returns
+    -------
+    Blocks
+        Means and energies in raster order.
     """
     stride = stride_for(plane.shape)
     means, energies = [], []
@@ -98,7 +109,22 @@ def block_energies(plane: NDArray[Any], black: float) -> Blocks:
 
 
 def coefficients_at(plane: NDArray[Any], blocks: Blocks, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Cosine coefficients of some blocks, shape (len(chosen), 8, 8), DN."""
+    """Compute the cosine coefficients of some blocks.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (H, W)
+        Codes, DN.
+    blocks : Blocks
+        All blocks of the plane.
+    chosen : ndarray of int, shape (K,)
+        Indices of the blocks.
+
+    Returns
+    -------
+    ndarray, shape (K, 8, 8)
+        Coefficients of the orthonormal cosine transform, DN.
+    """
     windows = np.lib.stride_tricks.sliding_window_view(plane, (SIDE, SIDE))[:: blocks.stride, :: blocks.stride]
     taken = windows[chosen // blocks.grid[1], chosen % blocks.grid[1]].astype(np.float32)
     return np.asarray(dctn(taken, axes=(1, 2), norm="ortho"))

@@ -1,4 +1,4 @@
-"""Flat blocks of a picture, gathered into cells of like signal."""
+"""Flat blocks of a picture, grouped into cells of similar signal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,30 +14,31 @@ __all__ = ["Cells", "Chosen", "choose", "evenly", "first_line", "gather", "line_
 Array = NDArray[np.float64]
 
 CELLS, FEWEST_CELLS = 16, 5
-"""Of one plane, even in the root of the signal; fewer in a small picture."""
+"""Largest and smallest number of cells per plane, equally spaced in the square root of the signal."""
 
 BLOCKS_A_CELL = 60
-"""Of a picture, below which cells are fewer."""
+"""Blocks per cell; a small picture has fewer cells rather than smaller ones."""
 
 FLAT = 1.3
-"""A block is flat if its other planes hold at most this times the noise: 4 σ of 3 × 60 coefficients, rounded down."""
+"""Largest energy of a flat block in the other planes, relative to noise: 4 σ of 3 × 60 coefficients, rounded down."""
 
 LEAST_PART = 0.1
-"""Of the blocks of a cell that is taken however textured they are; the middle frequencies say what that cost."""
+"""Fraction of a cell's blocks, the flattest, used even if they are textured; the middle frequencies correct for it."""
 
 LEAST_BLOCKS = 12
+"""Fewest blocks in a cell."""
 
 LEAK = 0.09
-"""Energy of texture in the high coefficients over that in the middle ones: 0.05 to 0.15 in pictures."""
+"""Energy of texture in the high coefficients relative to that in the middle ones: 0.05 to 0.15 in pictures."""
 
 BLOWN = 3.0
-"""A block with this many times the noise's energy holds a defect, or texture in this plane alone."""
+"""Energy relative to noise above which a block has a defect, or texture in its own plane only."""
 
 UNCLIPPED = 4.0
-"""Standard deviations that a block's mean must keep from 0 and from saturation."""
+"""Smallest distance of a block's mean from code 0 and from saturation, in standard deviations of a pixel."""
 
 REGIONS = 6
-"""A side of the grid of regions that the jackknife leaves out one by one."""
+"""Regions per side of the picture; the jackknife leaves them out one at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +48,9 @@ class Chosen:
     Parameters
     ----------
     index : ndarray of int, shape (B,)
-        Number of the block.
+        Index of each block.
     cell : ndarray of int, shape (B,)
-        Cell of signal that it is in.
+        Cell of signal that each block belongs to.
     """
 
     index: NDArray[np.intp]
@@ -58,16 +59,16 @@ class Chosen:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Sums over flat blocks, by cell of signal and region of the picture; shapes (cells, regions).
+    """Sums over flat blocks, by cell of signal and region of the picture.
 
     Parameters
     ----------
     plane : ndarray of int, shape (cells,)
-        Plane of a cell.
-    count : ndarray
-        Blocks, overlap counted off.
-    signal, high, middle : ndarray
-        Sums of the mean (DN), and of the energy in high and middle coefficients (DN²).
+        Plane of each cell.
+    count : ndarray, shape (cells, regions)
+        Effective number of blocks: overlapping ones count half.
+    signal, high, middle : ndarray, shape (cells, regions)
+        Sums of the blocks' means (DN), and of their energies in high and middle coefficients (DN²).
     """
 
     plane: NDArray[np.intp]
@@ -77,18 +78,31 @@ class Cells:
     middle: Array
 
     def of_plane(self, plane: int) -> "Cells":
-        """The cells of one plane."""
+        """Return the cells of one plane, given by its index."""
         kept = self.plane == plane
         return Cells(self.plane[kept], self.count[kept], self.signal[kept], self.high[kept], self.middle[kept])
 
     @property
     def excess(self) -> Array:
-        """Relative excess of the middle over the high coefficients: 0 for white noise."""
+        """Relative excess of the middle over the high coefficients, shape (cells,); 0 for white noise."""
         return np.asarray(self.middle.sum(1) / np.maximum(self.high.sum(1), 1e-12) - 1)
 
 
 def first_line(blocks: Sequence[Blocks], ceiling: Sequence[float]) -> VarianceLine:
-    """A start: a line through the low tenth of the high energies of all planes together."""
+    """Fit a first line through the lowest decile of the high-frequency energies of all planes together.
+
+    Parameters
+    ----------
+    blocks : sequence of Blocks
+        Blocks of each plane.
+    ceiling : sequence of float
+        Saturation above black of each plane, DN.
+
+    Returns
+    -------
+    VarianceLine
+        The line; a constant variance if there are too few levels or the variance does not rise.
+    """
     x = np.concatenate([np.maximum(each.mean, 0) for each in blocks])
     y = np.concatenate([each.high for each in blocks])
     kept = np.concatenate([each.mean < 0.9 * top for each, top in zip(blocks, ceiling, strict=True)])
@@ -98,7 +112,7 @@ def first_line(blocks: Sequence[Blocks], ceiling: Sequence[float]) -> VarianceLi
     edges = np.unique(np.quantile(x, np.linspace(0, 1, CELLS + 1)))
     cell = np.clip(np.searchsorted(edges, x, "right") - 1, 0, max(len(edges) - 2, 0))
     signal = np.array([x[cell == k].mean() for k in np.unique(cell)])
-    # The tenth part of χ²/34 is 0.70.
+    # The lowest decile of χ²/34 is 0.70.
     low = np.array([np.quantile(y[cell == k], 0.1) / 0.7 for k in np.unique(cell)])
     if len(signal) < 3:
         return VarianceLine(max(float(low.min()), 1e-2), 0.0, 0.0, np.zeros((2, 2)), 0.0)
@@ -113,38 +127,43 @@ def choose(
     black: Sequence[float],
     ceiling: Sequence[float],
 ) -> Chosen:
-    """Blocks of a plane that the *other* planes show to be flat.
+    """Choose the blocks of a plane that the *other* planes show to be flat.
 
-    A scene's texture is in all colours, noise is not: a block chosen by the noise of other pixels is chosen
-    without bias, whatever the distribution of the noise, and nothing has to be divided out.
+    Texture of a scene appears in all planes, while noise is independent between them.  Selection by the other
+    planes is therefore unbiased for any distribution of the noise, and needs no correction.
 
     Parameters
     ----------
     plane : int
-        Number of the plane.
+        Index of the plane.
     blocks : sequence of Blocks
-        Blocks of all planes.
+        Blocks of each plane.
     lines : sequence of VarianceLine
-        Noise of each plane as known so far.
+        Current estimate of each plane's noise.
     black, ceiling : sequence of float
-        Black level, and saturation above it, DN, one a plane.
+        Black level of each plane, and saturation above it, DN.
+
+    Returns
+    -------
+    Chosen
+        Flat blocks that are neither clipped nor at code 0.
     """
-    happening, seen = np.zeros(len(blocks[0].mean)), np.zeros(len(blocks[0].mean))
+    activity, counted = np.zeros(len(blocks[0].mean)), np.zeros(len(blocks[0].mean))
     for other, (each, line, top) in enumerate(zip(blocks, lines, ceiling, strict=True)):
         if other != plane:
-            # A clipped plane looks flat and says nothing.
-            told = each.mean < 0.9 * top
-            happening += np.where(told, each.active / line.at(each.mean), 0)
-            seen += told
+            # A clipped plane looks flat whatever the scene.
+            unclipped = each.mean < 0.9 * top
+            activity += np.where(unclipped, each.active / line.at(each.mean), 0)
+            counted += unclipped
     own, line = blocks[plane], lines[plane]
     variance = line.at(own.mean)
     sigma = np.sqrt(variance)
-    whole = (own.mean + UNCLIPPED * sigma < ceiling[plane]) & (own.mean + black[plane] > UNCLIPPED * sigma)
-    whole &= (seen > 0) & (own.high < BLOWN * variance) & (own.mean > -3 * sigma)
-    flatness = np.where(whole, happening / np.maximum(seen, 1), np.inf)
-    cell = np.full(len(whole), -1)
-    cell[whole] = evenly(own.mean[whole])
-    kept = np.zeros(len(whole), bool)
+    usable = (own.mean + UNCLIPPED * sigma < ceiling[plane]) & (own.mean + black[plane] > UNCLIPPED * sigma)
+    usable &= (counted > 0) & (own.high < BLOWN * variance) & (own.mean > -3 * sigma)
+    flatness = np.where(usable, activity / np.maximum(counted, 1), np.inf)
+    cell = np.full(len(usable), -1)
+    cell[usable] = evenly(own.mean[usable])
+    kept = np.zeros(len(usable), bool)
     for k in range(CELLS):
         members = cell == k
         if members.sum() >= LEAST_BLOCKS:
@@ -154,7 +173,18 @@ def choose(
 
 
 def evenly(mean: Array) -> NDArray[np.intp]:
-    """Cell of each block, even in the root of the signal."""
+    """Assign blocks to cells that are equally spaced in the square root of the signal.
+
+    Parameters
+    ----------
+    mean : ndarray, shape (B,)
+        Mean of each block, DN above black.
+
+    Returns
+    -------
+    ndarray of int, shape (B,)
+        Cell of each block.
+    """
     if not len(mean):
         return np.empty(0, np.intp)
     root = np.sqrt(np.maximum(mean, 0))
@@ -164,18 +194,31 @@ def evenly(mean: Array) -> NDArray[np.intp]:
 
 
 def gather(blocks: Sequence[Blocks], chosen: Sequence[Chosen]) -> Cells:
-    """Sums by cell and region; cells of too few blocks are left out."""
+    """Sum the chosen blocks by cell and region.
+
+    Parameters
+    ----------
+    blocks : sequence of Blocks
+        Blocks of each plane.
+    chosen : sequence of Chosen
+        Flat blocks of each plane.
+
+    Returns
+    -------
+    Cells
+        The sums; cells of too few blocks are left out.
+    """
     rows, columns = blocks[0].grid
     region = (np.arange(rows) * REGIONS // rows)[:, None] * REGIONS + (np.arange(columns) * REGIONS // columns)
     region = region.ravel()
     plane, sums = [], []
     for number, (each, taken) in enumerate(zip(blocks, chosen, strict=True)):
-        at = taken.cell * REGIONS**2 + region[taken.index]
+        place = taken.cell * REGIONS**2 + region[taken.index]
         size = CELLS * REGIONS**2
-        # Blocks that overlap by half hold about half as much as they count.
+        # Blocks that overlap by half carry about half as much information as their number suggests.
         part = 0.5 if each.stride < 8 else 1.0
-        values = (np.ones(len(at)), each.mean[taken.index], each.high[taken.index], each.middle[taken.index])
-        sums.append(np.stack([part * np.bincount(at, value, size).reshape(CELLS, -1) for value in values], axis=0))
+        values = (np.ones(len(place)), each.mean[taken.index], each.high[taken.index], each.middle[taken.index])
+        sums.append(np.stack([part * np.bincount(place, value, size).reshape(CELLS, -1) for value in values], axis=0))
         plane += [number] * CELLS
     count, signal, high, middle = np.concatenate(sums, axis=1)
     kept = count.sum(1) >= LEAST_BLOCKS / 2
@@ -183,14 +226,21 @@ def gather(blocks: Sequence[Blocks], chosen: Sequence[Chosen]) -> Cells:
 
 
 def line_of(cells: Cells, left_out: int | None = None, leak: float = LEAK) -> VarianceLine | None:
-    """The line through cells, with or without one region; None if there are fewer than four.
+    """Fit the line of variance over signal to the cells, with or without one region.
 
     Parameters
     ----------
+    cells : Cells
+        Sums over flat blocks.
     left_out : int, optional
-        Region that is not counted.
+        Index of a region to leave out.
     leak : float
-        Texture in the high coefficients over that in the middle ones.
+        Energy of texture in the high coefficients relative to that in the middle ones.
+
+    Returns
+    -------
+    VarianceLine or None
+        The line; None with fewer than four cells.
     """
     sums = (cells.count, cells.signal, cells.high, cells.middle)
     if left_out is None:

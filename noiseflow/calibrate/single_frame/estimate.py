@@ -1,4 +1,4 @@
-"""`measure_picture`: K, read noise, row noise and black level of one picture, or why it cannot say."""
+"""`measure_picture`: K, read noise, row noise and black level from one picture, or the reason why not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,49 +20,50 @@ __all__ = ["LineErrors", "PictureNoise", "line_errors", "measure_picture"]
 Array = NDArray[np.float64]
 
 LEAST_SIDE = 64
-"""Pixels of a plane."""
+"""Smallest height and width of a plane, pixels."""
 
 ROUNDS = 4
-"""Of choosing blocks by the noise and measuring the noise in the blocks."""
+"""Iterations of choosing flat blocks by the noise and measuring the noise in them."""
 
 LARGEST_ERROR = 0.12
-"""Relative standard error of K beyond which a picture is refused as too uncertain."""
+"""Relative standard error of K above which a picture is refused as too uncertain."""
 
 LEAST_ERROR = 0.007
-"""Relative standard error of K that no picture goes below: what simulated ones scatter by besides counting."""
+"""Relative error added to that of K in quadrature: the scatter of simulated pictures beyond counting statistics."""
 
 UNEQUAL = 16.3
-"""χ² of the planes' gains about the common one, three degrees of freedom, that one in a thousand exceeds."""
+"""χ² of the planes' gains about their mean above which they differ: 0.1 % of equal ones exceed it (three degrees of
+freedom)."""
 
 ROUNDING = 1 / 12
-"""Variance of rounding to whole DN, DN²: no picture's read noise is less."""
+"""Variance of rounding to whole codes, DN²: a lower limit of any read variance."""
 
 
 @dataclass(frozen=True, eq=False)
 class PictureNoise:
-    """What one picture says.
+    """Noise measured from one picture.
 
     Parameters
     ----------
     gain : tuple of Measurement
-        K of each plane, DN/e⁻; equal where the planes agree.
+        K of each plane, DN/e⁻; all equal if the planes agree.
     read_noise : tuple of Measurement or None
-        Temporal noise at black of each plane, rows and rounding included, DN; None where the declared black level
-        contradicts the picture.
+        Temporal noise at black of each plane, row noise and rounding included, DN; None where the picture
+        contradicts the declared black level.
     row_noise : Measurement or None
-        DN.
+        Standard deviation of the row offsets, DN; None where it cannot be measured.
     black : tuple of Measurement
-        Black level of each plane with the interval that the picture leaves, DN.
+        Black level of each plane, with the interval that is consistent with the picture, DN.
     flat_blocks : int
-        Blocks of 8×8 pixels of a plane that were measured in.
+        Number of blocks of 8×8 pixels of a plane that were used; overlapping ones count half.
     signal, variance : ndarray, shape (cells,)
-        Cells that the line went through, DN above black and DN².
+        Cells that the line was fitted to: signal above black (DN) and variance (DN²).
     plane : ndarray of int, shape (cells,)
-        Plane of each cell.
+        Index of the plane of each cell.
     spread_percent : float
-        Spread of pixel response, or texture, that the curve needed besides the line, of the signal.
+        Spread of pixel response, or texture, fitted beside the line, percent of the signal.
     cautions : tuple of str
-        What limits the numbers.
+        Limits of the numbers, as sentences for the user.
     """
 
     gain: tuple[Measurement, ...]
@@ -78,28 +79,33 @@ class PictureNoise:
 
 
 def measure_picture(image: RawImage) -> PictureNoise:
-    """Noise of one raw picture of anything, with 95 % intervals.
+    """Measure the noise from one raw picture of any scene, with 95 % intervals.
 
-    Each plane of the mosaic is cut into blocks of 8×8 pixels. Those that the *other* planes show to be flat are
-    measured in their high cosine coefficients; what texture is left is seen in the middle ones and taken off.
-    Through cells of like signal goes var = σ² + K·x + (t·x)². The error is the larger of the jackknife's over
-    36 regions and the fit's, with the doubt about the texture.
+    Each plane of the mosaic is divided into blocks of 8×8 pixels.  The noise is measured in the high cosine
+    coefficients of those blocks that the *other* planes show to be flat.  Residual texture is estimated from the
+    middle coefficients and subtracted.  The curve var = σ² + K·x + (t·x)² is fitted to cells of similar signal x.
+    Its error is the larger of the fit's and a jackknife's over 36 regions, plus the uncertainty of the texture.
 
     Parameters
     ----------
     image : RawImage
-        As the camera wrote it: not demosaiced, denoised or compressed with loss.
+        A picture as the camera wrote it: not demosaiced, denoised or lossily compressed.
+
+    Returns
+    -------
+    PictureNoise
+        K, read noise, row noise and black level.
 
     Raises
     ------
     DataError
-        The picture cannot say: too small, of one level of signal, clipped, of texture everywhere, or processed. The
-        message says which.
+        The picture cannot be measured: it is too small, has one level of signal, is clipped, has texture everywhere, or
+        was processed.  The message names the reason.
 
     References
     ----------
-    Ponomarenko et al., SPIE 6812, 2008, and Colom, Buades, IPOL 3, 2013, for the cosine transform; selection by the
-    other planes is ours.
+    Ponomarenko et al., SPIE 6812, 2008, and Colom, Buades, IPOL 3, 2013, for the cosine transform.  The selection
+    by other planes is our own.
 
     Examples
     --------
@@ -118,13 +124,13 @@ def measure_picture(image: RawImage) -> PictureNoise:
     if min(planes[0].shape) < LEAST_SIDE:
         raise DataError(
             f"{where}: {image.mosaic.shape[1]}×{image.mosaic.shape[0]} pixels are too few for a measurement from one "
-            f"picture; expected {2 * LEAST_SIDE}×{2 * LEAST_SIDE} or more"
+            f"picture; expected at least {2 * LEAST_SIDE}×{2 * LEAST_SIDE}"
         )
     black = [float(level) for level in image.levels()[0].ravel()]
     ceiling = [float(top) - level for top, level in zip(image.clip_levels().ravel(), black, strict=True)]
     blocks = [block_energies(plane, level) for plane, level in zip(planes, black, strict=True)]
     chosen, cells, line = _settled(blocks, black, ceiling, where)
-    processed = traces_of(planes, blocks, chosen, line).said()
+    processed = traces_of(planes, blocks, chosen, line).reason()
     if processed is not None:
         raise DataError(f"{where}: cannot be measured: {processed}. Give the raw file as the camera wrote it")
     errors = line_errors(cells, line)
@@ -153,7 +159,7 @@ def measure_picture(image: RawImage) -> PictureNoise:
 def _settled(
     blocks: Sequence[Blocks], black: Sequence[float], ceiling: Sequence[float], where: str
 ) -> tuple[list[Chosen], Cells, VarianceLine]:
-    """Flat blocks by the noise, and the noise in the flat blocks, until they agree."""
+    """Alternate between choosing flat blocks by the noise and measuring the noise in them, `ROUNDS` times."""
     line = first_line(blocks, ceiling)
     for _ in range(ROUNDS):
         chosen = [choose(number, blocks, [line] * len(blocks), black, ceiling) for number in range(len(blocks))]
@@ -167,7 +173,19 @@ def _settled(
 
 @dataclass(frozen=True)
 class LineErrors:
-    """Standard errors of K and of the floor, the part of K's that is doubt about texture, degrees of freedom."""
+    """Standard errors of a variance line.
+
+    Parameters
+    ----------
+    gain : float
+        Standard error of K, DN/e⁻.
+    floor : float
+        Standard error of the variance at black, DN².
+    texture : float
+        Part of `gain` that comes from the uncertainty of texture, DN/e⁻.
+    freedom : int
+        Degrees of freedom.
+    """
 
     gain: float
     floor: float
@@ -176,11 +194,27 @@ class LineErrors:
 
 
 def line_errors(cells: Cells, line: VarianceLine) -> LineErrors:
-    """By the jackknife over regions, the fit and the doubt about texture, the larger of the first two."""
+    """Estimate the standard errors of a line.
+
+    They are the larger of the fit's and of those of a jackknife over regions, plus (in quadrature) half of the change
+    without the correction for texture.
+
+    Parameters
+    ----------
+    cells : Cells
+        Sums over flat blocks.
+    line : VarianceLine
+        The line fitted to them.
+
+    Returns
+    -------
+    LineErrors
+        The errors; infinite if too few regions allow a fit.
+    """
     left = [one for region in range(REGIONS**2) if (one := line_of(cells, region)) is not None]
     if len(left) < 3:
         return LineErrors(np.inf, np.inf, 0.0, 1)
-    # Regions without a flat block leave the fit as it is; the sum counts them rightly.
+    # Leaving out a region without flat blocks does not change the fit; its zero term in the sum is right.
     jackknife = np.sqrt((len(left) - 1) * np.var([(one.gain, one.floor) for one in left], axis=0))
     posterior = np.sqrt(np.diag(line.covariance))[::-1]
     more = line_of(cells, leak=0.0)
@@ -193,7 +227,7 @@ def line_errors(cells: Cells, line: VarianceLine) -> LineErrors:
 def _by_plane(
     cells: Cells, line: VarianceLine, errors: LineErrors, planes: int
 ) -> list[tuple[VarianceLine, LineErrors]]:
-    """The common line for each plane, or, where planes were scaled apart, each one's own."""
+    """Return the common line for every plane, or each plane's own line if their gains differ significantly."""
     own = [line_of(cells.of_plane(number)) for number in range(planes)]
     if any(one is None for one in own):
         return [(line, errors)] * planes
@@ -209,9 +243,9 @@ def _by_plane(
 def _plane(
     line: VarianceLine, errors: LineErrors, blocks: Blocks, black: float, rows: Measurement | None
 ) -> tuple[Measurement | None, Measurement, str]:
-    """Read noise and black level of a plane; a caution where the declared black level cannot be.
+    """Return read noise and black level of a plane, and a caution if the declared black level is impossible.
 
-    With a black level that is wrong by δ the floor is σ² − K·δ. σ² is 1/12 or more, and light is 0 or more, so that
+    If the black level is wrong by δ, the floor is σ² − K·δ.  As σ² ≥ 1/12 DN² and light cannot be negative,
     (1/12 − floor)/K ≤ δ ≤ the darkest signal.
     """
     darkest = float(blocks.mean.min())
@@ -224,24 +258,28 @@ def _plane(
         middle = (low + max(high, low)) / 2
         ends = (float(black + low), float(black + max(high, low)))
         level = Measurement(black + middle, (ends[1] - ends[0]) / 4, ends, "DN")
-        word = f"the declared black level {black:g} DN cannot be: it lies between {ends[0]:.1f} and {ends[1]:.1f} DN"
-        return None, level, word
+        caution = (
+            f"the declared black level of {black:g} DN is wrong: the picture puts it between {ends[0]:.1f} and "
+            f"{ends[1]:.1f} DN"
+        )
+        return None, level, caution
     level = Measurement(black, float(high - low) / 4, (float(black + low), float(black + high)), "DN")
-    # The floor is of coefficients that no row offset enters.
+    # The floor does not include row noise: row offsets do not affect the high coefficients.
     row_error = 2 * row * rows.standard_error if rows is not None else 0.0
     read = root(max(line.floor, ROUNDING) + row**2, float(np.hypot(errors.floor, row_error)), "DN", errors.freedom)
     return read, level, ""
 
 
 def _clipped(blocks: Sequence[Blocks], ceiling: Sequence[float]) -> float:
-    """Fraction of the blocks that is at saturation."""
+    """Return the fraction of blocks at saturation."""
     return float(np.mean([np.mean(each.mean > 0.97 * top) for each, top in zip(blocks, ceiling, strict=True)]))
 
 
 def _why_nothing(blocks: Sequence[Blocks], ceiling: Sequence[float]) -> str:
+    """Return why no line could be fitted, and what to do."""
     clipped = _clipped(blocks, ceiling)
     if clipped > 0.5:
-        return f"cannot be measured: {100 * clipped:.0f} % of it is clipped. Take a picture that is exposed less"
+        return f"cannot be measured: {100 * clipped:.0f} % of it is clipped. Take a picture with less exposure"
     levels = np.concatenate([each.mean for each in blocks])
     noise = np.sqrt(np.median(np.concatenate([each.high for each in blocks]))) / SIDE
     if float(np.ptp(np.quantile(levels, [0.02, 0.98]))) < 12 * noise:
@@ -253,22 +291,27 @@ def _why_nothing(blocks: Sequence[Blocks], ceiling: Sequence[float]) -> str:
 
 
 def _one_level(level: float, variance: float) -> str:
-    bound = f": only K ≤ {variance / level:.3g} DN/e- is known" if level > 0 else ""
+    """Return the message for a picture of a single signal level (DN) with its variance (DN²)."""
+    bound = f" (only K ≤ {variance / level:.3g} DN/e- is known)" if level > 0 else ""
     return (
-        f"has one level of signal, which cannot tell the gain from the read noise{bound}. Add a dark, or take a scene"
+        f"has only one level of signal, so gain and read noise cannot be separated{bound}. Add a dark, or take a "
+        "scene with light and shade"
     )
 
 
 def _why_no_gain(cells: Cells, line: VarianceLine, errors: LineErrors) -> str:
+    """Return why K is too uncertain, and what to do."""
     count = cells.count.sum(1)
     x = cells.signal.sum(1) / count
     level = float(np.average(x, weights=count))
     if float(np.average(np.abs(x - level), weights=count)) < 0.25 * abs(level):
         return _one_level(level, float(np.average(cells.high.sum(1) / count, weights=count)))
     if line.gain <= 0 or not np.isfinite(errors.gain):
-        return "cannot be measured: its variance does not grow with its signal. Is it the raw file of a lit scene?"
-    cause = "texture is everywhere" if errors.texture > 0.5 * errors.gain else "its flat parts hold too few levels"
+        return (
+            "cannot be measured: its variance does not rise with its signal. Is it the raw file of a scene with light?"
+        )
+    cause = "texture is everywhere" if errors.texture > 0.5 * errors.gain else "its flat parts have too few levels"
     return (
-        f"cannot tell the gain: the error would be {100 * errors.gain / line.gain:.0f} %, for {cause}. Take a picture "
-        "with plain areas of several brightnesses, at a higher ISO, or flats"
+        f"cannot be measured: the error of the gain would be {100 * errors.gain / line.gain:.0f} %, because {cause}. "
+        "Take a picture with plain areas of several brightnesses, at a higher ISO, or flats"
     )

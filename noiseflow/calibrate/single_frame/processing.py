@@ -1,4 +1,4 @@
-"""Signs that a picture is not as the converter gave it: noise that is not white, gaps between codes, JPEG blocks."""
+"""Signs that a picture was processed after the converter: correlated noise, gaps between codes, JPEG blocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,23 +17,24 @@ __all__ = ["Traces", "code_step", "traces_of"]
 Array = NDArray[np.float64]
 
 MOST = 3000
-"""Flat blocks of a plane that are looked at; more would not show more."""
+"""Approximate number of flat blocks examined per plane; more would not help."""
 
 FEW = 800
-"""Of them for the search of a grid of blocks, at 64 places each."""
+"""Number of these in which a JPEG grid is searched for, at 64 phases each."""
 
 LEAST_OUTER = 0.87
-"""Energy of the highest coefficients over that of the high ones: 1 for white noise. A blur of 0.4 pixels has 0.84; what
-texture is left in pictures as they come leaves 0.93 to 1."""
+"""Smallest ratio of energy in the outer to that in the inner high coefficients: 1 for white noise, 0.84 after a blur of
+0.4 pixels.  Residual texture in unprocessed pictures leaves 0.93 to 1."""
 
 MOST_CORRELATION = 0.12
-"""Of the high coefficients of two planes: 0 for a mosaic's noise, 0.16 and more once colours were mixed."""
+"""Largest correlation of two planes' high coefficients: 0 for the noise of a mosaic, 0.16 or more once colours were
+mixed."""
 
 MOST_PHASE = 0.03
-"""By which the ratio (E|c|)²/E c² of one phase of the 8×8 grid may depart from that of the others."""
+"""Largest departure of the ratio (E|c|)²/E c² at one phase of the 8×8 grid from the median over phases."""
 
 MOST_STEP = 0.1
-"""Fraction of the variance that steps between codes may make up."""
+"""Largest fraction of the noise variance that gaps between codes may explain."""
 
 _NUMBER = np.add.outer(np.arange(SIDE), np.arange(SIDE))
 _OUTER, _NEXT = HIGH & (_NUMBER >= 10), HIGH & (_NUMBER <= 9)
@@ -41,18 +42,18 @@ _OUTER, _NEXT = HIGH & (_NUMBER >= 10), HIGH & (_NUMBER <= 9)
 
 @dataclass(frozen=True)
 class Traces:
-    """What was seen of a picture's past.
+    """Traces of processing in a picture.
 
     Parameters
     ----------
     outer : float
-        Energy in the outer over that in the inner high coefficients.
+        Ratio of energy in the outer to that in the inner high coefficients; 1 for white noise.
     correlation : float
-        Largest correlation of two planes that share no row; 0 where there are too few blocks.
+        Largest correlation of the high coefficients of two planes in different rows; 0 where there are too few blocks.
     phase : float
-        Departure of one phase of the 8×8 grid from the others.
+        Largest departure of one phase of the 8×8 grid from the others.
     step_part : float
-        Variance of a uniform error as wide as the local step between codes, over the noise's, at its largest.
+        Variance of rounding to the local step between codes relative to the noise variance; the largest of the planes.
     """
 
     outer: float
@@ -60,15 +61,15 @@ class Traces:
     phase: float
     step_part: float
 
-    def said(self) -> str | None:
-        """Why the picture cannot be measured, or None."""
+    def reason(self) -> str | None:
+        """Return why the picture cannot be measured, or None if it shows no trace of processing."""
         if self.step_part > MOST_STEP:
             return (
-                "its codes have gaps that are wide against the noise: 8 bits or a tone curve lie behind it, "
-                "as in a JPEG or a lossy raw"
+                "the gaps between its codes are wide compared with the noise: it comes from 8 bits or a tone curve, as "
+                "in a JPEG or a lossy raw file"
             )
         if self.phase > MOST_PHASE:
-            return "its 8×8 blocks are rounded in frequency, as JPEG does it"
+            return "its 8×8 blocks are quantised in frequency, as by JPEG"
         if self.outer < LEAST_OUTER:
             return (
                 f"its noise is not white ({100 * self.outer:.0f} % of the energy in the highest frequencies): it was "
@@ -85,16 +86,23 @@ class Traces:
 def traces_of(
     planes: Sequence[NDArray[Any]], blocks: Sequence[Blocks], chosen: Sequence[Chosen], line: VarianceLine
 ) -> Traces:
-    """Look at the flat blocks of a picture.
+    """Search the flat blocks of a picture for traces of processing.
 
     Parameters
     ----------
     planes : sequence of ndarray, shape (H, W)
-        DN.
-    blocks, chosen : sequence
-        Blocks, and those chosen, of each plane.
+        Codes of each plane, DN.
+    blocks : sequence of Blocks
+        Blocks of each plane.
+    chosen : sequence of Chosen
+        Flat blocks of each plane.
     line : VarianceLine
         Noise of all planes.
+
+    Returns
+    -------
+    Traces
+        What was found.
     """
     power, steps, phases = np.zeros((SIDE, SIDE)), [0.0], []
     for plane, each, taken in zip(planes, blocks, chosen, strict=True):
@@ -110,13 +118,13 @@ def traces_of(
 
 
 def code_step(codes: NDArray[Any]) -> float:
-    """Median distance of neighbouring codes that occur."""
+    """Return the median distance of neighbouring codes that occur, DN; 1 if only one occurs."""
     found = np.unique(codes)
     return float(np.median(np.diff(found))) if len(found) > 1 else 1.0
 
 
 def _step_part(plane: NDArray[Any], blocks: Blocks, index: NDArray[np.intp], variance: Array) -> float:
-    """(step² − 1)/12 over the variance, median over levels."""
+    """Return (step² − 1)/12 relative to the noise variance, as the median over levels of signal."""
     order = np.argsort(blocks.mean[index])
     parts = []
     for group in np.array_split(order, 8):
@@ -131,7 +139,7 @@ def _step_part(plane: NDArray[Any], blocks: Blocks, index: NDArray[np.intp], var
 
 
 def _correlation(planes: Sequence[NDArray[Any]], blocks: Sequence[Blocks], chosen: Sequence[Chosen]) -> float:
-    """Of planes of two colours in different rows, in blocks that are flat in both."""
+    """Return the largest correlation of two planes of different rows and colours, in blocks that are flat in both."""
     worst = 0.0
     pairs = ((0, 3), (1, 2), (0, 2), (1, 3)) if len(planes) == 4 else ()
     for first, second in pairs:
@@ -146,7 +154,10 @@ def _correlation(planes: Sequence[NDArray[Any]], blocks: Sequence[Blocks], chose
 
 
 def _phase(plane: NDArray[Any], blocks: Blocks, index: NDArray[np.intp]) -> float:
-    """Largest departure from Gaussian shape that one phase of the 8×8 grid has and the others have not."""
+    """Return the largest departure of (E|c|)²/E c² at one phase of the 8×8 grid from the median over all phases.
+
+    Coefficients that JPEG quantised lose their Gaussian shape, but only at the phase of JPEG's own blocks.
+    """
     seen = index[:: max(1, len(index) // FEW)]
     rows, columns = (number * blocks.stride // SIDE * SIDE for number in np.divmod(seen, blocks.grid[1]))
     kept = (rows + 2 * SIDE <= plane.shape[0]) & (columns + 2 * SIDE <= plane.shape[1])

@@ -1,4 +1,4 @@
-"""Row noise from one picture: what distant flat blocks of the same rows have in common."""
+"""Row noise from one picture: the common offset of separate flat blocks in the same rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,33 +16,40 @@ __all__ = ["row_noise_of"]
 Array = NDArray[np.float64]
 
 VERTICAL = slice(4, SIDE)
-"""Vertical frequencies of row offsets that are looked at: the high half, where scenes have little."""
+"""Vertical frequencies used: the upper half, where scenes have little energy."""
 
 LEAST_ROWS = 8
-"""Rows of blocks below which nothing is said."""
+"""Fewest rows of blocks needed for a measurement."""
 
 GROUPS = 12
-"""Of rows of blocks, for the jackknife."""
+"""Groups of rows of blocks, for the jackknife."""
 
 
 def row_noise_of(
     planes: Sequence[NDArray[Any]], blocks: Sequence[Blocks], chosen: Sequence[Chosen], line: VarianceLine
 ) -> Measurement | None:
-    """σ of the offset that a row's pixels share, DN; None where too few rows hold two flat blocks.
+    """Measure σ of the offset shared by the pixels of a row.
 
-    The coefficient of vertical frequency i and no horizontal one is √8 times that of the row offsets, plus noise
-    of its own in each block. So products of different blocks of the same rows have the mean 8·σ_row².
-    The same product of planes that lie in *different* rows of the mosaic holds no row noise: it is the
-    scene's and is taken off, and counted once more in the error.
+    In a block's cosine transform, the coefficient of vertical frequency i and horizontal frequency 0 is √8 times that
+    of the row offsets, plus independent noise.  The product of two different blocks in the same rows therefore has the
+    mean 8·σ_row².  The same product of planes in *different* rows of the mosaic contains no row noise, only
+    texture of the scene.  It is subtracted, and added to the error.
 
     Parameters
     ----------
     planes : sequence of ndarray, shape (H, W)
-        DN.
-    blocks, chosen : sequence
-        Blocks, and those chosen, of each plane.
+        Codes of each plane, DN.
+    blocks : sequence of Blocks
+        Blocks of each plane.
+    chosen : sequence of Chosen
+        Flat blocks of each plane.
     line : VarianceLine
         Noise of all planes.
+
+    Returns
+    -------
+    Measurement or None
+        σ_row, DN; None where fewer than `LEAST_ROWS` rows of blocks have three flat blocks.
     """
     own, scene, weights, groups = [], [], [], []
     sums = [_by_row(*each, line) for each in zip(planes, blocks, chosen, strict=True)]
@@ -69,7 +76,7 @@ def row_noise_of(
 
 
 class _Sums:
-    """Weighted sums over the flat blocks of each row of blocks; `total` (rows, frequencies)."""
+    """Weighted sums over the flat blocks in each row of blocks; `total` has shape (rows, frequencies)."""
 
     def __init__(self, rows: int) -> None:
         self.count = np.zeros(rows)
@@ -80,9 +87,10 @@ class _Sums:
 
 
 def _by_row(plane: NDArray[Any], blocks: Blocks, chosen: Chosen, line: VarianceLine) -> _Sums:
+    """Sum the vertical coefficients of a plane's flat blocks by row of blocks, with weights 1/variance."""
     step = SIDE // blocks.stride
     row, column = np.divmod(chosen.index, blocks.grid[1])
-    # Blocks that overlap share pixels, and so noise.
+    # Overlapping blocks share pixels, and therefore noise.
     apart = (row % step == 0) & (column % step == 0)
     index, row = chosen.index[apart], row[apart] // step
     sums = _Sums(-(-blocks.grid[0] // step))
@@ -97,8 +105,8 @@ def _by_row(plane: NDArray[Any], blocks: Blocks, chosen: Chosen, line: VarianceL
 
 
 def _jackknife(own: Array, scene: Array, pairs: Array, rows: NDArray[np.intp]) -> tuple[float, float, float]:
-    """Weighted mean of the own products and of the scene's, and the standard error of the first."""
-    # Once row noise is larger than what is left of the blocks', all rows say the same.
+    """Return the weighted means of the products within and across planes, and the standard error of the first."""
+    # Where row noise exceeds the blocks' own noise, every row carries the same weight.
     first = max(float(np.average(own, weights=pairs)), 0.0)
     weight = 1 / (1 / np.maximum(pairs, 1e-12) + 2 * first**2)
     order = np.unique(rows)

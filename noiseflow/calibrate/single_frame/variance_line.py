@@ -1,4 +1,4 @@
-"""A line of variance over signal through cells that texture and pixel response may have raised."""
+"""Robust fit of variance over signal, where texture and unequal pixel response may raise some variances."""
 
 from dataclasses import dataclass
 
@@ -10,30 +10,31 @@ __all__ = ["VarianceLine", "fit_variance_line"]
 Array = NDArray[np.float64]
 
 SPREADS = np.linspace(0, 0.03, 61)
-"""Relative spread t of the pixels' response or of texture that is tried."""
+"""Grid of values for the relative spread t of pixel response or texture."""
 
 USUAL_SPREAD = 0.006
-"""Its usual size: the photo response of sensors varies by 0.3 to 1 % from pixel to pixel."""
+"""Mean of the prior of t: the photo response of sensors varies by 0.3 to 1 % from pixel to pixel."""
 
 HUBER = 1.5
+"""Standard errors above the line from which a cell's weight is reduced."""
 
 
 @dataclass(frozen=True)
 class VarianceLine:
-    """var(x) = floor + gain·x + (spread·x)².
+    """Curve of variance over signal, var(x) = floor + gain·x + (spread·x)².
 
     Parameters
     ----------
     floor : float
-        DN².
+        Variance at black, DN².
     gain : float
-        DN/e⁻.
+        K, DN/e⁻.
     spread : float
         Spread of pixel response or texture, as a fraction of the signal.
     covariance : ndarray, shape (2, 2)
-        Covariance of floor and gain, the spread being unknown.
+        Covariance of floor (DN²) and gain (DN/e⁻), including the uncertainty of the spread.
     chi2 : float
-        χ² of the cells about the curve, over their number less three.
+        χ² per degree of freedom of the cells about the curve.
     """
 
     floor: float
@@ -43,22 +44,29 @@ class VarianceLine:
     chi2: float
 
     def at(self, signal: Array) -> Array:
-        """Variance at a signal in DN, at least a hundredth of a DN²."""
+        """Return the variance in DN², at least 0.01, at signals in DN."""
         x = np.maximum(signal, 0)
         return np.maximum(self.floor + self.gain * x + (self.spread * x) ** 2, 1e-2)
 
 
 def fit_variance_line(x: Array, y: Array, error: Array) -> VarianceLine:
-    """Posterior mean of the line over all spreads.
+    """Fit the curve as a posterior mean over all spreads.
 
-    For each spread t the line through y − (t·x)² is by weighted least squares; the spreads are weighed by
-    exp(−χ²/2)·√det(covariance) times an exponential prior in t of mean `USUAL_SPREAD`.  Cells above the line
-    weigh less (Huber), those below do not: what raises a cell is no noise.
+    For each spread t, a line is fitted to y − (t·x)² by weighted least squares.  The lines are averaged with
+    weights exp(−χ²/2) times an exponential prior in t of mean `USUAL_SPREAD`.  Cells far above the curve get less
+    weight (Huber) because texture can only raise a variance; cells below it keep theirs.
 
     Parameters
     ----------
-    x, y, error : ndarray, shape (N,)
-        Signal in DN, variance and its standard error in DN²; N at least 3.
+    x : ndarray, shape (N,)
+        Signal, DN; N at least 3.
+    y, error : ndarray, shape (N,)
+        Variance and its standard error, DN².
+
+    Returns
+    -------
+    VarianceLine
+        Posterior mean and covariance.
     """
     design = np.stack([np.ones_like(x), x], 1)
     loosened = np.ones_like(x)

@@ -90,7 +90,7 @@ def calibrate(
         _print(profile, out)
     if calibration.body is not None:
         (say if as_json else answer)(f"{maps}: maps of the body")
-        for line in calibration.body.said():
+        for line in calibration.body.summary():
             (say if as_json else answer)(f"  {line}")
     if report is not None:
         (say if as_json else answer)(f"{report}: the page")
@@ -103,7 +103,7 @@ def calibrate(
 
 def _print(profile: "Profile", out: Path) -> None:
     """Every number of a profile with its 95 % interval."""
-    from noiseflow.calibrate.profiles.facts import said
+    from noiseflow.calibrate.profiles.facts import fact_cells
 
     answer(f"{out}: {plain_text(profile.camera)}, {len(profile.isos)} ISO(s), {profile.layout}")
     for setting in profile.settings:
@@ -111,7 +111,7 @@ def _print(profile: "Profile", out: Path) -> None:
         for name, estimate in setting.estimates.items():
             answer(f"  {name:29} {estimate!s:34} 95{TIED}%:{TIED}{estimate.interval_text}")
         for name, value in setting.facts.items():
-            _, text, unit = said(name, value)
+            _, text, unit = fact_cells(name, value)
             answer(f"  {name:29} {text} {unit}".rstrip())
         for name, reason in setting.absent.items():
             answer(f"  {name:29} absent: {reason}")

@@ -137,7 +137,7 @@ def _body(path: Path, settings: RawSettings | None) -> Description:
         "kind": "body maps",
         "camera": body.camera or "not said",
         "size": f"{width}×{height} pixels, {body.cfa}",
-        "maps": "; ".join(body.said()),
+        "maps": "; ".join(body.summary()),
         "made by": body.provenance.get("tool", "unknown"),
     }
 

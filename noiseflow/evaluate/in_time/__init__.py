@@ -1,1 +1,1 @@
-"""Scores of noise in time: sequences of frames, real and sampled."""
+"""Evaluation of noise over time: metrics on real and sampled sequences of frames."""

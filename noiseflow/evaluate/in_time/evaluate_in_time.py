@@ -1,4 +1,4 @@
-"""Score models on sequences: their densities given the past, and samples of the same scenes beside the real frames."""
+"""Scores of temporal models on a sequence, from their densities given the past and samples of the same scenes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,13 +31,13 @@ class TimeScores:
     Parameters
     ----------
     source : str
-        What the sequence is called.
+        Name of the sequence.
     frames, tiles : int
         Number of frames and of tiles.
     scores : mapping of str to Score
-        By the names of `METRICS_IN_TIME`.
+        Scores by the names in `METRICS_IN_TIME`.
     measured : MeasuredSequences
-        What was measured, for pictures.
+        Real and sampled sequences, for pictures.
     """
 
     source: str
@@ -47,7 +47,7 @@ class TimeScores:
     measured: MeasuredSequences
 
     def to_json(self) -> str:
-        """Scores as indented JSON; NaN and infinity are null."""
+        """Return the scores as indented JSON; NaN and infinity become null."""
         content = {"source": self.source, "frames": self.frames, "tiles": self.tiles, **as_json(self.scores)}
         return json_text(content, 2)
 
@@ -55,23 +55,29 @@ class TimeScores:
 def evaluate_in_time(
     models: Mapping[str, TemporalNoise], tiles: SequenceTiles, *, seed: int = 0, progress: Progress = silent
 ) -> TimeScores:
-    """Score models that remember on a sequence that none was fitted to.
+    """Score temporal models on a sequence that none of them was fitted to.
 
     Parameters
     ----------
     models : mapping of str to TemporalNoise
-        By the names to show; the first one's frame model stands for independent frames.
+        Models by name.  The frame model of the first gives the reference of independent frames.
     tiles : SequenceTiles
-        Real noise.
+        Real noise of some tiles of the sequence.
     seed : int
         Seed of the samples.
     progress : Progress
         Called after each metric.
 
+    Returns
+    -------
+    TimeScores
+        Scores of all models.
+
     Raises
     ------
     DataError
-        No model, a model with the name of the data, or a fixed pattern where the scene is unknown.
+        No model, a model with the name reserved for the data, or a model with a fixed pattern where the scene is
+        unknown.
     """
     measured = measured_sequences(models, tiles, seed)
     scores = {}
@@ -83,16 +89,37 @@ def evaluate_in_time(
 
 @torch.no_grad()
 def measured_sequences(models: Mapping[str, TemporalNoise], tiles: SequenceTiles, seed: int = 0) -> MeasuredSequences:
-    """Densities and samples of models on tiles; the arguments are those of `evaluate_in_time`."""
+    """Compute the densities of models on tiles, and sample the same tiles.
+
+    Parameters
+    ----------
+    models : mapping of str to TemporalNoise
+        Models by name; see `evaluate_in_time`.
+    tiles : SequenceTiles
+        Real noise.
+    seed : int
+        Seed of the samples.
+
+    Returns
+    -------
+    MeasuredSequences
+        Real and sampled noise, and log-densities.
+
+    Raises
+    ------
+    DataError
+        See `evaluate_in_time`.
+    """
     if not models or DATA in models:
         raise DataError(
-            f"models: expected one or more, none of them called {DATA!r}; got {', '.join(models) or 'none'}"
+            f"models: expected at least one, and none named {DATA!r}, which is reserved; got "
+            f"{', '.join(models) or 'none'}"
         )
     blind = [name for name, model in models.items() if model.pixel_parts]
     if tiles.scene == "static" and blind:
         raise DataError(
-            f"{tiles.source}: {blind[0]} has a fixed pattern, which cannot be told from an unknown scene; give flats, "
-            "darks or a clean twin"
+            f"{tiles.source}: {blind[0]} has a fixed pattern, which cannot be separated from an unknown scene; give "
+            "flats, darks or a clean twin"
         )
     noise, log_prob = {DATA: tiles.noise}, {}
     alone: Tensor | None = None
@@ -109,7 +136,7 @@ def measured_sequences(models: Mapping[str, TemporalNoise], tiles: SequenceTiles
 
 
 def _alone(model: TemporalNoise, tiles: SequenceTiles) -> Tensor:
-    """Log-density of each frame by the frame's model alone, nats, (B, T)."""
+    """Return the log-density of each frame by the frame model alone, nats, shape (B, T)."""
     frames = range(tiles.frames)
     clean = tiles.clean.expand(tiles.noise.shape)
     values = [model.frame.log_prob(tiles.noise[:, t], Conditions(clean[:, t], tiles.iso, tiles.camera)) for t in frames]
@@ -117,21 +144,32 @@ def _alone(model: TemporalNoise, tiles: SequenceTiles) -> Tensor:
 
 
 def rows_of(scores: TimeScores) -> dict[str, dict[str, str]]:
-    """Rows of a table for people: measure → cell of the data and of each model."""
+    """Return the rows of the table of results.
+
+    Parameters
+    ----------
+    scores : TimeScores
+        Scores of a sequence.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        Per row label, the text for the data and for each model.
+    """
     past, correlation, mean = (
         scores.scores[name] for name in ("given_the_past", "frame_correlation", "mean_of_frames")
     )
     assert isinstance(past, GivenThePast)
     assert isinstance(correlation, FrameCorrelation)
     assert isinstance(mean, MeanOfFrames)
-    label = f"frames {past.first_frame} to {scores.frames - 1} given those before, over independent ones [nats/dim]"
+    label = f"frames {past.first_frame} to {scores.frames - 1} given the past, gain over independent frames [nats/dim]"
     rows = {label: {name: _interval(gain) for name, gain in past.gain.items()}}
     for place, lag in enumerate(correlation.lags):
         rows[f"correlation of frames {lag} apart"] = {
             name: f"{values[place]:.4f}" for name, values in correlation.values.items()
         }
     for place, count in enumerate(mean.counts):
-        rows[f"variance of the mean of {count}, over that of one"] = {
+        rows[f"variance of the mean of {count} frame(s), relative to one"] = {
             name: f"{values[place]:.4f}" for name, values in mean.values.items()
         }
     first = {name: rows[label].get(name, "") for name in scores.measured.noise}

@@ -1,4 +1,4 @@
-"""How much better a model predicts the later half of a sequence once it has seen the earlier half."""
+"""Gain of log-density in the later half of a sequence from knowing the earlier frames."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ __all__ = ["GivenThePast", "given_the_past"]
 
 @dataclass(frozen=True)
 class GivenThePast(Score):
-    """Log-density of the later frames given the earlier ones over that of independent frames, nats/dim.
+    """Log-density of the later frames given the earlier ones, minus that of independent frames.
 
     Parameters
     ----------
     first_frame : int
-        The first of the later frames.
+        Index of the first frame of the later half.
     gain : mapping of str to Interval
-        Gain of each model that remembers, over tiles.
+        Gain of each model, nats/dim, with an interval over tiles.
     """
 
     first_frame: int
@@ -29,7 +29,7 @@ class GivenThePast(Score):
 
 
 def given_the_past(measured: MeasuredSequences) -> GivenThePast:
-    """Gain of the later half of the frames."""
+    """Compute the gain of each model over the later half of the frames."""
     first = measured.frames // 2
     count = np.full(len(measured.alone), float((measured.frames - first) * measured.values_of_frame))
     gain = {

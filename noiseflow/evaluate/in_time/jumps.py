@@ -1,4 +1,4 @@
-"""How far pixels jump from one frame to the next."""
+"""Differences of a pixel from one frame to the next, as by telegraph noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from noiseflow.evaluate.metric import DATA, Score
 __all__ = ["EDGES", "Jumps", "jumps"]
 
 EDGES = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
-"""In σ of the data's jumps."""
+"""Lower edges of the bins, in σ of the data's differences."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Jumps(Score):
     Parameters
     ----------
     sigma : float
-        σ of the data's jumps, normalised.
+        RMS of the data's differences n_t − n_{t−1}, normalised.
     edges : tuple of float
-        Lower edges of the bins, in σ; the last bin has no upper edge.
+        Lower edges of the bins, in units of `sigma`; the last bin has no upper edge.
     parts : mapping of str to tuple of float
-        Part of the jumps in each bin, of the data and of each model.
+        Fraction of the differences in each bin, for the data and each model's samples.
     """
 
     sigma: float
@@ -33,7 +33,7 @@ class Jumps(Score):
 
 
 def jumps(measured: MeasuredSequences) -> Jumps:
-    """Histogram of the jumps of all pixels."""
+    """Compute the histogram over all pixels."""
     steps = {name: noise.diff(dim=1).abs() for name, noise in measured.noise.items()}
     sigma = float(steps[DATA].double().square().mean().sqrt())
     parts = {}

@@ -1,4 +1,4 @@
-"""What the metrics in time see: real noise of some tiles over time, and each model's samples there."""
+"""Input of the metrics in time: real noise of some tiles, and each model's samples and densities."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class MeasuredSequences:
     log_prob : mapping of str to Tensor, shape (B, T)
         Log-density of each real frame given the frames before it, nats.
     alone : Tensor, shape (B, T)
-        The same for the first model's frames, were they independent.
+        Log-density of each real frame by the first model's frame model, as if frames were independent, nats.
     """
 
     noise: Mapping[str, Tensor]
@@ -28,10 +28,10 @@ class MeasuredSequences:
 
     @property
     def frames(self) -> int:
-        """T."""
+        """Number of frames T."""
         return self.alone.shape[1]
 
     @property
     def values_of_frame(self) -> int:
-        """Dimensions of one frame of a tile."""
+        """Number of values in one frame of a tile, C·h·w."""
         return next(iter(self.noise.values()))[0, 0].numel()

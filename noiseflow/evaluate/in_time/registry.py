@@ -1,4 +1,4 @@
-"""The table of metrics in time: a new one is a new file and a new line here."""
+"""Registry of the metrics in time; a new metric is one file, and one line here."""
 
 from collections.abc import Callable
 
@@ -17,4 +17,4 @@ METRICS_IN_TIME = Registry[Callable[[MeasuredSequences], Score]](
         "row_spectrum": "noiseflow.evaluate.in_time.row_spectrum:row_spectrum",
     }
 )
-"""Name in the file of scores → function of the sequences, in the order of the table."""
+"""Functions that compute each score, by its name in the JSON file, in the order of the table."""

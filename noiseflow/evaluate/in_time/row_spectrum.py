@@ -1,4 +1,4 @@
-"""How the means of rows move in time."""
+"""Temporal spectrum of row means."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ __all__ = ["RowSpectrum", "row_spectrum"]
 
 @dataclass(frozen=True)
 class RowSpectrum(Score):
-    """Power of row means over the frames.
+    """Power of row means over temporal frequency.
 
     Parameters
     ----------
     frequencies : tuple of float
-        Cycles per frame, 0 for what stays, to ½.
+        Cycles per frame, from 0 (fixed pattern) to ½.
     power : mapping of str to tuple of float
-        Power in the data and in each model's samples; 1 at all frequencies for pixels and frames that are independent.
+        Relative power in the data and in each model's samples; 1 at all frequencies for independent pixels and frames.
     """
 
     frequencies: tuple[float, ...]
@@ -29,7 +29,7 @@ class RowSpectrum(Score):
 
 
 def row_spectrum(measured: MeasuredSequences) -> RowSpectrum:
-    """Periodogram over the frames, mean over the rows of all tiles."""
+    """Compute the periodogram over the frames, averaged over the rows of all tiles."""
     frequencies = tuple(torch.fft.rfftfreq(measured.frames).tolist())
     return RowSpectrum(frequencies, {name: _power(noise) for name, noise in measured.noise.items()})
 

@@ -1,4 +1,4 @@
-"""A picture that does not move of noise that does: one row of pixels, time downwards."""
+"""Still picture of a sequence: one row of pixels, with time running downwards."""
 
 import io
 
@@ -12,24 +12,29 @@ from noiseflow.evaluate.metric import DATA
 __all__ = ["strip"]
 
 RANGE = 4.0
-"""σ of the data that are shown to each side of 0; black is below, white above."""
+"""Noise shown as black and white: −RANGE and +RANGE, in σ of the data."""
 
 ZOOM = 4
-"""Pixels of the picture for one of the sensor."""
+"""Pixels of the picture per pixel of the sensor."""
 
 GAP = 3
-"""Frames of white between the data and each model."""
+"""Height of the white gap between two panels, in frames."""
 
 
 def strip(measured: MeasuredSequences) -> bytes:
-    """PNG of the middle row of the tiles, side by side: the data above, each model below, frame under frame.
+    """Draw the middle row of all tiles side by side, one frame below the other: the data first, then each model.
 
-    What stays is a vertical line, what a whole frame shares a horizontal one.
+    Fixed pattern appears as vertical lines, and offsets of whole frames as horizontal lines.
 
     Parameters
     ----------
     measured : MeasuredSequences
-        Real noise and samples.
+        Real and sampled noise.
+
+    Returns
+    -------
+    bytes
+        PNG of the picture.
     """
     sigma = float(measured.noise[DATA].double().square().mean().sqrt())
     panels: list[NDArray[np.uint8]] = []

@@ -1,1 +1,1 @@
-"""Classifiers that try to tell real noise from sampled: one a file, one line each in `judge`."""
+"""Classifiers that try to distinguish real from sampled noise; one file each, listed in `judge`."""

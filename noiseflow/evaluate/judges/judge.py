@@ -1,4 +1,4 @@
-"""What a judge is, and the table of judges: a new one is a new file and a new line here."""
+"""Contract and registry of judges; a new judge is one file, and one line here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judge:
-    """A classifier of whole patches.
+    """A classifier of whole patches as real or sampled.
 
     Parameters
     ----------
     name : str
-        In words.
+        Name for the report.
     method : str
-        What it looks at, and how it is trained, in a sentence or two.
+        Its features and its training, in one or two sentences.
     seen : callable
-        What it looks at, (B, …) as float32, of residuals (noise over its σ, (B, C, h, w)) and of the mean clean signal
-        of each patch, (B,); not finite for a patch that it cannot judge.
+        Computes the features, float32 (B, …), from residuals (noise divided by its σ, (B, C, h, w)) and the mean clean
+        signal of each patch (B,).  They are not finite for a patch that it cannot classify.
     hits : callable
-        How many of each pair it classifies correctly, (n,), of what it sees of real and of sampled patches of the
-        same places and their groups, trained on other groups.
+        Returns how many patches of each pair are classified correctly, (n,), from the features of n real patches, those
+        of sampled patches at the same places, and the groups (n,).  It trains on other groups than it tests.
     """
 
     name: str
@@ -45,4 +45,4 @@ JUDGES = Registry[Judge](
         "network": "noiseflow.evaluate.judges.network:NETWORK",
     }
 )
-"""Name in ``metrics.json`` → judge."""
+"""Judges by their names in ``metrics.json``."""

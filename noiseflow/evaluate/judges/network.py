@@ -1,4 +1,4 @@
-"""A judge that learns what to look at: a small convolutional classifier of the residuals themselves."""
+"""A judge that learns its own features: a small convolutional classifier of the residuals."""
 
 import numpy as np
 import torch
@@ -11,22 +11,27 @@ from noiseflow.evaluate.judges.judge import Array, Judge
 __all__ = ["NETWORK"]
 
 SIZE = 24
-"""Pixels a side of what it sees; larger patches are cut to their first."""
+"""Height and width of the network's input, pixels; larger patches are cropped to their top left."""
 
 WIDTH, FOLDS = 8, 2
+"""Channels of the convolutions, and folds of the cross-validation."""
+
 STEPS, BATCH, RATE = 150, 32, 1e-2
+"""Training steps, pairs per step, and initial learning rate."""
+
 MOST_PAIRS = 4096
+"""Largest number of pairs used for training."""
 
 
 def seen(residual: Tensor, brightness: Tensor) -> Tensor:
-    """The residuals and a plane of the root of the signal, (B, C + 1, h, w); far values are drawn in."""
+    """Return the residuals, clipped at ±8 σ, and a plane with the square root of the signal, (B, C + 1, h, w)."""
     cut = residual[:, :, :SIZE, :SIZE].clamp(-8, 8)
     light = brightness.clamp(min=0).sqrt()[:, None, None, None].expand(-1, 1, *cut.shape[2:])
     return torch.cat([cut, light], 1)
 
 
 class _Network(nn.Module):
-    """Two layers of 3×3, the means of the maps and of their squares, and a linear layer: about 1,000 weights."""
+    """Two 3×3 convolutions, means of the maps and of their squares, and a linear layer: about 1,000 weights."""
 
     def __init__(self, planes: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -42,7 +47,7 @@ class _Network(nn.Module):
             self.last.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Log-odds that a patch is real, (B,)."""
+        """Return the log-odds that each patch is real, (B,)."""
         one = self.first(x).relu()
         two = self.second(one).relu()
         pooled = [each for maps in (x, one, two) for each in (maps.mean((2, 3)), maps.square().mean((2, 3)))]
@@ -51,7 +56,7 @@ class _Network(nn.Module):
 
 
 def hits(real: Array, sampled: Array, group: NDArray[np.int64]) -> Array:
-    """Of each pair, how many are classified correctly by a network trained on the other half of the groups."""
+    """Return how many of each pair a network classifies correctly that was trained on the other half of the groups."""
     pairs = torch.from_numpy(np.stack([real, sampled], 1)).float()
     distinct = np.unique(group)
     few = len(distinct) < 2 * FOLDS
@@ -70,7 +75,7 @@ def hits(real: Array, sampled: Array, group: NDArray[np.int64]) -> Array:
 
 @torch.enable_grad()
 def _trained(pairs: Tensor, rows: NDArray[np.int64], seed: int) -> _Network:
-    """A network trained on pairs: logistic loss, Adam, a rate that falls to zero."""
+    """Train a network on pairs with the logistic loss, AdamW, and a cosine learning rate that falls to zero."""
     generator = torch.Generator().manual_seed(seed)
     rows = rows[:MOST_PAIRS]
     network = _Network(pairs.shape[2], generator)
@@ -79,7 +84,7 @@ def _trained(pairs: Tensor, rows: NDArray[np.int64], seed: int) -> _Network:
         for entry in optimiser.param_groups:
             entry["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * step / STEPS))
         chosen = rows[torch.randint(len(rows), (BATCH,), generator=generator).numpy()]
-        odds = network(_turned(pairs[chosen], generator).flatten(0, 1)).reshape(-1, 2)
+        odds = network(_shifted(pairs[chosen], generator).flatten(0, 1)).reshape(-1, 2)
         loss = (softplus(-odds[:, 0]) + softplus(odds[:, 1])).mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -87,17 +92,17 @@ def _trained(pairs: Tensor, rows: NDArray[np.int64], seed: int) -> _Network:
     return network.eval()
 
 
-def _turned(pairs: Tensor, generator: torch.Generator) -> Tensor:
-    """The same pairs cut at another place: up to three lines off, so that places are not learned by heart."""
+def _shifted(pairs: Tensor, generator: torch.Generator) -> Tensor:
+    """Crop pairs by zero to three rows and columns, so that the network does not memorise positions."""
     down, across = (int(torch.randint(4, (1,), generator=generator)) for _ in range(2))
     return pairs[..., down:, across:]
 
 
 NETWORK = Judge(
     "a small network",
-    f"Residuals of at most {SIZE} × {SIZE} pixels and the signal; two convolutions of {WIDTH} maps, means of the maps "
-    f"and of their squares, one linear layer, {STEPS} steps of {BATCH} pairs on each half of the scenes, tried on the "
-    "other half.",
+    f"Residuals of at most {SIZE} × {SIZE} pixels, and the signal; two convolutions with {WIDTH} maps, the means of "
+    f"the maps and of their squares, and one linear layer; trained for {STEPS} steps of {BATCH} pairs on each half of "
+    "the scenes, and tested on the other half.",
     seen,
     hits,
 )

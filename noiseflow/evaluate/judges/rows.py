@@ -1,4 +1,4 @@
-"""A judge of whole rows and columns: their means, their variances, and how these go on from line to line."""
+"""A judge of whole rows and columns: their means and variances, and correlations from line to line."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,17 @@ from noiseflow.evaluate.metrics.two_sample import held_out_hits
 __all__ = ["ROWS"]
 
 LAGS = (1, 2, 4)
+"""Distances of correlated lines, pixels."""
+
 BANDS = 8
-"""Bands of frequency of the means of lines."""
+"""Frequency bands of the spectrum of line means."""
 
 SMALL = 1e-6
+"""Smallest value whose logarithm is taken."""
 
 
 def seen(residual: Tensor, brightness: Tensor) -> Tensor:
-    """Features of the rows and columns of each patch, plane by plane and all planes together, also times the light."""
+    """Return features of rows and columns, per plane and over all planes, each also times the root of the signal."""
     variance = residual.var((2, 3), correction=0).mean(1)[:, None, None, None]
     scaled = residual / variance.sqrt()
     found = torch.cat([_of_lines(scaled), _of_lines(scaled.transpose(2, 3)), variance[:, 0, 0].log()], 1)
@@ -25,7 +28,7 @@ def seen(residual: Tensor, brightness: Tensor) -> Tensor:
 
 
 def _of_lines(residual: Tensor) -> Tensor:
-    """Features of rows, (B, features), of noise of variance 1, (B, C, h, w)."""
+    """Return features of the rows, (B, features), from noise of variance 1, (B, C, h, w)."""
     length = residual.shape[3]
     means = residual.mean(3) * length**0.5
     means = means - means.mean(2, keepdim=True)
@@ -37,7 +40,7 @@ def _of_lines(residual: Tensor) -> Tensor:
     columns.append(_logarithm(means.pow(4).mean((1, 2))[:, None]))
     spectrum = torch.fft.rfft(together, dim=2, norm="ortho").abs().square()[:, 0, 1:]
     columns.append(_logarithm(torch.stack([band.mean(1) for band in spectrum.tensor_split(BANDS, 1)], 1)))
-    # A line of another gain, or with a glitch, has another variance.
+    # A line with another gain or a glitch has another variance.
     spread = residual.var(3, correction=0)
     columns += [_logarithm(spread.var(2, correction=0)), _logarithm(spread.mean(1).var(1, correction=0)[:, None])]
     ends = torch.stack([residual[..., :2].mean((1, 2, 3)), residual[..., -2:].mean((1, 2, 3))], 1)
@@ -50,8 +53,9 @@ def _logarithm(values: Tensor) -> Tensor:
 
 ROWS = Judge(
     "whole rows and columns",
-    "Means and variances of whole rows and of whole columns of a patch, their correlation at 1, 2 and 4 lines, the "
-    f"spectrum of the means in {BANDS} bands, plane by plane and together; a discriminant as of the two-sample test.",
+    "Means and variances of whole rows and of whole columns of a patch, the correlation of the means at 1, 2 and 4 "
+    f"lines, and their spectrum in {BANDS} bands, per plane and over all planes; the discriminant of the two-sample "
+    "test.",
     seen,
     held_out_hits,
 )

@@ -1,4 +1,4 @@
-"""A judge of spectra: the power of whole patches in fine bands, its axes, and how planes go together by frequency."""
+"""A judge of spectra: power of whole patches in fine bands and along the axes, and cross-spectra of planes."""
 
 from itertools import combinations
 
@@ -11,13 +11,20 @@ from noiseflow.evaluate.metrics.two_sample import held_out_hits
 __all__ = ["SPECTRUM"]
 
 BANDS = 6
+"""Bands per axis of the two-dimensional spectrum."""
+
 AXIS_BANDS = 12
+"""Bands of the spectrum along each axis."""
+
 RADII = 3
+"""Rings of the cross-spectra of two planes."""
+
 SMALL = 1e-6
+"""Smallest power whose logarithm is taken."""
 
 
 def seen(residual: Tensor, brightness: Tensor) -> Tensor:
-    """Log of the power in bands, on both axes, and cross-spectra of the planes, also times the light."""
+    """Return log power in bands and along both axes, and cross-spectra, each also times the root of the signal."""
     height, width = residual.shape[2:]
     variance = residual.var((1, 2, 3), correction=0)
     transform = torch.fft.rfft2(residual - residual.mean((2, 3), keepdim=True), norm="ortho")
@@ -40,7 +47,7 @@ def seen(residual: Tensor, brightness: Tensor) -> Tensor:
 
 
 def _in_bands(values: Tensor, place: Tensor, count: int) -> Tensor:
-    """Mean of values in bands, (B, bands); empty bands are left out."""
+    """Return the mean of the values in each band, (B, bands), without empty bands."""
     flat = place.flatten()
     counts = torch.bincount(flat, minlength=count)
     sums = values.new_zeros(len(values), count).index_add_(1, flat, values.flatten(1))
@@ -50,8 +57,8 @@ def _in_bands(values: Tensor, place: Tensor, count: int) -> Tensor:
 
 SPECTRUM = Judge(
     "spectra",
-    f"Power of a whole patch in {BANDS} × {BANDS} bands and in {AXIS_BANDS} bands on each axis, and the cross-spectra "
-    f"of each two planes in {RADII} rings; a discriminant as of the two-sample test.",
+    f"Power of a whole patch in {BANDS} × {BANDS} bands and in {AXIS_BANDS} bands along each axis, and the "
+    f"cross-spectra of every two planes in {RADII} rings; the discriminant of the two-sample test.",
     seen,
     held_out_hits,
 )

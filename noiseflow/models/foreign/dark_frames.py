@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.calibrate.profiles.profile import Profile, Setting
-from noiseflow.calibrate.profiles.published import from_noise_profile, told
+from noiseflow.calibrate.profiles.published import from_noise_profile, without_error
 from noiseflow.core.errors import DataError
 from noiseflow.models.foreign.raw_folder import raw_paths
 from noiseflow.models.foreign.source import ForeignFormat, ForeignSource
@@ -69,7 +69,7 @@ def _by_iso(images: list[RawImage], path: Path) -> dict[float, list[RawImage]]:
 
 
 def _profile(images: Mapping[float, list[RawImage]], source: ForeignSource) -> Profile:
-    """Gain and levels: of a profile, of the gain that was told, or of the NoiseProfile tags of the frames."""
+    """Gain and levels: of a profile, of the gain that is given, or of the NoiseProfile tags of the frames."""
     if source.profile is not None:
         profile = profile_named(source.profile)
         if profile is None:
@@ -89,13 +89,13 @@ def _profile(images: Mapping[float, list[RawImage]], source: ForeignSource) -> P
         for index, plane in enumerate(plane_names(of_iso[0].layout)):
             values = planes[:, index]
             numbers = {
-                "gain_dn_per_e": told(source.gain_dn_per_e * iso / lowest, "DN/e-"),
-                "black_dn": told(float(values.mean()), "DN"),
-                "read_noise_dn": told(max(_temporal_sigma(values), ROUNDING), "DN"),
+                "gain_dn_per_e": without_error(source.gain_dn_per_e * iso / lowest, "DN/e-"),
+                "black_dn": without_error(float(values.mean()), "DN"),
+                "read_noise_dn": without_error(max(_temporal_sigma(values), ROUNDING), "DN"),
             }
             settings.append(Setting(iso, plane, numbers))
     image = first[0]
-    provenance = {"sources": [str(source.path)], "gain": "told, in proportion to the ISO"}
+    provenance = {"sources": [str(source.path)], "gain": "given, in proportion to the ISO"}
     return Profile(image.camera, image.layout, image.white, tuple(settings), provenance)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from noiseflow.calibrate.profiles.darktable import GREEN_RULE, from_darktable
-from noiseflow.calibrate.profiles.published import told
+from noiseflow.calibrate.profiles.published import without_error
 from noiseflow.core.errors import ModelError
 from noiseflow.core.reading.text import read_json
 from noiseflow.models.foreign.source import ForeignFormat, ForeignSource
@@ -40,10 +40,12 @@ def _read(source: ForeignSource) -> NoiseModel:
     settings = []
     for setting in profile.settings:
         variance = setting.facts["darktable_b"][1] / GREEN_RULE * (white - black) ** 2
-        read = told(max(variance, QUANTISATION) ** 0.5, "DN")
+        read = without_error(max(variance, QUANTISATION) ** 0.5, "DN")
         settings.append(
             replace(
-                setting, estimates={**setting.estimates, "read_noise_dn": read, "black_dn": told(black, "DN")}, facts={}
+                setting,
+                estimates={**setting.estimates, "read_noise_dn": read, "black_dn": without_error(black, "DN")},
+                facts={},
             )
         )
     return from_profile("poisson_gaussian", replace(profile, settings=tuple(settings)))

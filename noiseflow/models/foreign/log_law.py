@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noiseflow.calibrate.profiles.profile import Profile, Setting
-from noiseflow.calibrate.profiles.published import told
+from noiseflow.calibrate.profiles.published import without_error
 from noiseflow.core.errors import ModelError
 from noiseflow.models.foreign.source import ForeignSource
 from noiseflow.models.model import NoiseModel
@@ -19,7 +19,7 @@ BLACK, WHITE = 800.0, 16383.0
 """Levels of the authors' code, DN; their files do not say any."""
 
 BASE_ISO = 100.0
-"""ISO at the smallest gain unless told: the files say gains, not ISOs."""
+"""ISO at the smallest gain unless one is given: the files state gains, not ISOs."""
 
 LARGEST_GAIN = 1e6
 
@@ -80,12 +80,12 @@ class LogLawCamera:
             read, row = self.read.at(gain), self.row.at(gain)
             sigma = math.sqrt(read**2 * tukey_lambda_variance(shape) + row**2 + QUANTISATION)
             numbers = {
-                "gain_dn_per_e": told(gain, "DN/e-"),
-                "black_dn": told(black, "DN"),
-                "read_noise_dn": told(sigma, "DN"),
-                "row_noise_dn": told(row, "DN"),
-                "tukey_shape": told(shape, ""),
-                "tukey_scale_dn": told(read, "DN"),
+                "gain_dn_per_e": without_error(gain, "DN/e-"),
+                "black_dn": without_error(black, "DN"),
+                "read_noise_dn": without_error(sigma, "DN"),
+                "row_noise_dn": without_error(row, "DN"),
+                "tukey_shape": without_error(shape, ""),
+                "tukey_scale_dn": without_error(read, "DN"),
             }
             settings += [Setting(base * gain / low, plane, numbers, kind="published") for plane in plane_names("bayer")]
         name = source.raw.camera if source.raw.camera and source.raw.camera != self.name else self.name

@@ -85,7 +85,7 @@ def test_what_the_maps_are_not_of_is_refused() -> None:
         without_body(replace(noisy, mosaic=noisy.mosaic[2:]), body)
     with pytest.raises(DataError, match="no dark map of ISO 800"):
         without_body(noisy, body, iso=800)
-    with pytest.raises(DataError, match="says none; give it with --exposure"):
+    with pytest.raises(DataError, match="states none; give it with --exposure"):
         without_body(replace(noisy, exposure_s=None), body)
 
 
@@ -115,7 +115,7 @@ def test_the_command_takes_the_pattern_out(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         errors.append((read_raw(out).mosaic - BLACK - scene())[:, : SIZE[1] // 2].std())
     assert errors[1] < 0.25 * errors[0]
-    assert "darks of ISO 400 alone" in done.stderr
+    assert "darks are of ISO 400 only" in done.stderr
     maps = str(tmp_path / "body.h5")
     named = ["denoise", str(tmp_path / "shot.dng"), "--body", maps, "--overwrite", "--out", maps]
     refused = CliRunner().invoke(main, named)

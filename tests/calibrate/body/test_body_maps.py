@@ -142,10 +142,10 @@ def test_a_file_keeps_all_and_a_changed_one_is_refused(body: BodyMaps, tmp_path:
         read_body(tmp_path / "d.h5")
     with h5py.File(tmp_path / "b.h5", "r+") as file:
         file["gain"][0, 0] += 0.5
-    with pytest.raises(DataError, match="damaged body maps"):
+    with pytest.raises(DataError, match="the body maps are damaged"):
         read_body(tmp_path / "b.h5")
     (tmp_path / "c.h5").write_bytes(b"no HDF5")
-    with pytest.raises(DataError, match="damaged body maps"):
+    with pytest.raises(DataError, match="the body maps are damaged"):
         read_body(tmp_path / "c.h5")
 
 
@@ -178,7 +178,7 @@ def test_a_clean_twin_gets_the_pattern_and_the_noise_is_temporal_again(body: Bod
         assert other.observed is not None
         assert torch.equal(one.observed, other.observed)
         assert late.fingerprint != early.fingerprint
-        assert late.gaps == ("body of Test Body: darks of ISO 400 alone; frames of another ISO are refused",)
+        assert late.gaps == ("body of Test Body: its darks are of ISO 400 only; frames of another ISO are refused",)
     with pytest.raises(DataError, match="was ingested with maps of the body already"):
         StoreWithBody(tmp_path / "with.h5", tmp_path / "b.h5")
     assert body.gain is not None
@@ -213,11 +213,11 @@ def test_sample_puts_the_pattern_back(body: BodyMaps) -> None:
 
     # The noise changes a little with the signal of each pixel, by PRNU.
     assert (with_it - without - pack(expected, "RGGB")).std() < 0.05 * expected.std()
-    with pytest.raises(DataError, match="no dark map of ISO 800; it has 400"):
+    with pytest.raises(DataError, match="no dark map of ISO 800; its ISOs are: 400"):
         body_pattern(body, frame, 800, "bayer")
-    with pytest.raises(DataError, match="grows with the exposure time, and the frame says none"):
+    with pytest.raises(DataError, match="depends on the exposure time, and the frame states none"):
         body_pattern(body, replace(frame, exposure_s=None), None, "bayer")
-    with pytest.raises(DataError, match="of another camera, mode or crop"):
+    with pytest.raises(DataError, match="from another camera, mode or crop"):
         body_pattern(body, replace(frame, mosaic=frame.mosaic[:-2]), None, "bayer")
 
 
@@ -226,7 +226,7 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     darks = [str(folder / name) for name in ("dark_a", "dark_b", "flat")]
     done = run(main, ["calibrate", *darks, "--out", str(tmp_path / "c.json"), "--maps", str(tmp_path / "b.h5")])
     assert done.exit_code == 0, done.output
-    assert "frames would make that a third of the pattern" in done.output
+    assert "frames would reduce it to a third of the pattern" in done.output
     told = run(main, ["info", str(tmp_path / "b.h5")])
     assert told.exit_code == 0
     assert "body maps" in told.output
@@ -248,14 +248,16 @@ def test_what_the_maps_do_not_know_is_said(body: BodyMaps, folder: Path, tmp_pat
     one_time = measure_maps(read_frames([folder / "dark_a"]))
     write_body(one_time, tmp_path / "b.h5")
     write_dng(tmp_path / "clean.dng", replace(shoot(0, 2.0, 0), mosaic=np.full(SIZE, BLACK + 800, np.uint16)))
-    assert body.gaps(400, 1.0) == ["body of Test Body: darks of ISO 400 alone; frames of another ISO are refused"]
+    assert body.gaps(400, 1.0) == [
+        "body of Test Body: its darks are of ISO 400 only; frames of another ISO are refused"
+    ]
     assert "extrapolated" in body.gaps(400, 30.0)[1]
-    assert "taken for that of the darks, of 0.01 s" in one_time.gaps(400, None)[1]
+    assert "taken to be that of the darks of 0.01 s" in one_time.gaps(400, None)[1]
     clean, maps, noisy = (str(tmp_path / name) for name in ("clean.dng", "b.h5", "noisy.dng"))
     named = ["sample", "Sony A7S2", clean, "--camera", "Sony A7S2", "--body", maps, "--out", noisy]
     run = CliRunner().invoke(main, named)
     assert run.exit_code == 0, run.output
-    for words in ("of 0.01 s alone: what the pattern gains or loses at 2 s is left in", "no map of the photo response"):
+    for words in ("of 0.01 s only: the change of the pattern at 2 s is not corrected", "no map of the photo response"):
         assert words in run.stderr, run.stderr
 
 
@@ -271,7 +273,7 @@ def test_darks_of_no_known_time_are_no_darks_of_0_s(folder: Path) -> None:
     assert mixed.darks[0].current is None
     assert mixed.darks[0].exposures_s == pytest.approx((0.01,))
     assert mixed.darks[0].frames == 12
-    assert mixed.said()[-1].startswith("left out, as they say no exposure time and others do: 12 dark frames")
+    assert mixed.summary()[-1].startswith("left out, because they state no exposure time and others do: 12 dark frames")
     for group in frames.groups:
         group.timed = False
     without = measure_maps(frames)

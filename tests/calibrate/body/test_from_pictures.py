@@ -71,9 +71,12 @@ def test_offsets_and_hot_pixels_are_found_to_the_stated_error() -> None:
     assert dark.offset_error < 1.0
     assert departure.std() < 0.6 * 2.0
     assert body.gain is None
-    words = body.said()
-    assert any("gain of a pixel to" in line and "would add more than it takes" in line for line in words)
-    assert any("dark shading" in line and "are not known" in line for line in words)
+    words = body.summary()
+    assert any(
+        "the gain of a pixel has an error of" in line and "would add more noise than it removes" in line
+        for line in words
+    )
+    assert any("dark shading" in line and "are unknown" in line for line in words)
 
 
 def test_the_response_is_found_where_it_is_worth_it() -> None:
@@ -85,22 +88,24 @@ def test_the_response_is_found_where_it_is_worth_it() -> None:
 
 
 def test_what_would_harm_is_refused() -> None:
-    with pytest.raises(DataError, match="16 or more of different scenes"):
+    with pytest.raises(DataError, match="at least 16 pictures of different scenes"):
         maps_from_pictures(reads(8))
-    with pytest.raises(DataError, match=r"offset of a pixel.*add more than it takes.*gain of a pixel.*darks and flats"):
+    with pytest.raises(
+        DataError, match=r"offset of a pixel.*add more noise than it removes.*gain of a pixel.*darks and flats"
+    ):
         maps_from_pictures(reads(16, dsnu=0.0))
-    with pytest.raises(DataError, match="picture 1: shows the scene of picture 0"):
+    with pytest.raises(DataError, match="picture 1: shows the same scene as picture 0"):
         maps_from_pictures(reads(16, scene=3))
     # Scenes that take turns gave a map of 19 DN where none was planted, and 153 defects instead of 2.
-    with pytest.raises(DataError, match="picture 3: shows the scene of picture 0"):
+    with pytest.raises(DataError, match="picture 3: shows the same scene as picture 0"):
         maps_from_pictures([partial(picture, number, dsnu=0.0, scene=number % 3) for number in range(48)])
     mixed = [*reads(15), lambda: replace(picture(15), iso=800)]
-    with pytest.raises(DataError, match="ISO 800; picture 0 is Test Body, 128×96, ISO 400"):
+    with pytest.raises(DataError, match="ISO 800, but picture 0 is Test Body, 128×96, ISO 400"):
         maps_from_pictures(mixed)
     unknown = [lambda: replace(picture(0), iso=None), *reads(15)]
-    with pytest.raises(DataError, match="picture 0: its ISO is not known; give it with --iso"):
+    with pytest.raises(DataError, match="picture 0: states no ISO; give it with --iso"):
         maps_from_pictures(unknown)
-    with pytest.raises(DataError, match="picture 0: its ISO is not known"):
+    with pytest.raises(DataError, match="picture 0: states no ISO"):
         maps_from_pictures([*reads(17)[1:], unknown[0]])
 
 
@@ -117,5 +122,5 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     named = ["calibrate", str(tmp_path), "--few", "--out", str(tmp_path / "c.json"), "--maps", str(maps)]
     done = CliRunner().invoke(main, named)
     assert "from 17 pictures without darks" in done.output, done.output
-    assert "is that of p00.dng" in done.stderr
+    assert "comes from p00.dng alone" in done.stderr
     assert read_body(maps).darks[0].frames == 17

@@ -70,7 +70,7 @@ def test_a_time_is_known_within_a_part_and_not_beyond() -> None:
         assert found.gap(inside) == ""
     for outside in (0.5 * (1 - near) * 0.9999, 4.0 * (1 + near) * 1.0001):
         assert "extrapolated" in found.gap(outside)
-        assert "alone" in dark(current=None).gap(outside)
+        assert "0.5 s only" in dark(current=None).gap(outside)
     assert "no exposure time" in found.gap(None)
     assert "no exposure time" in dark(exposures_s=()).gap(1.0)
 

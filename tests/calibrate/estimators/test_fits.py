@@ -51,7 +51,7 @@ def test_k_by_likelihood_is_the_line_with_deviations_of_itself(shared: bool) -> 
     alone = line_gain(curve)
     assert alone.gain.value == pytest.approx(weighted_line(x, y, errors / y)[0][0])
     assert math.isnan(line_gain(curve.select(np.arange(4) < 2)).misfit)
-    with pytest.raises(DataError, match="one level only"):
+    with pytest.raises(DataError, match="only one level of light"):
         line_gain(curve.select(np.arange(4) < 1))
     unknown = Curve(x, x, y, np.full(4, np.nan), dark, dark_error, np.zeros(4))
     of_scatter = line_gain(unknown)
@@ -62,7 +62,7 @@ def test_k_by_likelihood_is_the_line_with_deviations_of_itself(shared: bool) -> 
         student.ppf(0.975, 2) * (covariance[0, 0] * scatter) ** 0.5, rel=1e-4
     )
     assert math.isnan(of_scatter.misfit)
-    with pytest.raises(DataError, match="two levels and no counting statistics"):
+    with pytest.raises(DataError, match="two levels of light without counting statistics"):
         line_gain(unknown.select(np.arange(4) < 2))
 
 

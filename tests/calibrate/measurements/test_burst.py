@@ -46,7 +46,7 @@ def test_the_line_and_its_errors_are_those_of_least_squares(gains: tuple[float, 
 def test_light_that_flickers_by_a_hundredth_is_said(part: float, said: bool) -> None:
     """The frames' means are known to 0.02 %."""
     words = burst_noise(frames(gains=drifting(part)), 0.0, WHITE).cautions
-    assert [f"the frames' brightness varies by {100 * part:.1f} %" in each for each in words] == [True] * said
+    assert [f"the brightness varies by {100 * part:.1f} % between frames" in each for each in words] == [True] * said
 
 
 STEEP = Y >= 80
@@ -72,17 +72,17 @@ def test_what_moved_is_refused() -> None:
 def test_a_black_level_that_is_too_low_is_said_with_the_signal_of_no_variance() -> None:
     found = burst_noise([each + 60 for each in frames(0.1 * SCENE)], 0.0, WHITE)
     (words,) = found.cautions
-    assert words.startswith("the variance is 0 at ")
+    assert words.startswith("the fitted variance reaches 0 at ")
     # Where GAIN·(x − 60) + READ² is 0.
-    assert float(words.split()[5]) == pytest.approx(60 - READ**2 / GAIN, abs=8)
+    assert float(words.split()[6]) == pytest.approx(60 - READ**2 / GAIN, abs=8)
 
 
 @pytest.mark.parametrize(
     ("taken", "message"),
     [
-        (frames()[:2], "three frames or more; got 2"),
-        (frames(np.full(SHAPE, 5000.0)), "fewer than 1000 unsaturated"),
-        ([np.full(SHAPE, 100.0)] * 3, "one level of signal"),
+        (frames()[:2], "at least three frames; got 2"),
+        (frames(np.full(SHAPE, 5000.0)), "at least 1000 unsaturated"),
+        ([np.full(SHAPE, 100.0)] * 3, "too few signal levels"),
     ],
 )
 def test_what_is_no_burst_is_refused(taken: list[np.ndarray], message: str) -> None:

@@ -39,9 +39,9 @@ def test_one_frame_or_one_row_tells_nothing() -> None:
     def frames(*shape: int) -> list[np.ndarray]:
         return list(rng.integers(100, 200, shape).astype(np.uint16))
 
-    with pytest.raises(DataError, match="two frames or more"):
+    with pytest.raises(DataError, match="at least two frames"):
         components(stack_frames(frames(1, 4, 6)))
     for shape in ((1, 6), (4, 1)):
-        with pytest.raises(DataError, match="2×2 pixels or more"):
+        with pytest.raises(DataError, match="at least 2×2 pixels"):
             components(stack_frames(frames(3, *shape)))
     assert components(stack_frames(frames(2, 2, 2))).pixel >= 0

@@ -25,7 +25,7 @@ def test_the_z6_switches_its_conversion_gain_below_800(shared_data):
 def test_the_d5100_names_isos_that_it_does_not_amplify(shared_data):
     profile = calibrate(tables(shared_data, "D5100")).profile
     (note,) = [caution for caution in profile.cautions if "only the label" in caution]
-    assert "from 1600 on" in note
+    assert "from ISO 1600 on" in note
 
 
 def test_the_a7s2_switches_between_1600_and_2000():

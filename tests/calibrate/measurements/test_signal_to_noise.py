@@ -86,7 +86,7 @@ def test_the_general_model_refers_noise_to_the_light(bend: float) -> None:
 
 def test_without_known_light_or_levels_there_is_none() -> None:
     curve = levels(0.02)
-    assert "say nothing of the light" in str(general_model(curve, 16, K, READ, light_known=False))
+    assert "the light is not known" in str(general_model(curve, 16, K, READ, light_known=False))
     assert "needs 6" in str(general_model(levels(0.02, 6), 4, K, READ, light_known=True))
     without = general_model(curve, None, K, READ, light_known=True)
     assert isinstance(without, General)

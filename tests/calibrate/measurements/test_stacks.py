@@ -189,7 +189,7 @@ def test_fixed_pattern_is_the_spatial_variance_less_the_temporal_one() -> None:
         assert getattr(response, name).value == pytest.approx(expected.value, rel=1e-4)
         assert getattr(response, name).interval == pytest.approx(expected.interval, rel=1e-4)
     for two in ((stacks[1], stacks[0]), (stacks[0], stacks[0])):
-        with pytest.raises(DataError, match="no brighter"):
+        with pytest.raises(DataError, match="expected flats brighter"):
             photo_response(*two)
     assert percent(from_error(3.0, 0.5, "DN"), 200.0) == from_error(1.5, 0.25, "%")
 

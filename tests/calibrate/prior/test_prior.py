@@ -146,10 +146,10 @@ def test_one_iso_s_numbers_are_logarithms_of_quotients_with_the_errors_of_both()
     ("frames", "message"),
     [
         ([], "no frames"),
-        ([dark()], r"dark\.dng: darks alone"),
-        ([LIT, dark(light=60.0)], r"dark\.dng: this dark holds light or glow"),
-        ([LIT, replace(dark(), model="B")], r"dark\.dng: camera B, but lit\.dng has A"),
-        ([replace(LIT, iso=None)], r"lit\.dng: no ISO is known"),
+        ([dark()], r"dark\.dng: the gain cannot be measured from darks alone"),
+        ([LIT, dark(light=60.0)], r"dark\.dng: this dark contains light or glow"),
+        ([LIT, replace(dark(), model="B")], r"dark\.dng: its camera is B, but that of lit\.dng is A"),
+        ([replace(LIT, iso=None)], r"lit\.dng: states no ISO"),
         (
             [LIT, replace(second(), mosaic=np.roll(second().mosaic, 60, 1))],
             r"lit\.dng and second\.dng: the scene moved",
@@ -190,7 +190,7 @@ def test_the_command(tmp_path: Path) -> None:
     profile = read_profile(tmp_path / "c.json")
     assert profile.isos[0] == 100
     assert profile.at(100, "R").kind == "posterior"
-    assert "measured at ISO 1600 alone" in profile.cautions[0]
+    assert "measured at ISO 1600 only" in profile.cautions[0]
 
 
 def test_a_camera_s_curve_is_its_formula() -> None:

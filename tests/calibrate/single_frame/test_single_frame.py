@@ -90,7 +90,7 @@ def test_planes_that_were_scaled_apart_keep_their_own_gains() -> None:
 def test_a_wrong_black_level_is_named_with_its_interval() -> None:
     image = replace(picture_of(CAMERA, 1600, 0, SIZE, 0), black=(400.0,) * 4)
     found = measure_picture(image)
-    assert "black level 400" in found.cautions[0]
+    assert "black level of 400 DN is wrong" in found.cautions[0]
     assert found.read_noise[0] is None
     assert found.black[0].covers(512)
 
@@ -103,10 +103,10 @@ def flat(level: float, camera: CameraPhysics = CAMERA, size: tuple[int, int] = S
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (flat(3000), r"p\.dng: has one level of signal.*K ≤ 1\.\d"),
+        (flat(3000), r"p\.dng: has only one level of signal.*K ≤ 1\.\d"),
         (flat(40000), r"p\.dng: .*100 % of it is clipped"),
         (flat(0), r"p\.dng: .*(one level|few levels)"),
-        (flat(3000, size=(100, 100)), r"p\.dng: 100×100 pixels are too few.*expected 128×128"),
+        (flat(3000, size=(100, 100)), r"p\.dng: 100×100 pixels are too few.*expected at least 128×128"),
         (picture_of(CAMERA, 100, 8, SIZE, 0), "grass: .*(flat parts|texture)"),
         (RawImage(np.full((256, 256), 700, np.uint16), "RGGB", (512.0,) * 4, 16383.0, source="p.dng"), r"p\.dng: "),
     ],

@@ -128,9 +128,9 @@ def test_the_strip_shows_time_downwards(scored: tuple[TemporalNoise, TimeScores]
 def test_what_cannot_be_scored_is_refused(tmp_path: Path) -> None:
     model = temporal_model(("dark_pattern",)).float()
     static = tiles_of(model, 3, "static")
-    with pytest.raises(DataError, match="cannot be told from an unknown scene"):
+    with pytest.raises(DataError, match="cannot be separated from an unknown scene"):
         evaluate_in_time({"model": model}, static)
-    with pytest.raises(DataError, match="none of them called 'data'"):
+    with pytest.raises(DataError, match="none named 'data'"):
         evaluate_in_time({}, static)
     with pytest.raises(ModelError, match="run: nlf is a model of single frames"):
         as_temporal(model.frame, "run")
